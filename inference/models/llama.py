@@ -1,0 +1,137 @@
+"""The lean forward pass of the Llama architecture over weights that transformers loaded.
+
+Knows nothing of tokens' meaning, sampling, requests or sockets: ids in, logits out. It calls the loaded
+linear modules as they are, so it is the same code for float32, bfloat16 and bitsandbytes 4-bit weights.
+
+Source: Touvron et al. 2023 (arXiv 2302.13971), section 2.2, as implemented by transformers'
+``modeling_llama.py``, to which a parity test holds it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
+
+    from inference.generation.kv import KVSession
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One decoder layer's modules, named as in the paper's figures rather than by their paths."""
+
+    attention_norm: Tensor
+    query: nn.Module
+    key: nn.Module
+    value: nn.Module
+    output: nn.Module
+    mlp_norm: Tensor
+    gate: nn.Module
+    up: nn.Module
+    down: nn.Module
+
+
+class Llama:
+    """A decoder-only Llama that extends one KV session at a time (batch size 1).
+
+    Attributes:
+        config: the checkpoint's configuration, as transformers parsed it.
+        device: where the weights are.
+        dtype: of activations and of the KV cache.
+    """
+
+    def __init__(self, loaded: LlamaForCausalLM) -> None:
+        self.config = loaded.config
+        self.device = loaded.model.embed_tokens.weight.device
+        self.dtype = loaded.model.embed_tokens.weight.dtype
+        self.heads = self.config.num_attention_heads
+        self.kv_heads = self.config.num_key_value_heads
+        self.head_dim = self.config.head_dim
+        self.eps = self.config.rms_norm_eps
+        self._embed = loaded.model.embed_tokens
+        self._rotary = loaded.model.rotary_emb
+        self._blocks = [_block(layer) for layer in loaded.model.layers]
+        self._norm = loaded.model.norm.weight
+        self._head = loaded.lm_head
+
+    @torch.inference_mode()
+    def forward(self, ids: list[int], kv: KVSession, *, every_position: bool = False) -> Tensor:
+        """Append ``ids`` to ``kv`` and return logits, shape ``[1, vocab]`` (or ``[len(ids), vocab]``), in float32.
+
+        The session's buffers must have room (``kv.reserve``); its length grows by ``len(ids)``.
+        """
+        start, end = kv.length, kv.length + len(ids)
+        tokens = torch.tensor(ids, device=self.device)
+        positions = torch.arange(start, end, device=self.device)
+        x = self._embed(tokens)[None]
+        cos, sin = self._rotary(x, positions[None])
+        rope = cos[:, None], sin[:, None]
+        mask = None if len(ids) == 1 else _causal(len(ids), end, self.device)
+        for block, keys, values in zip(self._blocks, kv.keys, kv.values, strict=True):
+            x = x + self._attend(block, self._rms(x, block.attention_norm), rope, keys, values, start, mask)
+            h = self._rms(x, block.mlp_norm)
+            x = x + block.down(F.silu(block.gate(h)) * block.up(h))
+        kv.length = end
+        x = x if every_position else x[:, -1:]
+        return self._head(self._rms(x, self._norm))[0].float()
+
+    def _attend(
+        self,
+        block: Block,
+        x: Tensor,
+        rope: tuple[Tensor, Tensor],
+        keys: Tensor,
+        values: Tensor,
+        start: int,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """Self-attention of ``x`` ``[1, T, hidden]`` over the cache ``[1, kv_heads, capacity, head_dim]``."""
+        length = x.shape[1]
+        end = start + length
+        q = _rotate(self._split(block.query(x), self.heads), *rope)
+        keys[:, :, start:end] = _rotate(self._split(block.key(x), self.kv_heads), *rope)
+        values[:, :, start:end] = self._split(block.value(x), self.kv_heads)
+        mixed = F.scaled_dot_product_attention(
+            q, keys[:, :, :end], values[:, :, :end], attn_mask=mask, enable_gqa=self.heads != self.kv_heads
+        )
+        return block.output(mixed.transpose(1, 2).reshape(1, length, self.heads * self.head_dim))
+
+    def _split(self, x: Tensor, heads: int) -> Tensor:
+        """``[1, T, heads * head_dim]`` -> ``[1, heads, T, head_dim]``."""
+        return x.view(1, x.shape[1], heads, self.head_dim).transpose(1, 2)
+
+    def _rms(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.rms_norm(x, weight.shape, weight, self.eps)
+
+
+def _block(layer: nn.Module) -> Block:
+    attention, mlp = layer.self_attn, layer.mlp
+    return Block(
+        attention_norm=layer.input_layernorm.weight,
+        query=attention.q_proj,
+        key=attention.k_proj,
+        value=attention.v_proj,
+        output=attention.o_proj,
+        mlp_norm=layer.post_attention_layernorm.weight,
+        gate=mlp.gate_proj,
+        up=mlp.up_proj,
+        down=mlp.down_proj,
+    )
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary embedding (Su et al. 2021) in the half-split layout of Hugging Face checkpoints."""
+    half = x.shape[-1] // 2
+    turned = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
+    return x * cos + turned * sin
+
+
+def _causal(new: int, total: int, device: torch.device) -> Tensor:
+    """``[new, total]``, true where the i-th new token may look: at all before it and at itself."""
+    return torch.ones(new, total, dtype=torch.bool, device=device).tril(total - new)
