@@ -10,7 +10,7 @@ Source: Touvron et al. 2023 (arXiv 2302.13971), section 2.2, as implemented by t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -50,9 +50,9 @@ class Llama:
         self.config = loaded.config
         self.device = loaded.model.embed_tokens.weight.device
         self.dtype = loaded.model.embed_tokens.weight.dtype
-        self.heads = self.config.num_attention_heads
-        self.kv_heads = self.config.num_key_value_heads
-        self.head_dim = self.config.head_dim
+        self.heads: int = self.config.num_attention_heads
+        self.kv_heads: int = self.config.num_key_value_heads or self.heads
+        self.head_dim: int = self.config.head_dim or self.config.hidden_size // self.heads
         self.eps = self.config.rms_norm_eps
         self._embed = loaded.model.embed_tokens
         self._rotary = loaded.model.rotary_emb
@@ -110,7 +110,7 @@ class Llama:
         return F.rms_norm(x, weight.shape, weight, self.eps)
 
 
-def _block(layer: nn.Module) -> Block:
+def _block(layer: Any) -> Block:
     attention, mlp = layer.self_attn, layer.mlp
     return Block(
         attention_norm=layer.input_layernorm.weight,

@@ -68,7 +68,7 @@ class ByteLevelTokenizer:
     def bos_id(self) -> int | None:
         return None
 
-    @cached_property
+    @property
     def eos_ids(self) -> frozenset[int]:
         end_of_text = self.control_id("<|endoftext|>")
         return self._eos if end_of_text is None else self._eos | {end_of_text}

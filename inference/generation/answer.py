@@ -1,0 +1,62 @@
+"""What is asked of one generation and what it tells while it runs. Value objects; torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Literal
+
+Cause = Literal["end", "rule", "suffix", "stop", "length", "deadline"]
+"""Why a generation ended: the model's own end token, the stop rule, the suffix, a stop string, ``max_tokens``, time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen, and how long an answer may be. Temperature 0 is greedy."""
+
+    max_tokens: int = 128
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one generation went: milliseconds and tokens. ``reused`` prompt tokens did not have to be read again."""
+
+    cause: Cause
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    completion_tokens: int = 0
+    queued_ms: float = 0.0
+    prefill_ms: float = 0.0
+    decode_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TextChunk:
+    """Newly generated text that is certain to stay."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last event of a generation that went well."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The last event of one that did not; the message is for the person who waits."""
+
+    message: str
+    kind: str = "server_error"
+
+
+Event = TextChunk | Finished | Failed
+
+Steps = Generator[Event | None, None, None]
+"""One answer under way: each ``next()`` is one step of the model, and None one with nothing to tell."""

@@ -1,0 +1,177 @@
+"""One loaded model answering requests: prompt, prefill, decode, detokenise, stop.
+
+Knows no sockets and no threads: every answer is a generator in which one ``next()`` is one step of the model, yielding
+an event or None. Closing it between two steps cancels the answer and keeps what was read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from inference.generation.answer import Cause, Finished, Outcome, Sampling, Steps, TextChunk
+from inference.generation.decode import ChunkSize, Prefilled, generate
+from inference.generation.healing import Healing, Vocabulary
+from inference.generation.kv import KVPool, KVSession
+from inference.generation.sampling import make_sampler
+from inference.models.catalog import Model
+from inference.models.llama import Llama
+from inference.text.detokenize import Detokenizer
+from inference.text.prompts import Message, Prompt, PromptError, chatml_prompt, completion_prompt
+from inference.text.stopping import Stopper, StopRule
+from inference.text.tokenizer import Tokenizer
+
+SESSIONS = 4
+"""One for each kind of work that can be under way at once, and one to come back to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much of the context one request may use: ``context`` tokens for prompt and answer together."""
+
+    context: int
+
+    def prompt_tokens(self, answer: int) -> int:
+        """What is left for the prompt; an answer never takes more than half."""
+        return self.context - self.answer_tokens(answer)
+
+    def answer_tokens(self, wanted: int) -> int:
+        return min(wanted, self.context // 2)
+
+
+@dataclass
+class Meter:
+    """What one generation costs, while it runs."""
+
+    prompt_tokens: int
+    reused_tokens: int = 0
+    completion_tokens: int = 0
+    started: float = field(default_factory=time.perf_counter)
+    prefilled_at: float = 0.0
+
+    def prefilled(self, step: Prefilled) -> None:
+        """Another chunk of the prompt was read."""
+        self.prefilled_at = time.perf_counter()
+        self.reused_tokens = step.reused
+
+    def outcome(self, cause: Cause) -> Outcome:
+        """The bill."""
+        return Outcome(
+            cause=cause,
+            prompt_tokens=self.prompt_tokens,
+            reused_tokens=self.reused_tokens,
+            completion_tokens=self.completion_tokens,
+            prefill_ms=(self.prefilled_at - self.started) * 1000,
+            decode_ms=(time.perf_counter() - self.prefilled_at) * 1000,
+        )
+
+
+class Engine:
+    """A model, its tokenizer and the KV sessions it keeps between requests."""
+
+    def __init__(self, model: Llama, tokenizer: Tokenizer, row: Model, context: int | None = None) -> None:
+        self.row = row
+        self.tokenizer = tokenizer
+        self.budget = Budget(min(context or row.context, model.config.max_position_embeddings))
+        self.pool = KVPool(model, SESSIONS)
+        self._model = model
+        self._vocabulary = Vocabulary(tokenizer)
+        self._chunk = ChunkSize()
+
+    def complete(
+        self,
+        prompt: str | list[int],
+        suffix: str = "",
+        sampling: Sampling | None = None,
+        rule: StopRule | None = None,
+        deadline: float | None = None,
+    ) -> Steps:
+        """Continue ``prompt``; a model that cannot infill is cut where ``suffix`` begins.
+
+        ``deadline`` is a ``time.perf_counter()`` value, after which what there is has to do.
+        Raises ``PromptError`` for ids outside the vocabulary.
+        """
+        sampling = sampling or Sampling()
+        room = self.budget.prompt_tokens(sampling.max_tokens)
+        built = completion_prompt(self.tokenizer, prompt, room) if isinstance(prompt, str) else self._checked(prompt)
+        stopper = Stopper(rule or StopRule(), suffix, sampling.stop)
+        return self._answer(built, sampling, stopper, deadline)
+
+    def chat(
+        self, messages: Sequence[Message], sampling: Sampling | None = None, deadline: float | None = None
+    ) -> Steps:
+        """Answer the last of ``messages``. Raises ``PromptError`` where the model was not trained to chat."""
+        if self.row.chat != "chatml":
+            raise PromptError(f"{self.row.title} was not trained to chat; choose an Instruct model for chat.")
+        sampling = sampling or Sampling(max_tokens=512)
+        built = chatml_prompt(self.tokenizer, list(messages))
+        if len(built.ids) > self.budget.prompt_tokens(sampling.max_tokens):
+            raise PromptError(
+                f"The conversation has {len(built.ids)} tokens, more than this model's context of "
+                f"{self.budget.context} leaves room for; start a new one or shorten it."
+            )
+        return self._answer(built, sampling, Stopper(stops=sampling.stop), deadline)
+
+    def warm_up(self) -> None:
+        """Run each kind of step once: the first of each is far slower than the rest."""
+        for _ in self._answer(Prompt([0] * 2 * self._chunk.tokens, frozenset()), Sampling(max_tokens=2), Stopper(), None):
+            pass
+
+    def _checked(self, ids: Sequence[int]) -> Prompt:
+        if not ids:
+            raise PromptError("A prompt of token ids needs at least one id.")
+        if any(not 0 <= i < self._model.config.vocab_size for i in ids):
+            raise PromptError(f"Token ids must lie from 0 to {self._model.config.vocab_size - 1}.")
+        if len(ids) >= self.budget.context:
+            raise PromptError(f"The prompt has {len(ids)} tokens; this model's context is {self.budget.context}.")
+        return Prompt(list(ids), self.tokenizer.eos_ids)
+
+    def _answer(self, prompt: Prompt, sampling: Sampling, stopper: Stopper, deadline: float | None) -> Steps:
+        """Drive one generation; the KV session goes back to the pool however it ends."""
+        if not prompt.ids:
+            raise PromptError("There is nothing before the cursor to continue.")
+        session = self.pool.acquire(prompt.ids)
+        try:
+            yield from self._steps(prompt, sampling, stopper, deadline, session)
+        finally:
+            self.pool.release(session)
+
+    def _steps(
+        self, prompt: Prompt, sampling: Sampling, stopper: Stopper, deadline: float | None, session: KVSession
+    ) -> Steps:
+        meter = Meter(prompt_tokens=len(prompt.ids))
+        text = Detokenizer(self.tokenizer, skip=len(prompt.heal.encode()))
+        cause: Cause | None = None
+        for step in self._generate(prompt, sampling, session):
+            shown = ""
+            if isinstance(step, Prefilled):
+                meter.prefilled(step)
+            elif step in prompt.stop_ids:
+                cause = "end"
+                break
+            else:
+                meter.completion_tokens += 1
+                shown = stopper.feed(text.feed(step))
+            cause = stopper.cause or ("deadline" if deadline and time.perf_counter() > deadline else None)
+            yield TextChunk(shown) if shown else None
+            if cause:
+                break
+        if not stopper.cause and (rest := stopper.feed(text.finish()) + stopper.finish()):
+            yield TextChunk(rest)
+        yield Finished(meter.outcome(stopper.cause or cause or "length"))
+
+    def _generate(self, prompt: Prompt, sampling: Sampling, session: KVSession) -> Iterator[Prefilled | int]:
+        return generate(
+            self._model,
+            session,
+            prompt.ids,
+            make_sampler(sampling.temperature, sampling.top_p, sampling.seed),
+            max_tokens=self._room(prompt, sampling),
+            chunk=self._chunk,
+            healing=Healing(self._vocabulary, self.tokenizer, prompt.heal) if prompt.heal else None,
+        )
+
+    def _room(self, prompt: Prompt, sampling: Sampling) -> int:
+        healed = len(prompt.heal.encode())  # at most a token a byte is spent on what is there already
+        return min(self.budget.answer_tokens(sampling.max_tokens) + healed, self.budget.context - len(prompt.ids))

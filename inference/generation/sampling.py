@@ -1,0 +1,34 @@
+"""Choosing the next token from its logits. Knows nothing of texts or requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Sampler = Callable[[Tensor], int]
+"""From logits ``[vocab]`` (or of the allowed ids only) to an index into them."""
+
+
+def make_sampler(temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None) -> Sampler:
+    """Greedy at temperature 0, else nucleus sampling (Holtzman et al. 2019, arXiv 1904.09751).
+
+    With a ``seed`` the choices repeat on the same machine.
+    """
+    if temperature <= 0:
+        return lambda logits: int(logits.argmax())
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    return lambda logits: _draw(logits, temperature, top_p, generator)
+
+
+def _draw(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> int:
+    probabilities, order = torch.softmax(logits.float().cpu() / temperature, dim=-1).sort(descending=True)
+    before = probabilities.cumsum(0) - probabilities
+    probabilities[before >= max(top_p, 0.0)] = 0.0  # the likeliest token has nothing before it ...
+    probabilities[0] = max(float(probabilities[0]), torch.finfo(torch.float32).tiny)  # ... and stays even at top_p 0
+    return int(order[torch.multinomial(probabilities, 1, generator=generator)])

@@ -1,0 +1,118 @@
+"""The async client of an engine: completions and chats as streams, and the lease that keeps the engine alive.
+
+Torch-free; knows no editor. Leaving a stream early closes it, and that cancels the request at the engine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from inference.generation.answer import Finished, TextChunk
+from inference.serving.state import Status
+from inference.serving.wire import ChatRequest, CompletionRequest, parse_outcome
+
+CONNECT_SECONDS = 5.0
+
+
+class EngineError(RuntimeError):
+    """The engine did not answer a request; the message says why, for a person."""
+
+
+class EngineUnavailable(EngineError):
+    """There is no engine, or it is not ready: nothing is wrong with the request."""
+
+
+class EngineClient:
+    """Talks to one engine over its Unix socket."""
+
+    def __init__(self, socket: Path) -> None:
+        transport = httpx.AsyncHTTPTransport(uds=str(socket))
+        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
+        # trust_env: a proxy set for the web must never see a prompt
+        self._http = httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=timeout, trust_env=False)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def health(self) -> Status:
+        """What the engine is doing; raises ``EngineUnavailable`` if there is none."""
+        with _in_words():
+            return _status((await self._http.get("/health")).json())
+
+    async def models(self) -> list[dict[str, Any]]:
+        """What the engine serves."""
+        with _in_words():
+            return (await self._http.get("/v1/models")).json()["data"]
+
+    async def lease(self) -> AsyncGenerator[Status, None]:
+        """The engine's status and every change, for as long as it lives; holding this keeps it alive."""
+        with _in_words():
+            async with self._http.stream("GET", "/lease") as answer:
+                async for event in _events(answer):
+                    yield _status(event)
+
+    async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
+        """Stream a completion. Raises ``EngineError``."""
+        async with aclosing(self._stream("/v1/completions", request.to_json())) as events:
+            async for event in events:
+                yield _progress(event, event["choices"][0].get("text", ""))
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[TextChunk | Finished, None]:
+        """Stream a chat answer. Raises ``EngineError``."""
+        async with aclosing(self._stream("/v1/chat/completions", request.to_json())) as events:
+            async for event in events:
+                yield _progress(event, event["choices"][0]["delta"].get("content") or "")
+
+    async def _stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        with _in_words():
+            async with self._http.stream("POST", path, json={**body, "stream": True}) as answer:
+                if answer.status_code != 200:
+                    raise _refusal(answer.status_code, await answer.aread())
+                async for event in _events(answer):
+                    if "error" in event:
+                        raise EngineError(event["error"]["message"])
+                    yield event
+
+
+async def _events(answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+    async for line in answer.aiter_lines():
+        if line.startswith("data: ") and line != "data: [DONE]":
+            yield json.loads(line.removeprefix("data: "))
+
+
+def _progress(event: Mapping[str, Any], text: str) -> TextChunk | Finished:
+    reason = event["choices"][0].get("finish_reason")
+    if reason is None:
+        return TextChunk(text)
+    return Finished(parse_outcome(reason, event.get("usage") or {}, event.get("timings") or {}))
+
+
+def _status(fields: Mapping[str, Any]) -> Status:
+    known = {name: fields[name] for name in Status.__dataclass_fields__ if name in fields}
+    return Status(**known)
+
+
+def _refusal(code: int, body: bytes) -> EngineError:
+    try:
+        message = json.loads(body)["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = f"The engine answered with HTTP status {code}."
+    return EngineUnavailable(message) if code == 503 else EngineError(message)
+
+
+class _in_words:  # noqa: N801  used like a function
+    """Transport errors as ``EngineUnavailable``: to a caller a dead engine and a missing one are the same."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, httpx.HTTPError | OSError | ValueError):
+            raise EngineUnavailable("The engine is not there or has just gone.") from error

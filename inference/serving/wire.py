@@ -1,0 +1,248 @@
+"""What travels between a client and the engine: OpenAI-compatible requests and answers as value objects.
+
+Torch-free, and knows neither sockets nor models. Beyond OpenAI's fields a completion may carry ``session``,
+``stop_rule``, ``priority`` and ``deadline_ms``; a foreign server never sees them.
+
+Source: OpenAI API reference, "Completions" (legacy) and "Chat".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeVar, get_args
+
+from inference.generation.answer import Cause, Outcome, Sampling
+from inference.text.prompts import Message
+from inference.text.stopping import StopRule
+
+Priority = Literal["completion", "chat", "prefetch"]
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+"""In the order in which the model serves them."""
+
+MAX_TOKENS_LIMIT = 8192
+
+T = TypeVar("T")
+
+
+class WireError(ValueError):
+    """A body that is not a valid request. The message names the field; ``param`` is the field's name, if it is one."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """``POST /v1/completions``. ``suffix`` asks for an infilling; ``deadline_ms`` counts from arrival at the engine."""
+
+    prompt: str | list[int]
+    suffix: str = ""
+    model: str = ""
+    stream: bool = False
+    sampling: Sampling = field(default_factory=Sampling)
+    stop_rule: StopRule = field(default_factory=StopRule)
+    priority: Priority = "completion"
+    deadline_ms: int | None = None
+    session: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The body to send to our own engine."""
+        body = asdict(self)
+        sampling = body.pop("sampling")
+        return {k: v for k, v in {**body, **sampling}.items() if v not in (None, "", ())}
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """``POST /v1/chat/completions``."""
+
+    messages: tuple[Message, ...]
+    model: str = ""
+    stream: bool = False
+    sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=512))
+    priority: Priority = "chat"
+    deadline_ms: int | None = None
+    session: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The body to send to our own engine."""
+        body = asdict(self)
+        sampling = body.pop("sampling")
+        return {k: v for k, v in {**body, **sampling}.items() if v not in (None, "", ())}
+
+
+def finish_reason(outcome: Outcome) -> Literal["stop", "length"]:
+    """OpenAI knows two ways to end."""
+    return "length" if outcome.cause in ("length", "deadline") else "stop"
+
+
+def usage(outcome: Outcome) -> dict[str, Any]:
+    """OpenAI's ``usage`` object."""
+    return {
+        "prompt_tokens": outcome.prompt_tokens,
+        "completion_tokens": outcome.completion_tokens,
+        "total_tokens": outcome.prompt_tokens + outcome.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": outcome.reused_tokens},
+    }
+
+
+def timings(outcome: Outcome) -> dict[str, Any]:
+    """Our own addition to a finished answer."""
+    return {
+        "cause": outcome.cause,
+        "queued_ms": round(outcome.queued_ms, 2),
+        "prefill_ms": round(outcome.prefill_ms, 2),
+        "decode_ms": round(outcome.decode_ms, 2),
+    }
+
+
+def parse_outcome(reason: str, used: Mapping[str, Any], timed: Mapping[str, Any]) -> Outcome:
+    """Of a finished answer; a foreign server sends no timings."""
+    cause: Cause = timed.get("cause") or ("length" if reason == "length" else "end")
+    return Outcome(
+        cause=cause,
+        prompt_tokens=used.get("prompt_tokens", 0),
+        reused_tokens=(used.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
+        completion_tokens=used.get("completion_tokens", 0),
+        queued_ms=timed.get("queued_ms", 0.0),
+        prefill_ms=timed.get("prefill_ms", 0.0),
+        decode_ms=timed.get("decode_ms", 0.0),
+    )
+
+
+def parse_completion(body: Any) -> CompletionRequest:
+    """Check the body of ``POST /v1/completions``; raises ``WireError``."""
+    fields = _object(body)
+    return CompletionRequest(
+        prompt=_prompt(fields),
+        suffix=_typed(fields, "suffix", str, ""),
+        model=_typed(fields, "model", str, ""),
+        stream=_typed(fields, "stream", bool, False),
+        sampling=_sampling(fields, default_max=128),
+        stop_rule=_stop_rule(fields),
+        priority=_priority(fields, "completion"),
+        deadline_ms=_number(fields, "deadline_ms", None, 1, 3_600_000, whole=True),
+        session=_typed(fields, "session", str, ""),
+    )
+
+
+def parse_chat(body: Any) -> ChatRequest:
+    """Check the body of ``POST /v1/chat/completions``; raises ``WireError``."""
+    fields = _object(body)
+    return ChatRequest(
+        messages=_messages(fields),
+        model=_typed(fields, "model", str, ""),
+        stream=_typed(fields, "stream", bool, False),
+        sampling=_sampling(fields, default_max=512),
+        priority=_priority(fields, "chat"),
+        deadline_ms=_number(fields, "deadline_ms", None, 1, 3_600_000, whole=True),
+        session=_typed(fields, "session", str, ""),
+    )
+
+
+def error_body(message: str, kind: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
+    """An error in OpenAI's shape."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def _object(body: Any) -> Mapping[str, Any]:
+    if not isinstance(body, dict):
+        raise WireError("The request's body must be a JSON object.")
+    return body
+
+
+def _typed(fields: Mapping[str, Any], name: str, kind: type[T], default: T) -> T:
+    value = fields.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, kind):
+        raise WireError(f"'{name}' must be {_article(kind)}, not {_article(type(value))}.", name)
+    return value
+
+
+def _prompt(fields: Mapping[str, Any]) -> str | list[int]:
+    prompt = fields.get("prompt")
+    if isinstance(prompt, str):
+        return prompt
+    if isinstance(prompt, list) and all(type(i) is int for i in prompt):
+        return prompt
+    raise WireError("'prompt' must be a string or a list of token ids.", "prompt")
+
+
+def _messages(fields: Mapping[str, Any]) -> tuple[Message, ...]:
+    messages = fields.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise WireError("'messages' must be a list with at least one message.", "messages")
+    return tuple(_message(message, n) for n, message in enumerate(messages))
+
+
+def _message(message: Any, n: int) -> Message:
+    where = f"messages[{n}]"
+    if not isinstance(message, dict):
+        raise WireError(f"'{where}' must be an object with 'role' and 'content'.", where)
+    role, content = message.get("role"), message.get("content")
+    if role not in ("system", "user", "assistant"):
+        raise WireError(f"'{where}.role' must be system, user or assistant.", where)
+    if isinstance(content, list):  # OpenAI's content parts; only text has a meaning here
+        content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
+    if not isinstance(content, str):
+        raise WireError(f"'{where}.content' must be a string.", where)
+    return Message(role, content)
+
+
+def _sampling(fields: Mapping[str, Any], default_max: int) -> Sampling:
+    limit = "max_completion_tokens" if "max_completion_tokens" in fields else "max_tokens"
+    return Sampling(
+        max_tokens=_number(fields, limit, default_max, 1, MAX_TOKENS_LIMIT, whole=True) or default_max,
+        temperature=_number(fields, "temperature", 0.0, 0, 2) or 0.0,
+        top_p=_number(fields, "top_p", 1.0, 0, 1) or 0.0,
+        seed=_number(fields, "seed", None, -(2**63), 2**63 - 1, whole=True),
+        stop=_stops(fields),
+    )
+
+
+def _stops(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    stop = fields.get("stop")
+    if stop is None:
+        return ()
+    if isinstance(stop, str):
+        return (stop,)
+    if isinstance(stop, list) and all(isinstance(s, str) for s in stop) and len(stop) <= 16:
+        return tuple(stop)
+    raise WireError("'stop' must be a string or a list of at most 16 strings.", "stop")
+
+
+def _stop_rule(fields: Mapping[str, Any]) -> StopRule:
+    rule = _typed(fields, "stop_rule", dict, {})
+    kind = rule.get("kind", "none")
+    if kind not in ("none", "line", "block"):
+        raise WireError("'stop_rule.kind' must be none, line or block.", "stop_rule")
+    indent = _number(rule, "indent", 0, 0, 10_000, whole=True)
+    return StopRule(kind, indent or 0, _typed(rule, "closer", str, ""))
+
+
+def _priority(fields: Mapping[str, Any], default: Priority) -> Priority:
+    priority = fields.get("priority", default)
+    if priority not in PRIORITIES:
+        raise WireError(f"'priority' must be one of {', '.join(PRIORITIES)}.", "priority")
+    return priority
+
+
+def _number(
+    fields: Mapping[str, Any], name: str, default: float | None, low: float, high: float, *, whole: bool = False
+) -> Any:
+    value = fields.get(name)
+    if value is None:
+        return default
+    right = type(value) is int or (type(value) is float and not whole)
+    if not right or not low <= value <= high:
+        kind = "a whole number" if whole else "a number"
+        raise WireError(f"'{name}' must be {kind} from {low} to {high}.", name)
+    return value
+
+
+def _article(kind: type) -> str:
+    names = {str: "a string", bool: "true or false", dict: "an object", list: "a list", int: "a number"}
+    return names.get(kind, kind.__name__)

@@ -1,0 +1,66 @@
+"""The command ``codellama-ls``: alone or with ``--stdio`` the language server, else a subcommand.
+
+Knows no subcommand but its name, and imports it only when it is called: the server must not pay for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+import inference
+
+COMMANDS = {
+    "demo": ("lsp_server.tryout.demo", "show ghost text in a real file, without an editor"),
+    "complete": ("lsp_server.tryout.complete", "print what would be suggested at FILE:LINE:COL"),
+    "pull": ("inference.models.pull", "fetch a model and make it ready"),
+    "engine": ("inference.serving.main", "serve the model to this user's editors (they start it themselves)"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0 well, 1 failed, 2 used wrongly."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments in ([], ["--stdio"]):
+        return serve()
+    name, *rest = arguments
+    if name in ("-h", "--help"):
+        return _say(usage())
+    if name in ("-V", "--version"):
+        return _say(f"codellama-ls {inference.__version__}")
+    if name not in COMMANDS:
+        print(f"codellama-ls: there is no command '{name}'.\n\n{usage()}", file=sys.stderr)  # noqa: T201
+        return 2
+    return importlib.import_module(COMMANDS[name][0]).main(rest)
+
+
+def serve() -> int:
+    """Speak LSP on stdin and stdout until told to exit; the log goes to stderr."""
+    from lsp_server.server import create_server
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("pygls").setLevel(logging.WARNING)  # at INFO it logs the user's code
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    create_server().start_io()
+    return 0
+
+
+def usage() -> str:
+    """What ``--help`` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {does}" for name, (_, does) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: codellama-ls [--stdio]        the language server, on stdin and stdout",
+            "       codellama-ls COMMAND [...]    see `codellama-ls COMMAND --help`",
+            "",
+            *lines,
+        ]
+    )
+
+
+def _say(text: str) -> int:
+    print(text)  # noqa: T201  not the language server: stdout is a person's here
+    return 0

@@ -1,0 +1,88 @@
+"""One suggestion, from a snapshot to the text to insert: wait, window, ask, shape. Knows no LSP types.
+
+A request that is superseded or cancelled is a cancelled task here; leaving the engine's stream cancels it there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Protocol
+
+from inference.generation.answer import Finished, Sampling, TextChunk
+from inference.serving.client import EngineError, EngineUnavailable
+from inference.serving.wire import CompletionRequest
+from lsp_server.completion.amount import stop_rule
+from lsp_server.completion.shape import shape
+from lsp_server.completion.trace import Record
+from lsp_server.completion.window import prefix_window, suffix_window
+from lsp_server.settings import CompletionSettings
+from lsp_server.snapshot import Snapshot
+
+
+class Completer(Protocol):
+    """An engine, as far as completions go (``engine_link.EngineLink``)."""
+
+    def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
+        """Raises ``EngineError``."""
+        ...
+
+
+async def suggest(
+    snapshot: Snapshot, settings: CompletionSettings, engine: Completer, record: Record, *, invoked: bool
+) -> str:
+    """The text to insert at the cursor, or an empty one; ``record`` is told why."""
+    started = time.perf_counter()
+    try:
+        text = await _ask(snapshot, settings, engine, record, 0.0 if invoked else settings.debounce_ms / 1000)
+    except asyncio.CancelledError:
+        record.result = "cancelled"
+        raise
+    except EngineUnavailable as error:
+        record.result, record.reason = "not ready", str(error)
+        return ""
+    except EngineError as error:
+        record.result, record.reason = "failed", str(error)
+        return ""
+    finally:
+        record.total_ms = (time.perf_counter() - started) * 1000
+    shown = shape(snapshot, text)
+    record.generated, record.shown = len(text), len(shown)
+    record.result = "shown" if shown else "empty"
+    record.reason = "" if shown else _why_nothing(text)
+    return shown
+
+
+async def _ask(snapshot: Snapshot, settings: CompletionSettings, engine: Completer, record: Record, wait: float) -> str:
+    if not snapshot.before.strip() and not snapshot.after.strip():
+        record.reason = "the document is empty"
+        return ""
+    await asyncio.sleep(wait)
+    record.waited_ms = wait * 1000
+    request = _request(snapshot, settings)
+    record.amount = request.stop_rule.kind
+    parts: list[str] = []
+    async with aclosing(engine.complete(request)) as events:
+        async for event in events:
+            if isinstance(event, TextChunk):
+                parts.append(event.text)
+            else:
+                record.outcome = event.outcome
+    return "".join(parts)
+
+
+def _request(snapshot: Snapshot, settings: CompletionSettings) -> CompletionRequest:
+    return CompletionRequest(
+        prompt=prefix_window(snapshot.before, settings.prefix_chars),
+        suffix=suffix_window(snapshot.after, settings.suffix_chars),
+        sampling=Sampling(max_tokens=settings.max_tokens),
+        stop_rule=stop_rule(snapshot),
+        deadline_ms=settings.deadline_ms,
+        session=snapshot.uri,
+    )
+
+
+def _why_nothing(text: str) -> str:
+    return "the model's text repeats what stands below" if text.strip() else "the model had nothing to add"

@@ -1,0 +1,1 @@
+"""One file per LSP method: unwrap the parameters, call a plain function, wrap its result."""

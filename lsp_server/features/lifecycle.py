@@ -1,0 +1,73 @@
+"""``initialize``, ``initialized`` and ``shutdown``: the first answers at once, the engine is found beside."""
+
+from __future__ import annotations
+
+import logging
+
+from lsprotocol import types
+
+from inference.serving.spawn import EngineOptions
+from inference.serving.state import Status
+from lsp_server.engine_link import EngineLink
+from lsp_server.features import completion
+from lsp_server.features.configuration import apply
+from lsp_server.features.progress import EngineProgress
+from lsp_server.session import CodeLlamaServer
+
+log = logging.getLogger(__name__)
+
+STATUS = "codellama/status"
+"""Our own notification: the engine's status, whenever it changes."""
+
+
+def register(server: CodeLlamaServer) -> None:
+    """The three notifications and requests of a session's beginning and end."""
+    server.feature(types.INITIALIZE)(initialize)
+    server.feature(types.INITIALIZED)(initialized)
+    server.feature(types.SHUTDOWN)(shutdown)
+
+
+def initialize(server: CodeLlamaServer, params: types.InitializeParams) -> None:
+    """Read the settings and see what the client can do."""
+    apply(server, params.initialization_options)
+    info = params.client_info
+    server.keeps_lines = info is not None and info.name.lower() in ("neovim", "nvim", "vim")
+    document = params.capabilities.text_document
+    if document is None or document.inline_completion is None:
+        completion.register(server)
+
+
+def initialized(server: CodeLlamaServer, params: types.InitializedParams) -> None:
+    """Look for the engine."""
+    del params
+    chosen = server.settings.engine
+    options = EngineOptions(chosen.model, chosen.format, chosen.grace_seconds, chosen.context or None)
+    progress = EngineProgress(server)
+    server.link = EngineLink(options, lambda status: _tell(server, progress, status))
+    server.link.start()
+
+
+async def shutdown(server: CodeLlamaServer, params: None) -> None:
+    """Give up the lease: the engine stays if another window holds one."""
+    del params
+    if server.link is not None:
+        await server.link.stop()
+        server.link = None
+
+
+def _wants_status(server: CodeLlamaServer) -> bool:
+    """A client that knows our status notification says so under ``experimental``, as rust-analyzer's clients do."""
+    experimental = server.client_capabilities.experimental
+    if hasattr(experimental, "_asdict"):
+        experimental = experimental._asdict()
+    return isinstance(experimental, dict) and bool(experimental.get("codellamaStatus"))
+
+
+def _tell(server: CodeLlamaServer, progress: EngineProgress, status: Status) -> None:
+    log.info("engine: %s %s %d%%", status.phase, status.message, status.progress)
+    progress.show(status)
+    if _wants_status(server):
+        server.protocol.notify(STATUS, status.to_json())
+    if status.phase == "failed":
+        message = types.ShowMessageParams(types.MessageType.Error, f"codellama-ls: {status.message}")
+        server.window_show_message(message)

@@ -1,0 +1,46 @@
+"""What a language server remembers while a client is connected. Knows no features and no torch."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from lsprotocol import types
+from pygls.lsp.server import LanguageServer
+
+import inference
+from lsp_server.completion.trace import Trace
+from lsp_server.completion.turns import Turns
+from lsp_server.engine_link import EngineLink
+from lsp_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class CodeLlamaServer(LanguageServer):
+    """What the features share.
+
+    Attributes:
+        settings: as last checked.
+        keeps_lines: the client stores lines, so that a CR inserted would become text (Neovim).
+        link: to the engine; None before ``initialized`` and after ``shutdown``.
+        turns: of inline completions, by document.
+        trace: what became of the last requests.
+    """
+
+    settings: Settings
+    link: EngineLink | None
+
+    def __init__(self) -> None:
+        super().__init__(
+            "codellama-ls", inference.__version__, text_document_sync_kind=types.TextDocumentSyncKind.Full
+        )  # pygls applies incremental changes with str.splitlines, which takes form feeds for line ends
+        self.settings = Settings()
+        self.keeps_lines = False
+        self.link = None
+        self.turns = Turns()
+        self.trace = Trace()
+
+    def report_server_error(self, error: Exception, source: Any) -> None:
+        """Into the log, where the details are; a person is told about what they can act on (``features``)."""
+        log.error("%s: %s", getattr(source, "__name__", source), error)

@@ -1,0 +1,120 @@
+"""What a person can set, checked: a bad value is reported and its default used, never a crash.
+
+Knows no LSP: it takes the JSON of ``initializationOptions`` or ``workspace/didChangeConfiguration``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+
+def _within(default: Any, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionSettings:
+    """Grey text while typing.
+
+    Attributes:
+        enabled: whether to answer at all.
+        debounce_ms: how long typing must pause before the model is asked.
+        max_tokens: the longest answer.
+        prefix_chars: how much text before the cursor the model sees.
+        suffix_chars: how much after it.
+        deadline_ms: after this long, what there is is shown.
+    """
+
+    enabled: bool = True
+    debounce_ms: int = _within(75, 0, 5_000)
+    max_tokens: int = _within(64, 1, 1_024)
+    prefix_chars: int = _within(3_000, 100, 400_000)
+    suffix_chars: int = _within(1_000, 0, 400_000)
+    deadline_ms: int = _within(4_000, 100, 120_000)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """The engine that this window starts if none is there.
+
+    Attributes:
+        model: a model's id, as ``codellama-ls pull`` takes it.
+        format: how its weights are held.
+        grace_seconds: how long the engine stays after the last window has closed.
+        context: tokens of prompt and answer together; 0 for what the model was trained on.
+    """
+
+    model: str = "starter"
+    format: str = _within("auto", choices=("auto", "fp32", "bf16", "nf4"))
+    grace_seconds: float = _within(60.0, 0, 86_400)
+    context: int = _within(0, 0, 131_072)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings; in JSON their names are in camelCase: ``{"completion": {"maxTokens": 64}}``."""
+
+    completion: CompletionSettings = field(default_factory=CompletionSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+
+
+def parse_settings(raw: Any) -> tuple[Settings, list[str]]:
+    """Settings and what was wrong with them, one sentence each. ``{"codellama": {...}}`` is unwrapped."""
+    problems: list[str] = []
+    if isinstance(raw, Mapping) and isinstance(raw.get("codellama"), Mapping):
+        raw = raw["codellama"]
+    return _section(Settings, raw, "", problems), problems
+
+
+def _section(kind: type[Any], raw: Any, where: str, problems: list[str]) -> Any:
+    if raw is None:
+        return kind()
+    if not isinstance(raw, Mapping):
+        problems.append(f"Setting '{where or 'codellama'}' must be an object; its defaults are used.")
+        return kind()
+    known = {_camel(f.name): f for f in fields(kind)}
+    problems += [f"Unknown setting '{_join(where, name)}' is ignored." for name in raw if name not in known]
+    values = {}
+    for name, spec in known.items():
+        default = spec.default_factory() if callable(spec.default_factory) else spec.default
+        if is_dataclass(default):
+            values[spec.name] = _section(type(default), raw.get(name), _join(where, name), problems)
+        elif raw.get(name) is not None:
+            values[spec.name] = _value(raw[name], default, spec.metadata, _join(where, name), problems)
+    return kind(**values)
+
+
+def _value(value: Any, default: Any, limits: Mapping[str, Any], where: str, problems: list[str]) -> Any:
+    if isinstance(default, float) and type(value) is int:
+        value = float(value)
+    wanted = _wanted(default, limits)
+    right = type(value) is type(default)
+    if right and limits.get("choices"):
+        right = value in limits["choices"]
+    if right and limits.get("low") is not None:
+        right = limits["low"] <= value <= limits["high"]
+    if right:
+        return value
+    problems.append(f"Setting '{where}' must be {wanted}, not {value!r}; {default!r} is used.")
+    return default
+
+
+def _wanted(default: Any, limits: Mapping[str, Any]) -> str:
+    if limits.get("choices"):
+        return "one of " + ", ".join(limits["choices"])
+    if isinstance(default, bool):
+        return "true or false"
+    if isinstance(default, int | float):
+        return f"a number from {limits['low']} to {limits['high']}"
+    return "a string"
+
+
+def _camel(name: str) -> str:
+    return re.sub(r"_(\w)", lambda m: m[1].upper(), name)
+
+
+def _join(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name

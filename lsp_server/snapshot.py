@@ -1,0 +1,125 @@
+"""A document frozen at a position: the only place that knows line endings and position encodings.
+
+Everything after it works on code points and LF. Lines end at CR LF, LF and CR, as LSP 3.18 defines them, and nowhere
+else: ``str.splitlines`` would also split at form feeds and U+2028.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Encoding = Literal["utf-8", "utf-16", "utf-32"]
+
+LINE_END = re.compile(r"\r\n|\n|\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Zero-based line, and character in the client's code units."""
+
+    line: int
+    character: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One document at one moment, seen from one position.
+
+    Attributes:
+        uri: of the document.
+        language: the client's language id, e.g. ``python``.
+        version: of the document, as the client counts.
+        before: all text before the position, with LF line ends.
+        after: all text after it, likewise.
+        line_end: what ends the document's lines.
+        line: the position's line, zero-based and within the document.
+        encoding: what the client counts characters in.
+    """
+
+    uri: str
+    language: str
+    version: int
+    before: str
+    after: str
+    line_end: str
+    line: int
+    encoding: Encoding
+
+    @property
+    def left(self) -> str:
+        """The position's line up to the position."""
+        return self.before[self.before.rfind("\n") + 1 :]
+
+    @property
+    def right(self) -> str:
+        """The rest of the position's line."""
+        return self.after.partition("\n")[0]
+
+    def line_start(self) -> Position:
+        """Where the position's line begins."""
+        return Position(self.line, 0)
+
+    def here(self) -> Position:
+        """The position itself, clamped into the document."""
+        return Position(self.line, units(self.left, self.encoding))
+
+    def line_stop(self) -> Position:
+        """Where the position's line ends, before its line end."""
+        return Position(self.line, units(self.left + self.right, self.encoding))
+
+
+def take(
+    text: str, position: Position, encoding: Encoding, *, uri: str = "", language: str = "", version: int = 0
+) -> Snapshot:
+    """Freeze ``text`` at ``position``. A position outside the document is moved to the nearest inside."""
+    line, start, stop = _find_line(text, position.line)
+    offset = start + _code_points(text[start:stop], position.character, encoding)
+    first = LINE_END.search(text)
+    return Snapshot(
+        uri=uri,
+        language=language,
+        version=version,
+        before=_with_lf(text[:offset]),
+        after=_with_lf(text[offset:]),
+        line_end=first.group() if first else "\n",
+        line=line,
+        encoding=encoding,
+    )
+
+
+def units(text: str, encoding: Encoding) -> int:
+    """How many code units of ``encoding`` a text takes."""
+    if encoding == "utf-32":
+        return len(text)
+    if encoding == "utf-8":
+        return len(text.encode("utf-8", errors="surrogatepass"))
+    return len(text.encode("utf-16-le", errors="surrogatepass")) // 2
+
+
+def _find_line(text: str, wanted: int) -> tuple[int, int, int]:
+    """Number, start and stop (before its line end) of line ``wanted``, or of the last one."""
+    start = 0
+    line = 0
+    for end in LINE_END.finditer(text):
+        if line >= wanted:
+            return line, start, end.start()
+        line, start = line + 1, end.end()
+    return line, start, len(text)
+
+
+def _code_points(line: str, character: int, encoding: Encoding) -> int:
+    """The code point at or before ``character`` code units; never inside a character."""
+    if line.isascii() or encoding == "utf-32":
+        return max(0, min(character, len(line)))
+    seen = 0
+    for index, char in enumerate(line):
+        seen += units(char, encoding)
+        if seen > character:
+            return index
+    return len(line)
+
+
+def _with_lf(text: str) -> str:
+    return LINE_END.sub("\n", text) if "\r" in text else text
