@@ -1,0 +1,176 @@
+"""What a Hugging Face checkpoint folder holds, read from its headers: shapes and sizes, never the weights themselves.
+
+Torch-free. Knows the Llama architecture's tensors and the arithmetic of their formats; loads nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import SafetensorError, safe_open
+
+WeightFormat = Literal["fp32", "bf16", "nf4"]
+
+Shape = tuple[int, ...]
+
+REQUIRED = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+)
+
+
+class LoadError(Exception):
+    """A checkpoint can't be loaded; the text is one sentence for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A folder whose headers promise a complete Llama.
+
+    Attributes:
+        folder: where it lies.
+        config: its ``config.json``.
+        shapes: of every tensor the architecture needs, by its name.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    shapes: dict[str, Shape]
+
+    @property
+    def parameters(self) -> int:
+        """How many weights the model has; a tied head counts once."""
+        return sum(map(prod, self.shapes.values()))
+
+    def weight_bytes(self, weight_format: WeightFormat, activation_bytes: int, *, double_quant: bool = False) -> int:
+        """Memory that the loaded weights take.
+
+        ``activation_bytes`` is the size of one activation, in which embedding, head and norms stay under NF4. NF4 keeps
+        4 bits a weight and a float32 scale for 64 of them; double quantisation makes the scale 8 bits, with a float32
+        for 256 of those (Dettmers et al. 2023, QLoRA, section 3).
+        """
+        linear = sum(prod(shape) for name, shape in self.shapes.items() if "_proj" in name)
+        if weight_format == "nf4":
+            scales = 1 / 64 + 4 / (64 * 256) if double_quant else 4 / 64
+            return int(linear * (0.5 + scales)) + (self.parameters - linear) * activation_bytes
+        return self.parameters * (4 if weight_format == "fp32" else 2)
+
+
+def inspect(folder: Path) -> Checkpoint:
+    """Read a folder's headers and check them against the Llama architecture. Raises LoadError."""
+    config = _config(folder)
+    shapes = llama_shapes(config)
+    _check_tensors(folder, shapes, _stored_shapes(folder))
+    _check_vocabulary(folder, config["vocab_size"])
+    return Checkpoint(folder, config, shapes)
+
+
+def llama_shapes(config: dict[str, Any]) -> dict[str, Shape]:
+    """Every tensor a Llama of this ``config.json`` has, by its name in Hugging Face checkpoints."""
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    heads = config["num_attention_heads"]
+    head_dim = config.get("head_dim") or hidden // heads
+    queries, keys = heads * head_dim, (config.get("num_key_value_heads") or heads) * head_dim
+    shapes: dict[str, Shape] = {"model.embed_tokens.weight": (config["vocab_size"], hidden)}
+    layer: dict[str, Shape] = {
+        "input_layernorm": (hidden,),
+        "self_attn.q_proj": (queries, hidden),
+        "self_attn.k_proj": (keys, hidden),
+        "self_attn.v_proj": (keys, hidden),
+        "self_attn.o_proj": (hidden, queries),
+        "post_attention_layernorm": (hidden,),
+        "mlp.gate_proj": (inner, hidden),
+        "mlp.up_proj": (inner, hidden),
+        "mlp.down_proj": (hidden, inner),
+    }
+    for n in range(config["num_hidden_layers"]):
+        shapes |= {f"model.layers.{n}.{name}.weight": shape for name, shape in layer.items()}
+    shapes["model.norm.weight"] = (hidden,)
+    if not config.get("tie_word_embeddings"):
+        shapes["lm_head.weight"] = (config["vocab_size"], hidden)
+    return shapes
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """``config.json``, once it is known to describe a model our forward pass computes."""
+    if not folder.is_dir():
+        raise LoadError(f"There is no checkpoint folder {folder}.")
+    config = _json(folder / "config.json")
+    kind = config.get("model_type")
+    if kind != "llama":
+        raise LoadError(f"The checkpoint in {folder} is of the architecture {kind!r}; only 'llama' can be loaded.")
+    if missing := [key for key in REQUIRED if not isinstance(config.get(key), int)]:
+        raise LoadError(f"The config.json in {folder} does not say {missing[0]}.")
+    if config.get("hidden_act", "silu") != "silu":
+        raise LoadError(f"The checkpoint in {folder} uses the activation {config['hidden_act']!r}, not Llama's 'silu'.")
+    if "quantization_config" in config:
+        raise LoadError(f"The checkpoint in {folder} is quantised already; only 16 or 32 bit weights can be loaded.")
+    return config
+
+
+def _shards(folder: Path) -> list[Path]:
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        names = _json(index).get("weight_map", {}).values()
+        shards = [folder / name for name in sorted(set(names))]
+    else:
+        shards = [folder / "model.safetensors"]
+    for shard in shards:
+        if not shard.is_file():
+            pickled = any(folder.glob("pytorch_model*.bin"))
+            hint = "; its .bin files are pickles, which could run code, and are not read" if pickled else ""
+            raise LoadError(f"The checkpoint in {folder} lacks {shard.name}{hint}.")
+    return shards
+
+
+def _stored_shapes(folder: Path) -> dict[str, Shape]:
+    stored: dict[str, Shape] = {}
+    for shard in _shards(folder):
+        try:
+            with safe_open(shard, framework="numpy") as tensors:
+                stored |= {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise LoadError(f"{shard} is damaged or cut short ({error}).") from error
+    return stored
+
+
+def _check_tensors(folder: Path, expected: dict[str, Shape], stored: dict[str, Shape]) -> None:
+    """Transformers would fill what is missing with random weights and only log it."""
+    for name, shape in expected.items():
+        if name not in stored:
+            raise LoadError(f"The checkpoint in {folder} lacks the tensor {name}.")
+        if stored[name] != shape:
+            raise LoadError(f"In {folder} the tensor {name} has the shape {stored[name]}; config.json says {shape}.")
+
+
+def _check_vocabulary(folder: Path, rows: int) -> None:
+    """An id beyond the embedding's rows would read past its end.
+
+    Only the vocabulary itself counts: some checkpoints list added tokens without rows, which are never used.
+    """
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        return
+    vocabulary = _json(path).get("model", {}).get("vocab", {})
+    ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+    if (needed := max(ids, default=-1) + 1) > rows:
+        raise LoadError(f"The tokenizer in {folder} has {needed:,} tokens, but the model has embeddings for {rows:,}.")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise LoadError(f"The checkpoint in {path.parent} lacks {path.name}.") from error
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{path} can't be read ({error}).") from error
+    if not isinstance(content, dict):
+        raise LoadError(f"{path} holds no JSON object.")
+    return content

@@ -1,0 +1,233 @@
+"""Where installed checkpoints lie on this machine, and how one gets there whole or not at all.
+
+Torch-free. Knows neither where checkpoints come from (``pull``) nor what is in them (``checkpoint``): for it a model
+is a folder of files with a manifest, and only a folder that was renamed into its place is a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from inference.models.progress import OnProgress
+
+FOLDER_VARIABLE = "CODELLAMA_LS_MODELS"
+"""Environment variable that names another folder for models, e.g. on a larger disk."""
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+"""Version of the manifest and of the layout of what is beside it; raised when older ones can't be read."""
+
+
+class StoreError(Exception):
+    """A model can't be found, trusted or stored; the text is one sentence for the user."""
+
+
+class ModelMissingError(StoreError):
+    """The model was never installed."""
+
+
+class ModelDamagedError(StoreError):
+    """Files of an installed model are missing or changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """An installation under way: what is put into ``checkpoint`` will be installed, ``work`` is for the rest."""
+
+    checkpoint: Path
+    work: Path
+
+
+def models_folder() -> Path:
+    """The folder of all models: ``$CODELLAMA_LS_MODELS``, else ``models`` in the user's cache folder."""
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("codellama-ls", False) / "models"
+
+
+def location(model_id: str) -> Path:
+    """Where a model lies if it is installed. Raises StoreError for a name that could leave the models' folder."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", model_id):
+        raise StoreError(f"{model_id!r} can't name a model: use letters, digits, '.', '_' and '-'.")
+    return models_folder() / model_id
+
+
+def installed(model_id: str) -> Path:
+    """The folder of an installed model whose files are all there in full length (their content is not read).
+
+    Raises ModelMissingError, ModelDamagedError.
+    """
+    verify(model_id)
+    return location(model_id)
+
+
+def verify(model_id: str, *, full: bool = False, on_progress: OnProgress | None = None) -> None:
+    """Compare an installed model with its manifest: sizes, and with ``full`` the content too (SHA-256).
+
+    Raises ModelMissingError, ModelDamagedError.
+    """
+    folder = location(model_id)
+    if not folder.is_dir():
+        raise ModelMissingError(f"The model {model_id!r} is not installed: run `codellama-ls pull {model_id}`.")
+    try:
+        files = _read_manifest(folder)
+        _compare(folder, files, full, on_progress)
+    except _MismatchError as error:
+        repair = f"run `codellama-ls pull {model_id} --force`"
+        raise ModelDamagedError(f"The installed model {model_id!r} is damaged ({error}): {repair}.") from error
+
+
+@contextmanager
+def locked(model_id: str, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Hold the right to install this model; ``on_wait`` is called once if another process has it."""
+    root = location(model_id).parent
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = FileLock(root / f".{model_id}.lock")  # freed by the system when its holder dies
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        on_wait()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def installing(
+    model_id: str, source: str, bytes_needed: int, on_progress: OnProgress | None = None
+) -> Iterator[Staging]:
+    """Folders to fill; when the block ends without an exception they become the model, else nothing changes.
+
+    The caller holds ``locked(model_id)``. What an interrupted installation left is removed first. ``source`` says in
+    the manifest where the files came from; ``on_progress`` follows their hashing. Raises StoreError if the disk has
+    less than ``bytes_needed`` free.
+    """
+    target = location(model_id)
+    partial, replaced = (target.with_name(f".{model_id}.{kind}") for kind in ("partial", "replaced"))
+    _clean(target, partial, replaced)
+    _check_free(target.parent, model_id, bytes_needed)
+    staging = Staging(partial / "checkpoint", partial / "work")
+    try:
+        for folder in (partial, staging.checkpoint, staging.work):
+            folder.mkdir(mode=0o700)
+        yield staging
+        _write_manifest(staging.checkpoint, model_id, source, on_progress)
+        _swap(staging.checkpoint, target, replaced)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+class _MismatchError(Exception):
+    """What is on disk differs from the manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    bytes: int
+    sha256: str
+
+
+def _read_manifest(folder: Path) -> dict[str, _File]:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        if manifest["format"] != FORMAT:
+            raise _MismatchError(f"it has format {manifest['format']}, this version reads format {FORMAT}")
+        return {name: _File(**record) for name, record in manifest["files"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _MismatchError(f"its {MANIFEST} can't be read") from error
+
+
+def _compare(folder: Path, files: dict[str, _File], full: bool, on_progress: OnProgress | None) -> None:
+    for name, expected in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise _MismatchError(f"{name} is missing")
+        if (size := path.stat().st_size) != expected.bytes:
+            raise _MismatchError(f"{name} has {size:,} bytes instead of {expected.bytes:,}")
+    if full:
+        hashes = _hash_all(folder, list(files), on_progress)
+        for name, expected in files.items():
+            if hashes[name] != expected.sha256:
+                raise _MismatchError(f"the content of {name} has changed")
+
+
+def _write_manifest(folder: Path, model_id: str, source: str, on_progress: OnProgress | None) -> None:
+    """Record every file, last of all and only once their content is on the disk."""
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    hashes = _hash_all(folder, names, on_progress)
+    for name in names:
+        _sync(folder / name)
+    files = {name: asdict(_File((folder / name).stat().st_size, hashes[name])) for name in names}
+    manifest = {"format": FORMAT, "model": model_id, "source": source, "files": files}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+    _sync(folder / MANIFEST)
+    _sync(folder)
+
+
+def _swap(new: Path, target: Path, replaced: Path) -> None:
+    if target.exists():
+        target.rename(replaced)
+    new.rename(target)
+    _sync(target.parent)
+
+
+def _clean(target: Path, partial: Path, replaced: Path) -> None:
+    """Undo what a killed installation left, also between the two renames of ``_swap``."""
+    if replaced.exists() and not target.exists():
+        replaced.rename(target)
+    for folder in (partial, replaced):
+        if folder.exists():
+            shutil.rmtree(folder)
+
+
+def _check_free(root: Path, model_id: str, needed: int) -> None:
+    free = shutil.disk_usage(root).free
+    if free < needed:
+        raise StoreError(
+            f"Installing {model_id!r} takes {needed / 1e9:.1f} GB while it runs, but {root} has {free / 1e9:.1f} GB "
+            f"free: make room, or set {FOLDER_VARIABLE} to a folder on a larger disk."
+        )
+
+
+def _hash_all(folder: Path, names: list[str], on_progress: OnProgress | None) -> dict[str, str]:
+    total = sum((folder / name).stat().st_size for name in names)
+    done, hashes = 0, {}
+    for name in names:
+        start = done
+        hashes[name] = sha256(folder / name, lambda n, _, start=start: on_progress and on_progress(start + n, total))
+        done += (folder / name).stat().st_size
+    return hashes
+
+
+def sha256(path: Path, on_progress: OnProgress | None = None) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    digest, done, total = hashlib.sha256(), 0, path.stat().st_size
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+            done += len(block)
+            if on_progress:
+                on_progress(done, total)
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold a file's content, or a folder's entries, before anything relies on them."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
