@@ -31,11 +31,14 @@ class Prefilled:
 
 
 class ChunkSize:
-    """How many prompt tokens fit into one step on this machine, learnt from the chunks that ran."""
+    """How many prompt tokens fit into one step on this machine, learnt from the chunks that ran.
 
-    def __init__(self, smallest: int = 16, largest: int = 2048) -> None:
+    Never fewer than ``smallest``: in smaller chunks reading the weights costs more than computing with them.
+    """
+
+    def __init__(self, smallest: int = 64, largest: int = 2048) -> None:
         self._smallest, self._largest = smallest, largest
-        self.tokens = 64
+        self.tokens = smallest
 
     def learn(self, tokens: int, seconds: float) -> None:
         """A chunk of ``tokens`` took ``seconds``. Chunks cut short by the prompt's end say little and are ignored."""

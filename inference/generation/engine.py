@@ -115,7 +115,9 @@ class Engine:
 
     def warm_up(self) -> None:
         """Run each kind of step once: the first of each is far slower than the rest."""
-        for _ in self._answer(Prompt([0] * 2 * self._chunk.tokens, frozenset()), Sampling(max_tokens=2), Stopper(), None):
+        for _ in self._answer(
+            Prompt([0] * 2 * self._chunk.tokens, frozenset()), Sampling(max_tokens=2), Stopper(), None
+        ):
             pass
 
     def _checked(self, ids: Sequence[int]) -> Prompt:

@@ -139,8 +139,8 @@ def _tokenizer_config(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_weights(tensors: list[ReaderTensor], config: dict[str, Any], path: Path, on_progress: OnProgress) -> None:
-    import torch  # noqa: PLC0415  (three seconds: only for who converts)
-    from safetensors.torch import save_file  # noqa: PLC0415
+    import torch
+    from safetensors.torch import save_file
 
     total = sum(int(tensor.n_elements) for tensor in tensors)
     done, weights = 0, {}

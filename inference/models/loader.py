@@ -144,7 +144,7 @@ def _transformers() -> ModuleType:
 @contextmanager
 def _reported(on_progress: OnProgress | None) -> Iterator[None]:
     """Turn the progress bar that transformers would draw over its tensors into calls."""
-    from transformers.utils import logging as bars  # noqa: PLC0415  (after _transformers has set it up)
+    from transformers.utils import logging as bars
 
     if on_progress is None or not hasattr(bars, "set_tqdm_hook"):
         yield

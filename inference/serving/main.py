@@ -119,7 +119,7 @@ def _load(args: argparse.Namespace, on_progress: Callable[[str, int], None]) -> 
     from inference.models.loader import load
     from inference.text.tokenizer import ByteLevelTokenizer
 
-    model = load(folder, args.format, on_progress=on_progress)
+    model = load(folder, args.format, on_progress=lambda done, of: on_progress("loading weights", 10 + 80 * done // of))
     engine = Engine(model, ByteLevelTokenizer(folder), CATALOG[args.model], args.context)
     on_progress("warming up", 95)
     engine.warm_up()

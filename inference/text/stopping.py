@@ -66,10 +66,12 @@ class Stopper:
         return "" if self.cause else self._show(final=True)
 
     def _show(self, *, final: bool) -> str:
-        verdicts = [(cause, judge(self.text, final)) for cause, judge in self._judges()]
-        ends: list[tuple[int, Cause]] = [(v.end, cause) for cause, v in verdicts if v.end is not None]
-        end, self.cause = min(ends) if ends else (None, None)
-        safe = len(self.text) if final else min((v.safe for _, v in verdicts), default=len(self.text))
+        verdicts = [(judge(self.text, final), cause) for cause, judge in self._judges()]
+        ends = [(verdict.end, cause) for verdict, cause in verdicts if verdict.end is not None]
+        end = None
+        if ends:
+            end, self.cause = min(ends)
+        safe = len(self.text) if final else min((verdict.safe for verdict, _ in verdicts), default=len(self.text))
         upto = max(safe if end is None else end, self.shown)
         piece, self.shown = self.text[self.shown : upto], upto
         return piece

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from lsprotocol import types
 
@@ -57,10 +59,10 @@ async def shutdown(server: CodeLlamaServer, params: None) -> None:
 
 def _wants_status(server: CodeLlamaServer) -> bool:
     """A client that knows our status notification says so under ``experimental``, as rust-analyzer's clients do."""
-    experimental = server.client_capabilities.experimental
-    if hasattr(experimental, "_asdict"):
-        experimental = experimental._asdict()
-    return isinstance(experimental, dict) and bool(experimental.get("codellamaStatus"))
+    experimental: Any = server.client_capabilities.experimental
+    if isinstance(experimental, Mapping):
+        return bool(experimental.get("codellamaStatus"))
+    return bool(getattr(experimental, "codellamaStatus", False))
 
 
 def _tell(server: CodeLlamaServer, progress: EngineProgress, status: Status) -> None:

@@ -62,7 +62,9 @@ def parse_place(place: str) -> Place:
     if not 0 <= row < len(rows):
         raise NoSuchPlaceError(f"{name} has {len(rows)} lines; there is no line {line}.")
     if not 0 <= column <= len(rows[row]):
-        raise NoSuchPlaceError(f"Line {line} of {name} has columns 1 to {len(rows[row]) + 1}; there is no column {rest}.")
+        raise NoSuchPlaceError(
+            f"Line {line} of {name} has columns 1 to {len(rows[row]) + 1}; there is no column {rest}."
+        )
     return Place(path, text, row, column)
 
 

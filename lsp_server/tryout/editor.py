@@ -35,10 +35,11 @@ class TinyEditor:
         self._client = client
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._on_progress = on_progress
-        client.feature(types.PROGRESS)(self._progress)
+        # pygls sets attributes on what it registers, and a bound method has none: hence the functions
+        client.feature(types.PROGRESS)(lambda params: self._progress(params))
         client.feature(types.WINDOW_WORK_DONE_PROGRESS_CREATE)(lambda params: None)
-        client.feature(types.WINDOW_SHOW_MESSAGE)(self._message)
-        client.feature("codellama/status")(self._status)
+        client.feature(types.WINDOW_SHOW_MESSAGE)(lambda params: self._message(params))
+        client.feature("codellama/status")(lambda params: self._status(params))
 
     async def ready(self) -> None:
         """Returns when the engine can answer; raises ``NotReadyError`` if it never will."""
