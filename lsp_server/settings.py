@@ -25,15 +25,15 @@ class CompletionSettings:
         max_tokens: the longest answer.
         prefix_chars: how much text before the cursor the model sees.
         suffix_chars: how much after it.
-        deadline_ms: after this long, what there is is shown.
+        deadline_ms: after this long, what there is is shown; four times as long where the person asked by hand.
     """
 
     enabled: bool = True
     debounce_ms: int = _within(75, 0, 5_000)
     max_tokens: int = _within(64, 1, 1_024)
-    prefix_chars: int = _within(3_000, 100, 400_000)
+    prefix_chars: int = _within(2_000, 100, 400_000)
     suffix_chars: int = _within(1_000, 0, 400_000)
-    deadline_ms: int = _within(4_000, 100, 120_000)
+    deadline_ms: int = _within(5_000, 100, 120_000)
 
 
 @dataclass(frozen=True, slots=True)

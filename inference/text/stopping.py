@@ -66,7 +66,7 @@ class Stopper:
         return "" if self.cause else self._show(final=True)
 
     def _show(self, *, final: bool) -> str:
-        verdicts = [(judge(self.text, final), cause) for cause, judge in self._judges()]
+        verdicts: list[tuple[Verdict, Cause]] = [(judge(self.text, final), cause) for cause, judge in self._judges()]
         ends = [(verdict.end, cause) for verdict, cause in verdicts if verdict.end is not None]
         end = None
         if ends:

@@ -21,6 +21,9 @@ from lsp_server.completion.window import prefix_window, suffix_window
 from lsp_server.settings import CompletionSettings
 from lsp_server.snapshot import Snapshot
 
+PATIENCE = 4
+"""Who asks by hand waits this many times longer than who merely types."""
+
 
 class Completer(Protocol):
     """An engine, as far as completions go (``engine_link.EngineLink``)."""
@@ -30,13 +33,11 @@ class Completer(Protocol):
         ...
 
 
-async def suggest(
-    snapshot: Snapshot, settings: CompletionSettings, engine: Completer, record: Record, *, invoked: bool
-) -> str:
+async def suggest(snapshot: Snapshot, settings: CompletionSettings, engine: Completer, record: Record) -> str:
     """The text to insert at the cursor, or an empty one; ``record`` is told why."""
     started = time.perf_counter()
     try:
-        text = await _ask(snapshot, settings, engine, record, 0.0 if invoked else settings.debounce_ms / 1000)
+        text = await _ask(snapshot, settings, engine, record)
     except asyncio.CancelledError:
         record.result = "cancelled"
         raise
@@ -55,13 +56,13 @@ async def suggest(
     return shown
 
 
-async def _ask(snapshot: Snapshot, settings: CompletionSettings, engine: Completer, record: Record, wait: float) -> str:
+async def _ask(snapshot: Snapshot, settings: CompletionSettings, engine: Completer, record: Record) -> str:
     if not snapshot.before.strip() and not snapshot.after.strip():
         record.reason = "the document is empty"
         return ""
-    await asyncio.sleep(wait)
-    record.waited_ms = wait * 1000
-    request = _request(snapshot, settings)
+    record.waited_ms = 0.0 if record.invoked else settings.debounce_ms
+    await asyncio.sleep(record.waited_ms / 1000)
+    request = _request(snapshot, settings, settings.deadline_ms * (PATIENCE if record.invoked else 1))
     record.amount = request.stop_rule.kind
     parts: list[str] = []
     async with aclosing(engine.complete(request)) as events:
@@ -73,13 +74,13 @@ async def _ask(snapshot: Snapshot, settings: CompletionSettings, engine: Complet
     return "".join(parts)
 
 
-def _request(snapshot: Snapshot, settings: CompletionSettings) -> CompletionRequest:
+def _request(snapshot: Snapshot, settings: CompletionSettings, deadline_ms: int) -> CompletionRequest:
     return CompletionRequest(
         prompt=prefix_window(snapshot.before, settings.prefix_chars),
         suffix=suffix_window(snapshot.after, settings.suffix_chars),
         sampling=Sampling(max_tokens=settings.max_tokens),
         stop_rule=stop_rule(snapshot),
-        deadline_ms=settings.deadline_ms,
+        deadline_ms=deadline_ms,
         session=snapshot.uri,
     )
 

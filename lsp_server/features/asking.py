@@ -17,9 +17,7 @@ async def ask(server: CodeLlamaServer, snapshot: Snapshot, *, invoked: bool) -> 
     if link is None:
         record.result, record.reason = "not ready", "the server has not been initialised or is shutting down"
         return ""
-    text = await server.turns.take(
-        snapshot.uri, invoked, lambda: suggest(snapshot, settings, link, record, invoked=invoked)
-    )
+    text = await server.turns.take(snapshot.uri, invoked, lambda: suggest(snapshot, settings, link, record))
     if text is None:
         record.result, record.reason = "superseded", "a newer request came for the same document"
     return text or ""

@@ -118,17 +118,17 @@ def _drawing(shown: Shown) -> Text:
 
 
 def _table(shown: list[Shown]) -> Table:
-    table = Table(title="Where the time went (ms)", title_justify="left")
-    for name in ("line", "prompt tokens", "of these reused", "written", "queued", "prefill", "decode", "in all"):
+    table = Table(title="Where the time went (tokens; milliseconds)", title_justify="left")
+    for name in ("line", "prompt", "reused", "written", "prefill", "decode", "in all"):
         table.add_column(name, justify="right")
     table.add_column("ended by")
     for s in shown:
         outcome = s.record["outcome"]
         if outcome is None:
-            table.add_row(str(s.place.line + 1), *[""] * 6, f"{s.record['total_ms']:.0f}", s.record["reason"])
+            table.add_row(str(s.place.line + 1), *[""] * 5, f"{s.record['total_ms']:.0f}", s.record["reason"])
             continue
         tokens = (outcome[k] for k in ("prompt_tokens", "reused_tokens", "completion_tokens"))
-        times = (f"{outcome[k]:.0f}" for k in ("queued_ms", "prefill_ms", "decode_ms"))
+        times = (f"{outcome[k]:.0f}" for k in ("prefill_ms", "decode_ms"))
         cells = [*map(str, tokens), *times, f"{s.record['total_ms']:.0f}", outcome["cause"]]
         table.add_row(str(s.place.line + 1), *cells)
     return table
