@@ -59,21 +59,28 @@ class Stopper:
     def feed(self, chunk: str) -> str:
         """Add newly generated text."""
         self.text += chunk
-        return self._show(final=False)
+        end, self.cause, safe = self._judge(final=False)
+        return self._show(safe if end is None else end)
 
     def finish(self) -> str:
-        """The model is done (end token, length, deadline): judge what was held back."""
-        return "" if self.cause else self._show(final=True)
+        """The generation ended by itself: judge what was held back. ``cause`` stays what it was."""
+        if self.cause:
+            return ""
+        end, _, _ = self._judge(final=True)
+        return self._show(len(self.text) if end is None else end)
 
-    def _show(self, *, final: bool) -> str:
-        verdicts: list[tuple[Verdict, Cause]] = [(judge(self.text, final), cause) for cause, judge in self._judges()]
-        ends = [(verdict.end, cause) for verdict, cause in verdicts if verdict.end is not None]
-        end = None
-        if ends:
-            end, self.cause = min(ends)
-        safe = len(self.text) if final else min((verdict.safe for verdict, _ in verdicts), default=len(self.text))
-        upto = max(safe if end is None else end, self.shown)
-        piece, self.shown = self.text[self.shown : upto], upto
+    def _judge(self, *, final: bool) -> tuple[int | None, Cause | None, int]:
+        """The earliest end that any rule sees and whose it is, and up to where all agree that text stays."""
+        verdicts: list[tuple[Cause, Verdict]] = [(cause, judge(self.text, final)) for cause, judge in self._judges()]
+        end, by = None, None
+        for cause, verdict in verdicts:
+            if verdict.end is not None and (end is None or verdict.end < end):
+                end, by = verdict.end, cause
+        return end, by, min((verdict.safe for _, verdict in verdicts), default=len(self.text))
+
+    def _show(self, upto: int) -> str:
+        piece = self.text[self.shown : upto]
+        self.shown = max(upto, self.shown)
         return piece
 
     def _judges(self) -> list[tuple[Cause, Callable[[str, bool], Verdict]]]:
