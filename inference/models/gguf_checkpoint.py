@@ -145,8 +145,9 @@ def _write_weights(tensors: list[ReaderTensor], config: dict[str, Any], path: Pa
     total = sum(int(tensor.n_elements) for tensor in tensors)
     done, weights = 0, {}
     for tensor in tensors:
-        values = _unpermuted(tensor.name, dequantize(tensor.data, tensor.tensor_type), config)
-        weights[hugging_face_name(tensor.name)] = torch.tensor(values).to(torch.bfloat16)
+        name = hugging_face_name(tensor.name)
+        values = _unpermuted(name, dequantize(tensor.data, tensor.tensor_type), config)
+        weights[name] = torch.tensor(values).to(torch.bfloat16)
         done += int(tensor.n_elements)
         on_progress(done, total)
     save_file(weights, path, metadata={"format": "pt"})
@@ -167,7 +168,7 @@ def _unpermuted(name: str, values: np.ndarray, config: dict[str, Any]) -> np.nda
     It interleaves the two halves of every head, ``[head, half, row]`` -> ``[head, row, half]``, because its RoPE turns
     neighbouring rows where Hugging Face's turns row i with row i + head_dim / 2.
     """
-    heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
+    heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
     count = next((n for key, n in heads.items() if f".{key}." in name), None)
     if count is None:
         return values

