@@ -162,7 +162,7 @@ def _download(scratch: Path) -> Path:
     return next(scratch.glob("llama_cpp_python-*.tar.gz"))
 
 
-_BACKEND = '''
+_BACKEND = """
 from pathlib import Path
 
 def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
@@ -170,7 +170,7 @@ def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\\nName: llama-cpp-python\\nVersion: 0.3.36\\n")
     return info.name
-'''
+"""
 
 
 def _cache() -> Path:

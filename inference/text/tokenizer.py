@@ -14,6 +14,10 @@ from typing import Protocol
 from tokenizers import Tokenizer as RustTokenizer
 
 
+class TokenizerError(ValueError):
+    """A checkpoint's vocabulary cannot be used; the message says why and what to do, in one sentence."""
+
+
 class Tokenizer(Protocol):
     """What prompts, healing and detokenising need of a vocabulary."""
 
@@ -68,7 +72,7 @@ class ByteLevelTokenizer:
     def bos_id(self) -> int | None:
         return None
 
-    @cached_property
+    @property
     def eos_ids(self) -> frozenset[int]:
         end_of_text = self.control_id("<|endoftext|>")
         return self._eos if end_of_text is None else self._eos | {end_of_text}
