@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -64,7 +65,7 @@ def vocabulary_folder(flavour: Flavour) -> Path:
     folder = _cache() / flavour
     model = folder / "tokenizer.model"
     if not model.exists() or _md5(model.read_bytes()) != MD5[flavour]:
-        pieces = _read_pieces(_fetched() / GGUF) + (APPENDED if flavour == "codellama" else [])
+        pieces = llama2_pieces() + (APPENDED if flavour == "codellama" else [])
         proto = write_proto(pieces)
         assert _md5(proto) == MD5[flavour], f"the {flavour} vocabulary was not rebuilt exactly"
         _write(model, proto)
@@ -79,15 +80,18 @@ def llama_cpp_vectors() -> list[tuple[str, list[int]]]:
     return [(text, [int(i) for i in line.split()]) for text, line in zip(texts[:-1], lines, strict=False)]
 
 
-def write_proto(pieces: list[Piece], trainer: list[tuple[int, Value]] | None = None) -> bytes:
+def write_proto(pieces: list[Piece], trainer: Sequence[tuple[int, Value]] | None = None) -> bytes:
     """A SentencePiece ``ModelProto`` of these pieces, with the published trainer and normalizer settings."""
     proto = b"".join(_field(1, _message(_piece_fields(*piece))) for piece in pieces)
     return proto + _field(2, _message(trainer or _TRAINER)) + _field(3, _message(_NORMALIZER))
 
 
-def read_source_pieces() -> list[Piece]:
-    """Llama 2's 32,000 pieces with scores and types, for tests that build a vocabulary of their own."""
-    return _read_pieces(_fetched() / GGUF)
+@cache
+def llama2_pieces() -> list[Piece]:
+    """Llama 2's 32,000 pieces with scores and types. Raises ``VocabularyUnavailable``."""
+    fields = GGUFReader(_fetched() / GGUF).fields
+    columns = (fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "scores", "token_type"))
+    return list(zip(*columns, strict=True))
 
 
 def _piece_fields(text: str, score: float, kind: int) -> Iterator[tuple[int, Value]]:
@@ -97,7 +101,7 @@ def _piece_fields(text: str, score: float, kind: int) -> Iterator[tuple[int, Val
         yield 3, kind
 
 
-def _message(fields: Iterator[tuple[int, Value]] | list[tuple[int, Value]]) -> bytes:
+def _message(fields: Iterable[tuple[int, Value]]) -> bytes:
     return b"".join(_field(number, value) for number, value in fields)
 
 
@@ -119,12 +123,6 @@ def _varint(value: int) -> bytes:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*out, value])
-
-
-def _read_pieces(path: Path) -> list[Piece]:
-    fields = GGUFReader(path).fields
-    columns = (fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "scores", "token_type"))
-    return list(zip(*columns, strict=True))
 
 
 def _fetched() -> Path:
@@ -158,7 +156,7 @@ def _download(scratch: Path) -> Path:
         command, env=os.environ | {"PYTHONPATH": str(backend.parent)}, capture_output=True, text=True, timeout=900
     )
     if done.returncode:
-        raise VocabularyUnavailable(f"pip could not fetch {SOURCE}: {done.stderr.strip()[-500:]}")
+        raise VocabularyUnavailable(f"pip could not fetch {SOURCE}: {done.stderr.strip().splitlines()[-1:]}")
     return next(scratch.glob("llama_cpp_python-*.tar.gz"))
 
 

@@ -89,10 +89,11 @@ class CodeLlamaTokenizer(LlamaTokenizer):
     def __init__(self, folder: Path) -> None:
         proto = (folder / "tokenizer.model").read_bytes()
         try:
+            trained = trained_size(proto)
             whole = SentencePieceProcessor(model_proto=proto)
             size = whole.vocab_size()
             pieces = [whole.id_to_piece(i) for i in range(size)]
-            appended = _appended(pieces, trained_size(proto) or size)
+            appended = _appended(pieces, trained)
             text_only = SentencePieceProcessor(model_proto=hide_pieces(proto, appended))
         except (RuntimeError, ValueError) as problem:
             raise TokenizerError(f"{folder / 'tokenizer.model'} is damaged; fetch the checkpoint again.") from problem

@@ -14,17 +14,18 @@ _TYPE_CONTROL = b"\x18\x03"
 """Field 3 (type) = 3 (CONTROL). Appended to a piece it wins: of a repeated scalar field the last value counts."""
 
 
-def trained_size(proto: bytes) -> int | None:
-    """How many pieces the vocabulary was trained with, or None where the file does not say.
+def trained_size(proto: bytes) -> int:
+    """How many pieces the vocabulary was trained with.
 
     Code Llama's file says 32000 and holds 32016: the rest was appended by hand.
-    Raises ``ValueError`` for bytes that are no proto.
+    Raises ``ValueError`` for bytes that are no proto, or one that was cut before it says so.
     """
     for number, payload in _fields(proto):
         if number == _TRAINER_SPEC and isinstance(payload, bytes):
             sizes = [value for inner, value in _fields(payload) if inner == _VOCAB_SIZE and isinstance(value, int)]
-            return sizes[-1] if sizes else None
-    return None
+            if sizes:
+                return sizes[-1]
+    raise ValueError("not a whole SentencePiece model")
 
 
 def hide_pieces(proto: bytes, hidden: Collection[int]) -> bytes:
@@ -55,7 +56,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         else:
             size = {1: 8, 5: 4}.get(kind, -1)
         if size < 0 or at + size > len(data):
-            raise ValueError("not a whole protocol buffer")
+            raise ValueError("not a whole SentencePiece model")
         yield tag >> 3, data[at : at + size]
         at += size
 
@@ -70,7 +71,7 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise ValueError("not a whole protocol buffer")
+    raise ValueError("not a whole SentencePiece model")
 
 
 def _field(number: int, value: int | bytes, more: bytes) -> bytes:

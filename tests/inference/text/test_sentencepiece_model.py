@@ -8,14 +8,14 @@ import pytest
 
 from inference.text.llama import CodeLlamaTokenizer
 from inference.text.sentencepiece_model import hide_pieces, trained_size
-from tests.vocabulary import APPENDED, Piece, read_source_pieces, write_proto
+from tests.vocabulary import APPENDED, Piece, llama2_pieces, write_proto
 
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4
 
 
 def _tokenizer(folder: Path, appended: list[Piece], *, trained: int = 32000) -> CodeLlamaTokenizer:
     trainer = [(3, 2), (4, trained), (35, 1), (40, 0), (41, 1), (42, 2), (43, -1)]
-    (folder / "tokenizer.model").write_bytes(write_proto(read_source_pieces() + appended, trainer))
+    (folder / "tokenizer.model").write_bytes(write_proto(llama2_pieces() + appended, trainer))
     return CodeLlamaTokenizer(folder)
 
 
@@ -53,8 +53,8 @@ def test_hiding_keeps_every_other_byte(codellama_vocabulary: Path) -> None:
     assert len(hide_pieces(proto, {32007, 32015})) == len(proto) + 4
 
 
-@pytest.mark.parametrize("damaged", [b"version https://git-lfs.github.com/spec/v1\n", b"\x0a\xff", b"\x80" * 20])
+@pytest.mark.parametrize("damaged", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"\x0a\xff", b"\x80" * 20])
 def test_bytes_that_are_no_proto_are_an_error(damaged: bytes) -> None:
     """A pointer of Git LFS and a cut file are what people have on their disks."""
-    with pytest.raises(ValueError, match="not a whole protocol buffer"):
+    with pytest.raises(ValueError, match="not a whole SentencePiece model"):
         trained_size(damaged)
