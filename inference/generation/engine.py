@@ -18,7 +18,9 @@ from inference.generation.sampling import make_sampler
 from inference.models.catalog import Model
 from inference.models.llama import Llama
 from inference.text.detokenize import Detokenizer
-from inference.text.prompts import Message, Prompt, PromptError, chatml_prompt, completion_prompt
+from inference.text.chat import CHAT_PROMPTS
+from inference.text.infill import infill_prompt
+from inference.text.prompts import Message, Prompt, PromptError, completion_prompt
 from inference.text.stopping import Stopper, StopRule
 from inference.text.tokenizer import Tokenizer
 
@@ -87,30 +89,32 @@ class Engine:
         rule: StopRule | None = None,
         deadline: float | None = None,
     ) -> Steps:
-        """Continue ``prompt``; a model that cannot infill is cut where ``suffix`` begins.
+        """Fill in between ``prompt`` and ``suffix``; a model that cannot infill continues and is cut where it begins.
 
         ``deadline`` is a ``time.perf_counter()`` value, after which what there is has to do.
         Raises ``PromptError`` for ids outside the vocabulary.
         """
         sampling = sampling or Sampling()
         room = self.budget.prompt_tokens(sampling.max_tokens)
-        built = completion_prompt(self.tokenizer, prompt, room) if isinstance(prompt, str) else self._checked(prompt)
-        stopper = Stopper(rule or StopRule(), suffix, sampling.stop)
+        infill = bool(suffix) and self.row.infill and isinstance(prompt, str)
+        if not isinstance(prompt, str):
+            built = self._checked(prompt)
+        elif infill:
+            built = infill_prompt(self.tokenizer, prompt, suffix, room)
+        else:
+            built = completion_prompt(self.tokenizer, prompt, room)
+        stopper = Stopper(rule or StopRule(), "" if infill else suffix, sampling.stop)
         return self._answer(built, sampling, stopper, deadline)
 
     def chat(
         self, messages: Sequence[Message], sampling: Sampling | None = None, deadline: float | None = None
     ) -> Steps:
         """Answer the last of ``messages``. Raises ``PromptError`` where the model was not trained to chat."""
-        if self.row.chat != "chatml":
+        if self.row.chat is None:
             raise PromptError(f"{self.row.title} was not trained to chat; choose an Instruct model for chat.")
         sampling = sampling or Sampling(max_tokens=512)
-        built = chatml_prompt(self.tokenizer, list(messages))
-        if len(built.ids) > self.budget.prompt_tokens(sampling.max_tokens):
-            raise PromptError(
-                f"The conversation has {len(built.ids)} tokens, more than this model's context of "
-                f"{self.budget.context} leaves room for; start a new one or shorten it."
-            )
+        room = self.budget.prompt_tokens(sampling.max_tokens)
+        built = CHAT_PROMPTS[self.row.chat](self.tokenizer, messages, room)
         return self._answer(built, sampling, Stopper(stops=sampling.stop), deadline)
 
     def warm_up(self) -> None:

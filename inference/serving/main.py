@@ -117,10 +117,10 @@ def _load(args: argparse.Namespace, on_progress: Callable[[str, int], None]) -> 
     on_progress("loading torch", 0)
     from inference.generation.engine import Engine
     from inference.models.loader import load
-    from inference.text.tokenizer import ByteLevelTokenizer
+    from inference.text.loading import load_tokenizer
 
     model = load(folder, args.format, on_progress=lambda done, of: on_progress("loading weights", 10 + 80 * done // of))
-    engine = Engine(model, ByteLevelTokenizer(folder), CATALOG[args.model], args.context)
+    engine = Engine(model, load_tokenizer(folder), CATALOG[args.model], args.context)
     on_progress("warming up", 95)
     engine.warm_up()
     return engine

@@ -1,16 +1,20 @@
-"""Prompts as token ids, never as strings: completion from a prefix, and chat.
+"""Prompts as token ids, never as strings: what all of them share, and plain completion from a prefix.
 
-Knows no weights and no requests; torch-free, so that a client of a foreign server can build the same ids.
+Infilling is in ``infill``, chat in ``chat``. Knows no weights and no requests; torch-free, so that a client of a
+foreign server can build the same ids. A prompt too long is cut, never refused: the user gets an answer from what fits.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from inference.text.tokenizer import Tokenizer
 
 TRIM_BLOCK = 256
 """A prompt too long loses whole blocks from its far end, so that its start, and with it the KV cache, moves rarely."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,38 +50,31 @@ def completion_prompt(tokenizer: Tokenizer, prefix: str, budget: int) -> Prompt:
     Trailing blanks are held out of the prompt and given back by healing: BPE vocabularies join them with the word that
     follows, so a prompt that ends in them asks for a token sequence the model has never seen.
     """
-    stem = prefix.rstrip(" \t")
-    if not stem:
-        return Prompt(_begin(tokenizer) + tokenizer.encode(prefix), tokenizer.eos_ids)
-    ids = tokenizer.encode(stem)
-    begin = _begin(tokenizer)
-    return Prompt(begin + trim_start(ids, budget - len(begin)), tokenizer.eos_ids, heal=prefix[len(stem) :])
+    prefix = clean(prefix)
+    stem = prefix.rstrip(" \t") or prefix
+    begin = begin_ids(tokenizer)
+    ids = trim_start(tokenizer.encode(stem), max(budget - len(begin), 1))
+    return Prompt(begin + ids, tokenizer.eos_ids, heal=prefix[len(stem) :])
 
 
-def chatml_prompt(tokenizer: Tokenizer, messages: list[Message]) -> Prompt:
-    """ChatML, as the starter was trained: ``<|im_start|>role\\ncontent<|im_end|>\\n`` for each turn.
+def clean(text: str) -> str:
+    """The text as models saw it in training: lines end in LF, whatever the file's own ending is.
 
-    Source: the ``tokenizer.chat_template`` of SmolLM2-135M-Instruct.
-    Raises ``PromptError`` where the vocabulary has no ChatML markers.
+    A client that inserts an answer puts the file's line endings back. Halves of surrogate pairs, which JSON can carry
+    but no vocabulary can encode, become U+FFFD.
     """
-    start, end = tokenizer.control_id("<|im_start|>"), tokenizer.control_id("<|im_end|>")
-    if start is None or end is None:
-        raise PromptError("This model's vocabulary has no ChatML markers, so it cannot chat in that format.")
-    newline = tokenizer.encode("\n")
-    ids: list[int] = []
-    for message in messages:
-        ids += [start, *tokenizer.encode(f"{message.role}\n{message.content}"), end, *newline]
-    ids += [start, *tokenizer.encode("assistant\n")]
-    return Prompt(ids, tokenizer.eos_ids | {end})
+    return _SURROGATE.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def trim_start(ids: list[int], budget: int) -> list[int]:
     """Drop whole blocks from the front until ``budget`` tokens are left."""
     if len(ids) <= budget:
         return ids
-    dropped = -(-(len(ids) - budget) // TRIM_BLOCK) * TRIM_BLOCK
-    return ids[min(dropped, len(ids) - 1) :] if dropped < len(ids) else ids[-max(budget, 1) :]
+    excess = len(ids) - budget
+    dropped = -(-excess // TRIM_BLOCK) * TRIM_BLOCK
+    return ids[dropped if dropped < len(ids) else excess :]
 
 
-def _begin(tokenizer: Tokenizer) -> list[int]:
+def begin_ids(tokenizer: Tokenizer) -> list[int]:
+    """What every prompt starts with: BOS, or nothing."""
     return [] if tokenizer.bos_id is None else [tokenizer.bos_id]

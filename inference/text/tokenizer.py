@@ -14,6 +14,10 @@ from typing import Protocol
 from tokenizers import Tokenizer as RustTokenizer
 
 
+class TokenizerError(ValueError):
+    """A checkpoint's vocabulary cannot be used; the message says why and what to do, in one sentence."""
+
+
 class Tokenizer(Protocol):
     """What prompts, healing and detokenising need of a vocabulary."""
 

@@ -1,0 +1,143 @@
+"""Chat prompts: the turns of a conversation as each family of chat models was trained to read them.
+
+A conversation too long loses its oldest exchanges and keeps its system message; one question too long by itself loses
+its middle. Markers that users write stay text: Meta's reference refuses such messages, here they are encoded so that
+they cannot be taken for the template's. An answer's first token may bring a space of its own, which is no part of it.
+Knows no weights; which model wants which format is in the catalogue.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+
+from inference.text.pieces import END, STEP
+from inference.text.prompts import Message, Prompt, PromptError, begin_ids, clean
+from inference.text.tokenizer import Tokenizer
+
+_TAG = re.compile(r"(\[/?IN)(ST\])|(<</?S)(YS>>)")
+_BREAK = "\ud800"
+"""Where a user's text is split between two encodings; ``clean`` leaves no such character in the text itself."""
+
+
+def chatml_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int) -> Prompt:
+    """ChatML, as the starter was trained: ``<|im_start|>role\\ncontent<|im_end|>\\n`` for each turn, in any order.
+
+    Source: the ``tokenizer.chat_template`` of SmolLM2-135M-Instruct.
+    Raises ``PromptError`` where the vocabulary has no ChatML markers or there is no message.
+    """
+    start, end = tokenizer.control_id("<|im_start|>"), tokenizer.control_id("<|im_end|>")
+    if start is None or end is None:
+        raise PromptError("This model's vocabulary has no ChatML markers, so it cannot chat in that format.")
+    if not messages:
+        raise PromptError("A conversation needs at least one message.")
+    newline = tokenizer.encode("\n")
+    turns = [[start, *tokenizer.encode(f"{m.role}\n{clean(m.content)}"), end, *newline] for m in messages]
+    system = turns.pop(0) if messages[0].role == "system" and len(messages) > 1 else []
+    tail = [start, *tokenizer.encode("assistant\n")]
+    return Prompt(_fit(system, turns, turns, tail, budget), tokenizer.eos_ids | {end})
+
+
+def llama_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int) -> Prompt:
+    """``[INST]`` turns, as the 7B, 13B and 34B Instruct models were trained.
+
+    Every exchange has its own BOS; the system message is folded into the first question that is left.
+    Source: facebookresearch/codellama ``llama/generation.py`` (``chat_completion``).
+    Raises ``PromptError`` unless the turns alternate user, assistant, ..., user, after at most one system message.
+    """
+    if tokenizer.control_id(END) is None:
+        raise PromptError("This model's vocabulary has no </s>, so it cannot chat in the [INST] format.")
+    system, exchanges = _exchanges(messages)
+    plain = [_inst(tokenizer, None, *exchange) for exchange in exchanges]
+    folded = plain if system is None else [_inst(tokenizer, system, *exchange) for exchange in exchanges]
+    return Prompt(_fit([], folded, plain, [], budget), tokenizer.eos_ids)
+
+
+def step_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int) -> Prompt:
+    """Turns ended by ``<step>``, as the 70B Instruct model was trained; a system turn always comes first.
+
+    Source: facebookresearch/codellama ``llama/generation.py`` (``dialog_prompt_tokens``).
+    Raises ``PromptError`` where the vocabulary has no ``<step>``, or for turns out of order as in ``llama_prompt``.
+    """
+    step = tokenizer.control_id(STEP)
+    if step is None:
+        raise PromptError("This model's vocabulary has no <step>, so it cannot chat in the 70B model's format.")
+    system, exchanges = _exchanges(messages)
+
+    def turn(role: str, content: str) -> list[int]:
+        body = tokenizer.encode(f"\n\n {clean(content).strip()}") if content else []
+        return [*tokenizer.encode(f" Source: {role}"), *body, step]
+
+    turns = [turn("user", ask) + ([] if answer is None else turn("assistant", answer)) for ask, answer in exchanges]
+    head = begin_ids(tokenizer) + turn("system", system or "")
+    tail = tokenizer.encode(" Source: assistant\nDestination: user") + tokenizer.encode("\n\n ")
+    return Prompt(_fit(head, turns, turns, tail, budget), tokenizer.eos_ids | {step})
+
+
+CHAT_PROMPTS: Mapping[str, Callable[[Tokenizer, Sequence[Message], int], Prompt]] = {
+    "chatml": chatml_prompt,
+    "llama": llama_prompt,
+    "step": step_prompt,
+}
+"""The builder for each ``ChatFormat`` of the catalogue."""
+
+
+def _inst(tokenizer: Tokenizer, system: str | None, ask: str, answer: str | None) -> list[int]:
+    """One exchange; without an answer, the question to be answered."""
+    ask = _guard(ask)
+    folded = ask if system is None else f"<<SYS>>\n{_guard(system)}\n<</SYS>>\n\n{ask}"
+    text = f"[INST] {folded.strip()} [/INST]"
+    if answer is None:
+        return begin_ids(tokenizer) + _encode(tokenizer, text)
+    end = tokenizer.control_id(END)
+    assert end is not None
+    return [*begin_ids(tokenizer), *_encode(tokenizer, f"{text} {_guard(answer).strip()} "), end]
+
+
+def _guard(content: str) -> str:
+    """Cut the template's tags in a user's text in two, as ``[IN`` + ``ST]``.
+
+    These tags are no tokens of their own but ordinary text, so writing them in other pieces is what tells them apart.
+    """
+    return _TAG.sub(rf"\1\3{_BREAK}\2\4", clean(content))
+
+
+def _encode(tokenizer: Tokenizer, guarded: str) -> list[int]:
+    first, *others = guarded.split(_BREAK)
+    return tokenizer.encode(first) + [i for other in others for i in tokenizer.encode_continuation(other)]
+
+
+def _exchanges(messages: Sequence[Message]) -> tuple[str | None, list[tuple[str, str | None]]]:
+    """The system message, if any, and questions with their answers; the last has none yet."""
+    system = messages[0].content if messages and messages[0].role == "system" else None
+    turns = list(messages) if system is None else list(messages[1:])
+    if len(turns) % 2 == 0 or any(turn.role != ("user", "assistant")[n % 2] for n, turn in enumerate(turns)):
+        raise PromptError(
+            "A conversation must alternate between user and assistant, beginning and ending with the user; "
+            "only a system message may stand before it."
+        )
+    asked, answered = turns[::2], turns[1::2]
+    answers = [*(turn.content for turn in answered), None]
+    return system, [(ask.content, answer) for ask, answer in zip(asked, answers, strict=True)]
+
+
+def _fit(
+    head: list[int], leading: list[list[int]], following: list[list[int]], tail: list[int], budget: int
+) -> list[int]:
+    """Drop the oldest turns until ``budget`` tokens are left.
+
+    ``leading`` holds each turn as it is written where it comes first, ``following`` as it is written elsewhere.
+    """
+    room = budget - len(head) - len(tail)
+    sizes = [len(turn) for turn in following]
+    newest = len(sizes) - 1
+    start = next((n for n in range(newest) if len(leading[n]) + sum(sizes[n + 1 :]) <= room), newest)
+    ids = [*head, *leading[start], *chain(*following[start + 1 :]), *tail]
+    return _drop_middle(ids, max(budget, 1))
+
+
+def _drop_middle(ids: list[int], budget: int) -> list[int]:
+    """What frames the prompt, and the question's first and last words, are at its ends."""
+    excess = len(ids) - budget
+    return ids if excess <= 0 else ids[: budget - budget // 2] + ids[budget - budget // 2 + excess :]

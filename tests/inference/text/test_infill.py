@@ -1,0 +1,115 @@
+"""Infilling prompts: golden vectors, and what is cut when they are too long."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.text.infill import Layout, infill_prompt
+from inference.text.llama import CodeLlamaTokenizer
+from inference.text.prompts import PromptError
+from fakes.characters import CharacterTokenizer
+
+GOLDEN = [  # prefix, suffix, ids of the prefix, ids of the suffix; the first: ggml-org/llama.cpp, issue 3503
+    (
+        'def remove_non_ascii(s: str) -> str:\n    """ ',
+        "\n    return result\n",
+        "822 3349 29918 5464 29918 294 18869 29898 29879 29901 851 29897 1599 851 29901 13 1678 9995 29871",
+        "13 1678 736 1121 13",
+    ),
+    ("def f(x):\n    ", "\n    return y\n", "822 285 29898 29916 1125 13 268", "13 1678 736 343 13"),
+    ("def ", "():\n", "822 29871", "7295 13"),
+    ("foo", "bar", "7953", "1646"),
+    ("", "abc", "", "10736"),
+    ("abc", "", "25638", ""),
+    (
+        "\tif a:\n\t\t",
+        "\n\t\telse:\n",
+        "29871 12 361 263 29901 13 12 12",
+        "13 12 12 2870 29901 13",
+    ),
+]
+
+
+@pytest.mark.parametrize(("prefix", "suffix", "before", "after"), GOLDEN)
+def test_infilling_prompts_equal_the_reference(
+    codellama: CodeLlamaTokenizer, prefix: str, suffix: str, before: str, after: str
+) -> None:
+    """One token beside what it was trained on, and the model writes something else."""
+    psm = infill_prompt(codellama, prefix, suffix, 4096)
+    spm = infill_prompt(codellama, prefix, suffix, 4096, "spm")
+    assert psm.ids == [int(i) for i in f"1 32007 {before} 32008 {after} 32009".split()]
+    assert spm.ids == [int(i) for i in f"1 32007 32008 {after} 32009 {before}".split()]
+    assert psm.stop_ids == spm.stop_ids == {2, 32010}
+
+
+def test_a_vocabulary_without_sentinels_is_refused(llama2: CodeLlamaTokenizer) -> None:
+    """34B and the Python models would read the ids as whatever lies beyond their last row."""
+    with pytest.raises(PromptError, match="no infilling sentinels"):
+        infill_prompt(llama2, "a", "b", 100)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "shown"),
+    [
+        ("a\r\nb", "c\r\nd", "<s><PRE>a\nb<SUF>c\nd<MID>"),
+        ("a\rb", "c\rd", "<s><PRE>a\nb<SUF>c\nd<MID>"),
+        ("a\r", "\nb", "<s><PRE>a<SUF>\nb<MID>"),
+        ("a\ud83d", "b", "<s><PRE>a\ufffd<SUF>b<MID>"),
+    ],
+)
+def test_only_line_feeds_and_whole_characters_reach_the_model(prefix: str, suffix: str, shown: str) -> None:
+    """A suffix in CRLF asks for an answer in CRLF, which the model has hardly seen."""
+    tokenizer = CharacterTokenizer()
+    assert tokenizer.show(infill_prompt(tokenizer, prefix, suffix, 100).ids) == shown
+
+
+@pytest.mark.parametrize("layout", ["psm", "spm"])
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "over", "kept"),
+    [
+        (1000, 500, 0, (1000, 500)),
+        (1000, 900, 1, (1000, 768)),  # the suffix gives way, in whole blocks, ...
+        (1000, 500, 1, (1000, 374)),  # ... down to a quarter of the room; ...
+        (1000, 200, 1, (744, 200)),  # ... then the prefix, in whole blocks
+        (1200, 0, 1, (944, 0)),
+        (100, 10, 1, (99, 10)),  # shorter than a block: what is too much
+        (0, 700, 1, (0, 512)),
+        (0, 3, 1, (0, 0)),
+    ],
+)
+def test_what_is_too_long_goes_at_the_far_ends(
+    layout: Layout, prefix: int, suffix: int, over: int, kept: tuple[int, int]
+) -> None:
+    """The text around the cursor matters most; the prompt's start must stay put for the KV cache."""
+    tokenizer = CharacterTokenizer()
+    before = "".join(chr(0x4E00 + n) for n in range(prefix))
+    after = "".join(chr(0xA000 + n) for n in range(suffix))
+    prompt = infill_prompt(tokenizer, before, after, prefix + suffix + 4 - over, layout)
+    left, right = before[prefix - kept[0] :], after[: kept[1]]
+    wanted = f"<s><PRE>{left}<SUF>{right}<MID>" if layout == "psm" else f"<s><PRE><SUF>{right}<MID>{left}"
+    assert tokenizer.show(prompt.ids) == wanted
+
+
+@given(prefix=st.integers(0, 3000), suffix=st.integers(0, 3000), budget=st.integers(4, 3000), spm=st.booleans())
+def test_every_budget_is_kept(prefix: int, suffix: int, budget: int, spm: bool) -> None:
+    """A prompt longer than the context would be an exception in the middle of a keystroke."""
+    tokenizer = CharacterTokenizer()
+    ids = infill_prompt(tokenizer, "p" * prefix, "s" * suffix, budget, "spm" if spm else "psm").ids
+    assert len(ids) <= budget
+    assert len(ids) == min(prefix + suffix + 4, budget) or len(ids) > budget - 2 * 256 - 1
+
+
+def test_typing_at_the_limit_seldom_moves_the_start() -> None:
+    """Each move costs a prefill of everything: 600 typed characters may cost three, not 600."""
+    tokenizer = CharacterTokenizer()
+    text = "".join(chr(0x4E00 + n) for n in range(2100))
+    mark: dict[Layout, int | None] = {"psm": tokenizer.control_id("▁<SUF>"), "spm": None}
+    for layout, stop in mark.items():
+        prompts = [infill_prompt(tokenizer, text[:n], "s" * 800, 2004, layout).ids for n in range(1500, 2100)]
+        reusable = [ids[: ids.index(stop)] if stop else ids for ids in prompts]
+        moves = sum(new[: len(old)] != old for old, new in pairwise(reusable))
+        assert moves == 3, layout
