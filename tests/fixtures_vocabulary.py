@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from vocabulary import Flavour, VocabularyUnavailable, vocabulary_folder
 
 from inference.text.llama import CodeLlamaTokenizer
-from vocabulary import Flavour, VocabularyUnavailable, vocabulary_folder
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from vocabulary import MD5, VocabularyUnavailable
 
 from tests import fixtures_vocabulary
-from vocabulary import MD5, VocabularyUnavailable
 
 
 def _unreachable(flavour: str) -> Path:

@@ -17,8 +17,8 @@ from inference.generation.kv import KVPool, KVSession
 from inference.generation.sampling import make_sampler
 from inference.models.catalog import Model
 from inference.models.llama import Llama
-from inference.text.detokenize import Detokenizer
 from inference.text.chat import CHAT_PROMPTS
+from inference.text.detokenize import Detokenizer
 from inference.text.infill import infill_prompt
 from inference.text.prompts import Message, Prompt, PromptError, completion_prompt
 from inference.text.stopping import Stopper, StopRule

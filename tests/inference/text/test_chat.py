@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fakes.characters import CHATML, CONTROL, CharacterTokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,6 @@ from inference.text.chat import CHAT_PROMPTS, chatml_prompt, llama_prompt, step_
 from inference.text.llama import CodeLlamaTokenizer
 from inference.text.prompts import Message, PromptError
 from inference.text.tokenizer import decode
-from fakes.characters import CHATML, CONTROL, CharacterTokenizer
 
 PLENTY = 10_000
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from fakes.characters import CharacterTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.text.infill import Layout, infill_prompt
 from inference.text.llama import CodeLlamaTokenizer
 from inference.text.prompts import PromptError
-from fakes.characters import CharacterTokenizer
 
 GOLDEN = [  # prefix, suffix, ids of the prefix, ids of the suffix; the first: ggml-org/llama.cpp, issue 3503
     (

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vocabulary import llama_cpp_vectors
 
 from inference.text.llama import CodeLlamaTokenizer
 from inference.text.tokenizer import decode
-from vocabulary import llama_cpp_vectors
 
 PLAIN = {  # huggingface/transformers, tests/models/code_llama/test_tokenization_code_llama.py, without their BOS
     "This is a test": "910 338 263 1243",

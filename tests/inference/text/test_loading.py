@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer as RustTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
+from vocabulary import APPENDED, llama2_pieces, llama_cpp_vectors, write_proto
+from vocabulary_json import write_tokenizer_json
 
 from inference.text.byte_fallback import ByteFallbackTokenizer
 from inference.text.llama import CodeLlamaTokenizer
 from inference.text.loading import load_tokenizer
 from inference.text.tokenizer import ByteLevelTokenizer, TokenizerError, decode
-from vocabulary import APPENDED, llama2_pieces, llama_cpp_vectors, write_proto
-from vocabulary_json import write_tokenizer_json
 
 
 @pytest.fixture(scope="module")

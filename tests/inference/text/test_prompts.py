@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from fakes.characters import CharacterTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.text.llama import CodeLlamaTokenizer
 from inference.text.prompts import clean, completion_prompt, trim_start
-from fakes.characters import CharacterTokenizer
 
 
 def test_completion_begins_with_bos_and_ends_at_eos(codellama: CodeLlamaTokenizer) -> None:
