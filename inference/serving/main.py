@@ -110,17 +110,18 @@ def _model_thread(args: argparse.Namespace, service: Service) -> None:
 
 
 def _load(args: argparse.Namespace, on_progress: Callable[[str, int], None]) -> Engine:
-    from inference.models.catalog import CATALOG
+    from inference.models.catalog import find
     from inference.models.store import installed
 
-    folder = installed(args.model)  # before the seconds that importing torch takes
+    row = find(args.model)
+    folder = installed(row.id)  # before the seconds that importing torch takes
     on_progress("loading torch", 0)
     from inference.generation.engine import Engine
     from inference.models.loader import load
     from inference.text.loading import load_tokenizer
 
     model = load(folder, args.format, on_progress=lambda done, of: on_progress("loading weights", 10 + 80 * done // of))
-    engine = Engine(model, load_tokenizer(folder), CATALOG[args.model], args.context)
+    engine = Engine(model, load_tokenizer(folder), row, args.context)
     on_progress("warming up", 95)
     engine.warm_up()
     return engine
