@@ -42,14 +42,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("file", nargs="?", type=Path, help="a source file (default: one of Python's own)")
     parser.add_argument("-n", type=int, default=5, metavar="N", help="how many positions (default: %(default)s)")
     parser.add_argument("--model", default="starter", help="which installed model (default: %(default)s)")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="also save what is shown as a picture")
     args = parser.parse_args(argv)
-    console = Console()
+    console = Console(record=args.svg is not None, width=110 if args.svg else None)
     try:
         path = (args.file or Path(textwrap.__file__)).resolve()
         asyncio.run(_demo(console, places(path, read(path), args.n), args.model))
     except (NoSuchPlaceError, NotReadyError) as error:
         print(f"codellama-ls: {error}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, NoSuchPlaceError) else 1
+    if args.svg:
+        console.save_svg(str(args.svg), title="codellama-ls demo")
     return 0
 
 
