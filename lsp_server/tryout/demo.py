@@ -107,7 +107,7 @@ def _drawing(shown: Shown) -> Text:
     place = shown.place
     rows = place.text.split("\n")
     first = max(place.line - CONTEXT_LINES, 0)
-    drawing = Text(f"{place.path.name}:{place.line + 1}:{place.column + 1}\n", style="bold")
+    drawing = Text().append(f"{place.path.name}:{place.line + 1}:{place.column + 1}\n", "bold")
     for number in range(first, place.line):
         drawing.append(f"{number + 1:>5} │ ", "dim").append(rows[number] + "\n", "default")
     drawing.append(f"{place.line + 1:>5} │ ", "dim").append(rows[place.line][: place.column], "default")
