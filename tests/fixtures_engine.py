@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from fakes.answerer import ScriptedAnswerer
+from waiting import until
 
 from inference.serving.leases import Leases
 from inference.serving.main import PrivateProtocol
@@ -57,7 +58,7 @@ async def serving(runtime: Path, answerer: ScriptedAnswerer, phase: str = "ready
     thread = threading.Thread(target=service.scheduler.run, daemon=True)
     thread.start()
     running = asyncio.ensure_future(server._serve([bind(path)]))
-    await _listening(server)
+    await until(lambda: server.started)
     try:
         yield RunningService(service, answerer, path, server)
     finally:
@@ -67,8 +68,3 @@ async def serving(runtime: Path, answerer: ScriptedAnswerer, phase: str = "ready
         await running
         service.scheduler.close()
         await asyncio.to_thread(thread.join, 10)
-
-
-async def _listening(server: uvicorn.Server) -> None:
-    while not server.started:
-        await asyncio.sleep(0.01)  # uvicorn sets a flag and signals nothing
