@@ -1,12 +1,26 @@
-"""Which models there are and what each was trained for. Torch-free; knows not which are installed."""
+"""Which models there are and what each was trained for. Torch-free; knows not which are installed.
+
+Sources: the paper (arXiv 2308.12950v3, section 2), Meta's README and MODEL_CARD.md, the checkpoints' config.json.
+The 70B configurations of base and Python were not seen: their RoPE theta and positions follow MODEL_CARD.md,
+their vocabulary that of 70B Instruct. What is loaded is always read from the checkpoint's own config.json.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
+
+from inference.models.shape import Shape
 
 ChatFormat = Literal["chatml", "llama", "step"]
 """How a chat model wants its turns: ChatML (the starter), ``[INST]`` (7B-34B Instruct), ``<step>`` turns (70B)."""
+
+Variant = Literal["base", "python", "instruct"]
+"""Which training a model ended with."""
+
+EXTRAPOLATED = 100_000
+"""Tokens that models trained at 16,384 with RoPE theta 1e6 can still use (README; quality falls beyond 16K)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,27 +30,117 @@ class Model:
     Attributes:
         id: what a person types, e.g. ``codellama-7b``.
         title: what a person reads.
+        hub: its Hugging Face id.
+        shape: its dimensions.
+        variant: the training it ended with.
         infill: trained to fill in between a prefix and a suffix.
         chat: the format of its turns, or None where it was not trained to chat.
         context: positions (tokens) it was trained on.
+        usable_context: tokens it can be given at most.
         licence: its licence, by SPDX id or name.
+        licence_url: where the licence is.
+        policy_url: where its acceptable-use policy is, or None where it has none.
     """
 
     id: str
     title: str
+    hub: str
+    shape: Shape
+    variant: Variant
     infill: bool
     chat: ChatFormat | None
     context: int
+    usable_context: int
     licence: str
+    licence_url: str
+    policy_url: str | None
+
+
+class UnknownModelError(LookupError):
+    """No model of the catalogue has this name."""
 
 
 STARTER = Model(
     id="starter",
     title="SmolLM2-135M-Instruct",
+    hub="HuggingFaceTB/SmolLM2-135M-Instruct",
+    shape=Shape(49_152, 576, 30, 9, 3, 1536, head_dim=64, rope_theta=1e5, positions=8192, tied=True),
+    variant="instruct",
     infill=False,
     chat="chatml",
     context=8192,
+    usable_context=8192,
     licence="Apache-2.0",
+    licence_url="https://www.apache.org/licenses/LICENSE-2.0",
+    policy_url=None,
 )
 
-CATALOG: dict[str, Model] = {model.id: model for model in (STARTER,)}
+
+def _code_llama(size: str, variant: Variant, shape: Shape, *, infill: bool, chat: ChatFormat | None = None) -> Model:
+    """One row of the family. Models trained at 16K may be given 100K; those trained at 4K may not be given more."""
+    named = "" if variant == "base" else f"-{variant.capitalize()}"
+    return Model(
+        id=f"codellama-{size}{named.lower()}",
+        title=f"Code Llama {size.upper()}{named.replace('-', ' ')}",
+        hub=f"codellama/CodeLlama-{size}{named}-hf",
+        shape=shape,
+        variant=variant,
+        infill=infill,
+        chat=chat,
+        context=shape.positions,
+        usable_context=EXTRAPOLATED if shape.rope_theta == 1e6 else shape.positions,
+        licence="Llama 2 Community License",
+        licence_url="https://github.com/meta-llama/codellama/blob/main/LICENSE",
+        policy_url="https://github.com/meta-llama/codellama/blob/main/USE_POLICY.md",
+    )
+
+
+_7B, _7B_PLAIN = (Shape(vocab, 4096, 32, 32, 32, 11_008) for vocab in (32_016, 32_000))
+_13B, _13B_PLAIN = (Shape(vocab, 5120, 40, 40, 40, 13_824) for vocab in (32_016, 32_000))
+_34B = Shape(32_000, 8192, 48, 64, 8, 22_016)
+_70B = Shape(32_016, 8192, 80, 64, 8, 28_672)
+_70B_SHORT = Shape(32_016, 8192, 80, 64, 8, 28_672, rope_theta=1e4, positions=4096)
+
+_FAMILY = (
+    _code_llama("7b", "base", _7B, infill=True),
+    _code_llama("7b", "python", _7B_PLAIN, infill=False),
+    _code_llama("7b", "instruct", _7B, infill=True, chat="llama"),
+    _code_llama("13b", "base", _13B, infill=True),
+    _code_llama("13b", "python", _13B_PLAIN, infill=False),
+    _code_llama("13b", "instruct", _13B, infill=True, chat="llama"),
+    _code_llama("34b", "base", _34B, infill=False),
+    _code_llama("34b", "python", _34B, infill=False),
+    _code_llama("34b", "instruct", _34B, infill=False, chat="llama"),
+    _code_llama("70b", "base", _70B, infill=True),
+    _code_llama("70b", "python", _70B_SHORT, infill=False),
+    # Made from 70B Python, so without the infilling objective (paper, section 2.1), whatever the abstract says.
+    _code_llama("70b", "instruct", _70B_SHORT, infill=False, chat="step"),
+)
+
+CATALOG: dict[str, Model] = {model.id: model for model in (STARTER, *_FAMILY)}
+"""Every model by id: the starter, then the family by size; in each size base, Python, Instruct."""
+
+
+def find(name: str) -> Model:
+    """The model with this id or Hugging Face id, in any case. Raises UnknownModelError, which suggests the nearest."""
+    named = {alias: model for model in CATALOG.values() for alias in (model.id, model.hub.lower())}
+    wanted = name.strip().lower()
+    if wanted in named:
+        return named[wanted]
+    near = get_close_matches(wanted, named, n=1)
+    hint = f"did you mean {named[near[0]].id}?" if near else "`codellama-ls models` lists those there are."
+    raise UnknownModelError(f"There is no model {name!r}: {hint}")
+
+
+def asked_to_infill(model: Model) -> str | None:
+    """What to tell a person who asked ``model`` to infill, or None where it can."""
+    if model.infill:
+        return None
+    return f"{model.id} was not trained to infill: it completes from the text before the cursor alone."
+
+
+def asked_to_chat(model: Model) -> str | None:
+    """What to tell a person who asked ``model`` to chat, or None where it can. Names the same size's Instruct model."""
+    if model.chat:
+        return None
+    return f"{model.id} was not trained to chat: choose {model.id.removesuffix('-python')}-instruct for chat."

@@ -1,0 +1,135 @@
+"""What this machine can hold a model in: its memory and its NVIDIA GPUs, asked without importing torch.
+
+Knows nothing of models. AMD and Apple GPUs are not looked for: where one is the only GPU, memory is what is found.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+GPU_QUERY = ["nvidia-smi", "--query-gpu=uuid,name,memory.total,memory.free", "--format=csv,noheader,nounits"]
+"""One line a GPU, by PCI bus; memory in MiB."""
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Memory that a model can be loaded into.
+
+    Attributes:
+        kind: a CUDA GPU's memory or the CPU's.
+        name: what a person reads.
+        total: bytes in all.
+        free: bytes that nothing uses now.
+        repacks: a CPU on which bitsandbytes rewrites NF4 weights in place at the first forward pass (AVX512_BF16).
+    """
+
+    kind: Literal["cuda", "cpu"]
+    name: str
+    total: int
+    free: int
+    repacks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What was found: ``memory`` always, GPUs perhaps, and in ``note`` a sentence where there are none."""
+
+    memory: Device
+    gpus: tuple[Device, ...] = ()
+    note: str | None = None
+
+    @property
+    def best(self) -> Device:
+        """Where a model would be loaded: the GPU with the most free memory, or the CPU's memory without a GPU."""
+        return max(self.gpus, key=lambda gpu: gpu.free, default=self.memory)
+
+
+def look() -> Machine:
+    """Ask the operating system and ``nvidia-smi``; what can't be asked counts as absent, with a note saying so."""
+    try:
+        gpus = _visible(_gpus())
+        note = None if gpus else "No GPU was found: CUDA_VISIBLE_DEVICES hides those there are, or they don't say."
+    except FileNotFoundError:
+        gpus, note = [], "No NVIDIA GPU was found: there is no nvidia-smi. AMD and Apple GPUs are not looked for."
+    except (OSError, subprocess.SubprocessError) as problem:
+        gpus, note = [], f"No GPU could be found: nvidia-smi does not work ({_reason(problem)})."
+    return Machine(memory(), tuple(gpu for _, gpu in gpus), note)
+
+
+def _gpus() -> list[tuple[str, Device | None]]:
+    """Every GPU by UUID, in PCI order; None for one that does not tell its memory (some that share the CPU's)."""
+    answer = subprocess.run(GPU_QUERY, capture_output=True, text=True, timeout=20, check=True).stdout
+    return [_gpu(line) for line in answer.splitlines() if line.strip()]
+
+
+def _gpu(line: str) -> tuple[str, Device | None]:
+    parts = [part.strip() for part in line.split(",")]
+    total, free = parts[-2:] if len(parts) >= 4 else ("", "")
+    if not (total.isdigit() and free.isdigit()):
+        return parts[0], None
+    return parts[0], Device("cuda", ", ".join(parts[1:-2]), int(total) * MIB, int(free) * MIB)
+
+
+def _visible(gpus: list[tuple[str, Device | None]]) -> list[tuple[str, Device]]:
+    """Those CUDA would show: CUDA_VISIBLE_DEVICES lists indices or starts of UUIDs and ends at the first bad one."""
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if asked is not None:
+        chosen = []
+        for item in (item.strip() for item in asked.split(",")):
+            found = [g for i, g in enumerate(gpus) if item == str(i) or (item[:4] == "GPU-" and g[0].startswith(item))]
+            if len(found) != 1:
+                break
+            chosen += found
+        gpus = chosen
+    return [(uuid, gpu) for uuid, gpu in gpus if gpu is not None]
+
+
+def _reason(problem: Exception) -> str:
+    """The first line of what nvidia-smi said, or the exception where it said nothing."""
+    said = (getattr(problem, "stderr", None) or getattr(problem, "stdout", None) or "").strip()
+    return said.splitlines()[0] if said else str(problem)
+
+
+def memory(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Device:
+    """The CPU's memory, less where a control group (a container's) allows less."""
+    memory = psutil.virtual_memory()
+    total, free = memory.total, memory.available
+    for limit, left in _limits(cgroups, own):
+        total, free = min(total, limit), min(free, left)
+    return Device("cpu", "CPU memory", total, free, repacks=_has_avx512_bf16())
+
+
+def _limits(cgroups: Path, own: Path) -> list[tuple[int, int]]:
+    """(limit, bytes left) of this process's control groups (version 2), innermost first; page cache counts as left."""
+    try:
+        line = next(line for line in own.read_text().splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return []
+    path = cgroups / line.removeprefix("0::").lstrip("/")
+    groups = [group for group in (path, *path.parents) if group == cgroups or cgroups in group.parents]
+    return [limit for group in groups if (limit := _limit(group))]
+
+
+def _limit(group: Path) -> tuple[int, int] | None:
+    try:
+        limit = int((group / "memory.max").read_text())  # "max" where there is none
+        used = int((group / "memory.current").read_text())
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return None
+    return limit, max(0, limit - used + int(stat.get("inactive_file", 0)))
+
+
+def _has_avx512_bf16() -> bool:
+    try:
+        return "avx512_bf16" in Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return False

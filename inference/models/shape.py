@@ -1,0 +1,144 @@
+"""The arithmetic of a Llama's shape: parameters, and bytes of weights and of the KV cache.
+
+Torch-free. Knows neither devices nor which models there are; nothing here is measured, all of it is counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+Format = Literal["nf4", "nf4-double", "bf16", "fp32"]
+"""How the linear layers are kept. In both 4-bit formats the embeddings, the head and the norms stay bfloat16."""
+
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+NF4_BLOCK = 64
+"""Weights that share one scale (Dettmers et al. 2023, arXiv 2305.14314, section 3; bitsandbytes' default)."""
+
+SCALE_BLOCK = 256
+"""Scales that share one second-level scale under double quantisation (the same section)."""
+
+
+class ShapeError(ValueError):
+    """A checkpoint's config.json does not describe a Llama."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A Llama's dimensions, as its config.json states them. Biases, which no Code Llama has, are not counted.
+
+    Attributes:
+        vocab: rows of the embedding.
+        hidden: width of the residual stream.
+        layers: decoder layers.
+        heads: query heads.
+        kv_heads: key and value heads (fewer than ``heads`` under grouped-query attention).
+        intermediate: width of the MLP.
+        head_dim: width of one head.
+        rope_theta: base of the rotary embedding.
+        positions: longest sequence it was trained on, in tokens.
+        tied: the head is the embedding.
+    """
+
+    vocab: int
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    intermediate: int
+    head_dim: int = 128
+    rope_theta: float = 1e6
+    positions: int = 16_384
+    tied: bool = False
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Shape:
+        """The shape in a parsed config.json, of transformers 4 or 5. Raises ShapeError for what is not a Llama."""
+        if config.get("model_type", "llama") != "llama":
+            raise ShapeError(f"This checkpoint is a {config['model_type']} model; only Llama models can be loaded.")
+        try:
+            hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+            rope = config.get("rope_parameters") or config
+            return cls(
+                vocab=int(config["vocab_size"]),
+                hidden=hidden,
+                layers=int(config["num_hidden_layers"]),
+                heads=heads,
+                kv_heads=int(config.get("num_key_value_heads") or heads),
+                intermediate=int(config["intermediate_size"]),
+                head_dim=int(config.get("head_dim") or hidden // heads),
+                rope_theta=float(rope.get("rope_theta") or 10_000),
+                positions=int(config.get("max_position_embeddings") or 2048),
+                tied=bool(config.get("tie_word_embeddings", False)),
+            )
+        except KeyError as missing:
+            raise ShapeError(f"The checkpoint's config.json has no {missing.args[0]}; pull it again.") from None
+        except (TypeError, ValueError, AttributeError, ZeroDivisionError) as wrong:
+            raise ShapeError(f"The checkpoint's config.json can't be understood ({wrong}); pull it again.") from None
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Shape:
+        """The shape of the checkpoint in ``folder``. Raises ShapeError where its config.json is missing or broken."""
+        try:
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as problem:
+            raise ShapeError(f"{folder / 'config.json'} can't be read ({problem}); pull the model again.") from None
+        if not isinstance(config, dict):
+            raise ShapeError(f"{folder / 'config.json'} holds no object; pull the model again.")
+        return cls.from_config(config)
+
+    @property
+    def matrices(self) -> tuple[tuple[int, int], ...]:
+        """One layer's linear layers, as (out features, in features): q, k, v, o, gate, up, down."""
+        query, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        attention = ((query, self.hidden), (kv, self.hidden), (kv, self.hidden), (self.hidden, query))
+        mlp = ((self.intermediate, self.hidden), (self.intermediate, self.hidden), (self.hidden, self.intermediate))
+        return attention + mlp
+
+    @property
+    def linear(self) -> int:
+        """Parameters of all linear layers but the head: what is quantised."""
+        return self.layers * sum(out * inner for out, inner in self.matrices)
+
+    @property
+    def largest_matrix(self) -> int:
+        """Parameters of the largest linear layer but the head."""
+        return max(out * inner for out, inner in self.matrices)
+
+    @property
+    def unquantised(self) -> int:
+        """Parameters of the embedding, the head (once where they are tied) and the norms."""
+        return (1 if self.tied else 2) * self.vocab * self.hidden + (2 * self.layers + 1) * self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """All parameters."""
+        return self.linear + self.unquantised
+
+    def weight_bytes(self, form: Format) -> int:
+        """Bytes of the checkpoint in ``form``, without the per-matrix tables of bitsandbytes (about 1 KiB each)."""
+        if form == "fp32":
+            return 4 * self.parameters
+        if form == "bf16":
+            return 2 * self.parameters
+        scales = _double_scales if form == "nf4-double" else _scales
+        return self.linear // 2 + self.layers * sum(scales(o * i) for o, i in self.matrices) + 2 * self.unquantised
+
+    def kv_bytes_per_token(self, value_bytes: int = 2) -> int:
+        """Bytes that one token's keys and values take in all layers."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * value_bytes
+
+
+def _scales(weights: int) -> int:
+    """Bytes of one matrix's float32 scales."""
+    return 4 * -(-weights // NF4_BLOCK)
+
+
+def _double_scales(weights: int) -> int:
+    """Bytes of one matrix's 8-bit scales and of their own float32 scales."""
+    blocks = -(-weights // NF4_BLOCK)
+    return blocks + 4 * -(-blocks // SCALE_BLOCK)
