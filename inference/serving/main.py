@@ -110,7 +110,7 @@ def _model_thread(args: argparse.Namespace, service: Service) -> None:
 
 
 def _load(args: argparse.Namespace, on_progress: Callable[[str, int], None]) -> Engine:
-    from inference.models.catalog import CATALOG
+    from inference.models.rows import row_of
     from inference.models.store import installed
 
     folder = installed(args.model)  # before the seconds that importing torch takes
@@ -120,7 +120,7 @@ def _load(args: argparse.Namespace, on_progress: Callable[[str, int], None]) -> 
     from inference.text.loading import load_tokenizer
 
     model = load(folder, args.format, on_progress=lambda done, of: on_progress("loading weights", 10 + 80 * done // of))
-    engine = Engine(model, load_tokenizer(folder), CATALOG[args.model], args.context)
+    engine = Engine(model, load_tokenizer(folder), row_of(args.model), args.context)
     on_progress("warming up", 95)
     engine.warm_up()
     return engine
