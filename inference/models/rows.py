@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from inference.models import store
-from inference.models.catalog import CATALOG, ChatFormat, Model
+from inference.models.catalog import ChatFormat, Model, UnknownModelError, find
 from inference.models.shape import Shape, ShapeError
 from inference.text.pieces import END_OF_INFILL, MIDDLE, PREFIX, STEP, SUFFIX, read_json
 from inference.text.tokenizer import Tokenizer, TokenizerError
@@ -52,19 +52,22 @@ class Provenance:
     trained: Trained
 
 
-def row_of(model_id: str) -> Model:
-    """What is known of a model: the catalogue's row, or for another installed checkpoint one made from its files.
+def row_of(name: str) -> Model:
+    """The catalogue's row of this id or Hugging Face id, or for another installed checkpoint one made from its files.
 
-    Its context is what its config.json gives it. Raises StoreError where it is neither of the catalogue nor installed,
-    ShapeError where its config.json can't be understood.
+    Its context is what its config.json gives it. Raises UnknownModelError where it is neither of the catalogue nor
+    installed, StoreError where it is damaged, ShapeError where its config.json can't be understood.
     """
-    if model_id in CATALOG:
-        return CATALOG[model_id]
-    known = _provenance(model_id)
-    shape = Shape.from_folder(store.location(model_id))
+    try:
+        return find(name)
+    except UnknownModelError:
+        known = _provenance(name)
+        if known is None:
+            raise
+    shape = Shape.from_folder(store.location(name))
     return Model(
-        id=model_id,
-        title=model_id,
+        id=name,
+        title=name,
         hub=known.source,
         shape=shape,
         variant="instruct" if known.trained.chat else "base",
@@ -82,7 +85,7 @@ def find_row(model_id: str) -> Model | None:
     """``row_of``, or None where nothing is known."""
     try:
         return row_of(model_id)
-    except (store.StoreError, ShapeError):
+    except (UnknownModelError, store.StoreError, ShapeError):
         return None
 
 
@@ -130,8 +133,14 @@ def _chat_template(folder: Path) -> str:
     return template if isinstance(template, str) else "\n".join(str(entry.get("template")) for entry in template)
 
 
-def _provenance(model_id: str) -> Provenance:
-    facts = store.facts(model_id)
+def _provenance(model_id: str) -> Provenance | None:
+    """What the manifest says; None for what is not installed. Raises ModelDamagedError."""
+    try:
+        facts = store.facts(model_id)
+    except store.ModelDamagedError:
+        raise
+    except store.StoreError:
+        return None
     trained = facts.get("trained") or {}
     chat = trained.get("chat")
     return Provenance(

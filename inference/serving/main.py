@@ -113,14 +113,15 @@ def _load(args: argparse.Namespace, on_progress: Callable[[str, int], None]) -> 
     from inference.models.rows import row_of
     from inference.models.store import installed
 
-    folder = installed(args.model)  # before the seconds that importing torch takes
+    row = row_of(args.model)
+    folder = installed(row.id)  # before the seconds that importing torch takes
     on_progress("loading torch", 0)
     from inference.generation.engine import Engine
     from inference.models.loader import load
     from inference.text.loading import load_tokenizer
 
     model = load(folder, args.format, on_progress=lambda done, of: on_progress("loading weights", 10 + 80 * done // of))
-    engine = Engine(model, load_tokenizer(folder), row_of(args.model), args.context)
+    engine = Engine(model, load_tokenizer(folder), row, args.context)
     on_progress("warming up", 95)
     engine.warm_up()
     return engine

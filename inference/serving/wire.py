@@ -209,7 +209,7 @@ def _stops(fields: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     if isinstance(stop, str):
         return (stop,)
-    if isinstance(stop, list) and all(isinstance(s, str) for s in stop) and len(stop) <= 16:
+    if isinstance(stop, list | tuple) and all(isinstance(s, str) for s in stop) and len(stop) <= 16:
         return tuple(stop)
     raise WireError("'stop' must be a string or a list of at most 16 strings.", "stop")
 

@@ -14,7 +14,7 @@ def prefix_window(before: str, limit: int) -> str:
     block = max(limit // 4, 1)
     start = -(-(len(before) - limit) // block) * block
     line_start = before.find("\n", start - 1) + 1
-    return before[line_start if 0 < line_start <= before.rfind("\n") + 1 else start :]
+    return before[line_start if 0 < line_start < len(before) else start :]
 
 
 def suffix_window(after: str, limit: int) -> str:

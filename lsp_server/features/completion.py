@@ -43,7 +43,7 @@ def _item(snapshot: Snapshot, text: str, keeps_lines: bool) -> types.CompletionI
         label=first if len(first) <= LONGEST_LABEL else first[: LONGEST_LABEL - 1] + "…",
         kind=types.CompletionItemKind.Text,
         detail="Code Llama",
-        documentation=types.MarkupContent(types.MarkupKind.PlainText, word + text),
+        documentation=word + text,
         filter_text=word or None,
         sort_text="\uffff",  # behind what other servers know for certain
         insert_text_mode=types.InsertTextMode.AsIs,

@@ -1,4 +1,4 @@
-"""The twelve Code Llama checkpoints in miniature: all that tells them apart is true, only the weights are few and random.
+"""The twelve Code Llama checkpoints in miniature: all that tells them apart is true, the weights are few and random.
 
 True are the vocabulary and its file, RoPE's base, the positions, the ratio of query heads to key heads, the three
 shards, and the type on the disk. Sizes suit NF4: inputs of linear layers are multiples of 64, outputs of 32.

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bitsandbytes
 import pytest
 import torch
 from fakes.miniature import TWELVE, miniature_shape, save_miniature
@@ -142,7 +141,7 @@ def test_nf4_is_quantised_once_and_reloads_bit_exact(miniature: Miniature, monke
     """Every weight and every scale; then the same logits as transformers' own NF4 model."""
     first = load(miniature.folder, "nf4", "cpu")
     with monkeypatch.context() as patch:
-        patch.setattr(bitsandbytes.functional, "quantize_4bit", lambda *_, **__: pytest.fail("quantised again"))
+        patch.setattr("bitsandbytes.functional.quantize_4bit", lambda *_, **__: pytest.fail("quantised again"))
         again = load(miniature.folder, "nf4", "cpu")
     before, after = tensors(first), tensors(again)
     assert before.keys() == after.keys() and len(before) == 63
@@ -176,7 +175,7 @@ def tensors(model: Llama) -> dict[str, torch.Tensor]:
 
 def test_it_completes(miniature: Miniature) -> None:
     """In float32, and so exactly what transformers generates."""
-    reference = LlamaForCausalLM.from_pretrained(miniature.folder, dtype=torch.float32).eval()
+    reference: Any = LlamaForCausalLM.from_pretrained(miniature.folder, dtype=torch.float32).eval()
     with torch.inference_mode():
         answer = reference.generate(torch.tensor([miniature.ids]), max_new_tokens=8, do_sample=False)[0, 64:].tolist()
     engine = miniature.engine("fp32")

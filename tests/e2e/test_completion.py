@@ -1,0 +1,44 @@
+"""``textDocument/completion`` for editors without inline completion: the same suggestion as a list entry."""
+
+from __future__ import annotations
+
+import asyncio
+
+from e2e_window import URI, Window, corners, window
+from fakes.answerer import ScriptedAnswerer
+from fixtures_engine import serving
+from lsprotocol import types
+
+
+async def complete(editor: Window, line: int, character: int) -> types.CompletionList:
+    params = types.CompletionParams(types.TextDocumentIdentifier(URI), types.Position(line, character))
+    answer = await asyncio.wait_for(editor.client.text_document_completion_async(params), 60)
+    assert isinstance(answer, types.CompletionList)
+    return answer
+
+
+async def test_entry_replaces_the_word_being_typed(runtime):
+    """Editors filter entries by that word; an entry that began after it would be filtered out."""
+    async with serving(runtime, ScriptedAnswerer(["turn x", "\n", "y = 1"])), window("emacs@v29.1") as editor:
+        editor.open("def f(x):\n    re")
+        answer = await complete(editor, 1, 6)
+    assert answer.is_incomplete
+    (item,) = answer.items
+    assert isinstance(item.text_edit, types.TextEdit)
+    assert (item.label, item.filter_text) == ("return x", "re")
+    assert (item.text_edit.new_text, corners(item.text_edit.range)) == ("return x\ny = 1", (1, 4, 1, 6))
+
+
+async def test_entry_after_a_space_begins_at_the_cursor(runtime):
+    """Emacs counts code points: the emoji is one."""
+    async with serving(runtime, ScriptedAnswerer()), window("emacs@v29.1") as editor:
+        editor.open("s = '😋' + ")
+        (item,) = (await complete(editor, 0, 10)).items
+    assert isinstance(item.text_edit, types.TextEdit)
+    assert (item.text_edit.new_text, corners(item.text_edit.range)) == ("ab", (0, 10, 0, 10))
+
+
+async def test_nothing_to_suggest_is_an_empty_list(runtime):
+    async with serving(runtime, ScriptedAnswerer([" ", "\n"])), window("emacs@v29.1") as editor:
+        editor.open("x = 1\n")
+        assert list((await complete(editor, 0, 5)).items) == []

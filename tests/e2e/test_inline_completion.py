@@ -1,0 +1,181 @@
+"""``textDocument/inlineCompletion`` over stdio: exact text and range, in every kind of document."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from e2e_window import URI, window
+from fakes.answerer import ScriptedAnswerer
+from fixtures_engine import serving
+from lsprotocol import types
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "character", "item"),
+    [
+        ("x = ", 0, 4, ("x = ab", (0, 0, 0, 4))),
+        ("f()\n", 0, 2, ("f(ab)", (0, 0, 0, 3))),
+        ("x\ny = ", 1, 4, ("y = ab", (1, 0, 1, 4))),
+        ("\tif x:\n\t\t", 1, 2, ("\t\tab", (1, 0, 1, 2))),
+        # code units: UTF-16 in VS Code
+        ("s = '😋' + ", 0, 11, ("s = '😋' + ab", (0, 0, 0, 11))),
+        # neither a form feed nor U+2028 ends a line
+        ("a\fb\n\f\nx = ", 2, 4, ("x = ab", (2, 0, 2, 4))),
+        ("# a\u2028b\nx = ", 1, 4, ("x = ab", (1, 0, 1, 4))),
+        ("a = 1\nlast = ", 1, 7, ("last = ab", (1, 0, 1, 7))),
+        # positions outside the document are moved inside (Neovim's built-in sends such)
+        ("x = ", 7, 3, ("x = ab", (0, 0, 0, 4))),
+        ("a = 1\r\nx = \r\nb = 2\r\n", 1, 4, ("x = ab", (1, 0, 1, 4))),
+    ],
+)
+async def test_item_covers_the_whole_line(runtime, text, line, character, item):
+    if line == 7:
+        item = ("x =ab ", (0, 0, 0, 4))
+    async with serving(runtime, ScriptedAnswerer()), window() as editor:
+        editor.open(text)
+        assert await editor.inline(line, character) == [item]
+
+
+async def test_units_are_bytes_in_neovim(runtime):
+    async with serving(runtime, ScriptedAnswerer()), window("neovim") as editor:
+        editor.open("s = '😋' + ")
+        assert await editor.inline(0, 13) == [("s = '😋' + ab", (0, 0, 0, 13))]
+
+
+@pytest.mark.parametrize(("name", "line_end"), [("vscode", "\r\n"), ("neovim", "\n")])
+async def test_several_lines_end_as_the_documents_do_unless_the_editor_keeps_lines(runtime, name, line_end):
+    """Neovim would insert a CR as text; VS Code takes either."""
+    async with serving(runtime, ScriptedAnswerer(["\n", "    return 1"])), window(name) as editor:
+        editor.open("def f():\r\n\r\nx = 1\r\n")
+        assert await editor.inline(0, 8) == [(f"def f():{line_end}    return 1", (0, 0, 0, 8))]
+
+
+async def test_nothing_in_an_empty_file(runtime):
+    answerer = ScriptedAnswerer()
+    async with serving(runtime, answerer), window() as editor:
+        editor.open("")
+        assert await editor.inline(0, 0) == []
+    assert answerer.log == []
+
+
+async def test_unsaved_changes_are_what_counts(runtime):
+    async with serving(runtime, ScriptedAnswerer()), window() as editor:
+        editor.open("x = ")
+        editor.change("x = 1\nyy = ")
+        assert await editor.inline(1, 5) == [("yy = ab", (1, 0, 1, 5))]
+
+
+async def test_untitled_document(runtime):
+    async with serving(runtime, ScriptedAnswerer()), window() as editor:
+        editor.open("x = ", uri="untitled:Untitled-1")
+        assert await editor.inline(0, 4, uri="untitled:Untitled-1") == [("x = ab", (0, 0, 0, 4))]
+
+
+async def test_document_that_was_never_opened_is_answered_empty(runtime):
+    async with serving(runtime, ScriptedAnswerer()), window() as editor:
+        assert await editor.inline(0, 0, uri="file:///etc/hostname") == []
+
+
+async def test_one_megabyte_file(runtime):
+    """The model sees a window of it, from the start of a line, of at most the size that is set."""
+    answerer = ScriptedAnswerer()
+    text = "value = compute(1, 2, 3)\n" * 40_000
+    async with serving(runtime, answerer), window() as editor:
+        editor.open(text + "x = \n" + text)
+        assert await editor.inline(40_000, 4) == [("x = ab", (40_000, 0, 40_000, 4))]
+    prompt = answerer.log[0].removeprefix("begin ")
+    assert prompt.startswith("value = ") and prompt.endswith("\nx = ") and len(prompt) <= 2_000
+
+
+async def test_of_four_requests_in_a_row_only_the_last_generates_and_all_are_answered(runtime):
+    """Neovim cancels none of them. What is sent 30 ms apart is a person typing."""
+    answerer = ScriptedAnswerer()
+    async with serving(runtime, answerer), window("neovim") as editor:
+        editor.open("")
+        answered: list[str] = []
+        requests = []
+        for n, name in enumerate("ABCD"):
+            editor.change("x" * (n + 1))
+            request = editor.request(0, n + 1, invoked=False)
+            request.add_done_callback(lambda _, name=name: answered.append(name))
+            requests.append(request)
+            await asyncio.sleep(0.03)
+        answers = await asyncio.wait_for(asyncio.gather(*requests), 20)
+        results = [record["result"] for record in await editor.trace()]
+    assert [len(items) for items in answers] == [0, 0, 0, 1]
+    assert answers[3][0].insert_text == "xxxxab"
+    assert answered == list("ABCD")
+    assert [line for line in answerer.log if line.startswith("begin")] == ["begin xxxx"]
+    assert results == ["superseded", "superseded", "superseded", "shown"]
+
+
+async def test_superseded_while_generating_is_stopped_at_the_engine(runtime):
+    answerer = ScriptedAnswerer(["1", "2", "3"], hold=True)
+    async with serving(runtime, answerer) as engine, window() as editor:
+        editor.open("x = ")
+        first = editor.request(0, 4)
+        assert await asyncio.to_thread(answerer.began.wait, 10)
+        second = editor.request(0, 4)
+        assert await asyncio.wait_for(first, 10) == []
+        await until(lambda: engine.service.scheduler.waiting == 2)
+        answerer.go.set()
+        (item,) = await asyncio.wait_for(second, 10)
+    assert item.insert_text == "x = 123"
+    assert answerer.log.count("begin x = ") == 2
+    assert "closed x = " in answerer.log
+
+
+async def test_cancel_request_is_answered_with_request_cancelled_and_frees_the_engine(runtime):
+    answerer = ScriptedAnswerer(["1", "2", "3"], hold=True)
+    async with serving(runtime, answerer), window() as editor:
+        editor.open("x = ")
+        request = editor.request(0, 4, msg_id="the-one")
+        assert await asyncio.to_thread(answerer.began.wait, 10)
+        editor.client.cancel_request(types.CancelParams("the-one"))
+        error = (await asyncio.wait_for(asyncio.gather(request, return_exceptions=True), 10))[0]
+        assert getattr(error, "code", None) == -32800
+        answerer.go.set()
+        assert await asyncio.to_thread(answerer.closed.wait, 10)
+        assert "x = : 3" not in answerer.log
+        assert (await editor.trace())[-1]["result"] == "cancelled"
+
+
+async def test_refusal_of_the_engine_is_an_empty_answer_with_its_reason(runtime):
+    async with serving(runtime, ScriptedAnswerer(["boom"])), window() as editor:
+        editor.open("x = ")
+        assert await editor.inline(0, 4) == []
+        record = (await editor.trace())[-1]
+    assert (record["result"], record["reason"]) == (
+        "failed",
+        "The engine failed at this request (RuntimeError); its log has the details.",
+    )
+
+
+async def test_trace_says_where_the_time_went_and_holds_no_code(runtime):
+    async with serving(runtime, ScriptedAnswerer()), window() as editor:
+        editor.open("secret = ")
+        await editor.inline(0, 9, invoked=False)
+        (record,) = await editor.trace()
+    assert (record["uri"], record["line"], record["invoked"], record["amount"]) == (URI, 0, False, "line")
+    assert (record["generated"], record["shown"], record["waited_ms"]) == (2, 2, 75)
+    assert record["total_ms"] >= 75
+    assert "secret" not in str(record)
+
+
+async def test_garbage_on_the_wire_does_not_end_the_server(runtime):
+    async with serving(runtime, ScriptedAnswerer()), window() as editor:
+        editor.open("x = ")
+        server = editor.client._server
+        assert server is not None and server.stdin is not None
+        server.stdin.write(b"Content-Length: 9\r\n\r\nnot json!")
+        unknown = editor.client.protocol.send_request_async("codellama/nonsense", {})
+        error = (await asyncio.gather(unknown, return_exceptions=True))[0]
+        assert getattr(error, "code", None) == -32601
+        assert await editor.inline(0, 4) == [("x = ab", (0, 0, 0, 4))]
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)

@@ -1,0 +1,37 @@
+"""Without a model the person is told what to do, the editor is not disturbed, and nothing stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+
+from e2e_window import Window, window
+
+SETTINGS = {"engine": {"graceSeconds": 0.2}}
+
+
+async def test_missing_model_is_said_in_one_sentence(runtime, tmp_path):
+    async with window(settings=SETTINGS, wait=False, env={"CODELLAMA_LS_MODELS": str(tmp_path)}) as editor:
+        await asyncio.wait_for(editor.failed.wait(), 60)
+        editor.open("x = ")
+        assert await editor.inline(0, 4) == []
+        messages = await said(editor)
+        assert (await editor.trace())[-1]["result"] == "not ready"
+    assert len(messages) == 1
+    assert "codellama-ls pull starter" in messages[0]
+
+
+async def test_unknown_model_is_said_in_one_sentence(runtime, tmp_path):
+    settings = {"engine": {"graceSeconds": 0.2, "model": "gpt"}}
+    async with window(settings=settings, wait=False, env={"CODELLAMA_LS_MODELS": str(tmp_path)}) as editor:
+        await asyncio.wait_for(editor.failed.wait(), 60)
+        messages = await said(editor)
+    assert len(messages) == 1
+    assert messages[0].startswith("codellama-ls: There is no model 'gpt'")
+
+
+async def said(editor: Window) -> list[str]:
+    """What the person was told, once they were told something."""
+    async with asyncio.timeout(20):
+        while not editor.client.messages:
+            await asyncio.sleep(0.01)
+    return [message.message for message in editor.client.messages]

@@ -1,0 +1,114 @@
+"""A window of a real editor, as far as its capabilities and its words on the wire go, driven by pytest-lsp."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from lsprotocol import types
+from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities
+
+SERVER = [sys.executable, "-m", "lsp_server", "--stdio"]
+URI = "file:///project/a.py"
+
+
+def capabilities(editor: str) -> types.ClientCapabilities:
+    """What the editor announces (recorded from it by pytest-lsp), with inline completion where its version has it."""
+    spec = {"vscode": "visual-studio-code@v1.65.2", "neovim": "neovim@v0.11.0"}.get(editor, editor)
+    found = client_capabilities(spec)
+    assert found.text_document is not None
+    if editor in ("vscode", "neovim"):  # VS Code 1.9x and our plugin's Neovim announce it, the recorded ones do not yet
+        dynamic = editor == "vscode"
+        found.text_document.inline_completion = types.InlineCompletionClientCapabilities(dynamic)
+    found.experimental = {"codellamaStatus": True}
+    return found
+
+
+@dataclass
+class Window:
+    """One editor window with one server behind it."""
+
+    client: LanguageClient
+    result: types.InitializeResult
+    statuses: list[Any] = field(default_factory=list)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    failed: asyncio.Event = field(default_factory=asyncio.Event)
+    version: int = 1
+
+    @property
+    def pid(self) -> int:
+        assert self.client._server is not None
+        return self.client._server.pid
+
+    def open(self, text: str, uri: str = URI, language: str = "python") -> None:
+        item = types.TextDocumentItem(uri, language, self.version, text)
+        self.client.text_document_did_open(types.DidOpenTextDocumentParams(item))
+
+    def change(self, text: str, uri: str = URI) -> None:
+        self.version += 1
+        document = types.VersionedTextDocumentIdentifier(self.version, uri)
+        change = types.TextDocumentContentChangeWholeDocument(text)
+        self.client.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))
+
+    def request(
+        self, line: int, character: int, *, uri: str = URI, invoked: bool = True, msg_id: str | None = None
+    ) -> asyncio.Future[Any]:
+        """Send a request; await what it returns for the answer."""
+        kind = types.InlineCompletionTriggerKind.Invoked if invoked else types.InlineCompletionTriggerKind.Automatic
+        params = types.InlineCompletionParams(
+            types.InlineCompletionContext(kind), types.TextDocumentIdentifier(uri), types.Position(line, character)
+        )
+        return asyncio.wrap_future(
+            self.client.protocol.send_request(types.TEXT_DOCUMENT_INLINE_COMPLETION, params, msg_id=msg_id)
+        )
+
+    async def inline(self, line: int, character: int, **options) -> list[tuple[str, tuple[int, int, int, int]]]:
+        """Text and range of each item."""
+        items = await asyncio.wait_for(self.request(line, character, **options), 60)
+        return [(item.insert_text, corners(item.range)) for item in items]
+
+    async def trace(self) -> list[Any]:
+        return await self.client.protocol.send_request_async("codellama/trace", {})
+
+
+def corners(where: types.Range) -> tuple[int, int, int, int]:
+    return where.start.line, where.start.character, where.end.line, where.end.character
+
+
+@asynccontextmanager
+async def window(
+    editor: str = "vscode", settings: Any = None, *, wait: bool = True, env: dict[str, str] | None = None
+) -> AsyncIterator[Window]:
+    """Open one and, with ``wait``, let its server find the engine; close it in the proper way at the end."""
+    config = ClientServerConfig(server_command=SERVER, server_env={**os.environ, **(env or {})})
+    client = await config.start()
+    assert isinstance(client, LanguageClient)
+    opened = Window(client, types.InitializeResult(types.ServerCapabilities()))
+
+    @client.feature("codellama/status")
+    def status(params: Any) -> None:
+        opened.statuses.append(params)
+        {"ready": opened.ready, "failed": opened.failed}.get(params.phase, asyncio.Event()).set()
+
+    name = {"vscode": "Visual Studio Code", "neovim": "Neovim"}.get(editor, editor)
+    opened.result = await client.initialize_session(
+        types.InitializeParams(
+            capabilities=capabilities(editor),
+            client_info=types.ClientInfo(name),
+            root_uri="file:///project",
+            initialization_options=settings,
+        )
+    )
+    try:
+        if wait:
+            await asyncio.wait_for(opened.ready.wait(), 120)
+        yield opened
+    finally:
+        if client._server is not None and client._server.returncode is None:
+            await asyncio.wait_for(client.shutdown_session(), 30)
+        await client.stop()

@@ -1,0 +1,51 @@
+"""A model that says what it is told to, step by step, for tests of everything around models."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from inference.generation.answer import Finished, Outcome, Sampling, Steps, TextChunk
+from inference.text.prompts import PromptError
+
+
+@dataclass
+class ScriptedAnswerer:
+    """Says ``pieces``, one a step. With ``hold`` set, it waits there for ``go`` before each piece but the first.
+
+    ``log`` tells what it did, in order: what began, each step, what was closed.
+    """
+
+    pieces: list[str] = field(default_factory=lambda: ["a", "b"])
+    hold: bool = False
+    go: threading.Event = field(default_factory=threading.Event)
+    log: list[str] = field(default_factory=list)
+    began: threading.Event = field(default_factory=threading.Event)
+    closed: threading.Event = field(default_factory=threading.Event)
+
+    def complete(self, prompt, suffix, sampling: Sampling, rule, deadline) -> Steps:
+        if prompt == "refuse":
+            raise PromptError("This cannot be put to the model.")
+        return self._say(str(prompt), suffix)
+
+    def chat(self, messages, sampling: Sampling, deadline) -> Steps:
+        return self._say(messages[-1].content, "")
+
+    def _say(self, name: str, suffix: str) -> Steps:
+        self.log.append(f"begin {name}")
+        self.began.set()
+        finished = False
+        try:
+            for n, piece in enumerate(self.pieces):
+                if self.hold and n:
+                    self.go.wait(10)
+                if piece == "boom":
+                    raise RuntimeError("a bug")
+                self.log.append(f"{name}: {piece}")
+                yield TextChunk(piece)
+            finished = True
+            yield Finished(Outcome("end", prompt_tokens=len(name), completion_tokens=len(self.pieces)))
+        finally:
+            if not finished:
+                self.log.append(f"closed {name}")
+            self.closed.set()

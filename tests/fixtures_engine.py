@@ -1,0 +1,74 @@
+"""Engines for tests: the real service on a private socket with a scripted model behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvicorn
+from fakes.answerer import ScriptedAnswerer
+
+from inference.serving.leases import Leases
+from inference.serving.main import PrivateProtocol
+from inference.serving.private import bind, runtime_folder
+from inference.serving.scheduler import Scheduler
+from inference.serving.service import Service
+from inference.serving.state import Status, StatusBoard
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A runtime folder of this test's own, with a path short enough for a socket."""
+    folder = tempfile.mkdtemp(prefix="cls-")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+    yield runtime_folder()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class RunningService:
+    """The service and everything a test may want to look at."""
+
+    service: Service
+    answerer: ScriptedAnswerer
+    socket: Path
+    server: uvicorn.Server
+
+
+@asynccontextmanager
+async def serving(runtime: Path, answerer: ScriptedAnswerer, phase: str = "ready") -> AsyncIterator[RunningService]:
+    """Serve ``answerer`` on ``runtime``'s socket, in this event loop, with a model thread of its own."""
+    status = Status(phase=phase, message="loading weights", progress=40, model="starter", pid=os.getpid())  # type: ignore[arg-type]
+    service = Service(StatusBoard(asyncio.get_running_loop(), status), Scheduler(), Leases(60), answerer)
+    config = uvicorn.Config(
+        service.app(), http=PrivateProtocol, ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=0
+    )
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    path = runtime / "engine.sock"
+    thread = threading.Thread(target=service.scheduler.run, daemon=True)
+    thread.start()
+    running = asyncio.ensure_future(server._serve([bind(path)]))
+    await _listening(server)
+    try:
+        yield RunningService(service, answerer, path, server)
+    finally:
+        answerer.go.set()
+        server.should_exit = True
+        server.force_exit = True
+        await running
+        service.scheduler.close()
+        await asyncio.to_thread(thread.join, 10)
+
+
+async def _listening(server: uvicorn.Server) -> None:
+    while not server.started:
+        await asyncio.sleep(0.01)  # uvicorn sets a flag and signals nothing

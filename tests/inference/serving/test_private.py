@@ -1,0 +1,66 @@
+"""The socket's place is the user's own, or is not used."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from inference.serving import private
+from inference.serving.private import NotPrivate, bind, runtime_folder
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_folder_and_socket_are_for_the_user_alone(runtime: Path):
+    with bind(runtime / "engine.sock"):
+        assert mode(runtime) == 0o700
+        assert mode(runtime / "engine.sock") == 0o600
+
+
+def test_socket_file_of_a_dead_engine_is_replaced(runtime: Path):
+    bind(runtime / "engine.sock").close()
+    with bind(runtime / "engine.sock") as listener:
+        assert listener.getsockname() == str(runtime / "engine.sock")
+
+
+def test_without_a_runtime_directory_a_private_folder_among_temporary_files(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(private.tempfile, "gettempdir", lambda: str(tmp_path))
+    folder = runtime_folder()
+    assert folder == tmp_path / f"codellama-ls-{os.getuid()}"
+    assert mode(folder) == 0o700
+
+
+def test_path_too_long_for_a_socket_falls_back(monkeypatch, tmp_path):
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
+    assert len(str(runtime_folder() / "engine.sock")) <= private.LONGEST_SOCKET_PATH
+
+
+def test_folder_that_others_may_enter_is_closed(monkeypatch, runtime):
+    runtime.chmod(0o755)
+    assert mode(runtime_folder()) == 0o700
+
+
+def test_link_in_place_of_the_folder_is_refused(monkeypatch, tmp_path):
+    """Among temporary files somebody else may have put it there."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "codellama-ls").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(NotPrivate, match="is not a folder of yours"):
+        runtime_folder()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_folder_of_another_user_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "codellama-ls").mkdir()
+    os.chown(tmp_path / "codellama-ls", 12345, 12345)
+    with pytest.raises(NotPrivate, match="is not a folder of yours"):
+        runtime_folder()

@@ -1,0 +1,121 @@
+"""One model thread: who is served first, who is stopped, and who is told what went wrong."""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+import pytest
+from fakes.answerer import ScriptedAnswerer
+
+from inference.generation.answer import Failed, Finished, TextChunk
+from inference.serving.scheduler import Scheduler
+
+
+@pytest.fixture
+def scheduler():
+    """A scheduler that is not running yet, so that a test can queue jobs before the first is served."""
+    scheduler = Scheduler()
+    thread = threading.Thread(target=scheduler.run)
+    scheduler.start = thread.start  # type: ignore[attr-defined]
+    yield scheduler
+    scheduler.close()
+    if thread.is_alive():
+        thread.join(10)
+
+
+def submit(scheduler, answerer, name: str, priority="completion"):
+    events: queue.Queue = queue.Queue()
+    job = scheduler.submit(lambda: answerer.complete(name, "", None, None, None), priority, events.put)
+    return job, events
+
+
+def drain(events) -> list:
+    got = [events.get(timeout=10)]
+    while not isinstance(got[-1], Finished | Failed):
+        got.append(events.get(timeout=10))
+    return got
+
+
+def test_events_come_in_order_and_end_with_finished(scheduler):
+    _, events = submit(scheduler, ScriptedAnswerer(["x", "y"]), "p")
+    scheduler.start()
+    got = drain(events)
+    assert got[:-1] == [TextChunk("x"), TextChunk("y")]
+    assert isinstance(got[-1], Finished)
+    assert got[-1].outcome.queued_ms > 0
+
+
+def test_completion_overtakes_chat_and_prefetch_between_two_steps(scheduler):
+    answerer = ScriptedAnswerer(["1", "2", "3"])
+    names = [("prefetch", "prefetch"), ("chat", "chat"), ("completion", "completion")]
+    waiting = [submit(scheduler, answerer, name, priority)[1] for name, priority in names]
+    scheduler.start()
+    for events in waiting:
+        drain(events)
+    assert [line for line in answerer.log if ":" in line] == [
+        f"{name}: {n}" for name in ("completion", "chat", "prefetch") for n in "123"
+    ]
+
+
+def test_running_chat_gives_way_to_a_completion_and_goes_on(scheduler):
+    """The chat has said its first piece when the completion comes, and waits inside its second step."""
+    chat = ScriptedAnswerer(["1", "2", "3"], hold=True)
+    _, chatting = submit(scheduler, chat, "chat", "chat")
+    scheduler.start()
+    assert chatting.get(timeout=10) == TextChunk("1")
+    completion = ScriptedAnswerer(["x"])
+    completion.log = chat.log
+    _, completing = submit(scheduler, completion, "completion")
+    chat.go.set()
+    drain(completing)
+    assert isinstance(drain(chatting)[-1], Finished)
+    assert chat.log.index("completion: x") < chat.log.index("chat: 3")
+
+
+def test_same_priority_is_served_in_order_of_arrival(scheduler):
+    answerer = ScriptedAnswerer(["1", "2"])
+    first, second = (submit(scheduler, answerer, name)[1] for name in ("a", "b"))
+    scheduler.start()
+    drain(first)
+    drain(second)
+    assert answerer.log == ["begin a", "a: 1", "a: 2", "begin b", "b: 1", "b: 2"]
+
+
+def test_cancelled_in_the_queue_never_begins(scheduler):
+    answerer = ScriptedAnswerer()
+    job, _ = submit(scheduler, answerer, "never")
+    scheduler.cancel(job)
+    _, events = submit(scheduler, answerer, "next")
+    scheduler.start()
+    drain(events)
+    assert not any("never" in line for line in answerer.log)
+
+
+def test_cancelled_while_running_is_closed_before_its_next_step(scheduler):
+    answerer = ScriptedAnswerer(["1", "2", "3"], hold=True)
+    job, events = submit(scheduler, answerer, "p")
+    scheduler.start()
+    assert events.get(timeout=10) == TextChunk("1")
+    scheduler.cancel(job)
+    answerer.go.set()
+    assert answerer.closed.wait(10)
+    assert "p: 3" not in answerer.log
+    assert answerer.log[-1] == "closed p"
+
+
+def test_error_goes_to_who_waits_and_the_thread_lives_on(scheduler):
+    _, broken = submit(scheduler, ScriptedAnswerer(["boom"]), "p")
+    _, refused = submit(scheduler, ScriptedAnswerer(), "refuse")
+    _, well = submit(scheduler, ScriptedAnswerer(["x"]), "p")
+    scheduler.start()
+    assert drain(broken) == [Failed("The engine failed at this request (RuntimeError); its log has the details.")]
+    assert drain(refused) == [Failed("This cannot be put to the model.", "invalid_request_error")]
+    assert isinstance(drain(well)[-1], Finished)
+
+
+def test_closing_tells_those_who_wait(scheduler):
+    _, events = submit(scheduler, ScriptedAnswerer(), "p")
+    scheduler.close()
+    scheduler.start()
+    assert drain(events) == [Failed("The engine is shutting down.", "unavailable")]

@@ -1,0 +1,74 @@
+"""Bodies of requests: what is taken, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import pytest
+
+from inference.generation.answer import Sampling
+from inference.serving.wire import CompletionRequest, WireError, parse_chat, parse_completion
+from inference.text.prompts import Message
+from inference.text.stopping import StopRule
+
+
+def test_request_survives_the_wire():
+    request = CompletionRequest(
+        prompt="a",
+        suffix="b",
+        model="m",
+        sampling=Sampling(max_tokens=7, temperature=0.5, top_p=0.9, seed=3, stop=("x",)),
+        stop_rule=StopRule("block", 4, "}"),
+        priority="prefetch",
+        deadline_ms=50,
+        session="file:///a.py",
+    )
+    assert parse_completion(request.to_json()) == request
+
+
+def test_defaults_are_openais_where_it_has_them():
+    request = parse_completion({"prompt": [1, 2]})
+    assert request == CompletionRequest(prompt=[1, 2])
+    assert request.stop_rule == StopRule("none")
+
+
+def test_chat_takes_content_in_parts():
+    body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]}
+    assert parse_chat(body).messages == (Message("user", "ab"),)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ([], "The request's body must be a JSON object."),
+        ({}, "'prompt' must be a string or a list of token ids."),
+        ({"prompt": [1, "2"]}, "'prompt' must be a string or a list of token ids."),
+        ({"prompt": [True]}, "'prompt' must be a string or a list of token ids."),
+        ({"prompt": "a", "suffix": 1}, "'suffix' must be a string, not a number."),
+        ({"prompt": "a", "stream": "yes"}, "'stream' must be true or false, not a string."),
+        ({"prompt": "a", "max_tokens": 0}, "'max_tokens' must be a whole number from 1 to 8192."),
+        ({"prompt": "a", "max_tokens": True}, "'max_tokens' must be a whole number from 1 to 8192."),
+        ({"prompt": "a", "temperature": 3}, "'temperature' must be a number from 0 to 2."),
+        ({"prompt": "a", "top_p": float("nan")}, "'top_p' must be a number from 0 to 1."),
+        ({"prompt": "a", "stop": [1]}, "'stop' must be a string or a list of at most 16 strings."),
+        ({"prompt": "a", "stop_rule": {"kind": "page"}}, "'stop_rule.kind' must be none, line or block."),
+        ({"prompt": "a", "priority": "now"}, "'priority' must be one of completion, chat, prefetch."),
+    ],
+)
+def test_wrong_completion_is_refused_in_words(body, message):
+    with pytest.raises(WireError) as refused:
+        parse_completion(body)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    ("messages", "message"),
+    [
+        ([], "'messages' must be a list with at least one message."),
+        (["Hi"], "'messages[0]' must be an object with 'role' and 'content'."),
+        ([{"role": "tool", "content": ""}], "'messages[0].role' must be system, user or assistant."),
+        ([{"role": "user"}], "'messages[0].content' must be a string."),
+    ],
+)
+def test_wrong_chat_is_refused_in_words(messages, message):
+    with pytest.raises(WireError) as refused:
+        parse_chat({"messages": messages})
+    assert str(refused.value) == message

@@ -1,0 +1,93 @@
+"""The command line: what a person types, what is printed where, and the exit status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lsp_server import cli
+from lsp_server.tryout.demo import places
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lsp_server", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd, stdin=subprocess.DEVNULL)
+
+
+def test_help_names_every_command(capsys):
+    assert cli.main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in cli.COMMANDS)
+
+
+def test_unknown_command_is_refused(capsys):
+    assert cli.main(["complte"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("codellama-ls: there is no command 'complte'.")
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("a.py", "'a.py' is not of the form FILE:LINE:COL."),
+        ("a.py:3:1", "a.py has 2 lines; there is no line 3."),
+        ("a.py:0:1", "a.py has 2 lines; there is no line 0."),
+        ("a.py:1:7", "Line 1 of a.py has columns 1 to 6; there is no column 7."),
+        ("b.py:1:1", "b.py cannot be read: No such file or directory."),
+        ("c.py:1:1", "c.py is not UTF-8 text."),
+    ],
+)
+def test_place_that_is_not_there_is_refused(tmp_path, monkeypatch, capsys, place, message):
+    (tmp_path / "a.py").write_text("x = 1\n")
+    (tmp_path / "c.py").write_bytes(b"\xff\xfe\x00")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["complete", place]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.endswith(message.replace("b.py", f"{tmp_path}/b.py").replace("c.py is", f"{tmp_path}/c.py is"))
+
+
+def test_server_answers_at_once_without_torch_transformers_or_bitsandbytes():
+    """What ``--stdio`` imports, imported."""
+    code = (
+        "import sys; import lsp_server.server, lsp_server.cli; "
+        "bad = {'torch', 'transformers', 'bitsandbytes', 'numpy'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_end_of_input_ends_the_server():
+    """An editor that dies closes the pipe and says nothing."""
+    assert run("--stdio").returncode == 0
+
+
+def test_demo_pauses_inside_lines_of_code():
+    text = Path(json.__file__).read_text()
+    spots = places(Path(json.__file__), text, 5)
+    assert len(spots) == 5
+    rows = text.split("\n")
+    assert all(0 < spot.column <= len(rows[spot.line]) for spot in spots)
+
+
+@pytest.mark.starter
+@pytest.mark.slow
+def test_complete_prints_only_the_suggested_text(starter_folder, runtime, tmp_path):
+    file = tmp_path / "a.py"
+    file.write_text("def add(a, b):\n    return \n")
+    done = run("complete", f"{file}:2:12")
+    assert (done.returncode, done.stdout) == (0, "a + b\n"), done.stderr
+
+
+@pytest.mark.starter
+@pytest.mark.slow
+def test_demo_shows_ghost_text_in_a_real_file(starter_folder, runtime, tmp_path):
+    file = tmp_path / "a.py"
+    file.write_text("def add(a, b):\n    return a + b\n\n\ndef multiply(a, b):\n    return a * b\n")
+    done = run("demo", str(file), "-n", "2")
+    assert done.returncode == 0, done.stderr
+    assert "Where the time went" in done.stdout
+    assert "a.py:" in done.stdout

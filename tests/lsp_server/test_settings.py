@@ -1,0 +1,49 @@
+"""Settings: taken, or reported and defaulted."""
+
+from __future__ import annotations
+
+import pytest
+
+from lsp_server.settings import CompletionSettings, EngineSettings, Settings, parse_settings
+
+
+def test_nothing_set_is_all_defaults():
+    assert parse_settings(None) == (Settings(), [])
+
+
+def test_values_are_taken():
+    raw = {"codellama": {"completion": {"maxTokens": 7, "enabled": False}, "engine": {"graceSeconds": 3}}}
+    settings, problems = parse_settings(raw)
+    assert problems == []
+    assert settings.completion == CompletionSettings(max_tokens=7, enabled=False)
+    assert settings.engine == EngineSettings(grace_seconds=3.0)
+
+
+@pytest.mark.parametrize(
+    ("raw", "problem"),
+    [
+        (3, "Setting 'codellama' must be an object; its defaults are used."),
+        ({"completion": []}, "Setting 'completion' must be an object; its defaults are used."),
+        ({"colour": 1}, "Unknown setting 'colour' is ignored."),
+        ({"completion": {"max": 1}}, "Unknown setting 'completion.max' is ignored."),
+        (
+            {"completion": {"maxTokens": 0}},
+            "Setting 'completion.maxTokens' must be a number from 1 to 1024, not 0; 64 is used.",
+        ),
+        (
+            {"completion": {"maxTokens": True}},
+            "Setting 'completion.maxTokens' must be a number from 1 to 1024, not True; 64 is used.",
+        ),
+        (
+            {"completion": {"enabled": 1}},
+            "Setting 'completion.enabled' must be true or false, not 1; True is used.",
+        ),
+        (
+            {"engine": {"format": "gguf"}},
+            "Setting 'engine.format' must be one of auto, fp32, bf16, nf4, not 'gguf'; 'auto' is used.",
+        ),
+        ({"engine": {"model": 7}}, "Setting 'engine.model' must be a string, not 7; 'starter' is used."),
+    ],
+)
+def test_bad_value_is_reported_and_defaulted(raw, problem):
+    assert parse_settings(raw) == (Settings(), [problem])

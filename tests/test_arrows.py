@@ -1,0 +1,62 @@
+"""Which way the arrows point: who may import whom. Held for every file, whether a test runs it or not."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import inference
+import lsp_server
+
+TENSORS = {"torch", "transformers", "bitsandbytes", "peft", "accelerate", "safetensors", "numpy", "gguf"}
+EDITORS = {"pygls", "lsprotocol", "lsp_server"}
+TORCH_FREE = (
+    "inference.text",
+    "inference.generation.answer",
+    "inference.models.catalog",
+    "inference.models.shape",
+    "inference.serving.wire",
+    "inference.serving.client",
+    "inference.serving.spawn",
+    "inference.serving.state",
+    "inference.serving.private",
+)
+"""All of ``inference`` that a language server may import."""
+
+
+def imports(package) -> list[tuple[str, str]]:
+    """(file, imported module) for every import statement below a package, lazy ones included."""
+    root = Path(package.__file__).parent
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                found += [(str(path.relative_to(root.parent)), alias.name) for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: imports are absolute"
+                found.append((str(path.relative_to(root.parent)), node.module or ""))
+    return found
+
+
+def test_inference_knows_no_editor():
+    assert [(f, m) for f, m in imports(inference) if m.split(".")[0] in EDITORS] == []
+
+
+def test_lsp_server_knows_no_tensors():
+    assert [(f, m) for f, m in imports(lsp_server) if m.split(".")[0] in TENSORS] == []
+
+
+def test_lsp_server_takes_from_inference_only_what_is_torch_free():
+    taken = {m for _, m in imports(lsp_server) if m.startswith("inference.")}
+    assert [m for m in taken if not any(m == ok or m.startswith(ok + ".") for ok in TORCH_FREE)] == []
+
+
+def test_what_is_called_torch_free_is():
+    """At run time, through whatever they import."""
+    modules = "import inference.text.loading, inference.text.chat, inference.text.infill, " + ", ".join(TORCH_FREE)
+    code = (
+        f"import sys; {modules}; sys.exit(str({TENSORS & {'torch', 'transformers'}!r} & set(sys.modules) or '') or 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
