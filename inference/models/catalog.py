@@ -143,4 +143,6 @@ def asked_to_chat(model: Model) -> str | None:
     """What to tell a person who asked ``model`` to chat, or None where it can. Names the same size's Instruct model."""
     if model.chat:
         return None
-    return f"{model.id} was not trained to chat: choose {model.id.removesuffix('-python')}-instruct for chat."
+    sibling = f"{model.id.removesuffix('-python')}-instruct"
+    other = sibling if sibling in CATALOG else "an Instruct model, such as codellama-7b-instruct,"
+    return f"{model.id} was not trained to chat: choose {other} for chat."
