@@ -43,7 +43,7 @@ class KVSession:
         self.capacity = self.pool.make_room(self, tokens, capacity) if self.pool else capacity
         layers = self.model.config.num_hidden_layers
         for buffers in (self.keys, self.values):
-            buffers += [self._buffer(0)] * (layers - len(buffers))
+            buffers.extend([self._buffer(0)] * (layers - len(buffers)))
             for layer, old in enumerate(buffers):  # one after the other: never are two whole caches held
                 buffers[layer] = self._buffer(self.capacity)
                 buffers[layer][:, :, : self.length] = old[:, :, : self.length]
