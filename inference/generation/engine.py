@@ -18,7 +18,7 @@ from inference.generation.kv import KVPool, KVSession
 from inference.generation.sampling import make_sampler
 from inference.models.catalog import Model, asked_to_chat
 from inference.models.llama import Llama
-from inference.models.planner import Role
+from inference.models.planner import CHUNK, Role
 from inference.text.chat import CHAT_PROMPTS
 from inference.text.detokenize import Detokenizer
 from inference.text.infill import infill_prompt
@@ -90,12 +90,8 @@ class Engine:
         tokenizer: Tokenizer,
         row: Model,
         contexts: Mapping[Role, int] | None = None,
-        largest_chunk: int = 512,
     ) -> None:
-        """Serve the roles of ``contexts``, each with that many tokens of context (by default what ``row`` can).
-
-        ``largest_chunk`` is how many tokens may be prefilled in one step; both are the planner's to say.
-        """
+        """Serve the roles of ``contexts``, each with as many tokens as the planner gives it (else what ``row`` can)."""
         self.row = row
         self.tokenizer = tokenizer
         trained = min(row.context, model.config.max_position_embeddings)
@@ -103,7 +99,7 @@ class Engine:
         self._slots = {role: Slot(Budget(tokens), KVPool(model, tokens)) for role, tokens in self.contexts.items()}
         self._model = model
         self._vocabulary = Vocabulary(tokenizer)
-        self._chunk = ChunkSize(largest=largest_chunk)
+        self._chunk = ChunkSize(largest=CHUNK)
 
     def complete(
         self,

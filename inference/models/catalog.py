@@ -132,6 +132,14 @@ def find(name: str) -> Model:
     raise UnknownModelError(f"There is no model {name!r}: {hint}")
 
 
+def canonical(name: str) -> str:
+    """The id of the model that has this id or Hugging Face id; any other name is that of an installed checkpoint."""
+    try:
+        return find(name).id
+    except UnknownModelError:
+        return name
+
+
 def asked_to_infill(model: Model) -> str | None:
     """What to tell a person who asked ``model`` to infill, or None where it can."""
     if model.infill:
