@@ -169,7 +169,7 @@ def _load(one: Chosen, choice: Choice, planned: Plan, tell: Tell) -> Engine:
         on_progress=lambda done, of: tell(f"loading {title}", 95 * done // of),
         double_quant=double,
     )
-    contexts = {role: planned.context(role) for role in one.roles}
+    contexts: Mapping[Role, int] = {role: planned.context(role) for role in one.roles}
     engine = Engine(model, load_tokenizer(folder), one.row, contexts)
     tell(f"warming up {title}", 95)
     engine.warm_up()
