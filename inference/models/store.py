@@ -13,8 +13,9 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 from filelock import FileLock, Timeout
@@ -43,10 +44,14 @@ class ModelDamagedError(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """An installation under way: what is put into ``checkpoint`` will be installed, ``work`` is for the rest."""
+    """An installation under way: what is put into ``checkpoint`` will be installed, ``work`` is for the rest.
+
+    What is put into ``facts`` stands in the manifest, for ``facts()`` to give back.
+    """
 
     checkpoint: Path
     work: Path
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def models_folder() -> Path:
@@ -76,15 +81,41 @@ def verify(model_id: str, *, full: bool = False, on_progress: OnProgress | None 
 
     Raises ModelMissingError, ModelDamagedError.
     """
-    folder = location(model_id)
-    if not folder.is_dir():
-        raise ModelMissingError(f"The model {model_id!r} is not installed: run `codellama-ls pull {model_id}`.")
+    folder = _existing(model_id)
     try:
-        files = _read_manifest(folder)
-        _compare(folder, files, full, on_progress)
+        _compare(folder, _files(_read_json(folder)), full, on_progress)
     except _MismatchError as error:
-        repair = f"run `codellama-ls pull {model_id} --force`"
-        raise ModelDamagedError(f"The installed model {model_id!r} is damaged ({error}): {repair}.") from error
+        raise _damaged(model_id, error) from error
+
+
+def facts(model_id: str) -> dict[str, Any]:
+    """What was noted about an installed model when it was installed. Raises ModelMissingError, ModelDamagedError."""
+    folder = _existing(model_id)
+    try:
+        noted = _read_json(folder).get("facts", {})
+    except _MismatchError as error:
+        raise _damaged(model_id, error) from error
+    return noted if isinstance(noted, dict) else {}
+
+
+def kept(model_id: str, version: str) -> Path:
+    """A folder beside the models for what was downloaded of one version of a model until it can be installed.
+
+    It outlives an interrupted download; what was kept of another version is removed.
+    """
+    root = location(model_id).with_name(f".{model_id}.download")
+    for other in root.iterdir() if root.is_dir() else ():
+        if other.name != version:
+            shutil.rmtree(other)
+    folder = root / version
+    for new in (root.parent, root, folder):
+        new.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def forget_kept(model_id: str) -> None:
+    """Remove what ``kept`` holds of a model."""
+    shutil.rmtree(location(model_id).with_name(f".{model_id}.download"), ignore_errors=True)
 
 
 @contextmanager
@@ -123,7 +154,7 @@ def installing(
         for folder in (partial, staging.checkpoint, staging.work):
             folder.mkdir(mode=0o700)
         yield staging
-        _write_manifest(staging.checkpoint, model_id, source, on_progress)
+        _write_manifest(staging, model_id, source, on_progress)
         _swap(staging.checkpoint, target, replaced)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -140,13 +171,33 @@ class _File:
     sha256: str
 
 
-def _read_manifest(folder: Path) -> dict[str, _File]:
+def _existing(model_id: str) -> Path:
+    folder = location(model_id)
+    if not folder.is_dir():
+        raise ModelMissingError(f"The model {model_id!r} is not installed: run `codellama-ls pull {model_id}`.")
+    return folder
+
+
+def _damaged(model_id: str, error: _MismatchError) -> ModelDamagedError:
+    repair = f"run `codellama-ls pull {model_id} --force`"
+    return ModelDamagedError(f"The installed model {model_id!r} is damaged ({error}): {repair}.")
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        if manifest["format"] != FORMAT:
-            raise _MismatchError(f"it has format {manifest['format']}, this version reads format {FORMAT}")
+        found = manifest["format"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _MismatchError(f"its {MANIFEST} can't be read") from error
+    if found != FORMAT:
+        raise _MismatchError(f"it has format {found}, this version reads format {FORMAT}")
+    return manifest
+
+
+def _files(manifest: dict[str, Any]) -> dict[str, _File]:
+    try:
         return {name: _File(**record) for name, record in manifest["files"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         raise _MismatchError(f"its {MANIFEST} can't be read") from error
 
 
@@ -164,24 +215,25 @@ def _compare(folder: Path, files: dict[str, _File], full: bool, on_progress: OnP
                 raise _MismatchError(f"the content of {name} has changed")
 
 
-def _write_manifest(folder: Path, model_id: str, source: str, on_progress: OnProgress | None) -> None:
+def _write_manifest(staging: Staging, model_id: str, source: str, on_progress: OnProgress | None) -> None:
     """Record every file, last of all and only once their content is on the disk."""
+    folder = staging.checkpoint
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     hashes = _hash_all(folder, names, on_progress)
     for name in names:
-        _sync(folder / name)
+        sync(folder / name)
     files = {name: asdict(_File((folder / name).stat().st_size, hashes[name])) for name in names}
-    manifest = {"format": FORMAT, "model": model_id, "source": source, "files": files}
+    manifest = {"format": FORMAT, "model": model_id, "source": source, "facts": staging.facts, "files": files}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
-    _sync(folder / MANIFEST)
-    _sync(folder)
+    sync(folder / MANIFEST)
+    sync(folder)
 
 
 def _swap(new: Path, target: Path, replaced: Path) -> None:
     if target.exists():
         target.rename(replaced)
     new.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def _clean(target: Path, partial: Path, replaced: Path) -> None:
@@ -224,7 +276,7 @@ def sha256(path: Path, on_progress: OnProgress | None = None) -> str:
     return digest.hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Have the disk hold a file's content, or a folder's entries, before anything relies on them."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

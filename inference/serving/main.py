@@ -110,10 +110,10 @@ def _model_thread(args: argparse.Namespace, service: Service) -> None:
 
 
 def _load(args: argparse.Namespace, on_progress: Callable[[str, int], None]) -> Engine:
-    from inference.models.catalog import find
+    from inference.models.rows import row_of
     from inference.models.store import installed
 
-    row = find(args.model)
+    row = row_of(args.model)
     folder = installed(row.id)  # before the seconds that importing torch takes
     on_progress("loading torch", 0)
     from inference.generation.engine import Engine

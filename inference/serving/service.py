@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from inference.generation.answer import Event, Failed, Finished, Sampling, Steps, TextChunk
-from inference.models.catalog import CATALOG
+from inference.models.rows import find_row
 from inference.serving import wire
 from inference.serving.leases import Leases
 from inference.serving.scheduler import Scheduler
@@ -76,7 +76,7 @@ class Service:
     async def models(self, http: Request) -> Response:
         """``GET /v1/models``: what this engine serves, with its abilities."""
         del http
-        row = CATALOG.get(self.board.status.model)
+        row = find_row(self.board.status.model)
         abilities = {"infill": row.infill, "chat": row.chat, "context": row.context} if row else {}
         entry = {"id": self.board.status.model, "object": "model", "created": 0, "owned_by": "local", **abilities}
         return JSONResponse({"object": "list", "data": [entry]})

@@ -42,14 +42,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("file", nargs="?", type=Path, help="a source file (default: one of Python's own)")
     parser.add_argument("-n", type=int, default=5, metavar="N", help="how many positions (default: %(default)s)")
     parser.add_argument("--model", default="starter", help="which installed model (default: %(default)s)")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="also save what is shown as a picture")
     args = parser.parse_args(argv)
-    console = Console()
+    console = Console(record=args.svg is not None, width=110 if args.svg else None)
     try:
         path = (args.file or Path(textwrap.__file__)).resolve()
         asyncio.run(_demo(console, places(path, read(path), args.n), args.model))
     except (NoSuchPlaceError, NotReadyError) as error:
         print(f"codellama-ls: {error}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, NoSuchPlaceError) else 1
+    if args.svg:
+        console.save_svg(str(args.svg), title="codellama-ls demo")
     return 0
 
 
@@ -104,7 +107,7 @@ def _drawing(shown: Shown) -> Text:
     place = shown.place
     rows = place.text.split("\n")
     first = max(place.line - CONTEXT_LINES, 0)
-    drawing = Text(f"{place.path.name}:{place.line + 1}:{place.column + 1}\n", style="bold")
+    drawing = Text().append(f"{place.path.name}:{place.line + 1}:{place.column + 1}\n", "bold")
     for number in range(first, place.line):
         drawing.append(f"{number + 1:>5} │ ", "dim").append(rows[number] + "\n", "default")
     drawing.append(f"{place.line + 1:>5} │ ", "dim").append(rows[place.line][: place.column], "default")

@@ -81,7 +81,7 @@ def test_an_unreadable_config(folder: Path, content: str, part: str) -> None:
         ({"model_type": "mistral"}, "is of the architecture 'mistral'; only 'llama' can be loaded."),
         ({"hidden_act": "gelu"}, "uses the activation 'gelu', not Llama's 'silu'."),
         ({"intermediate_size": None}, "does not say intermediate_size."),
-        ({"quantization_config": {"quant_method": "gptq"}}, "is quantised already; only 16 or 32 bit weights"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "is quantised already, by gptq; only bitsandbytes' NF4"),
     ],
 )
 def test_another_kind_of_model(folder: Path, changes: dict[str, object], sentence: str) -> None:

@@ -219,9 +219,7 @@ def test_a_full_disk_is_one_sentence(
 
 def test_an_unknown_name_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert pull.main(["stater"]) == 2
-    assert capsys.readouterr().err == (
-        "There is no model 'stater' to pull; there is: starter (SmolLM2-135M-Instruct).\n"
-    )
+    assert capsys.readouterr().err == ("There is no model 'stater': did you mean starter?\n")
 
 
 @pytest.mark.parametrize(("arguments", "status"), [([], 2), (["starter", "--what"], 2), (["--help"], 0)])

@@ -77,7 +77,8 @@ def test_same_priority_is_served_in_order_of_arrival(scheduler):
     answerer = ScriptedAnswerer(["1", "2"])
     first, second = (submit(scheduler, answerer, name)[1] for name in ("a", "b"))
     scheduler.start()
-    drain(first), drain(second)
+    drain(first)
+    drain(second)
     assert answerer.log == ["begin a", "a: 1", "a: 2", "begin b", "b: 1", "b: 2"]
 
 

@@ -1,0 +1,56 @@
+# One command per chore, the same for hand, hook and CI. Nothing here needs more than Python and PyPI.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast test-wheel lint format constraints clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+demo: $(VENV)/.run  ## set up, fetch the starter model, and show ghost text in a real file
+	$(BIN)/codellama-ls pull starter
+	$(BIN)/codellama-ls demo
+
+test: $(VENV)/.dev  ## set up and pass all tests
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.dev  ## the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow"
+
+test-wheel: $(VENV)/.dev  ## the fast tests against the built wheel, away from the source tree
+	rm -rf build
+	$(BIN)/python -m build --wheel --outdir build/wheel .
+	$(PYTHON) -m venv build/venv
+	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > $$(build/venv/bin/python -c "import site; print(site.getsitepackages()[0])")/dependencies.pth
+	build/venv/bin/python -m pip install --quiet --no-index --no-deps build/wheel/*.whl
+	mkdir build/tree && cp -r tests pyproject.toml constraints.txt README.md docs build/tree
+	cd build/tree && ../venv/bin/python -m pytest -m "not slow"
+
+lint: $(VENV)/.dev  ## formatting, rules, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/.dev  ## put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+constraints: $(VENV)/.dev  ## pin what is installed now
+	(sed '/^[^#]/d' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f) > constraints.new
+	mv constraints.new constraints.txt
+
+clean:  ## remove what was built here; models stay in the user's cache folder
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@ $(VENV)/.run

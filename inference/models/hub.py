@@ -1,0 +1,236 @@
+"""A checkpoint on the Hugging Face Hub, or on whatever ``HF_ENDPOINT`` names: listed, downloaded, verified.
+
+The only file that names ``huggingface_hub``, which brings the token (``HF_TOKEN``), proxies and endpoint. Knows neither
+the terminal nor what is in the files. Downloads are streamed here because the library (2.4) starts a file that was
+cut short over again; a file here is taken up where it ended, also by another process on another day.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import inference
+from inference.models import store
+from inference.models.progress import OnProgress
+from inference.models.source import description
+from inference.models.wheel import PullError
+
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A file as the hub lists it.
+
+    Attributes:
+        bytes: its length.
+        sha256: of its content, where it is a large file.
+        blob: git's hash of its content, where it is a small one.
+    """
+
+    bytes: int
+    sha256: str | None
+    blob: str | None
+
+
+class Hub:
+    """One repository of the hub, at the commit that ``look_up`` found.
+
+    What is downloaded is kept under ``model_id`` until all of it is there, so that it outlives an interruption.
+    """
+
+    def __init__(self, name: str, commit: str, listed: Mapping[str, Listed], licence: str, model_id: str) -> None:
+        self.name = name
+        self.version = commit
+        self.licence = licence
+        self.files: Mapping[str, int] = {file: entry.bytes for file, entry in listed.items()}
+        self._listed = listed
+        self._model_id = model_id
+
+    def describe(self) -> Path:
+        self._download(description(self.files), lambda done, total: None)
+        return self._kept
+
+    def still_needed(self, names: Sequence[str]) -> int:
+        return sum(self.files[name] - min(self.files[name], self._have(name)) for name in names)
+
+    def bring(self, names: Sequence[str], into: Path, on_progress: OnProgress) -> None:
+        self._download(names, on_progress)
+        for name in names:
+            (self._kept / name).rename(into / name)
+        store.forget_kept(self._model_id)
+
+    @cached_property
+    def _kept(self) -> Path:
+        return store.kept(self._model_id, self.version)
+
+    def _have(self, name: str) -> int:
+        """Bytes of a file that are here."""
+        paths = (self._kept / name, self._part(name))
+        return next((path.stat().st_size for path in paths if path.exists()), 0)
+
+    def _part(self, name: str) -> Path:
+        return self._kept / f"{name}.part"
+
+    def _download(self, names: Sequence[str], on_progress: OnProgress) -> None:
+        total = sum(self.files[name] for name in names)
+        with explained(self.name):
+            for name in names:
+                if not (self._kept / name).exists():
+                    before = total - self.still_needed(names) - self._have(name)
+                    self._fetch(name, lambda here, before=before: on_progress(before + here, total))
+                    self._verify(name)
+                    self._part(name).rename(self._kept / name)
+
+    def _fetch(self, name: str, on_bytes: Callable[[int], None]) -> None:
+        """Download one file to its end; a cut connection is taken up again as long as each attempt brings something."""
+        from huggingface_hub.errors import HfHubHTTPError, HTTPError  # pyright: ignore[reportPrivateImportUsage]
+
+        if self._have(name) > self.files[name]:
+            self._part(name).unlink()
+        self._part(name).touch(mode=0o600)
+        while self._have(name) != self.files[name]:
+            before = self._have(name)
+            try:
+                self._stream(name, before, on_bytes)
+                cause = None
+            except HfHubHTTPError:
+                raise
+            except HTTPError as error:
+                cause = error
+            if self._have(name) <= before:
+                raise PullError(
+                    f"The connection was cut while {name} of {self.name} came, at {before:,} of {self.files[name]:,} "
+                    "bytes: run the same command again, it goes on from there."
+                ) from cause
+
+    def _stream(self, name: str, start: int, on_bytes: Callable[[int], None]) -> None:
+        from huggingface_hub import constants, hf_hub_url
+        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+        url = hf_hub_url(self.name, name, revision=self.version, endpoint=_endpoint())
+        headers = _agent(build_hf_headers) | {"Accept-Encoding": "identity"}
+        headers |= {"Range": f"bytes={start}-"} if start else {}
+        timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+        with get_session().stream("GET", url, headers=headers, timeout=timeout) as answer:
+            hf_raise_for_status(answer)
+            resumed = answer.status_code == 206  # a server that ignores ranges sends everything
+            with self._part(name).open("ab" if resumed else "wb", buffering=0) as part:
+                for block in answer.iter_bytes(BLOCK):
+                    part.write(block)
+                    on_bytes(part.tell())
+
+    def _verify(self, name: str) -> None:
+        """Compare a file that came with what the hub lists; a damaged one is removed."""
+        listed, part = self._listed[name], self._part(name)
+        if listed.sha256:
+            wrong = store.sha256(part) != listed.sha256
+        else:
+            wrong = listed.blob is not None and _blob(part.read_bytes()) != listed.blob
+        if wrong:
+            part.unlink()
+            raise PullError(
+                f"{name} of {self.name} came damaged (its hash is not the one the hub lists) and was removed: "
+                "run the same command again to download it anew."
+            )
+
+
+def look_up(hub_id: str, model_id: str) -> Hub:
+    """Ask the hub what a repository holds now. Raises PullError, in a sentence that says what to do."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import HfApi
+
+    with explained(hub_id):
+        api = _agent(HfApi, endpoint=_endpoint())
+        found = api.model_info(hub_id, files_metadata=True, timeout=30)
+        if found.sha is None or found.siblings is None:
+            raise PullError(f"{_endpoint() or 'The hub'} does not answer like a Hugging Face Hub: check HF_ENDPOINT.")
+        listed = {
+            file.rfilename: Listed(file.size, file.lfs.sha256 if file.lfs else None, file.blob_id)
+            for file in found.siblings
+            if file.size is not None
+        }
+        licence = getattr(found.card_data, "license", None)
+    return Hub(hub_id, found.sha, listed, licence if isinstance(licence, str) else "unknown", model_id)
+
+
+def page(hub_id: str) -> str:
+    """The address of a model's page."""
+    return f"{(_endpoint() or 'https://huggingface.co').rstrip('/')}/{hub_id}"
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether this could name a repository: ``owner/name``."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", text, re.ASCII) is not None
+
+
+@contextmanager
+def explained(hub_id: str) -> Iterator[None]:
+    """Turn what the library raises into one sentence that says what to do."""
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage]
+        OfflineModeIsEnabled,
+    )
+
+    try:
+        yield
+    except OfflineModeIsEnabled as error:
+        raise PullError("HF_HUB_OFFLINE is set, so the hub can't be asked: unset it to pull.") from error
+    except HfHubHTTPError as error:
+        raise PullError(_refusal(hub_id, error.response), str(error)) from error
+    except HFValidationError as error:
+        raise PullError(f"{hub_id!r} is no name of a model on the hub, which looks like owner/name.") from error
+    except HTTPError as error:
+        raise PullError(
+            f"{_endpoint() or 'The hub'} can't be reached ({error}): check the network and HTTPS_PROXY, or fetch the "
+            "files on another machine and pull their folder with --as.",
+        ) from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise PullError(
+            f"The disk with {store.models_folder()} is full: make room and run the same command again, it goes on "
+            f"from there; or set {store.FOLDER_VARIABLE} to a folder on a larger disk."
+        ) from error
+
+
+def _refusal(hub_id: str, answer: Any) -> str:
+    status = answer.status_code
+    if status in (401, 403) and os.environ.get("HF_TOKEN"):
+        return (
+            f"The hub refuses {hub_id} to this HF_TOKEN ({status}): check that the token is valid and may read the "
+            f"model, and accept the model's licence on {page(hub_id)} with the token's account."
+        )
+    if status in (401, 403):
+        return (
+            f"The hub does not show {hub_id} to everybody ({status}): accept the model's licence on {page(hub_id)}, "
+            "make a token there, and run this again with HF_TOKEN set to it. (A misspelt name gets the same answer.)"
+        )
+    if status == 404:
+        return f"There is no model {hub_id} on {page('').rstrip('/')}, or a file of it is gone: check the name."
+    return f"The hub answered {status} when asked for {hub_id}: try again later."
+
+
+def _agent(make: Callable[..., Any], **options: Any) -> Any:
+    return make(library_name="codellama-ls", library_version=inference.__version__, **options)
+
+
+def _endpoint() -> str | None:
+    """Read when it is needed: the library reads it only once, when it is imported."""
+    return os.environ.get("HF_ENDPOINT") or None
+
+
+def _blob(content: bytes) -> str:
+    """Git's hash of a file: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

@@ -1,0 +1,211 @@
+"""Each of the twelve Code Llamas, in miniature, from a folder to an answer: exactly what its row promises."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fakes.miniature import TWELVE, miniature_shape, save_miniature
+from fixtures_vocabulary import folder_or_skip
+from transformers import BitsAndBytesConfig, LlamaForCausalLM
+
+from inference.generation.answer import Finished, Outcome, Sampling, TextChunk
+from inference.generation.engine import Engine
+from inference.generation.kv import KVSession
+from inference.models import pull, store
+from inference.models.catalog import Model
+from inference.models.llama import Llama
+from inference.models.loader import load
+from inference.models.rows import row_of
+from inference.models.shape import Shape
+from inference.text.chat import CHAT_PROMPTS
+from inference.text.infill import infill_prompt
+from inference.text.loading import load_tokenizer
+from inference.text.prompts import Message, PromptError, completion_prompt
+from inference.text.tokenizer import decode
+
+pytestmark = pytest.mark.slow
+
+CODE = '''class Stack:
+    """Last in, first out."""
+
+    def __init__(self, items=()):
+        self._items = list(items)
+
+    def push(self, item):
+        self._items.append(item)
+
+    def pop(self):
+        if not self._items:
+            raise IndexError("pop from empty stack")
+        return self._items.pop()
+'''
+
+PREFIX, SUFFIX = "def area(radius):\n    pi = 3.14159\n    return ", "\n\nprint(area(2))\n"
+
+
+BF16 = 0.03
+"""Tolerance of bfloat16, whose every rounding is off by up to 0.4 %, after two layers of a dozen roundings each."""
+
+
+@dataclass(frozen=True)
+class Miniature:
+    """A pulled miniature.
+
+    Attributes:
+        row: of the catalogue.
+        folder: where it is installed.
+        ids: some 64 tokens of code.
+    """
+
+    row: Model
+    folder: Path
+    ids: list[int]
+
+    def reference(self, **options: Any) -> torch.Tensor:
+        """Logits of transformers' own forward pass, in a model loaded for nothing else."""
+        model = LlamaForCausalLM.from_pretrained(self.folder, **options).eval()
+        with torch.inference_mode():
+            return model(torch.tensor([self.ids])).logits[0].float()
+
+    def engine(self, weight_format: Any) -> Engine:
+        return Engine(load(self.folder, weight_format, "cpu"), load_tokenizer(self.folder), row_of(self.row.id), 512)
+
+
+@pytest.fixture(scope="module", params=TWELVE, ids=lambda row: row.id)
+def miniature(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Miniature]:
+    """Pulled with the real command from a folder, under the row's id."""
+    row: Model = request.param
+    vocabulary = folder_or_skip("codellama" if row.shape.vocab == 32_016 else "llama2")
+    root = tmp_path_factory.mktemp(row.id)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(store.FOLDER_VARIABLE, str(root / "models"))
+        source = save_miniature(row, vocabulary, root / "downloaded")
+        assert pull.main([str(source), "--as", row.id, "--accept-licence"]) == pull.OK
+        shutil.rmtree(source)
+        folder = store.installed(row.id)
+        yield Miniature(row, folder, [1, *load_tokenizer(folder).encode(CODE)][:64])
+    shutil.rmtree(root)
+
+
+def logits(model: Llama, ids: list[int]) -> torch.Tensor:
+    """Teacher-forced, ``[len(ids), vocab]``; in two chunks, so that the second one reads the first one's cache."""
+    kv = KVSession(model)
+    kv.reserve(len(ids))
+    return torch.cat([model.forward(part, kv, every_position=True) for part in (ids[:40], ids[40:])])
+
+
+def check_close(found: torch.Tensor, expected: torch.Tensor, relative: float) -> None:
+    """Within a fraction of the largest logit, and the same token wherever the reference is surer than that."""
+    tolerance = relative * float(expected.abs().max())
+    assert float((found - expected).abs().max()) <= tolerance
+    best = expected.topk(2).values
+    sure = best[:, 0] - best[:, 1] > tolerance
+    assert sure.sum() >= 32
+    assert torch.equal(found.argmax(-1)[sure], expected.argmax(-1)[sure])
+
+
+def run(steps: Any) -> tuple[str, Outcome]:
+    events = [event for event in steps if event is not None]
+    assert isinstance(events[-1], Finished)
+    return "".join(event.text for event in events if isinstance(event, TextChunk)), events[-1].outcome
+
+
+def test_what_tells_the_models_apart_is_installed(miniature: Miniature) -> None:
+    """Not a thirteenth model of our own: the true vocabulary, RoPE, positions and heads."""
+    assert Shape.from_folder(miniature.folder) == miniature_shape(miniature.row.shape)
+    assert sorted(path.name for path in miniature.folder.glob("*.safetensors")) == [
+        f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)
+    ]
+    assert not (miniature.folder / "README.md").exists()
+
+
+def test_float32_says_transformers_own_tokens(miniature: Miniature) -> None:
+    expected = miniature.reference(dtype=torch.float32)
+    found = logits(load(miniature.folder, "fp32", "cpu"), miniature.ids)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(found.argmax(-1), expected.argmax(-1))
+
+
+def test_bfloat16_is_within_tolerance(miniature: Miniature) -> None:
+    found = logits(load(miniature.folder, "bf16", "cpu"), miniature.ids)
+    check_close(found, miniature.reference(dtype=torch.bfloat16), BF16)
+
+
+def test_nf4_is_quantised_once_and_reloads_bit_exact(miniature: Miniature, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every weight and every scale; then the same logits as transformers' own NF4 model."""
+    first = load(miniature.folder, "nf4", "cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr("bitsandbytes.functional.quantize_4bit", lambda *_, **__: pytest.fail("quantised again"))
+        again = load(miniature.folder, "nf4", "cpu")
+    before, after = tensors(first), tensors(again)
+    assert before.keys() == after.keys() and len(before) == 63
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    found = logits(again, miniature.ids)
+    assert torch.equal(found, logits(first, miniature.ids))
+    settings = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=again.dtype,
+        bnb_4bit_use_double_quant=False,
+    )
+    expected = miniature.reference(dtype=again.dtype, quantization_config=settings, device_map="cpu")
+    check_close(found, expected, 1e-5 if again.dtype == torch.float32 else BF16)
+
+
+def tensors(model: Llama) -> dict[str, torch.Tensor]:
+    """All that a loaded model computes with, 4-bit weights with their scales; taken before any forward pass."""
+    found = {"embed": model._embed.weight, "norm": model._norm, "head": model._head.weight}
+    for n, block in enumerate(model._blocks):
+        found |= {f"{n}.attention_norm": block.attention_norm, f"{n}.mlp_norm": block.mlp_norm}
+        for name in ("query", "key", "value", "output", "gate", "up", "down"):
+            weight: Any = getattr(block, name).weight
+            found[f"{n}.{name}"] = weight.data.clone()
+            found |= {
+                f"{n}.{name}.{key}": part.clone() for key, part in weight.quant_state.as_dict(packed=True).items()
+            }
+            found[f"{n}.{name}.absmax"] = weight.quant_state.absmax.clone()
+    return found
+
+
+def test_it_completes(miniature: Miniature) -> None:
+    """In float32, and so exactly what transformers generates."""
+    reference: Any = LlamaForCausalLM.from_pretrained(miniature.folder, dtype=torch.float32).eval()
+    with torch.inference_mode():
+        answer = reference.generate(torch.tensor([miniature.ids]), max_new_tokens=8, do_sample=False)[0, 64:].tolist()
+    engine = miniature.engine("fp32")
+    text, outcome = run(engine.complete(miniature.ids, sampling=Sampling(max_tokens=8)))
+    assert text == decode(engine.tokenizer, answer)
+    assert outcome.completion_tokens == 8
+
+
+def test_it_infills_or_completes_from_the_prefix(miniature: Miniature) -> None:
+    """What its training was, not what its vocabulary would allow: 70B Python has the sentinels."""
+    engine = miniature.engine("nf4")
+    room = engine.budget.prompt_tokens(8)
+    if miniature.row.infill:
+        built = infill_prompt(engine.tokenizer, PREFIX, SUFFIX, room)
+        assert {32_007, 32_008, 32_009} < set(built.ids)
+    else:
+        built = completion_prompt(engine.tokenizer, PREFIX, room)
+        assert not {32_007, 32_008, 32_009} & set(built.ids)
+    _, outcome = run(engine.complete(PREFIX, SUFFIX, Sampling(max_tokens=8)))
+    assert outcome.prompt_tokens == len(built.ids)
+    assert outcome.completion_tokens >= 1
+
+
+def test_it_chats_or_refuses(miniature: Miniature) -> None:
+    engine, messages = miniature.engine("nf4"), [Message("user", "Reverse a list.")]
+    if miniature.row.chat is None:
+        with pytest.raises(PromptError, match="was not trained to chat; choose an Instruct model"):
+            engine.chat(messages)
+        return
+    built = CHAT_PROMPTS[miniature.row.chat](engine.tokenizer, messages, 256)
+    _, outcome = run(engine.chat(messages, Sampling(max_tokens=8)))
+    assert outcome.prompt_tokens == len(built.ids)
+    assert outcome.completion_tokens >= 1
