@@ -16,6 +16,7 @@ from inference.generation.healing import Healing
 from inference.generation.kv import KVSession
 from inference.generation.sampling import Sampler
 from inference.models.llama import Llama
+from inference.models.planner import CHUNK
 
 STEP_SECONDS = 0.1
 """No step is meant to take longer: it is how long a cancel, or a request in a hurry, waits."""
@@ -33,10 +34,11 @@ class Prefilled:
 class ChunkSize:
     """How many prompt tokens fit into one step on this machine, learnt from the chunks that ran.
 
-    Never fewer than ``smallest``: in smaller chunks reading the weights costs more than computing with them.
+    Never fewer than ``smallest``: in smaller chunks reading the weights costs more than computing with them. Never more
+    than ``largest``, for whose activations memory was planned.
     """
 
-    def __init__(self, smallest: int = 64, largest: int = 2048) -> None:
+    def __init__(self, smallest: int = 64, largest: int = CHUNK) -> None:
         self._smallest, self._largest = smallest, largest
         self.tokens = smallest
 

@@ -16,6 +16,7 @@ from inference.generation.healing import Healing, Vocabulary
 from inference.generation.kv import KVPool, KVSession
 from inference.generation.sampling import make_sampler
 from inference.models.catalog import Model
+from inference.models.heap import release
 from inference.models.llama import Llama
 from inference.text.chat import CHAT_PROMPTS
 from inference.text.detokenize import Detokenizer
@@ -72,14 +73,21 @@ class Meter:
 class Engine:
     """A model, its tokenizer and the KV sessions it keeps between requests."""
 
-    def __init__(self, model: Llama, tokenizer: Tokenizer, row: Model, context: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Llama,
+        tokenizer: Tokenizer,
+        row: Model,
+        context: int | None = None,
+        chunk: ChunkSize | None = None,
+    ) -> None:
         self.row = row
         self.tokenizer = tokenizer
         self.budget = Budget(min(context or row.context, model.config.max_position_embeddings))
         self.pool = KVPool(model, SESSIONS)
         self._model = model
         self._vocabulary = Vocabulary(tokenizer)
-        self._chunk = ChunkSize()
+        self._chunk = chunk or ChunkSize()
 
     def complete(
         self,
@@ -118,11 +126,16 @@ class Engine:
         return self._answer(built, sampling, Stopper(stops=sampling.stop), deadline)
 
     def warm_up(self) -> None:
-        """Run each kind of step once: the first of each is far slower than the rest."""
+        """Run each kind of step once: the first of each is far slower than the rest, and may rewrite the weights.
+
+        What was read for it is forgotten, and the memory given back.
+        """
         for _ in self._answer(
             Prompt([0] * 2 * self._chunk.tokens, frozenset()), Sampling(max_tokens=2), Stopper(), None
         ):
             pass
+        self.pool.forget()
+        release()
 
     def _checked(self, ids: Sequence[int]) -> Prompt:
         if not ids:

@@ -97,6 +97,10 @@ class KVPool:
         while len(self._idle) + len(self._busy) > self._limit and self._idle:
             self._idle.remove(min(self._idle, key=lambda s: s.used_at))
 
+    def forget(self) -> None:
+        """Drop what idle sessions hold."""
+        self._idle.clear()
+
     @property
     def tokens(self) -> int:
         """How many tokens have buffers at present, used or not."""

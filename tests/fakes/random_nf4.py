@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -57,15 +58,16 @@ class Writer:
 def save_random_nf4(
     folder: Path, shape: Shape, *, double_quant: bool = False, shard_bytes: int = SHARD_BYTES, seed: int = 0
 ) -> Path:
-    """Write config.json, the index and the shards of a model of this ``shape`` to ``folder``; no tokenizer."""
+    """Write a whole checkpoint of this ``shape`` to ``folder``, with made-up words for every row of the embedding."""
     folder.mkdir(parents=True, exist_ok=True)
     config = config_of(shape)
     writer = Writer(folder, shard_bytes, {}, {})
-    generator = torch.Generator().manual_seed(seed)
+    generator = np.random.default_rng(seed)
     for name, size in llama_shapes(config).items():
         writer.add(_tensors(name, size, double_quant, generator))
     writer.flush()
     (folder / "config.json").write_text(json.dumps(config | {"quantization_config": _quantisation(double_quant)}))
+    write_vocabulary(folder / "tokenizer.json", shape.vocab)
     index = {"metadata": {}, "weight_map": writer.weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     return folder
@@ -94,6 +96,19 @@ def config_of(shape: Shape) -> dict[str, Any]:
     }
 
 
+def write_vocabulary(path: Path, size: int) -> None:
+    """A Llama-like ``tokenizer.json`` that encodes every text byte by byte; the rest are words no text contains."""
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    pieces += [f"word{n}" for n in range(size - len(pieces))]
+    special = [{"id": n, "content": pieces[n], "special": True} for n in range(3)]
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    model = {"type": "BPE", "unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True, "merges": []}
+    vocabulary = {"vocab": {piece: n for n, piece in enumerate(pieces)}}
+    path.write_text(
+        json.dumps({"version": "1.0", "added_tokens": [t | flags for t in special], "model": model | vocabulary})
+    )
+
+
 def _quantisation(double_quant: bool) -> dict[str, Any]:
     return {
         "quant_method": "bitsandbytes",
@@ -104,17 +119,17 @@ def _quantisation(double_quant: bool) -> dict[str, Any]:
     }
 
 
-def _tensors(name: str, size: Sequence[int], double_quant: bool, generator: torch.Generator) -> Tensors:
+def _tensors(name: str, size: Sequence[int], double_quant: bool, generator: np.random.Generator) -> Tensors:
     if "_proj" in name:
         return dict(_packed(name, (size[0], size[1]), double_quant, generator))
     if len(size) == 1:
         return {name: torch.ones(size, dtype=torch.bfloat16)}
-    rows = torch.randn(*size, generator=generator).bfloat16()
+    rows = torch.from_numpy(generator.standard_normal(size, np.float32)).bfloat16()
     return {name: rows / math.sqrt(size[1]) if name == "lm_head.weight" else rows}
 
 
 def _packed(
-    name: str, size: tuple[int, int], double_quant: bool, generator: torch.Generator
+    name: str, size: tuple[int, int], double_quant: bool, generator: np.random.Generator
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """One matrix's nibbles, scales and what says how to read them, by bitsandbytes' own serialiser.
 
@@ -123,8 +138,8 @@ def _packed(
     from bitsandbytes.functional import QuantState, get_4bit_type, quantize_blockwise
 
     weights = size[0] * size[1]
-    yield name, torch.randint(0, 256, (weights // 2, 1), dtype=torch.uint8, generator=generator)
-    scales = (torch.rand(weights // NF4_BLOCK, generator=generator) + 0.5) * (2 / math.sqrt(size[1]))
+    yield name, torch.from_numpy(generator.integers(0, 256, (weights // 2, 1), np.uint8))
+    scales = torch.from_numpy(generator.random(weights // NF4_BLOCK, np.float32) + 0.5) * (2 / math.sqrt(size[1]))
     nested: dict[str, Any] = {}
     if double_quant:
         nested["offset"] = scales.mean()
@@ -150,9 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--double", action="store_true", help="quantise the scales too")
     options = parser.parse_args(argv)
     shape = find(options.model).shape
-    save_random_nf4(
-        options.folder, replace(shape, layers=options.layers or shape.layers), double_quant=options.double
-    )
+    save_random_nf4(options.folder, replace(shape, layers=options.layers or shape.layers), double_quant=options.double)
     return 0
 
 
