@@ -7,10 +7,12 @@ wants to know what an editor's engine holds asks the system about that process.
 from __future__ import annotations
 
 import argparse
+import platform
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _arguments(argv)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     from inference.models.loader import LoadError
+    from inference.text.prompts import PromptError
     from inference.text.tokenizer import TokenizerError
 
     try:
@@ -60,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print(f"Planned, on {device.name} with {amount(device.free)} free:\n")
         console.print(_planned_table(planned))
         measured = measure(row, folder, planned, options)
-    except (LoadError, TokenizerError, ShapeError, store.StoreError, DoesNotFitError, OSError) as refusal:
+    except (LoadError, TokenizerError, PromptError, ShapeError, store.StoreError, DoesNotFitError, OSError) as refusal:
         sys.stderr.write(f"{refusal}\n")
         return 1
     console.print(f"\nMeasured, with a request of {options.tokens:,} tokens and {options.answer} in answer:\n")
@@ -70,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.print(
         f"\nLoading took {measured.load_seconds:.1f} s, reading the prompt {measured.prefill_seconds:.1f} s "
         f"({options.tokens / measured.prefill_seconds:,.1f} tokens/s), "
-        f"the rest of the answer {measured.decode_seconds:.1f} s."
+        f"the rest of the answer {measured.decode_seconds:.1f} s.\n{_versions()}."
     )
     return 0
 
@@ -182,6 +185,12 @@ def _measured_table(planned: Plan, measured: Measured) -> Table:
 
 def _row(planned: int, loaded: int, answered: int) -> list[str]:
     return [amount(planned), amount(loaded), amount(answered), _percent(planned, answered)]
+
+
+def _versions() -> str:
+    """What else a measurement depends on."""
+    packages = ("torch", "transformers", "bitsandbytes")
+    return ", ".join(["Python " + platform.python_version(), *(f"{name} {version(name)}" for name in packages)])
 
 
 def _percent(planned: int, measured: int) -> str:

@@ -179,3 +179,9 @@ def test_model_that_was_not_trained_to_chat_says_so(reference):
     row = Model(**{**{f: getattr(STARTER, f) for f in STARTER.__slots__}, "chat": None, "title": "Base"})
     with pytest.raises(PromptError, match="Base was not trained to chat; choose an Instruct model for chat"):
         Engine(Llama(reference), ByteTokenizer(), row).chat([Message("user", "Hi")])
+
+
+def test_warming_up_keeps_nothing(engine):
+    """A 7B's cache of as many tokens would be half a gigabyte."""
+    engine.warm_up()
+    assert engine.pool.tokens == 0
