@@ -16,6 +16,7 @@ from inference.generation.healing import Healing
 from inference.generation.kv import KVSession
 from inference.generation.sampling import Sampler
 from inference.models.llama import Llama
+from inference.models.planner import CHUNK
 
 STEP_SECONDS = 0.1
 """No step is meant to take longer: it is how long a cancel, or a request in a hurry, waits."""
@@ -37,7 +38,7 @@ class ChunkSize:
     than ``largest``, for which the planner has reserved activations.
     """
 
-    def __init__(self, smallest: int = 64, largest: int = 512) -> None:
+    def __init__(self, smallest: int = 64, largest: int = CHUNK) -> None:
         self._smallest, self._largest = min(smallest, largest), largest
         self.tokens = self._smallest
 

@@ -17,8 +17,9 @@ from inference.generation.healing import Healing, Vocabulary
 from inference.generation.kv import KVPool, KVSession
 from inference.generation.sampling import make_sampler
 from inference.models.catalog import Model, asked_to_chat
+from inference.models.heap import release
 from inference.models.llama import Llama
-from inference.models.planner import CHUNK, Role
+from inference.models.planner import Role
 from inference.text.chat import CHAT_PROMPTS
 from inference.text.detokenize import Detokenizer
 from inference.text.infill import infill_prompt
@@ -90,6 +91,7 @@ class Engine:
         tokenizer: Tokenizer,
         row: Model,
         contexts: Mapping[Role, int] | None = None,
+        chunk: ChunkSize | None = None,
     ) -> None:
         """Serve the roles of ``contexts``, each with as many tokens as the planner gives it (else what ``row`` can)."""
         self.row = row
@@ -99,7 +101,7 @@ class Engine:
         self._slots = {role: Slot(Budget(tokens), KVPool(model, tokens)) for role, tokens in self.contexts.items()}
         self._model = model
         self._vocabulary = Vocabulary(tokenizer)
-        self._chunk = ChunkSize(largest=CHUNK)
+        self._chunk = chunk or ChunkSize()
 
     def complete(
         self,
@@ -140,7 +142,7 @@ class Engine:
         return without_leading_space(self._answer(built, sampling, Stopper(stops=sampling.stop), deadline, slot))
 
     def warm_up(self) -> None:
-        """Run each kind of step once: the first of each is far slower than the rest.
+        """Run each kind of step once: the first of each is far slower than the rest, and may rewrite the weights.
 
         Every slot is filled to its planned length, so that no other program can take what a GPU will need for it.
         """
@@ -152,6 +154,7 @@ class Engine:
             for _ in self._answer(Prompt(ids, frozenset()), Sampling(max_tokens=2), Stopper(), None, slot):
                 pass
             slot.pool.clear()
+        release()
 
     def _slot(self, role: Role) -> Slot:
         """Its own, or that of what the model serves otherwise, where it was asked for by name."""

@@ -23,10 +23,11 @@ from safetensors import SafetensorError
 from inference.models import quantised
 from inference.models.checkpoint import Checkpoint, LoadError, WeightFormat, inspect
 from inference.models.cores import usable_cores
+from inference.models.heap import release
 from inference.models.llama import Llama
 from inference.models.progress import OnProgress
 
-__all__ = ["Format", "LoadError", "choose_device", "choose_dtype", "choose_format", "load"]
+__all__ = ["Format", "LoadError", "choose_device", "choose_dtype", "choose_format", "load", "what_is_read"]
 
 Format = Literal["auto"] | WeightFormat
 
@@ -55,9 +56,31 @@ def load(
     if where.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(usable_cores())
     plan = _Plan(dtype, where, on_progress, double_quant)
+    quantise = chosen == "nf4" and not checkpoint.quantised
+    model = Llama(_quantised_once(checkpoint, plan) if quantise else _read(checkpoint, plan))
+    release()
+    return model
+
+
+def what_is_read(
+    folder: Path,
+    weight_format: Format = "auto",
+    device: str | torch.device | None = None,
+    *,
+    double_quant: bool = False,
+) -> tuple[Checkpoint, WeightFormat]:
+    """The checkpoint that ``load`` would read, and its format once loaded.
+
+    It is the one in ``folder``, or the copy of its NF4 weights that an earlier start kept. Raises LoadError.
+    """
+    checkpoint = inspect(folder)
+    where = choose_device(device)
+    chosen = _stored_format(checkpoint, weight_format) or choose_format(weight_format, where)
     if chosen == "nf4" and not checkpoint.quantised:
-        return Llama(_quantised_once(checkpoint, plan))
-    return Llama(_read(checkpoint, plan))
+        copy = _kept(checkpoint, choose_dtype(chosen, where), double_quant)
+        if copy and copy.is_dir():
+            checkpoint = inspect(copy)
+    return checkpoint, chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +154,7 @@ def _check_memory(needed: int, device: torch.device, folder: Path) -> None:
 
 def _quantised_once(checkpoint: Checkpoint, plan: _Plan) -> Any:
     """The model in NF4: as it was kept by an earlier start, else quantised now and kept for the next one."""
-    kind = "-".join(["nf4", *(["double"] if plan.double_quant else []), str(plan.dtype).removeprefix("torch.")])
-    where = quantised.place(checkpoint.folder, kind)
+    where = _kept(checkpoint, plan.dtype, plan.double_quant)
     if where and where.is_dir():
         try:
             return _read(inspect(where), plan)
@@ -149,6 +171,12 @@ def _quantised_once(checkpoint: Checkpoint, plan: _Plan) -> Any:
         size = checkpoint.weight_bytes("nf4", plan.dtype.itemsize, double_quant=plan.double_quant)
         quantised.keep(model, where, size)
     return model
+
+
+def _kept(checkpoint: Checkpoint, dtype: torch.dtype, double_quant: bool) -> Path | None:
+    """Where the NF4 weights of an installed checkpoint are kept, or will be."""
+    kind = "-".join(["nf4", *(["double"] if double_quant else []), str(dtype).removeprefix("torch.")])
+    return quantised.place(checkpoint.folder, kind)
 
 
 def _read(checkpoint: Checkpoint, plan: _Plan, **options: Any) -> Any:
@@ -173,15 +201,17 @@ def _read(checkpoint: Checkpoint, plan: _Plan, **options: Any) -> Any:
     return model.eval().requires_grad_(False)
 
 
-def _compute_in(model: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Who quantised a checkpoint elsewhere chose its types for another device, and transformers keeps them."""
+def _compute_in(model: Any, dtype: torch.dtype) -> None:
+    """Have every module compute in ``dtype``: who quantised a checkpoint elsewhere chose for another device.
+
+    transformers leaves what a quantised checkpoint stores as it is, whatever type it is asked for.
+    """
     for module in model.modules():
         if hasattr(module, "compute_dtype"):
-            linear: Any = module  # of bitsandbytes
-            linear.compute_dtype = dtype
-        else:
-            for parameter in module.parameters(recurse=False):
-                parameter.data = parameter.data.to(dtype)
+            module.compute_dtype = module.weight.quant_state.dtype = dtype
+    for weight in model.parameters():
+        if not hasattr(weight, "quant_state"):
+            weight.data = weight.data.to(dtype)
 
 
 def _silence() -> None:

@@ -1,7 +1,7 @@
 """What loading models will take, item by item, and how much context each role gets of what is left.
 
 Torch-free arithmetic over shapes, done before anything is loaded. Knows neither the catalogue nor what else could be
-chosen instead (``choice``). Every activation is that of the lean forward pass (``llama``), whose attention is fused.
+chosen instead (``choice``) nor what a forward pass does (``footprint``).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from inference.models import footprint
 from inference.models.machine import Device
 from inference.models.shape import Format, Shape
 
@@ -32,17 +33,11 @@ RESERVED: Mapping[Role, int] = {"completion": 2048, "chat": 2048}
 WANTED: Mapping[Role, int] = {"completion": 8192, "chat": 16_384}
 """Tokens beyond which a role gains little: retrieval at the far end of 16K fails in 7B (the paper's table 17)."""
 
+CHUNK = 512
+"""Prompt tokens read in one step at most: ``generation.decode`` never takes more."""
+
 BLOCK = 512
 """Context is dealt out in blocks of this many tokens."""
-
-CHUNK = 512
-"""Tokens prefilled in one step, at most."""
-
-LOGIT_ROWS = 16
-"""Positions whose logits are wanted at once, at most: a draft that is being verified."""
-
-REPACKING = 6.5
-"""Bytes a weight while bitsandbytes rewrites a matrix for an AVX512_BF16 CPU (measured on 11008 x 4096)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +50,7 @@ class Choice:
         roles: what it serves; one model may serve both.
         form: how its linear layers are kept.
         limit: the most tokens of context it may be given.
+        mapped: bytes of its weights that stay in the checkpoint's files, mapped into memory.
     """
 
     id: str
@@ -62,20 +58,24 @@ class Choice:
     roles: tuple[Role, ...]
     form: Format
     limit: int
-
-    def value_bytes(self, device: Device) -> int:
-        """Bytes of one activation, or of one value in the KV cache (``loader``: few CPUs compute in bfloat16)."""
-        plain_cpu = device.kind == "cpu" and not device.repacks
-        return 4 if self.form == "fp32" or (plain_cpu and self.form != "bf16") else 2
+    mapped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Something that takes memory; what is not ``lasting`` is given back after each step."""
+    """Something that takes memory.
+
+    Attributes:
+        name: what a person reads.
+        bytes: how much.
+        lasting: held between requests; what is not is given back after each step.
+        mapped: pages of files, which the system can drop and read again when memory runs short.
+    """
 
     name: str
     bytes: int
     lasting: bool = True
+    mapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,11 @@ class Plan:
     def resident(self) -> int:
         """Bytes held between requests, when every slot is full."""
         return sum(item.bytes for item in self.items if item.lasting)
+
+    @property
+    def anonymous(self) -> int:
+        """``resident`` without the pages of files."""
+        return sum(item.bytes for item in self.items if item.lasting and not item.mapped)
 
     @property
     def peak(self) -> int:
@@ -192,73 +197,30 @@ def _longer(slots: Sequence[Slot], limits: Mapping[Role, int]) -> tuple[Slot, ..
 def _planned(choices: Sequence[Choice], device: Device, slots: Sequence[Slot], chunk: int) -> Plan:
     """Every item for these slots. One model works at a time, so what passes is that of the hungriest."""
     by_id = {choice.id: choice for choice in choices}
-    weights = [Item(f"weights of {c.id} ({c.form})", weight_bytes(c, device)) for c in choices]
-    kv = [
-        Item(f"KV cache for {s.role}, {s.tokens:,} tokens", s.tokens * _kv_bytes_per_token(by_id[s.model], device))
-        for s in slots
-    ]
+    weights = [item for choice in choices for item in _weights(choice, device)]
+    kv = [_cache(s, by_id[s.model], device) for s in slots]
+    longest = {c.id: max(s.tokens for s in slots if s.model == c.id) for c in choices}
+    activations = max(footprint.activations(c.shape, c.form, device, chunk, longest[c.id]) for c in choices)
     passing = [
-        Item(
-            f"activations of {chunk} tokens", max(_activations(by_id[s.model], device, chunk, s.tokens) for s in slots)
-        ),
-        Item("logits", max(_logits(c, device) for c in choices)),
-        Item("working copy of a matrix", max(_working_copy(c, device) for c in choices)),
+        Item(f"activations of {chunk} tokens", activations),
+        Item("logits", max(footprint.logits(c.shape, c.form, device) for c in choices)),
+        Item("working copy of a matrix", max(footprint.working_copy(c.shape, c.form, device) for c in choices)),
         Item("kept by the allocator", KEPT[device.kind]),
     ]
     overhead = Item("CUDA context" if device.kind == "cuda" else "process and libraries", OVERHEAD[device.kind])
     return Plan(device, (*weights, *kv, *(replace(i, lasting=False) for i in passing), overhead), tuple(slots))
 
 
-def weight_bytes(choice: Choice, device: Device) -> int:
-    """Bytes of the loaded weights, at the worst of before and after the first forward pass.
-
-    A CPU that repacks NF4 keeps one bfloat16 scale a block of 64 afterwards, doubly quantised or not (bitsandbytes
-    0.50, ``_convert_weight_packed_for_cpu``).
-    """
-    stored = choice.shape.weight_bytes(choice.form)
-    if choice.form in ("bf16", "fp32"):
-        return stored
-    if not device.repacks:
-        return stored + (choice.value_bytes(device) - 2) * choice.shape.unquantised
-    repacked = choice.shape.linear // 2 + choice.shape.linear // 32 + 2 * choice.shape.unquantised
-    return repacked if choice.form == "nf4" else max(stored, repacked)
+def _weights(choice: Choice, device: Device) -> list[Item]:
+    """One model's weights: those in memory of the process's own, and those that stay in files."""
+    name = f"weights of {choice.id} ({choice.form})"
+    own = Item(name, footprint.weight_bytes(choice.shape, choice.form, device) - choice.mapped)
+    return [own, Item(f"{name}, mapped from its files", choice.mapped, mapped=True)] if choice.mapped else [own]
 
 
-def _kv_bytes_per_token(choice: Choice, device: Device) -> int:
-    return choice.shape.kv_bytes_per_token(choice.value_bytes(device))
-
-
-def _activations(choice: Choice, device: Device, chunk: int, context: int) -> int:
-    """Bytes alive in one layer while ``chunk`` tokens are added to a sequence of ``context`` in all.
-
-    The larger of the two halves of a layer: the MLP's gate, up and product beside the residual stream and its
-    norm; and attention's query, its rotation, and the mask, which the kernel wants as numbers too.
-    """
-    shape, value = choice.shape, choice.value_bytes(device)
-    mask = chunk * context
-    mlp = chunk * value * (5 * shape.hidden + 3 * shape.intermediate) + mask
-    query = shape.heads * shape.head_dim
-    attention = chunk * value * (2 * shape.hidden + 4 * query + 2 * shape.head_dim) + mask * (1 + value)
-    return max(mlp, attention)
-
-
-def _logits(choice: Choice, device: Device) -> int:
-    """Bytes of logits as the head computes them and in float32."""
-    return LOGIT_ROWS * choice.shape.vocab * (choice.value_bytes(device) + 4)
-
-
-def _working_copy(choice: Choice, device: Device) -> int:
-    """Bytes of the largest matrix as it is dequantised (with its scales), or rewritten for the CPU's instructions."""
-    shape, head = choice.shape, choice.shape.vocab * choice.shape.hidden
-    largest = shape.largest_matrix
-    if choice.form == "fp32":
-        return 0
-    if device.repacks:  # oneDNN rewrites bfloat16 matrices, the head among them, in every call
-        rewritten = REPACKING * largest if choice.form != "bf16" else 2 * largest
-        return math.ceil(max(rewritten, 2 * head))
-    if choice.form == "bf16":
-        return 0
-    return choice.value_bytes(device) * largest + (largest // 16 if choice.form == "nf4-double" else 0)
+def _cache(slot: Slot, choice: Choice, device: Device) -> Item:
+    per_token = choice.shape.kv_bytes_per_token(footprint.value_bytes(choice.form, device))
+    return Item(f"KV cache for {slot.role}, {slot.tokens:,} tokens", slot.tokens * per_token)
 
 
 def _too_much(choices: Sequence[Choice], smallest: Plan) -> str:

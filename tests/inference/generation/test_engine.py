@@ -192,3 +192,9 @@ def test_first_space_of_a_chat_answer_is_not_shown():
     assert [*without_leading_space(said(" Yes", " no"))] == [TextChunk("Yes"), TextChunk(" no")]
     assert [*without_leading_space(said(" ", " x"))] == [None, TextChunk(" x")]
     assert [*without_leading_space(said("Yes"))] == [TextChunk("Yes")]
+
+
+def test_warming_up_keeps_nothing(engine):
+    """A 7B's cache of as many tokens would be half a gigabyte."""
+    engine.warm_up()
+    assert [slot.pool.tokens for slot in engine._slots.values()] == [0, 0]

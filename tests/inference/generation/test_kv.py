@@ -104,3 +104,13 @@ def test_last_token_of_a_known_prompt_is_read_again(model):
     pool = KVPool(model, 4 * GROWTH)
     session = fill(pool, model, [1, 2, 3])
     assert session.rewind([1, 2, 3]) == 2
+
+
+def test_clearing_drops_idle_sessions_and_leaves_busy_ones(model: Llama) -> None:
+    """What was read to warm up is of no use to anybody; what is being answered is."""
+    pool = KVPool(model, 2048)
+    fill(pool, model, [1, 2, 3])
+    busy = pool.acquire([9, 8, 7])
+    busy.reserve(3)
+    pool.clear()
+    assert pool.tokens == busy.capacity

@@ -141,3 +141,24 @@ def test_a_tokenizer_with_more_tokens_than_embeddings(folder: Path) -> None:
     del vocabulary[chr(0x4E00 + 160)]
     (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocabulary}}))
     assert inspect(folder).parameters == 94_528
+
+
+@pytest.mark.parametrize(
+    ("config", "form", "activation_bytes", "repacked", "mapped"),
+    [
+        ({"quantization_config": {"load_in_4bit": True}, "dtype": "bfloat16"}, "nf4", 4, False, "linear"),
+        ({"quantization_config": {"load_in_4bit": True}, "dtype": "float32"}, "nf4", 4, False, "all"),
+        ({"quantization_config": {"load_in_4bit": True}, "dtype": "bfloat16"}, "nf4", 2, True, "rest"),
+        ({"torch_dtype": "bfloat16"}, "nf4", 4, False, "nothing"),
+        ({"torch_dtype": "bfloat16"}, "bf16", 2, False, "all"),
+        ({"torch_dtype": "float16"}, "bf16", 2, False, "nothing"),
+        ({"torch_dtype": "bfloat16"}, "fp32", 4, False, "nothing"),
+    ],
+)
+def test_what_is_used_as_it_is_stored_stays_in_the_files(config, form, activation_bytes, repacked, mapped) -> None:
+    """What is converted, quantised or rewritten on the way takes memory of the process's own instead."""
+    model = Checkpoint(Path(), CODE_LLAMA_7B | config, llama_shapes(CODE_LLAMA_7B))
+    everything = model.weight_bytes(form, activation_bytes)
+    rest = activation_bytes * (2 * 32016 * 4096 + 65 * 4096)
+    expected = {"nothing": 0, "all": everything, "rest": rest, "linear": everything - rest}[mapped]
+    assert model.mapped_bytes(form, activation_bytes, repacked=repacked) == expected

@@ -1,5 +1,7 @@
 """The planner: what is counted, how context is dealt out, what is refused and with which words."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -99,13 +101,25 @@ def test_a_cpu_that_repacks_keeps_bfloat16_scales_and_forgets_double_quantisatio
         assert weights == repacked
 
 
-@pytest.mark.parametrize("form", ["nf4", "nf4-double"])
-def test_a_cpu_without_bfloat16_computes_and_caches_in_float32(form: Format):
-    """So does the loader; what is not quantised takes twice as much too."""
+def test_a_cpu_without_bfloat16_computes_in_float32():
+    """What NF4 does not quantise, the cache and the working copy are twice as large there as on a GPU."""
     shape = find("codellama-7b").shape
-    items = named(least(both(form), cpu(32)))
-    assert items[f"weights of codellama-7b-instruct ({form})"] == shape.weight_bytes(form) + 2 * shape.unquantised
-    assert items["KV cache for chat, 2,048 tokens"] == 2048 * 2 * 524_288
+    for form in ("nf4", "nf4-double"):
+        items = named(least(both(form), cpu(32)))
+        weights = shape.weight_bytes(form) + 2 * shape.unquantised
+        assert items[f"weights of codellama-7b-instruct ({form})"] == weights
+        assert items["KV cache for chat, 2,048 tokens"] == 2048 * 2 * 524_288
+        assert items["activations of 512 tokens"] == 512 * 4 * (5 * 4096 + 3 * 11_008) + 512 * 2048
+
+
+def test_weights_that_stay_in_files_are_an_item_of_their_own():
+    """They are resident too, but the system can drop them: a person looking at anonymous memory must find the sum."""
+    whole = choose(find("codellama-7b"), ("completion",))
+    split = replace(whole, mapped=3 * GIB)
+    one, two = least([whole], cpu(32)), least([split], cpu(32))
+    assert named(two)["weights of codellama-7b (nf4), mapped from its files"] == 3 * GIB
+    assert (two.resident, two.peak) == (one.resident, one.peak)
+    assert (one.anonymous, two.anonymous) == (one.resident, one.resident - 3 * GIB)
 
 
 @pytest.mark.parametrize(
@@ -114,13 +128,14 @@ def test_a_cpu_without_bfloat16_computes_and_caches_in_float32(form: Format):
         ("nf4", gpu(80), 2),
         ("nf4-double", gpu(80), 2 + 4 / 64),
         ("nf4", cpu(80), 4),
+        ("nf4-double", cpu(80), 4 + 4 / 64),
         ("nf4", cpu(80, repacks=True), 6.5),
         ("bf16", gpu(80), 0),
         ("fp32", cpu(80, repacks=True), 0),
     ],
 )
 def test_the_working_copy_is_of_the_largest_matrix(form: Format, device: Device, weight_bytes: float):
-    """Dequantised to 16 bits (with its scales), or unpacked to be rewritten; unquantised matrices need none."""
+    """Dequantised to what is computed in (with its scales), or unpacked to be rewritten; others need none."""
     assert named(least(both(form), device))["working copy of a matrix"] == 11_008 * 4096 * weight_bytes
 
 
