@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from inference.models.catalog import CATALOG, STARTER, Model
 from inference.models.machine import Device
-from inference.models.planner import Choice, DoesNotFitError, Plan, Role, described, plan
+from inference.models.planner import CHUNK, Choice, DoesNotFitError, Plan, Role, described, plan
 from inference.models.shape import Format, Shape
 
 BY_BYTES: tuple[Format, ...] = ("fp32", "bf16", "nf4", "nf4-double")
@@ -23,7 +23,7 @@ def choose(model: Model, roles: tuple[Role, ...], form: Format = "nf4", shape: S
 
 
 def plan_or_suggest(
-    choices: Sequence[Choice], device: Device, *, chunk: int = 512, wanted: Mapping[Role, int] | None = None
+    choices: Sequence[Choice], device: Device, *, chunk: int = CHUNK, wanted: Mapping[Role, int] | None = None
 ) -> Plan:
     """``plan``, but DoesNotFitError's sentence goes on to name the next smaller choice that would fit."""
     try:

@@ -23,17 +23,18 @@ from inference.models.catalog import CATALOG, Model, UnknownModelError, find
 from inference.models.machine import Device, Machine
 from inference.models.planner import RESERVED, Choice, Role, amount, least, plan
 from inference.models.shape import Format, Shape, ShapeError
+from inference.models.store import StoreError
 
 
 class Store(Protocol):
-    """The installed models."""
+    """The installed models (``models.inventory``)."""
 
-    def installed(self) -> Mapping[str, Path]:
+    def all_installed(self) -> Mapping[str, Path]:
         """The folder of every installed model, by id."""
         ...
 
     def remove(self, model_id: str) -> None:
-        """Delete one. Raises OSError where that fails."""
+        """Delete one. Raises OSError or StoreError where that fails."""
         ...
 
 
@@ -91,7 +92,7 @@ def main(argv: Sequence[str], *, store: Store, in_use: InUse, look: Callable[[],
             sys.stderr.write(f"{refusal}\n")
             return 1
     found = look()
-    rows = list_rows(store.installed(), in_use(), found.best)
+    rows = list_rows(store.all_installed(), in_use(), found.best)
     if options.json:
         sys.stdout.write(json.dumps([as_json(row) for row in rows], indent=2) + "\n")
     else:
@@ -228,7 +229,7 @@ def _disk_bytes(folder: Path) -> int:
 
 def _remove(name: str, store: Store, in_use: InUse, *, sure: bool) -> int:
     """Remove an installed model; returns 0. Raises _RefusedError where it stays."""
-    installed = store.installed()
+    installed = store.all_installed()
     model_id = name if name in installed else find(name).id
     if model_id not in installed:
         raise _RefusedError(f"{model_id} is not installed.")
@@ -239,6 +240,8 @@ def _remove(name: str, store: Store, in_use: InUse, *, sure: bool) -> int:
         raise _RefusedError(f"{model_id} is in use: stop the engine, or have it load another model, then remove it.")
     try:
         store.remove(model_id)
+    except StoreError as problem:
+        raise _RefusedError(str(problem)) from None
     except OSError as problem:
         raise _RefusedError(f"{model_id} could not be removed: {problem}.") from None
     sys.stdout.write(f"Removed {model_id} ({size}).\n")

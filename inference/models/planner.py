@@ -35,6 +35,9 @@ WANTED: Mapping[Role, int] = {"completion": 8192, "chat": 16_384}
 BLOCK = 512
 """Context is dealt out in blocks of this many tokens."""
 
+CHUNK = 512
+"""Tokens prefilled in one step, at most."""
+
 LOGIT_ROWS = 16
 """Positions whose logits are wanted at once, at most: a draft that is being verified."""
 
@@ -60,10 +63,10 @@ class Choice:
     form: Format
     limit: int
 
-    @property
-    def value_bytes(self) -> int:
-        """Bytes of one activation, or of one value in the KV cache."""
-        return 4 if self.form == "fp32" else 2
+    def value_bytes(self, device: Device) -> int:
+        """Bytes of one activation, or of one value in the KV cache (``loader``: few CPUs compute in bfloat16)."""
+        plain_cpu = device.kind == "cpu" and not device.repacks
+        return 4 if self.form == "fp32" or (plain_cpu and self.form != "bf16") else 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +138,14 @@ class DoesNotFitError(Exception):
 
 
 def plan(
-    choices: Sequence[Choice], device: Device, *, chunk: int = 512, wanted: Mapping[Role, int] | None = None
+    choices: Sequence[Choice], device: Device, *, chunk: int = CHUNK, wanted: Mapping[Role, int] | None = None
 ) -> Plan:
     """Deal out ``device.free`` bytes: weights, overheads and one reserved slot a role first, then context by turns.
 
     Args:
         choices: the models to load; each role at most once.
         device: where to.
-        chunk: tokens prefilled in one step.
+        chunk: tokens prefilled in one step, at most.
         wanted: tokens to stop at, by role (WANTED where it says nothing); never more than a model's limit.
 
     Raises:
@@ -159,7 +162,7 @@ def plan(
 
 
 def least(
-    choices: Sequence[Choice], device: Device, *, chunk: int = 512, wanted: Mapping[Role, int] | None = None
+    choices: Sequence[Choice], device: Device, *, chunk: int = CHUNK, wanted: Mapping[Role, int] | None = None
 ) -> Plan:
     """The plan with nothing but the reserved slots, whether it fits (``left`` is not negative) or not."""
     limits = _limits(choices, wanted)
@@ -191,12 +194,14 @@ def _planned(choices: Sequence[Choice], device: Device, slots: Sequence[Slot], c
     by_id = {choice.id: choice for choice in choices}
     weights = [Item(f"weights of {c.id} ({c.form})", weight_bytes(c, device)) for c in choices]
     kv = [
-        Item(f"KV cache for {s.role}, {s.tokens:,} tokens", s.tokens * _kv_bytes_per_token(by_id[s.model]))
+        Item(f"KV cache for {s.role}, {s.tokens:,} tokens", s.tokens * _kv_bytes_per_token(by_id[s.model], device))
         for s in slots
     ]
     passing = [
-        Item(f"activations of {chunk} tokens", max(_activations(by_id[s.model], chunk, s.tokens) for s in slots)),
-        Item("logits", max(_logits(c) for c in choices)),
+        Item(
+            f"activations of {chunk} tokens", max(_activations(by_id[s.model], device, chunk, s.tokens) for s in slots)
+        ),
+        Item("logits", max(_logits(c, device) for c in choices)),
         Item("working copy of a matrix", max(_working_copy(c, device) for c in choices)),
         Item("kept by the allocator", KEPT[device.kind]),
     ]
@@ -211,23 +216,25 @@ def weight_bytes(choice: Choice, device: Device) -> int:
     0.50, ``_convert_weight_packed_for_cpu``).
     """
     stored = choice.shape.weight_bytes(choice.form)
-    if choice.form in ("bf16", "fp32") or not device.repacks:
+    if choice.form in ("bf16", "fp32"):
         return stored
+    if not device.repacks:
+        return stored + (choice.value_bytes(device) - 2) * choice.shape.unquantised
     repacked = choice.shape.linear // 2 + choice.shape.linear // 32 + 2 * choice.shape.unquantised
     return repacked if choice.form == "nf4" else max(stored, repacked)
 
 
-def _kv_bytes_per_token(choice: Choice) -> int:
-    return choice.shape.kv_bytes_per_token(choice.value_bytes)
+def _kv_bytes_per_token(choice: Choice, device: Device) -> int:
+    return choice.shape.kv_bytes_per_token(choice.value_bytes(device))
 
 
-def _activations(choice: Choice, chunk: int, context: int) -> int:
+def _activations(choice: Choice, device: Device, chunk: int, context: int) -> int:
     """Bytes alive in one layer while ``chunk`` tokens are added to a sequence of ``context`` in all.
 
     The larger of the two halves of a layer: the MLP's gate, up and product beside the residual stream and its
     norm; and attention's query, its rotation, and the mask, which the kernel wants as numbers too.
     """
-    shape, value = choice.shape, choice.value_bytes
+    shape, value = choice.shape, choice.value_bytes(device)
     mask = chunk * context
     mlp = chunk * value * (5 * shape.hidden + 3 * shape.intermediate) + mask
     query = shape.heads * shape.head_dim
@@ -235,9 +242,9 @@ def _activations(choice: Choice, chunk: int, context: int) -> int:
     return max(mlp, attention)
 
 
-def _logits(choice: Choice) -> int:
+def _logits(choice: Choice, device: Device) -> int:
     """Bytes of logits as the head computes them and in float32."""
-    return LOGIT_ROWS * choice.shape.vocab * (choice.value_bytes + 4)
+    return LOGIT_ROWS * choice.shape.vocab * (choice.value_bytes(device) + 4)
 
 
 def _working_copy(choice: Choice, device: Device) -> int:
@@ -251,7 +258,7 @@ def _working_copy(choice: Choice, device: Device) -> int:
         return math.ceil(max(rewritten, 2 * head))
     if choice.form == "bf16":
         return 0
-    return 2 * largest + (largest // 16 if choice.form == "nf4-double" else 0)
+    return choice.value_bytes(device) * largest + (largest // 16 if choice.form == "nf4-double" else 0)
 
 
 def _too_much(choices: Sequence[Choice], smallest: Plan) -> str:

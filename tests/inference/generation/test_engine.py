@@ -176,6 +176,19 @@ def test_chat_puts_the_turns_between_control_tokens(engine, reference):
 
 
 def test_model_that_was_not_trained_to_chat_says_so(reference):
-    row = Model(**{**{f: getattr(STARTER, f) for f in STARTER.__slots__}, "chat": None, "title": "Base"})
-    with pytest.raises(PromptError, match="Base was not trained to chat; choose an Instruct model for chat"):
+    row = Model(**{**{f: getattr(STARTER, f) for f in STARTER.__slots__}, "chat": None, "id": "base"})
+    with pytest.raises(PromptError, match="base was not trained to chat: choose an Instruct model"):
         Engine(Llama(reference), ByteTokenizer(), row).chat([Message("user", "Hi")])
+
+
+def test_first_space_of_a_chat_answer_is_not_shown():
+    """Llama's chat models answer with a token that brings one; a second one is theirs."""
+    from inference.generation.answer import Steps
+    from inference.generation.engine import without_leading_space
+
+    def said(*pieces: str) -> Steps:
+        yield from (TextChunk(piece) for piece in pieces)
+
+    assert [*without_leading_space(said(" Yes", " no"))] == [TextChunk("Yes"), TextChunk(" no")]
+    assert [*without_leading_space(said(" ", " x"))] == [None, TextChunk(" x")]
+    assert [*without_leading_space(said("Yes"))] == [TextChunk("Yes")]

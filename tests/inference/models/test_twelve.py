@@ -74,7 +74,12 @@ class Miniature:
             return model(torch.tensor([self.ids])).logits[0].float()
 
     def engine(self, weight_format: Any) -> Engine:
-        return Engine(load(self.folder, weight_format, "cpu"), load_tokenizer(self.folder), row_of(self.row.id), 512)
+        return Engine(
+            load(self.folder, weight_format, "cpu"),
+            load_tokenizer(self.folder),
+            row_of(self.row.id),
+            {"completion": 512, "chat": 512},
+        )
 
 
 @pytest.fixture(scope="module", params=TWELVE, ids=lambda row: row.id)
