@@ -124,7 +124,7 @@ class Hub:
         with get_session().stream("GET", url, headers=headers, timeout=timeout) as answer:
             hf_raise_for_status(answer)
             resumed = answer.status_code == 206  # a server that ignores ranges sends everything
-            with self._part(name).open("ab" if resumed else "wb", buffering=0) as part:
+            with self._part(name).open("ab" if resumed else "wb") as part:
                 for block in answer.iter_bytes():
                     part.write(block)
                     on_bytes(part.tell())

@@ -6,68 +6,27 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
-import torch
 from fakes.hub import COMMIT, FakeHub
-from fakes.tiny_llama import save_checkpoint
-from safetensors.torch import load_file
+from fixtures_hub import SHARDS, failure, pull_tiny
 
 from inference.models import pull, store
 from inference.models.hub import look_up
 from inference.models.wheel import PullError
 
-SHARDS = [f"model-0000{n}-of-00003.safetensors" for n in range(1, 4)]
 
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = save_checkpoint(tmp_path_factory.mktemp("checkpoint"))
-    assert sorted(path.name for path in folder.glob("*.safetensors")) == SHARDS
-    return folder
-
-
-@pytest.fixture
-def hub(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """A hub with a copy of the checkpoint, where this process looks for it."""
-    shutil.copytree(checkpoint, tmp_path / "repository")
-    with FakeHub(tmp_path / "repository").serving() as serving:
-        monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "models"))
-        monkeypatch.setenv("HF_ENDPOINT", serving.url)
-        monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
-        monkeypatch.delenv("HF_TOKEN", raising=False)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)  # other tests load models offline
-        monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        yield serving
-
-
-def run_pull(*arguments: str) -> int:
-    return pull.main(["owner/name", "--as", "tiny", "--accept-licence", *arguments])
-
-
-def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What a failed pull says, which is one sentence besides the licence; and nothing is installed."""
-    capsys.readouterr()
-    assert run_pull(*arguments) == pull.FAILED
-    with pytest.raises(store.ModelMissingError):
-        store.installed("tiny")
-    out, err = capsys.readouterr()
-    assert out == ""
-    return "\n".join(line for line in err.splitlines() if "This model is under" not in line and "--verbose" not in line)
-
-
-def test_a_whole_pull_installs_what_is_needed_and_nothing_else(hub: FakeHub, checkpoint: Path) -> None:
+def test_a_whole_pull_installs_what_is_needed_and_nothing_else(hub: FakeHub, published: Path) -> None:
     """Neither other frameworks' weights nor pictures are downloaded; what is, is the repository's to the byte."""
     for name in ("README.md", "pytorch_model-00001-of-00001.bin", "consolidated.safetensors", "picture.png"):
         (hub.folder / name).write_bytes(b"not needed")
-    assert run_pull() == pull.OK
+    assert pull_tiny() == pull.OK
     folder = store.installed("tiny")
-    names = {path.name for path in checkpoint.iterdir()}
+    names = {path.name for path in published.iterdir()}
     assert {path.name for path in folder.iterdir()} == names | {"manifest.json"}
-    assert all((folder / name).read_bytes() == (checkpoint / name).read_bytes() for name in names)
+    assert all((folder / name).read_bytes() == (published / name).read_bytes() for name in names)
     assert sorted(path.name for path in store.models_folder().iterdir()) == [
         ".accepted-licences.json",
         ".tiny.lock",
@@ -102,11 +61,11 @@ def test_a_pull_in_a_process_of_its_own(hub: FakeHub, tmp_path: Path) -> None:
     assert [request.path for request in hub.seen if not request.path.startswith(known)] == []
 
 
-def test_a_cut_connection_is_taken_up_again_by_itself(hub: FakeHub, checkpoint: Path) -> None:
+def test_a_cut_connection_is_taken_up_again_by_itself(hub: FakeHub, published: Path) -> None:
     hub.cuts[SHARDS[1]] = [10_000, 20_000]
-    assert run_pull() == pull.OK
+    assert pull_tiny() == pull.OK
     assert hub.ranges(SHARDS[1]) == [None, "bytes=10000-", "bytes=30000-"]
-    assert (store.installed("tiny") / SHARDS[1]).read_bytes() == (checkpoint / SHARDS[1]).read_bytes()
+    assert (store.installed("tiny") / SHARDS[1]).read_bytes() == (published / SHARDS[1]).read_bytes()
 
 
 def test_a_pull_that_broke_off_goes_on_where_it_was(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,7 +77,7 @@ def test_a_pull_that_broke_off_goes_on_where_it_was(hub: FakeHub, capsys: pytest
         "run the same command again, it goes on from there."
     )
     hub.seen.clear()
-    assert run_pull() == pull.OK
+    assert pull_tiny() == pull.OK
     assert hub.ranges(SHARDS[0]) == []
     assert hub.ranges(SHARDS[1]) == ["bytes=10000-"]
     assert hub.ranges(SHARDS[2]) == [None]
@@ -147,7 +106,7 @@ def test_another_commit_is_not_mixed_with_what_was_kept(
     failure(capsys)
     monkeypatch.setattr("fakes.hub.COMMIT", "f" * 40)
     hub.seen.clear()
-    assert run_pull() == pull.OK
+    assert pull_tiny() == pull.OK
     assert hub.ranges(SHARDS[0]) == hub.ranges(SHARDS[1]) == [None]
 
 
@@ -219,7 +178,7 @@ def test_a_disk_that_fills_up_meanwhile(
         f"there; or set {store.FOLDER_VARIABLE} to a folder on a larger disk."
     )
     full.unlink()
-    assert run_pull() == pull.OK
+    assert pull_tiny() == pull.OK
 
 
 @pytest.mark.parametrize("name", [SHARDS[2], "config.json"])
@@ -231,61 +190,7 @@ def test_a_file_that_came_damaged_is_not_kept(hub: FakeHub, capsys: pytest.Captu
         "run the same command again to download it anew."
     )
     hub.damaged.clear()
-    assert run_pull() == pull.OK
-
-
-def test_a_repository_of_pickles_is_refused(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
-    """And none of it is downloaded."""
-    pickle_weights(hub.folder)
-    assert failure(capsys) == (
-        "owner/name has its weights only as pickles (pytorch_model.bin), and reading a pickle can run any code its "
-        "author put into it: choose a checkpoint with .safetensors files, or add --allow-pickle if you trust who made "
-        "it."
-    )
-    assert hub.ranges("pytorch_model.bin") == []
-
-
-def pickle_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Replace the shards by one pickle."""
-    weights: dict[str, torch.Tensor] = {}
-    for shard in SHARDS:
-        weights |= load_file(folder / shard)
-        (folder / shard).unlink()
-    (folder / "model.safetensors.index.json").unlink()
-    torch.save(weights, folder / "pytorch_model.bin")
-    return weights
-
-
-def test_pickles_that_are_allowed_are_converted(hub: FakeHub) -> None:
-    """Once, here; what is installed is safetensors, and nothing later reads a pickle."""
-    weights = pickle_weights(hub.folder)
-    assert run_pull("--allow-pickle") == pull.OK
-    folder = store.installed("tiny")
-    assert list(folder.glob("*.bin*")) == []
-    installed = load_file(folder / "model-00001-of-00001.safetensors")
-    assert installed.keys() == weights.keys()
-    assert all(torch.equal(installed[name], weights[name]) for name in weights)
-
-
-def test_a_pickle_with_code_in_it_is_not_run(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
-    """Allowing pickles allows tensors."""
-    pickle_weights(hub.folder)
-    torch.save({"weight": Bomb()}, hub.folder / "pytorch_model.bin")
-    assert "pytorch_model.bin is damaged or holds more than weights (" in failure(capsys, "--allow-pickle")
-    assert not Bomb.exploded
-
-
-class Bomb:
-    """Unpickling one sets ``exploded``."""
-
-    exploded = False
-
-    def __reduce__(self):
-        return explode, ()
-
-
-def explode() -> None:
-    Bomb.exploded = True
+    assert pull_tiny() == pull.OK
 
 
 def test_a_model_of_the_catalogue_has_its_place_on_the_hub(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
@@ -325,7 +230,7 @@ def test_an_open_licence_asks_nothing(hub: FakeHub, capsys: pytest.CaptureFixtur
 
 def test_a_model_that_is_not_in_the_catalogue_is_repaired_from_where_it_came(hub: FakeHub) -> None:
     """The sentence about a damaged model says to pull it by its id."""
-    assert run_pull() == pull.OK
+    assert pull_tiny() == pull.OK
     (store.location("tiny") / SHARDS[0]).write_bytes(b"")
     assert pull.main(["tiny", "--force"]) == pull.OK
     store.verify("tiny", full=True)
