@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from fakes.answerer import ScriptedAnswerer
+from waiting import until
 
 from inference.models.catalog import asked_to_infill
 from inference.serving.leases import Leases
@@ -65,7 +66,7 @@ async def serving(
     thread = threading.Thread(target=service.scheduler.run, daemon=True)
     thread.start()
     running = asyncio.ensure_future(server._serve([bind(path)]))
-    await _listening(server)
+    await until(lambda: server.started)
     try:
         yield RunningService(service, answerer, path, server)
     finally:
@@ -75,8 +76,3 @@ async def serving(
         await running
         service.scheduler.close()
         await asyncio.to_thread(thread.join, 10)
-
-
-async def _listening(server: uvicorn.Server) -> None:
-    while not server.started:
-        await asyncio.sleep(0.01)  # uvicorn sets a flag and signals nothing

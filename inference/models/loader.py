@@ -26,7 +26,7 @@ from inference.models.cores import usable_cores
 from inference.models.llama import Llama
 from inference.models.progress import OnProgress
 
-__all__ = ["Format", "LoadError", "choose_device", "choose_format", "load"]
+__all__ = ["Format", "LoadError", "choose_device", "choose_dtype", "choose_format", "load"]
 
 Format = Literal["auto"] | WeightFormat
 
@@ -50,7 +50,7 @@ def load(
     where = choose_device(device)
     chosen = _stored_format(checkpoint, weight_format) or choose_format(weight_format, where)
     double_quant = checkpoint.double_quant if checkpoint.quantised else double_quant
-    dtype = _activation_dtype(chosen, where)
+    dtype = choose_dtype(chosen, where)
     _check_memory(checkpoint.weight_bytes(chosen, dtype.itemsize, double_quant=double_quant), where, folder)
     if where.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(usable_cores())
@@ -100,7 +100,7 @@ def _stored_format(checkpoint: Checkpoint, wanted: Format) -> WeightFormat | Non
     return "nf4"
 
 
-def _activation_dtype(weight_format: WeightFormat, device: torch.device) -> torch.dtype:
+def choose_dtype(weight_format: WeightFormat, device: torch.device) -> torch.dtype:
     """Of activations and of what NF4 does not quantise.
 
     Few CPUs compute in bfloat16 faster than in float32: for NF4 those with AVX512_BF16, where bitsandbytes has a kernel
@@ -112,7 +112,7 @@ def _activation_dtype(weight_format: WeightFormat, device: torch.device) -> torc
         from bitsandbytes.functional import has_avx512bf16
 
         return torch.bfloat16 if has_avx512bf16() else torch.float32
-    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if weight_format == "nf4" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.float16
     return torch.bfloat16
 
@@ -169,10 +169,19 @@ def _read(checkpoint: Checkpoint, plan: _Plan, **options: Any) -> Any:
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
         raise LoadError(f"The checkpoint in {checkpoint.folder} can't be loaded ({reason}).") from error
-    for module in model.modules():
-        if hasattr(module, "compute_dtype"):  # who quantised a checkpoint elsewhere chose for another device
-            module.compute_dtype = plan.dtype
+    _compute_in(model, plan.dtype)
     return model.eval().requires_grad_(False)
+
+
+def _compute_in(model: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Who quantised a checkpoint elsewhere chose its types for another device, and transformers keeps them."""
+    for module in model.modules():
+        if hasattr(module, "compute_dtype"):
+            linear: Any = module  # of bitsandbytes
+            linear.compute_dtype = dtype
+        else:
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
 
 
 def _silence() -> None:
