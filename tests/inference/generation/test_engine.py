@@ -8,8 +8,8 @@ import pytest
 import torch
 from fakes.byte_llama import EOS, ByteTokenizer, tiny_reference
 
-from inference.generation.answer import Finished, Outcome, Sampling, TextChunk
-from inference.generation.engine import Engine
+from inference.generation.answer import Finished, Outcome, Sampling, Steps, TextChunk
+from inference.generation.engine import Engine, without_leading_space
 from inference.models.catalog import STARTER, Model
 from inference.models.llama import Llama
 from inference.text.prompts import Message, PromptError
@@ -183,8 +183,6 @@ def test_model_that_was_not_trained_to_chat_says_so(reference):
 
 def test_first_space_of_a_chat_answer_is_not_shown():
     """Llama's chat models answer with a token that brings one; a second one is theirs."""
-    from inference.generation.answer import Steps
-    from inference.generation.engine import without_leading_space
 
     def said(*pieces: str) -> Steps:
         yield from (TextChunk(piece) for piece in pieces)
