@@ -43,8 +43,13 @@ class PrivateProtocol(H11Protocol):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the engine until nobody needs it; 0 also when another one runs already."""
+    """Run the engine until nobody needs it; 0 also when another one runs already.
+
+    Torch's threads are to sleep while they wait for each other, not to spin, unless the environment says otherwise:
+    beside a compiler or a second program on the same cores, spinning made a token take four to eight times as long.
+    """
     args = _arguments(argv)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         folder = runtime_folder()
