@@ -21,7 +21,6 @@ from inference.models import pull, store
 from inference.models.catalog import Model
 from inference.models.llama import Llama
 from inference.models.loader import load
-from inference.models.planner import Role
 from inference.models.rows import row_of
 from inference.models.shape import Shape
 from inference.text.chat import CHAT_PROMPTS
@@ -49,6 +48,7 @@ CODE = '''class Stack:
 
 PREFIX, SUFFIX = "def area(radius):\n    pi = 3.14159\n    return ", "\n\nprint(area(2))\n"
 
+CONTEXT = 512
 
 BF16 = 0.03
 """Tolerance of bfloat16, whose every rounding is off by up to 0.4 %, after two layers of a dozen roundings each."""
@@ -75,9 +75,12 @@ class Miniature:
             return model(torch.tensor([self.ids])).logits[0].float()
 
     def engine(self, weight_format: Any) -> Engine:
-        contexts: dict[Role, int] = {"completion": 512, "chat": 512}
-        loaded = load(self.folder, weight_format, "cpu")
-        return Engine(loaded, load_tokenizer(self.folder), row_of(self.row.id), contexts)
+        return Engine(
+            load(self.folder, weight_format, "cpu"),
+            load_tokenizer(self.folder),
+            row_of(self.row.id),
+            {"completion": CONTEXT, "chat": CONTEXT},
+        )
 
 
 @pytest.fixture(scope="module", params=TWELVE, ids=lambda row: row.id)
@@ -190,7 +193,7 @@ def test_it_completes(miniature: Miniature) -> None:
 def test_it_infills_or_completes_from_the_prefix(miniature: Miniature) -> None:
     """What its training was, not what its vocabulary would allow: 70B Python has the sentinels."""
     engine = miniature.engine("nf4")
-    room = engine.contexts["completion"] - 8
+    room = CONTEXT - 8
     if miniature.row.infill:
         built = infill_prompt(engine.tokenizer, PREFIX, SUFFIX, room)
         assert {32_007, 32_008, 32_009} < set(built.ids)
@@ -205,7 +208,9 @@ def test_it_infills_or_completes_from_the_prefix(miniature: Miniature) -> None:
 def test_it_chats_or_refuses(miniature: Miniature) -> None:
     engine, messages = miniature.engine("nf4"), [Message("user", "Reverse a list.")]
     if miniature.row.chat is None:
-        with pytest.raises(PromptError, match=r"was not trained to chat: choose codellama-\d+b-instruct for"):
+        with pytest.raises(
+            PromptError, match=f"{miniature.row.id} was not trained to chat: choose codellama-[0-9]+b-instruct"
+        ):
             engine.chat(messages)
         return
     built = CHAT_PROMPTS[miniature.row.chat](engine.tokenizer, messages, 256)
