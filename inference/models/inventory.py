@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from inference.models.store import ModelMissingError, StoreError, location, models_folder
+from inference.models.store import ModelMissingError, StoreError, forget_kept, location, models_folder
 
 
 def all_installed() -> dict[str, Path]:
@@ -32,5 +32,6 @@ def remove(model_id: str) -> None:
                 shutil.rmtree(doomed)
             target.rename(doomed)
             shutil.rmtree(doomed)
+            forget_kept(model_id)
     except Timeout:
         raise StoreError(f"The model {model_id!r} is being installed; remove it when that has ended.") from None

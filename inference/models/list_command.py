@@ -73,11 +73,22 @@ class Row:
     in_use: bool
 
 
+RowOf = Callable[[str], Model | None]
+"""What is known of a model by its id, or None."""
+
+
 class _RefusedError(Exception):
     """A model was not removed; the text says why."""
 
 
-def main(argv: Sequence[str], *, store: Store, in_use: InUse, look: Callable[[], Machine] = machine.look) -> int:
+def main(
+    argv: Sequence[str],
+    *,
+    store: Store,
+    in_use: InUse,
+    look: Callable[[], Machine] = machine.look,
+    row_of: RowOf = CATALOG.get,
+) -> int:
     """Run ``models [--json]`` or ``models remove ID [--yes]``; returns the exit code."""
     parser = argparse.ArgumentParser(prog="codellama-ls models", description="List the models, or remove one.")
     parser.add_argument("--json", action="store_true", help="print one JSON array, an object a model")
@@ -92,7 +103,7 @@ def main(argv: Sequence[str], *, store: Store, in_use: InUse, look: Callable[[],
             sys.stderr.write(f"{refusal}\n")
             return 1
     found = look()
-    rows = list_rows(store.all_installed(), in_use(), found.best)
+    rows = list_rows(store.all_installed(), in_use(), found.best, row_of)
     if options.json:
         sys.stdout.write(json.dumps([as_json(row) for row in rows], indent=2) + "\n")
     else:
@@ -100,14 +111,15 @@ def main(argv: Sequence[str], *, store: Store, in_use: InUse, look: Callable[[],
     return 0
 
 
-def list_rows(installed: Mapping[str, Path], loaded: Collection[str], device: Device) -> list[Row]:
+def list_rows(
+    installed: Mapping[str, Path], loaded: Collection[str], device: Device, row_of: RowOf = CATALOG.get
+) -> list[Row]:
     """The catalogue in its order, then what else is installed."""
     ids = [*CATALOG, *sorted(installed.keys() - CATALOG.keys())]
-    return [_row(model_id, installed.get(model_id), model_id in loaded, device) for model_id in ids]
+    return [_row(model_id, row_of(model_id), installed.get(model_id), model_id in loaded, device) for model_id in ids]
 
 
-def _row(model_id: str, folder: Path | None, loaded: bool, device: Device) -> Row:
-    model = CATALOG.get(model_id)
+def _row(model_id: str, model: Model | None, folder: Path | None, loaded: bool, device: Device) -> Row:
     shape = model.shape if model else None
     if folder:
         with suppress(ShapeError):

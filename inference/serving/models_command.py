@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from inference.models import inventory, list_command
+from inference.models.rows import find_row
 from inference.serving.client import EngineClient, EngineUnavailable
 from inference.serving.private import NotPrivate
 from inference.serving.spawn import socket_path
@@ -20,7 +21,7 @@ PATIENCE = 10.0
 
 def main(argv: Sequence[str]) -> int:
     """Run ``models``; returns the exit code."""
-    return list_command.main(argv, store=inventory, in_use=in_use)
+    return list_command.main(argv, store=inventory, in_use=in_use, row_of=find_row)
 
 
 def in_use() -> set[str]:

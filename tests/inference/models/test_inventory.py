@@ -40,6 +40,7 @@ def test_damaged_model_is_listed_and_can_be_removed(models: Path):
     """Else nobody could get rid of it."""
     install("starter")
     (models / "starter" / store.MANIFEST).unlink()
+    (store.kept("starter", "1") / "shard").write_text("of an interrupted pull")
     inventory.remove("starter")
     assert [path.name for path in models.iterdir()] == [".starter.lock"]
 

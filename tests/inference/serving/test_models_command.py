@@ -7,6 +7,7 @@ import json
 
 import pytest
 from fakes.answerer import ScriptedAnswerer
+from fakes.tiny_llama import save_llama
 from fixtures_engine import serving
 
 from inference.models import store
@@ -48,3 +49,13 @@ async def test_engine_that_failed_uses_nothing(runtime):
     """It stays only to tell why."""
     async with serving(runtime, ScriptedAnswerer(), phase="failed"):
         assert await asyncio.to_thread(models_command.in_use) == set()
+
+
+def test_abilities_of_a_checkpoint_of_ones_own_are_those_noted_when_it_was_pulled(capsys):
+    """Nothing in a catalogue tells them."""
+    with store.locked("mine", on_wait=lambda: None), store.installing("mine", "a test", 0) as staging:
+        save_llama(staging.checkpoint)
+        staging.facts["trained"] = {"infill": True, "chat": "llama"}
+    assert cli.main(["models", "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)[-1]
+    assert (row["id"], row["infill"], row["chat"], row["context"]) == ("mine", True, "llama", 256)
