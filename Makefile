@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-wheel lint format constraints clean
+.PHONY: help demo test test-fast gpu heavy test-wheel lint format constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -15,10 +15,16 @@ demo: $(VENV)/.run  ## set up, fetch the starter model, and show ghost text in a
 	$(BIN)/codellama-ls demo
 
 test: $(VENV)/.dev  ## set up and pass all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not heavy"
 
 test-fast: $(VENV)/.dev  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not heavy"
+
+gpu: $(VENV)/.dev  ## what needs a CUDA device: loading, parity, memory and speed of a 7B's shape
+	$(BIN)/python -m pytest -s -m gpu tests/gpu
+
+heavy: $(VENV)/.dev  ## what needs minutes and gigabytes: a 7B's shape on this machine's CPU
+	$(BIN)/python -m pytest -s -m heavy
 
 test-wheel: $(VENV)/.dev  ## the fast tests against the built wheel, away from the source tree
 	rm -rf build
@@ -27,7 +33,7 @@ test-wheel: $(VENV)/.dev  ## the fast tests against the built wheel, away from t
 	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > $$(build/venv/bin/python -c "import site; print(site.getsitepackages()[0])")/dependencies.pth
 	build/venv/bin/python -m pip install --quiet --no-index --no-deps build/wheel/*.whl
 	mkdir build/tree && cp -r tests pyproject.toml constraints.txt README.md docs build/tree
-	cd build/tree && ../venv/bin/python -m pytest -m "not slow"
+	cd build/tree && ../venv/bin/python -m pytest -m "not slow and not heavy"
 
 lint: $(VENV)/.dev  ## formatting, rules, types
 	$(BIN)/ruff format --check .

@@ -143,7 +143,7 @@ def measure(row: Model, folder: Path, planned: Plan, options: argparse.Namespace
             model,
             load_tokenizer(folder),
             row,
-            planned.context("completion"),
+            {"completion": planned.context("completion")},
             ChunkSize(min(CHUNK, options.tokens), CHUNK),
         )
         release()

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
+from dataclasses import replace
 
 from inference.generation.answer import Finished, TextChunk
 from inference.serving.client import EngineClient, EngineUnavailable
@@ -93,10 +94,11 @@ class EngineLink:
         return was_ready
 
     def _checked(self, status: Status) -> Status:
-        if status.model == self._options.model:
+        runs, wanted = (status.model, status.chat_model), self._options.models
+        if runs == wanted:
             return status
-        text = f"The engine of another window runs '{status.model}', this one is set to '{self._options.model}'."
-        return Status(phase="failed", message=text, model=status.model)
+        text = f"The engine of another window runs {_named(runs)}, this one is set to {_named(wanted)}."
+        return replace(status, phase="failed", message=text)
 
     async def _until_asked(self) -> None:
         await asyncio.sleep(RETRY_AFTER)
@@ -106,3 +108,7 @@ class EngineLink:
     def _tell(self, status: Status) -> None:
         self.status = status
         self._on_status(status)
+
+
+def _named(models: tuple[str, str]) -> str:
+    return " and ".join(f"'{model}'" for model in dict.fromkeys(models))

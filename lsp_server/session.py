@@ -26,6 +26,7 @@ class CodeLlamaServer(LanguageServer):
         link: to the engine; None before ``initialized`` and after ``shutdown``.
         turns: of inline completions, by document.
         trace: what became of the last requests.
+        told: what the person need not be told again in this window.
     """
 
     settings: Settings
@@ -40,6 +41,7 @@ class CodeLlamaServer(LanguageServer):
         self.link = None
         self.turns = Turns()
         self.trace = Trace()
+        self.told = {""}
 
     def report_server_error(self, error: Exception, source: Any) -> None:
         """Into the log, where the details are; a person is told about what they can act on (``features``)."""

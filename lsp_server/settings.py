@@ -42,13 +42,15 @@ class EngineSettings:
 
     Attributes:
         model: a model's id, as ``codellama-ls pull`` takes it.
+        chat_model: another one for chat; empty for the same.
         format: how its weights are held.
         grace_seconds: how long the engine stays after the last window has closed.
-        context: tokens of prompt and answer together; 0 for what the model was trained on.
+        context: tokens of prompt and answer together; 0 for what fits.
     """
 
     model: str = "starter"
-    format: str = _within("auto", choices=("auto", "fp32", "bf16", "nf4"))
+    chat_model: str = ""
+    format: str = _within("auto", choices=("auto", "fp32", "bf16", "nf4", "nf4-double"))
     grace_seconds: float = _within(60.0, 0, 86_400)
     context: int = _within(0, 0, 131_072)
 

@@ -9,19 +9,21 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import uvicorn
 from fakes.answerer import ScriptedAnswerer
+from waiting import until
 
+from inference.models.catalog import asked_to_infill
 from inference.serving.leases import Leases
 from inference.serving.main import PrivateProtocol
 from inference.serving.private import bind, runtime_folder
 from inference.serving.scheduler import Scheduler
 from inference.serving.service import Service
-from inference.serving.state import Status, StatusBoard
+from inference.serving.state import Phase, Status, StatusBoard
 
 
 @pytest.fixture
@@ -44,10 +46,17 @@ class RunningService:
 
 
 @asynccontextmanager
-async def serving(runtime: Path, answerer: ScriptedAnswerer, phase: str = "ready") -> AsyncIterator[RunningService]:
-    """Serve ``answerer`` on ``runtime``'s socket, in this event loop, with a model thread of its own."""
-    status = Status(phase=phase, message="loading weights", progress=40, model="starter", pid=os.getpid())  # type: ignore[arg-type]
-    service = Service(StatusBoard(asyncio.get_running_loop(), status), Scheduler(), Leases(60), answerer)
+async def serving(
+    runtime: Path, answerer: ScriptedAnswerer, phase: Phase = "ready", chat: ScriptedAnswerer | None = None
+) -> AsyncIterator[RunningService]:
+    """Serve ``answerer`` on ``runtime``'s socket, in this event loop, with a model thread of its own.
+
+    ``chat`` is another model for chat.
+    """
+    status = Status(phase, "loading weights", 40, answerer.row.id, (chat or answerer).row.id, pid=os.getpid())
+    status = replace(status, limits=asked_to_infill(answerer.row) or "")
+    answerers = {one.row.id: one for one in (answerer, chat) if one}
+    service = Service(StatusBoard(asyncio.get_running_loop(), status), Scheduler(), Leases(60), answerers)
     config = uvicorn.Config(
         service.app(), http=PrivateProtocol, ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=0
     )
@@ -57,7 +66,7 @@ async def serving(runtime: Path, answerer: ScriptedAnswerer, phase: str = "ready
     thread = threading.Thread(target=service.scheduler.run, daemon=True)
     thread.start()
     running = asyncio.ensure_future(server._serve([bind(path)]))
-    await _listening(server)
+    await until(lambda: server.started)
     try:
         yield RunningService(service, answerer, path, server)
     finally:
@@ -67,8 +76,3 @@ async def serving(runtime: Path, answerer: ScriptedAnswerer, phase: str = "ready
         await running
         service.scheduler.close()
         await asyncio.to_thread(thread.join, 10)
-
-
-async def _listening(server: uvicorn.Server) -> None:
-    while not server.started:
-        await asyncio.sleep(0.01)  # uvicorn sets a flag and signals nothing

@@ -38,7 +38,7 @@ _SENTINELS = ["▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>", *("▁" + "<EOT>" 
 APPENDED = [(piece, -1e9, 1) for piece in _FRAGMENTS] + [(piece, -1e18, 1) for piece in _SENTINELS]
 """What Code Llama adds to Llama 2, ids 32000 to 32015: piece, score and type (1 is an ordinary piece)."""
 
-_TRAINER = [
+TRAINER = [
     *[(1, "/large_experiments/theorem/datasets/MERGED/all.test1.merged")],
     *[(2, "spm_model_32k_200M_charcov099995_allowWSO__v2"), (3, 2), (4, 32000), (6, 0), (7, "text"), (10, 0.99995)],
     *[(11, 200_000_000), (14, 1_000_000), (15, 0.75), (16, 80), (17, 2), (18, 4192), (19, 1), (20, 16), (21, 1)],
@@ -83,7 +83,7 @@ def llama_cpp_vectors() -> list[tuple[str, list[int]]]:
 def write_proto(pieces: list[Piece], trainer: Sequence[tuple[int, Value]] | None = None) -> bytes:
     """A SentencePiece ``ModelProto`` of these pieces, with the published trainer and normalizer settings."""
     proto = b"".join(_field(1, _message(_piece_fields(*piece))) for piece in pieces)
-    return proto + _field(2, _message(trainer or _TRAINER)) + _field(3, _message(_NORMALIZER))
+    return proto + _field(2, _message(trainer or TRAINER)) + _field(3, _message(_NORMALIZER))
 
 
 @cache

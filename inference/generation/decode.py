@@ -35,12 +35,12 @@ class ChunkSize:
     """How many prompt tokens fit into one step on this machine, learnt from the chunks that ran.
 
     Never fewer than ``smallest``: in smaller chunks reading the weights costs more than computing with them. Never more
-    than ``largest``, for whose activations memory was planned.
+    than ``largest``, for which the planner has reserved activations.
     """
 
     def __init__(self, smallest: int = 64, largest: int = CHUNK) -> None:
-        self._smallest, self._largest = smallest, largest
-        self.tokens = smallest
+        self._smallest, self._largest = min(smallest, largest), largest
+        self.tokens = self._smallest
 
     def learn(self, tokens: int, seconds: float) -> None:
         """A chunk of ``tokens`` took ``seconds``. Chunks cut short by the prompt's end say little and are ignored."""
@@ -65,28 +65,29 @@ def generate(
 ) -> Iterator[Prefilled | int]:
     """Yield a ``Prefilled`` per chunk of the prompt, then up to ``max_tokens`` ids. The driver stops at end tokens.
 
-    Room for the prompt and the answer is reserved first. Each ``next()`` is one step: one chunk or one token.
+    Room for the prompt and the answer is reserved first. Each ``next()`` is one step: one chunk or one token. Where the
+    pool took the session's buffers between two steps, all is read again, and the answer goes on as if it had not.
     """
     reused = session.rewind(prompt)
-    session.reserve(len(prompt) + max_tokens)
-    logits = None
-    while session.length < len(prompt):
-        part = list(prompt[session.length : session.length + chunk.tokens])
-        started = time.perf_counter()
-        logits = _extend(model, session, part)
-        chunk.learn(len(part), time.perf_counter() - started)
-        yield Prefilled(session.length, len(prompt), reused)
-    for produced in range(1, max_tokens + 1):
+    ids, end = list(prompt), len(prompt) + max_tokens
+    while len(ids) < end:
+        decoding = len(ids) > len(prompt) and session.length == len(ids) - 1
+        logits = None
+        while session.length < len(ids):
+            session.reserve(end)
+            logits = _extend(model, session, ids[session.length : session.length + chunk.tokens], chunk)
+            if not decoding:
+                yield Prefilled(session.length, len(ids), reused)
         assert logits is not None, "a prompt has at least one token"
-        token = _choose(logits[0], sampler, healing)
-        yield token
-        if produced < max_tokens:
-            logits = _extend(model, session, [token])
+        ids.append(_choose(logits[0], sampler, healing))
+        yield ids[-1]
 
 
-def _extend(model: Llama, session: KVSession, ids: list[int]) -> Tensor:
+def _extend(model: Llama, session: KVSession, ids: list[int], chunk: ChunkSize) -> Tensor:
+    started = time.perf_counter()
     logits = model.forward(ids, session)
     session.ids += ids
+    chunk.learn(len(ids), time.perf_counter() - started)
     return logits
 
 

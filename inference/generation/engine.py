@@ -7,7 +7,8 @@ an event or None. Closing it between two steps cancels the answer and keeps what
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from inference.generation.answer import Cause, Finished, Outcome, Sampling, Steps, TextChunk
@@ -15,18 +16,16 @@ from inference.generation.decode import ChunkSize, Prefilled, generate
 from inference.generation.healing import Healing, Vocabulary
 from inference.generation.kv import KVPool, KVSession
 from inference.generation.sampling import make_sampler
-from inference.models.catalog import Model
+from inference.models.catalog import Model, asked_to_chat
 from inference.models.heap import release
 from inference.models.llama import Llama
+from inference.models.planner import Role
 from inference.text.chat import CHAT_PROMPTS
 from inference.text.detokenize import Detokenizer
 from inference.text.infill import infill_prompt
 from inference.text.prompts import Message, Prompt, PromptError, completion_prompt
 from inference.text.stopping import Stopper, StopRule
 from inference.text.tokenizer import Tokenizer
-
-SESSIONS = 4
-"""One for each kind of work that can be under way at once, and one to come back to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,19 @@ class Budget:
 
     def answer_tokens(self, wanted: int) -> int:
         return min(wanted, self.context // 2)
+
+    def room(self, prompt: Prompt, sampling: Sampling) -> int:
+        """Tokens that may be generated after ``prompt``."""
+        healed = len(prompt.heal.encode())  # at most a token a byte is spent on what is there already
+        return min(self.answer_tokens(sampling.max_tokens) + healed, self.context - len(prompt.ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One role's share of the memory for keys and values."""
+
+    budget: Budget
+    pool: KVPool
 
 
 @dataclass
@@ -78,13 +90,15 @@ class Engine:
         model: Llama,
         tokenizer: Tokenizer,
         row: Model,
-        context: int | None = None,
+        contexts: Mapping[Role, int] | None = None,
         chunk: ChunkSize | None = None,
     ) -> None:
+        """Serve the roles of ``contexts``, each with as many tokens as the planner gives it (else what ``row`` can)."""
         self.row = row
         self.tokenizer = tokenizer
-        self.budget = Budget(min(context or row.context, model.config.max_position_embeddings))
-        self.pool = KVPool(model, SESSIONS)
+        trained = min(row.context, model.config.max_position_embeddings)
+        self.contexts = contexts or ({"completion": trained, "chat": trained} if row.chat else {"completion": trained})
+        self._slots = {role: Slot(Budget(tokens), KVPool(model, tokens)) for role, tokens in self.contexts.items()}
         self._model = model
         self._vocabulary = Vocabulary(tokenizer)
         self._chunk = chunk or ChunkSize()
@@ -103,66 +117,78 @@ class Engine:
         Raises ``PromptError`` for ids outside the vocabulary.
         """
         sampling = sampling or Sampling()
-        room = self.budget.prompt_tokens(sampling.max_tokens)
+        slot = self._slot("completion")
+        room = slot.budget.prompt_tokens(sampling.max_tokens)
         infill = bool(suffix) and self.row.infill and isinstance(prompt, str)
         if not isinstance(prompt, str):
-            built = self._checked(prompt)
+            built = self._checked(prompt, slot.budget)
         elif infill:
             built = infill_prompt(self.tokenizer, prompt, suffix, room)
         else:
             built = completion_prompt(self.tokenizer, prompt, room)
         stopper = Stopper(rule or StopRule(), "" if infill else suffix, sampling.stop)
-        return self._answer(built, sampling, stopper, deadline)
+        return self._answer(built, sampling, stopper, deadline, slot)
 
     def chat(
         self, messages: Sequence[Message], sampling: Sampling | None = None, deadline: float | None = None
     ) -> Steps:
         """Answer the last of ``messages``. Raises ``PromptError`` where the model was not trained to chat."""
         if self.row.chat is None:
-            raise PromptError(f"{self.row.title} was not trained to chat; choose an Instruct model for chat.")
+            raise PromptError(asked_to_chat(self.row))
         sampling = sampling or Sampling(max_tokens=512)
-        room = self.budget.prompt_tokens(sampling.max_tokens)
+        slot = self._slot("chat")
+        room = slot.budget.prompt_tokens(sampling.max_tokens)
         built = CHAT_PROMPTS[self.row.chat](self.tokenizer, messages, room)
-        return self._answer(built, sampling, Stopper(stops=sampling.stop), deadline)
+        return without_leading_space(self._answer(built, sampling, Stopper(stops=sampling.stop), deadline, slot))
 
     def warm_up(self) -> None:
         """Run each kind of step once: the first of each is far slower than the rest, and may rewrite the weights.
 
-        What was read for it is forgotten, and the memory given back.
+        Every slot is filled to its planned length, so that no other program can take what a GPU will need for it.
         """
-        for _ in self._answer(
-            Prompt([0] * 2 * self._chunk.tokens, frozenset()), Sampling(max_tokens=2), Stopper(), None
-        ):
-            pass
-        self.pool.forget()
+        for slot in self._slots.values():
+            ids = [0] * min(2 * self._chunk.tokens, slot.budget.context - 2)
+            session = slot.pool.acquire(ids)
+            session.reserve(slot.budget.context)
+            slot.pool.release(session)
+            for _ in self._answer(Prompt(ids, frozenset()), Sampling(max_tokens=2), Stopper(), None, slot):
+                pass
+            slot.pool.clear()
         release()
 
-    def _checked(self, ids: Sequence[int]) -> Prompt:
+    def _slot(self, role: Role) -> Slot:
+        """Its own, or that of what the model serves otherwise, where it was asked for by name."""
+        return self._slots.get(role) or next(iter(self._slots.values()))
+
+    def _checked(self, ids: Sequence[int], budget: Budget) -> Prompt:
         if not ids:
             raise PromptError("A prompt of token ids needs at least one id.")
         if any(not 0 <= i < self._model.config.vocab_size for i in ids):
             raise PromptError(f"Token ids must lie from 0 to {self._model.config.vocab_size - 1}.")
-        if len(ids) >= self.budget.context:
-            raise PromptError(f"The prompt has {len(ids)} tokens; this model's context is {self.budget.context}.")
+        if len(ids) >= budget.context:
+            raise PromptError(f"The prompt has {len(ids)} tokens; this model's context is {budget.context}.")
         return Prompt(list(ids), self.tokenizer.eos_ids)
 
-    def _answer(self, prompt: Prompt, sampling: Sampling, stopper: Stopper, deadline: float | None) -> Steps:
+    def _answer(
+        self, prompt: Prompt, sampling: Sampling, stopper: Stopper, deadline: float | None, slot: Slot
+    ) -> Steps:
         """Drive one generation; the KV session goes back to the pool however it ends."""
         if not prompt.ids:
             raise PromptError("There is nothing before the cursor to continue.")
-        session = self.pool.acquire(prompt.ids)
+        session = slot.pool.acquire(prompt.ids)
         try:
-            yield from self._steps(prompt, sampling, stopper, deadline, session)
+            steps = self._generate(prompt, sampling, session, slot.budget.room(prompt, sampling))
+            yield from self._steps(steps, prompt, stopper, deadline)
         finally:
-            self.pool.release(session)
+            slot.pool.release(session)
 
     def _steps(
-        self, prompt: Prompt, sampling: Sampling, stopper: Stopper, deadline: float | None, session: KVSession
+        self, steps: Iterator[Prefilled | int], prompt: Prompt, stopper: Stopper, deadline: float | None
     ) -> Steps:
         meter = Meter(prompt_tokens=len(prompt.ids))
         text = Detokenizer(self.tokenizer, skip=len(prompt.heal.encode()))
         cause: Cause | None = None
-        for step in self._generate(prompt, sampling, session):
+        for step in steps:
             shown = ""
             if isinstance(step, Prefilled):
                 meter.prefilled(step)
@@ -180,17 +206,25 @@ class Engine:
             yield TextChunk(rest)
         yield Finished(meter.outcome(stopper.cause or cause or "length"))
 
-    def _generate(self, prompt: Prompt, sampling: Sampling, session: KVSession) -> Iterator[Prefilled | int]:
+    def _generate(self, prompt: Prompt, sampling: Sampling, session: KVSession, room: int) -> Iterator[Prefilled | int]:
         return generate(
             self._model,
             session,
             prompt.ids,
             make_sampler(sampling.temperature, sampling.top_p, sampling.seed),
-            max_tokens=self._room(prompt, sampling),
+            max_tokens=room,
             chunk=self._chunk,
             healing=Healing(self._vocabulary, self.tokenizer, prompt.heal) if prompt.heal else None,
         )
 
-    def _room(self, prompt: Prompt, sampling: Sampling) -> int:
-        healed = len(prompt.heal.encode())  # at most a token a byte is spent on what is there already
-        return min(self.budget.answer_tokens(sampling.max_tokens) + healed, self.budget.context - len(prompt.ids))
+
+def without_leading_space(steps: Steps) -> Steps:
+    """The same answer without one space in front: a chat model's first token brings one that is no part of it."""
+    begun = False
+    with closing(steps):
+        for event in steps:
+            if isinstance(event, TextChunk) and not begun:
+                begun, text = True, event.text.removeprefix(" ")
+                yield TextChunk(text) if text else None
+            else:
+                yield event

@@ -23,10 +23,11 @@ GROWTH = 512
 class KVSession:
     """The cache of one sequence: ``keys[layer]`` and ``values[layer]`` are ``[1, kv_heads, capacity, head_dim]``.
 
-    ``ids[:length]`` are the tokens whose keys and values the buffers hold.
+    ``ids[:length]`` are the tokens whose keys and values the buffers hold. Without a ``pool`` it may grow for ever.
     """
 
     model: Llama
+    pool: KVPool | None = None
     ids: list[int] = field(default_factory=list)
     length: int = 0
     used_at: int = 0
@@ -35,13 +36,17 @@ class KVSession:
     values: list[torch.Tensor] = field(default_factory=list)
 
     def reserve(self, tokens: int) -> None:
-        """Make room for ``tokens`` in all; what is cached stays."""
+        """Make room for ``tokens`` in all; what is cached stays. The pool may take other sessions' buffers for it."""
         if tokens <= self.capacity:
             return
-        self.capacity = -(-tokens // GROWTH) * GROWTH
+        capacity = -(-tokens // GROWTH) * GROWTH
+        self.capacity = self.pool.make_room(self, tokens, capacity) if self.pool else capacity
         layers = self.model.config.num_hidden_layers
-        self.keys = [self._grown(old) for old in self.keys or [None] * layers]
-        self.values = [self._grown(old) for old in self.values or [None] * layers]
+        for buffers in (self.keys, self.values):
+            buffers.extend([self._buffer(0)] * (layers - len(buffers)))
+            for layer, old in enumerate(buffers):  # one after the other: never are two whole caches held
+                buffers[layer] = self._buffer(self.capacity)
+                buffers[layer][:, :, : self.length] = old[:, :, : self.length]
 
     def rewind(self, ids: Sequence[int]) -> int:
         """Keep the common prefix with ``ids``, forget the rest; returns how many tokens are kept.
@@ -53,20 +58,22 @@ class KVSession:
         self.ids = list(ids[:kept])
         return kept
 
-    def _grown(self, old: torch.Tensor | None) -> torch.Tensor:
-        shape = (1, self.model.kv_heads, self.capacity, self.model.head_dim)
-        new = torch.empty(shape, dtype=self.model.dtype, device=self.model.device)
-        if old is not None:
-            new[:, :, : self.length] = old[:, :, : self.length]
-        return new
+    def clear(self) -> None:
+        """Forget everything and give the buffers back."""
+        self.ids, self.keys, self.values = [], [], []
+        self.length = self.capacity = 0
+
+    def _buffer(self, capacity: int) -> torch.Tensor:
+        shape = (1, self.model.kv_heads, capacity, self.model.head_dim)
+        return torch.empty(shape, dtype=self.model.dtype, device=self.model.device)
 
 
 class KVPool:
-    """At most ``sessions`` sequences; the least recently used one makes room for a new one."""
+    """Sequences whose buffers hold at most ``limit`` tokens together; room is made by whoever was used longest ago."""
 
-    def __init__(self, model: Llama, sessions: int) -> None:
+    def __init__(self, model: Llama, limit: int) -> None:
+        self.limit = limit
         self._model = model
-        self._limit = sessions
         self._idle: list[KVSession] = []
         self._busy: list[KVSession] = []
         self._clock = itertools.count(1)
@@ -74,31 +81,45 @@ class KVPool:
     def acquire(self, ids: Sequence[int]) -> KVSession:
         """The idle session that shares the longest prefix with ``ids``, or a new one.
 
-        A session that shares next to nothing is left for whoever filled it as long as there is room for a new one.
+        A session that shares next to nothing is left for whoever filled it, as long as there is room for both.
         The caller gives it back with ``release``.
         """
         best = max(self._idle, key=lambda s: (common_prefix(s.ids, ids), -s.used_at), default=None)
-        if best is not None and not _worth_reusing(best, ids):
-            room = len(self._idle) + len(self._busy) < self._limit
-            best = None if room else min(self._idle, key=lambda s: s.used_at)
-        if best is None:
-            best = KVSession(self._model)
+        if best is None or not _worth_reusing(best, ids):
+            best = KVSession(self._model, self)
         else:
             self._idle.remove(best)
         self._busy.append(best)
         return best
 
     def release(self, session: KVSession) -> None:
-        """Give ``session`` back with what it now holds; beyond the limit the oldest idle one is dropped."""
+        """Give ``session`` back with what it now holds."""
         self._busy.remove(session)
         session.used_at = next(self._clock)
         session.ids = session.ids[: session.length]
-        self._idle.append(session)
-        while len(self._idle) + len(self._busy) > self._limit and self._idle:
-            self._idle.remove(min(self._idle, key=lambda s: s.used_at))
+        if session.capacity:
+            self._idle.append(session)
 
-    def forget(self) -> None:
-        """Drop what idle sessions hold."""
+    def make_room(self, session: KVSession, needed: int, capacity: int) -> int:
+        """Take buffers from others until ``session`` can have ``capacity`` tokens (but ``needed`` near the limit).
+
+        Idle sessions lose theirs first, the least recently used before others. Then those that are in use: one model
+        works at one answer at a time, so theirs are under way but stand still; they read again what they lose.
+        Raises ValueError for more than the limit.
+        """
+        if needed > self.limit:
+            raise ValueError(f"{needed} tokens do not fit into a pool of {self.limit}")
+        capacity = min(capacity, self.limit)
+        others = [*sorted(self._idle, key=lambda s: s.used_at), *(s for s in self._busy if s is not session)]
+        for other in others:
+            if self.tokens - session.capacity + capacity <= self.limit:
+                break
+            other.clear()
+        self._idle = [s for s in self._idle if s.capacity]
+        return capacity
+
+    def clear(self) -> None:
+        """Give all idle buffers back."""
         self._idle.clear()
 
     @property

@@ -80,14 +80,15 @@ def install(wish: Wish, found: Found, stages: Stages) -> Trained | None:
     needed = source.still_needed([*small, *weights]) + (sum(source.files[name] for name in weights) if pickled else 0)
     origin = f"{source.name}@{source.version}"
     with store.installing(wish.model_id, origin, needed, stages("Install")) as staging:
-        source.bring(small + ([] if pickled else weights), staging.checkpoint, stages("Get"))
+        source.bring(small + ([] if pickled else weights), staging.checkpoint, stages("Fetch"))
         if pickled:
-            source.bring(weights, staging.work, stages("Get"))
+            source.bring(weights, staging.work, stages("Fetch"))
             to_safetensors([staging.work / name for name in weights], staging.checkpoint, stages("Convert"))
         with _named(source, staging.checkpoint):
             inspect(staging.checkpoint)
         if trained:
             staging.facts.update(asdict(Provenance(source.name, found.licence.name, found.licence.url, trained)))
+    source.close()
     return trained
 
 
@@ -98,7 +99,7 @@ def _check(wish: Wish, source: Source, described: Path) -> Trained | None:
     row = CATALOG.get(wish.model_id)
     guessed = None if row else guess(described, tokenizer)
     trained = guessed and overridden(guessed, wish.infill, wish.chat, no_chat=wish.no_chat)
-    check_vocabulary(source.name, tokenizer, wish.model_id, row or trained or Trained(False, None))
+    check_vocabulary(source.name, tokenizer, row or trained or Trained(False, None))
     return trained
 
 

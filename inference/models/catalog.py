@@ -132,6 +132,14 @@ def find(name: str) -> Model:
     raise UnknownModelError(f"There is no model {name!r}: {hint}")
 
 
+def canonical(name: str) -> str:
+    """The id of the model that has this id or Hugging Face id; any other name is that of an installed checkpoint."""
+    try:
+        return find(name).id
+    except UnknownModelError:
+        return name
+
+
 def asked_to_infill(model: Model) -> str | None:
     """What to tell a person who asked ``model`` to infill, or None where it can."""
     if model.infill:
@@ -143,4 +151,6 @@ def asked_to_chat(model: Model) -> str | None:
     """What to tell a person who asked ``model`` to chat, or None where it can. Names the same size's Instruct model."""
     if model.chat:
         return None
-    return f"{model.id} was not trained to chat: choose {model.id.removesuffix('-python')}-instruct for chat."
+    sibling = f"{model.id.removesuffix('-python')}-instruct"
+    other = sibling if sibling in CATALOG else "an Instruct model, such as codellama-7b-instruct,"
+    return f"{model.id} was not trained to chat: choose {other} for chat."

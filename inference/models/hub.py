@@ -24,8 +24,6 @@ from inference.models.progress import OnProgress
 from inference.models.source import description
 from inference.models.wheel import PullError
 
-BLOCK = 1 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -67,6 +65,8 @@ class Hub:
         self._download(names, on_progress)
         for name in names:
             (self._kept / name).rename(into / name)
+
+    def close(self) -> None:
         store.forget_kept(self._model_id)
 
     @cached_property
@@ -124,8 +124,8 @@ class Hub:
         with get_session().stream("GET", url, headers=headers, timeout=timeout) as answer:
             hf_raise_for_status(answer)
             resumed = answer.status_code == 206  # a server that ignores ranges sends everything
-            with self._part(name).open("ab" if resumed else "wb", buffering=0) as part:
-                for block in answer.iter_bytes(BLOCK):
+            with self._part(name).open("ab" if resumed else "wb") as part:
+                for block in answer.iter_bytes():
                     part.write(block)
                     on_bytes(part.tell())
 

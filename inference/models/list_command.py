@@ -23,17 +23,18 @@ from inference.models.catalog import CATALOG, Model, UnknownModelError, find
 from inference.models.machine import Device, Machine
 from inference.models.planner import RESERVED, Choice, Role, amount, least, plan
 from inference.models.shape import Format, Shape, ShapeError
+from inference.models.store import StoreError
 
 
 class Store(Protocol):
-    """The installed models."""
+    """The installed models (``models.inventory``)."""
 
-    def installed(self) -> Mapping[str, Path]:
+    def all_installed(self) -> Mapping[str, Path]:
         """The folder of every installed model, by id."""
         ...
 
     def remove(self, model_id: str) -> None:
-        """Delete one. Raises OSError where that fails."""
+        """Delete one. Raises OSError or StoreError where that fails."""
         ...
 
 
@@ -72,11 +73,22 @@ class Row:
     in_use: bool
 
 
+RowOf = Callable[[str], Model | None]
+"""What is known of a model by its id, or None."""
+
+
 class _RefusedError(Exception):
     """A model was not removed; the text says why."""
 
 
-def main(argv: Sequence[str], *, store: Store, in_use: InUse, look: Callable[[], Machine] = machine.look) -> int:
+def main(
+    argv: Sequence[str],
+    *,
+    store: Store,
+    in_use: InUse,
+    look: Callable[[], Machine] = machine.look,
+    row_of: RowOf = CATALOG.get,
+) -> int:
     """Run ``models [--json]`` or ``models remove ID [--yes]``; returns the exit code."""
     parser = argparse.ArgumentParser(prog="codellama-ls models", description="List the models, or remove one.")
     parser.add_argument("--json", action="store_true", help="print one JSON array, an object a model")
@@ -91,7 +103,7 @@ def main(argv: Sequence[str], *, store: Store, in_use: InUse, look: Callable[[],
             sys.stderr.write(f"{refusal}\n")
             return 1
     found = look()
-    rows = list_rows(store.installed(), in_use(), found.best)
+    rows = list_rows(store.all_installed(), in_use(), found.best, row_of)
     if options.json:
         sys.stdout.write(json.dumps([as_json(row) for row in rows], indent=2) + "\n")
     else:
@@ -99,14 +111,15 @@ def main(argv: Sequence[str], *, store: Store, in_use: InUse, look: Callable[[],
     return 0
 
 
-def list_rows(installed: Mapping[str, Path], loaded: Collection[str], device: Device) -> list[Row]:
+def list_rows(
+    installed: Mapping[str, Path], loaded: Collection[str], device: Device, row_of: RowOf = CATALOG.get
+) -> list[Row]:
     """The catalogue in its order, then what else is installed."""
     ids = [*CATALOG, *sorted(installed.keys() - CATALOG.keys())]
-    return [_row(model_id, installed.get(model_id), model_id in loaded, device) for model_id in ids]
+    return [_row(model_id, row_of(model_id), installed.get(model_id), model_id in loaded, device) for model_id in ids]
 
 
-def _row(model_id: str, folder: Path | None, loaded: bool, device: Device) -> Row:
-    model = CATALOG.get(model_id)
+def _row(model_id: str, model: Model | None, folder: Path | None, loaded: bool, device: Device) -> Row:
     shape = model.shape if model else None
     if folder:
         with suppress(ShapeError):
@@ -228,7 +241,7 @@ def _disk_bytes(folder: Path) -> int:
 
 def _remove(name: str, store: Store, in_use: InUse, *, sure: bool) -> int:
     """Remove an installed model; returns 0. Raises _RefusedError where it stays."""
-    installed = store.installed()
+    installed = store.all_installed()
     model_id = name if name in installed else find(name).id
     if model_id not in installed:
         raise _RefusedError(f"{model_id} is not installed.")
@@ -239,6 +252,8 @@ def _remove(name: str, store: Store, in_use: InUse, *, sure: bool) -> int:
         raise _RefusedError(f"{model_id} is in use: stop the engine, or have it load another model, then remove it.")
     try:
         store.remove(model_id)
+    except StoreError as problem:
+        raise _RefusedError(str(problem)) from None
     except OSError as problem:
         raise _RefusedError(f"{model_id} could not be removed: {problem}.") from None
     sys.stdout.write(f"Removed {model_id} ({size}).\n")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.bias import causal_lower_right
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
@@ -72,7 +73,7 @@ class Llama:
         x = self._embed(tokens)[None]
         cos, sin = self._rotary(x, positions[None])
         rope = cos[:, None], sin[:, None]
-        mask = None if len(ids) == 1 else _causal(len(ids), end, self.device)
+        mask = _mask(len(ids), end, self.device)
         for block, keys, values in zip(self._blocks, kv.keys, kv.values, strict=True):
             x = x + self._attend(block, self._rms(x, block.attention_norm), rope, keys, values, start, mask)
             h = self._rms(x, block.mlp_norm)
@@ -98,7 +99,12 @@ class Llama:
         keys[:, :, start:end] = _rotate(self._split(block.key(x), self.kv_heads), *rope)
         values[:, :, start:end] = self._split(block.value(x), self.kv_heads)
         mixed = F.scaled_dot_product_attention(
-            q, keys[:, :, :end], values[:, :, :end], attn_mask=mask, enable_gqa=self.heads != self.kv_heads
+            q,
+            keys[:, :, :end],
+            values[:, :, :end],
+            attn_mask=mask,
+            is_causal=start == 0 and length > 1,
+            enable_gqa=self.heads != self.kv_heads,
         )
         return block.output(mixed.transpose(1, 2).reshape(1, length, self.heads * self.head_dim))
 
@@ -132,6 +138,15 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + turned * sin
 
 
-def _causal(new: int, total: int, device: torch.device) -> Tensor:
-    """``[new, total]``, true where the i-th new token may look: at all before it and at itself."""
+def _mask(new: int, total: int, device: torch.device) -> Tensor | None:
+    """``[new, total]``, true where the i-th new token may look: at all before it and at itself.
+
+    None where the kernel needs none: for one token, and where nothing is before the new ones (``is_causal``). On CUDA
+    no numbers but a kernel's own diagonal, as with a mask and fewer key than query heads torch computes unfused, with
+    all attention weights in memory.
+    """
+    if new in (1, total):
+        return None
+    if device.type == "cuda":
+        return causal_lower_right(new, total)
     return torch.ones(new, total, dtype=torch.bool, device=device).tril(total - new)

@@ -27,7 +27,7 @@ from inference.models.heap import release
 from inference.models.llama import Llama
 from inference.models.progress import OnProgress
 
-__all__ = ["Format", "LoadError", "choose_device", "choose_format", "load", "what_is_read"]
+__all__ = ["Format", "LoadError", "choose_device", "choose_dtype", "choose_format", "load", "what_is_read"]
 
 Format = Literal["auto"] | WeightFormat
 
@@ -51,7 +51,7 @@ def load(
     where = choose_device(device)
     chosen = _stored_format(checkpoint, weight_format) or choose_format(weight_format, where)
     double_quant = checkpoint.double_quant if checkpoint.quantised else double_quant
-    dtype = _activation_dtype(chosen, where)
+    dtype = choose_dtype(chosen, where)
     _check_memory(checkpoint.weight_bytes(chosen, dtype.itemsize, double_quant=double_quant), where, folder)
     if where.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(usable_cores())
@@ -77,7 +77,7 @@ def what_is_read(
     where = choose_device(device)
     chosen = _stored_format(checkpoint, weight_format) or choose_format(weight_format, where)
     if chosen == "nf4" and not checkpoint.quantised:
-        copy = _kept(checkpoint, _activation_dtype(chosen, where), double_quant)
+        copy = _kept(checkpoint, choose_dtype(chosen, where), double_quant)
         if copy and copy.is_dir():
             checkpoint = inspect(copy)
     return checkpoint, chosen
@@ -123,7 +123,7 @@ def _stored_format(checkpoint: Checkpoint, wanted: Format) -> WeightFormat | Non
     return "nf4"
 
 
-def _activation_dtype(weight_format: WeightFormat, device: torch.device) -> torch.dtype:
+def choose_dtype(weight_format: WeightFormat, device: torch.device) -> torch.dtype:
     """Of activations and of what NF4 does not quantise.
 
     Few CPUs compute in bfloat16 faster than in float32: for NF4 those with AVX512_BF16, where bitsandbytes has a kernel
@@ -135,7 +135,7 @@ def _activation_dtype(weight_format: WeightFormat, device: torch.device) -> torc
         from bitsandbytes.functional import has_avx512bf16
 
         return torch.bfloat16 if has_avx512bf16() else torch.float32
-    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if weight_format == "nf4" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.float16
     return torch.bfloat16
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +29,7 @@ class Device:
         total: bytes in all.
         free: bytes that nothing uses now.
         repacks: a CPU on which bitsandbytes rewrites NF4 weights in place at the first forward pass (AVX512_BF16).
+        uuid: of a GPU, as CUDA_VISIBLE_DEVICES takes it.
     """
 
     kind: Literal["cuda", "cpu"]
@@ -36,6 +37,7 @@ class Device:
     total: int
     free: int
     repacks: bool = False
+    uuid: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def _gpu(line: str) -> tuple[str, Device | None]:
     total, free = parts[-2:] if len(parts) >= 4 else ("", "")
     if not (total.isdigit() and free.isdigit()):
         return parts[0], None
-    return parts[0], Device("cuda", ", ".join(parts[1:-2]), int(total) * MIB, int(free) * MIB)
+    return parts[0], Device("cuda", ", ".join(parts[1:-2]), int(total) * MIB, int(free) * MIB, uuid=parts[0])
 
 
 def _visible(gpus: list[tuple[str, Device | None]]) -> list[tuple[str, Device]]:

@@ -151,7 +151,7 @@ def plan(
     Args:
         choices: the models to load; each role at most once.
         device: where to.
-        chunk: tokens prefilled in one step.
+        chunk: tokens prefilled in one step, at most.
         wanted: tokens to stop at, by role (WANTED where it says nothing); never more than a model's limit.
 
     Raises:

@@ -16,6 +16,8 @@ from inference.models.shape import Shape, ShapeError
 from inference.text.pieces import END_OF_INFILL, MIDDLE, PREFIX, STEP, SUFFIX, read_json
 from inference.text.tokenizer import Tokenizer, TokenizerError
 
+SENTINELS = (PREFIX, SUFFIX, MIDDLE, END_OF_INFILL)
+
 CHAT_FORMATS: tuple[ChatFormat, ...] = get_args(ChatFormat)
 
 MARKS: tuple[tuple[ChatFormat, tuple[str, ...]], ...] = (
@@ -102,17 +104,18 @@ def overridden(trained: Trained, infill: bool | None, chat: ChatFormat | None, *
     return replace(trained, chat=None) if no_chat else replace(trained, chat=chat or trained.chat)
 
 
-def check_vocabulary(name: str, tokenizer: Tokenizer, model_id: str, trained: Trained | Model) -> None:
-    """Raises TokenizerError where the vocabulary lacks the control tokens of what it was trained for."""
-    missing = None
+def check_vocabulary(name: str, tokenizer: Tokenizer, trained: Trained | Model) -> None:
+    """Raises TokenizerError where the vocabulary lacks the control tokens of what the model was trained for."""
     if trained.infill and not _has_sentinels(tokenizer):
-        missing = "infilling's control tokens (▁<PRE>, ▁<SUF>, ▁<MID>, ▁<EOT>)"
+        missing, option = f"infilling's control tokens ({', '.join(SENTINELS)})", "--infill"
     elif trained.chat and not can_chat(tokenizer, trained.chat):
         missing = f"the control tokens of its chat format ({', '.join(NEEDED[trained.chat])})"
-    if missing:
-        raise TokenizerError(
-            f"The vocabulary in {name} lacks {missing}, so this is not {model_id}: pull it --as what it is."
-        )
+        option = f"--chat {trained.chat}"
+    else:
+        return
+    known = isinstance(trained, Model)
+    advice = f", so this is not {trained.id}: pull it --as what it is." if known else f": leave out {option}."
+    raise TokenizerError(f"The vocabulary in {name} lacks {missing}{advice}")
 
 
 def can_chat(tokenizer: Tokenizer, chat: ChatFormat) -> bool:
@@ -121,7 +124,7 @@ def can_chat(tokenizer: Tokenizer, chat: ChatFormat) -> bool:
 
 
 def _has_sentinels(tokenizer: Tokenizer) -> bool:
-    return all(tokenizer.control_id(piece) is not None for piece in (PREFIX, SUFFIX, MIDDLE, END_OF_INFILL))
+    return all(tokenizer.control_id(piece) is not None for piece in SENTINELS)
 
 
 def _chat_template(folder: Path) -> str:

@@ -57,6 +57,10 @@ class Source(Protocol):
         """Put these files into a folder; ``on_progress`` counts bytes. Raises PullError, OSError."""
         ...
 
+    def close(self) -> None:
+        """Nothing more will be brought: forget what was kept in case of an interruption."""
+        ...
+
 
 class PickledError(LoadError):
     """A checkpoint has its weights only in a form that can run code."""
@@ -131,3 +135,6 @@ class Folder:
                     copy.write(block)
                     done += len(block)
                     on_progress(done, total)
+
+    def close(self) -> None:
+        pass

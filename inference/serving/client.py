@@ -28,6 +28,10 @@ class EngineUnavailable(EngineError):
     """There is no engine, or it is not ready: nothing is wrong with the request."""
 
 
+class BadRequest(EngineError):
+    """What was asked is not a valid request."""
+
+
 class EngineClient:
     """Talks to one engine over its Unix socket."""
 
@@ -70,6 +74,14 @@ class EngineClient:
             async for event in events:
                 yield _progress(event, event["choices"][0]["delta"].get("content") or "")
 
+    async def score(self, body: Mapping[str, Any]) -> list[dict[str, str]]:
+        """Answer a model card's request (see ``serving.score``). Raises ``BadRequest``, ``EngineError``."""
+        with _in_words():
+            answer = await self._http.post("/score", json=body)
+            if answer.status_code != 200:
+                raise _refusal(answer.status_code, answer.content)
+            return answer.json()
+
     async def _stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         with _in_words():
             async with self._http.stream("POST", path, json={**body, "stream": True}) as answer:
@@ -104,7 +116,8 @@ def _refusal(code: int, body: bytes) -> EngineError:
         message = json.loads(body)["error"]["message"]
     except (ValueError, KeyError, TypeError):
         message = f"The engine answered with HTTP status {code}."
-    return EngineUnavailable(message) if code == 503 else EngineError(message)
+    kind = {503: EngineUnavailable, 422: BadRequest}.get(code, EngineError)
+    return kind(message)
 
 
 class _in_words:  # noqa: N801  used like a function

@@ -1,6 +1,6 @@
 """The engine process: takes the lock, listens at once, loads the model beside, and leaves after the last lease.
 
-Knows no routes (``service``) and no loading (``models.loader``); this is where they meet.
+Knows no routes (``service``) and no loading (``loading``); this is where they meet.
 """
 
 from __future__ import annotations
@@ -11,23 +11,22 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import uvicorn
 from filelock import FileLock, Timeout
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 import inference
+from inference.models.catalog import asked_to_infill, canonical
+from inference.models.shape import FORMATS
 from inference.serving.leases import Leases
+from inference.serving.loading import Wanted, load_models
 from inference.serving.private import NotPrivate, bind, is_own_peer, runtime_folder
 from inference.serving.scheduler import Scheduler
 from inference.serving.service import Service
 from inference.serving.state import Status, StatusBoard
-
-if TYPE_CHECKING:
-    from inference.generation.engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +43,13 @@ class PrivateProtocol(H11Protocol):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the engine until nobody needs it; 0 also when another one runs already."""
+    """Run the engine until nobody needs it; 0 also when another one runs already.
+
+    Torch's threads are to sleep while they wait for each other, not to spin, unless the environment says otherwise:
+    beside a compiler or a second program on the same cores, spinning made a token take four to eight times as long.
+    """
     args = _arguments(argv)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         folder = runtime_folder()
@@ -62,7 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="codellama-ls engine", description="Serve a model to this user's editors.")
     parser.add_argument("--model", default="starter", help="which installed model (default: %(default)s)")
-    parser.add_argument("--format", default="auto", choices=["auto", "fp32", "bf16", "nf4"], help="how to hold weights")
+    parser.add_argument("--completion-model", metavar="MODEL", help="one for completion alone")
+    parser.add_argument("--chat-model", metavar="MODEL", help="one for chat alone")
+    parser.add_argument("--format", default="auto", choices=["auto", *FORMATS], help="how to hold weights")
     parser.add_argument("--context", type=int, help="tokens of prompt and answer together")
     parser.add_argument(
         "--grace", type=float, default=60.0, metavar="SECONDS", help="stay this long after the last window has left"
@@ -72,7 +78,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 async def _serve(args: argparse.Namespace, path: Path) -> None:
     loop = asyncio.get_running_loop()
-    status = Status(model=args.model, version=inference.__version__, pid=os.getpid())
+    completion, chat = (canonical(name or args.model) for name in (args.completion_model, args.chat_model))
+    wanted = Wanted(completion, chat, args.format, args.context)
+    status = Status(model=completion, chat_model=chat, version=inference.__version__, pid=os.getpid())
     service = Service(StatusBoard(loop, status), Scheduler(), Leases(args.grace))
     server = uvicorn.Server(
         uvicorn.Config(
@@ -80,7 +88,7 @@ async def _serve(args: argparse.Namespace, path: Path) -> None:
             timeout_graceful_shutdown=1,
         )
     )  # fmt: skip
-    threading.Thread(target=_model_thread, args=(args, service), daemon=True, name="model").start()
+    threading.Thread(target=_model_thread, args=(wanted, service), daemon=True, name="model").start()
     leaving = asyncio.ensure_future(_leave(service.leases, server))
     try:
         await server.serve(sockets=[bind(path)])
@@ -96,35 +104,20 @@ async def _leave(leases: Leases, server: uvicorn.Server) -> None:
     server.should_exit = True
 
 
-def _model_thread(args: argparse.Namespace, service: Service) -> None:
+def _model_thread(wanted: Wanted, service: Service) -> None:
     """Load, then serve: torch is imported, and every tensor touched, on this thread only."""
     board = service.board
     try:
-        service.answerer = _load(args, lambda message, percent: board.post(message=message, progress=percent))
+        service.answerers = load_models(wanted, lambda message, percent: board.post(message=message, progress=percent))
+        limits = asked_to_infill(service.answerers[wanted.completion].row) or ""
     except Exception as error:
         log.exception("the model could not be loaded")
         board.post(phase="failed", message=_in_words(error))
         return
-    board.post(phase="ready", message="ready", progress=100)
+    if limits:
+        log.info("%s", limits)
+    board.post(phase="ready", message="ready", progress=100, limits=limits)
     service.scheduler.run()
-
-
-def _load(args: argparse.Namespace, on_progress: Callable[[str, int], None]) -> Engine:
-    from inference.models.rows import row_of
-    from inference.models.store import installed
-
-    row = row_of(args.model)
-    folder = installed(row.id)  # before the seconds that importing torch takes
-    on_progress("loading torch", 0)
-    from inference.generation.engine import Engine
-    from inference.models.loader import load
-    from inference.text.loading import load_tokenizer
-
-    model = load(folder, args.format, on_progress=lambda done, of: on_progress("loading weights", 10 + 80 * done // of))
-    engine = Engine(model, load_tokenizer(folder), row, args.context)
-    on_progress("warming up", 95)
-    engine.warm_up()
-    return engine
 
 
 def _in_words(error: Exception) -> str:

@@ -9,33 +9,54 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from inference.generation.answer import Event, Failed, Finished, Sampling, Steps, TextChunk
-from inference.models.rows import find_row
+from inference.generation.answer import Event, Failed, Finished, Sampling, Steps
+from inference.models.catalog import Model, asked_to_chat, canonical
+from inference.models.planner import Role
 from inference.serving import wire
+from inference.serving.answers import (
+    HTTP_STATUS,
+    ChatShape,
+    FailedError,
+    TextShape,
+    collect,
+    sse,
+    stream,
+    unless_gone,
+    whole,
+)
 from inference.serving.leases import Leases
 from inference.serving.scheduler import Scheduler
+from inference.serving.score import ScoreRequest, parse_score
 from inference.serving.state import StatusBoard
 from inference.serving.wire import ChatRequest, CompletionRequest, WireError, error_body
 from inference.text.prompts import Message
 from inference.text.stopping import StopRule
 
 LARGEST_BODY = 8 * 1024 * 1024
-HTTP_STATUS = {"invalid_request_error": 400, "unavailable": 503, "server_error": 500}
 
 
 class Answerer(Protocol):
-    """The loaded model, as the service sees it (``generation.engine.Engine``). Called on the model thread."""
+    """A loaded model, as the service sees it (``generation.engine.Engine``). Called on the model thread."""
+
+    @property
+    def row(self) -> Model:
+        """What it was trained for."""
+        ...
+
+    @property
+    def contexts(self) -> Mapping[Role, int]:
+        """The roles it serves, and tokens of context for each."""
+        ...
 
     def complete(
         self, prompt: str | list[int], suffix: str, sampling: Sampling, rule: StopRule, deadline: float | None
@@ -46,12 +67,12 @@ class Answerer(Protocol):
 
 @dataclass
 class Service:
-    """What the routes share. ``answerer`` is None until the model is loaded."""
+    """What the routes share. ``answerers`` are the models by id; there are none until all are loaded."""
 
     board: StatusBoard
     scheduler: Scheduler
     leases: Leases
-    answerer: Answerer | None = None
+    answerers: Mapping[str, Answerer] = field(default_factory=dict)
 
     def app(self) -> Starlette:
         """The routing table."""
@@ -59,6 +80,7 @@ class Service:
             routes=[
                 Route("/v1/completions", self.completions, methods=["POST"]),
                 Route("/v1/chat/completions", self.chat_completions, methods=["POST"]),
+                Route("/score", self.score, methods=["POST"]),
                 Route("/v1/models", self.models),
                 Route("/health", self.health),
                 Route("/lease", self.lease),
@@ -67,19 +89,36 @@ class Service:
 
     async def completions(self, http: Request) -> Response:
         """``POST /v1/completions``."""
-        return await self._generate(http, wire.parse_completion, _begin_completion, TextShape)
+        return await self._generate(http, wire.parse_completion, "completion", TextShape)
 
     async def chat_completions(self, http: Request) -> Response:
         """``POST /v1/chat/completions``."""
-        return await self._generate(http, wire.parse_chat, _begin_chat, ChatShape)
+        return await self._generate(http, wire.parse_chat, "chat", ChatShape)
+
+    async def score(self, http: Request) -> Response:
+        """``POST /score``: a model card's sample request."""
+        try:
+            request = parse_score(await _json_body(http))
+            answerer = self._choose(request.model, "completion")
+            texts = [await unless_gone(http, self._scored(answerer, request, n)) for n in range(len(request.inputs))]
+        except WireError as error:
+            return JSONResponse(error_body(str(error), "invalid_request_error", error.param), 422)
+        except _RefusedError as refusal:
+            return refusal.response
+        except FailedError as error:
+            status = 422 if error.kind == "invalid_request_error" else HTTP_STATUS[error.kind]
+            return JSONResponse(error_body(str(error), error.kind), status)
+        return JSONResponse([{"0": text} for text in texts])
 
     async def models(self, http: Request) -> Response:
-        """``GET /v1/models``: what this engine serves, with its abilities."""
+        """``GET /v1/models``: what this engine serves, with abilities and roles; while it loads, only the ids."""
         del http
-        row = find_row(self.board.status.model)
-        abilities = {"infill": row.infill, "chat": row.chat, "context": row.context} if row else {}
-        entry = {"id": self.board.status.model, "object": "model", "created": 0, "owned_by": "local", **abilities}
-        return JSONResponse({"object": "list", "data": [entry]})
+        loaded = {name: _abilities(answerer) for name, answerer in self.answerers.items()}
+        data = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "local", **loaded.get(name, {})}
+            for name in loaded or sorted(self.board.status.models)
+        ]
+        return JSONResponse({"object": "list", "data": data})
 
     async def health(self, http: Request) -> Response:
         """``GET /health``: 200 when ready, 503 otherwise, the status in the body either way."""
@@ -98,36 +137,43 @@ class Service:
                 yield sse(status.to_json())
 
     async def _generate(
-        self,
-        http: Request,
-        parse: Callable[[Any], Any],
-        begin: Callable[[Answerer, Any, float | None], Steps],
-        shape: type[TextShape | ChatShape],
+        self, http: Request, parse: Callable[[Any], Any], role: Role, shape: type[TextShape | ChatShape]
     ) -> Response:
         try:
             request = parse(await _json_body(http))
+            answerer = self._choose(request.model, role)
         except WireError as error:
             return JSONResponse(error_body(str(error), "invalid_request_error", error.param), 400)
-        if refusal := self._refusal(request.model):
-            return refusal
-        answerer = self.answerer
-        assert answerer is not None, "a ready engine has one"
+        except _RefusedError as refusal:
+            return refusal.response
         deadline = time.perf_counter() + request.deadline_ms / 1000 if request.deadline_ms else None
-        events = self._events(lambda: begin(answerer, request, deadline), request.priority)
-        answer = shape(self.board.status.model)
+        events = self._events(lambda: BEGIN[role](answerer, request, deadline), request.priority)
+        answer = shape(answerer.row.id)
         if request.stream:
-            return StreamingResponse(_stream(events, answer), media_type="text/event-stream")
-        return await _whole(http, events, answer)
+            return StreamingResponse(stream(events, answer), media_type="text/event-stream")
+        return await unless_gone(http, whole(events, answer))
 
-    def _refusal(self, model: str) -> Response | None:
+    async def _scored(self, answerer: Answerer, request: ScoreRequest, n: int) -> str:
+        """One input with its continuation. It waits for what a person at an editor wants at once."""
+        text = request.inputs[n]
+        events = self._events(lambda: answerer.complete(text, "", request.sampling, StopRule(), None), "chat")
+        return text + (await collect(events))[0]
+
+    def _choose(self, model: str, role: Role) -> Answerer:
+        """Who answers: the model asked for by name, else the one that has the role. Raises _RefusedError."""
         status = self.board.status
         if status.phase != "ready":
             headers = {"Retry-After": "1"} if status.phase == "loading" else {}
-            return JSONResponse(error_body(status.message, "unavailable", code=status.phase), 503, headers)
-        if model and model != status.model:
-            text = f"The engine runs '{status.model}', not '{model}'; stop it, or ask for the model it runs."
-            return JSONResponse(error_body(text, "invalid_request_error", "model", "model_not_found"), 404)
-        return None
+            raise _RefusedError(503, error_body(status.message, "unavailable", code=status.phase), headers)
+        name = canonical(model) if model else status.model if role == "completion" else status.chat_model
+        if name not in self.answerers:
+            running = " and ".join(f"'{name}'" for name in self.answerers)
+            text = f"The engine runs {running}, not '{model}'; stop it, or ask for a model it runs."
+            raise _RefusedError(404, error_body(text, "invalid_request_error", "model", "model_not_found"))
+        answerer = self.answerers[name]
+        if role == "chat" and (text := asked_to_chat(answerer.row)):
+            raise _RefusedError(400, error_body(text, "invalid_request_error", "model"))
+        return answerer
 
     async def _events(self, begin: Callable[[], Steps], priority: wire.Priority) -> AsyncIterator[Event]:
         """Events of one job as they come from the model thread; leaving early cancels it."""
@@ -145,45 +191,12 @@ class Service:
                 self.scheduler.cancel(job)
 
 
-class TextShape:
-    """Answers of ``/v1/completions``."""
+class _RefusedError(Exception):
+    """No model can answer this request; ``response`` says why."""
 
-    kind = "text_completion"
-    chunk_kind = "text_completion"
-    prefix = "cmpl"
-
-    def __init__(self, model: str) -> None:
-        self._head = {"id": f"{self.prefix}-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
-
-    def chunk(self, text: str, reason: str | None = None, **extra: Any) -> dict[str, Any]:
-        """One server-sent event."""
-        choice = {"index": 0, **self._delta(text), "finish_reason": reason, "logprobs": None}
-        return {**self._head, "object": self.chunk_kind, "choices": [choice], **extra}
-
-    def whole(self, text: str, reason: str, **extra: Any) -> dict[str, Any]:
-        """The answer to a request that does not stream."""
-        choice = {"index": 0, **self._message(text), "finish_reason": reason, "logprobs": None}
-        return {**self._head, "object": self.kind, "choices": [choice], **extra}
-
-    def _delta(self, text: str) -> dict[str, Any]:
-        return {"text": text}
-
-    def _message(self, text: str) -> dict[str, Any]:
-        return {"text": text}
-
-
-class ChatShape(TextShape):
-    """Answers of ``/v1/chat/completions``."""
-
-    kind = "chat.completion"
-    chunk_kind = "chat.completion.chunk"
-    prefix = "chatcmpl"
-
-    def _delta(self, text: str) -> dict[str, Any]:
-        return {"delta": {"role": "assistant", "content": text} if text else {}}
-
-    def _message(self, text: str) -> dict[str, Any]:
-        return {"message": {"role": "assistant", "content": text}}
+    def __init__(self, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status)
+        self.response = JSONResponse(body, status, headers)
 
 
 def _begin_completion(answerer: Answerer, request: CompletionRequest, deadline: float | None) -> Steps:
@@ -194,9 +207,21 @@ def _begin_chat(answerer: Answerer, request: ChatRequest, deadline: float | None
     return answerer.chat(request.messages, request.sampling, deadline)
 
 
-def sse(data: Any) -> str:
-    """One server-sent event (WHATWG HTML, section 9.2)."""
-    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+BEGIN: Mapping[Role, Callable[[Answerer, Any, float | None], Steps]] = {
+    "completion": _begin_completion,
+    "chat": _begin_chat,
+}
+
+
+def _abilities(answerer: Answerer) -> dict[str, Any]:
+    row = answerer.row
+    return {
+        "infill": row.infill,
+        "chat": row.chat,
+        "context": row.context,
+        "roles": list(answerer.contexts),
+        "max_model_len": max(answerer.contexts.values()),
+    }
 
 
 async def _json_body(http: Request) -> Any:
@@ -210,45 +235,3 @@ async def _json_body(http: Request) -> Any:
         return json.loads(bytes(body))
     except (ValueError, RecursionError) as error:
         raise WireError(f"The request's body is not JSON: {error}.") from error
-
-
-async def _stream(events: AsyncIterator[Event], shape: TextShape) -> AsyncIterator[str]:
-    async for event in events:
-        if isinstance(event, TextChunk):
-            yield sse(shape.chunk(event.text))
-        elif isinstance(event, Finished):
-            extra = {"usage": wire.usage(event.outcome), "timings": wire.timings(event.outcome)}
-            yield sse(shape.chunk("", wire.finish_reason(event.outcome), **extra))
-        else:
-            yield sse(error_body(event.message, event.kind))
-    yield "data: [DONE]\n\n"
-
-
-async def _whole(http: Request, events: AsyncIterator[Event], shape: TextShape) -> Response:
-    """Collect an answer, racing the client's going away: nobody is left to generate for then."""
-    collecting = asyncio.ensure_future(_collect(events, shape))
-    leaving = asyncio.ensure_future(_gone(http))
-    await asyncio.wait((collecting, leaving), return_when=asyncio.FIRST_COMPLETED)
-    leaving.cancel()
-    if collecting.done():
-        return collecting.result()
-    collecting.cancel()
-    raise ClientDisconnect
-
-
-async def _collect(events: AsyncIterator[Event], shape: TextShape) -> Response:
-    text: list[str] = []
-    async for event in events:
-        if isinstance(event, TextChunk):
-            text.append(event.text)
-        elif isinstance(event, Failed):
-            return JSONResponse(error_body(event.message, event.kind), HTTP_STATUS[event.kind])
-        else:
-            extra = {"usage": wire.usage(event.outcome), "timings": wire.timings(event.outcome)}
-            return JSONResponse(shape.whole("".join(text), wire.finish_reason(event.outcome), **extra))
-    raise AssertionError("a job's last event is Finished or Failed")
-
-
-async def _gone(http: Request) -> None:
-    while (await http.receive())["type"] != "http.disconnect":
-        pass

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from inference.models.catalog import canonical
 from inference.serving.private import runtime_folder
 
 START_SECONDS = 30.0
@@ -29,20 +30,29 @@ class EngineOptions:
     """How an engine is to be started if none is there.
 
     Attributes:
-        model: which model, by its id in the catalogue.
+        model: which model, by its id.
         format: how its weights are held (see ``models.loader``); ``auto`` decides by the device.
         grace: seconds the engine stays after the last window has left.
-        context: tokens of prompt and answer together, or None for what the model was trained on.
+        context: tokens of prompt and answer together, or None for what fits.
+        chat_model: another model for chat; empty for the same.
     """
 
     model: str = "starter"
     format: str = "auto"
     grace: float = 60.0
     context: int | None = None
+    chat_model: str = ""
+
+    @property
+    def models(self) -> tuple[str, str]:
+        """Ids of the models for completion and for chat."""
+        return canonical(self.model), canonical(self.chat_model or self.model)
 
     def arguments(self) -> list[str]:
         """The engine's command line."""
         arguments = ["--model", self.model, "--format", self.format, "--grace", str(self.grace)]
+        if self.chat_model:
+            arguments += ["--chat-model", self.chat_model]
         return arguments if self.context is None else [*arguments, "--context", str(self.context)]
 
 

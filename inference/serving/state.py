@@ -12,14 +12,29 @@ Phase = Literal["loading", "ready", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One moment: ``progress`` in percent while loading, ``message`` for a person."""
+    """One moment.
+
+    Attributes:
+        message: for a person.
+        progress: in percent, while loading.
+        model: the id of the model for completion.
+        chat_model: that of the model for chat, often the same.
+        limits: once ready, what a person should know of the completion model; empty where there is nothing to say.
+    """
 
     phase: Phase = "loading"
     message: str = "starting"
     progress: int = 0
     model: str = ""
+    chat_model: str = ""
+    limits: str = ""
     version: str = ""
     pid: int = 0
+
+    @property
+    def models(self) -> set[str]:
+        """Ids of what is loaded, or being loaded."""
+        return {self.model, self.chat_model} - {""}
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

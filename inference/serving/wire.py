@@ -49,9 +49,7 @@ class CompletionRequest:
 
     def to_json(self) -> dict[str, Any]:
         """The body to send to our own engine."""
-        body = asdict(self)
-        sampling = body.pop("sampling")
-        return {k: v for k, v in {**body, **sampling}.items() if v not in (None, "", ())}
+        return _body(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +66,14 @@ class ChatRequest:
 
     def to_json(self) -> dict[str, Any]:
         """The body to send to our own engine."""
-        body = asdict(self)
-        sampling = body.pop("sampling")
-        return {k: v for k, v in {**body, **sampling}.items() if v not in (None, "", ())}
+        return _body(self)
+
+
+def _body(request: CompletionRequest | ChatRequest) -> dict[str, Any]:
+    """OpenAI's bodies are flat; what is not set is not sent."""
+    body = asdict(request)
+    sampling = body.pop("sampling")
+    return {name: value for name, value in (body | sampling).items() if value not in (None, "", ())}
 
 
 def finish_reason(outcome: Outcome) -> Literal["stop", "length"]:

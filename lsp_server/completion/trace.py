@@ -19,6 +19,7 @@ class Record:
 
     Attributes:
         reason: in words, why nothing was shown.
+        limits: what the model cannot do, as the engine says it; empty for one that infills.
         amount: the kind of stop rule.
         generated: characters the model wrote; ``shown``: characters left of them.
         outcome: what the engine said of the generation, if it was asked.
@@ -29,6 +30,7 @@ class Record:
     invoked: bool
     result: Result = "empty"
     reason: str = ""
+    limits: str = ""
     amount: str = ""
     waited_ms: float = 0.0
     total_ms: float = 0.0

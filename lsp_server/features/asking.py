@@ -17,6 +17,7 @@ async def ask(server: CodeLlamaServer, snapshot: Snapshot, *, invoked: bool) -> 
     if link is None:
         record.result, record.reason = "not ready", "the server has not been initialised or is shutting down"
         return ""
+    record.limits = link.status.limits
     text = await server.turns.take(snapshot.uri, invoked, lambda: suggest(snapshot, settings, link, record))
     if text is None:
         record.result, record.reason = "superseded", "a newer request came for the same document"

@@ -8,6 +8,7 @@ from typing import Any
 
 from lsprotocol import types
 
+from inference.models.catalog import STARTER
 from inference.serving.spawn import EngineOptions
 from inference.serving.state import Status
 from lsp_server.engine_link import EngineLink
@@ -43,7 +44,8 @@ def initialized(server: CodeLlamaServer, params: types.InitializedParams) -> Non
     """Look for the engine."""
     del params
     chosen = server.settings.engine
-    options = EngineOptions(chosen.model, chosen.format, chosen.grace_seconds, chosen.context or None)
+    context = chosen.context or None
+    options = EngineOptions(chosen.model, chosen.format, chosen.grace_seconds, context, chosen.chat_model)
     progress = EngineProgress(server)
     server.link = EngineLink(options, lambda status: _tell(server, progress, status))
     server.link.start()
@@ -71,5 +73,12 @@ def _tell(server: CodeLlamaServer, progress: EngineProgress, status: Status) -> 
     if _wants_status(server):
         server.protocol.notify(STATUS, status.to_json())
     if status.phase == "failed":
-        message = types.ShowMessageParams(types.MessageType.Error, f"codellama-ls: {status.message}")
-        server.window_show_message(message)
+        _say(server, types.MessageType.Error, status.message)
+    if status.phase == "ready" and status.limits not in server.told:
+        server.told.add(status.limits)
+        if status.model != STARTER.id:  # everybody begins with it: no box for what its page and the trace say
+            _say(server, types.MessageType.Info, status.limits)
+
+
+def _say(server: CodeLlamaServer, kind: types.MessageType, text: str) -> None:
+    server.window_show_message(types.ShowMessageParams(kind, f"codellama-ls: {text}"))

@@ -9,6 +9,7 @@ from e2e_window import window
 from fakes.answerer import ScriptedAnswerer
 from fixtures_engine import serving
 from lsprotocol import types
+from waiting import until
 
 
 @pytest.mark.parametrize(("editor", "encoding"), [("vscode", "utf-16"), ("neovim", "utf-8")])
@@ -84,9 +85,3 @@ def all_of(reports: dict) -> list:
 
 def _kind(value) -> str:
     return value.kind
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)

@@ -9,6 +9,7 @@ from e2e_window import URI, window
 from fakes.answerer import ScriptedAnswerer
 from fixtures_engine import serving
 from lsprotocol import types
+from waiting import until
 
 
 @pytest.mark.parametrize(
@@ -173,9 +174,3 @@ async def test_garbage_on_the_wire_does_not_end_the_server(runtime):
         error = (await asyncio.gather(unknown, return_exceptions=True))[0]
         assert getattr(error, "code", None) == -32601
         assert await editor.inline(0, 4) == [("x = ab", (0, 0, 0, 4))]
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from e2e_window import Window, window
+from waiting import until
 
 SETTINGS = {"engine": {"graceSeconds": 0.2}}
 
@@ -31,7 +32,5 @@ async def test_unknown_model_is_said_in_one_sentence(runtime, tmp_path):
 
 async def said(editor: Window) -> list[str]:
     """What the person was told, once they were told something."""
-    async with asyncio.timeout(20):
-        while not editor.client.messages:
-            await asyncio.sleep(0.01)
+    await until(lambda: editor.client.messages)
     return [message.message for message in editor.client.messages]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from inference.generation.answer import Finished, Outcome, Sampling, Steps, TextChunk
+from inference.models.catalog import STARTER, Model
+from inference.models.planner import Role
 from inference.text.prompts import PromptError
 
 
@@ -20,6 +23,8 @@ class ScriptedAnswerer:
     hold: bool = False
     go: threading.Event = field(default_factory=threading.Event)
     log: list[str] = field(default_factory=list)
+    row: Model = STARTER
+    contexts: Mapping[Role, int] = field(default_factory=lambda: {"completion": 8192, "chat": 4096})
     began: threading.Event = field(default_factory=threading.Event)
     closed: threading.Event = field(default_factory=threading.Event)
 

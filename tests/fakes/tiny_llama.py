@@ -8,6 +8,9 @@ from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
+from vocabulary import APPENDED, TRAINER, write_proto
+
+SENTINELS = [piece for piece in APPENDED if piece[0] in ("▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>")]
 
 
 def save_llama(folder: Path, *, shard: str = "5GB", **config: Any) -> Path:
@@ -26,6 +29,22 @@ def save_llama(folder: Path, *, shard: str = "5GB", **config: Any) -> Path:
     model = LlamaForCausalLM(LlamaConfig(**(shape | config))).bfloat16()
     model.save_pretrained(folder, max_shard_size=shard)
     return folder
+
+
+def save_checkpoint(folder: Path, *, sentinels: bool = False, **config: Any) -> Path:
+    """``save_llama`` with a ``tokenizer.model`` of bytes and lower-case letters, and with shards."""
+    save_llama(folder, **({"vocab_size": 320, "shard": "100KB"} | config))
+    (folder / "tokenizer.model").write_bytes(vocabulary(sentinels=sentinels))
+    return folder
+
+
+def vocabulary(*, sentinels: bool = False) -> bytes:
+    """A SentencePiece vocabulary of the Llama family with 286 pieces, and with infilling's sentinels 290."""
+    control = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
+    pieces = control + [(f"<0x{byte:02X}>", 0.0, 6) for byte in range(256)]
+    pieces += [(letter, float(-n), 1) for n, letter in enumerate("▁abcdefghijklmnopqrstuvwxyz")]
+    trainer = [(number, len(pieces) if number == 4 else value) for number, value in TRAINER]
+    return write_proto(pieces + (SENTINELS if sentinels else []), trainer)
 
 
 def change_config(folder: Path, **changes: Any) -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from fakes.byte_llama import EOS, ByteTokenizer, tiny_reference
 
-from inference.generation.answer import Finished, Outcome, Sampling, TextChunk
-from inference.generation.engine import Engine
+from inference.generation.answer import Finished, Outcome, Sampling, Steps, TextChunk
+from inference.generation.engine import Engine, without_leading_space
 from inference.models.catalog import STARTER, Model
 from inference.models.llama import Llama
 from inference.text.prompts import Message, PromptError
@@ -176,12 +176,23 @@ def test_chat_puts_the_turns_between_control_tokens(engine, reference):
 
 
 def test_model_that_was_not_trained_to_chat_says_so(reference):
-    row = Model(**{**{f: getattr(STARTER, f) for f in STARTER.__slots__}, "chat": None, "title": "Base"})
-    with pytest.raises(PromptError, match="Base was not trained to chat; choose an Instruct model for chat"):
+    row = Model(**{**{f: getattr(STARTER, f) for f in STARTER.__slots__}, "chat": None, "id": "base"})
+    with pytest.raises(PromptError, match="base was not trained to chat: choose an Instruct model"):
         Engine(Llama(reference), ByteTokenizer(), row).chat([Message("user", "Hi")])
+
+
+def test_first_space_of_a_chat_answer_is_not_shown():
+    """Llama's chat models answer with a token that brings one; a second one is theirs."""
+
+    def said(*pieces: str) -> Steps:
+        yield from (TextChunk(piece) for piece in pieces)
+
+    assert [*without_leading_space(said(" Yes", " no"))] == [TextChunk("Yes"), TextChunk(" no")]
+    assert [*without_leading_space(said(" ", " x"))] == [None, TextChunk(" x")]
+    assert [*without_leading_space(said("Yes"))] == [TextChunk("Yes")]
 
 
 def test_warming_up_keeps_nothing(engine):
     """A 7B's cache of as many tokens would be half a gigabyte."""
     engine.warm_up()
-    assert engine.pool.tokens == 0
+    assert [slot.pool.tokens for slot in engine._slots.values()] == [0, 0]

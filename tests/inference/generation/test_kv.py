@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from fakes.byte_llama import tiny_reference
 
-from inference.generation.kv import KVPool, common_prefix
+from inference.generation.decode import ChunkSize, generate
+from inference.generation.kv import GROWTH, KVPool, common_prefix
+from inference.generation.sampling import make_sampler
 from inference.models.llama import Llama
 
 
@@ -31,29 +33,65 @@ def test_common_prefix():
 
 
 def test_session_with_the_longest_common_prefix_is_chosen(model):
-    pool = KVPool(model, 4)
+    pool = KVPool(model, 4 * GROWTH)
     a, b = fill(pool, model, [1, 2, 3, 4, 5, 6]), fill(pool, model, [9, 8, 7, 6, 5, 4])
     assert pool.acquire([9, 8, 7, 6, 1]) is b
     assert pool.acquire([1, 2, 3, 4, 9]) is a
 
 
 def test_least_recently_used_makes_room(model):
-    pool = KVPool(model, 2)
+    pool = KVPool(model, 2 * GROWTH)
     fill(pool, model, [1] * 8)
     kept = fill(pool, model, [2] * 8)
     fill(pool, model, [3] * 8)
     assert pool.acquire([2] * 9) is kept
-    assert pool.acquire([1] * 9).ids == [3] * 8, "what was read of the first is gone"
+    assert pool.acquire([1] * 9).length == 0, "what was read of the first is gone"
+
+
+def test_buffers_never_exceed_the_limit(model):
+    """Whatever comes: it is what the planner promised."""
+    pool = KVPool(model, 3 * GROWTH)
+    for n, tokens in enumerate([8, 700, 8, 1500, 8, 1025, 600]):
+        fill(pool, model, [n] * tokens)
+        assert pool.tokens <= 3 * GROWTH
+
+
+def test_limit_between_two_steps_of_growth_is_kept_to_the_token(model):
+    """A context need not be a multiple of the blocks in which buffers grow."""
+    pool = KVPool(model, 700)
+    assert fill(pool, model, [1] * 700).capacity == 700
+    with pytest.raises(ValueError, match="701 tokens do not fit into a pool of 700"):
+        pool.acquire([2]).reserve(701)
+
+
+def test_answer_that_stands_still_gives_way_and_reads_again(model):
+    """A completion overtakes another one between two steps, and there is room for one of them only."""
+    slow, quick = list(b"slow prompt"), list(b"quick")
+    alone = [*run(KVPool(model, GROWTH), model, slow)]
+    pool = KVPool(model, GROWTH)
+    steps = run(pool, model, slow)
+    before = [next(steps), next(steps)]
+    assert [*run(pool, model, quick)] == [*run(KVPool(model, GROWTH), model, quick)]
+    assert [*before, *steps] == alone
+    assert pool.tokens <= GROWTH
+
+
+def run(pool: KVPool, model: Llama, prompt: list[int]):
+    """The ids of a greedy answer, one a step."""
+    session = pool.acquire(prompt)
+    steps = generate(model, session, prompt, make_sampler(), max_tokens=6, chunk=ChunkSize())
+    yield from (step for step in steps if isinstance(step, int))
+    pool.release(session)
 
 
 def test_busy_session_is_not_given_twice(model):
-    pool = KVPool(model, 4)
+    pool = KVPool(model, 4 * GROWTH)
     fill(pool, model, [1, 2, 3, 4])
     assert pool.acquire([1, 2, 3, 4, 5]) is not pool.acquire([1, 2, 3, 4, 5])
 
 
 def test_growing_keeps_what_was_read(model):
-    pool = KVPool(model, 1)
+    pool = KVPool(model, 4 * GROWTH)
     session = fill(pool, model, list(range(100)))
     before = session.keys[0][:, :, :100].clone()
     session.reserve(2000)
@@ -63,16 +101,16 @@ def test_growing_keeps_what_was_read(model):
 
 def test_last_token_of_a_known_prompt_is_read_again(model):
     """Its logits are wanted, and nobody kept them."""
-    pool = KVPool(model, 1)
+    pool = KVPool(model, 4 * GROWTH)
     session = fill(pool, model, [1, 2, 3])
     assert session.rewind([1, 2, 3]) == 2
 
 
-def test_forgetting_drops_idle_sessions_and_leaves_busy_ones(model: Llama) -> None:
+def test_clearing_drops_idle_sessions_and_leaves_busy_ones(model: Llama) -> None:
     """What was read to warm up is of no use to anybody; what is being answered is."""
-    pool = KVPool(model, 2)
+    pool = KVPool(model, 2048)
     fill(pool, model, [1, 2, 3])
     busy = pool.acquire([9, 8, 7])
     busy.reserve(3)
-    pool.forget()
+    pool.clear()
     assert pool.tokens == busy.capacity

@@ -73,7 +73,7 @@ def test_twenty_prompts_with_and_without_reuse(reference, tokenizer):
     for text in PROMPTS:
         prompt = tokenizer.encode(text)
         wanted = theirs(reference, prompt)
-        pool = KVPool(model, 1)
+        pool = KVPool(model, 512)
         assert ours(model, pool, prompt) == wanted, text
         assert ours(model, pool, [*prompt[: len(prompt) // 2 + 1], 5])  # another ending ...
         assert ours(model, pool, prompt) == wanted, text  # ... and back

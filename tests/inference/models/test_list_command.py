@@ -33,7 +33,7 @@ class FolderStore:
         if config is not None:
             (folder / "config.json").write_text(json.dumps(config))
 
-    def installed(self) -> Mapping[str, Path]:
+    def all_installed(self) -> Mapping[str, Path]:
         return {folder.name: folder for folder in self.root.iterdir()}
 
     def remove(self, model_id: str) -> None:
@@ -186,7 +186,7 @@ def test_remove_deletes_an_installed_model(store: FolderStore, capsys, name: str
     """By either of its names; --yes asks nothing."""
     store.add("codellama-7b", 3 << 20)
     assert main(["remove", name, "--yes"], store=store, in_use=set) == 0
-    assert store.installed() == {}
+    assert store.all_installed() == {}
     assert capsys.readouterr().out == "Removed codellama-7b (3 MiB).\n"
 
 
@@ -208,7 +208,7 @@ def test_remove_refuses_in_one_sentence(store: FolderStore, capsys, monkeypatch,
     store.add("starter", 1)
     monkeypatch.setattr("sys.stdin", io.StringIO())
     assert main(["remove", *argv], store=store, in_use=lambda: {"starter"}) == 1
-    assert set(store.installed()) == {"codellama-7b", "starter"}
+    assert set(store.all_installed()) == {"codellama-7b", "starter"}
     assert capsys.readouterr().err == sentence + "\n"
 
 
@@ -225,7 +225,7 @@ def test_remove_asks_where_someone_can_answer(store: FolderStore, capsys, monkey
     store.add("codellama-7b", 3 << 20)
     monkeypatch.setattr("sys.stdin", Terminal(answer))
     assert main(["remove", "codellama-7b"], store=store, in_use=set) == int(kept)
-    assert ("codellama-7b" in store.installed()) == kept
+    assert ("codellama-7b" in store.all_installed()) == kept
     captured = capsys.readouterr()
     assert captured.out.startswith("Remove codellama-7b (3 MiB)? [y/N] ")
     assert captured.err == ("codellama-7b was kept.\n" if kept else "")
@@ -243,7 +243,7 @@ def test_remove_checks_again_after_the_question(store: FolderStore, monkeypatch)
 
     monkeypatch.setattr("sys.stdin", Slow())
     assert main(["remove", "codellama-7b"], store=store, in_use=lambda: loaded) == 1
-    assert "codellama-7b" in store.installed()
+    assert "codellama-7b" in store.all_installed()
 
 
 def test_remove_says_why_the_disk_refused(store: FolderStore, capsys, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from transformers import LlamaForCausalLM
 from inference.generation.kv import KVSession
 from inference.models import loader
 from inference.models.checkpoint import WeightFormat, inspect
-from inference.models.loader import LoadError, choose_device, choose_format, load
+from inference.models.loader import LoadError, choose_device, choose_dtype, choose_format, load
 
 IDS = [3, 141, 59, 26, 5, 35]
 
@@ -134,15 +135,42 @@ model.forward([1, 2, 3, 4], kv)
 """
 
 
-def test_loading_says_nothing_and_reaches_for_no_network(folder: Path) -> None:
-    """Importing bitsandbytes may ask a hub for kernels, and both libraries like to print; stdout carries a protocol."""
-    root = Path(__file__).parents[3]
-    command = [sys.executable, "-c", SILENT, str(folder)]
+@pytest.mark.parametrize("installed", [False, True])
+def test_loading_says_nothing_and_reaches_for_no_network(folder: Path, tmp_path: Path, installed: bool) -> None:
+    """Importing bitsandbytes may ask a hub for kernels, and both libraries like to print; stdout carries a protocol.
+
+    An installed checkpoint is also saved once it is quantised.
+    """
+    root, copy = Path(__file__).parents[3], Path(shutil.copytree(folder, tmp_path / "copy"))
+    if installed:
+        (copy / "manifest.json").write_text("{}")
+    command = [sys.executable, "-c", SILENT, str(copy)]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(list(copy.glob("nf4-*"))) == installed
 
 
 @pytest.mark.starter
 def test_the_starter_loads(starter_folder: Path) -> None:
     model = load(starter_folder, device="cpu")
     assert (model.config.num_hidden_layers, model.dtype) == (30, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("weight_format", "device", "fast", "dtype"),
+    [
+        ("fp32", "cuda", True, torch.float32),
+        ("nf4", "cuda", True, torch.bfloat16),
+        ("nf4", "cuda", False, torch.float16),
+        ("bf16", "cpu", False, torch.bfloat16),
+        ("nf4", "cpu", True, torch.bfloat16),
+        ("nf4", "cpu", False, torch.float32),
+    ],
+)
+def test_activations_have_the_type_the_device_is_fast_in(
+    monkeypatch: pytest.MonkeyPatch, weight_format: WeightFormat, device: str, fast: bool, dtype: torch.dtype
+) -> None:
+    """Before Ampere a GPU has no bfloat16, and few CPUs have AVX512_BF16."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: fast)
+    monkeypatch.setattr("bitsandbytes.functional.has_avx512bf16", lambda: fast)
+    assert choose_dtype(weight_format, torch.device(device)) == dtype

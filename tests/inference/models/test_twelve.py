@@ -48,6 +48,7 @@ CODE = '''class Stack:
 
 PREFIX, SUFFIX = "def area(radius):\n    pi = 3.14159\n    return ", "\n\nprint(area(2))\n"
 
+CONTEXT = 512
 
 BF16 = 0.03
 """Tolerance of bfloat16, whose every rounding is off by up to 0.4 %, after two layers of a dozen roundings each."""
@@ -74,7 +75,12 @@ class Miniature:
             return model(torch.tensor([self.ids])).logits[0].float()
 
     def engine(self, weight_format: Any) -> Engine:
-        return Engine(load(self.folder, weight_format, "cpu"), load_tokenizer(self.folder), row_of(self.row.id), 512)
+        return Engine(
+            load(self.folder, weight_format, "cpu"),
+            load_tokenizer(self.folder),
+            row_of(self.row.id),
+            {"completion": CONTEXT, "chat": CONTEXT},
+        )
 
 
 @pytest.fixture(scope="module", params=TWELVE, ids=lambda row: row.id)
@@ -187,7 +193,7 @@ def test_it_completes(miniature: Miniature) -> None:
 def test_it_infills_or_completes_from_the_prefix(miniature: Miniature) -> None:
     """What its training was, not what its vocabulary would allow: 70B Python has the sentinels."""
     engine = miniature.engine("nf4")
-    room = engine.budget.prompt_tokens(8)
+    room = CONTEXT - 8
     if miniature.row.infill:
         built = infill_prompt(engine.tokenizer, PREFIX, SUFFIX, room)
         assert {32_007, 32_008, 32_009} < set(built.ids)
@@ -202,7 +208,9 @@ def test_it_infills_or_completes_from_the_prefix(miniature: Miniature) -> None:
 def test_it_chats_or_refuses(miniature: Miniature) -> None:
     engine, messages = miniature.engine("nf4"), [Message("user", "Reverse a list.")]
     if miniature.row.chat is None:
-        with pytest.raises(PromptError, match="was not trained to chat; choose an Instruct model"):
+        with pytest.raises(
+            PromptError, match=f"{miniature.row.id} was not trained to chat: choose codellama-[0-9]+b-instruct"
+        ):
             engine.chat(messages)
         return
     built = CHAT_PROMPTS[miniature.row.chat](engine.tokenizer, messages, 256)

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fakes.answerer import ScriptedAnswerer
 from fixtures_engine import serving
+from waiting import until
 
 from inference.generation.answer import Finished, Outcome, TextChunk
 from inference.serving.client import EngineClient, EngineError, EngineUnavailable
@@ -173,9 +174,3 @@ def test_outcome_of_a_deadline_is_length_to_openai_and_deadline_to_us():
     outcome = Outcome("deadline", 10, 4, 3)
     assert finish_reason(outcome) == "length"
     assert parse_outcome("length", usage(outcome), timings(outcome)) == outcome
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)

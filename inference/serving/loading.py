@@ -1,0 +1,181 @@
+"""What the model thread does before it serves: plan the memory of all models, refuse what cannot fit, load, warm up.
+
+Knows no HTTP; imports torch, so only the model thread may call it. Models are planned in words a person can check, item
+by item, before the first weight is read.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inference.models import machine
+from inference.models.catalog import Model, asked_to_chat
+from inference.models.checkpoint import Checkpoint, inspect
+from inference.models.choice import plan_or_suggest
+from inference.models.machine import Device
+from inference.models.planner import OVERHEAD, Choice, DoesNotFitError, Plan, Role, amount, plan
+from inference.models.rows import row_of
+from inference.models.shape import Format, Shape
+from inference.models.store import installed
+
+if TYPE_CHECKING:
+    from inference.generation.engine import Engine
+
+log = logging.getLogger(__name__)
+
+Tell = Callable[[str, int], None]
+"""Told what is being done, and how far it is in percent."""
+
+SMALLEST_CONTEXT = 256
+"""Tokens below which a prompt is not worth asking; who sets less gets this."""
+
+SMALL = 1_000_000_000
+"""Parameters up to which a CPU keeps float32, by default: nothing else was as quick for the starter (``loader``)."""
+
+
+class WrongModelError(Exception):
+    """A model was chosen for what it was not trained for; the text says what to choose instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the engine is to serve.
+
+    Attributes:
+        completion: the id of the model for completion.
+        chat: that of the model for chat; the same one is loaded once.
+        format: how weights are held, or ``auto``.
+        context: tokens of context for each role, or None for what the planner gives.
+    """
+
+    completion: str
+    chat: str
+    format: Format | str = "auto"
+    context: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One model to load, and what for."""
+
+    row: Model
+    checkpoint: Checkpoint
+    roles: tuple[Role, ...]
+
+    def form(self, wanted: str, device: Device) -> Format:
+        """How its weights are to be held; one that comes in 4 bits leaves no choice."""
+        if self.checkpoint.quantised:
+            return "nf4-double" if self.checkpoint.double_quant else "nf4"
+        if wanted == "auto":
+            return "fp32" if device.kind == "cpu" and self.checkpoint.parameters <= SMALL else "nf4"
+        return wanted  # type: ignore[return-value]  # the command line lets no other through
+
+    def choice(self, form: Format) -> Choice:
+        """For the planner. Positions beyond those trained on are for models that were made to bear it."""
+        shape = Shape.from_config(self.checkpoint.config)
+        limit = self.row.usable_context if shape.positions >= self.row.context else shape.positions
+        return Choice(self.row.id, shape, self.roles, form, limit)
+
+
+def load_models(wanted: Wanted, tell: Tell) -> dict[str, Engine]:
+    """Every wanted model by id, ready to answer.
+
+    Raises WrongModelError, DoesNotFitError, and what the store and the loader raise, each with a sentence for a person.
+    """
+    chosen = choose(wanted)
+    found = machine.look()
+    if len(found.gpus) > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = found.best.uuid  # before torch counts them
+    tell("loading torch", 0)
+    planned, choices = plan_all(chosen, wanted, _device(found.memory))
+    for what, how_much in planned.lines():
+        log.info("plan: %s: %s", what, how_much)
+    tell(summary(planned), 5)
+    engines = {}
+    for n, (one, choice) in enumerate(zip(chosen, choices, strict=True)):
+        engines[one.row.id] = _load(one, choice, planned, _part(tell, n, len(chosen)))
+    return engines
+
+
+def choose(wanted: Wanted) -> list[Chosen]:
+    """Each model once, with the roles it was trained for. Raises as ``load_models`` does; imports no torch."""
+    completion, chat = row_of(wanted.completion), row_of(wanted.chat)
+    if completion.id == chat.id:
+        return [_chosen(completion, ("completion", "chat") if completion.chat else ("completion",))]
+    if refusal := asked_to_chat(chat):
+        raise WrongModelError(refusal)
+    return [_chosen(completion, ("completion",)), _chosen(chat, ("chat",))]
+
+
+def plan_all(chosen: Sequence[Chosen], wanted: Wanted, device: Device) -> tuple[Plan, Sequence[Choice]]:
+    """What fits. On a GPU, ``auto`` quantises doubly where nothing else does. Raises DoesNotFitError."""
+    contexts = _contexts(wanted.context)
+    choices = [one.choice(one.form(wanted.format, device)) for one in chosen]
+    if wanted.format == "auto" and device.kind == "cuda":
+        try:
+            return plan(choices, device, wanted=contexts), choices
+        except DoesNotFitError:
+            choices = [one.choice(one.form("nf4-double", device)) for one in chosen]
+    return plan_or_suggest(choices, device, wanted=contexts), choices
+
+
+def summary(planned: Plan) -> str:
+    """A plan in one line, for who waits."""
+    need, free = amount(planned.peak, math.ceil), amount(planned.device.free, math.floor)
+    contexts = ", ".join(f"{slot.tokens:,} tokens for {slot.role}" for slot in planned.slots)
+    return f"needs {need} of {free} free, context: {contexts}"
+
+
+def _chosen(row: Model, roles: tuple[Role, ...]) -> Chosen:
+    return Chosen(row, inspect(installed(row.id)), roles)
+
+
+def _contexts(tokens: int | None) -> Mapping[Role, int] | None:
+    if tokens is None:
+        return None
+    tokens = max(tokens, SMALLEST_CONTEXT)
+    return {"completion": tokens, "chat": tokens}
+
+
+def _device(memory: Device) -> Device:
+    """Where models will be loaded. ``memory`` was measured before torch took its share, which the plan counts.
+
+    So a GPU's free memory is put back to what it was before this process had a context on it.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return memory
+    free, total = torch.cuda.mem_get_info()
+    return Device("cuda", torch.cuda.get_device_name(), total, min(total, free + OVERHEAD["cuda"]))
+
+
+def _load(one: Chosen, choice: Choice, planned: Plan, tell: Tell) -> Engine:
+    from inference.generation.engine import Engine
+    from inference.models.loader import load
+    from inference.text.loading import load_tokenizer
+
+    folder, title = one.checkpoint.folder, one.row.title
+    double = choice.form == "nf4-double"
+    model = load(
+        folder,
+        "nf4" if choice.form == "nf4-double" else choice.form,
+        device=planned.device.kind,
+        on_progress=lambda done, of: tell(f"loading {title}", 95 * done // of),
+        double_quant=double,
+    )
+    contexts: Mapping[Role, int] = {role: planned.context(role) for role in one.roles}
+    engine = Engine(model, load_tokenizer(folder), one.row, contexts)
+    tell(f"warming up {title}", 95)
+    engine.warm_up()
+    return engine
+
+
+def _part(tell: Tell, n: int, of: int) -> Tell:
+    """The progress of the n-th model in that of all, which begins at 10 percent."""
+    return lambda message, percent: tell(message, 10 + (100 * n + percent) * 90 // (100 * of))

@@ -1,0 +1,56 @@
+"""What the chosen models cannot do is said once in a window, and a window never talks to models it did not choose."""
+
+from __future__ import annotations
+
+import asyncio
+
+from e2e_window import window
+from fakes.answerer import ScriptedAnswerer
+from fixtures_engine import serving
+from lsprotocol import types
+
+from inference.models.catalog import CATALOG
+
+NO_INFILL = "codellama-34b was not trained to infill: it completes from the text before the cursor alone."
+
+
+def big() -> ScriptedAnswerer:
+    return ScriptedAnswerer(row=CATALOG["codellama-34b"])
+
+
+async def test_model_that_cannot_infill_is_said_once_and_completes(runtime):
+    """Becoming ready again, as after an engine's death, repeats nothing."""
+    async with serving(runtime, big()) as engine, window(settings={"engine": {"model": "codellama-34b"}}) as editor:
+        editor.open("x = \ny")
+        assert await editor.inline(0, 4) == [("x = ab", (0, 0, 0, 4))]
+        editor.ready.clear()
+        engine.service.board.post(message="ready again")
+        await asyncio.wait_for(editor.ready.wait(), 10)
+        (record,) = await editor.trace()
+        (message,) = editor.client.messages
+    assert (message.type, message.message) == (types.MessageType.Info, f"codellama-ls: {NO_INFILL}")
+    assert record["limits"] == NO_INFILL
+
+
+async def test_starters_limits_are_in_the_trace_only(runtime):
+    """Everybody begins with it: a box in each window would teach people to click boxes away."""
+    async with serving(runtime, ScriptedAnswerer()), window() as editor:
+        editor.open("x = ")
+        await editor.inline(0, 4)
+        (record,) = await editor.trace()
+        assert editor.client.messages == []
+    assert record["limits"] == NO_INFILL.replace("codellama-34b", "starter")
+
+
+async def test_window_set_to_another_chat_model_is_told(runtime):
+    """Both models must be those of this window's settings."""
+    settings = {"engine": {"model": "codellama-34b", "chatModel": "codellama-7b-instruct"}}
+    async with serving(runtime, big()), window(settings=settings, wait=False) as editor:
+        await asyncio.wait_for(editor.failed.wait(), 20)
+        editor.open("x = ")
+        assert await editor.inline(0, 4) == []
+        messages = [message.message for message in editor.client.messages]
+    assert messages == [
+        "codellama-ls: The engine of another window runs 'codellama-34b', this one is set to 'codellama-34b' and "
+        "'codellama-7b-instruct'."
+    ]

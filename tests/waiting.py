@@ -1,0 +1,13 @@
+"""Waiting for what nothing signals: a flag of another library's, a message that may have come already."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Returns as soon as ``condition`` holds; fails after ``seconds``."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
