@@ -124,6 +124,7 @@ class Plan:
         items = [(item.name + ("" if item.lasting else " (passing)"), amount(item.bytes)) for item in self.items]
         sums = [
             ("between requests", amount(self.resident)),
+            *([("of that anonymous", amount(self.anonymous))] if self.anonymous < self.resident else []),
             ("at most", amount(self.peak)),
             ("left", amount(self.left)),
         ]

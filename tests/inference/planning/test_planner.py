@@ -120,6 +120,7 @@ def test_weights_that_stay_in_files_are_an_item_of_their_own():
     assert named(two)["weights of codellama-7b (nf4), mapped from its files"] == 3 * GIB
     assert (two.resident, two.peak) == (one.resident, one.peak)
     assert (one.anonymous, two.anonymous) == (one.resident, one.resident - 3 * GIB)
+    assert ("of that anonymous", amount(two.anonymous)) in two.lines()
 
 
 @pytest.mark.parametrize(
