@@ -53,7 +53,7 @@ def test_memory_is_planned_and_measured(folder: Path, device: str) -> None:
 def test_speed_once_warm(folder: Path, device: str) -> None:
     """Loading, a prompt of 1,000 tokens, and 64 tokens in answer to it."""
     started = time.perf_counter()
-    engine = Engine(load(folder, "nf4", device), load_tokenizer(folder), STARTER, 2048)
+    engine = Engine(load(folder, "nf4", device), load_tokenizer(folder), STARTER, {"completion": 2048})
     loaded = time.perf_counter() - started
     engine.warm_up()
     warm = time.perf_counter() - started
