@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from inference.serving.loading import SMALLEST_CONTEXT, Wanted, WrongModelError,
 from inference.serving.scheduler import Scheduler
 from inference.serving.service import Service
 from inference.serving.state import Status, StatusBoard
+from inference.text.prompts import Message
 
 GIB = 1 << 30
 CPU = Device("cpu", "CPU memory", 8 * GIB, 4 * GIB)
@@ -126,6 +128,23 @@ def test_loaded_models_have_the_contexts_of_the_plan_and_answer(starter, caplog)
     assert isinstance(last, Finished) and last.outcome.completion_tokens >= 1
     assert [message.split()[0] for message in told[:2] + told[-1:]] == ["loading", "needs", "warming"]
     assert "plan: KV cache for chat, 128 tokens: " in caplog.text
+
+
+def test_two_models_are_loaded_side_by_side(starter):
+    """Each with the role it was chosen for, and each answers."""
+    folder = store.installed("starter")
+    with store.locked("mine", on_wait=lambda: None), store.installing("mine", "a test", 0) as staging:
+        for path in folder.iterdir():
+            if path.name != store.MANIFEST:
+                shutil.copy(path, staging.checkpoint)
+    engines = load_models(Wanted("mine", "starter"), lambda message, percent: None)
+    assert {name: dict(engine.contexts) for name, engine in engines.items()} == {
+        "mine": {"completion": 128},
+        "starter": {"chat": 128},
+    }
+    *_, completed = engines["mine"].complete("he", sampling=Sampling(max_tokens=2))
+    *_, chatted = engines["starter"].chat([Message("user", "he")], Sampling(max_tokens=2))
+    assert isinstance(completed, Finished) and isinstance(chatted, Finished)
 
 
 async def test_what_cannot_fit_fails_in_one_sentence_that_names_a_smaller_choice(starter, family, monkeypatch):
