@@ -15,10 +15,13 @@ import inference
 COMMANDS = {
     "demo": ("lsp_server.tryout.demo", "show ghost text in a real file, without an editor"),
     "complete": ("lsp_server.tryout.complete", "print what would be suggested at FILE:LINE:COL"),
-    "pull": ("inference.models.pull", "fetch a model and make it ready"),
+    "pull": ("inference.fetching.pull", "fetch a model and make it ready"),
     "models": ("inference.serving.models_command", "list the models and what fits here, or remove one"),
     "infer": ("inference.serving.infer_command", "answer a model card's sample request, from stdin to stdout"),
-    "memory": ("inference.memory_command", "print the memory a model is planned to take, load it, and measure"),
+    "memory": (
+        "inference.planning.memory_command",
+        "print the memory a model is planned to take, load it, and measure",
+    ),
     "engine": ("inference.serving.main", "serve the model to this user's editors (they start it themselves)"),
 }
 

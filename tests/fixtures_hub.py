@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from fakes.hub import FakeHub
 
-from inference.models import pull, store
+from inference.fetching import pull
+from inference.models import store
 
 SHARDS = [f"model-0000{n}-of-00003.safetensors" for n in range(1, 4)]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from inference.models import pull, store
+from inference.fetching import pull
+from inference.models import store
 
 
 @pytest.fixture(scope="session")

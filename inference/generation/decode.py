@@ -16,7 +16,7 @@ from inference.generation.healing import Healing
 from inference.generation.kv import KVSession
 from inference.generation.sampling import Sampler
 from inference.models.llama import Llama
-from inference.models.planner import CHUNK
+from inference.planning.planner import CHUNK
 
 STEP_SECONDS = 0.1
 """No step is meant to take longer: it is how long a cancel, or a request in a hurry, waits."""

@@ -19,7 +19,7 @@ from inference.generation.sampling import make_sampler
 from inference.models.catalog import Model, asked_to_chat
 from inference.models.heap import release
 from inference.models.llama import Llama
-from inference.models.planner import Role
+from inference.planning.planner import Role
 from inference.text.chat import CHAT_PROMPTS
 from inference.text.detokenize import Detokenizer
 from inference.text.infill import infill_prompt

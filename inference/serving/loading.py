@@ -13,15 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inference.models import machine
 from inference.models.catalog import Model, asked_to_chat
 from inference.models.checkpoint import Checkpoint, inspect
-from inference.models.choice import plan_or_suggest
-from inference.models.machine import Device
-from inference.models.planner import OVERHEAD, Choice, DoesNotFitError, Plan, Role, amount, plan
 from inference.models.rows import row_of
 from inference.models.shape import Format, Shape
 from inference.models.store import installed
+from inference.planning import machine
+from inference.planning.choice import plan_or_suggest
+from inference.planning.machine import Device
+from inference.planning.planner import OVERHEAD, Choice, DoesNotFitError, Plan, Role, amount, plan
 
 if TYPE_CHECKING:
     from inference.generation.engine import Engine

@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
-from inference.models import inventory, list_command
+from inference.models import inventory
 from inference.models.rows import find_row
+from inference.planning import list_command
 from inference.serving.client import EngineClient, EngineUnavailable
 from inference.serving.private import NotPrivate
 from inference.serving.spawn import socket_path

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from inference.generation.answer import Event, Failed, Finished, Sampling, Steps
 from inference.models.catalog import Model, asked_to_chat, canonical
-from inference.models.planner import Role
+from inference.planning.planner import Role
 from inference.serving import wire
 from inference.serving.answers import (
     HTTP_STATUS,

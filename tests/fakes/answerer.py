@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from inference.generation.answer import Finished, Outcome, Sampling, Steps, TextChunk
 from inference.models.catalog import STARTER, Model
-from inference.models.planner import Role
+from inference.planning.planner import Role
 from inference.text.prompts import PromptError
 
 

@@ -13,7 +13,7 @@ from gguf import GGMLQuantizationType, GGUFWriter
 from gguf.quants import quantize
 from tokenizers import pre_tokenizers
 
-from inference.models.wheel import Wheel
+from inference.fetching.wheel import Wheel
 
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MERGES = ["1 2", "h e"]  # the first can only be used by who forgets to split digits

@@ -13,13 +13,13 @@ from fakes.random_nf4 import save_random_nf4
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from inference.generation.kv import KVSession
-from inference.models import footprint
 from inference.models.catalog import find
 from inference.models.llama import Llama
 from inference.models.loader import load
-from inference.models.machine import Device
-from inference.models.planner import CHUNK
 from inference.models.shape import Shape
+from inference.planning import footprint
+from inference.planning.machine import Device
+from inference.planning.planner import CHUNK
 
 MIB = 1 << 20
 BACKENDS = ("FLASH_ATTENTION", "EFFICIENT_ATTENTION", "CUDNN_ATTENTION", "MATH")

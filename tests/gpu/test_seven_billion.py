@@ -43,7 +43,7 @@ def folder(device: str) -> Iterator[Path]:
 
 def test_memory_is_planned_and_measured(folder: Path, device: str) -> None:
     """In a process of its own, so that all it takes is its own."""
-    command = [sys.executable, "-m", "inference.memory_command", str(folder), "--device", device]
+    command = [sys.executable, "-m", "inference.planning.memory_command", str(folder), "--device", device]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     print(f"\n{name_of(device)}\n{done.stdout}")  # noqa: T201
     assert done.returncode == 0, done.stderr

@@ -15,9 +15,9 @@ from inference.generation.engine import Engine
 from inference.generation.kv import KVSession
 from inference.models.catalog import CATALOG
 from inference.models.llama import Llama
-from inference.models.machine import Device
-from inference.models.planner import CHUNK, Choice, Role, plan
 from inference.models.shape import Shape
+from inference.planning.machine import Device
+from inference.planning.planner import CHUNK, Choice, Role, plan
 from inference.text.prompts import Message
 
 LONG: dict[str, Any] = {"vocab_size": 320, "max_position_embeddings": 100_000, "rope_theta": 1e6}

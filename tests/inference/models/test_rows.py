@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from fakes.tiny_llama import save_checkpoint
 
-from inference.models import pull, store
+from inference.fetching import pull
+from inference.models import store
 from inference.models.catalog import CATALOG, UnknownModelError
 from inference.models.rows import find_row, row_of
 

@@ -14,10 +14,11 @@ from fakes.miniature import TWELVE, miniature_shape, save_miniature
 from fixtures_vocabulary import folder_or_skip
 from transformers import BitsAndBytesConfig, LlamaForCausalLM
 
+from inference.fetching import pull
 from inference.generation.answer import Finished, Outcome, Sampling, TextChunk
 from inference.generation.engine import Engine
 from inference.generation.kv import KVSession
-from inference.models import pull, store
+from inference.models import store
 from inference.models.catalog import Model
 from inference.models.llama import Llama
 from inference.models.loader import load

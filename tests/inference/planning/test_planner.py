@@ -11,11 +11,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from inference.generation.kv import GROWTH, KVSession
 from inference.models.catalog import CATALOG, find
-from inference.models.choice import choose
 from inference.models.llama import Llama
-from inference.models.machine import Device
-from inference.models.planner import BLOCK, RESERVED, WANTED, Choice, DoesNotFitError, Role, amount, least, plan
 from inference.models.shape import FORMATS, Format, Shape
+from inference.planning.choice import choose
+from inference.planning.machine import Device
+from inference.planning.planner import BLOCK, RESERVED, WANTED, Choice, DoesNotFitError, Role, amount, least, plan
 
 GIB = 1 << 30
 MIB = 1 << 20

@@ -10,7 +10,8 @@ from fakes.hub import FakeHub
 from fixtures_hub import SHARDS, failure, pull_tiny
 from safetensors.torch import load_file
 
-from inference.models import pull, store
+from inference.fetching import pull
+from inference.models import store
 
 
 def test_a_repository_of_pickles_is_refused(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:

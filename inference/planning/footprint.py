@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
-from inference.models.machine import Device
 from inference.models.shape import Format, Shape
+from inference.planning.machine import Device
 
 LOGIT_ROWS = 16
 """Positions whose logits are wanted at once, at most: a draft that is being verified."""

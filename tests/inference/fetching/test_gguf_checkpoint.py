@@ -12,7 +12,7 @@ from fakes.tiny_gguf import INNER, PIECES, write_gguf
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, LlamaForCausalLM
 
-from inference.models.gguf_checkpoint import GGUFError, convert, hugging_face_name
+from inference.fetching.gguf_checkpoint import GGUFError, convert, hugging_face_name
 from inference.text.tokenizer import ByteLevelTokenizer
 
 

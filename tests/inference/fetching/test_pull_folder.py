@@ -12,7 +12,8 @@ import pytest
 from fakes.tiny_llama import change_config, save_checkpoint, vocabulary
 from safetensors.torch import load_file, save_file
 
-from inference.models import pull, store
+from inference.fetching import pull
+from inference.models import store
 from inference.models.rows import row_of
 
 SECOND = "model-00002-of-00003.safetensors"

@@ -1,6 +1,6 @@
 """Which model for which GPU: the planner's answer for common sizes, as the Markdown table in ``docs/models.md``.
 
-Torch-free. Knows how much memory cards have, nothing of how fast they are. ``python -m inference.models.gpu_table``
+Torch-free. Knows how much memory cards have, nothing of how fast they are. ``python -m inference.planning.gpu_table``
 prints the table.
 """
 
@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 
 from inference.models.catalog import CATALOG, Model
-from inference.models.choice import choose
-from inference.models.machine import Device
-from inference.models.planner import Choice, DoesNotFitError, Plan, Role, plan
 from inference.models.shape import Format
+from inference.planning.choice import choose
+from inference.planning.machine import Device
+from inference.planning.planner import Choice, DoesNotFitError, Plan, Role, plan
 
 SIZES = (8, 12, 16, 24, 48, 80)
 """Gigabytes on the box of common cards; binary, as their makers count."""

@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.models.catalog import CATALOG, Model, find
-from inference.models.choice import choose, plan_or_suggest
-from inference.models.machine import Device
-from inference.models.planner import Choice, DoesNotFitError, Role
 from inference.models.shape import FORMATS, Format
+from inference.planning.choice import choose, plan_or_suggest
+from inference.planning.machine import Device
+from inference.planning.planner import Choice, DoesNotFitError, Role
 
 GIB = 1 << 30
 BOTH: tuple[Role, ...] = ("completion", "chat")

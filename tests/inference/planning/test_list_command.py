@@ -10,8 +10,8 @@ import pytest
 from transformers import LlamaConfig
 
 from inference.models.catalog import CATALOG
-from inference.models.list_command import main
-from inference.models.machine import Device, Machine
+from inference.planning.list_command import main
+from inference.planning.machine import Device, Machine
 
 GIB = 1 << 30
 IDLE_GPU = Machine(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.models.gguf_checkpoint import GGUFError, convert
+from inference.fetching.gguf_checkpoint import GGUFError, convert
 from inference.models.progress import OnProgress
 from inference.models.store import Staging, sha256
 

@@ -13,9 +13,10 @@ import pytest
 from fakes.hub import COMMIT, FakeHub
 from fixtures_hub import SHARDS, failure, pull_tiny
 
-from inference.models import pull, store
-from inference.models.hub import look_up
-from inference.models.wheel import PullError
+from inference.fetching import pull
+from inference.fetching.hub import look_up
+from inference.fetching.wheel import PullError
+from inference.models import store
 
 
 def test_a_whole_pull_installs_what_is_needed_and_nothing_else(hub: FakeHub, published: Path) -> None:

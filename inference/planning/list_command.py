@@ -18,12 +18,12 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.table import Table
 
-from inference.models import machine
 from inference.models.catalog import CATALOG, Model, UnknownModelError, find
-from inference.models.machine import Device, Machine
-from inference.models.planner import RESERVED, Choice, Role, amount, least, plan
 from inference.models.shape import Format, Shape, ShapeError
 from inference.models.store import StoreError
+from inference.planning import machine
+from inference.planning.machine import Device, Machine
+from inference.planning.planner import RESERVED, Choice, Role, amount, least, plan
 
 
 class Store(Protocol):

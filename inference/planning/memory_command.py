@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from inference.memory_probe import GpuProbe, HostProbe, Peak, Probe, Usage
-from inference.models import machine, rows, store
+from inference.models import rows, store
 from inference.models.catalog import STARTER, Model
-from inference.models.machine import Device
-from inference.models.planner import BLOCK, CHUNK, Choice, DoesNotFitError, Plan, amount, plan
 from inference.models.shape import Format, Shape, ShapeError
+from inference.planning import machine
+from inference.planning.machine import Device
+from inference.planning.memory_probe import GpuProbe, HostProbe, Peak, Probe, Usage
+from inference.planning.planner import BLOCK, CHUNK, Choice, DoesNotFitError, Plan, amount, plan
 
 if TYPE_CHECKING:
     from inference.generation.engine import Engine
@@ -111,8 +112,8 @@ def _device(wanted: str | None) -> Device:
 
 def _plan(row: Model, folder: Path, device: Device, options: argparse.Namespace) -> Plan:
     """A plan with one slot, just long enough for the request. Raises DoesNotFitError."""
-    from inference.models.footprint import value_bytes
     from inference.models.loader import what_is_read
+    from inference.planning.footprint import value_bytes
 
     checkpoint, loaded = what_is_read(folder, options.format, device.kind)
     form: Format = "nf4-double" if loaded == "nf4" and checkpoint.double_quant else loaded

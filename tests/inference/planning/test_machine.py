@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from inference.models import machine
+from inference.planning import machine
 
 MIB = 1 << 20
 
@@ -112,6 +112,6 @@ def test_a_containers_limit_counts_and_its_page_cache_is_free(tmp_path: Path):
 def test_looking_does_not_import_torch():
     """The list of models is printed in a fraction of the time that torch takes to import."""
     code = (
-        "import sys, inference.models.list_command; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+        "import sys, inference.planning.list_command; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

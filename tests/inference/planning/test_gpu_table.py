@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from inference.models.catalog import find
-from inference.models.choice import choose
-from inference.models.gpu_table import best, main, table
-from inference.models.machine import Device
-from inference.models.planner import Choice
+from inference.planning.choice import choose
+from inference.planning.gpu_table import best, main, table
+from inference.planning.machine import Device
+from inference.planning.planner import Choice
 
 GIB = 1 << 30
-PAGE = Path(__file__).parents[3] / "docs" / "models.md"
+ROOT = Path(__file__).parents[3]
 
 
 def card(gib: float) -> Device:
@@ -25,9 +25,11 @@ def alone(name: str) -> list[Choice]:
     return [choose(find(name), ("completion",))]
 
 
-def test_the_documentation_holds_the_planners_table() -> None:
-    """After a change of the planner: put what ``python -m inference.models.gpu_table`` prints between the marks."""
-    documented = re.search(r"<!-- gpu-table -->\n(.*)<!-- /gpu-table -->", PAGE.read_text("utf-8"), flags=re.DOTALL)
+@pytest.mark.parametrize("page", ["README.md", "docs/models.md"])
+def test_the_documentation_holds_the_planners_table(page: str) -> None:
+    """After a change of the planner: put what ``python -m inference.planning.gpu_table`` prints between the marks."""
+    text = (ROOT / page).read_text("utf-8")
+    documented = re.search(r"<!-- gpu-table -->\n(.*)<!-- /gpu-table -->", text, flags=re.DOTALL)
     assert documented
     assert documented[1] == table()
 

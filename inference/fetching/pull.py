@@ -15,14 +15,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from inference.models import acquire, licence, store
-from inference.models.acquire import Wish
+from inference.fetching import acquire, licence
+from inference.fetching.acquire import Wish
+from inference.fetching.hub import is_hub_id
+from inference.fetching.licence import LicenceError
+from inference.fetching.wheel import PullError, Run, Stages, Wheel, run_command
+from inference.models import store
 from inference.models.catalog import CATALOG, UnknownModelError, find
 from inference.models.checkpoint import LoadError, inspect
-from inference.models.hub import is_hub_id
-from inference.models.licence import LicenceError
 from inference.models.rows import CHAT_FORMATS
-from inference.models.wheel import PullError, Run, Stages, Wheel, run_command
 from inference.text.tokenizer import TokenizerError
 
 OK, FAILED, USAGE = 0, 1, 2

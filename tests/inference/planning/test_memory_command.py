@@ -11,16 +11,18 @@ from tempfile import TemporaryDirectory
 import pytest
 from fakes.random_nf4 import save_random_nf4
 
-from inference.memory_command import main
 from inference.models.catalog import find
 from inference.models.shape import Shape
+from inference.planning.memory_command import main
 
 SMALL = Shape(vocab=4096, hidden=1024, layers=4, heads=16, kv_heads=16, intermediate=2816, head_dim=64, positions=2048)
 
 
 def command(folder: Path, *options: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "inference.memory_command", str(folder), *options], capture_output=True, text=True
+        [sys.executable, "-m", "inference.planning.memory_command", str(folder), *options],
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout

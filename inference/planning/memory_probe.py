@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from inference.models.machine import Device
+from inference.planning.machine import Device
 
 EVERY = 0.02
 """Seconds between two looks at memory while something runs."""

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from inference.models.catalog import CATALOG, STARTER, Model
-from inference.models.machine import Device
-from inference.models.planner import CHUNK, Choice, DoesNotFitError, Plan, Role, described, plan
 from inference.models.shape import Format, Shape
+from inference.planning.machine import Device
+from inference.planning.planner import CHUNK, Choice, DoesNotFitError, Plan, Role, described, plan
 
 BY_BYTES: tuple[Format, ...] = ("fp32", "bf16", "nf4", "nf4-double")
 """Formats, the largest first."""

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import inference
+from inference.fetching.source import description
+from inference.fetching.wheel import PullError
 from inference.models import store
 from inference.models.progress import OnProgress
-from inference.models.source import description
-from inference.models.wheel import PullError
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,9 @@ def look_up(hub_id: str, model_id: str) -> Hub:
 
 def page(hub_id: str) -> str:
     """The address of a model's page."""
-    return f"{(_endpoint() or 'https://huggingface.co').rstrip('/')}/{hub_id}"
+    from huggingface_hub import constants
+
+    return f"{(_endpoint() or constants.ENDPOINT).rstrip('/')}/{hub_id}"
 
 
 def is_hub_id(text: str) -> bool:

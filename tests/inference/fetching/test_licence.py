@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from inference.models.licence import Licence, LicenceError, ask_terminal, require
+from inference.fetching.licence import Licence, LicenceError, ask_terminal, require
 
 LLAMA = Licence("Llama 2 Community License", "https://example/licence", "https://example/policy")
 

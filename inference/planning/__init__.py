@@ -1,0 +1,1 @@
+"""What fits on this machine, before anything is loaded, and whether that was right."""
