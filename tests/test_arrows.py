@@ -18,6 +18,7 @@ TORCH_FREE = (
     "inference.models.catalog",
     "inference.models.shape",
     "inference.serving.wire",
+    "inference.serving.score",
     "inference.serving.client",
     "inference.serving.spawn",
     "inference.serving.state",
@@ -55,7 +56,15 @@ def test_lsp_server_takes_from_inference_only_what_is_torch_free():
 
 def test_what_is_called_torch_free_is():
     """At run time, through whatever they import."""
-    modules = "import inference.text.loading, inference.text.chat, inference.text.infill, " + ", ".join(TORCH_FREE)
+    others = (
+        "text.loading",
+        "text.chat",
+        "text.infill",
+        "serving.service",
+        "serving.infer_command",
+        "serving.models_command",
+    )
+    modules = "import " + ", ".join([*(f"inference.{name}" for name in others), *TORCH_FREE])
     code = (
         f"import sys; {modules}; sys.exit(str({TENSORS & {'torch', 'transformers'}!r} & set(sys.modules) or '') or 0)"
     )
