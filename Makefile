@@ -29,7 +29,7 @@ heavy: $(VENV)/.dev  ## what needs minutes and gigabytes: a 7B's shape on this m
 test-wheel: $(VENV)/.dev  ## the fast tests against the built wheel, away from the source tree
 	rm -rf build
 	$(BIN)/python -m build --wheel --outdir build/wheel .
-	$(PYTHON) -m venv build/venv
+	$(PYTHON) -m venv --without-pip build/venv  # pip comes with the other dependencies
 	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > $$(build/venv/bin/python -c "import site; print(site.getsitepackages()[0])")/dependencies.pth
 	build/venv/bin/python -m pip install --quiet --no-index --no-deps build/wheel/*.whl
 	mkdir build/tree && cp -r tests pyproject.toml constraints.txt README.md docs build/tree
