@@ -100,8 +100,8 @@ def test_a_checkpoint_survives_a_kill_while_the_next_is_written(folder: Path, re
     run.save(place)
     place.rename(tmp_path / "checkpoint.old")
     found = checkpoint(place)
-    assert found == tmp_path / "checkpoint.old"
-    assert json.loads((found / "run.json").read_text())["steps"] == 4
+    assert found == (older := tmp_path / "checkpoint.old")
+    assert json.loads((older / "run.json").read_text())["steps"] == 4
     run.save(place)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
