@@ -144,10 +144,17 @@ def canonical(name: str) -> str:
         return name
 
 
+def out_of_date(model: Model) -> bool:
+    """Whether this is an installed model that can't infill yet, where pulling it again gives one that can."""
+    return not model.infill and model.id in CATALOG and CATALOG[model.id].infill
+
+
 def asked_to_infill(model: Model) -> str | None:
     """What to tell a person who asked ``model`` to infill, or None where it can."""
     if model.infill:
         return None
+    if out_of_date(model):
+        return f"The installed {model.id} does not infill yet: `codellama-ls pull {model.id}` makes it infill."
     return f"{model.id} was not trained to infill: it completes from the text before the cursor alone."
 
 
