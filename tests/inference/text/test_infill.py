@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from fakes.characters import CharacterTokenizer
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from inference.text.infill import Layout, infill_prompt
 from inference.text.llama import CodeLlamaTokenizer
 from inference.text.prompts import PromptError
+from inference.text.tokenizer import ByteLevelTokenizer
 from inference.text.vocabulary import Vocabulary
 
 GOLDEN = [  # prefix, suffix, ids of the prefix, ids of the suffix; the first: ggml-org/llama.cpp, issue 3503
@@ -162,3 +165,19 @@ def test_healing_takes_whole_tokens_off_the_prompts_end(text: str, cut: int) -> 
 def test_healing_never_takes_the_implicit_first_space(codellama: CodeLlamaTokenizer, prefix: str, held: str) -> None:
     """It is no byte of the text, so no token could agree with it."""
     assert infill_prompt(codellama, prefix, "", 100, "spm", healed_with=Vocabulary(codellama)).heal == held
+
+
+@pytest.mark.starter
+def test_a_healed_prompt_begins_as_the_starters_vocabulary_begins_the_whole_text(bare_starter_folder: Path) -> None:
+    """At nearly every character of real code; the rest are words that end in other tokens the longer they get."""
+    tokenizer = ByteLevelTokenizer(bare_starter_folder)
+    vocabulary = Vocabulary(tokenizer)
+    text = Path(json.decoder.__file__).read_text()[:4000]
+    places = range(100, len(text), 7)
+    whole = infill_prompt(tokenizer, text, "", 1 << 20, "spm").ids
+    same = 0
+    for n in places:
+        healed = infill_prompt(tokenizer, text[:n], "", 1 << 20, "spm", healed_with=vocabulary)
+        assert text[:n].endswith(healed.heal) and healed.heal
+        same += whole[: len(healed.ids)] == healed.ids
+    assert same > 0.99 * len(places)
