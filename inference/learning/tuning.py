@@ -114,7 +114,7 @@ def _write(task: Task, trainer: Trainer, gains: dict[str, Gain]) -> None:
     folder = task.work / "adapter"
     shutil.rmtree(folder, ignore_errors=True)
     adapter.save(trainer.model, folder)
-    served = [one for name, one in gains.items() if name.endswith("spm")]
+    served = [one for name, one in gains.items() if name.endswith(task.base.row.layout)]
     write_json(
         folder / "tuning.json",
         {

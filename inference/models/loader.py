@@ -46,7 +46,7 @@ def load(
     quantises NF4's scales: 0.4 bits a weight less, a little slower. An installed checkpoint is quantised once; its NF4
     weights are kept. One that comes quantised is loaded as it is. Raises LoadError.
     """
-    _silence()
+    silence()
     checkpoint = inspect(folder)
     where = choose_device(device)
     chosen = _stored_format(checkpoint, weight_format) or choose_format(weight_format, where)
@@ -72,7 +72,7 @@ def read_transformers(
 
     As ``load`` reads it. Raises LoadError.
     """
-    _silence()
+    silence()
     checkpoint = inspect(folder)
     where = choose_device(device)
     chosen = _stored_format(checkpoint, weight_format) or choose_format(weight_format, where)
@@ -180,7 +180,7 @@ def _quantised_once(checkpoint: Checkpoint, plan: _Plan) -> Any:
             return _read(inspect(where), plan)
         except LoadError:
             quantised.drop(where)
-    settings = _transformers().BitsAndBytesConfig(
+    settings = quiet_transformers().BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=plan.dtype,
@@ -201,7 +201,7 @@ def _kept(checkpoint: Checkpoint, dtype: torch.dtype, double_quant: bool) -> Pat
 
 def _read(checkpoint: Checkpoint, plan: _Plan, **options: Any) -> Any:
     """The transformers model, on its device and ready for inference."""
-    transformers = _transformers()
+    transformers = quiet_transformers()
     try:
         with _reported(plan.on_progress):
             model = transformers.AutoModelForCausalLM.from_pretrained(
@@ -234,7 +234,7 @@ def _compute_in(model: Any, dtype: torch.dtype) -> None:
             weight.data = weight.data.to(dtype)
 
 
-def _silence() -> None:
+def silence() -> None:
     """Have neither transformers nor bitsandbytes ask a hub for anything, or write to the terminal.
 
     Both consult the environment when they are imported; bitsandbytes would ask the hub for a CPU kernel.
@@ -245,7 +245,8 @@ def _silence() -> None:
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
-def _transformers() -> ModuleType:
+def quiet_transformers() -> ModuleType:
+    """The library, imported now, without its warnings and bars."""
     transformers = importlib.import_module("transformers")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
