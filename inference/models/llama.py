@@ -9,12 +9,14 @@ Source: Touvron et al. 2023 (arXiv 2302.13971), section 2.2, as implemented by t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention.bias import causal_lower_right
 
 if TYPE_CHECKING:
@@ -23,19 +25,34 @@ if TYPE_CHECKING:
     from inference.generation.kv import KVSession
 
 
+Projection = Callable[[Tensor], Tensor]
+"""A linear layer, ``[..., in]`` -> ``[..., out]``: a loaded module as it is, or one with something added."""
+
+MATRICES = {
+    "query": "self_attn.q_proj",
+    "key": "self_attn.k_proj",
+    "value": "self_attn.v_proj",
+    "output": "self_attn.o_proj",
+    "gate": "mlp.gate_proj",
+    "up": "mlp.up_proj",
+    "down": "mlp.down_proj",
+}
+"""A block's linear layers and their names in Hugging Face checkpoints."""
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """One decoder layer's modules, named as in the paper's figures rather than by their paths."""
 
     attention_norm: Tensor
-    query: nn.Module
-    key: nn.Module
-    value: nn.Module
-    output: nn.Module
+    query: Projection
+    key: Projection
+    value: Projection
+    output: Projection
     mlp_norm: Tensor
-    gate: nn.Module
-    up: nn.Module
-    down: nn.Module
+    gate: Projection
+    up: Projection
+    down: Projection
 
 
 class Llama:
@@ -60,6 +77,18 @@ class Llama:
         self._blocks = [_block(layer) for layer in loaded.model.layers]
         self._norm = loaded.model.norm.weight
         self._head = loaded.lm_head
+
+    def with_matrices(self, change: Callable[[str, Projection], Projection]) -> Llama:
+        """A Llama of the same weights with other linear layers; this one stays as it is.
+
+        ``change`` is given each one's name in checkpoints, ``model.layers.0.self_attn.q_proj``, and itself.
+        """
+        other = copy(self)
+        other._blocks = [
+            replace(block, **{f: change(f"model.layers.{n}.{path}", getattr(block, f)) for f, path in MATRICES.items()})
+            for n, block in enumerate(self._blocks)
+        ]
+        return other
 
     @torch.inference_mode()
     def forward(self, ids: list[int], kv: KVSession, *, every_position: bool = False) -> Tensor:
