@@ -96,8 +96,8 @@ def _print(found: Mapping[str, Adapter], workspaces: Mapping[str, Sequence[Path]
         size = f"{adapter.bytes / 1e6:,.1f} MB"
         where = adapter.problem or "\n".join(str(path) for path in workspaces[name])
         table.add_row(name, escape(adapter.base or "?"), size, _when(adapter.created), _gain(adapter), escape(where))
-    # Piped output has no width of its own: none is better than cut columns.
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+    # Piped output has no width of its own: none is better than cut paths.
+    Console(highlight=False, width=None if sys.stdout.isatty() else 1000).print(table)
 
 
 def _when(created: str) -> str:

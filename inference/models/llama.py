@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention.bias import causal_lower_right
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from inference.generation.kv import KVSession
 
-
-Projection = Callable[[Tensor], Tensor]
-"""A linear layer, ``[..., in]`` -> ``[..., out]``: a loaded module as it is, or one with something added."""
 
 MATRICES = {
     "query": "self_attn.q_proj",
@@ -45,14 +42,14 @@ class Block:
     """One decoder layer's modules, named as in the paper's figures rather than by their paths."""
 
     attention_norm: Tensor
-    query: Projection
-    key: Projection
-    value: Projection
-    output: Projection
+    query: nn.Module
+    key: nn.Module
+    value: nn.Module
+    output: nn.Module
     mlp_norm: Tensor
-    gate: Projection
-    up: Projection
-    down: Projection
+    gate: nn.Module
+    up: nn.Module
+    down: nn.Module
 
 
 class Llama:
@@ -78,7 +75,7 @@ class Llama:
         self._norm = loaded.model.norm.weight
         self._head = loaded.lm_head
 
-    def with_matrices(self, change: Callable[[str, Projection], Projection]) -> Llama:
+    def with_matrices(self, change: Callable[[str, nn.Module], nn.Module]) -> Llama:
         """A Llama of the same weights with other linear layers; this one stays as it is.
 
         ``change`` is given each one's name in checkpoints, ``model.layers.0.self_attn.q_proj``, and itself.

@@ -8,27 +8,26 @@ Source: Hu et al. 2021 (arXiv 2106.09685), section 4.1, as peft computes it, to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from inference.models.adapters import WEIGHTS, AdapterError
-from inference.models.llama import Llama, Projection
+from inference.models.llama import Llama
 from inference.models.lora_files import LoraFiles, check_fits, read_lora, tensor_name
 
 
-@dataclass(frozen=True, slots=True)
-class Adapted:
+class Adapted(nn.Module):
     """A linear layer with its low-rank addition: ``a`` is ``[rank, in]``, ``b`` is ``[out, rank]`` with the scale."""
 
-    linear: Projection
-    a: Tensor
-    b: Tensor
+    def __init__(self, linear: nn.Module, a: Tensor, b: Tensor) -> None:
+        super().__init__()
+        self.linear = linear
+        self.a, self.b = a, b
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """``[..., in]`` -> ``[..., out]``."""
         return self.linear(x) + F.linear(F.linear(x, self.a), self.b)
 
