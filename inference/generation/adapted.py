@@ -11,7 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
-from inference.models.adapters import CONFIG, WEIGHTS, AdapterMissingError
+from inference.models.adapter_facts import CONFIG, WEIGHTS
+from inference.models.adapters import AdapterMissingError
 from inference.models.llama import Llama
 from inference.models.lora import with_adapter
 

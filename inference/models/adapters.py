@@ -1,7 +1,7 @@
-"""A user's own adapters: where they lie, what is known of each, and which workspace uses which.
+"""A user's own adapters: where they lie, adding and removing them, and which workspace uses which.
 
-Torch-free: a language server asks it at every request. Knows neither what is in an adapter's tensors (``lora_files``)
-nor how one is trained or served.
+Torch-free: a language server asks it at every request. Knows neither what is in an adapter (``adapter_facts``,
+``lora_files``) nor how one is trained or served.
 """
 
 from __future__ import annotations
@@ -13,38 +13,35 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 from filelock import FileLock
 
 from inference.models import store
-from inference.models.catalog import CATALOG, Model, canonical
-from inference.models.store import StoreError
+from inference.models.adapter_facts import (
+    CONFIG,
+    FORMAT,
+    TUNING,
+    WEIGHTS,
+    Adapter,
+    AdapterError,
+    check_usable,
+    is_base,
+    read,
+    read_json,
+)
+from inference.models.catalog import CATALOG
+
+__all__ = ["Adapter", "AdapterError", "check_usable", "is_base", "read"]
 
 FOLDER_VARIABLE = "CODELLAMA_LS_ADAPTERS"
 """Environment variable that names another folder for adapters."""
-
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-"""The two files that make a folder an adapter, as peft writes them."""
-
-TUNING = "tuning.json"
-"""What ``codellama-ls tune`` notes beside them; adapters from elsewhere have none."""
-
-FORMAT = 1
-"""Version of ``tuning.json`` and of the file that says which workspace uses which."""
 
 ENABLED = ".enabled.json"  # a name that no adapter can have
 
 AUTO = "auto"
 """The setting's word for "as enabled for the workspace", and so no adapter's name."""
-
-
-class AdapterError(StoreError):
-    """An adapter can't be found, kept or used; the text is one sentence for the user."""
 
 
 class AdapterMissingError(AdapterError):
@@ -53,40 +50,6 @@ class AdapterMissingError(AdapterError):
 
 class AdapterNameError(AdapterMissingError):
     """No adapter can have this name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Adapter:
-    """What is known of one adapter without reading its tensors.
-
-    Attributes:
-        name: of its folder, and what a request's ``model`` calls it.
-        folder: where it lies.
-        base: id of the model it was trained on, or a name unknown here; empty where nobody says.
-        base_source: where that model came from, as its manifest had it then; empty where nobody says.
-        created: when, in ISO 8601.
-        files: how many files it was trained on; 0 where nobody says, as for ``tokens``.
-        tokens: how many tokens.
-        before: perplexity of held-out middles without it, or None.
-        after: the same with it.
-        problem: why it can't be used, in one sentence; empty for a whole one.
-    """
-
-    name: str
-    folder: Path
-    base: str = ""
-    base_source: str = ""
-    created: str = ""
-    files: int = 0
-    tokens: int = 0
-    before: float | None = None
-    after: float | None = None
-    problem: str = ""
-
-    @property
-    def bytes(self) -> int:
-        """What its folder takes on the disk."""
-        return sum(path.lstat().st_size for path in self.folder.rglob("*") if path.is_file())
 
 
 def adapters_folder() -> Path:
@@ -119,71 +82,28 @@ def find(name: str) -> Adapter:
     return read(folder)
 
 
-def read(folder: Path) -> Adapter:
-    """What the files in any folder say of the adapter in it. Raises AdapterError where they are none."""
-    config = _json(folder / CONFIG)
-    if not (folder / WEIGHTS).is_file():
-        raise AdapterError(f"The adapter in {folder} lacks {WEIGHTS}.")
-    tuning = _json(folder / TUNING) if (folder / TUNING).exists() else {}
-    if tuning and tuning.get("format") != FORMAT:
-        raise AdapterError(f"The adapter in {folder} has a {TUNING} of another version of this program: tune anew.")
-    written = datetime.fromtimestamp((folder / WEIGHTS).stat().st_mtime, UTC)
-    return Adapter(
-        name=folder.name,
-        folder=folder,
-        base=canonical(str(tuning.get("base") or "")) or _base(config.get("base_model_name_or_path")),
-        base_source=str(tuning.get("base_source") or ""),
-        created=str(tuning.get("created") or written.isoformat(timespec="seconds")),
-        files=_number(tuning.get("files")) or 0,
-        tokens=_number(tuning.get("tokens")) or 0,
-        before=_number(tuning.get("before")),
-        after=_number(tuning.get("after")),
-    )
-
-
-def is_base(adapter: Adapter, row: Model) -> bool:
-    """Whether ``adapter`` is said to have been trained on a model."""
-    return adapter.base.lower() in (row.id.lower(), row.hub.lower())
-
-
-def check_usable(adapter: Adapter, row: Model) -> None:
-    """Raises AdapterError where ``adapter`` is broken or was trained on another model than the installed ``row``.
-
-    One of which nobody says what it was trained on passes; what does not fit is found when its tensors are read.
-    """
-    if adapter.problem:
-        raise AdapterError(adapter.problem)
-    if adapter.base and not is_base(adapter, row):
-        raise AdapterError(
-            f"The adapter {adapter.name!r} was trained on {adapter.base}, not on {row.id}: use it with that model."
-        )
-    source = _source(row.id)
-    if adapter.base_source and source and adapter.base_source != source:
-        raise AdapterError(
-            f"The adapter {adapter.name!r} was trained on another version of {row.id} ({adapter.base_source}, where "
-            f"{source} is installed): tune anew."
-        )
-
-
-def add(folder: Path, name: str) -> Adapter:
+def add(folder: Path, name: str, *, replace: bool = False) -> Adapter:
     """Copy the adapter in ``folder`` to those of the user, whole or not at all; its tensors are not looked at.
 
-    Raises AdapterError where there is one of that name, or none in ``folder``.
+    With ``replace`` it takes the place of one of that name, also in the workspaces that use it. Raises AdapterError
+    where there is one otherwise, or none in ``folder``.
     """
     read(folder)
     target = location(name)
     with _locked():
-        if target.exists():
+        partial, replaced = (target.with_name(f".{name}.{kind}") for kind in ("partial", "replaced"))
+        if replaced.exists() and not target.exists():
+            replaced.rename(target)  # killed between the two renames below
+        if target.exists() and not replace:
             raise AdapterError(f"There is an adapter {name!r} already: remove it first, or choose another --name.")
-        partial = target.with_name(f".{name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(mode=0o700)
-        for path in (folder / file for file in (CONFIG, WEIGHTS, TUNING, "README.md")):
-            if path.is_file():
-                shutil.copyfile(path, partial / path.name)
-                store.sync(partial / path.name)
+        for left in (partial, replaced):
+            shutil.rmtree(left, ignore_errors=True)
+        _copy(folder, partial)
+        if target.exists():
+            target.rename(replaced)
         partial.rename(target)
         store.sync(target.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
     return find(name)
 
 
@@ -222,7 +142,7 @@ def enabled() -> dict[Path, str]:
     path = adapters_folder() / ENABLED
     if not path.exists():
         return {}
-    content = _json(path)
+    content = read_json(path)
     workspaces = content.get("workspaces")
     if content.get("format") != FORMAT or not isinstance(workspaces, dict):
         raise AdapterError(f"{path} is not of this version of the program: delete it, and enable your adapters anew.")
@@ -238,44 +158,20 @@ def enabled_for(workspace: Path) -> str | None:
     return next((uses[around] for around in (folder, *folder.parents) if around in uses), None)
 
 
+def _copy(folder: Path, to: Path) -> None:
+    """What makes an adapter, its card included, and nothing that training left beside it."""
+    to.mkdir(mode=0o700)
+    for path in (folder / file for file in (CONFIG, WEIGHTS, TUNING, "README.md")):
+        if path.is_file():
+            shutil.copyfile(path, to / path.name)
+            store.sync(to / path.name)
+
+
 def _listed(folder: Path) -> Adapter:
     try:
         return read(folder)
     except AdapterError as error:
         return Adapter(folder.name, folder, problem=str(error))
-
-
-def _base(named: Any) -> str:
-    """The model that ``base_model_name_or_path`` means: by name, or as a folder of the installed ones."""
-    if not isinstance(named, str):
-        return ""
-    if re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", named):
-        return canonical(named)
-    inside = Path(named).parent.resolve() == store.models_folder().resolve()
-    return Path(named).name if inside else ""
-
-
-def _source(model_id: str) -> str:
-    try:
-        return store.source(model_id)
-    except StoreError:
-        return ""
-
-
-def _number(value: Any) -> Any:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise AdapterError(f"{path.parent} holds no adapter: it lacks {path.name}.") from error
-    except (OSError, ValueError) as error:
-        raise AdapterError(f"{path} can't be read ({error}).") from error
-    if not isinstance(content, dict):
-        raise AdapterError(f"{path} holds no JSON object.")
-    return content
 
 
 def _resolved(workspace: Path) -> Path:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from inference.models.adapters import WEIGHTS, AdapterError
+from inference.models.adapter_facts import WEIGHTS, AdapterError
 from inference.models.llama import Llama
 from inference.models.lora_files import LoraFiles, check_fits, read_lora, tensor_name
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from inference.models.adapters import CONFIG, WEIGHTS, AdapterError
+from inference.models.adapter_facts import CONFIG, WEIGHTS, AdapterError
 from inference.models.checkpoint import Shape, llama_shapes
 
 TENSOR = re.compile(r"base_model\.model\.(model\.layers\.\d+\.(?:self_attn|mlp)\.[a-z]+_proj)\.lora_([AB])\.weight")

@@ -217,7 +217,23 @@ def test_added_is_what_makes_an_adapter_and_nothing_else(root, tmp_path):
     assert not (root / ".mine.partial").exists()
 
 
-def test_adding_never_replaces_an_adapter(root, tmp_path):
+def test_replacing_leaves_the_workspaces_that_use_it(root, tmp_path):
+    """Tuned anew under the same name."""
+    make(root / "mine", tuning={"tokens": 1})
+    adapters.enable("mine", tmp_path)
+    adapters.add(make(tmp_path / "given", tuning={"tokens": 2}), "mine", replace=True)
+    assert (adapters.find("mine").tokens, adapters.enabled_for(tmp_path)) == (2, "mine")
+    assert sorted(path.name for path in root.iterdir()) == [".enabled.json", ".lock", "mine"]
+
+
+def test_a_kill_between_the_two_renames_loses_no_adapter(root, tmp_path):
+    make(root / ".mine.replaced", tuning={"tokens": 1})
+    with pytest.raises(AdapterError, match="There is an adapter 'mine' already"):
+        adapters.add(make(tmp_path / "given"), "mine")
+    assert adapters.find("mine").tokens == 1
+
+
+def test_adding_never_replaces_unless_told_to(root, tmp_path):
     make(root / "mine")
     with pytest.raises(AdapterError, match="There is an adapter 'mine' already: remove it first"):
         adapters.add(make(tmp_path / "given"), "mine")
