@@ -18,6 +18,7 @@ COMMANDS = {
     "pull": ("inference.fetching.pull", "fetch a model and make it ready"),
     "models": ("inference.serving.models_command", "list the models and what fits here, or remove one"),
     "infer": ("inference.serving.infer_command", "answer a model card's sample request, from stdin to stdout"),
+    "eval": ("inference.learning.evaluate", "measure how well a model fills holes in code"),
     "memory": (
         "inference.planning.memory_command",
         "print the memory a model is planned to take, load it, and measure",
