@@ -23,6 +23,7 @@ COMMANDS = {
         "inference.planning.memory_command",
         "print the memory a model is planned to take, load it, and measure",
     ),
+    "tune": ("inference.learning.tune", "teach a model your own code"),
     "engine": ("inference.serving.main", "serve the model to this user's editors (they start it themselves)"),
 }
 

@@ -77,6 +77,26 @@ def read_transformers(
     return _quantised_once(checkpoint, plan) if quantise else _read(checkpoint, plan)
 
 
+def read_transformers(
+    folder: Path,
+    weight_format: Format = "auto",
+    device: str | torch.device | None = None,
+    on_progress: OnProgress | None = None,
+) -> Any:
+    """The transformers model itself, with frozen weights, for what needs more than the lean forward: training.
+
+    As ``load`` reads it. Raises LoadError.
+    """
+    _silence()
+    checkpoint = inspect(folder)
+    where = choose_device(device)
+    chosen = _stored_format(checkpoint, weight_format) or choose_format(weight_format, where)
+    dtype = choose_dtype(chosen, where)
+    _check_memory(checkpoint.weight_bytes(chosen, dtype.itemsize), where, folder)
+    plan = _Plan(dtype, where, on_progress, checkpoint.double_quant)
+    return (_quantised_once if chosen == "nf4" and not checkpoint.quantised else _read)(checkpoint, plan)
+
+
 def what_is_read(
     folder: Path,
     weight_format: Format = "auto",

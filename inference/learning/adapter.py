@@ -1,0 +1,76 @@
+"""A LoRA adapter around a loaded model, by peft: attached, saved as a standard peft folder, read back.
+
+Knows no data and no training. Sources: LoRA (arXiv 2106.09685), QLoRA (arXiv 2305.14314).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from inference.learning.recipe import Recipe
+
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+
+
+class AdapterError(Exception):
+    """An adapter can't be used; the text is one sentence for the user."""
+
+
+def attach(base: Any, recipe: Recipe, new_tokens: Sequence[int] = ()) -> Any:
+    """A fresh adapter on every linear layer of ``base``, a transformers model whose own weights stay as they are.
+
+    ``new_tokens``: ids whose embedding the model has never been taught, and that are learnt with the adapter. The
+    adapter's weights are in float32, whatever the base is in.
+    """
+    import peft
+
+    logging.getLogger("peft").setLevel(logging.ERROR)
+    config = peft.LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        target_modules="all-linear",
+        trainable_token_indices={"embed_tokens": list(new_tokens)} if new_tokens else None,
+        task_type="CAUSAL_LM",
+    )
+    torch.manual_seed(recipe.seed)
+    return peft.get_peft_model(base, config)
+
+
+def trainable(model: Any) -> list[torch.nn.Parameter]:
+    """What training changes: the adapter's weights and nothing else."""
+    return [weight for weight in model.parameters() if weight.requires_grad]
+
+
+def save(model: Any, folder: Path, dtype: torch.dtype | None = torch.bfloat16) -> None:
+    """Write a standard peft folder; ``dtype`` of the stored weights, None for what they are trained in."""
+    import peft
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+    weights = {name: weight.detach().cpu().to(dtype or weight.dtype).contiguous() for name, weight in state.items()}
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    model.peft_config["default"].save_pretrained(str(folder))
+
+
+def warm(model: Any, folder: Path) -> None:
+    """Put the weights of a saved adapter into the one attached to ``model``. Raises AdapterError where they differ."""
+    import peft
+
+    try:
+        weights = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise AdapterError(f"The adapter in {folder} can't be read ({error}).") from error
+    expected = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+    if {name: weight.shape for name, weight in weights.items()} != {n: w.shape for n, w in expected.items()}:
+        raise AdapterError(
+            f"The adapter in {folder} is for another model or of another rank: it can't be gone on with."
+        )
+    peft.set_peft_model_state_dict(model, weights)

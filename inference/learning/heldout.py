@@ -1,0 +1,89 @@
+"""What training gains on files it never saw: the perplexity of holes' middles, before and after.
+
+Files are held out whole: lines of one file are too alike for some of them to judge what was learnt from the others.
+Knows no training and no terminal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp
+from typing import Any
+
+import numpy as np
+
+from inference.learning.examples import Example, make_example, window
+from inference.learning.holes import Kind, sample_holes
+from inference.learning.likelihood import middle_losses
+from inference.text.infill import Layout
+from inference.text.source import SourceFile
+from inference.text.tokenizer import Tokenizer
+
+SHARE = 0.1
+KINDS: tuple[Kind, ...] = ("end", "line", "block")
+LAYOUTS: tuple[Layout, ...] = ("spm", "psm")
+BEFORE, AFTER = 112, 48
+"""Tokens of prefix and suffix that a held-out hole is shown in."""
+RESAMPLES = 10_000
+
+Scores = list[tuple[float, int]]
+"""(nats, tokens) of one example after the other."""
+
+
+def split(files: Sequence[SourceFile]) -> tuple[list[SourceFile], list[SourceFile]]:
+    """(to learn from, held out). A tenth of the files, at least one, chosen by their names alone.
+
+    So a file stays on its side when others come and go. Raises ValueError for fewer than two files.
+    """
+    if len(files) < 2:
+        raise ValueError("At least two files of code are needed: one to learn from and one to judge by.")
+    ranked = sorted(files, key=lambda file: hashlib.sha256(file.name.encode()).digest())
+    count = max(1, round(len(files) * SHARE))
+    held = ranked[:count]
+    return [file for file in files if file not in held], held
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Examples of holes in held-out files, by kind and layout."""
+
+    examples: dict[tuple[Kind, Layout], list[Example]]
+
+    def score(self, model: Any) -> dict[str, Scores]:
+        """By ``kind/layout``."""
+        model.eval()
+        return {f"{kind}/{layout}": middle_losses(model, some) for (kind, layout), some in self.examples.items()}
+
+
+def hold_out(files: Sequence[SourceFile], tokenizer: Tokenizer, count: int, seed: int) -> HeldOut:
+    """At most ``count`` holes of each kind, each in both layouts."""
+    examples = {}
+    for kind in KINDS:
+        holes = [window(tokenizer, hole, BEFORE, AFTER) for hole in sample_holes(files, kind, count, seed)]
+        for layout in LAYOUTS if holes else ():
+            examples[kind, layout] = [make_example(tokenizer, hole, layout) for hole in holes]
+    return HeldOut(examples)
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Perplexity a token before and after, and the 95 % interval of after divided by before."""
+
+    before: float
+    after: float
+    low: float
+    high: float
+    holes: int
+
+
+def gain(before: Scores, after: Scores, seed: int = 0) -> Gain:
+    """Compares the same holes; the interval is a paired bootstrap over them (percentiles of 10,000 resamples)."""
+    nats = np.array([[one[0], other[0]] for one, other in zip(before, after, strict=True)])
+    tokens = np.array([count for _, count in before], dtype=float)
+    chosen = np.random.default_rng(seed).integers(len(nats), size=(RESAMPLES, len(nats)))
+    means = nats[chosen].sum(axis=1) / tokens[chosen].sum(axis=1, keepdims=True)
+    low, high = np.percentile(np.exp(means[:, 1] - means[:, 0]), [2.5, 97.5])
+    was, now = nats.sum(axis=0) / tokens.sum()
+    return Gain(exp(was), exp(now), float(low), float(high), len(nats))

@@ -1,0 +1,110 @@
+"""Holes: pieces taken out of source files, at the places where editors ask for a completion.
+
+Torch-free; knows no tokens and no model. Which holes are taken is decided by the random generator given alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, get_args
+
+from inference.text.source import SourceFile
+from inference.text.syntax import Span, blocks
+
+Kind = Literal["end", "line", "block", "span"]
+"""Rest of a line from any character of it; a whole line; a block by syntax; a span between any two characters.
+
+``end`` and ``line`` stop before the newline, ``line`` and ``block`` start after the indentation. ``span`` is the
+paper's own kind (arXiv 2308.12950, section 2.3).
+"""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+MAX_SPAN = 400
+PER_FILE = 3
+"""Holes of one kind in one file, so that a large file does not speak for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A file cut into what stands before, what was taken out (never empty) and what stands after. Lines end in LF."""
+
+    name: str
+    kind: Kind
+    prefix: str
+    middle: str
+    suffix: str
+
+
+def sample_holes(files: Sequence[SourceFile], kind: Kind, count: int, seed: int) -> list[Hole]:
+    """``count`` holes of one kind, or fewer where the files don't give them; the same for the same files and seed."""
+    rng = random.Random(f"{seed}/{kind}")
+    holes: list[Hole] = []
+    for _ in range(PER_FILE):
+        order = sorted(files, key=lambda file: file.name)
+        rng.shuffle(order)
+        for file in order:
+            if len(holes) == count:
+                return holes
+            hole = take_hole(file, kind, rng)
+            if hole and hole not in holes:
+                holes.append(hole)
+    return holes
+
+
+def take_hole(file: SourceFile, kind: Kind, rng: random.Random) -> Hole | None:
+    """One hole of a file, or None where it has none of this kind."""
+    text = file.text.replace("\r\n", "\n").replace("\r", "\n")
+    span = _FINDERS[kind](file.language, text, rng)
+    if span is None:
+        return None
+    begin, end = span
+    return Hole(file.name, kind, text[:begin], text[begin:end], text[end:])
+
+
+def _a_line(text: str, rng: random.Random) -> Span | None:
+    """The content of a random line, without its indentation; a few tries, as many lines hold nothing to complete."""
+    for _ in range(20):
+        place = rng.randrange(len(text))
+        begin, end = text.rfind("\n", 0, place) + 1, text.find("\n", place)
+        line = text[begin : end if end >= 0 else len(text)]
+        if any(character.isalnum() for character in line):
+            return begin + len(line) - len(line.lstrip()), begin + len(line.rstrip())
+    return None
+
+
+def _line(_: str, text: str, rng: random.Random) -> Span | None:
+    return _a_line(text, rng)
+
+
+def _end(_: str, text: str, rng: random.Random) -> Span | None:
+    """At least one character of the line stands before the hole, and one is in it."""
+    span = _a_line(text, rng)
+    if span is None or span[1] - span[0] < 2:
+        return None
+    return rng.randrange(span[0] + 1, span[1]), span[1]
+
+
+def _block(language: str, text: str, rng: random.Random) -> Span | None:
+    found = _blocks(language, text)
+    return rng.choice(found) if found else None
+
+
+def _span(_: str, text: str, rng: random.Random) -> Span | None:
+    begin = rng.randrange(len(text))
+    return begin, min(begin + rng.randint(1, MAX_SPAN), len(text))
+
+
+@lru_cache(maxsize=4096)
+def _blocks(language: str, text: str) -> list[Span]:
+    return blocks(language, text, range(1, 9))
+
+
+_FINDERS: dict[Kind, Callable[[str, str, random.Random], Span | None]] = {
+    "end": _end,
+    "line": _line,
+    "block": _block,
+    "span": _span,
+}

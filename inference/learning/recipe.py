@@ -1,0 +1,57 @@
+"""How a model is taught: everything that decides what an adapter becomes, beside its data and its base. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from inference.learning.holes import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Attributes:
+
+    rank: of the adapter's two matrices beside every linear layer (LoRA, arXiv 2106.09685).
+    alpha: the adapter is scaled by ``alpha / rank``.
+    learning_rate: at its highest, after ``warm_up`` (a share of the steps); it then falls linearly to a tenth.
+    batch: examples a step.
+    shortest, longest: bounds of an example in tokens; lengths between are drawn evenly in their logarithm.
+    spm: share of examples in suffix-prefix-middle order; the others are prefix-suffix-middle.
+    kinds: how often each kind of hole is taken.
+    nothing: share of holes with nothing in them: where nothing is missing the model is to say so.
+    context: share of the tokens around a hole that are learnt too, which teaches the code's style.
+    seed: of every random choice.
+    """
+
+    rank: int = 32
+    alpha: int = 32
+    learning_rate: float = 5e-4
+    warm_up: float = 0.03
+    batch: int = 16
+    shortest: int = 64
+    longest: int = 320
+    spm: float = 0.5
+    kinds: Mapping[Kind, float] = field(default_factory=lambda: {"end": 0.35, "line": 0.3, "block": 0.25, "span": 0.1})
+    nothing: float = 0.03
+    context: float = 0.35
+    seed: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+USER = Recipe(rank=16, alpha=16, learning_rate=3e-4)
+"""For a person's own repository, on a model that infills already: half PSM, half SPM, as in the paper."""
+
+STARTER = Recipe(learning_rate=1e-3, batch=8, shortest=48, longest=288, spm=0.9)
+"""For the starter, which has never infilled: a model this small learns SPM far sooner than PSM."""
+
+RECIPES = {"user": USER, "starter": STARTER}
+
+
+def from_json(data: Mapping[str, Any]) -> Recipe:
+    """The recipe that ``as_json`` wrote; what this version does not know of it is left out."""
+    known = {one.name for one in fields(Recipe)}
+    return Recipe(**{name: value for name, value in data.items() if name in known})

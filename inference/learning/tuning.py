@@ -1,0 +1,147 @@
+"""One tuning from start to end: the held-out score, training, the score again, and the adapter put into its place.
+
+Knows no arguments' syntax. Tells a person what goes on through the console it is given.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from inference.learning import adapter
+from inference.learning.examples import Batches
+from inference.learning.heldout import Gain, HeldOut, Scores, gain, hold_out
+from inference.learning.task import Task
+from inference.learning.trainer import Run, Step, Trainer, checkpoint, write_json
+from inference.models.loader import Format, read_transformers
+
+HELD_OUT_HOLES = 32
+CHECKPOINT_SECONDS = 120
+TELL_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long to train: ``steps``, or as many as fit into ``minutes`` at the speed measured first."""
+
+    minutes: float
+    steps: int | None = None
+
+
+def train(task: Task, length: Length, weights: tuple[Format, str | None], console: Console) -> dict[str, Gain]:
+    """Run the task to its end and leave the adapter in ``task.work / "adapter"``; what it gained, by kind and layout.
+
+    ``weights``: format and device of the base. Goes on where an interrupted run stopped. Raises AdapterError,
+    LoadError, OSError, FloatingPointError.
+    """
+    task.work.mkdir(parents=True, exist_ok=True)
+    write_json(task.work / "settings.json", task.settings())
+    console.print(f"Loading {task.base.row.id} ...")
+    model = adapter.attach(read_transformers(task.base.folder, *weights), task.recipe, task.base.new_tokens)
+    if task.start:
+        adapter.warm(model, task.start)
+    held = hold_out(task.code.held, task.base.tokenizer, HELD_OUT_HOLES, task.recipe.seed)
+    before = _scored_before(task.work / "before.json", held, model, console)
+    trainer = Trainer(model, Batches(task.code.learnt, task.base.tokenizer, task.recipe), task.recipe, Run(0))
+    _begin(trainer, task.work / "checkpoint", length, console)
+    _steps(trainer, task.work / "checkpoint", console)
+    console.print("Scoring the held-out files again ...")
+    after = held.score(model)
+    gains = {name: gain(scores, after[name]) for name, scores in before.items()}
+    _write(task, trainer, gains)
+    return gains
+
+
+def _scored_before(path: Path, held: HeldOut, model: Any, console: Console) -> dict[str, Scores]:
+    """The score without what will be learnt; kept, as a resumed run can't take it any more."""
+    if not path.exists():
+        console.print("Scoring held-out files ...")
+        write_json(path, held.score(model))
+    return {name: [tuple(one) for one in scores] for name, scores in json.loads(path.read_text("utf-8")).items()}
+
+
+def _begin(trainer: Trainer, place: Path, length: Length, console: Console) -> None:
+    if checkpoint(place):
+        trainer.resume(place)
+        console.print(f"Going on at step {trainer.run.step:,} of {trainer.run.steps:,}.")
+    elif length.steps:
+        trainer.run = Run(length.steps)
+    else:
+        a_step = trainer.measure()
+        trainer.run = Run(max(round(length.minutes * 60 / a_step), 1))
+        console.print(f"A step takes {a_step:.1f} s: {trainer.run.steps:,} steps in {length.minutes:g} minutes.")
+
+
+def _steps(trainer: Trainer, place: Path, console: Console) -> None:
+    """Train, with a checkpoint now and then, also when a person stops it."""
+    saved = told = time.monotonic()
+    losses: list[float] = []
+    try:
+        for step in trainer.steps():
+            losses.append(step.loss)
+            now = time.monotonic()
+            if now - told > TELL_SECONDS or step.number in (1, trainer.run.steps):
+                console.print(_line(step, trainer.run, sum(losses) / len(losses)))
+                told, losses = now, []
+            if now - saved > CHECKPOINT_SECONDS:
+                trainer.save(place)
+                saved = now
+    finally:
+        trainer.save(place)
+
+
+def _line(step: Step, run: Run, loss: float) -> str:
+    left = (run.steps - run.step) * run.seconds / run.step
+    return (
+        f"step {step.number:,} of {run.steps:,}   loss {loss:.3f}   {run.tokens / run.seconds:,.0f} tokens/s   "
+        f"{left / 60:.0f} min left"
+    )
+
+
+def _write(task: Task, trainer: Trainer, gains: dict[str, Gain]) -> None:
+    """The adapter and, beside it, what it was made of."""
+    folder = task.work / "adapter"
+    shutil.rmtree(folder, ignore_errors=True)
+    adapter.save(trainer.model, folder)
+    served = [one for name, one in gains.items() if name.endswith("spm")]
+    write_json(
+        folder / "tuning.json",
+        {
+            "format": 1,
+            "base": task.base.row.id,
+            "base_source": task.base.source,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "files": len(task.code.learnt),
+            "tokens": trainer.run.tokens,
+            "before": _mean(served, "before"),
+            "after": _mean(served, "after"),
+            "recipe": task.recipe.as_json(),
+        },
+    )
+
+
+def _mean(gains: list[Gain], name: str) -> float:
+    holes = sum(one.holes for one in gains)
+    return round(sum(getattr(one, name) * one.holes for one in gains) / max(holes, 1), 3)
+
+
+def table(gains: dict[str, Gain]) -> Table:
+    """What was gained, for a person."""
+    shown = Table(title="Perplexity of held-out holes (lower is better)")
+    for column in ("hole", "layout"):
+        shown.add_column(column)
+    for column in ("holes", "before", "after", "after / before, 95 % interval"):
+        shown.add_column(column, justify="right")
+    for name, one in gains.items():
+        kind, layout = name.split("/")
+        ratio = f"{one.after / one.before:.3f}  [{one.low:.3f}, {one.high:.3f}]"
+        shown.add_row(kind, layout.upper(), str(one.holes), f"{one.before:.2f}", f"{one.after:.2f}", ratio)
+    return shown

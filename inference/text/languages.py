@@ -1,0 +1,48 @@
+"""Programming languages by file name. Knows no grammar and no editor; names are those LSP gives to languages.
+
+Source of the names: LSP 3.17, "TextDocumentItem", the table of language identifiers.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+_EXTENSIONS = {
+    "bash": "sh bash",
+    "c": "c h",
+    "cpp": "cc cpp cxx hh hpp hxx",
+    "csharp": "cs",
+    "css": "css",
+    "dart": "dart",
+    "elixir": "ex exs",
+    "go": "go",
+    "haskell": "hs",
+    "java": "java",
+    "javascript": "js mjs cjs",
+    "javascriptreact": "jsx",
+    "julia": "jl",
+    "kotlin": "kt kts",
+    "less": "less",
+    "lua": "lua",
+    "objective-c": "m mm",
+    "perl": "pl pm",
+    "php": "php",
+    "python": "py pyi",
+    "r": "r",
+    "ruby": "rb",
+    "rust": "rs",
+    "scala": "scala",
+    "scss": "scss",
+    "sql": "sql",
+    "swift": "swift",
+    "typescript": "ts mts cts",
+    "typescriptreact": "tsx",
+    "vue": "vue",
+    "zig": "zig",
+}
+_LANGUAGES = {f".{extension}": language for language, all_of in _EXTENSIONS.items() for extension in all_of.split()}
+
+
+def language_of(path: PurePath) -> str | None:
+    """The language of a file of code by its extension; None for any other file."""
+    return _LANGUAGES.get(path.suffix.lower())

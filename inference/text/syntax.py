@@ -1,0 +1,128 @@
+"""Blocks of code by syntax: what tree-sitter's grammars know, and indentation where there is no grammar.
+
+Torch-free. Knows no files and no prompts; offsets count characters.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+from tree_sitter import Language, Node, Parser
+
+_GRAMMARS = {
+    "bash": ("tree_sitter_bash", "language"),
+    "c": ("tree_sitter_cpp", "language"),  # a header says by nothing whether it is C or C++; this grammar reads both
+    "cpp": ("tree_sitter_cpp", "language"),
+    "csharp": ("tree_sitter_c_sharp", "language"),
+    "go": ("tree_sitter_go", "language"),
+    "java": ("tree_sitter_java", "language"),
+    "javascript": ("tree_sitter_javascript", "language"),
+    "javascriptreact": ("tree_sitter_javascript", "language"),
+    "php": ("tree_sitter_php", "language_php"),
+    "python": ("tree_sitter_python", "language"),
+    "rust": ("tree_sitter_rust", "language"),
+    "typescript": ("tree_sitter_typescript", "language_typescript"),
+    "typescriptreact": ("tree_sitter_typescript", "language_tsx"),
+}
+
+Span = tuple[int, int]
+"""Start and end of a piece of text, in characters."""
+
+
+@cache
+def parser(language: str) -> Parser | None:
+    """The parser of a language, or None where no grammar is installed for it."""
+    known = _GRAMMARS.get(language)
+    if known is None:
+        return None
+    module, function = known
+    return Parser(Language(getattr(importlib.import_module(module), function)()))
+
+
+def blocks(language: str, text: str, lines: range = range(1, 13)) -> list[Span]:
+    """Pieces of code that stand on whole lines of their own, as long as ``lines`` allows, in order.
+
+    A piece is a statement, a definition or all that a body holds. It begins after its first line's indentation and ends
+    before its last line's end.
+    """
+    spans = _by_grammar(language, text)
+    if spans is None:
+        spans = set(_indented(text))
+    return sorted(span for span in spans if _on_own_lines(text, span) and _height(text, span) in lines)
+
+
+def _by_grammar(language: str, text: str) -> set[Span] | None:
+    """None where there is no grammar, or the text does not parse by it."""
+    reader = parser(language)
+    if reader is None:
+        return None
+    data = text.encode()
+    root = reader.parse(data).root_node
+    if root.has_error:
+        return None
+    spans = set(_nodes(root))
+    return spans if len(data) == len(text) else {_characters(data, span) for span in spans}
+
+
+def _nodes(root: Node) -> Iterator[Span]:
+    """Every statement or definition, and the whole content of every body, in bytes."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        children = [child for child in node.named_children if child.type != "comment"]
+        waiting += children
+        if node is not root and node.start_point[0] != node.end_point[0]:
+            yield node.start_byte, node.end_byte
+        if len(children) > 1 and children[0].start_point[0] != node.start_point[0]:
+            yield children[0].start_byte, children[-1].end_byte
+
+
+def _indented(text: str) -> Iterator[Span]:
+    """Runs of lines that are indented deeper than the line before them."""
+    lines = text.splitlines(keepends=True)
+    starts, position = [], 0
+    for line in lines:
+        starts.append(position)
+        position += len(line)
+    for first in range(1, len(lines)):
+        last = _last_deeper(lines, first)
+        if last is not None:
+            begin = starts[first] + _indent(lines[first])
+            yield begin, starts[last] + len(lines[last].rstrip())
+
+
+def _last_deeper(lines: Sequence[str], first: int) -> int | None:
+    """The last line of the run that begins at ``first`` and is deeper than the line above it, if one does."""
+    above = _indent(lines[first - 1])
+    if not lines[first - 1].strip() or not lines[first].strip() or _indent(lines[first]) <= above:
+        return None
+    last = first
+    for number in range(first, len(lines)):
+        if lines[number].strip():
+            if _indent(lines[number]) <= above:
+                break
+            last = number
+    return last
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _characters(data: bytes, span: Span) -> Span:
+    begin = len(data[: span[0]].decode(errors="replace"))
+    return begin, begin + len(data[span[0] : span[1]].decode(errors="replace"))
+
+
+def _on_own_lines(text: str, span: Span) -> bool:
+    begin, end = span
+    line_start = text.rfind("\n", 0, begin) + 1
+    line_end = text.find("\n", end)
+    after = text[end : line_end if line_end >= 0 else len(text)]
+    return begin < end and not text[line_start:begin].strip() and not after.strip()
+
+
+def _height(text: str, span: Span) -> int:
+    return text.count("\n", *span) + 1
