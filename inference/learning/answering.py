@@ -23,9 +23,9 @@ from inference.text.prompts import Prompt
 from inference.text.stopping import StopRule
 from inference.text.tokenizer import Tokenizer
 
-ANSWERS_AT_ONCE = 16
-READ_AT_ONCE = 4
-"""Texts whose likelihood is read together: fewer than answers, as every token's logits are kept."""
+AT_ONCE = 16
+"""Questions in a batch. Larger ones would wait longer for the longest of their answers."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
@@ -35,6 +35,11 @@ class _Asked:
     question: Question
     layout: Layout
     prompt: Prompt
+
+    @property
+    def name(self) -> str:
+        """For a person who reads the journal."""
+        return f"{self.layout} {self.question.group} {self.question.name}"
 
     @property
     def request(self) -> Request:
@@ -66,29 +71,36 @@ class Answering:
         """
         asked = self._asked(questions, layouts, context)
         done = _Count(tell, 2 * len(asked))
-        read = self._all(asked, READ_AT_ONCE, self._read, done)
-        written = self._all(asked, ANSWERS_AT_ONCE, self._write, done)
+        reads = self._all(asked, self._read, done)
+        texts = self._all(asked, self._write, done)
         return [
-            Result(one.question, one.layout, answer["text"], answer["ended"], answer["tokens"], like["nats"], like["tokens"])
-            for one, answer, like in zip(asked, written, read, strict=True)
-        ]  # fmt: skip
+            Result(
+                one.question,
+                one.layout,
+                answer=text["text"],
+                ended=text["ended"],
+                tokens=text["tokens"],
+                nats=read["nats"],
+                nats_tokens=read["tokens"],
+            )
+            for one, text, read in zip(asked, texts, reads, strict=True)
+        ]
 
     def _asked(self, questions: Sequence[Question], layouts: Sequence[Layout], context: int) -> list[_Asked]:
-        pairs = [(layout, question) for layout in layouts for question in questions]
+        pairs: list[tuple[Layout, Question]] = [(layout, question) for layout in layouts for question in questions]
         return [
             _Asked(n, question, layout, ask(self._tokenizer, question, layout, context))
             for n, (layout, question) in enumerate(pairs)
         ]
 
-    def _all(self, asked: Sequence[_Asked], at_once: int, work: "_Work", done: "_Count") -> Rows:
+    def _all(self, asked: Sequence[_Asked], work: _Work, done: _Count) -> Rows:
         rows: Rows = [{} for _ in asked]
-        for batch in _batches(asked, at_once):
+        for batch in _batches(asked):
             key = key_of(self._identity, work.__name__, [_decisive(one) for one in batch])
             found = self._journal.recall(key, len(batch))
             if found is None:
                 found = work(batch)
-                named = [{"name": one.question.name, "layout": one.layout} for one in batch]
-                self._journal.keep(key, [name | row for name, row in zip(named, found, strict=True)])
+                self._journal.keep(key, found, [one.name for one in batch])
             for one, row in zip(batch, found, strict=True):
                 rows[one.place] = row
             done.add(len(batch))
@@ -119,16 +131,23 @@ class _Count:
 def _decisive(one: _Asked) -> list[Any]:
     """All of a question that decides its answer or its likelihood."""
     prompt, rule = one.prompt, one.request.rule
-    return [prompt.ids, prompt.heal, sorted(prompt.stop_ids), asdict(rule), one.request.most_tokens, one.question.middle]
+    return [
+        prompt.ids,
+        prompt.heal,
+        sorted(prompt.stop_ids),
+        asdict(rule),
+        one.request.most_tokens,
+        one.question.middle,
+    ]
 
 
-def _batches(asked: Sequence[_Asked], at_once: int) -> Iterator[list[_Asked]]:
+def _batches(asked: Sequence[_Asked]) -> Iterator[list[_Asked]]:
     """Questions whose answers and prompts are of like length, together."""
     ordered = sorted(asked, key=lambda one: (_kind(one), len(one.prompt.ids), one.place))
     for _, group in groupby(ordered, _kind):
         alike = list(group)
-        for start in range(0, len(alike), at_once):
-            yield alike[start : start + at_once]
+        for start in range(0, len(alike), AT_ONCE):
+            yield alike[start : start + AT_ONCE]
 
 
 def _kind(one: _Asked) -> tuple[int, str]:

@@ -8,29 +8,31 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
-from inference.learning.holes import Kind, sample_holes
+from inference.learning.holes import Hole, Kind, sample_holes
 from inference.learning.humaneval import DataError, read_tasks
 from inference.learning.questions import Question, of_hole, of_task
 from inference.learning.results import Result
-from inference.text.source import read_sources
+from inference.text.source import SourceFile, read_sources
 
 
-def from_folder(folder: Path, kinds: Sequence[str], count: int, seed: int) -> list[Question]:
+def from_folder(folder: Path, kinds: Sequence[Kind], count: int, seed: int) -> list[Question]:
     """``count`` holes of each kind in a folder's source files, or as many as they give. Raises DataError."""
-    known = get_args(Kind)
-    if wrong := [kind for kind in kinds if kind not in known]:
-        raise DataError(f"There are no holes of the kind {wrong[0]!r}: choose from {', '.join(known)}.")
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.")
     sources = read_sources([folder])
     if not sources.files:
         raise DataError(f"{folder} holds no source files to make holes in{_skipped(sources.skipped)}.")
-    holes = [hole for kind in dict.fromkeys(kinds) for hole in sample_holes(sources.files, kind, count, seed)]
+    holes = [hole for kind in kinds for hole in _holes(sources.files, kind, count, seed)]
     if not holes:
         raise DataError(f"The source files in {folder} are too small to make such holes in them.")
     return [of_hole(hole.name, hole.kind, hole.prefix, hole.middle, hole.suffix) for hole in holes]
+
+
+def _holes(files: Sequence[SourceFile], kind: Kind, count: int, seed: int) -> list[Hole]:
+    """Those with something before them: there is nothing to continue at a file's very start."""
+    return [hole for hole in sample_holes(files, kind, 2 * count, seed) if hole.prefix.strip()][:count]
 
 
 def _skipped(reasons: dict[str, int]) -> str:

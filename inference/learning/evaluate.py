@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import platformdirs
 from rich.console import Console
@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from inference.learning import report
 from inference.learning.asking import from_folder, from_tasks, given
 from inference.learning.executing import executed
+from inference.learning.holes import KINDS, Kind
 from inference.learning.humaneval import DataError
 from inference.learning.journal import Journal, key_of
 from inference.learning.questions import LAYOUTS, Layout, Question
@@ -37,13 +38,15 @@ from inference.text.tokenizer import TokenizerError
 
 OK, FAILED, USAGE = 0, 1, 2
 
+Name = TypeVar("Name", bound=str)
+
 CONTEXT = 256
 """Tokens of text that a model is shown: so few that a CPU is done with a thousand holes in less than an hour."""
 
 HOLES = 300
 """Holes of each kind, where nobody says how many."""
 
-KINDS = "end,line,block"
+DEFAULT_KINDS = "end,line,block"
 
 HOW_TO_EXECUTE = "pass@1 was not measured: add --execute to run what the model wrote, in processes that are limited."
 
@@ -94,7 +97,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--holes", type=Path, metavar="FOLDER", help="make holes in the source files of this folder")
     what.add_argument("--data", type=Path, metavar="FILE", help="tasks of HumanEval-infilling, .jsonl or .jsonl.gz")
-    parser.add_argument("--kinds", type=_several, default=_several(KINDS), help=f"of holes (default: {KINDS}; span)")
+    parser.add_argument(
+        "--kinds", type=_kinds, default=_kinds(DEFAULT_KINDS), help=f"(default: {DEFAULT_KINDS}; also span)"
+    )
     parser.add_argument("--limit", type=_positive, help=f"holes of each kind (default: {HOLES}), or tasks (all)")
     parser.add_argument("--seed", type=int, default=0, help="where the holes are (default: %(default)s)")
     parser.add_argument("--layout", type=_layouts, action="extend", default=[], help="psm, spm, prefix (default: all)")
@@ -113,15 +118,19 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _several(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
 def _layouts(text: str) -> list[Layout]:
-    named = _several(text)
-    if not named or any(name not in LAYOUTS for name in named):
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(LAYOUTS)}")
-    return [layout for layout in LAYOUTS if layout in named]
+    return _among(text, LAYOUTS)
+
+
+def _kinds(text: str) -> list[Kind]:
+    return _among(text, KINDS)
+
+
+def _among(text: str, known: Sequence[Name]) -> list[Name]:
+    named = [part.strip() for part in text.split(",")]
+    if wrong := [name for name in named if name not in known]:
+        raise argparse.ArgumentTypeError(f"there is no {wrong[0]!r}: choose from {', '.join(known)}")
+    return [name for name in known if name in named]
 
 
 def _positive(text: str) -> int:
@@ -141,7 +150,10 @@ def _evaluation(options: argparse.Namespace) -> Evaluation:
 def _results(options: argparse.Namespace, evaluation: Evaluation) -> list[Result]:
     if options.answers:
         evaluation.about["answers"] = options.answers
-        journal, results = _journal(options, options.answers), given(evaluation.questions, options.answers, options.seed)
+        journal, results = (
+            _journal(options, options.answers),
+            given(evaluation.questions, options.answers, options.seed),
+        )
     else:
         subject = find(options.model, options.adapter, options.format)
         layouts = subject.chosen(options.layout)

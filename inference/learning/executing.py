@@ -14,7 +14,9 @@ from inference.models.cores import usable_cores
 from inference.models.progress import OnProgress
 
 
-def executed(results: Sequence[Result], journal: Journal, tell: OnProgress, limits: Limits | None = None) -> list[Result]:
+def executed(
+    results: Sequence[Result], journal: Journal, tell: OnProgress, limits: Limits | None = None
+) -> list[Result]:
     """The same results with what the tests say of the whole answer and of the part that a user would have seen.
 
     ``tell`` counts programs; equal ones run once. Every question must be a task.
@@ -44,5 +46,5 @@ def _run(program: str, journal: Journal, limits: Limits) -> bool:
     key = key_of("run", program, limits.seconds, limits.memory)
     if (found := journal.recall(key, 1)) is None:
         found = [{"result": sandbox.run(program, limits)}]
-        journal.keep(key, found)
+        journal.keep(key, found, ["program"])
     return found[0]["result"] == "passed"

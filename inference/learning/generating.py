@@ -118,7 +118,7 @@ class Generator:
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """Greedy answers, in order. Rows wait for the longest of them, so prompts of like length belong together."""
         rows = [self._row(request) for request in requests]
-        ids, mask = padded([request.prompt.ids for request in requests], self._model.device)
+        ids, mask = _padded([request.prompt.ids for request in requests], self._model.device)
         settings = GenerationConfig(
             do_sample=False,
             max_new_tokens=max(request.room for request in requests),
@@ -140,7 +140,7 @@ class Generator:
         return _Row(request, healing, Detokenizer(self._tokenizer, len(heal.encode())), Stopper(request.rule))
 
 
-def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Ids padded on the left to [rows, longest], and the mask that is 1 where a token stands."""
     longest = max(map(len, rows))
     ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows], device=device)

@@ -23,7 +23,7 @@ def key_of(*parts: object) -> str:
 
 
 class Journal:
-    """An append-only file of batches, for any number of threads of one process. Raises OSError where it can't be read or written."""
+    """An append-only file of batches, for all threads of a process. Raises OSError as files do."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -37,9 +37,11 @@ class Journal:
         rows = self._batches.get(key, {})
         return [dict(rows[n]) for n in range(size)] if all(n in rows for n in range(size)) else None
 
-    def keep(self, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Append one batch; it is on the disk when this returns."""
-        lines = [json.dumps({"batch": key, "n": n, "row": row}, ensure_ascii=False) for n, row in enumerate(rows)]
+    def keep(self, key: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+        """Append one batch; it is on the disk when this returns. ``names`` are for people who read the file."""
+        named = enumerate(zip(rows, names, strict=True))
+        entries = [{"batch": key, "n": n, "of": name, "row": row} for n, (row, name) in named]
+        lines = [json.dumps(entry, ensure_ascii=False) for entry in entries]
         data = "".join(f"{line}\n" for line in lines).encode("utf-8", errors="surrogatepass")
         with self._lock, self.path.open("ab") as file:
             file.write(data)

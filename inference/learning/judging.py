@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from inference.generation.healing import Healing, Vocabulary
-from inference.learning.generating import padded
 from inference.text.prompts import Prompt
 from inference.text.tokenizer import Tokenizer
 
@@ -40,23 +39,22 @@ class Judge:
         return self._tokenizer.encode_continuation(prompt.heal + middle)
 
     def read(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Likelihood]:
-        """Of each middle after its prompt, in order; texts of like length belong together. No middle is empty."""
+        """Of each middle after its prompt, in order. No middle is empty.
+
+        Padding stands on the right, where a causal model's earlier positions can't see it, and the head is computed for
+        the middles' tokens alone.
+        """
         targets = [self.target(prompt, middle) for prompt, middle in pairs]
         rows = [[*prompt.ids, *target] for (prompt, _), target in zip(pairs, targets, strict=True)]
-        ids, mask = padded(rows, self._model.device)
-        kept = max(map(len, targets)) + 1
+        longest = max(map(len, rows))
+        base = self._model.get_base_model() if hasattr(self._model, "get_base_model") else self._model
         with torch.inference_mode():
-            logits = self._model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-                logits_to_keep=kept,
-                use_cache=False,
-            ).logits
-        return [
-            self._judge(logits[n, kept - 1 - len(target) : kept - 1], target, pairs[n][0].heal)
-            for n, target in enumerate(targets)
-        ]
+            ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=base.device)
+            hidden = base.model(input_ids=ids, use_cache=False).last_hidden_state
+            return [
+                self._judge(base.lm_head(hidden[n, len(row) - len(target) - 1 : len(row) - 1]), target, prompt.heal)
+                for n, (row, target, (prompt, _)) in enumerate(zip(rows, targets, pairs, strict=True))
+            ]
 
     def _judge(self, logits: Tensor, target: list[int], heal: str) -> Likelihood:
         """Of one text; ``logits`` [tokens, vocabulary] are those from which each of its tokens would be chosen."""

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from inference.learning.humaneval import Task
 from inference.text.infill import infill_prompt
-from inference.text.prompts import Prompt, clean, completion_prompt
+from inference.text.prompts import Prompt, PromptError, clean, completion_prompt
 from inference.text.stopping import Stopper, StopRule, indent_width
 from inference.text.tokenizer import Tokenizer
 
@@ -68,16 +68,16 @@ class Question:
 
 def of_hole(name: str, kind: str, prefix: str, middle: str, suffix: str) -> Question:
     """A hole of a source file; a block ends where its own line's indentation is left."""
-    text = tuple(map(clean, (prefix, middle, suffix)))
-    rule = _block(text[0], text[1]) if kind == "block" else StopRule("line" if kind in ("end", "line") else "none")
-    return Question(name, kind, *text, rule, NEW_TOKENS[kind])
+    before, missing = clean(prefix), clean(middle)
+    rule = _block(before, missing) if kind == "block" else StopRule("line" if kind in ("end", "line") else "none")
+    return Question(name, kind, before, missing, clean(suffix), rule, NEW_TOKENS[kind])
 
 
 def of_task(task: Task) -> Question:
     """A task of HumanEval-infilling; whether it is a line or a block is told, as an editor's user would."""
-    text = tuple(map(clean, (task.prompt, task.canonical_solution, task.suffix)))
-    rule = _block(text[0], text[1]) if "\n" in text[1].strip("\n") else StopRule("line")
-    return Question(task.task_id, task.family, *text, rule, TASK_TOKENS, task)
+    before, missing = clean(task.prompt), clean(task.canonical_solution)
+    rule = _block(before, missing) if "\n" in missing.strip("\n") else StopRule("line")
+    return Question(task.task_id, task.family, before, missing, clean(task.suffix), rule, TASK_TOKENS, task)
 
 
 def _block(prefix: str, middle: str) -> StopRule:
@@ -89,11 +89,6 @@ def _block(prefix: str, middle: str) -> StopRule:
     return StopRule("block", indent_width(line + middle.lstrip("\n") if not line.strip() else line))
 
 
-def questions_of_tasks(tasks: Sequence[Task]) -> list[Question]:
-    """One question for each task, in order."""
-    return [of_task(task) for task in tasks]
-
-
 def window(tokenizer: Tokenizer, question: Question, tokens: int) -> tuple[str, str]:
     """The end of the prefix and the start of the suffix that a model is shown: ``tokens`` together, at most."""
     after = tokens // SUFFIX_SHARE
@@ -103,9 +98,12 @@ def window(tokenizer: Tokenizer, question: Question, tokens: int) -> tuple[str, 
 def ask(tokenizer: Tokenizer, question: Question, layout: Layout, tokens: int) -> Prompt:
     """The prompt in one layout, its text at most ``tokens`` long. Raises PromptError as ``infill_prompt`` does."""
     before, after = window(tokenizer, question, tokens)
-    if layout == "prefix":
-        return completion_prompt(tokenizer, before, _UNCUT)
-    return infill_prompt(tokenizer, before, after, _UNCUT, layout)
+    if layout != "prefix":
+        return infill_prompt(tokenizer, before, after, _UNCUT, layout)
+    prompt = completion_prompt(tokenizer, before, _UNCUT)
+    if not prompt.ids:
+        raise PromptError(f"{question.name} has nothing before the hole, so there is nothing to continue.")
+    return prompt
 
 
 def _tail(tokenizer: Tokenizer, text: str, tokens: int) -> str:

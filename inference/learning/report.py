@@ -35,8 +35,8 @@ HEADINGS = {
 
 NOTES = (
     "as shown: the answer cut by the editor's stop rule (the line's end; for blocks the dedent), which always cuts "
-    "`prefix`. Intervals: 95 %, paired bootstrap. Gained: the share of the middle's log-likelihood that infilling gained "
-    "over the prefix alone."
+    "`prefix`. Intervals: 95 %, paired bootstrap. Gained: the share of the middle's log-likelihood that the first "
+    "layout has over the second."
 )
 
 

@@ -72,8 +72,8 @@ class Subject:
 def find(name: str, adapter: Path | None, weight_format: Any) -> Subject:
     """An installed model or a checkpoint's folder, and an adapter's folder.
 
-    An adapter was taught to infill if the vocabulary has the sentinels: that is what ``tune`` teaches. Raises DataError,
-    UnknownModelError, StoreError, ShapeError, TokenizerError.
+    An adapter was taught to infill if the vocabulary has the sentinels: that is what ``tune`` teaches.
+    Raises DataError, UnknownModelError, StoreError, ShapeError, TokenizerError.
     """
     folder = Path(name)
     if folder.is_dir():

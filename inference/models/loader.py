@@ -27,7 +27,16 @@ from inference.models.heap import release
 from inference.models.llama import Llama
 from inference.models.progress import OnProgress
 
-__all__ = ["Format", "LoadError", "choose_device", "choose_dtype", "choose_format", "load", "read_transformers", "what_is_read"]
+__all__ = [
+    "Format",
+    "LoadError",
+    "choose_device",
+    "choose_dtype",
+    "choose_format",
+    "load",
+    "read_transformers",
+    "what_is_read",
+]
 
 Format = Literal["auto"] | WeightFormat
 
@@ -59,7 +68,7 @@ def read_transformers(
     *,
     double_quant: bool = False,
 ) -> Any:
-    """The transformers model that ``load`` wraps, with frozen weights: for batches, and to put an adapter on.
+    """The transformers model that ``load`` wraps, with frozen weights: for training, adapters and batches.
 
     Everything is as ``load`` says. Raises LoadError.
     """
@@ -75,26 +84,6 @@ def read_transformers(
     plan = _Plan(dtype, where, on_progress, double_quant)
     quantise = chosen == "nf4" and not checkpoint.quantised
     return _quantised_once(checkpoint, plan) if quantise else _read(checkpoint, plan)
-
-
-def read_transformers(
-    folder: Path,
-    weight_format: Format = "auto",
-    device: str | torch.device | None = None,
-    on_progress: OnProgress | None = None,
-) -> Any:
-    """The transformers model itself, with frozen weights, for what needs more than the lean forward: training.
-
-    As ``load`` reads it. Raises LoadError.
-    """
-    _silence()
-    checkpoint = inspect(folder)
-    where = choose_device(device)
-    chosen = _stored_format(checkpoint, weight_format) or choose_format(weight_format, where)
-    dtype = choose_dtype(chosen, where)
-    _check_memory(checkpoint.weight_bytes(chosen, dtype.itemsize), where, folder)
-    plan = _Plan(dtype, where, on_progress, checkpoint.double_quant)
-    return (_quantised_once if chosen == "nf4" and not checkpoint.quantised else _read)(checkpoint, plan)
 
 
 def what_is_read(

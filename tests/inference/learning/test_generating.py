@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from fakes.byte_llama import EOS, ByteTokenizer, tiny_reference
@@ -17,7 +19,13 @@ from inference.text.prompts import Prompt
 from inference.text.stopping import Stopper, StopRule
 
 TOKENIZER = ByteTokenizer()
-TEXTS = ["def add(a, b):\n    return", "x", "for i in range(10):\n", "class Stack:\n    def push(self, item):\n" * 3, "{}"]
+TEXTS = [
+    "def add(a, b):\n    return",
+    "x",
+    "for i in range(10):\n",
+    "class Stack:\n    def push(self, item):\n" * 3,
+    "{}",
+]
 
 
 class Wide(ByteTokenizer):
@@ -65,7 +73,9 @@ def test_batch_answers_as_the_engine_does_alone(tokenizer, rule):
     """Prompts of unlike length, with and without healing, and answers that end at different steps."""
     reference = tiny_reference()
     lean = Llama(reference)
-    asked = [request(text, heal=heal, rule=rule, room=20 + n) for n, text in enumerate(TEXTS) for heal in ("", "  ", "ä")]
+    asked = [
+        request(text, heal=heal, rule=rule, room=20 + n) for n, text in enumerate(TEXTS) for heal in ("", "  ", "ä")
+    ]
     answers = Generator(reference, tokenizer).answer(asked)
     assert [(a.text, a.ended, a.tokens) for a in answers] == [alone(lean, tokenizer, one) for one in asked]
 
@@ -76,7 +86,8 @@ def test_models_own_end_token_ends_a_row_and_no_other():
     whole = Generator(reference, TOKENIZER).answer([request(TEXTS[0], room=8)])[0]
     assert (whole.ended, whole.tokens) == ("length", 8)
     prompt = torch.tensor([TOKENIZER.encode(TEXTS[0])])
-    ids = reference.generate(prompt, max_new_tokens=8, do_sample=False)[0, prompt.shape[1] :].tolist()
+    generated: Any = reference
+    ids = generated.generate(prompt, max_new_tokens=8, do_sample=False)[0, prompt.shape[1] :].tolist()
     last = next(n for n in range(1, 8) if ids[n] not in ids[:n])
     asked = [request(TEXTS[0], room=8, stop=ids[last]), request(TEXTS[0], room=8)]
     ended, other = Generator(reference, TOKENIZER).answer(asked)
