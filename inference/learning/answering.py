@@ -12,10 +12,8 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from inference.generation.healing import Vocabulary
 from inference.learning.generating import Generator, Request
 from inference.learning.journal import Journal, Rows, key_of
-from inference.learning.judging import Judge
 from inference.learning.questions import Layout, Question, ask
 from inference.learning.results import Result, judged
 from inference.models.progress import OnProgress
@@ -24,7 +22,7 @@ from inference.text.stopping import StopRule
 from inference.text.tokenizer import Tokenizer
 
 AT_ONCE = 16
-"""Questions in a batch. Larger ones would wait longer for the longest of their answers."""
+"""Questions in a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,13 @@ class _Asked:
     def request(self) -> Request:
         """Layouts that infill are left to end by themselves; a prefix alone gives no reason to."""
         rule = self.question.rule if self.layout == "prefix" else StopRule()
-        return Request(self.prompt, rule, self.question.most_tokens)
+        return Request(self.prompt, rule, self.question.most_tokens, judged(self.question))
+
+    @property
+    def decisive(self) -> list[Any]:
+        """All that decides the answer and the likelihood, as JSON values."""
+        request, prompt = self.request, self.prompt
+        return [prompt.ids, prompt.heal, sorted(prompt.stop_ids), asdict(request.rule), request.room, request.middle]
 
 
 class Answering:
@@ -58,32 +62,27 @@ class Answering:
         self._journal = journal
 
     @cached_property
-    def _model(self) -> tuple[Generator, Judge]:
-        model, vocabulary = self._load(), Vocabulary(self._tokenizer)
-        return Generator(model, self._tokenizer, vocabulary), Judge(model, self._tokenizer, vocabulary)
+    def _generator(self) -> Generator:
+        return Generator(self._load(), self._tokenizer)
 
     def results(
         self, questions: Sequence[Question], layouts: Sequence[Layout], context: int, tell: OnProgress
     ) -> list[Result]:
         """One result for each question in each layout, questions of a layout in their order.
 
-        The model is shown ``context`` tokens of text. ``tell`` counts answers, and texts read.
+        The model is shown ``context`` tokens of text. ``tell`` counts answers. Raises PromptError.
         """
         asked = self._asked(questions, layouts, context)
-        done = _Count(tell, 2 * len(asked))
-        reads = self._all(asked, self._read, done)
-        texts = self._all(asked, self._write, done)
+        rows: Rows = [{} for _ in asked]
+        done = 0
+        for batch in _batches(asked):
+            for one, row in zip(batch, self._answers(batch), strict=True):
+                rows[one.place] = row
+            done += len(batch)
+            tell(done, len(asked))
         return [
-            Result(
-                one.question,
-                one.layout,
-                answer=text["text"],
-                ended=text["ended"],
-                tokens=text["tokens"],
-                nats=read["nats"],
-                nats_tokens=read["tokens"],
-            )
-            for one, text, read in zip(asked, texts, reads, strict=True)
+            Result(one.question, one.layout, row["text"], row["ended"], row["tokens"], row["nats"], row["nats_tokens"])
+            for one, row in zip(asked, rows, strict=True)
         ]
 
     def _asked(self, questions: Sequence[Question], layouts: Sequence[Layout], context: int) -> list[_Asked]:
@@ -93,52 +92,13 @@ class Answering:
             for n, (layout, question) in enumerate(pairs)
         ]
 
-    def _all(self, asked: Sequence[_Asked], work: _Work, done: _Count) -> Rows:
-        rows: Rows = [{} for _ in asked]
-        for batch in _batches(asked):
-            key = key_of(self._identity, work.__name__, [_decisive(one) for one in batch])
-            found = self._journal.recall(key, len(batch))
-            if found is None:
-                found = work(batch)
-                self._journal.keep(key, found, [one.name for one in batch])
-            for one, row in zip(batch, found, strict=True):
-                rows[one.place] = row
-            done.add(len(batch))
-        return rows
-
-    def _write(self, batch: Sequence[_Asked]) -> Rows:
-        return [asdict(answer) for answer in self._model[0].answer([one.request for one in batch])]
-
-    def _read(self, batch: Sequence[_Asked]) -> Rows:
-        return [asdict(found) for found in self._model[1].read([(one.prompt, judged(one.question)) for one in batch])]
-
-
-_Work = Callable[[Sequence[_Asked]], Rows]
-
-
-class _Count:
-    """Adds up what is done."""
-
-    def __init__(self, tell: OnProgress, total: int) -> None:
-        self._tell, self._done, self._total = tell, 0, total
-
-    def add(self, more: int) -> None:
-        """So many more are done."""
-        self._done += more
-        self._tell(self._done, self._total)
-
-
-def _decisive(one: _Asked) -> list[Any]:
-    """All of a question that decides its answer or its likelihood."""
-    prompt, rule = one.prompt, one.request.rule
-    return [
-        prompt.ids,
-        prompt.heal,
-        sorted(prompt.stop_ids),
-        asdict(rule),
-        one.request.most_tokens,
-        one.question.middle,
-    ]
+    def _answers(self, batch: Sequence[_Asked]) -> Rows:
+        key = key_of(self._identity, [one.decisive for one in batch])
+        found = self._journal.recall(key, len(batch))
+        if found is None:
+            found = [asdict(answer) for answer in self._generator.answer([one.request for one in batch])]
+            self._journal.keep(key, found, [one.name for one in batch])
+        return found
 
 
 def _batches(asked: Sequence[_Asked]) -> Iterator[list[_Asked]]:

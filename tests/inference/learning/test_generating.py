@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ class Wide(ByteTokenizer):
 
 
 def request(text: str, *, heal: str = "", rule: StopRule | None = None, room: int = 24, stop: int = EOS) -> Request:
-    return Request(Prompt(TOKENIZER.encode(text), frozenset({stop}), heal), rule or StopRule(), room)
+    return Request(Prompt(TOKENIZER.encode(text), frozenset({stop}), heal), rule or StopRule(), room, "ab")
 
 
 def alone(model: Llama, tokenizer: ByteTokenizer, asked: Request) -> tuple[str, str, int]:
@@ -91,7 +92,7 @@ def test_models_own_end_token_ends_a_row_and_no_other():
     last = next(n for n in range(1, 8) if ids[n] not in ids[:n])
     asked = [request(TEXTS[0], room=8, stop=ids[last]), request(TEXTS[0], room=8)]
     ended, other = Generator(reference, TOKENIZER).answer(asked)
-    assert (ended.ended, ended.tokens, other) == ("model", last, whole)
+    assert (ended.ended, ended.tokens, other.text, other.tokens) == ("model", last, whole.text, 8)
 
 
 def test_healed_text_is_no_part_of_the_answer():
@@ -99,5 +100,35 @@ def test_healed_text_is_no_part_of_the_answer():
     reference = tiny_reference()
     (answer,) = Generator(reference, TOKENIZER).answer([request("def f():\n", heal="    ", room=6)])
     forced = TOKENIZER.encode("def f():\n    ")
-    (same,) = Generator(reference, TOKENIZER).answer([Request(Prompt(forced, frozenset({EOS})), StopRule(), 6)])
+    (same,) = Generator(reference, TOKENIZER).answer([Request(Prompt(forced, frozenset({EOS})), StopRule(), 6, "ab")])
     assert (answer.text, answer.tokens) == (same.text, same.tokens + 4)
+
+
+def log_probability(reference: Any, ids: list[int], token: int, among: list[int] | None = None) -> float:
+    logits = reference(torch.tensor([ids])).logits[0, -1].double()
+    return float(logits[token] - (logits if among is None else logits[among]).logsumexp(-1))
+
+
+def test_likelihood_of_the_true_middle_is_the_models_own():
+    """Beside longer and shorter neighbours, and without a trace in the answers."""
+    reference = tiny_reference()
+    middles = ["(x)", "y", "a + b  # sum"]
+    asked = [replace(request(text), middle=middle) for text, middle in zip(TEXTS, middles, strict=False)]
+    for one, answer in zip(asked, Generator(reference, TOKENIZER).answer(asked), strict=True):
+        ids, target = one.prompt.ids, TOKENIZER.encode(one.middle)
+        expected = -sum(log_probability(reference, ids + target[:n], token) for n, token in enumerate(target))
+        assert answer.nats == pytest.approx(expected, rel=1e-5)
+        assert answer.nats_tokens == len(target)
+
+
+def test_likelihood_of_a_healed_middle_is_among_what_agrees_with_the_healed_text():
+    """Two spaces stand there already: tokens that begin otherwise could not have come."""
+    reference = tiny_reference()
+    asked = replace(request("if x:\n", heal="  "), middle="y")
+    (answer,) = Generator(reference, Wide()).answer([asked])
+    ids, space = asked.prompt.ids, ord(" ")
+    two = 128 + space  # stands for a space and this byte: another space
+    first = log_probability(reference, ids, space, [space, two])
+    second = log_probability(reference, [*ids, space], space, [space, *range(128, 256)])
+    third = log_probability(reference, [*ids, space, space], ord("y"))
+    assert (answer.nats, answer.nats_tokens) == (pytest.approx(-(first + second + third), rel=1e-5), 3)
