@@ -22,7 +22,7 @@ def executed(
     ``tell`` counts programs; equal ones run once. Every question must be a task.
     """
     limits = limits or Limits()
-    pairs = [(_program(result, result.answer), _program(result, result.shown)) for result in results]
+    pairs = [(_program(result, _whole(result)), _program(result, result.shown)) for result in results]
     programs = list(dict.fromkeys(program for pair in pairs for program in pair))
     passed: dict[str, bool] = {}
     with ThreadPoolExecutor(usable_cores()) as pool:
@@ -34,6 +34,11 @@ def executed(
         replace(result, passed=passed[whole], passed_shown=passed[shown])
         for result, (whole, shown) in zip(results, pairs, strict=True)
     ]
+
+
+def _whole(result: Result) -> str:
+    """All that the model wrote; what the stop rule ended is as it is shown."""
+    return result.shown if result.ended == "rule" else result.answer
 
 
 def _program(result: Result, answer: str) -> str:

@@ -61,9 +61,13 @@ class Question:
     task: Task | None = None
 
     def shown(self, answer: str) -> str:
-        """What an editor's user would see of ``answer``: as much as the stop rule lets through."""
+        """What an editor's user would have of ``answer``: as much as the stop rule lets through.
+
+        The rules end before a newline; where the hole takes in its last line's own, as tasks' holes do, it is put back.
+        """
         stopper = Stopper(self.rule)
-        return stopper.feed(answer) + stopper.finish()
+        text = stopper.feed(answer) + stopper.finish()
+        return f"{text}\n" if self.middle.endswith("\n") and not text.endswith("\n") else text
 
 
 def of_hole(name: str, kind: str, prefix: str, middle: str, suffix: str) -> Question:
@@ -76,7 +80,7 @@ def of_hole(name: str, kind: str, prefix: str, middle: str, suffix: str) -> Ques
 def of_task(task: Task) -> Question:
     """A task of HumanEval-infilling; whether it is a line or a block is told, as an editor's user would."""
     before, missing = clean(task.prompt), clean(task.canonical_solution)
-    rule = _block(before, missing) if "\n" in missing.strip("\n") else StopRule("line")
+    rule = _block(before, missing) if "\n" in missing.rstrip("\n") else StopRule("line")
     return Question(task.task_id, task.family, before, missing, clean(task.suffix), rule, TASK_TOKENS, task)
 
 
