@@ -21,6 +21,13 @@ def starter_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def bare_starter_folder() -> Path:
+    """The same weights without the adapter that teaches them to infill, as their makers left them."""
+    assert pull.main([pull.BARE]) == pull.OK, f"these tests need `codellama-ls pull {pull.BARE}` to work"
+    return store.installed(pull.BARE)
+
+
+@pytest.fixture(scope="session")
 def starter_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The GGUF file that the starter is converted from, which an installation does not keep."""
     folder = tmp_path_factory.mktemp("starter_gguf")

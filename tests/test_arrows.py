@@ -60,6 +60,8 @@ def test_what_is_called_torch_free_is():
         "text.loading",
         "text.chat",
         "text.infill",
+        "learning.evaluate",
+        "learning.executing",
         "serving.service",
         "serving.infer_command",
         "serving.models_command",

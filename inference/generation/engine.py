@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from inference.generation.answer import Cause, Finished, Outcome, Sampling, Steps, TextChunk
 from inference.generation.decode import ChunkSize, Prefilled, generate
-from inference.generation.healing import Healing, Vocabulary
+from inference.generation.healing import Healing
 from inference.generation.kv import KVPool, KVSession
 from inference.generation.sampling import make_sampler
 from inference.models.catalog import Model, asked_to_chat
@@ -26,6 +26,7 @@ from inference.text.infill import infill_prompt
 from inference.text.prompts import Message, Prompt, PromptError, completion_prompt
 from inference.text.stopping import Stopper, StopRule
 from inference.text.tokenizer import Tokenizer
+from inference.text.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,27 +107,30 @@ class Engine:
     def complete(
         self,
         prompt: str | list[int],
-        suffix: str = "",
+        suffix: str | None = None,
         sampling: Sampling | None = None,
         rule: StopRule | None = None,
         deadline: float | None = None,
     ) -> Steps:
         """Fill in between ``prompt`` and ``suffix``; a model that cannot infill continues and is cut where it begins.
 
-        ``deadline`` is a ``time.perf_counter()`` value, after which what there is has to do.
+        Without a suffix ``prompt`` is continued; with an empty one too, unless the layout is SPM. ``deadline`` is a
+        ``time.perf_counter()`` value, after which what there is has to do.
         Raises ``PromptError`` for ids outside the vocabulary.
         """
         sampling = sampling or Sampling()
         slot = self._slot("completion")
         room = slot.budget.prompt_tokens(sampling.max_tokens)
-        infill = bool(suffix) and self.row.infill and isinstance(prompt, str)
+        following = suffix or ""
         if not isinstance(prompt, str):
             built = self._checked(prompt, slot.budget)
-        elif infill:
-            built = infill_prompt(self.tokenizer, prompt, suffix, room)
+        elif suffix is not None and self._infills(suffix):
+            layout = self.row.layout
+            built = infill_prompt(self.tokenizer, prompt, suffix, room, layout, healed_with=self._vocabulary)
+            following = ""
         else:
             built = completion_prompt(self.tokenizer, prompt, room)
-        stopper = Stopper(rule or StopRule(), "" if infill else suffix, sampling.stop)
+        stopper = Stopper(rule or StopRule(), following, sampling.stop)
         return self._answer(built, sampling, stopper, deadline, slot)
 
     def chat(
@@ -155,6 +159,14 @@ class Engine:
                 pass
             slot.pool.clear()
         release()
+
+    def _infills(self, suffix: str) -> bool:
+        """Whether to ask for what stands before ``suffix``.
+
+        At the end of a file SPM still reads as a text to continue, by a model that was taught where to end. PSM would
+        have to begin anew after the prefix, which it saw seldom there and continues better as plain text.
+        """
+        return self.row.infill and (suffix != "" or self.row.layout == "spm")
 
     def _slot(self, role: Role) -> Slot:
         """Its own, or that of what the model serves otherwise, where it was asked for by name."""

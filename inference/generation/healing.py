@@ -7,26 +7,8 @@ Knows no model: bytes in, allowed ids out. Named after Guidance's "token healing
 
 from __future__ import annotations
 
-from bisect import bisect_left
-
 from inference.text.tokenizer import Tokenizer
-
-
-class Vocabulary:
-    """Every token's bytes in order, so that those which begin with given bytes are one slice."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        pieces = ((tokenizer.piece_bytes(i), i) for i in range(tokenizer.vocab_size))
-        self._sorted = sorted((piece, i) for piece, i in pieces if piece)
-        self._ids = dict(reversed(self._sorted))
-
-    def agreeing(self, wanted: bytes) -> list[int]:
-        """Ids whose bytes begin with ``wanted``, or that ``wanted`` begins with."""
-        low = bisect_left(self._sorted, (wanted, -1))
-        high = bisect_left(self._sorted, (wanted + b"\xff" * 8, -1)) if wanted else len(self._sorted)
-        longer = [i for _, i in self._sorted[low:high]]
-        shorter = (wanted[:n] for n in range(1, len(wanted)))
-        return longer + [self._ids[piece] for piece in shorter if piece in self._ids]
+from inference.text.vocabulary import Vocabulary
 
 
 class Healing:

@@ -6,6 +6,7 @@ Knows no data and no training. Sources: LoRA (arXiv 2106.09685), QLoRA (arXiv 23
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def attach(base: Any, recipe: Recipe, new_tokens: Sequence[int] = ()) -> Any:
     import peft
 
     logging.getLogger("peft").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)  # peft's call
     config = peft.LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,

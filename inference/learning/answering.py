@@ -20,6 +20,7 @@ from inference.models.progress import OnProgress
 from inference.text.prompts import Prompt
 from inference.text.stopping import StopRule
 from inference.text.tokenizer import Tokenizer
+from inference.text.vocabulary import Vocabulary
 
 AT_ONCE = 16
 """Questions in a batch."""
@@ -58,12 +59,13 @@ class Answering:
     def __init__(self, load: Callable[[], Any], tokenizer: Tokenizer, identity: str, journal: Journal) -> None:
         self._load = load
         self._tokenizer = tokenizer
+        self._vocabulary = Vocabulary(tokenizer)
         self._identity = identity
         self._journal = journal
 
     @cached_property
     def _generator(self) -> Generator:
-        return Generator(self._load(), self._tokenizer)
+        return Generator(self._load(), self._tokenizer, self._vocabulary)
 
     def results(
         self, questions: Sequence[Question], layouts: Sequence[Layout], context: int, tell: OnProgress
@@ -88,7 +90,7 @@ class Answering:
     def _asked(self, questions: Sequence[Question], layouts: Sequence[Layout], context: int) -> list[_Asked]:
         pairs: list[tuple[Layout, Question]] = [(layout, question) for layout in layouts for question in questions]
         return [
-            _Asked(n, question, layout, ask(self._tokenizer, question, layout, context))
+            _Asked(n, question, layout, ask(self._tokenizer, self._vocabulary, question, layout, context))
             for n, (layout, question) in enumerate(pairs)
         ]
 

@@ -105,7 +105,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--layout", type=_layouts, action="extend", default=[], help="psm, spm, prefix (default: all)")
     parser.add_argument("--context", type=_positive, default=CONTEXT, help="tokens shown (default: %(default)s)")
     parser.add_argument("--model", default="starter", help="an installed model, or a folder (default: %(default)s)")
-    parser.add_argument("--adapter", type=Path, metavar="FOLDER", help="an adapter to put on the model")
+    parser.add_argument("--adapter", metavar="NAME", help="an adapter to put on the model, or its folder")
     formats = ["auto", *get_args(WeightFormat)]
     parser.add_argument("--format", default="auto", choices=formats, help="how to hold weights (default: auto)")
     parser.add_argument("--execute", action="store_true", help="run answers to tasks: a limited process, not a jail")

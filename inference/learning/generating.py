@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from inference.generation.healing import Healing, Vocabulary
+from inference.generation.healing import Healing
 from inference.learning.judging import nats
 from inference.text.detokenize import Detokenizer
 from inference.text.prompts import Prompt
 from inference.text.stopping import Stopper, StopRule
 from inference.text.tokenizer import Tokenizer
+from inference.text.vocabulary import Vocabulary
 
 Ended = Literal["model", "rule", "length"]
 """What ended an answer: the model's own end token, the stop rule, or that it became too long."""
@@ -103,10 +104,10 @@ class _Row:
 class Generator:
     """A transformers model, with or without an adapter, and its vocabulary, answering batches."""
 
-    def __init__(self, model: Any, tokenizer: Tokenizer) -> None:
+    def __init__(self, model: Any, tokenizer: Tokenizer, vocabulary: Vocabulary | None = None) -> None:
         self._model = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._tokenizer = tokenizer
-        self._vocabulary = Vocabulary(tokenizer)
+        self._vocabulary = vocabulary or Vocabulary(tokenizer)
 
     @torch.inference_mode()
     def answer(self, requests: Sequence[Request]) -> list[Answer]:

@@ -14,6 +14,7 @@ from inference.text.infill import infill_prompt
 from inference.text.prompts import Prompt, PromptError, clean, completion_prompt
 from inference.text.stopping import Stopper, StopRule, indent_width
 from inference.text.tokenizer import Tokenizer
+from inference.text.vocabulary import Vocabulary
 
 Layout = Literal["prefix", "psm", "spm"]
 """How the model is asked: continue the prefix, or infill in one of the two layouts of ``text.infill``."""
@@ -99,11 +100,14 @@ def window(tokenizer: Tokenizer, question: Question, tokens: int) -> tuple[str, 
     return _tail(tokenizer, question.prefix, tokens - after), _head(tokenizer, question.suffix, after)
 
 
-def ask(tokenizer: Tokenizer, question: Question, layout: Layout, tokens: int) -> Prompt:
-    """The prompt in one layout, its text at most ``tokens`` long. Raises PromptError as ``infill_prompt`` does."""
+def ask(tokenizer: Tokenizer, vocabulary: Vocabulary, question: Question, layout: Layout, tokens: int) -> Prompt:
+    """The prompt in one layout as the engine builds it, its text at most ``tokens`` long.
+
+    Raises PromptError as ``infill_prompt`` does, and where there is nothing to continue.
+    """
     before, after = window(tokenizer, question, tokens)
     if layout != "prefix":
-        return infill_prompt(tokenizer, before, after, _UNCUT, layout)
+        return infill_prompt(tokenizer, before, after, _UNCUT, layout, healed_with=vocabulary)
     prompt = completion_prompt(tokenizer, before, _UNCUT)
     if not prompt.ids:
         raise PromptError(f"{question.name} has nothing before the hole, so there is nothing to continue.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -37,6 +38,11 @@ class Recipe:
     nothing: float = 0.03
     context: float = 0.35
     seed: int = 0
+
+    @property
+    def tokens_per_step(self) -> float:
+        """On average: lengths are even in their logarithm."""
+        return self.batch * (self.longest - self.shortest) / math.log(self.longest / self.shortest)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

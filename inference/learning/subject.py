@@ -69,8 +69,8 @@ class Subject:
         return model if self.adapter is None else _with_adapter(model, self.adapter)
 
 
-def find(name: str, adapter: Path | None, weight_format: Any) -> Subject:
-    """An installed model or a checkpoint's folder, and an adapter's folder.
+def find(name: str, adapter_name: str | None, weight_format: Any) -> Subject:
+    """An installed model or a checkpoint's folder, and an adapter of this user by its name, or its folder.
 
     An adapter was taught to infill if the vocabulary has the sentinels: that is what ``tune`` teaches.
     Raises DataError, UnknownModelError, StoreError, ShapeError, TokenizerError.
@@ -82,8 +82,7 @@ def find(name: str, adapter: Path | None, weight_format: Any) -> Subject:
         row = rows.row_of(name)
         folder = store.installed(row.id)
         tokenizer = load_tokenizer(folder)
-    if adapter is not None:
-        _check_adapter(adapter)
+    adapter = _adapter(adapter_name) if adapter_name else None
     sentinels = rows.guess(folder, tokenizer).infill
     infills = sentinels and (row.infill or adapter is not None)
     return Subject(row, folder, adapter, weight_format, tokenizer, LAYOUTS if infills else ("prefix",))
@@ -97,12 +96,16 @@ def _row_of_folder(folder: Path) -> tuple[Model, Tokenizer]:
     return replace(STARTER, id=folder.resolve().name, title=folder.name, shape=shape, **known), tokenizer
 
 
-def _check_adapter(folder: Path) -> None:
+def _adapter(name: str) -> Path:
+    """A folder, or the one that ``tune`` made under this name. Raises DataError."""
+    folder = Path(name)
     if not folder.is_dir():
-        raise DataError(f"There is no adapter {folder}: name a folder with {' and '.join(ADAPTER_FILES)}.")
-    for name in ADAPTER_FILES:
-        if not (folder / name).is_file():
-            raise DataError(f"{folder} is no adapter: it lacks {name}.")
+        folder = store.models_folder().parent / "adapters" / name
+    if not folder.is_dir():
+        raise DataError(f"There is no adapter {name}: neither a folder nor the name of one that `tune` made.")
+    if missing := [file for file in ADAPTER_FILES if not (folder / file).is_file()]:
+        raise DataError(f"{folder} is no adapter: it lacks {missing[0]}.")
+    return folder
 
 
 def _with_adapter(model: Any, folder: Path) -> Any:

@@ -19,6 +19,7 @@ from rich.console import Console
 from inference.learning.recipe import RECIPES, Recipe
 from inference.learning.task import Code, Task, TuningError, open_base, read_code
 from inference.models import store
+from inference.planning.planner import amount
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -57,11 +58,17 @@ def _tune(options: argparse.Namespace, console: Console) -> None:
     name = options.name or options.paths[0].resolve().name
     task = Task(base, code, _recipe(options), _work_folder(options, name), options.start)
     if options.dry_run:
+        Console(highlight=False, soft_wrap=True).print(_forecast(task, options))
         return
     if options.restart:
         shutil.rmtree(task.work, ignore_errors=True)
     task.check_same()
-    gains = train(task, Length(options.minutes, options.steps), (options.format, options.device), console)
+    gains = train(
+        task,
+        Length(options.minutes, options.steps, options.checkpoint_every),
+        (options.format, options.device),
+        console,
+    )
     target = options.out or store.models_folder().parent / "adapters" / name
     _install(task.work, target)
     Console(highlight=False).print(table(gains))
@@ -92,6 +99,33 @@ def _install(work: Path, target: Path) -> None:
         shutil.rmtree(rest, ignore_errors=True)
 
 
+def _forecast(task: Task, options: argparse.Namespace) -> str:
+    """What the run will take, before anything is loaded."""
+    from inference.learning.estimate import estimate, matrix_flops
+    from inference.models.loader import choose_device, choose_dtype, choose_format
+
+    device = choose_device(options.device)
+    form = choose_format(options.format, device)
+    dtype = choose_dtype(form, device)
+    shape = task.base.row.shape
+    flops = matrix_flops(device.type, dtype)
+    guess = estimate(shape, task.recipe, shape.weight_bytes(form), flops, dtype.itemsize)
+    sample = "".join(file.text for file in task.code.learnt[:50])[:200_000]
+    size = sum(len(file.text) for file in task.code.learnt)
+    tokens = round(size * len(task.base.tokenizer.encode(sample)) / max(len(sample), 1))
+    minutes = options.minutes
+    if options.steps:
+        minutes = options.steps * task.recipe.tokens_per_step / guess.tokens_per_second / 60
+    seen = round(minutes * 60 * guess.tokens_per_second)
+    return (
+        f"About {tokens:,} tokens of code; in {minutes:,.0f} minutes about {seen:,} tokens of examples are learnt from "
+        f"({guess.tokens_per_second:,.0f} tokens/s).\n"
+        f"Memory at most about {amount(guess.memory)}: {amount(guess.weights)} weights ({form}), "
+        f"{amount(guess.adapter)} adapter of {guess.trained:,} weights with its optimiser, "
+        f"{amount(guess.activations)} activations."
+    )
+
+
 def _told(code: Code) -> str:
     files = Counter(file.language for file in code.learnt)
     size = sum(len(file.text) for file in code.learnt)
@@ -116,6 +150,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     length.add_argument("--steps", type=int, help="steps to train for, instead of a time")
     parser.add_argument("--dry-run", action="store_true", help="only tell data, time and memory")
     parser.add_argument("--restart", action="store_true", help="begin anew, even if an interrupted run could go on")
+    parser.add_argument(
+        "--checkpoint-every", type=float, default=120.0, metavar="SECONDS", help="what a kill can cost (default: 120)"
+    )
     parser.add_argument("--from", dest="start", type=Path, metavar="FOLDER", help="go on from this adapter's weights")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the adapter there; it is not installed then")
     parser.add_argument("--recipe", choices=list(RECIPES), default="user", help="how to teach (default: %(default)s)")

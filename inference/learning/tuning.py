@@ -24,16 +24,19 @@ from inference.learning.trainer import Run, Step, Trainer, checkpoint, write_jso
 from inference.models.loader import Format, read_transformers
 
 HELD_OUT_HOLES = 32
-CHECKPOINT_SECONDS = 120
 TELL_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long to train: ``steps``, or as many as fit into ``minutes`` at the speed measured first."""
+    """How long to train: ``steps``, or as many as fit into ``minutes`` at the speed measured first.
+
+    ``saved`` is the time between two checkpoints in seconds: what a kill can cost.
+    """
 
     minutes: float
     steps: int | None = None
+    saved: float = 120.0
 
 
 def train(task: Task, length: Length, weights: tuple[Format, str | None], console: Console) -> dict[str, Gain]:
@@ -52,7 +55,7 @@ def train(task: Task, length: Length, weights: tuple[Format, str | None], consol
     before = _scored_before(task.work / "before.json", held, model, console)
     trainer = Trainer(model, Batches(task.code.learnt, task.base.tokenizer, task.recipe), task.recipe, Run(0))
     _begin(trainer, task.work / "checkpoint", length, console)
-    _steps(trainer, task.work / "checkpoint", console)
+    _steps(trainer, task.work / "checkpoint", length.saved, console)
     console.print("Scoring the held-out files again ...")
     after = held.score(model)
     gains = {name: gain(scores, after[name]) for name, scores in before.items()}
@@ -80,7 +83,7 @@ def _begin(trainer: Trainer, place: Path, length: Length, console: Console) -> N
         console.print(f"A step takes {a_step:.1f} s: {trainer.run.steps:,} steps in {length.minutes:g} minutes.")
 
 
-def _steps(trainer: Trainer, place: Path, console: Console) -> None:
+def _steps(trainer: Trainer, place: Path, every: float, console: Console) -> None:
     """Train, with a checkpoint now and then, also when a person stops it."""
     saved = told = time.monotonic()
     losses: list[float] = []
@@ -91,9 +94,9 @@ def _steps(trainer: Trainer, place: Path, console: Console) -> None:
             if now - told > TELL_SECONDS or step.number in (1, trainer.run.steps):
                 console.print(_line(step, trainer.run, sum(losses) / len(losses)))
                 told, losses = now, []
-            if now - saved > CHECKPOINT_SECONDS:
+            if now - saved > every:
                 trainer.save(place)
-                saved = now
+                saved = time.monotonic()
     finally:
         trainer.save(place)
 
@@ -111,7 +114,7 @@ def _write(task: Task, trainer: Trainer, gains: dict[str, Gain]) -> None:
     folder = task.work / "adapter"
     shutil.rmtree(folder, ignore_errors=True)
     adapter.save(trainer.model, folder)
-    served = [one for name, one in gains.items() if name.endswith("spm")]
+    served = [one for name, one in gains.items() if name.endswith(task.base.row.layout)]
     write_json(
         folder / "tuning.json",
         {

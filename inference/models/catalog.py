@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 from inference.models.shape import Shape
+from inference.text.pieces import Layout
 
 ChatFormat = Literal["chatml", "llama", "step"]
 """How a chat model wants its turns: ChatML (the starter), ``[INST]`` (7B-34B Instruct), ``<step>`` turns (70B)."""
@@ -40,6 +41,7 @@ class Model:
         licence: its licence, by SPDX id or name.
         licence_url: where the licence is.
         policy_url: where its acceptable-use policy is, or None where it has none.
+        layout: in which order it is shown prefix and suffix to infill.
     """
 
     id: str
@@ -54,6 +56,7 @@ class Model:
     licence: str
     licence_url: str
     policy_url: str | None
+    layout: Layout = "psm"
 
 
 class UnknownModelError(LookupError):
@@ -73,6 +76,7 @@ STARTER = Model(
     licence="Apache-2.0",
     licence_url="https://www.apache.org/licenses/LICENSE-2.0",
     policy_url=None,
+    layout="spm",  # a model this small learns it far sooner
 )
 
 
@@ -140,10 +144,17 @@ def canonical(name: str) -> str:
         return name
 
 
+def out_of_date(model: Model) -> bool:
+    """Whether this is an installed model that can't infill yet, where pulling it again gives one that can."""
+    return not model.infill and model.id in CATALOG and CATALOG[model.id].infill
+
+
 def asked_to_infill(model: Model) -> str | None:
     """What to tell a person who asked ``model`` to infill, or None where it can."""
     if model.infill:
         return None
+    if out_of_date(model):
+        return f"The installed {model.id} does not infill yet: `codellama-ls pull {model.id}` makes it infill."
     return f"{model.id} was not trained to infill: it completes from the text before the cursor alone."
 
 

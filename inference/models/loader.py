@@ -72,7 +72,7 @@ def read_transformers(
 
     Everything is as ``load`` says. Raises LoadError.
     """
-    _silence()
+    silence()
     checkpoint = inspect(folder)
     where = choose_device(device)
     chosen = _stored_format(checkpoint, weight_format) or choose_format(weight_format, where)
@@ -184,7 +184,7 @@ def _quantised_once(checkpoint: Checkpoint, plan: _Plan) -> Any:
             return _read(inspect(where), plan)
         except LoadError:
             quantised.drop(where)
-    settings = _transformers().BitsAndBytesConfig(
+    settings = quiet_transformers().BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=plan.dtype,
@@ -205,7 +205,7 @@ def _kept(checkpoint: Checkpoint, dtype: torch.dtype, double_quant: bool) -> Pat
 
 def _read(checkpoint: Checkpoint, plan: _Plan, **options: Any) -> Any:
     """The transformers model, on its device and ready for inference."""
-    transformers = _transformers()
+    transformers = quiet_transformers()
     try:
         with _reported(plan.on_progress):
             model = transformers.AutoModelForCausalLM.from_pretrained(
@@ -238,7 +238,7 @@ def _compute_in(model: Any, dtype: torch.dtype) -> None:
             weight.data = weight.data.to(dtype)
 
 
-def _silence() -> None:
+def silence() -> None:
     """Have neither transformers nor bitsandbytes ask a hub for anything, or write to the terminal.
 
     Both consult the environment when they are imported; bitsandbytes would ask the hub for a CPU kernel.
@@ -249,7 +249,8 @@ def _silence() -> None:
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
-def _transformers() -> ModuleType:
+def quiet_transformers() -> ModuleType:
+    """The library, imported now, without its warnings and bars."""
     transformers = importlib.import_module("transformers")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

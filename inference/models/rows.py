@@ -6,12 +6,13 @@ says it; for any other it is guessed from its vocabulary and chat template when 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
 from inference.models import store
-from inference.models.catalog import ChatFormat, Model, UnknownModelError, find
+from inference.models.catalog import STARTER, ChatFormat, Model, UnknownModelError, find
 from inference.models.shape import Shape, ShapeError
 from inference.text.pieces import END_OF_INFILL, MIDDLE, PREFIX, STEP, SUFFIX, read_json
 from inference.text.tokenizer import Tokenizer, TokenizerError
@@ -57,11 +58,13 @@ class Provenance:
 def row_of(name: str) -> Model:
     """The catalogue's row of this id or Hugging Face id, or for another installed checkpoint one made from its files.
 
-    Its context is what its config.json gives it. Raises UnknownModelError where it is neither of the catalogue nor
-    installed, StoreError where it is damaged, ShapeError where its config.json can't be understood.
+    A starter that was installed without the adapter that teaches it to infill is not said to infill. The context of a
+    checkpoint that is not in the catalogue is what its config.json gives it. Raises UnknownModelError where it is
+    neither of the catalogue nor installed, StoreError where it is damaged, ShapeError where its config.json can't be
+    understood.
     """
     try:
-        return find(name)
+        return _as_installed(find(name))
     except UnknownModelError:
         known = _provenance(name)
         if known is None:
@@ -81,6 +84,14 @@ def row_of(name: str) -> Model:
         licence_url=known.licence_url,
         policy_url=None,
     )
+
+
+def _as_installed(row: Model) -> Model:
+    """What is damaged is another's to find out: here it counts as what it would be once it is pulled again."""
+    with suppress(store.StoreError):
+        if row.id == STARTER.id and not store.facts(row.id).get("adapter"):
+            return replace(row, infill=False)
+    return row
 
 
 def find_row(model_id: str) -> Model | None:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.table import Table
 
-from inference.models.catalog import CATALOG, Model, UnknownModelError, find
+from inference.models.catalog import CATALOG, Model, UnknownModelError, asked_to_infill, find, out_of_date
 from inference.models.shape import Format, Shape, ShapeError
 from inference.models.store import StoreError
 from inference.planning import machine
@@ -182,6 +182,9 @@ def _print(rows: Sequence[Row], found: Machine) -> None:
     )
     if found.note:
         console.print(found.note)
+    for row in rows:
+        if row.model and out_of_date(row.model):
+            console.print(asked_to_infill(row.model))
 
 
 def _cells(row: Row) -> list[str]:

@@ -59,7 +59,7 @@ class Answerer(Protocol):
         ...
 
     def complete(
-        self, prompt: str | list[int], suffix: str, sampling: Sampling, rule: StopRule, deadline: float | None
+        self, prompt: str | list[int], suffix: str | None, sampling: Sampling, rule: StopRule, deadline: float | None
     ) -> Steps: ...
 
     def chat(self, messages: Sequence[Message], sampling: Sampling, deadline: float | None) -> Steps: ...
@@ -156,7 +156,7 @@ class Service:
     async def _scored(self, answerer: Answerer, request: ScoreRequest, n: int) -> str:
         """One input with its continuation. It waits for what a person at an editor wants at once."""
         text = request.inputs[n]
-        events = self._events(lambda: answerer.complete(text, "", request.sampling, StopRule(), None), "chat")
+        events = self._events(lambda: answerer.complete(text, None, request.sampling, StopRule(), None), "chat")
         return text + (await collect(events))[0]
 
     def _choose(self, model: str, role: Role) -> Answerer:

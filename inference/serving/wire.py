@@ -22,6 +22,9 @@ PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
 MAX_TOKENS_LIMIT = 8192
 
+EMPTY_SUFFIX = ("suffix", "")
+"""The one field whose empty text says something: that nothing follows the cursor."""
+
 T = TypeVar("T")
 
 
@@ -35,10 +38,13 @@ class WireError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """``POST /v1/completions``. ``suffix`` asks for an infilling; ``deadline_ms`` counts from arrival at the engine."""
+    """``POST /v1/completions``; ``deadline_ms`` counts from arrival at the engine.
+
+    ``suffix`` asks for an infilling, also where nothing follows the cursor; None asks to continue the prompt.
+    """
 
     prompt: str | list[int]
-    suffix: str = ""
+    suffix: str | None = None
     model: str = ""
     stream: bool = False
     sampling: Sampling = field(default_factory=Sampling)
@@ -72,8 +78,10 @@ class ChatRequest:
 def _body(request: CompletionRequest | ChatRequest) -> dict[str, Any]:
     """OpenAI's bodies are flat; what is not set is not sent."""
     body = asdict(request)
-    sampling = body.pop("sampling")
-    return {name: value for name, value in (body | sampling).items() if value not in (None, "", ())}
+    fields = body | body.pop("sampling")
+    return {
+        name: value for name, value in fields.items() if value not in (None, "", ()) or (name, value) == EMPTY_SUFFIX
+    }
 
 
 def finish_reason(outcome: Outcome) -> Literal["stop", "length"]:
@@ -120,7 +128,7 @@ def parse_completion(body: Any) -> CompletionRequest:
     fields = _object(body)
     return CompletionRequest(
         prompt=_prompt(fields),
-        suffix=_typed(fields, "suffix", str, ""),
+        suffix=_typed(fields, "suffix", str, None),
         model=_typed(fields, "model", str, ""),
         stream=_typed(fields, "stream", bool, False),
         sampling=_sampling(fields, default_max=128),

@@ -6,9 +6,9 @@ import re
 
 _HEAD = 1200
 _MARKS = re.compile(
-    r"@generated|do not edit|auto-?generated|automatically generated|generated (?:by|from|with|using)\b|"
-    r"code generated|machine generated",
-    re.IGNORECASE,
+    r"@generated\b|\bdo not (?:edit|modify)\b|\b(?:auto|machine|automatically)[- ]?generated\b|"
+    r"^\W*(?:(?:this )?(?:file|code|source|module) (?:was |is |has been )?)?generated (?:by|from|with|using)\b",
+    re.IGNORECASE | re.MULTILINE,
 )
 _NAMES = re.compile(
     r"(?:_pb2(?:_grpc)?\.pyi?|\.pb\.(?:cc|go|h)|\.min\.\w+|\.bundle\.\w+|\.g\.(?:cs|dart)|\.designer\.cs|\.d\.[mc]?ts|"
@@ -17,6 +17,8 @@ _NAMES = re.compile(
 )
 _LONG_LINE = 600
 _MEAN_LINE = 110
+_FEW = 2000
+"""Characters in which a few long lines of prose say nothing."""
 
 
 def is_generated(name: str, text: str) -> bool:
@@ -27,4 +29,4 @@ def is_generated(name: str, text: str) -> bool:
 def is_minified(text: str) -> bool:
     """Lines that no person would write: one very long, or all of them long."""
     lines = text.splitlines() or [""]
-    return max(map(len, lines)) > _LONG_LINE or len(text) / len(lines) > _MEAN_LINE
+    return max(map(len, lines)) > _LONG_LINE or (len(text) > _FEW and len(text) / len(lines) > _MEAN_LINE)

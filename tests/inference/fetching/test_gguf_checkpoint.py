@@ -181,11 +181,11 @@ def test_a_cut_file_is_refused(gguf: Path, tmp_path: Path, keep: int) -> None:
 
 @pytest.mark.starter
 @pytest.mark.slow
-def test_the_starter_equals_what_transformers_reads(starter_folder: Path, starter_gguf: Path) -> None:
+def test_the_starter_equals_what_transformers_reads(bare_starter_folder: Path, starter_gguf: Path) -> None:
     """All 134,515,008 weights bit for bit, and so the logits: the configurations agree as well."""
     reference = read_by_transformers(starter_gguf, torch.bfloat16)
-    assert differing_weights(starter_folder, reference) == []
-    ours = LlamaForCausalLM.from_pretrained(starter_folder, dtype=torch.float32)
+    assert differing_weights(bare_starter_folder, reference) == []
+    ours = LlamaForCausalLM.from_pretrained(bare_starter_folder, dtype=torch.float32)
     assert sum(weight.numel() for weight in ours.parameters()) == 134_515_008
     ids = torch.arange(1000, 1064)[None]
     with torch.inference_mode():
@@ -194,15 +194,22 @@ def test_the_starter_equals_what_transformers_reads(starter_folder: Path, starte
 
 @pytest.mark.starter
 @pytest.mark.slow
-def test_the_starters_numbers_stand_apart_from_their_indentation(starter_folder: Path, starter_gguf: Path) -> None:
+def test_the_starters_numbers_stand_apart_from_their_indentation(bare_starter_folder: Path, starter_gguf: Path) -> None:
     """Where transformers' conversion of the same file, without the step for digits, splits otherwise than in training.
 
     The vocabulary has no number of two digits, so the difference is in the white space: without that step the last
     space of an indentation goes with the number, as it does with a word.
     """
     text = "x = [\n    12,\n]"
-    tokenizer = ByteLevelTokenizer(starter_folder)
+    tokenizer = ByteLevelTokenizer(bare_starter_folder)
     ours = tokenizer.encode(text)
     theirs = AutoTokenizer.from_pretrained(starter_gguf.parent, gguf_file=starter_gguf.name)(text)["input_ids"]
     pieces = [[tokenizer.piece_bytes(i).decode() for i in ids][3:-3] for ids in (ours, theirs)]
     assert pieces == [["\n    ", "1", "2"], ["\n   ", " ", "1", "2"]]
+
+
+@pytest.mark.starter
+def test_the_starters_sentinels_are_the_tokens_that_the_adapter_was_trained_on(bare_starter_folder: Path) -> None:
+    """Their rows are in the adapter by number."""
+    tokenizer = ByteLevelTokenizer(bare_starter_folder)
+    assert [tokenizer.control_id(name) for name in (PREFIX, SUFFIX, MIDDLE, END_OF_INFILL)] == [8, 9, 10, 16]

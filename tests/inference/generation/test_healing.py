@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from inference.generation.healing import Healing, Vocabulary
+from inference.generation.healing import Healing
+from inference.text.vocabulary import Vocabulary
 
 
 class Words:

@@ -16,8 +16,7 @@ from fakes.tiny_llama import save_checkpoint
 
 from inference.learning import answering
 from inference.learning.generating import Generator
-from inference.models.catalog import STARTER, asked_to_infill
-from inference.models.rows import row_of
+from inference.models.store import FOLDER_VARIABLE
 from lsp_server import cli
 
 TASKS = [
@@ -195,11 +194,10 @@ def test_killed_run_goes_on_and_finds_the_same(capsys, code, model, tmp_path, mo
     assert (len(whole), len(asked)) == (27, 27 - 6)  # four batches, of two and one in turn, were whole
 
 
-def test_model_that_cannot_infill_says_so(capsys, code, monkeypatch, tmp_path):
+def test_model_that_cannot_infill_says_so(capsys, code, tmp_path):
     folder = save_checkpoint(tmp_path / "plain")
     message = refused(capsys, "--holes", code, "--model", folder, "--layout", "spm")
     assert message == "plain was not trained to infill: it completes from the text before the cursor alone."
-    assert asked_to_infill(row_of(STARTER.id)) == message.replace("plain", "starter")
     found = evaluated(capsys, "--holes", code, "--model", folder, "--limit", 1, "--output", tmp_path / "o")
     assert {layout for group in found["groups"].values() for layout in group["layouts"]} == {"prefix"}
 
@@ -250,13 +248,16 @@ def test_gzip_file_cut_short_is_named_with_its_line(capsys, tmp_path, tasks):
     )
 
 
-def test_what_is_not_there_is_named(capsys, tmp_path, code):
+def test_what_is_not_there_is_named(capsys, tmp_path, code, model, monkeypatch):
     assert refused(capsys, "--holes", tmp_path / "no") == f"There is no folder {tmp_path / 'no'}."
     (tmp_path / "empty").mkdir()
     assert refused(capsys, "--holes", tmp_path / "empty").endswith("holds no source files to make holes in.")
     assert "no.jsonl can't be read: No such file" in refused(capsys, "--data", tmp_path / "no.jsonl")
-    adapter = refused(capsys, "--holes", code, "--adapter", tmp_path / "empty")
-    assert adapter.endswith("is no adapter: it lacks adapter_config.json.") or "is not installed" in adapter
+    asked = ("--holes", code, "--model", model, "--adapter")
+    assert refused(capsys, *asked, tmp_path / "empty").endswith("is no adapter: it lacks adapter_config.json.")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "models"))
+    message = refused(capsys, *asked, "mine")
+    assert message == "There is no adapter mine: neither a folder nor the name of one that `tune` made."
 
 
 @pytest.mark.parametrize("arguments", [["--layout", "psm,pms"], ["--kinds", "word"], ["--limit", "0"]])

@@ -10,7 +10,7 @@ import torch
 from fakes.byte_llama import EOS, ByteTokenizer, tiny_reference
 
 from inference.generation.decode import ChunkSize, generate
-from inference.generation.healing import Healing, Vocabulary
+from inference.generation.healing import Healing
 from inference.generation.kv import KVPool
 from inference.generation.sampling import make_sampler
 from inference.learning.generating import Generator, Request
@@ -18,6 +18,7 @@ from inference.models.llama import Llama
 from inference.text.detokenize import Detokenizer
 from inference.text.prompts import Prompt
 from inference.text.stopping import Stopper, StopRule
+from inference.text.vocabulary import Vocabulary
 
 TOKENIZER = ByteTokenizer()
 TEXTS = [

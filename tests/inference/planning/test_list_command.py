@@ -4,12 +4,13 @@ import io
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from transformers import LlamaConfig
 
-from inference.models.catalog import CATALOG
+from inference.models.catalog import CATALOG, STARTER
 from inference.planning.list_command import main
 from inference.planning.machine import Device, Machine
 
@@ -258,3 +259,14 @@ def test_remove_says_why_the_disk_refused(store: FolderStore, capsys, monkeypatc
     assert capsys.readouterr().err == (
         "codellama-7b could not be removed: [Errno 13] Permission denied: 'codellama-7b'.\n"
     )
+
+
+def test_an_old_starter_is_said_to_need_a_pull(store, capsys, monkeypatch):
+    """The table says it completes; the sentence below it, what makes it infill. Programs read it from the field."""
+    monkeypatch.setitem(CATALOG, "starter", replace(STARTER, infill=True))
+    store.add("starter", 1)
+    old = {**CATALOG, "starter": replace(STARTER, infill=False)}
+    sentence = "The installed starter does not infill yet: `codellama-ls pull starter` makes it infill.\n"
+    for row_of, said in ((old.get, True), (CATALOG.get, False)):
+        assert main([], store=store, in_use=set, look=lambda: IDLE_GPU, row_of=row_of) == 0
+        assert capsys.readouterr().out.endswith(sentence) == said

@@ -24,6 +24,13 @@ def test_request_survives_the_wire():
     assert parse_completion(request.to_json()) == request
 
 
+@pytest.mark.parametrize("suffix", [None, ""])
+def test_an_empty_suffix_is_not_the_same_as_none(suffix):
+    """Nothing follows the cursor, or nobody asked what follows it."""
+    request = CompletionRequest(prompt="a", suffix=suffix)
+    assert parse_completion(request.to_json()) == request
+
+
 def test_defaults_are_openais_where_it_has_them():
     request = parse_completion({"prompt": [1, 2]})
     assert request == CompletionRequest(prompt=[1, 2])

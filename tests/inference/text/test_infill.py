@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from fakes.characters import CharacterTokenizer
+from fakes.longest_match import LongestMatchTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.text.infill import Layout, infill_prompt
 from inference.text.llama import CodeLlamaTokenizer
 from inference.text.prompts import PromptError
+from inference.text.tokenizer import ByteLevelTokenizer
+from inference.text.vocabulary import Vocabulary
 
 GOLDEN = [  # prefix, suffix, ids of the prefix, ids of the suffix; the first: ggml-org/llama.cpp, issue 3503
     (
@@ -113,3 +118,66 @@ def test_typing_at_the_limit_seldom_moves_the_start() -> None:
         reusable = [ids[: ids.index(stop)] if stop else ids for ids in prompts]
         moves = sum(new[: len(old)] != old for old, new in pairwise(reusable))
         assert moves == 3, layout
+
+
+WORDS = ["    ", "\n    ", "\n   ", " return", " re", "ret", "ur", "return", "()", "é=", "🙂"]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "held"),
+    [
+        ("x = re", " re"),  # half a word, with the space that belongs to it
+        ("x retur", " retur"),  # two tokens that one may replace
+        ("f:\n    ", "\n    "),  # the last blank of an indentation goes with the word after it
+        ("f(", "("),  # might become "()"
+        ("x = 1", "1"),
+        ("xé", "é"),  # a character of two tokens is not cut in two
+        ("xur", "ur"),
+        ("re", "re"),  # all there is
+        ("", ""),
+    ],
+)
+def test_what_the_vocabulary_may_join_is_left_to_the_answer(prefix: str, held: str) -> None:
+    """In SPM a model has never seen a prefix that ends in half a token: prefix and middle were one text."""
+    tokenizer = LongestMatchTokenizer(WORDS)
+    prompt = infill_prompt(tokenizer, prefix, "\n", 100, "spm", healed_with=Vocabulary(tokenizer))
+    kept = prompt.ids[len(infill_prompt(tokenizer, "", "\n", 100, "spm").ids) :]
+    assert prompt.heal == held
+    assert b"".join(map(tokenizer.piece_bytes, kept)).decode() + held == prefix
+
+
+@given(text=st.text("ab re\n(é🙂tu"), cut=st.integers(0, 20))
+def test_healing_takes_whole_tokens_off_the_prompts_end(text: str, cut: int) -> None:
+    """Everything else is the same prompt."""
+    tokenizer = LongestMatchTokenizer(WORDS)
+    prefix, suffix = text[:cut], text[cut:]
+    whole = infill_prompt(tokenizer, prefix, suffix, 1000, "spm")
+    healed = infill_prompt(tokenizer, prefix, suffix, 1000, "spm", healed_with=Vocabulary(tokenizer))
+    held = whole.ids[len(healed.ids) :]
+    assert healed.ids + held == whole.ids
+    assert b"".join(map(tokenizer.piece_bytes, held)) == healed.heal.encode()
+    assert healed.stop_ids == whole.stop_ids
+    psm = infill_prompt(tokenizer, prefix, suffix, 1000, "psm", healed_with=Vocabulary(tokenizer))
+    assert psm == infill_prompt(tokenizer, prefix, suffix, 1000, "psm")
+
+
+@pytest.mark.parametrize(("prefix", "held"), [("ret", ""), ("x ret", " ret"), ("x\n    ", "    ")])
+def test_healing_never_takes_the_implicit_first_space(codellama: CodeLlamaTokenizer, prefix: str, held: str) -> None:
+    """It is no byte of the text, so no token could agree with it."""
+    assert infill_prompt(codellama, prefix, "", 100, "spm", healed_with=Vocabulary(codellama)).heal == held
+
+
+@pytest.mark.starter
+def test_a_healed_prompt_begins_as_the_starters_vocabulary_begins_the_whole_text(bare_starter_folder: Path) -> None:
+    """At nearly every character of real code; the rest are words that end in other tokens the longer they get."""
+    tokenizer = ByteLevelTokenizer(bare_starter_folder)
+    vocabulary = Vocabulary(tokenizer)
+    text = Path(json.decoder.__file__).read_text()[:4000]
+    places = range(100, len(text), 7)
+    whole = infill_prompt(tokenizer, text, "", 1 << 20, "spm").ids
+    same = 0
+    for n in places:
+        healed = infill_prompt(tokenizer, text[:n], "", 1 << 20, "spm", healed_with=vocabulary)
+        assert text[:n].endswith(healed.heal) and healed.heal
+        same += whole[: len(healed.ids)] == healed.ids
+    assert same > 0.99 * len(places)

@@ -1,0 +1,30 @@
+"""A tiny installed model with infilling's sentinels, and a tiny repository it can learn something from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fakes.tiny_llama import save_checkpoint
+
+from inference.models import store
+
+
+def install_tiny(model_id: str = "tiny", *, infill: bool = True) -> Path:
+    """Into the models' folder of the environment, as ``pull --as`` would; its weights are random, from a fixed seed."""
+    with (
+        store.locked(model_id, on_wait=lambda: None),
+        store.installing(model_id, "a test", 0) as staging,
+    ):
+        save_checkpoint(staging.checkpoint, sentinels=True, hidden_size=64, intermediate_size=128, vocab_size=320)
+        staging.facts.update({"source": "a test", "trained": {"infill": infill, "chat": None}})
+    return store.installed(model_id)
+
+
+def write_repository(folder: Path, files: int = 12) -> Path:
+    """Files that are alike as those of one repository are, but no copies of each other."""
+    folder.mkdir(parents=True)
+    for n in range(files):
+        name = "abcdefghijklmnopqrstuvwxyz"[n]
+        lines = [f"def the_{name}_of_{other}(value):\n    return value + the_{name}\n" for other in "abcdefgh"]
+        (folder / f"{name}.py").write_text("\n".join(lines))
+    return folder

@@ -1,0 +1,64 @@
+"""Holes are where editors ask: inside a line, on an empty line after its indentation, at the start of a block."""
+
+from __future__ import annotations
+
+import pytest
+
+from inference.learning.holes import KINDS, Kind, sample_holes
+from inference.text.source import SourceFile
+
+TEXT = '''import os
+
+
+def area(width, height):
+    """The area."""
+    if width < 0:
+        raise ValueError("width")
+    size = width * height
+    return size
+'''
+FILES = [SourceFile(f"f{n}.py", "python", TEXT.replace("area", f"area_{n}")) for n in range(40)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hole_and_what_is_around_it_are_the_file(kind: Kind) -> None:
+    texts = {file.name: file.text for file in FILES}
+    holes = sample_holes(FILES, kind, 60, seed=1)
+    assert len(holes) == 60
+    assert all(hole.prefix + hole.middle + hole.suffix == texts[hole.name] and hole.middle for hole in holes)
+
+
+def test_the_rest_of_a_line_starts_inside_it_and_ends_with_it() -> None:
+    for hole in sample_holes(FILES, "end", 60, seed=2):
+        assert hole.prefix.rpartition("\n")[2].strip()
+        assert "\n" not in hole.middle
+        assert hole.suffix.startswith("\n")
+
+
+def test_a_line_starts_after_its_indentation() -> None:
+    for hole in sample_holes(FILES, "line", 60, seed=3):
+        assert not hole.prefix.rpartition("\n")[2].strip()
+        assert hole.middle == hole.middle.strip()
+        assert "\n" not in hole.middle
+        assert hole.suffix.startswith("\n")
+
+
+def test_a_block_is_one_by_syntax() -> None:
+    found = {hole.middle for hole in sample_holes(FILES, "block", 60, seed=4)}
+    assert 'if width < 0:\n        raise ValueError("width")' in found
+    assert all(not middle.startswith(" ") for middle in found)
+
+
+def test_the_same_seed_gives_the_same_holes_whatever_the_order_of_files() -> None:
+    once = sample_holes(FILES, "line", 30, seed=5)
+    assert sample_holes(FILES[::-1], "line", 30, seed=5) == once
+    assert sample_holes(FILES, "line", 30, seed=6) != once
+
+
+def test_a_file_gives_a_few_holes_at_most() -> None:
+    assert len(sample_holes(FILES[:1], "line", 30, seed=7)) <= 3
+
+
+def test_lines_end_in_lf_whatever_the_file_has() -> None:
+    dos = SourceFile("dos.py", "python", TEXT.replace("\n", "\r\n"))
+    assert all("\r" not in hole.prefix + hole.middle + hole.suffix for hole in sample_holes([dos], "end", 3, seed=8))

@@ -1,0 +1,52 @@
+"""Blocks: pieces of code on whole lines of their own, in every language that has a grammar and in those without."""
+
+from __future__ import annotations
+
+import pytest
+
+from inference.text.syntax import blocks
+
+BODIES = {
+    "python": ("def f(x):\n    if x:\n        a = 1\n        b = 2\n    return x\n", "a = 1\n        b = 2"),
+    "javascript": ("function f(x) {\n  if (x) {\n    a();\n    b();\n  }\n}\n", "a();\n    b();"),
+    "typescript": ("function f(x: number) {\n  if (x) {\n    a();\n    b();\n  }\n}\n", "a();\n    b();"),
+    "typescriptreact": ("const F = () => {\n  a();\n  return <p>hi</p>;\n};\n", "a();\n  return <p>hi</p>;"),
+    "java": ("class A {\n  void f() {\n    a();\n    b();\n  }\n}\n", "a();\n    b();"),
+    "c": ("int f(int x) {\n  int y = x;\n  return y;\n}\n", "int y = x;\n  return y;"),
+    "cpp": ("auto f(int x) {\n  auto y = x;\n  return y;\n}\n", "auto y = x;\n  return y;"),
+    "csharp": ("class A {\n  void F() {\n    G();\n    H();\n  }\n}\n", "G();\n    H();"),
+    "go": ("package p\nfunc f() {\n\ta()\n\tb()\n}\n", "a()\n\tb()"),
+    "rust": ("fn f() {\n    a();\n    b();\n}\n", "a();\n    b();"),
+    "php": ("<?php\nfunction f() {\n  a();\n  b();\n}\n", "a();\n  b();"),
+    "bash": ("f() {\n  echo a\n  echo b\n}\n", "echo a\n  echo b"),
+    "ruby": ("def f\n  a = 1\n  b = 2\nend\n", "a = 1\n  b = 2"),
+}
+
+
+@pytest.mark.parametrize("language", BODIES)
+def test_the_content_of_a_body_is_a_block(language: str) -> None:
+    text, body = BODIES[language]
+    assert body in [text[begin:end] for begin, end in blocks(language, text)]
+
+
+def test_a_statement_of_several_lines_is_a_block_and_one_that_shares_a_line_is_none() -> None:
+    text = "x = call(\n    1,\n)\nif a: b = [\n    2,\n]\n"
+    found = [text[begin:end] for begin, end in blocks("python", text)]
+    assert "x = call(\n    1,\n)" in found
+    assert not any(block.startswith(("b", "[", "call")) for block in found)
+
+
+def test_offsets_count_characters_whatever_their_bytes() -> None:
+    text = "# 😋é\ndef f():\n    a = 'ü'\n    return a\n"
+    assert "a = 'ü'\n    return a" in [text[begin:end] for begin, end in blocks("python", text)]
+
+
+def test_blocks_are_as_long_as_asked() -> None:
+    text = "def f():\n" + "".join(f"    x{n} = {n}\n" for n in range(20))
+    assert blocks("python", text, range(1, 13)) == []
+    assert [text.count("\n", *span) + 1 for span in blocks("python", text, range(20, 22))] == [21, 20]
+
+
+def test_what_does_not_parse_is_read_by_its_indentation() -> None:
+    text = "def broken(:\n    a = 1\n    b = 2\n\nx = 1\n"
+    assert [text[begin:end] for begin, end in blocks("python", text)] == ["a = 1\n    b = 2"]
