@@ -64,6 +64,8 @@ def test_what_is_called_torch_free_is():
         "models.lora_files",
         "models.adapters_command",
         "serving.router",
+        "learning.evaluate",
+        "learning.executing",
         "serving.service",
         "serving.infer_command",
         "serving.models_command",

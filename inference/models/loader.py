@@ -27,7 +27,16 @@ from inference.models.heap import release
 from inference.models.llama import Llama
 from inference.models.progress import OnProgress
 
-__all__ = ["Format", "LoadError", "choose_device", "choose_dtype", "choose_format", "load", "what_is_read"]
+__all__ = [
+    "Format",
+    "LoadError",
+    "choose_device",
+    "choose_dtype",
+    "choose_format",
+    "load",
+    "read_transformers",
+    "what_is_read",
+]
 
 Format = Literal["auto"] | WeightFormat
 
@@ -46,6 +55,23 @@ def load(
     quantises NF4's scales: 0.4 bits a weight less, a little slower. An installed checkpoint is quantised once; its NF4
     weights are kept. One that comes quantised is loaded as it is. Raises LoadError.
     """
+    model = Llama(read_transformers(folder, weight_format, device, on_progress, double_quant=double_quant))
+    release()
+    return model
+
+
+def read_transformers(
+    folder: Path,
+    weight_format: Format = "auto",
+    device: str | torch.device | None = None,
+    on_progress: OnProgress | None = None,
+    *,
+    double_quant: bool = False,
+) -> Any:
+    """The transformers model that ``load`` wraps, with frozen weights: for training, adapters and batches.
+
+    Everything is as ``load`` says. Raises LoadError.
+    """
     silence()
     checkpoint = inspect(folder)
     where = choose_device(device)
@@ -57,29 +83,7 @@ def load(
         torch.set_num_threads(usable_cores())
     plan = _Plan(dtype, where, on_progress, double_quant)
     quantise = chosen == "nf4" and not checkpoint.quantised
-    model = Llama(_quantised_once(checkpoint, plan) if quantise else _read(checkpoint, plan))
-    release()
-    return model
-
-
-def read_transformers(
-    folder: Path,
-    weight_format: Format = "auto",
-    device: str | torch.device | None = None,
-    on_progress: OnProgress | None = None,
-) -> Any:
-    """The transformers model itself, with frozen weights, for what needs more than the lean forward: training.
-
-    As ``load`` reads it. Raises LoadError.
-    """
-    silence()
-    checkpoint = inspect(folder)
-    where = choose_device(device)
-    chosen = _stored_format(checkpoint, weight_format) or choose_format(weight_format, where)
-    dtype = choose_dtype(chosen, where)
-    _check_memory(checkpoint.weight_bytes(chosen, dtype.itemsize), where, folder)
-    plan = _Plan(dtype, where, on_progress, checkpoint.double_quant)
-    return (_quantised_once if chosen == "nf4" and not checkpoint.quantised else _read)(checkpoint, plan)
+    return _quantised_once(checkpoint, plan) if quantise else _read(checkpoint, plan)
 
 
 def what_is_read(
