@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from math import exp
 from typing import Any
 
-import numpy as np
-
 from inference.learning.examples import Example, make_example, window
 from inference.learning.holes import Kind, sample_holes
+from inference.learning.intervals import difference_per_unit
 from inference.learning.likelihood import middle_losses
 from inference.text.infill import Layout
 from inference.text.source import SourceFile
@@ -26,7 +25,6 @@ KINDS: tuple[Kind, ...] = ("end", "line", "block")
 LAYOUTS: tuple[Layout, ...] = ("spm", "psm")
 BEFORE, AFTER = 112, 48
 """Tokens of prefix and suffix that a held-out hole is shown in."""
-RESAMPLES = 10_000
 
 Scores = list[tuple[float, int]]
 """(nats, tokens) of one example after the other."""
@@ -78,12 +76,9 @@ class Gain:
     holes: int
 
 
-def gain(before: Scores, after: Scores, seed: int = 0) -> Gain:
-    """Compares the same holes; the interval is a paired bootstrap over them (percentiles of 10,000 resamples)."""
-    nats = np.array([[one[0], other[0]] for one, other in zip(before, after, strict=True)])
-    tokens = np.array([count for _, count in before], dtype=float)
-    chosen = np.random.default_rng(seed).integers(len(nats), size=(RESAMPLES, len(nats)))
-    means = nats[chosen].sum(axis=1) / tokens[chosen].sum(axis=1, keepdims=True)
-    low, high = np.percentile(np.exp(means[:, 1] - means[:, 0]), [2.5, 97.5])
-    was, now = nats.sum(axis=0) / tokens.sum()
-    return Gain(exp(was), exp(now), float(low), float(high), len(nats))
+def gain(before: Scores, after: Scores) -> Gain:
+    """Compares the same holes, which are drawn again for the interval."""
+    was, now, tokens = [nats for nats, _ in before], [nats for nats, _ in after], [count for _, count in before]
+    change = difference_per_unit(now, was, tokens)
+    perplexity = exp(sum(was) / sum(tokens)), exp(sum(now) / sum(tokens))
+    return Gain(*perplexity, exp(change.low), exp(change.high), len(tokens))

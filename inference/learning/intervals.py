@@ -48,6 +48,16 @@ def share_gained(before: Sequence[float], after: Sequence[float]) -> Interval:
     return _bootstrap(len(a), lambda drawn: 1 - b[drawn].sum(axis=-1) / a[drawn].sum(axis=-1))
 
 
+def difference_per_unit(first: Sequence[float], second: Sequence[float], units: Sequence[float]) -> Interval:
+    """The sum of ``first - second`` divided by that of ``units``, such as nats by tokens.
+
+    Raises ValueError as ``mean_difference`` does.
+    """
+    a, b = _paired(first, second)
+    _, sizes = _paired(first, units)
+    return _bootstrap(len(a), lambda drawn: (a - b)[drawn].sum(axis=-1) / sizes[drawn].sum(axis=-1))
+
+
 def _paired(first: Sequence[float], second: Sequence[float]) -> tuple[Values, Values]:
     if not first or len(first) != len(second):
         raise ValueError("A paired comparison needs pairs.")
