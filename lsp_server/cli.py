@@ -17,6 +17,7 @@ COMMANDS = {
     "complete": ("lsp_server.tryout.complete", "print what would be suggested at FILE:LINE:COL"),
     "pull": ("inference.fetching.pull", "fetch a model and make it ready"),
     "models": ("inference.serving.models_command", "list the models and what fits here, or remove one"),
+    "adapters": ("inference.models.adapters_command", "list your own adapters; enable, disable, add or remove one"),
     "infer": ("inference.serving.infer_command", "answer a model card's sample request, from stdin to stdout"),
     "eval": ("inference.learning.evaluate", "measure how well a model fills holes in code"),
     "memory": (

@@ -38,11 +38,13 @@ class CompletionSettings:
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """The engine that this window starts if none is there.
+    """The engine that this window starts if none is there, and what it is asked for.
 
     Attributes:
         model: a model's id, as ``codellama-ls pull`` takes it.
         chat_model: another one for chat; empty for the same.
+        adapter: which of the person's own adapters completes; ``auto`` for the one enabled for the workspace, empty for
+            none.
         format: how its weights are held.
         grace_seconds: how long the engine stays after the last window has closed.
         context: tokens of prompt and answer together; 0 for what fits.
@@ -50,6 +52,7 @@ class EngineSettings:
 
     model: str = "starter"
     chat_model: str = ""
+    adapter: str = "auto"
     format: str = _within("auto", choices=("auto", "fp32", "bf16", "nf4", "nf4-double"))
     grace_seconds: float = _within(60.0, 0, 86_400)
     context: int = _within(0, 0, 131_072)

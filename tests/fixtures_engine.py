@@ -17,6 +17,7 @@ import uvicorn
 from fakes.answerer import ScriptedAnswerer
 from waiting import until
 
+from inference.models.adapters import FOLDER_VARIABLE
 from inference.models.catalog import asked_to_infill
 from inference.serving.leases import Leases
 from inference.serving.main import PrivateProtocol
@@ -31,6 +32,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A runtime folder of this test's own, with a path short enough for a socket."""
     folder = tempfile.mkdtemp(prefix="cls-")
     monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+    monkeypatch.setenv(FOLDER_VARIABLE, f"{folder}/adapters")  # the user's own are no part of a test
     yield runtime_folder()
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -15,6 +15,7 @@ EDITORS = {"pygls", "lsprotocol", "lsp_server"}
 TORCH_FREE = (
     "inference.text",
     "inference.generation.answer",
+    "inference.models.adapters",
     "inference.models.catalog",
     "inference.models.shape",
     "inference.serving.wire",
@@ -62,6 +63,9 @@ def test_what_is_called_torch_free_is():
         "text.infill",
         "learning.evaluate",
         "learning.executing",
+        "models.lora_files",
+        "models.adapters_command",
+        "serving.router",
         "serving.service",
         "serving.infer_command",
         "serving.models_command",

@@ -50,10 +50,14 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The last event of one that did not; the message is for the person who waits."""
+    """The last event of one that did not; the message is for the person who waits.
+
+    ``param`` names the field of the request that is to blame, if one is.
+    """
 
     message: str
     kind: str = "server_error"
+    param: str | None = None
 
 
 Event = TextChunk | Finished | Failed

@@ -9,8 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from copy import copy
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from inference.generation.adapted import AdaptedModels
 from inference.generation.answer import Cause, Finished, Outcome, Sampling, Steps, TextChunk
 from inference.generation.decode import ChunkSize, Prefilled, generate
 from inference.generation.healing import Healing
@@ -101,6 +104,7 @@ class Engine:
         self.contexts = contexts or ({"completion": trained, "chat": trained} if row.chat else {"completion": trained})
         self._slots = {role: Slot(Budget(tokens), KVPool(model, tokens)) for role, tokens in self.contexts.items()}
         self._model = model
+        self._adapted = AdaptedModels(model, self._forget)
         self._vocabulary = Vocabulary(tokenizer)
         self._chunk = chunk or ChunkSize()
 
@@ -145,6 +149,15 @@ class Engine:
         built = CHAT_PROMPTS[self.row.chat](self.tokenizer, messages, room)
         return without_leading_space(self._answer(built, sampling, Stopper(stops=sampling.stop), deadline, slot))
 
+    def adapted(self, folder: Path) -> Engine:
+        """This engine as it answers under the adapter in ``folder``: same weights, tokenizer and memory for sessions.
+
+        For one answer: another time the adapter may have changed. Raises AdapterError where it can't be served.
+        """
+        other = copy(self)
+        other._model = self._adapted.get(folder)
+        return other
+
     def warm_up(self) -> None:
         """Run each kind of step once: the first of each is far slower than the rest, and may rewrite the weights.
 
@@ -168,6 +181,10 @@ class Engine:
         """
         return self.row.infill and (suffix != "" or self.row.layout == "spm")
 
+    def _forget(self, model: Llama) -> None:
+        for slot in self._slots.values():
+            slot.pool.forget(model)
+
     def _slot(self, role: Role) -> Slot:
         """Its own, or that of what the model serves otherwise, where it was asked for by name."""
         return self._slots.get(role) or next(iter(self._slots.values()))
@@ -187,7 +204,7 @@ class Engine:
         """Drive one generation; the KV session goes back to the pool however it ends."""
         if not prompt.ids:
             raise PromptError("There is nothing before the cursor to continue.")
-        session = slot.pool.acquire(prompt.ids)
+        session = slot.pool.acquire(prompt.ids, self._model)
         try:
             steps = self._generate(prompt, sampling, session, slot.budget.room(prompt, sampling))
             yield from self._steps(steps, prompt, stopper, deadline)

@@ -23,7 +23,8 @@ GROWTH = 512
 class KVSession:
     """The cache of one sequence: ``keys[layer]`` and ``values[layer]`` are ``[1, kv_heads, capacity, head_dim]``.
 
-    ``ids[:length]`` are the tokens whose keys and values the buffers hold. Without a ``pool`` it may grow for ever.
+    ``ids[:length]`` are the tokens whose keys and values the buffers hold, as ``model`` reads them: under an adapter
+    they are others. Without a ``pool`` it may grow for ever. One that is not ``kept`` is dropped once it is given back.
     """
 
     model: Llama
@@ -31,6 +32,7 @@ class KVSession:
     ids: list[int] = field(default_factory=list)
     length: int = 0
     used_at: int = 0
+    kept: bool = True
     capacity: int = 0
     keys: list[torch.Tensor] = field(default_factory=list)
     values: list[torch.Tensor] = field(default_factory=list)
@@ -78,15 +80,18 @@ class KVPool:
         self._busy: list[KVSession] = []
         self._clock = itertools.count(1)
 
-    def acquire(self, ids: Sequence[int]) -> KVSession:
-        """The idle session that shares the longest prefix with ``ids``, or a new one.
+    def acquire(self, ids: Sequence[int], model: Llama | None = None) -> KVSession:
+        """The idle session of ``model`` that shares the longest prefix with ``ids``, or a new one.
 
-        A session that shares next to nothing is left for whoever filled it, as long as there is room for both.
-        The caller gives it back with ``release``.
+        ``model`` is the pool's own, or that under an adapter: what one has read is of no use to another. A session that
+        shares next to nothing is left for whoever filled it, as long as there is room for both. The caller gives it
+        back with ``release``.
         """
-        best = max(self._idle, key=lambda s: (common_prefix(s.ids, ids), -s.used_at), default=None)
+        model = model or self._model
+        candidates = [s for s in self._idle if s.model is model]
+        best = max(candidates, key=lambda s: (common_prefix(s.ids, ids), -s.used_at), default=None)
         if best is None or not _worth_reusing(best, ids):
-            best = KVSession(self._model, self)
+            best = KVSession(model, self)
         else:
             self._idle.remove(best)
         self._busy.append(best)
@@ -97,7 +102,7 @@ class KVPool:
         self._busy.remove(session)
         session.used_at = next(self._clock)
         session.ids = session.ids[: session.length]
-        if session.capacity:
+        if session.capacity and session.kept:
             self._idle.append(session)
 
     def make_room(self, session: KVSession, needed: int, capacity: int) -> int:
@@ -121,6 +126,12 @@ class KVPool:
     def clear(self) -> None:
         """Give all idle buffers back."""
         self._idle.clear()
+
+    def forget(self, model: Llama) -> None:
+        """Keep nothing that ``model`` has read, so that nothing holds it in memory; what is under way goes on."""
+        self._idle = [session for session in self._idle if session.model is not model]
+        for session in self._busy:
+            session.kept = session.kept and session.model is not model
 
     @property
     def tokens(self) -> int:

@@ -16,13 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from inference.learning.recipe import Recipe
-
-WEIGHTS = "adapter_model.safetensors"
-CONFIG = "adapter_config.json"
-
-
-class AdapterError(Exception):
-    """An adapter can't be used; the text is one sentence for the user."""
+from inference.models.adapter_facts import WEIGHTS, AdapterError
 
 
 def attach(base: Any, recipe: Recipe, new_tokens: Sequence[int] = ()) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 from inference.learning import heldout
 from inference.learning.recipe import Recipe
 from inference.models import store
+from inference.models.adapter_facts import WEIGHTS
 from inference.models.catalog import Model
 from inference.models.rows import row_of
 from inference.text.loading import load_tokenizer
@@ -102,8 +103,7 @@ def open_base(name: str) -> Base:
             f"{row.id} has no infilling sentinels in its vocabulary, so it can't be taught to infill: "
             "tune codellama-7b, codellama-13b, one of their Instruct models, codellama-70b, or the starter."
         )
-    manifest = json.loads((folder / store.MANIFEST).read_text("utf-8"))
-    return Base(row, folder, str(manifest.get("source")), tokenizer)
+    return Base(row, folder, store.source(row.id), tokenizer)
 
 
 def read_code(paths: Sequence[Path]) -> Code:
@@ -117,7 +117,7 @@ def read_code(paths: Sequence[Path]) -> Code:
 
 
 def _content(folder: Path) -> str:
-    weights = folder / "adapter_model.safetensors"
+    weights = folder / WEIGHTS
     if not weights.is_file():
         raise TuningError(f"There is no adapter in {folder}: it holds no {weights.name}.")
     return store.sha256(weights)

@@ -21,6 +21,7 @@ from inference.learning import adapter
 from inference.learning.examples import Example
 from inference.learning.likelihood import token_losses
 from inference.learning.recipe import Recipe
+from inference.models.adapter_facts import AdapterError
 from inference.models.store import sync
 
 STATE = "training.pt"
@@ -102,7 +103,7 @@ class Trainer:
             self._optimiser.load_state_dict(torch.load(folder / STATE, weights_only=True))
             self.run = Run(**json.loads((folder / "run.json").read_text("utf-8")))
         except (OSError, ValueError, RuntimeError, TypeError) as error:
-            raise adapter.AdapterError(f"The checkpoint in {folder} can't be gone on with ({error}).") from error
+            raise AdapterError(f"The checkpoint in {folder} can't be gone on with ({error}).") from error
 
     def measure(self) -> float:
         """Seconds a step takes, measured on a batch of usual length; changes no weights."""

@@ -7,6 +7,7 @@ trainer's. Sends nothing anywhere. A run that was interrupted or killed goes on 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 from collections import Counter
@@ -18,7 +19,7 @@ from rich.console import Console
 
 from inference.learning.recipe import RECIPES, Recipe
 from inference.learning.task import Code, Task, TuningError, open_base, read_code
-from inference.models import store
+from inference.models import adapters
 from inference.planning.planner import amount
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -28,7 +29,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 it can't be, 2 used wrongly, 130 interrupted (the run can be gone on with)."""
     options = _arguments(argv)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    from inference.learning.adapter import AdapterError
     from inference.models.catalog import UnknownModelError
     from inference.models.checkpoint import LoadError
     from inference.models.store import StoreError
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("Stopped. The same command goes on from the last checkpoint; --restart begins anew.")
         return INTERRUPTED
-    except (TuningError, AdapterError, UnknownModelError, LoadError, StoreError, TokenizerError) as refusal:
+    except (TuningError, UnknownModelError, LoadError, StoreError, TokenizerError) as refusal:
         console.print(str(refusal), markup=False)
         return FAILED
     except (OSError, FloatingPointError) as error:
@@ -55,8 +55,8 @@ def _tune(options: argparse.Namespace, console: Console) -> None:
     console.print("Reading the code ...")
     code = read_code(options.paths)
     console.print(_told(code), markup=False)
-    name = options.name or options.paths[0].resolve().name
-    task = Task(base, code, _recipe(options), _work_folder(options, name), options.start)
+    name = options.name or re.sub(r"[^A-Za-z0-9._-]+|^[._-]+", "-", options.paths[0].resolve().stem).strip("-")
+    task = Task(base, code, _recipe(options), _work_folder(options.out, name), options.start)
     if options.dry_run:
         Console(highlight=False, soft_wrap=True).print(_forecast(task, options))
         return
@@ -69,10 +69,9 @@ def _tune(options: argparse.Namespace, console: Console) -> None:
         (options.format, options.device),
         console,
     )
-    target = options.out or store.models_folder().parent / "adapters" / name
-    _install(task.work, target)
+    where = _keep(task.work, options.out, name)
     Console(highlight=False).print(table(gains))
-    console.print(f"The adapter is in {target}.", markup=False)
+    console.print(where, markup=False)
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
@@ -82,21 +81,24 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     return recipe if options.rank is None else replace(recipe, rank=options.rank, alpha=options.rank)
 
 
-def _work_folder(options: argparse.Namespace, name: str) -> Path:
-    if options.out:
-        return options.out.with_name(f".{options.out.name}.training")
-    return store.models_folder().parent / "adapters" / f".{name}.training"
+def _work_folder(out: Path | None, name: str) -> Path:
+    """Where the run keeps its own files: beside what it makes."""
+    if out:
+        return out.absolute().with_name(f".{out.name}.training")
+    return adapters.location(name).with_name(f".{name}.training")
 
 
-def _install(work: Path, target: Path) -> None:
-    """Put the adapter into its place whole; only then the run's own files may go."""
-    old = target.with_name(f".{target.name}.replaced")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    (work / "adapter").rename(target)
-    for rest in (old, work):
-        shutil.rmtree(rest, ignore_errors=True)
+def _keep(work: Path, out: Path | None, name: str) -> str:
+    """Put the adapter into its place whole; only then the run's own files may go. Says where it is."""
+    if out is None:
+        adapters.add(work / "adapter", name, replace=True)
+        told = f"The adapter is installed as {name}: `codellama-ls adapters enable {name}` has this folder use it."
+    else:
+        shutil.rmtree(out, ignore_errors=True)
+        (work / "adapter").rename(out)
+        told = f"The adapter is in {out}."
+    shutil.rmtree(work, ignore_errors=True)
+    return told
 
 
 def _forecast(task: Task, options: argparse.Namespace) -> str:

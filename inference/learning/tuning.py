@@ -21,6 +21,7 @@ from inference.learning.examples import Batches
 from inference.learning.heldout import Gain, HeldOut, Scores, gain, hold_out
 from inference.learning.task import Task
 from inference.learning.trainer import Run, Step, Trainer, checkpoint, write_json
+from inference.models.adapter_facts import FORMAT, TUNING
 from inference.models.loader import Format, read_transformers
 
 HELD_OUT_HOLES = 32
@@ -116,9 +117,9 @@ def _write(task: Task, trainer: Trainer, gains: dict[str, Gain]) -> None:
     adapter.save(trainer.model, folder)
     served = [one for name, one in gains.items() if name.endswith(task.base.row.layout)]
     write_json(
-        folder / "tuning.json",
+        folder / TUNING,
         {
-            "format": 1,
+            "format": FORMAT,
             "base": task.base.row.id,
             "base_source": task.base.source,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),

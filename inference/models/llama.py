@@ -9,7 +9,9 @@ Source: Touvron et al. 2023 (arXiv 2302.13971), section 2.2, as implemented by t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +23,18 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
     from inference.generation.kv import KVSession
+
+
+MATRICES = {
+    "query": "self_attn.q_proj",
+    "key": "self_attn.k_proj",
+    "value": "self_attn.v_proj",
+    "output": "self_attn.o_proj",
+    "gate": "mlp.gate_proj",
+    "up": "mlp.up_proj",
+    "down": "mlp.down_proj",
+}
+"""A block's linear layers and their names in Hugging Face checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +74,18 @@ class Llama:
         self._blocks = [_block(layer) for layer in loaded.model.layers]
         self._norm = loaded.model.norm.weight
         self._head = loaded.lm_head
+
+    def with_matrices(self, change: Callable[[str, nn.Module], nn.Module]) -> Llama:
+        """A Llama of the same weights with other linear layers; this one stays as it is.
+
+        ``change`` is given each one's name in checkpoints, ``model.layers.0.self_attn.q_proj``, and itself.
+        """
+        other = copy(self)
+        other._blocks = [
+            replace(block, **{f: change(f"model.layers.{n}.{path}", getattr(block, f)) for f, path in MATRICES.items()})
+            for n, block in enumerate(self._blocks)
+        ]
+        return other
 
     @torch.inference_mode()
     def forward(self, ids: list[int], kv: KVSession, *, every_position: bool = False) -> Tensor:

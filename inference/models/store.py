@@ -98,6 +98,15 @@ def facts(model_id: str) -> dict[str, Any]:
     return noted if isinstance(noted, dict) else {}
 
 
+def source(model_id: str) -> str:
+    """Where an installed model came from, version and all. Raises ModelMissingError, ModelDamagedError."""
+    folder = _existing(model_id)
+    try:
+        return str(_read_json(folder).get("source", ""))
+    except _MismatchError as error:
+        raise _damaged(model_id, error) from error
+
+
 def kept(model_id: str, version: str) -> Path:
     """A folder beside the models for what was downloaded of one version of a model until it can be installed.
 

@@ -79,7 +79,7 @@ async def stream(events: AsyncIterator[Event], shape: TextShape) -> AsyncIterato
             extra = {"usage": wire.usage(event.outcome), "timings": wire.timings(event.outcome)}
             yield sse(shape.chunk("", wire.finish_reason(event.outcome), **extra))
         else:
-            yield sse(error_body(event.message, event.kind))
+            yield sse(error_body(event.message, event.kind, event.param))
     yield "data: [DONE]\n\n"
 
 
@@ -88,17 +88,17 @@ async def whole(events: AsyncIterator[Event], shape: TextShape) -> Response:
     try:
         text, finished = await collect(events)
     except FailedError as error:
-        return JSONResponse(error_body(str(error), error.kind), HTTP_STATUS[error.kind])
+        return JSONResponse(error_body(str(error), error.kind, error.param), HTTP_STATUS[error.kind])
     extra = {"usage": wire.usage(finished.outcome), "timings": wire.timings(finished.outcome)}
     return JSONResponse(shape.whole(text, wire.finish_reason(finished.outcome), **extra))
 
 
 class FailedError(Exception):
-    """A generation did not go well; the message is for who asked, ``kind`` is OpenAI's."""
+    """A generation did not go well; the message is for who asked, ``kind`` and ``param`` are OpenAI's."""
 
     def __init__(self, failed: Failed) -> None:
         super().__init__(failed.message)
-        self.kind = failed.kind
+        self.kind, self.param = failed.kind, failed.param
 
 
 async def collect(events: AsyncIterator[Event]) -> tuple[str, Finished]:

@@ -32,6 +32,10 @@ class BadRequest(EngineError):
     """What was asked is not a valid request."""
 
 
+class ModelRefused(EngineError):
+    """The model or adapter that was asked for by name is not there, or can't answer this."""
+
+
 class EngineClient:
     """Talks to one engine over its Unix socket."""
 
@@ -89,7 +93,7 @@ class EngineClient:
                     raise _refusal(answer.status_code, await answer.aread())
                 async for event in _events(answer):
                     if "error" in event:
-                        raise EngineError(event["error"]["message"])
+                        raise _failure(event["error"], EngineError)
                     yield event
 
 
@@ -112,12 +116,16 @@ def _status(fields: Mapping[str, Any]) -> Status:
 
 
 def _refusal(code: int, body: bytes) -> EngineError:
-    try:
-        message = json.loads(body)["error"]["message"]
-    except (ValueError, KeyError, TypeError):
-        message = f"The engine answered with HTTP status {code}."
     kind = {503: EngineUnavailable, 422: BadRequest}.get(code, EngineError)
-    return kind(message)
+    try:
+        return _failure(json.loads(body)["error"], kind)
+    except (ValueError, KeyError, TypeError):
+        return kind(f"The engine answered with HTTP status {code}.")
+
+
+def _failure(error: Mapping[str, Any], kind: type[EngineError]) -> EngineError:
+    """An ``error`` in OpenAI's shape, which names the model where that is to blame."""
+    return (ModelRefused if error.get("param") == "model" else kind)(error["message"])
 
 
 class _in_words:  # noqa: N801  used like a function

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from inference.generation.answer import Event, Failed, Finished, Steps
+from inference.models.adapters import AdapterError
 from inference.serving.wire import PRIORITIES, Priority
 from inference.text.prompts import PromptError
 
@@ -90,6 +91,8 @@ class Scheduler:
             event = next(job.steps, None)
         except PromptError as error:
             event = Failed(str(error), "invalid_request_error")
+        except AdapterError as error:
+            event = Failed(str(error), "invalid_request_error", "model")
         except Exception as error:
             log.exception("a generation failed")
             event = Failed(_in_words(error))

@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from inference.generation.answer import Event, Failed, Finished, Sampling, Steps
-from inference.models.catalog import Model, asked_to_chat, canonical
+from inference.generation.answer import Event, Failed, Finished, Steps
 from inference.planning.planner import Role
 from inference.serving import wire
 from inference.serving.answers import (
@@ -35,34 +34,14 @@ from inference.serving.answers import (
     whole,
 )
 from inference.serving.leases import Leases
+from inference.serving.router import Answerer, Chosen, RefusedError, choose, listed
 from inference.serving.scheduler import Scheduler
 from inference.serving.score import ScoreRequest, parse_score
 from inference.serving.state import StatusBoard
 from inference.serving.wire import ChatRequest, CompletionRequest, WireError, error_body
-from inference.text.prompts import Message
 from inference.text.stopping import StopRule
 
 LARGEST_BODY = 8 * 1024 * 1024
-
-
-class Answerer(Protocol):
-    """A loaded model, as the service sees it (``generation.engine.Engine``). Called on the model thread."""
-
-    @property
-    def row(self) -> Model:
-        """What it was trained for."""
-        ...
-
-    @property
-    def contexts(self) -> Mapping[Role, int]:
-        """The roles it serves, and tokens of context for each."""
-        ...
-
-    def complete(
-        self, prompt: str | list[int], suffix: str | None, sampling: Sampling, rule: StopRule, deadline: float | None
-    ) -> Steps: ...
-
-    def chat(self, messages: Sequence[Message], sampling: Sampling, deadline: float | None) -> Steps: ...
 
 
 @dataclass
@@ -99,25 +78,21 @@ class Service:
         """``POST /score``: a model card's sample request."""
         try:
             request = parse_score(await _json_body(http))
-            answerer = self._choose(request.model, "completion")
-            texts = [await unless_gone(http, self._scored(answerer, request, n)) for n in range(len(request.inputs))]
+            chosen = self._choose(request.model, "completion")
+            texts = [await unless_gone(http, self._scored(chosen, request, n)) for n in range(len(request.inputs))]
         except WireError as error:
             return JSONResponse(error_body(str(error), "invalid_request_error", error.param), 422)
-        except _RefusedError as refusal:
-            return refusal.response
+        except RefusedError as refusal:
+            return _refused(refusal)
         except FailedError as error:
             status = 422 if error.kind == "invalid_request_error" else HTTP_STATUS[error.kind]
-            return JSONResponse(error_body(str(error), error.kind), status)
+            return JSONResponse(error_body(str(error), error.kind, error.param), status)
         return JSONResponse([{"0": text} for text in texts])
 
     async def models(self, http: Request) -> Response:
-        """``GET /v1/models``: what this engine serves, with abilities and roles; while it loads, only the ids."""
+        """``GET /v1/models``: what this engine serves, adapters included; while it loads, only the models' ids."""
         del http
-        loaded = {name: _abilities(answerer) for name, answerer in self.answerers.items()}
-        data = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "local", **loaded.get(name, {})}
-            for name in loaded or sorted(self.board.status.models)
-        ]
+        data = listed(self.board.status, self.answerers)
         return JSONResponse({"object": "list", "data": data})
 
     async def health(self, http: Request) -> Response:
@@ -141,39 +116,28 @@ class Service:
     ) -> Response:
         try:
             request = parse(await _json_body(http))
-            answerer = self._choose(request.model, role)
+            chosen = self._choose(request.model, role)
         except WireError as error:
             return JSONResponse(error_body(str(error), "invalid_request_error", error.param), 400)
-        except _RefusedError as refusal:
-            return refusal.response
+        except RefusedError as refusal:
+            return _refused(refusal)
         deadline = time.perf_counter() + request.deadline_ms / 1000 if request.deadline_ms else None
-        events = self._events(lambda: BEGIN[role](answerer, request, deadline), request.priority)
-        answer = shape(answerer.row.id)
+        events = self._events(lambda: BEGIN[role](chosen.answerer(), request, deadline), request.priority)
+        answer = shape(chosen.name)
         if request.stream:
             return StreamingResponse(stream(events, answer), media_type="text/event-stream")
         return await unless_gone(http, whole(events, answer))
 
-    async def _scored(self, answerer: Answerer, request: ScoreRequest, n: int) -> str:
+    async def _scored(self, chosen: Chosen, request: ScoreRequest, n: int) -> str:
         """One input with its continuation. It waits for what a person at an editor wants at once."""
         text = request.inputs[n]
-        events = self._events(lambda: answerer.complete(text, None, request.sampling, StopRule(), None), "chat")
+        events = self._events(
+            lambda: chosen.answerer().complete(text, None, request.sampling, StopRule(), None), "chat"
+        )
         return text + (await collect(events))[0]
 
-    def _choose(self, model: str, role: Role) -> Answerer:
-        """Who answers: the model asked for by name, else the one that has the role. Raises _RefusedError."""
-        status = self.board.status
-        if status.phase != "ready":
-            headers = {"Retry-After": "1"} if status.phase == "loading" else {}
-            raise _RefusedError(503, error_body(status.message, "unavailable", code=status.phase), headers)
-        name = canonical(model) if model else status.model if role == "completion" else status.chat_model
-        if name not in self.answerers:
-            running = " and ".join(f"'{name}'" for name in self.answerers)
-            text = f"The engine runs {running}, not '{model}'; stop it, or ask for a model it runs."
-            raise _RefusedError(404, error_body(text, "invalid_request_error", "model", "model_not_found"))
-        answerer = self.answerers[name]
-        if role == "chat" and (text := asked_to_chat(answerer.row)):
-            raise _RefusedError(400, error_body(text, "invalid_request_error", "model"))
-        return answerer
+    def _choose(self, model: str, role: Role) -> Chosen:
+        return choose(model, role, self.board.status, self.answerers)
 
     async def _events(self, begin: Callable[[], Steps], priority: wire.Priority) -> AsyncIterator[Event]:
         """Events of one job as they come from the model thread; leaving early cancels it."""
@@ -191,14 +155,6 @@ class Service:
                 self.scheduler.cancel(job)
 
 
-class _RefusedError(Exception):
-    """No model can answer this request; ``response`` says why."""
-
-    def __init__(self, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(status)
-        self.response = JSONResponse(body, status, headers)
-
-
 def _begin_completion(answerer: Answerer, request: CompletionRequest, deadline: float | None) -> Steps:
     return answerer.complete(request.prompt, request.suffix, request.sampling, request.stop_rule, deadline)
 
@@ -213,15 +169,8 @@ BEGIN: Mapping[Role, Callable[[Answerer, Any, float | None], Steps]] = {
 }
 
 
-def _abilities(answerer: Answerer) -> dict[str, Any]:
-    row = answerer.row
-    return {
-        "infill": row.infill,
-        "chat": row.chat,
-        "context": row.context,
-        "roles": list(answerer.contexts),
-        "max_model_len": max(answerer.contexts.values()),
-    }
+def _refused(error: RefusedError) -> Response:
+    return JSONResponse(error.body, error.status, error.headers)
 
 
 async def _json_body(http: Request) -> Any:

@@ -20,6 +20,7 @@ class Record:
     Attributes:
         reason: in words, why nothing was shown.
         limits: what the model cannot do, as the engine says it; empty for one that infills.
+        adapter: which of the person's own adapters the model answered under; empty for none.
         amount: the kind of stop rule.
         generated: characters the model wrote; ``shown``: characters left of them.
         outcome: what the engine said of the generation, if it was asked.
@@ -31,6 +32,7 @@ class Record:
     result: Result = "empty"
     reason: str = ""
     limits: str = ""
+    adapter: str = ""
     amount: str = ""
     waited_ms: float = 0.0
     total_ms: float = 0.0

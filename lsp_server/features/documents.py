@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lsprotocol import types
+from pygls.uris import to_fs_path
 
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Encoding, Position, Snapshot, take
@@ -25,3 +28,12 @@ def freeze(
         language=document.language_id or "",
         version=document.version or 0,
     )
+
+
+def folder_of(server: CodeLlamaServer, uri: str) -> Path | None:
+    """The folder a document lies in; of one that is no file, the first folder of the window, or None without any."""
+    if path := to_fs_path(uri):
+        return Path(path).parent
+    workspace = server.workspace
+    roots = [to_fs_path(folder) for folder in workspace.folders] or [workspace.root_path]
+    return Path(roots[0]) if roots[0] else None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from inference.generation.answer import Finished, Outcome, Sampling, Steps, TextChunk
+from inference.models.adapters import AdapterError
 from inference.models.catalog import STARTER, Model
 from inference.planning.planner import Role
 from inference.text.prompts import PromptError
@@ -27,6 +29,12 @@ class ScriptedAnswerer:
     contexts: Mapping[Role, int] = field(default_factory=lambda: {"completion": 8192, "chat": 4096})
     began: threading.Event = field(default_factory=threading.Event)
     closed: threading.Event = field(default_factory=threading.Event)
+
+    def adapted(self, folder: Path) -> ScriptedAnswerer:
+        """Says the adapter's name first. One called "broken" can't be read."""
+        if folder.name == "broken":
+            raise AdapterError("The adapter 'broken' can't be read.")
+        return replace(self, pieces=[f"<{folder.name}>", *self.pieces])
 
     def complete(self, prompt, suffix, sampling: Sampling, rule, deadline) -> Steps:
         if prompt == "refuse":

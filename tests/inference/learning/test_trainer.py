@@ -15,6 +15,7 @@ from inference.learning.examples import Batches
 from inference.learning.recipe import Recipe
 from inference.learning.trainer import Run, Trainer, checkpoint, schedule
 from inference.models import store
+from inference.models.adapter_facts import AdapterError
 from inference.models.loader import Format, read_transformers
 from inference.text.loading import load_tokenizer
 from inference.text.source import read_sources
@@ -109,9 +110,9 @@ def test_a_checkpoint_survives_a_kill_while_the_next_is_written(folder: Path, re
 def test_an_adapter_of_another_shape_is_refused(folder: Path, repository: Path, tmp_path: Path) -> None:
     adapter.save(trainer(folder, repository, 1).model, tmp_path / "rank4")
     other = adapter.attach(read_transformers(folder, "fp32", "cpu"), Recipe(rank=2))
-    with pytest.raises(adapter.AdapterError, match="another model or of another rank"):
+    with pytest.raises(AdapterError, match="another model or of another rank"):
         adapter.warm(other, tmp_path / "rank4")
-    with pytest.raises(adapter.AdapterError, match="can't be read"):
+    with pytest.raises(AdapterError, match="can't be read"):
         adapter.warm(other, tmp_path / "nowhere")
 
 

@@ -12,7 +12,7 @@ from fakes.tiny_lesson import install_tiny, write_repository
 from waiting import until
 
 from inference.learning.tune import main
-from inference.models import store
+from inference.models import adapters, store
 
 FAST = ["--model", "tiny", "--rank", "4", "--device", "cpu"]
 
@@ -21,6 +21,7 @@ FAST = ["--model", "tiny", "--rank", "4", "--device", "cpu"]
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small repository, and an installed tiny model to teach."""
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setenv(adapters.FOLDER_VARIABLE, str(tmp_path / "adapters"))
     install_tiny()
     return write_repository(tmp_path / "repository")
 
@@ -39,6 +40,20 @@ def test_an_adapter_and_what_it_gained(repository: Path, tmp_path: Path, capsys:
     assert (facts["base"], facts["base_source"], facts["files"]) == ("tiny", "a test", 11)
     assert {path.name for path in out.iterdir()} >= {"adapter_config.json", "adapter_model.safetensors", "tuning.json"}
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_without_a_place_it_is_installed_and_takes_the_place_of_an_older_one(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under the folder's name; workspaces that use it go on using it."""
+    assert main([str(repository), *FAST, "--steps", "1"]) == 0
+    assert "installed as repository: `codellama-ls adapters enable repository`" in capsys.readouterr().err
+    adapters.enable("repository", repository)
+    assert main([str(repository), *FAST, "--steps", "2"]) == 0
+    assert adapters.enabled_for(repository) == "repository"
+    found = adapters.installed()
+    assert list(found) == ["repository"]
+    assert (found["repository"].base, found["repository"].files, found["repository"].problem) == ("tiny", 11, "")
 
 
 async def test_a_killed_run_goes_on_and_ends_with_the_same_adapter(repository: Path, tmp_path: Path) -> None:

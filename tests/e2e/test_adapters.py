@@ -1,0 +1,108 @@
+"""A window whose workspace has an adapter: over stdio, with the real service and a scripted model behind it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from e2e_window import Window, window
+from fakes.answerer import ScriptedAnswerer
+from fixtures_engine import serving
+
+from inference.models import adapters
+
+
+@pytest.fixture
+def projects(runtime: Path, tmp_path: Path) -> Path:
+    """A folder of projects. There are two adapters, of which `first` is enabled for the project of that name."""
+    for name in ("first", "second"):
+        make(name)
+    adapters.enable("first", tmp_path / "first")
+    return tmp_path
+
+
+def make(name: str, base: str = "starter") -> None:
+    folder = adapters.location(name)
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    (folder / "adapter_model.safetensors").write_bytes(b"")
+    (folder / "tuning.json").write_text(json.dumps({"format": 1, "base": base}))
+
+
+async def suggested(editor: Window, document: Path | str) -> str:
+    """What the editor would insert at the end of a line."""
+    uri = document.as_uri() if isinstance(document, Path) else document
+    editor.open("x = ", uri)
+    ((text, _),) = await editor.inline(0, 4, uri=uri)
+    return text.removeprefix("x = ")
+
+
+def said(editor: Window) -> list[str]:
+    return [message.message for message in editor.client.messages]
+
+
+async def test_completion_asks_for_the_adapter_of_the_documents_folder(runtime, projects):
+    """A window may show several; one without an adapter, and files of no project, are answered by the model alone."""
+    async with serving(runtime, ScriptedAnswerer(["a"])), window() as editor:
+        assert await suggested(editor, projects / "first" / "src" / "a.py") == "<first>a"
+        assert await suggested(editor, projects / "second" / "a.py") == "a"
+        assert await suggested(editor, projects / "a.py") == "a"
+        used = [record["adapter"] for record in await editor.trace()]
+    assert used == ["first", "", ""]
+    assert said(editor) == []
+
+
+async def test_document_that_is_no_file_belongs_to_the_windows_first_folder(runtime, projects):
+    adapters.enable("second", Path("/project"))
+    async with serving(runtime, ScriptedAnswerer(["a"])), window() as editor:
+        assert await suggested(editor, "untitled:Untitled-1") == "<second>a"
+
+
+async def test_enabling_and_disabling_count_at_the_next_request(runtime, projects):
+    """In windows that are open already."""
+    document = projects / "first" / "a.py"
+    async with serving(runtime, ScriptedAnswerer(["a"])), window() as editor:
+        assert await suggested(editor, document) == "<first>a"
+        adapters.enable("second", projects / "first")
+        assert await suggested(editor, document) == "<second>a"
+        adapters.disable(projects / "first")
+        assert await suggested(editor, document) == "a"
+    assert said(editor) == []
+
+
+@pytest.mark.parametrize(("setting", "text"), [("", "a"), ("second", "<second>a"), ("auto", "<first>a")])
+async def test_setting_goes_before_what_is_enabled(runtime, projects, setting, text):
+    settings = {"engine": {"adapter": setting}}
+    async with serving(runtime, ScriptedAnswerer(["a"])), window(settings=settings) as editor:
+        assert await suggested(editor, projects / "first" / "a.py") == text
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("gone", "The engine runs 'starter', not 'gone', and there is no adapter 'gone': ask for what it runs."),
+        ("foreign", "The adapter 'foreign' was trained on codellama-7b, not on starter: use it with that model."),
+        ("broken", "The adapter 'broken' can't be read."),
+    ],
+)
+async def test_adapter_that_cannot_be_used_is_said_once_and_done_without(runtime, projects, name, why):
+    make("foreign", "codellama-7b")
+    make("broken")
+    settings = {"engine": {"adapter": name}}
+    async with serving(runtime, ScriptedAnswerer(["a"])), window(settings=settings) as editor:
+        texts = [await suggested(editor, projects / "a.py") for _ in range(3)]
+        used = [(record["result"], record["adapter"]) for record in await editor.trace()]
+    assert texts == ["a"] * 3
+    assert used == [("shown", "")] * 3
+    assert said(editor) == [f"codellama-ls: {why} Completion goes on without it."]
+
+
+async def test_unreadable_list_of_workspaces_is_said_once_and_done_without(runtime, projects):
+    listed = adapters.adapters_folder() / ".enabled.json"
+    listed.write_text("{}")
+    async with serving(runtime, ScriptedAnswerer(["a"])), window() as editor:
+        texts = [await suggested(editor, projects / "first" / "a.py") for _ in range(2)]
+    assert texts == ["a", "a"]
+    (message,) = said(editor)
+    assert message.startswith(f"codellama-ls: {listed} is not of this version of the program: delete it")
