@@ -133,7 +133,7 @@ class Engine:
             built = infill_prompt(self.tokenizer, prompt, suffix, room, layout, healed_with=self._vocabulary)
             following = ""
         else:
-            built = completion_prompt(self.tokenizer, prompt, room)
+            built = completion_prompt(self.tokenizer, prompt, room, healed_with=self._vocabulary)
         stopper = Stopper(rule or StopRule(), following, sampling.stop)
         return self._answer(built, sampling, stopper, deadline, slot)
 

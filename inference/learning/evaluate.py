@@ -28,6 +28,7 @@ from inference.learning.journal import Journal, key_of
 from inference.learning.questions import LAYOUTS, Layout, Question
 from inference.learning.results import Result
 from inference.learning.subject import Subject, find
+from inference.models.adapter_facts import AdapterError
 from inference.models.catalog import UnknownModelError
 from inference.models.checkpoint import LoadError, WeightFormat
 from inference.models.progress import OnProgress
@@ -51,6 +52,7 @@ DEFAULT_KINDS = "end,line,block"
 HOW_TO_EXECUTE = "pass@1 was not measured: add --execute to run what the model wrote, in processes that are limited."
 
 REFUSALS = (
+    AdapterError,
     DataError,
     UnknownModelError,
     StoreError,

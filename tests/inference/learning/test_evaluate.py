@@ -16,7 +16,7 @@ from fakes.tiny_llama import save_checkpoint
 
 from inference.learning import answering
 from inference.learning.generating import Generator
-from inference.models.store import FOLDER_VARIABLE
+from inference.models.adapters import FOLDER_VARIABLE
 from lsp_server import cli
 
 TASKS = [
@@ -254,10 +254,10 @@ def test_what_is_not_there_is_named(capsys, tmp_path, code, model, monkeypatch):
     assert refused(capsys, "--holes", tmp_path / "empty").endswith("holds no source files to make holes in.")
     assert "no.jsonl can't be read: No such file" in refused(capsys, "--data", tmp_path / "no.jsonl")
     asked = ("--holes", code, "--model", model, "--adapter")
-    assert refused(capsys, *asked, tmp_path / "empty").endswith("is no adapter: it lacks adapter_config.json.")
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "models"))
+    assert refused(capsys, *asked, tmp_path / "empty").endswith("holds no adapter: it lacks adapter_config.json.")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "adapters"))
     message = refused(capsys, *asked, "mine")
-    assert message == "There is no adapter mine: neither a folder nor the name of one that `tune` made."
+    assert message == "There is no adapter 'mine': `codellama-ls adapters` lists those there are."
 
 
 @pytest.mark.parametrize("arguments", [["--layout", "psm,pms"], ["--kinds", "word"], ["--limit", "0"]])

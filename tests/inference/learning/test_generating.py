@@ -106,7 +106,7 @@ def test_healed_text_is_no_part_of_the_answer():
 
 
 def log_probability(reference: Any, ids: list[int], token: int, among: list[int] | None = None) -> float:
-    logits = reference(torch.tensor([ids])).logits[0, -1].double()
+    logits = reference(torch.tensor([ids])).logits[0, -1].detach().double()
     return float(logits[token] - (logits if among is None else logits[among]).logsumexp(-1))
 
 
