@@ -50,9 +50,9 @@ def completion_prompt(
 ) -> Prompt:
     """Continue ``prefix``; of a prompt longer than ``budget`` tokens the far end is dropped.
 
-    With the vocabulary to be ``healed_with``, the last tokens it might join with what follows are held out of the prompt
-    (``joined_from``) and given back by healing; else trailing blanks alone, which BPE vocabularies join with the word
-    that follows. A prompt that ends in them asks for a token sequence the model has never seen.
+    With the vocabulary to be ``healed_with``, the last tokens it might join with what follows are held out of the
+    prompt (``joined_from``) and given back by healing; else trailing blanks alone, which BPE vocabularies join with the
+    word that follows. A prompt that ends in them asks for a token sequence the model has never seen.
     """
     prefix = clean(prefix)
     begin = begin_ids(tokenizer)
