@@ -5,10 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast gpu heavy test-wheel lint format constraints clean
+.PHONY: help demo test test-fast gpu heavy test-wheel starter-adapter lint format constraints clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 demo: $(VENV)/.run  ## set up, fetch the starter model, and show ghost text in a real file
 	$(BIN)/codellama-ls pull starter
@@ -34,6 +34,11 @@ test-wheel: $(VENV)/.dev  ## the fast tests against the built wheel, away from t
 	build/venv/bin/python -m pip install --quiet --no-index --no-deps build/wheel/*.whl
 	mkdir build/tree && cp -r tests pyproject.toml constraints.txt README.md docs build/tree
 	cd build/tree && ../venv/bin/python -m pytest -m "not slow and not heavy"
+
+starter-adapter: $(VENV)/.run  ## make the starter's adapter anew: fetch its sources, train for hours (needs npm)
+	$(BIN)/python -m inference.learning.packages build/packages
+	$(BIN)/codellama-ls pull starter --bare
+	$(BIN)/codellama-ls tune build/packages/train --model starter-bare --recipe starter --minutes 240 --out build/starter-adapter
 
 lint: $(VENV)/.dev  ## formatting, rules, types
 	$(BIN)/ruff format --check .

@@ -19,7 +19,7 @@ COMMANDS = {
     "models": ("inference.serving.models_command", "list the models and what fits here, or remove one"),
     "adapters": ("inference.models.adapters_command", "list your own adapters; enable, disable, add or remove one"),
     "infer": ("inference.serving.infer_command", "answer a model card's sample request, from stdin to stdout"),
-    "eval": ("inference.learning.evaluate", "measure how well a model fills holes in code"),
+    "eval": ("inference.evaluation.evaluate", "measure how well a model fills holes in code"),
     "memory": (
         "inference.planning.memory_command",
         "print the memory a model is planned to take, load it, and measure",

@@ -1,1 +1,1 @@
-"""Teaching a model to infill, and measuring how well it does. Knows no editor and no requests."""
+"""Teaching a model to infill a person's own code. Knows no editor and no requests."""

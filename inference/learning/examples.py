@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 
-from inference.learning.holes import Hole, Kind, take_hole
 from inference.learning.recipe import Recipe
+from inference.text.holes import Hole, Kind, take_hole
 from inference.text.infill import Layout, infill_prompt
 from inference.text.pieces import END_OF_INFILL
 from inference.text.source import SourceFile

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from math import exp
 from typing import Any
 
+from inference.evaluation.intervals import difference_per_unit
 from inference.learning.examples import Example, make_example, window
-from inference.learning.holes import Kind, sample_holes
-from inference.learning.intervals import difference_per_unit
 from inference.learning.likelihood import middle_losses
+from inference.text.holes import Kind, sample_holes
 from inference.text.infill import Layout
 from inference.text.source import SourceFile
 from inference.text.tokenizer import Tokenizer

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from inference.learning.holes import Kind
+from inference.text.holes import Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from inference.learning.examples import Batches, Example, make_example, window
-from inference.learning.holes import Hole
 from inference.learning.recipe import STARTER, USER, Recipe
+from inference.text.holes import Hole
 from inference.text.infill import infill_prompt
 from inference.text.llama import CodeLlamaTokenizer
 from inference.text.pieces import END_OF_INFILL

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from inference.learning.sandbox import Limits, run
+from inference.evaluation.sandbox import Limits, run
 
 SHORT = Limits(seconds=3.0, memory=256 << 20, file=1 << 16)
 

@@ -13,9 +13,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from inference.learning import metrics
-from inference.learning.intervals import Interval, mean_difference, share_gained
-from inference.learning.results import Result
+from inference.evaluation import metrics
+from inference.evaluation.intervals import Interval, mean_difference, share_gained
+from inference.evaluation.results import Result
 
 COMPARED = ("exact", "exact_shown", "similarity", "first_line", "passed", "passed_shown")
 """Measures of one answer of which two layouts' difference is told."""

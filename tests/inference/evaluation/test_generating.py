@@ -9,11 +9,11 @@ import pytest
 import torch
 from fakes.byte_llama import EOS, ByteTokenizer, tiny_reference
 
+from inference.evaluation.generating import Generator, Request
 from inference.generation.decode import ChunkSize, generate
 from inference.generation.healing import Healing
 from inference.generation.kv import KVPool
 from inference.generation.sampling import make_sampler
-from inference.learning.generating import Generator, Request
 from inference.models.llama import Llama
 from inference.text.detokenize import Detokenizer
 from inference.text.prompts import Prompt

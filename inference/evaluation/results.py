@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inference.learning.questions import Question
+from inference.evaluation.questions import Question
 
 JUDGED_CHARACTERS = 1000
 """Of a longer middle, the likelihood of its beginning is read."""

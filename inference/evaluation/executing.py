@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from inference.learning import sandbox
-from inference.learning.journal import Journal, key_of
-from inference.learning.results import Result
-from inference.learning.sandbox import Limits
+from inference.evaluation import sandbox
+from inference.evaluation.journal import Journal, key_of
+from inference.evaluation.results import Result
+from inference.evaluation.sandbox import Limits
 from inference.models.cores import usable_cores
 from inference.models.progress import OnProgress
 

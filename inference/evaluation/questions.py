@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from inference.learning.humaneval import Task
+from inference.evaluation.humaneval import Task
 from inference.text.infill import infill_prompt
 from inference.text.prompts import Prompt, PromptError, clean, completion_prompt
 from inference.text.stopping import Stopper, StopRule, indent_width

@@ -12,10 +12,10 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from inference.learning.generating import Generator, Request
-from inference.learning.journal import Journal, Rows, key_of
-from inference.learning.questions import Layout, Question, ask
-from inference.learning.results import Result, judged
+from inference.evaluation.generating import Generator, Request
+from inference.evaluation.journal import Journal, Rows, key_of
+from inference.evaluation.questions import Layout, Question, ask
+from inference.evaluation.results import Result, judged
 from inference.models.progress import OnProgress
 from inference.text.prompts import Prompt
 from inference.text.stopping import StopRule

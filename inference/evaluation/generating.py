@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from inference.evaluation.judging import nats
 from inference.generation.healing import Healing
-from inference.learning.judging import nats
 from inference.text.detokenize import Detokenizer
 from inference.text.prompts import Prompt
 from inference.text.stopping import Stopper, StopRule

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from inference.learning.holes import Hole, Kind, sample_holes
-from inference.learning.humaneval import DataError, read_tasks
-from inference.learning.questions import Question, of_hole, of_task
-from inference.learning.results import Result
+from inference.evaluation.humaneval import DataError, read_tasks
+from inference.evaluation.questions import Question, of_hole, of_task
+from inference.evaluation.results import Result
+from inference.text.holes import Hole, Kind, sample_holes
 from inference.text.source import SourceFile, read_sources
 
 

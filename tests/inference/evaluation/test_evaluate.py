@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from fakes.tiny_llama import save_checkpoint
 
-from inference.learning import answering
-from inference.learning.generating import Generator
+from inference.evaluation import answering
+from inference.evaluation.generating import Generator
 from inference.models.adapters import FOLDER_VARIABLE
 from lsp_server import cli
 
@@ -166,7 +166,7 @@ def test_killed_run_goes_on_and_finds_the_same(capsys, code, model, tmp_path, mo
     expected = evaluated(capsys, *arguments, "--output", tmp_path / "whole")
     child = (
         "import os, signal, sys\n"
-        "from inference.learning import answering, journal\n"
+        "from inference.evaluation import answering, journal\n"
         "from lsp_server import cli\n"
         "answering.AT_ONCE = 2\n"
         "keep, kept = journal.Journal.keep, []\n"

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from inference.learning.humaneval import DataError
-from inference.learning.journal import key_of
-from inference.learning.questions import LAYOUTS, Layout
+from inference.evaluation.humaneval import DataError
+from inference.evaluation.journal import key_of
+from inference.evaluation.questions import LAYOUTS, Layout
 from inference.models import adapters, rows, store
 from inference.models.adapter_facts import read
 from inference.models.catalog import STARTER, Model, asked_to_infill

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from inference.learning.intervals import mean_difference, share_gained
-from inference.learning.metrics import exact, first_line, similarity
+from inference.evaluation.intervals import mean_difference, share_gained
+from inference.evaluation.metrics import exact, first_line, similarity
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inference.learning.holes import KINDS, Kind, sample_holes
+from inference.text.holes import KINDS, Kind, sample_holes
 from inference.text.source import SourceFile
 
 TEXT = '''import os

@@ -19,21 +19,21 @@ import platformdirs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from inference.learning import report
-from inference.learning.asking import from_folder, from_tasks, given
-from inference.learning.executing import executed
-from inference.learning.holes import KINDS, Kind
-from inference.learning.humaneval import DataError
-from inference.learning.journal import Journal, key_of
-from inference.learning.questions import LAYOUTS, Layout, Question
-from inference.learning.results import Result
-from inference.learning.subject import Subject, find
+from inference.evaluation import report
+from inference.evaluation.asking import from_folder, from_tasks, given
+from inference.evaluation.executing import executed
+from inference.evaluation.humaneval import DataError
+from inference.evaluation.journal import Journal, key_of
+from inference.evaluation.questions import LAYOUTS, Layout, Question
+from inference.evaluation.results import Result
+from inference.evaluation.subject import Subject, find
 from inference.models.adapter_facts import AdapterError
 from inference.models.catalog import UnknownModelError
 from inference.models.checkpoint import LoadError, WeightFormat
 from inference.models.progress import OnProgress
 from inference.models.shape import ShapeError
 from inference.models.store import StoreError
+from inference.text.holes import KINDS, Kind
 from inference.text.prompts import PromptError
 from inference.text.tokenizer import TokenizerError
 
@@ -183,7 +183,7 @@ def _answers(
     layouts: Sequence[Layout],
     context: int,
 ) -> list[Result]:
-    from inference.learning.answering import Answering  # torch: not for a command that was mistyped
+    from inference.evaluation.answering import Answering  # torch: not for a command that was mistyped
 
     sys.stderr.write(f"Answers are kept in {journal.path}\n")
     answering = Answering(subject.load, subject.tokenizer, identity, journal)

@@ -1,0 +1,1 @@
+"""How well a model fills holes: asked in batches, scored, compared. Knows no training and no editor."""
