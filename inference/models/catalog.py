@@ -69,7 +69,7 @@ STARTER = Model(
     hub="HuggingFaceTB/SmolLM2-135M-Instruct",
     shape=Shape(49_152, 576, 30, 9, 3, 1536, head_dim=64, rope_theta=1e5, positions=8192, tied=True),
     variant="instruct",
-    infill=False,
+    infill=True,  # by the adapter that ``pull`` merges; it was not trained to by its makers
     chat="chatml",
     context=8192,
     usable_context=8192,

@@ -8,7 +8,6 @@ from typing import Any
 
 from lsprotocol import types
 
-from inference.models.catalog import STARTER
 from inference.serving.spawn import EngineOptions
 from inference.serving.state import Status
 from lsp_server.engine_link import EngineLink
@@ -76,8 +75,7 @@ def _tell(server: CodeLlamaServer, progress: EngineProgress, status: Status) -> 
         _say(server, types.MessageType.Error, status.message)
     if status.phase == "ready" and status.limits not in server.told:
         server.told.add(status.limits)
-        if status.model != STARTER.id:  # everybody begins with it: no box for what its page and the trace say
-            _say(server, types.MessageType.Info, status.limits)
+        _say(server, types.MessageType.Info, status.limits)
 
 
 def _say(server: CodeLlamaServer, kind: types.MessageType, text: str) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from e2e_window import window
 from fakes.answerer import ScriptedAnswerer
 from fixtures_engine import serving
 from lsprotocol import types
 
-from inference.models.catalog import CATALOG
+from inference.models.catalog import CATALOG, STARTER
 
 NO_INFILL = "codellama-34b was not trained to infill: it completes from the text before the cursor alone."
+
+
+OLD = "The installed starter does not infill yet: `codellama-ls pull starter` makes it infill."
 
 
 def big() -> ScriptedAnswerer:
@@ -32,14 +36,26 @@ async def test_model_that_cannot_infill_is_said_once_and_completes(runtime):
     assert record["limits"] == NO_INFILL
 
 
-async def test_starters_limits_are_in_the_trace_only(runtime):
+async def test_nothing_is_said_of_a_starter_that_infills(runtime):
     """Everybody begins with it: a box in each window would teach people to click boxes away."""
     async with serving(runtime, ScriptedAnswerer()), window() as editor:
         editor.open("x = ")
         await editor.inline(0, 4)
         (record,) = await editor.trace()
         assert editor.client.messages == []
-    assert record["limits"] == NO_INFILL.replace("codellama-34b", "starter")
+    assert record["limits"] == ""
+
+
+async def test_an_old_starter_says_once_what_makes_it_infill(runtime):
+    """Pulled before it had an adapter, it completes as it did."""
+    old = ScriptedAnswerer(row=replace(STARTER, infill=False))
+    async with serving(runtime, old), window() as editor:
+        editor.open("x = ")
+        assert await editor.inline(0, 4) == [("x = ab", (0, 0, 0, 4))]
+        (record,) = await editor.trace()
+        (message,) = editor.client.messages
+    assert message.message == f"codellama-ls: {OLD}"
+    assert record["limits"] == OLD
 
 
 async def test_window_set_to_another_chat_model_is_told(runtime):

@@ -10,7 +10,7 @@ from fakes.tiny_llama import save_checkpoint
 
 from inference.fetching import pull
 from inference.models import store
-from inference.models.catalog import CATALOG, STARTER, Model, UnknownModelError, asked_to_infill
+from inference.models.catalog import CATALOG, STARTER, UnknownModelError, asked_to_infill
 from inference.models.rows import find_row, row_of
 
 
@@ -24,14 +24,6 @@ def test_a_model_of_the_catalogue_needs_no_installation() -> None:
     assert row_of("codellama/CodeLlama-7b-hf") is CATALOG["codellama-7b"]
 
 
-@pytest.fixture
-def infilling(monkeypatch: pytest.MonkeyPatch) -> Model:
-    """The starter of a version that ships its adapter."""
-    row = replace(STARTER, infill=True)
-    monkeypatch.setitem(CATALOG, "starter", row)
-    return row
-
-
 def install_starter(**facts: str) -> None:
     with store.locked("starter", on_wait=lambda: None), store.installing("starter", "a test", 0) as staging:
         (staging.checkpoint / "config.json").write_text("{}")
@@ -39,28 +31,28 @@ def install_starter(**facts: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["starter", "HuggingFaceTB/SmolLM2-135M-Instruct"])
-def test_a_starter_of_an_older_version_is_not_asked_to_infill(infilling: Model, name: str) -> None:
+def test_a_starter_of_an_older_version_is_not_asked_to_infill(name: str) -> None:
     """It has not learnt it; one sentence says what to do."""
     install_starter()
     row = row_of(name)
-    assert row == replace(infilling, infill=False)
+    assert row == replace(STARTER, infill=False)
     assert asked_to_infill(row) == (
         "The installed starter does not infill yet: `codellama-ls pull starter` makes it infill."
     )
 
 
-def test_a_starter_with_its_adapter_infills(infilling: Model) -> None:
+def test_a_starter_with_its_adapter_infills() -> None:
     """So does one that is not there yet, as far as anybody asks what it can."""
-    assert row_of("starter") == infilling
+    assert row_of("starter") == STARTER
     install_starter(adapter="5ha")
-    assert row_of("starter") == infilling
+    assert row_of("starter") == STARTER
     assert asked_to_infill(row_of("starter")) is None
 
 
-def test_a_damaged_starter_is_listed_as_what_a_pull_makes_of_it(infilling: Model) -> None:
+def test_a_damaged_starter_is_listed_as_what_a_pull_makes_of_it() -> None:
     install_starter()
     (store.location("starter") / store.MANIFEST).write_text("{")
-    assert find_row("starter") == infilling
+    assert find_row("starter") == STARTER
 
 
 def test_another_installed_model_has_a_row_of_its_own(tmp_path: Path) -> None:

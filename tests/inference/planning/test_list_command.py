@@ -163,7 +163,7 @@ def test_table_has_a_line_for_each_model_and_says_what_was_judged(store: FolderS
     output = capsys.readouterr().out
     columns = [" ".join(line(output, i).split()) for i in CATALOG]
     assert columns[:4] == [
-        "starter 134,515,008 111 MiB 106 MiB 22.5 KiB 8K complete, chat yes",
+        "starter 134,515,008 111 MiB 106 MiB 22.5 KiB 8K infill, chat yes",
         "codellama-7b 6,738,546,688 3.88 GiB 3.60 GiB 512 KiB 16K (100K) infill loaded 3 MiB, in use",
         "codellama-7b-python 6,738,415,616 3.88 GiB 3.60 GiB 512 KiB 16K (100K) complete yes",
         "codellama-7b-instruct 6,738,546,688 3.88 GiB 3.60 GiB 512 KiB 16K (100K) infill, chat yes",
@@ -261,9 +261,8 @@ def test_remove_says_why_the_disk_refused(store: FolderStore, capsys, monkeypatc
     )
 
 
-def test_an_old_starter_is_said_to_need_a_pull(store, capsys, monkeypatch):
+def test_an_old_starter_is_said_to_need_a_pull(store, capsys):
     """The table says it completes; the sentence below it, what makes it infill. Programs read it from the field."""
-    monkeypatch.setitem(CATALOG, "starter", replace(STARTER, infill=True))
     store.add("starter", 1)
     old = {**CATALOG, "starter": replace(STARTER, infill=False)}
     sentence = "The installed starter does not infill yet: `codellama-ls pull starter` makes it infill.\n"

@@ -145,7 +145,7 @@ async def test_models_tells_abilities(runtime):
         client = EngineClient(running.socket)
         (model,) = await client.models()
         await client.aclose()
-    assert (model["id"], model["infill"], model["chat"]) == ("starter", False, "chatml")
+    assert (model["id"], model["infill"], model["chat"]) == ("starter", True, "chatml")
 
 
 async def test_lease_streams_every_status_and_counts(runtime):
