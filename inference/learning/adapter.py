@@ -19,11 +19,12 @@ from inference.learning.recipe import Recipe
 from inference.models.adapter_facts import WEIGHTS, AdapterError
 
 
-def attach(base: Any, recipe: Recipe, new_tokens: Sequence[int] = ()) -> Any:
+def attach(base: Any, recipe: Recipe, new_tokens: Sequence[int] = (), *, recompute: bool = False) -> Any:
     """A fresh adapter on every linear layer of ``base``, a transformers model whose own weights stay as they are.
 
     ``new_tokens``: ids whose embedding the model has never been taught, and that are learnt with the adapter. The
-    adapter's weights are in float32, whatever the base is in.
+    adapter's weights are in float32, whatever the base is in. ``recompute``: keep only each layer's input for the
+    backward pass, and compute the rest of it again then.
     """
     import peft
 
@@ -36,6 +37,9 @@ def attach(base: Any, recipe: Recipe, new_tokens: Sequence[int] = ()) -> Any:
         trainable_token_indices={"embed_tokens": list(new_tokens)} if new_tokens else None,
         task_type="CAUSAL_LM",
     )
+    if recompute:
+        enable = getattr(base, "activation_checkpointing_enable", None) or base.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     torch.manual_seed(recipe.seed)
     return peft.get_peft_model(base, config)
 

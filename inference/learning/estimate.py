@@ -17,6 +17,8 @@ EFFICIENCY = 0.65
 """Of the matrix product alone that a training step reaches (measured on two AVX-512 cores: 0.6 to 0.7)."""
 ADAM_BYTES = 16
 """A trained weight in float32, its gradient and AdamW's two averages."""
+SPARE = 0.85
+"""Share of free memory that a run may plan to take: other programs, and this one's rough edges, want some."""
 SIDE = 2048
 
 
@@ -25,33 +27,41 @@ class Estimate:
     """Attributes:
 
     trained: weights of the adapter.
-    tokens_per_second: of training.
-    weights, adapter, activations: bytes, at the longest batch.
+    flops_per_token: of a training step, floating point operations.
+    weights, adapter: bytes.
+    activations: bytes at the longest batch, where each layer's are kept for the backward pass.
+    recomputed: the same where only each layer's input is kept, and a layer is computed again when its turn comes.
     """
 
     trained: int
-    tokens_per_second: float
+    flops_per_token: float
     weights: int
     adapter: int
     activations: int
+    recomputed: int
 
-    @property
-    def memory(self) -> int:
-        return self.weights + self.adapter + self.activations
+    def memory(self, *, recompute: bool) -> int:
+        """Bytes in all."""
+        return self.weights + self.adapter + (self.recomputed if recompute else self.activations)
+
+    def must_recompute(self, free: int) -> bool:
+        """Whether keeping all activations would take more than ``SPARE`` leaves of the free bytes."""
+        return self.memory(recompute=False) > SPARE * free
 
 
-def estimate(shape: Shape, recipe: Recipe, weight_bytes: int, flops: float, value: int) -> Estimate:
-    """For a base whose weights take ``weight_bytes``, on a device of ``flops``; ``value``: bytes of an activation."""
+def estimate(shape: Shape, recipe: Recipe, weight_bytes: int, value: int) -> Estimate:
+    """For a base whose weights take ``weight_bytes``; ``value``: bytes of an activation."""
     trained = adapter_weights(shape, recipe.rank)
-    head = shape.vocab * shape.hidden
-    forward = 2 * (shape.linear + trained + head * recipe.context)
     tokens = recipe.batch * recipe.longest
+    logits = tokens * round(3 * 4 * shape.vocab * recipe.context)
+    layer = tokens * kept(shape) * value
     return Estimate(
         trained=trained,
-        tokens_per_second=EFFICIENCY * flops / (2 * forward + 2 * trained),
+        flops_per_token=4 * (shape.linear + trained + shape.vocab * shape.hidden * recipe.context) + 2 * trained,
         weights=weight_bytes,
         adapter=trained * ADAM_BYTES,
-        activations=tokens * (shape.layers * kept(shape) * value + round(3 * 4 * shape.vocab * recipe.context)),
+        activations=shape.layers * layer + logits,
+        recomputed=shape.layers * tokens * shape.hidden * value + layer + logits,
     )
 
 

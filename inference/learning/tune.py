@@ -20,7 +20,6 @@ from rich.console import Console
 from inference.learning.recipe import RECIPES, Recipe
 from inference.learning.task import Code, Task, TuningError, open_base, read_code
 from inference.models import adapters
-from inference.planning.planner import amount
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -49,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _tune(options: argparse.Namespace, console: Console) -> None:
+    from inference.learning import forecast
     from inference.learning.tuning import Length, table, train
 
     base = open_base(options.model)
@@ -57,8 +57,10 @@ def _tune(options: argparse.Namespace, console: Console) -> None:
     console.print(_told(code), markup=False)
     name = options.name or re.sub(r"[^A-Za-z0-9._-]+|^[._-]+", "-", options.paths[0].resolve().stem).strip("-")
     task = Task(base, code, _recipe(options), _work_folder(options.out, name), options.start)
+    weights = (options.format, options.device)
     if options.dry_run:
-        Console(highlight=False, soft_wrap=True).print(_forecast(task, options))
+        told = forecast.told(task, forecast.forecast(task, weights), options.minutes, options.steps)
+        Console(highlight=False, soft_wrap=True).print(told)
         return
     if options.restart:
         shutil.rmtree(task.work, ignore_errors=True)
@@ -99,33 +101,6 @@ def _keep(work: Path, out: Path | None, name: str) -> str:
         told = f"The adapter is in {out}."
     shutil.rmtree(work, ignore_errors=True)
     return told
-
-
-def _forecast(task: Task, options: argparse.Namespace) -> str:
-    """What the run will take, before anything is loaded."""
-    from inference.learning.estimate import estimate, matrix_flops
-    from inference.models.loader import choose_device, choose_dtype, choose_format
-
-    device = choose_device(options.device)
-    form = choose_format(options.format, device)
-    dtype = choose_dtype(form, device)
-    shape = task.base.row.shape
-    flops = matrix_flops(device.type, dtype)
-    guess = estimate(shape, task.recipe, shape.weight_bytes(form), flops, dtype.itemsize)
-    sample = "".join(file.text for file in task.code.learnt[:50])[:200_000]
-    size = sum(len(file.text) for file in task.code.learnt)
-    tokens = round(size * len(task.base.tokenizer.encode(sample)) / max(len(sample), 1))
-    minutes = options.minutes
-    if options.steps:
-        minutes = options.steps * task.recipe.tokens_per_step / guess.tokens_per_second / 60
-    seen = round(minutes * 60 * guess.tokens_per_second)
-    return (
-        f"About {tokens:,} tokens of code; in {minutes:,.0f} minutes about {seen:,} tokens of examples are learnt from "
-        f"({guess.tokens_per_second:,.0f} tokens/s).\n"
-        f"Memory at most about {amount(guess.memory)}: {amount(guess.weights)} weights ({form}), "
-        f"{amount(guess.adapter)} adapter of {guess.trained:,} weights with its optimiser, "
-        f"{amount(guess.activations)} activations."
-    )
 
 
 def _told(code: Code) -> str:

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from inference.learning import adapter
 from inference.learning.examples import Batches
+from inference.learning.forecast import forecast
 from inference.learning.heldout import Gain, HeldOut, Scores, gain, hold_out
 from inference.learning.task import Task
 from inference.learning.trainer import Run, Step, Trainer, checkpoint, write_json
@@ -49,7 +50,10 @@ def train(task: Task, length: Length, weights: tuple[Format, str | None], consol
     task.work.mkdir(parents=True, exist_ok=True)
     write_json(task.work / "settings.json", task.settings())
     console.print(f"Loading {task.base.row.id} ...")
-    model = adapter.attach(read_transformers(task.base.folder, *weights), task.recipe, task.base.new_tokens)
+    seen = forecast(task, weights)
+    console.print(seen.memory(), markup=False)
+    base = read_transformers(task.base.folder, *weights)
+    model = adapter.attach(base, task.recipe, task.base.new_tokens, recompute=seen.recompute)
     if task.start:
         adapter.warm(model, task.start)
     held = hold_out(task.code.held, task.base.tokenizer, HELD_OUT_HOLES, task.recipe.seed)

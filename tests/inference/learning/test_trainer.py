@@ -71,6 +71,17 @@ def test_tokens_never_taught_are_learnt_with_the_adapter(folder: Path, repositor
     assert next(iter(moved)).endswith("trainable_tokens_delta.default")
 
 
+def test_layers_computed_again_give_the_same_losses(folder: Path, repository: Path) -> None:
+    """Gradient checkpointing saves memory and changes no result."""
+    recipe, files = RECIPE, read_sources([repository]).files
+    losses = []
+    for recompute in (False, True):
+        model = adapter.attach(read_transformers(folder, "fp32", "cpu"), recipe, recompute=recompute)
+        run = Trainer(model, Batches(files, load_tokenizer(folder), recipe), recipe, Run(6))
+        losses.append([step.loss for step in run.steps()])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 def test_it_learns(folder: Path, repository: Path) -> None:
     losses = [step.loss for step in trainer(folder, repository, 60).steps()]
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
