@@ -24,6 +24,10 @@ COMMANDS = {
         "print the memory a model is planned to take, load it, and measure",
     ),
     "tune": ("inference.learning.tune", "teach a model your own code"),
+    "bench": (
+        "lsp_server.measure.bench",
+        "measure an editing trace against the engine and other servers, side by side",
+    ),
     "engine": ("inference.serving.main", "serve the model to this user's editors (they start it themselves)"),
 }
 
