@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsp_server.measure.sides.own import runtime_of_its_own
+from lsp_server.measure.sides.own import GRACE_SECONDS, runtime_of_its_own
 from lsp_server.measure.sides.side import BenchError
 from lsp_server.measure.trace import Request
 from lsp_server.tryout.editor import NotReadyError, TinyEditor, tiny_editor
@@ -56,7 +56,7 @@ class Window:
 @asynccontextmanager
 async def window(model: str, form: str, tokens: int) -> AsyncIterator[Window]:
     """Start a language server, and through it an engine. Raises ``BenchError``."""
-    engine = {"model": model, "format": form, "adapter": "", "graceSeconds": 0}
+    engine = {"model": model, "format": form, "adapter": "", "graceSeconds": GRACE_SECONDS}
     settings = {"engine": engine, "completion": {"maxTokens": tokens, "debounceMs": 0, "deadlineMs": 120_000}}
     with runtime_of_its_own():
         try:

@@ -9,10 +9,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import psutil
 
 from inference.serving.client import EngineClient, EngineUnavailable
 from inference.serving.private import NotPrivate
@@ -22,6 +23,8 @@ from lsp_server.measure.sides.openai_side import OpenAiSide
 from lsp_server.measure.sides.side import BenchError
 
 NAME = "codellama-ls"
+GRACE_SECONDS = 10.0
+"""An engine leaves after so long without a lease; the first one takes a moment to come."""
 
 
 @asynccontextmanager
@@ -29,7 +32,7 @@ async def own_engine(model: str, form: str) -> AsyncIterator[OpenAiSide]:
     """Start one, wait until it is ready, and let it go at the end. Raises ``BenchError``."""
     with runtime_of_its_own():
         try:
-            socket = await ensure_engine(EngineOptions(model, form, grace=0))
+            socket = await ensure_engine(EngineOptions(model, form, GRACE_SECONDS))
         except (EngineNotStarted, NotPrivate) as error:
             raise BenchError(str(error)) from error
         client = EngineClient(socket)
@@ -41,6 +44,7 @@ async def own_engine(model: str, form: str) -> AsyncIterator[OpenAiSide]:
                     yield side
                 finally:
                     await side.aclose()
+                    _end(pid)
         except EngineUnavailable as error:
             raise BenchError(str(error)) from error
         finally:
@@ -69,6 +73,12 @@ def runtime_of_its_own() -> Iterator[None]:
         if before is not None:
             os.environ["XDG_RUNTIME_DIR"] = before
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(pid: int) -> None:
+    """Nobody else can have a lease on this one: there is nothing to wait for."""
+    with suppress(psutil.Error):
+        psutil.Process(pid).terminate()
 
 
 async def _ready(statuses: AsyncIterator[Status]) -> int:
