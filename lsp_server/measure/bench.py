@@ -87,11 +87,18 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 async def bench(args: argparse.Namespace, tell: Tell) -> dict[str, Any]:
-    """Measure all; the figures and what they were made with. Raises ``BenchError``, ``NoFilesError``."""
+    """Measure all; the figures and what they were made with. What can't work is found before a model is loaded.
+
+    Raises ``BenchError``, ``NoFilesError``.
+    """
     count = max(args.requests // QUICK, 1) if args.quick else args.requests
-    work = make_work(args, count)
     async with AsyncExitStack() as stack:
-        sides = await _sides(args, stack, tell)
+        rivals = [await stack.enter_async_context(_closing(await find_side(url))) for url in args.against]
+        work = make_work(args, count)
+        sides = [await _ours(args, stack, tell), *rivals]
+        if args.against_transformers:
+            tell("loading it with transformers")
+            sides.append(await stack.enter_async_context(_closing(await start_transformers(args.model, args.format))))
         watched = {side.pid: side.name for side in sides if side.pid}
         seen = await stack.enter_async_context(peaks(watched))
         window = await _window(args, stack, tell)
@@ -130,19 +137,11 @@ async def measure(sides: Sequence[Side], work: Work, tokens: int, window: felt.W
     return results
 
 
-async def _sides(args: argparse.Namespace, stack: AsyncExitStack, tell: Tell) -> list[Side]:
-    """Ours, then the rivals. Those by URL are looked for first: a typing error shows at once."""
-    rivals = [await stack.enter_async_context(_closing(await find_side(url))) for url in args.against]
-    tell("loading the model")
-    ours: Side
+async def _ours(args: argparse.Namespace, stack: AsyncExitStack, tell: Tell) -> Side:
     if args.url:
-        ours = await stack.enter_async_context(_closing(await find_side(args.url, own=True)))
-    else:
-        ours = await stack.enter_async_context(own_engine(args.model, args.format))
-    if args.against_transformers:
-        tell("loading it with transformers")
-        rivals.append(await stack.enter_async_context(_closing(await start_transformers(args.model, args.format))))
-    return [ours, *rivals]
+        return await stack.enter_async_context(_closing(await find_side(args.url, own=True)))
+    tell("loading the model")
+    return await stack.enter_async_context(own_engine(args.model, args.format))
 
 
 async def _window(args: argparse.Namespace, stack: AsyncExitStack, tell: Tell) -> felt.Window | None:
