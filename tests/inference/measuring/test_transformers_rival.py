@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import torch
 from fakes.byte_llama import EOS, tiny_reference
@@ -15,7 +16,8 @@ PROMPT = list(b"def add(a, b):\n    return")
 
 
 def test_every_token_is_told_as_it_comes_and_their_number_in_the_end():
-    model, told = tiny_reference(), []
+    model: Any = tiny_reference()
+    told = []
     assert answer(model, {"prompt": PROMPT, "tokens": 6}, told.append) == 6
     with torch.inference_mode():
         out = model.generate(torch.tensor([PROMPT]), max_new_tokens=6, min_new_tokens=6, do_sample=False)
