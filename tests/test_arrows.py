@@ -17,6 +17,7 @@ TORCH_FREE = (
     "inference.generation.answer",
     "inference.models.adapters",
     "inference.models.catalog",
+    "inference.models.cores",
     "inference.models.rows",
     "inference.models.shape",
     "inference.models.store",

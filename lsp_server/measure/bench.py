@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import platform
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 from rich.console import Console
 
 import inference
+from inference.models.cores import usable_cores
 from inference.models.shape import FORMATS
 from lsp_server.measure import felt, scenarios
 from lsp_server.measure.figures import figures
@@ -59,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BenchError, NoFilesError) as error:
         print(f"codellama-ls: {error}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, NoFilesError) else 1
+    except KeyboardInterrupt:
+        print("codellama-ls: interrupted", file=sys.stderr)  # noqa: T201
+        return 1
     if not args.json:
         show(Console(), result)
     print(json.dumps(result, ensure_ascii=False))  # noqa: T201
@@ -91,7 +94,7 @@ async def bench(args: argparse.Namespace, tell: Tell) -> dict[str, Any]:
 
     Raises ``BenchError``, ``NoFilesError``.
     """
-    count = max(args.requests // QUICK, 1) if args.quick else args.requests
+    count = max(args.requests // (QUICK if args.quick else 1), 1)
     async with AsyncExitStack() as stack:
         rivals = [await stack.enter_async_context(_closing(await find_side(url))) for url in args.against]
         work = make_work(args, count)
@@ -161,6 +164,6 @@ async def _closing(side: Side) -> AsyncIterator[Side]:
 
 def _head(args: argparse.Namespace, count: int) -> dict[str, Any]:
     """What was measured, and where."""
-    machine = {"system": platform.platform(terse=True), "cores": len(os.sched_getaffinity(0))}
+    machine = {"system": platform.platform(terse=True), "cores": usable_cores()}
     asked = {"requests": count, "tokens": args.tokens, "seed": args.seed}
     return {"version": inference.__version__, "model": args.model, "format": args.format, **asked, "machine": machine}

@@ -85,6 +85,15 @@ async def test_our_engine_is_asked_with_the_documents_session(runtime):
     assert answerer.log[0] == "begin [5, 6, 7]"
 
 
+async def test_tokens_without_a_text_are_there_when_all_is(runtime):
+    """Control tokens, say, of which the engine shows nothing."""
+    async with serving(runtime, ScriptedAnswerer(pieces=["", ""])) as running:
+        side = side_on(running.socket, "starter")
+        answer = await side.answer([5], 2)
+        await side.aclose()
+    assert (answer.written, len(answer.arrivals)) == (2, 1)
+
+
 async def test_the_process_that_listens_is_found():
     """For its memory; here it is this one."""
     async with found(FakeLlamaServer()) as (side, _):
