@@ -12,13 +12,17 @@ Cause = Literal["end", "rule", "suffix", "stop", "length", "deadline"]
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the next token is chosen, and how long an answer may be. Temperature 0 is greedy."""
+    """How the next token is chosen, and how long an answer may be. Temperature 0 is greedy.
+
+    Until ``min_tokens`` the model may not choose to end (as in vLLM); stop rules and stop strings end it all the same.
+    """
 
     max_tokens: int = 128
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    min_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from inference.generation.answer import Cause, Finished, Outcome, Sampling, Step
 from inference.generation.decode import ChunkSize, Prefilled, generate
 from inference.generation.healing import Healing
 from inference.generation.kv import KVPool, KVSession
-from inference.generation.sampling import make_sampler
+from inference.generation.sampling import Sampler, make_sampler, unending
 from inference.models.catalog import Model, asked_to_chat
 from inference.models.heap import release
 from inference.models.llama import Llama
@@ -240,11 +240,17 @@ class Engine:
             self._model,
             session,
             prompt.ids,
-            make_sampler(sampling.temperature, sampling.top_p, sampling.seed),
+            self._sampler(prompt, sampling),
             max_tokens=room,
             chunk=self._chunk,
             healing=Healing(self._vocabulary, self.tokenizer, prompt.heal) if prompt.heal else None,
         )
+
+    def _sampler(self, prompt: Prompt, sampling: Sampling) -> Sampler:
+        sampler = make_sampler(sampling.temperature, sampling.top_p, sampling.seed)
+        if not sampling.min_tokens:
+            return sampler
+        return unending(sampler, prompt.stop_ids, sampling.min_tokens, self._model.config.vocab_size)
 
 
 def without_leading_space(steps: Steps) -> Steps:

@@ -1,7 +1,7 @@
 """What travels between a client and the engine: OpenAI-compatible requests and answers as value objects.
 
 Torch-free, and knows neither sockets nor models. Beyond OpenAI's fields a completion may carry ``session``,
-``stop_rule``, ``priority`` and ``deadline_ms``; a foreign server never sees them.
+``stop_rule``, ``priority``, ``deadline_ms`` and vLLM's ``min_tokens``; a foreign server never sees them.
 
 Source: OpenAI API reference, "Completions" (legacy) and "Chat".
 """
@@ -211,6 +211,7 @@ def _sampling(fields: Mapping[str, Any], default_max: int) -> Sampling:
         top_p=_number(fields, "top_p", 1.0, 0, 1) or 0.0,
         seed=_number(fields, "seed", None, -(2**63), 2**63 - 1, whole=True),
         stop=_stops(fields),
+        min_tokens=_number(fields, "min_tokens", 0, 0, MAX_TOKENS_LIMIT, whole=True),
     )
 
 
