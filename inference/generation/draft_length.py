@@ -9,6 +9,7 @@ Source: the expected number of tokens of a step is that of Leviathan et al. 2023
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from inference.planning.footprint import LOGIT_ROWS
 
@@ -34,27 +35,39 @@ class StepCosts:
     def __init__(self) -> None:
         self.one = 0.0
         self._guesses = {n: 1 + self.GUESS * (n - 1) for n in (2, 4, 8, LOGIT_ROWS)}
-        self._ratios = {1: 1.0, **self._guesses}
+        self._measured = {1: 1.0, **self._guesses}
+        self._plain_steps = 0
+        self._interpolate()
 
     def learn(self, tokens: int, seconds: float) -> None:
         """A step of ``tokens`` took ``seconds``."""
         if tokens == 1:
             self.one = _moved(self.one, seconds) if self.one else seconds
-            for n, guess in self._guesses.items():  # what was too dear once is not tried; so it is forgotten
-                self._ratios[n] += 0.01 * (guess - self._ratios[n])
+            self._plain_steps += 1
+            if self._plain_steps % 64 == 0:
+                self._forget()
         elif self.one:
-            knot = next(n for n in self._ratios if n >= tokens)
-            scale = self._ratios[knot] / self.ratio(tokens)
-            self._ratios[knot] = _moved(self._ratios[knot], scale * seconds / self.one)
+            knot = next(n for n in self._measured if n >= tokens)
+            scale = self._measured[knot] / self.ratio(tokens)
+            self._measured[knot] = _moved(self._measured[knot], scale * seconds / self.one)
+            self._interpolate()
 
     def ratio(self, tokens: int) -> float:
-        """Steps of one token that a step of ``tokens`` is worth; between what is kept, on a straight line."""
-        above = next(n for n in self._ratios if n >= tokens)
-        below = max((n for n in self._ratios if n < above), default=above)
-        if above == tokens:
-            return self._ratios[above]
-        part = (tokens - below) / (above - below)
-        return self._ratios[below] + part * (self._ratios[above] - self._ratios[below])
+        """Steps of one token that a step of ``tokens`` is worth."""
+        return self._ratios[tokens]
+
+    def _forget(self) -> None:
+        """What was too dear once is not tried, and so would be for ever."""
+        for n, guess in self._guesses.items():
+            self._measured[n] += 0.5 * (guess - self._measured[n])
+        self._interpolate()
+
+    def _interpolate(self) -> None:
+        """On straight lines between what is kept."""
+        knots = list(self._measured.items())
+        self._ratios = [0.0, 1.0]
+        for (low, below), (high, above) in pairwise(knots):
+            self._ratios += [below + (above - below) * n / (high - low) for n in range(1, high - low + 1)]
 
 
 def _moved(old: float, new: float) -> float:
@@ -114,10 +127,11 @@ class DraftLength:
         if not self.costs.one or not available:
             return 0
         kind = self._kind(matched)
+        rate = kind.rate
         limit = max(self._limit / self.costs.one, 2.0)
         best, gain, right, expected = 0, 1.0, 1.0, 1.0
         for length in range(1, min(available, LONGEST_DRAFT) + 1):
-            right *= kind.rate
+            right *= rate
             expected += right
             cost = self.costs.ratio(length + 1)
             if cost > limit:

@@ -70,17 +70,23 @@ class Ngrams:
 
     def draft(self, room: int) -> Draft:
         """At most ``room`` tokens that may follow; none where the last two stood nowhere else."""
-        start, matched = max(self._places(), key=lambda place: place[1], default=(NOTHING, 0))
+        start, matched = NOTHING, 0
+        for place in self._places():
+            agreeing = self._matched(place)
+            if agreeing > matched:
+                start, matched = place, agreeing
+            if matched == LONGEST_MATCH:
+                break
         self._copying = start if matched else None
         return Draft(self._copy(start, room) if matched else [], matched)
 
-    def _index(self, ids: Iterable[int]) -> None:
-        for token in ids:
-            here = len(self._ids)
-            pair = (self._ids[-1] if self._ids else NOTHING, token)
-            self._earlier.append(self._latest.get(pair, NOTHING))
-            self._latest[pair] = here
-            self._ids.append(token)
+    def _index(self, ids: Sequence[int]) -> None:
+        here, latest, earlier = len(self._ids), self._latest, self._earlier
+        before = self._ids[-1] if self._ids else NOTHING
+        for end, pair in enumerate(zip((before, *ids), ids, strict=False), here):
+            earlier.append(latest.get(pair, NOTHING))
+            latest[pair] = end
+        self._ids += ids
 
     def _walk(self, token: int) -> None:
         """Follow the draft last made, once its first token was right; else the walk it would have left."""
@@ -91,20 +97,19 @@ class Ngrams:
             self._at = start + 1
         self._copying = self._at if going and self._copying is not None else None
 
-    def _places(self) -> Iterator[tuple[int, int]]:
-        """Where to copy from and how far back it agrees. Of equals the first is best: along the walk, then the latest.
+    def _places(self) -> Iterator[int]:
+        """Where to copy from. Of equally good ones the first is best: along the walk, then the most recent.
 
         There one token has to agree, elsewhere two.
         """
         if not self._ids:
             return
-        for start in self._nearby(self._ids[-1]):
-            yield start, self._matched(start)
+        yield from self._nearby(self._ids[-1])
         place = self._earlier[-1]
         for _ in range(PLACES):
             if place == NOTHING:
                 return
-            yield place + 1, self._matched(place + 1)
+            yield place + 1
             place = self._earlier[place]
 
     def _nearby(self, last: int) -> Iterator[int]:
@@ -121,9 +126,10 @@ class Ngrams:
 
     def _matched(self, start: int) -> int:
         """How many tokens before ``start`` equal the last ones, at most ``LONGEST_MATCH``."""
-        ids, end = self._ids, len(self._ids)
-        most = min(LONGEST_MATCH, start)
-        return next((n for n in range(most) if ids[start - 1 - n] != ids[end - 1 - n]), most)
+        ids, most, n = self._ids, min(LONGEST_MATCH, start), 1
+        while n <= most and ids[start - n] == ids[-n]:
+            n += 1
+        return n - 1
 
     def _copy(self, start: int, room: int) -> list[int]:
         """From ``start`` on; what repeats itself up to the end goes on repeating itself."""
