@@ -25,6 +25,7 @@ COMMANDS = {
         "print the memory a model is planned to take, load it, and measure",
     ),
     "tune": ("inference.learning.tune", "teach a model your own code"),
+    "bench": ("lsp_server.measure.bench", "measure what editors ask, against other servers too"),
     "engine": ("inference.serving.main", "serve the model to this user's editors (they start it themselves)"),
 }
 

@@ -12,23 +12,35 @@ Cause = Literal["end", "rule", "suffix", "stop", "length", "deadline"]
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the next token is chosen, and how long an answer may be. Temperature 0 is greedy."""
+    """How the next token is chosen, and how long an answer may be. Temperature 0 is greedy.
+
+    Until ``min_tokens`` the model may not choose to end (as in vLLM); stop rules and stop strings end it all the same.
+    ``prediction`` is text that the answer may largely repeat, such as code to be rewritten. It makes the answer come
+    sooner, never another one.
+    """
 
     max_tokens: int = 128
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    min_tokens: int = 0
+    prediction: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one generation went: milliseconds and tokens. ``reused`` prompt tokens did not have to be read again."""
+    """How one generation went: milliseconds and tokens. ``reused`` prompt tokens did not have to be read again.
+
+    Of the tokens that were drafted, the answer has the ``accepted`` ones.
+    """
 
     cause: Cause
     prompt_tokens: int = 0
     reused_tokens: int = 0
     completion_tokens: int = 0
+    accepted_tokens: int = 0
+    rejected_tokens: int = 0
     queued_ms: float = 0.0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0

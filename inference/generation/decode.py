@@ -1,4 +1,4 @@
-"""Prefill in chunks, then one token a step: a generator over ids that can be left between any two steps.
+"""Prefill in chunks, then decode step by step: a generator over ids that can be left between any two steps.
 
 Knows no text, no requests and no threads. Whoever drives the generator decides about cancelling and deadlines: closing
 it between two steps is all it takes, and what was read stays in the KV session.
@@ -15,6 +15,7 @@ from torch import Tensor
 from inference.generation.healing import Healing
 from inference.generation.kv import KVSession
 from inference.generation.sampling import Sampler
+from inference.generation.speculation import Speculation, verify
 from inference.models.llama import Llama
 from inference.planning.planner import CHUNK
 
@@ -61,29 +62,36 @@ def generate(
     *,
     max_tokens: int,
     chunk: ChunkSize,
-    healing: Healing | None = None,
+    speculation: Speculation | None = None,
 ) -> Iterator[Prefilled | int]:
     """Yield a ``Prefilled`` per chunk of the prompt, then up to ``max_tokens`` ids. The driver stops at end tokens.
 
-    Room for the prompt and the answer is reserved first. Each ``next()`` is one step: one chunk or one token. Where the
-    pool took the session's buffers between two steps, all is read again, and the answer goes on as if it had not.
+    Room for the prompt and the answer is reserved first. Each ``next()`` is at most one step: one chunk, or one
+    decoding step; ids that a step had more of, thanks to ``speculation``, come without another one. Where the pool took
+    the session's buffers between two steps, all is read again, and the answer goes on as if it had not.
     """
     reused = session.rewind(prompt)
     ids, end = list(prompt), len(prompt) + max_tokens
     while len(ids) < end:
-        decoding = len(ids) > len(prompt) and session.length == len(ids) - 1
-        logits = None
-        while session.length < len(ids):
-            session.reserve(end)
-            logits = _extend(model, session, ids[session.length : session.length + chunk.tokens], chunk)
-            if not decoding:
+        if len(ids) > len(prompt) and session.length == len(ids) - 1:
+            draft = speculation.draft(ids, len(prompt), end - len(ids) - 1) if speculation else []
+            chosen = _decode(model, session, [ids[-1], *draft], sampler, speculation)
+        else:
+            logits = None
+            while session.length < len(ids):
+                session.reserve(end)
+                logits = _prefill(model, session, ids[session.length : session.length + chunk.tokens], chunk)
                 yield Prefilled(session.length, len(ids), reused)
-        assert logits is not None, "a prompt has at least one token"
-        ids.append(_choose(logits[0], sampler, healing))
-        yield ids[-1]
+            assert logits is not None, "a prompt has at least one token"
+            chosen = [sampler(logits[0])]
+        ids += chosen
+        for left, token in enumerate(chosen, 1 - len(chosen)):
+            if speculation and left:
+                speculation.accepted += 1
+            yield token
 
 
-def _extend(model: Llama, session: KVSession, ids: list[int], chunk: ChunkSize) -> Tensor:
+def _prefill(model: Llama, session: KVSession, ids: list[int], chunk: ChunkSize) -> Tensor:
     started = time.perf_counter()
     logits = model.forward(ids, session)
     session.ids += ids
@@ -91,11 +99,30 @@ def _extend(model: Llama, session: KVSession, ids: list[int], chunk: ChunkSize) 
     return logits
 
 
-def _choose(logits: Tensor, sampler: Sampler, healing: Healing | None) -> int:
-    allowed = healing.allowed() if healing else None
-    if not allowed:
-        return sampler(logits)
-    token = allowed[sampler(logits[allowed])]
-    assert healing is not None
-    healing.accept(token)
-    return token
+def _decode(
+    model: Llama, session: KVSession, ids: list[int], sampler: Sampler, speculation: Speculation | None
+) -> list[int]:
+    """Read the last token and its draft; the tokens that follow. Of the draft, only what is right stays read."""
+    started = time.perf_counter()
+    before = session.length
+    logits = model.forward(ids, session, every_position=len(ids) > 1)
+    chosen = list(verify(logits, ids[1:], sampler))
+    session.ids += ids
+    session.truncate(before + len(chosen))
+    if speculation:
+        speculation.verified(len(ids) - 1, len(chosen) - 1, time.perf_counter() - started)
+    return chosen
+
+
+def healed(sampler: Sampler, healing: Healing) -> Sampler:
+    """``sampler``, choosing only what ``healing`` allows: each token once, in the order of the answer."""
+
+    def choose(logits: Tensor) -> int:
+        allowed = healing.allowed()
+        if not allowed:
+            return sampler(logits)
+        token = allowed[sampler(logits[allowed])]
+        healing.accept(token)
+        return token
+
+    return choose

@@ -10,15 +10,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from copy import copy
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from inference.generation.adapted import AdaptedModels
-from inference.generation.answer import Cause, Finished, Outcome, Sampling, Steps, TextChunk
-from inference.generation.decode import ChunkSize, Prefilled, generate
+from inference.generation.answer import Cause, Finished, Sampling, Steps, TextChunk
+from inference.generation.decode import STEP_SECONDS, ChunkSize, Prefilled, generate, healed
+from inference.generation.draft_length import DraftLength
 from inference.generation.healing import Healing
 from inference.generation.kv import KVPool, KVSession
-from inference.generation.sampling import make_sampler
+from inference.generation.meter import Budget, Meter, Slot
+from inference.generation.sampling import Sampler, make_sampler, unending
+from inference.generation.speculation import Speculation
 from inference.models.catalog import Model, asked_to_chat
 from inference.models.heap import release
 from inference.models.llama import Llama
@@ -26,64 +28,13 @@ from inference.planning.planner import Role
 from inference.text.chat import CHAT_PROMPTS
 from inference.text.detokenize import Detokenizer
 from inference.text.infill import infill_prompt
-from inference.text.prompts import Message, Prompt, PromptError, completion_prompt
+from inference.text.prompts import Message, Prompt, PromptError, clean, completion_prompt
 from inference.text.stopping import Stopper, StopRule
 from inference.text.tokenizer import Tokenizer
 from inference.text.vocabulary import Vocabulary
 
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How much of the context one request may use: ``context`` tokens for prompt and answer together."""
-
-    context: int
-
-    def prompt_tokens(self, answer: int) -> int:
-        """What is left for the prompt; an answer never takes more than half."""
-        return self.context - self.answer_tokens(answer)
-
-    def answer_tokens(self, wanted: int) -> int:
-        return min(wanted, self.context // 2)
-
-    def room(self, prompt: Prompt, sampling: Sampling) -> int:
-        """Tokens that may be generated after ``prompt``."""
-        healed = len(prompt.heal.encode())  # at most a token a byte is spent on what is there already
-        return min(self.answer_tokens(sampling.max_tokens) + healed, self.context - len(prompt.ids))
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One role's share of the memory for keys and values."""
-
-    budget: Budget
-    pool: KVPool
-
-
-@dataclass
-class Meter:
-    """What one generation costs, while it runs."""
-
-    prompt_tokens: int
-    reused_tokens: int = 0
-    completion_tokens: int = 0
-    started: float = field(default_factory=time.perf_counter)
-    prefilled_at: float = 0.0
-
-    def prefilled(self, step: Prefilled) -> None:
-        """Another chunk of the prompt was read."""
-        self.prefilled_at = time.perf_counter()
-        self.reused_tokens = step.reused
-
-    def outcome(self, cause: Cause) -> Outcome:
-        """The bill."""
-        return Outcome(
-            cause=cause,
-            prompt_tokens=self.prompt_tokens,
-            reused_tokens=self.reused_tokens,
-            completion_tokens=self.completion_tokens,
-            prefill_ms=(self.prefilled_at - self.started) * 1000,
-            decode_ms=(time.perf_counter() - self.prefilled_at) * 1000,
-        )
+DRAFTED_FROM = 65_536
+"""Characters of a text that are searched for drafts; encoding them takes less time than two decoding steps."""
 
 
 class Engine:
@@ -96,8 +47,12 @@ class Engine:
         row: Model,
         contexts: Mapping[Role, int] | None = None,
         chunk: ChunkSize | None = None,
+        drafts: bool = True,
     ) -> None:
-        """Serve the roles of ``contexts``, each with as many tokens as the planner gives it (else what ``row`` can)."""
+        """Serve the roles of ``contexts``, each with as many tokens as the planner gives it (else what ``row`` can).
+
+        Without ``drafts`` every step decodes one token: the same answers, to measure what drafts gain.
+        """
         self.row = row
         self.tokenizer = tokenizer
         trained = min(row.context, model.config.max_position_embeddings)
@@ -107,6 +62,7 @@ class Engine:
         self._adapted = AdaptedModels(model, self._forget)
         self._vocabulary = Vocabulary(tokenizer)
         self._chunk = chunk or ChunkSize()
+        self._draft_length = DraftLength(STEP_SECONDS) if drafts else None
 
     def complete(
         self,
@@ -135,7 +91,7 @@ class Engine:
         else:
             built = completion_prompt(self.tokenizer, prompt, room, healed_with=self._vocabulary)
         stopper = Stopper(rule or StopRule(), following, sampling.stop)
-        return self._answer(built, sampling, stopper, deadline, slot)
+        return self._answer(built, sampling, stopper, deadline, slot, following)
 
     def chat(
         self, messages: Sequence[Message], sampling: Sampling | None = None, deadline: float | None = None
@@ -199,22 +155,37 @@ class Engine:
         return Prompt(list(ids), self.tokenizer.eos_ids)
 
     def _answer(
-        self, prompt: Prompt, sampling: Sampling, stopper: Stopper, deadline: float | None, slot: Slot
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        stopper: Stopper,
+        deadline: float | None,
+        slot: Slot,
+        beside: str = "",
     ) -> Steps:
-        """Drive one generation; the KV session goes back to the pool however it ends."""
+        """Drive one generation; the KV session goes back to the pool however it ends.
+
+        ``beside`` is text that is not in the prompt and that the answer may repeat.
+        """
         if not prompt.ids:
             raise PromptError("There is nothing before the cursor to continue.")
+        meter = Meter(len(prompt.ids), self._speculation(prompt, sampling.prediction, beside))
         session = slot.pool.acquire(prompt.ids, self._model)
         try:
-            steps = self._generate(prompt, sampling, session, slot.budget.room(prompt, sampling))
-            yield from self._steps(steps, prompt, stopper, deadline)
+            room = slot.budget.room(prompt, sampling)
+            steps = self._generate(prompt, sampling, session, room, meter.speculation)
+            yield from self._steps(steps, prompt, stopper, deadline, meter)
         finally:
             slot.pool.release(session)
 
     def _steps(
-        self, steps: Iterator[Prefilled | int], prompt: Prompt, stopper: Stopper, deadline: float | None
+        self,
+        steps: Iterator[Prefilled | int],
+        prompt: Prompt,
+        stopper: Stopper,
+        deadline: float | None,
+        meter: Meter,
     ) -> Steps:
-        meter = Meter(prompt_tokens=len(prompt.ids))
         text = Detokenizer(self.tokenizer, skip=len(prompt.heal.encode()))
         cause: Cause | None = None
         for step in steps:
@@ -235,16 +206,32 @@ class Engine:
             yield TextChunk(rest)
         yield Finished(meter.outcome(stopper.cause or cause or "length"))
 
-    def _generate(self, prompt: Prompt, sampling: Sampling, session: KVSession, room: int) -> Iterator[Prefilled | int]:
+    def _speculation(self, prompt: Prompt, prediction: str, beside: str) -> Speculation | None:
+        """Texts are encoded when the first draft is made, after the first token."""
+        if self._draft_length is None:
+            return None
+
+        def ids(text: str) -> list[int]:
+            return self.tokenizer.encode_continuation(clean(text[:DRAFTED_FROM])) if text else []
+
+        never = self._vocabulary.silent | prompt.stop_ids
+        return Speculation(self._draft_length, never, lambda: ids(prediction), (ids(text) for text in (beside,)))
+
+    def _generate(
+        self, prompt: Prompt, sampling: Sampling, session: KVSession, room: int, speculation: Speculation | None
+    ) -> Iterator[Prefilled | int]:
+        sampler = self._sampler(prompt, sampling)
+        if prompt.heal:
+            sampler = healed(sampler, Healing(self._vocabulary, self.tokenizer, prompt.heal))
         return generate(
-            self._model,
-            session,
-            prompt.ids,
-            make_sampler(sampling.temperature, sampling.top_p, sampling.seed),
-            max_tokens=room,
-            chunk=self._chunk,
-            healing=Healing(self._vocabulary, self.tokenizer, prompt.heal) if prompt.heal else None,
+            self._model, session, prompt.ids, sampler, max_tokens=room, chunk=self._chunk, speculation=speculation
         )
+
+    def _sampler(self, prompt: Prompt, sampling: Sampling) -> Sampler:
+        sampler = make_sampler(sampling.temperature, sampling.top_p, sampling.seed)
+        if not sampling.min_tokens:
+            return sampler
+        return unending(sampler, prompt.stop_ids, sampling.min_tokens, self._model.config.vocab_size)
 
 
 def without_leading_space(steps: Steps) -> Steps:

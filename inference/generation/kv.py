@@ -60,6 +60,11 @@ class KVSession:
         self.ids = list(ids[:kept])
         return kept
 
+    def truncate(self, length: int) -> None:
+        """Forget what was read after the first ``length`` tokens; the buffers stay."""
+        self.length = min(self.length, length)
+        del self.ids[self.length :]
+
     def clear(self) -> None:
         """Forget everything and give the buffers back."""
         self.ids, self.keys, self.values = [], [], []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor
@@ -24,6 +24,23 @@ def make_sampler(temperature: float = 0.0, top_p: float = 1.0, seed: int | None 
     else:
         generator.manual_seed(seed)
     return lambda logits: _draw(logits, temperature, top_p, generator)
+
+
+def unending(sampler: Sampler, ends: Collection[int], tokens: int, vocabulary: int) -> Sampler:
+    """``sampler``, but its first ``tokens`` choices are none of ``ends``.
+
+    Logits of fewer ids than the ``vocabulary`` has are of those that healing allows: no end agrees with any byte.
+    """
+    barred, left = torch.tensor(sorted(ends)), tokens
+
+    def choose(logits: Tensor) -> int:
+        nonlocal left
+        if left > 0 and len(logits) == vocabulary:
+            logits = logits.index_fill(0, barred.to(logits.device), -torch.inf)
+        left -= 1
+        return sampler(logits)
+
+    return choose
 
 
 def _draw(logits: Tensor, temperature: float, top_p: float, generator: torch.Generator) -> int:

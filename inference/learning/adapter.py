@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +50,19 @@ def trainable(model: Any) -> list[torch.nn.Parameter]:
     return [weight for weight in model.parameters() if weight.requires_grad]
 
 
-def save(model: Any, folder: Path, dtype: torch.dtype | None = torch.bfloat16) -> None:
-    """Write a standard peft folder; ``dtype`` of the stored weights, None for what they are trained in."""
+def save(model: Any, folder: Path, base: str, dtype: torch.dtype | None = torch.bfloat16) -> None:
+    """Write a standard peft folder; ``dtype`` of the stored weights, None for what they are trained in.
+
+    ``base`` is what the folder calls the model it is for: its hub id, never where it lies on this machine.
+    """
     import peft
 
     folder.mkdir(parents=True, exist_ok=True)
     state = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
     weights = {name: weight.detach().cpu().to(dtype or weight.dtype).contiguous() for name, weight in state.items()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
-    model.peft_config["default"].save_pretrained(str(folder))
+    config = replace(model.peft_config["default"], base_model_name_or_path=base)
+    config.save_pretrained(str(folder))
 
 
 def warm(model: Any, folder: Path) -> None:

@@ -84,7 +84,7 @@ class Trainer:
         new, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
         for left in (new, old):
             shutil.rmtree(left, ignore_errors=True)
-        adapter.save(self.model, new, dtype=None)
+        adapter.save(self.model, new, "", dtype=None)
         torch.save(self._optimiser.state_dict(), new / STATE)
         (new / "run.json").write_text(json.dumps(asdict(self.run)), "utf-8")
         for path in (*new.iterdir(), new):

@@ -118,7 +118,7 @@ def _write(task: Task, trainer: Trainer, gains: dict[str, Gain]) -> None:
     """The adapter and, beside it, what it was made of."""
     folder = task.work / "adapter"
     shutil.rmtree(folder, ignore_errors=True)
-    adapter.save(trainer.model, folder)
+    adapter.save(trainer.model, folder, task.base.row.hub)
     served = [one for name, one in gains.items() if name.endswith(task.base.row.layout)]
     write_json(
         folder / TUNING,

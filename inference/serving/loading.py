@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 Tell = Callable[[str, int], None]
 """Told what is being done, and how far it is in percent."""
 
+DRAFTS_VARIABLE = "CODELLAMA_LS_DRAFTS"
+"""Set to 0, every step decodes one token: the same answers, to measure what drafts gain."""
+
 SMALLEST_CONTEXT = 256
 """Tokens below which a prompt is not worth asking; who sets less gets this."""
 
@@ -170,7 +173,7 @@ def _load(one: Chosen, choice: Choice, planned: Plan, tell: Tell) -> Engine:
         double_quant=double,
     )
     contexts: Mapping[Role, int] = {role: planned.context(role) for role in one.roles}
-    engine = Engine(model, load_tokenizer(folder), one.row, contexts)
+    engine = Engine(model, load_tokenizer(folder), one.row, contexts, drafts=os.environ.get(DRAFTS_VARIABLE) != "0")
     tell(f"warming up {title}", 95)
     engine.warm_up()
     return engine

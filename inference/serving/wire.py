@@ -1,9 +1,9 @@
 """What travels between a client and the engine: OpenAI-compatible requests and answers as value objects.
 
 Torch-free, and knows neither sockets nor models. Beyond OpenAI's fields a completion may carry ``session``,
-``stop_rule``, ``priority`` and ``deadline_ms``; a foreign server never sees them.
+``stop_rule``, ``priority``, ``deadline_ms`` and vLLM's ``min_tokens``; a foreign server never sees them.
 
-Source: OpenAI API reference, "Completions" (legacy) and "Chat".
+Source: OpenAI API reference, "Completions" (legacy) and "Chat" (with its ``prediction``).
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ def _body(request: CompletionRequest | ChatRequest) -> dict[str, Any]:
     """OpenAI's bodies are flat; what is not set is not sent."""
     body = asdict(request)
     fields = body | body.pop("sampling")
+    if text := fields["prediction"]:
+        fields["prediction"] = {"type": "content", "content": text}
     return {
         name: value for name, value in fields.items() if value not in (None, "", ()) or (name, value) == EMPTY_SUFFIX
     }
@@ -96,6 +98,10 @@ def usage(outcome: Outcome) -> dict[str, Any]:
         "completion_tokens": outcome.completion_tokens,
         "total_tokens": outcome.prompt_tokens + outcome.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": outcome.reused_tokens},
+        "completion_tokens_details": {
+            "accepted_prediction_tokens": outcome.accepted_tokens,
+            "rejected_prediction_tokens": outcome.rejected_tokens,
+        },
     }
 
 
@@ -112,11 +118,14 @@ def timings(outcome: Outcome) -> dict[str, Any]:
 def parse_outcome(reason: str, used: Mapping[str, Any], timed: Mapping[str, Any]) -> Outcome:
     """Of a finished answer; a foreign server sends no timings."""
     cause: Cause = timed.get("cause") or ("length" if reason == "length" else "end")
+    drafts = used.get("completion_tokens_details") or {}
     return Outcome(
         cause=cause,
         prompt_tokens=used.get("prompt_tokens", 0),
         reused_tokens=(used.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
         completion_tokens=used.get("completion_tokens", 0),
+        accepted_tokens=drafts.get("accepted_prediction_tokens") or 0,
+        rejected_tokens=drafts.get("rejected_prediction_tokens") or 0,
         queued_ms=timed.get("queued_ms", 0.0),
         prefill_ms=timed.get("prefill_ms", 0.0),
         decode_ms=timed.get("decode_ms", 0.0),
@@ -193,14 +202,26 @@ def _message(message: Any, n: int) -> Message:
     where = f"messages[{n}]"
     if not isinstance(message, dict):
         raise WireError(f"'{where}' must be an object with 'role' and 'content'.", where)
-    role, content = message.get("role"), message.get("content")
+    role = message.get("role")
     if role not in ("system", "user", "assistant"):
         raise WireError(f"'{where}.role' must be system, user or assistant.", where)
-    if isinstance(content, list):  # OpenAI's content parts; only text has a meaning here
+    return Message(role, _content(message, where))
+
+
+def _content(holder: Mapping[str, Any], where: str) -> str:
+    """OpenAI's content: a string or parts, of which only text has a meaning here."""
+    content = holder.get("content")
+    if isinstance(content, list):
         content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
     if not isinstance(content, str):
         raise WireError(f"'{where}.content' must be a string.", where)
-    return Message(role, content)
+    return content
+
+
+def _prediction(fields: Mapping[str, Any]) -> str:
+    """OpenAI's "predicted outputs"; for completions too, where OpenAI has none."""
+    prediction = _typed(fields, "prediction", dict, None)
+    return _content(prediction, "prediction") if prediction is not None else ""
 
 
 def _sampling(fields: Mapping[str, Any], default_max: int) -> Sampling:
@@ -211,6 +232,8 @@ def _sampling(fields: Mapping[str, Any], default_max: int) -> Sampling:
         top_p=_number(fields, "top_p", 1.0, 0, 1) or 0.0,
         seed=_number(fields, "seed", None, -(2**63), 2**63 - 1, whole=True),
         stop=_stops(fields),
+        min_tokens=_number(fields, "min_tokens", 0, 0, MAX_TOKENS_LIMIT, whole=True),
+        prediction=_prediction(fields),
     )
 
 

@@ -12,10 +12,12 @@ class Vocabulary:
 
     Attributes:
         longest: bytes of the longest token.
+        silent: ids that stand for no bytes: control tokens, and rows that a checkpoint pads its vocabulary with.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        pieces = ((tokenizer.piece_bytes(i), i) for i in range(tokenizer.vocab_size))
+        pieces = [(tokenizer.piece_bytes(i), i) for i in range(tokenizer.vocab_size)]
+        self.silent = frozenset(i for piece, i in pieces if not piece)
         self._sorted = sorted((piece, i) for piece, i in pieces if piece)
         self._ids = dict(reversed(self._sorted))
         self.longest = max((len(piece) for piece in self._ids), default=0)

@@ -35,6 +35,7 @@ class TinyEditor:
         self._client = client
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._on_progress = on_progress
+        self._version = 1
         # pygls sets attributes on what it registers, and a bound method has none: hence the functions
         client.feature(types.PROGRESS)(lambda params: self._progress(params))
         client.feature(types.WINDOW_WORK_DONE_PROGRESS_CREATE)(lambda params: None)
@@ -50,6 +51,13 @@ class TinyEditor:
         language = LANGUAGES.get(path.suffix, "plaintext")
         item = types.TextDocumentItem(path.as_uri(), language, 1, text)
         self._client.text_document_did_open(types.DidOpenTextDocumentParams(item))
+
+    def change(self, path: Path, text: str) -> None:
+        """Show the server the text of an open file anew."""
+        self._version += 1
+        document = types.VersionedTextDocumentIdentifier(self._version, path.as_uri())
+        change = types.TextDocumentContentChangeWholeDocument(text)
+        self._client.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))
 
     def close(self, path: Path) -> None:
         """Done with a file."""

@@ -10,7 +10,7 @@ import torch
 from fakes.byte_llama import EOS, ByteTokenizer, tiny_reference
 
 from inference.evaluation.generating import Generator, Request
-from inference.generation.decode import ChunkSize, generate
+from inference.generation.decode import ChunkSize, generate, healed
 from inference.generation.healing import Healing
 from inference.generation.kv import KVPool
 from inference.generation.sampling import make_sampler
@@ -45,17 +45,18 @@ def alone(model: Llama, tokenizer: ByteTokenizer, asked: Request) -> tuple[str, 
     """What the engine's own decode loop answers: text, what ended it, tokens."""
     prompt = asked.prompt
     pool = KVPool(model, 1024)
-    healing = Healing(Vocabulary(tokenizer), tokenizer, prompt.heal) if prompt.heal else None
+    sampler = make_sampler()
+    if prompt.heal:
+        sampler = healed(sampler, Healing(Vocabulary(tokenizer), tokenizer, prompt.heal))
     text, stopper = Detokenizer(tokenizer, len(prompt.heal.encode())), Stopper(asked.rule)
     shown, tokens = "", 0
     steps = generate(
         model,
         pool.acquire(prompt.ids),
         prompt.ids,
-        make_sampler(),
+        sampler,
         max_tokens=asked.room,
         chunk=ChunkSize(),
-        healing=healing,
     )
     for step in steps:
         if not isinstance(step, int):

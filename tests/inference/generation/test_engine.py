@@ -196,3 +196,16 @@ def test_warming_up_keeps_nothing(engine):
     """A 7B's cache of as many tokens would be half a gigabyte."""
     engine.warm_up()
     assert [slot.pool.tokens for slot in engine._slots.values()] == [0, 0]
+
+
+def test_the_end_waits_until_as_many_tokens_as_asked_for(engine, reference):
+    """A benchmark has both sides write as much. The reference is transformers' ``min_new_tokens``."""
+    first = expected(reference, PROMPT, 1)[0]
+    engine.tokenizer.eos_ids = frozenset({first})
+    assert run(engine.complete(PROMPT, sampling=Sampling(max_tokens=8)))[1].completion_tokens == 0
+    text, outcome = run(engine.complete(PROMPT, sampling=Sampling(max_tokens=8, min_tokens=8)))
+    with torch.inference_mode():
+        out = reference.generate(
+            torch.tensor([PROMPT]), max_new_tokens=8, min_new_tokens=8, do_sample=False, eos_token_id=first
+        )
+    assert (text, outcome.completion_tokens) == (text_of(out[0, len(PROMPT) :].tolist()), 8)

@@ -119,7 +119,7 @@ def test_a_checkpoint_survives_a_kill_while_the_next_is_written(folder: Path, re
 
 
 def test_an_adapter_of_another_shape_is_refused(folder: Path, repository: Path, tmp_path: Path) -> None:
-    adapter.save(trainer(folder, repository, 1).model, tmp_path / "rank4")
+    adapter.save(trainer(folder, repository, 1).model, tmp_path / "rank4", "a/base")
     other = adapter.attach(read_transformers(folder, "fp32", "cpu"), Recipe(rank=2))
     with pytest.raises(AdapterError, match="another model or of another rank"):
         adapter.warm(other, tmp_path / "rank4")
@@ -133,7 +133,8 @@ def test_a_saved_adapter_is_a_standard_peft_folder(folder: Path, repository: Pat
 
     run = trainer(folder, repository, 10)
     list(run.steps())
-    adapter.save(run.model, tmp_path / "adapter")
+    adapter.save(run.model, tmp_path / "adapter", "a/base")
+    assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == "a/base"
     again = PeftModel.from_pretrained(read_transformers(folder, "fp32", "cpu"), str(tmp_path / "adapter"))
     ids = torch.arange(5, 25)[None]
     with torch.inference_mode():

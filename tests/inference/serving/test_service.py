@@ -35,6 +35,7 @@ async def test_completion_in_openais_shape(runtime):
         "completion_tokens": 2,
         "total_tokens": 5,
         "prompt_tokens_details": {"cached_tokens": 0},
+        "completion_tokens_details": {"accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0},
     }
 
 
@@ -171,6 +172,6 @@ async def test_no_engine_is_unavailable_not_a_stack_trace(runtime):
 def test_outcome_of_a_deadline_is_length_to_openai_and_deadline_to_us():
     from inference.serving.wire import finish_reason, parse_outcome, timings, usage
 
-    outcome = Outcome("deadline", 10, 4, 3)
+    outcome = Outcome("deadline", 10, 4, 3, 2, 1)
     assert finish_reason(outcome) == "length"
     assert parse_outcome("length", usage(outcome), timings(outcome)) == outcome

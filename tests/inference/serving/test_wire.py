@@ -15,13 +15,22 @@ def test_request_survives_the_wire():
         prompt="a",
         suffix="b",
         model="m",
-        sampling=Sampling(max_tokens=7, temperature=0.5, top_p=0.9, seed=3, stop=("x",)),
+        sampling=Sampling(max_tokens=7, temperature=0.5, top_p=0.9, seed=3, stop=("x",), min_tokens=5, prediction="ab"),
         stop_rule=StopRule("block", 4, "}"),
         priority="prefetch",
         deadline_ms=50,
         session="file:///a.py",
     )
     assert parse_completion(request.to_json()) == request
+
+
+@pytest.mark.parametrize("content", ["x = 1", [{"type": "text", "text": "x ="}, {"type": "text", "text": " 1"}]])
+def test_a_prediction_is_sent_as_openai_has_it(content):
+    body = {"messages": [{"role": "user", "content": "Hi"}], "prediction": {"type": "content", "content": content}}
+    request = parse_chat(body)
+    assert request.sampling.prediction == "x = 1"
+    assert request.to_json()["prediction"] == {"type": "content", "content": "x = 1"}
+    assert "prediction" not in CompletionRequest(prompt="a").to_json()
 
 
 @pytest.mark.parametrize("suffix", [None, ""])
@@ -53,9 +62,12 @@ def test_chat_takes_content_in_parts():
         ({"prompt": "a", "stream": "yes"}, "'stream' must be true or false, not a string."),
         ({"prompt": "a", "max_tokens": 0}, "'max_tokens' must be a whole number from 1 to 8192."),
         ({"prompt": "a", "max_tokens": True}, "'max_tokens' must be a whole number from 1 to 8192."),
+        ({"prompt": "a", "min_tokens": -1}, "'min_tokens' must be a whole number from 0 to 8192."),
         ({"prompt": "a", "temperature": 3}, "'temperature' must be a number from 0 to 2."),
         ({"prompt": "a", "top_p": float("nan")}, "'top_p' must be a number from 0 to 1."),
         ({"prompt": "a", "stop": [1]}, "'stop' must be a string or a list of at most 16 strings."),
+        ({"prompt": "a", "prediction": "x"}, "'prediction' must be an object, not a string."),
+        ({"prompt": "a", "prediction": {"type": "content"}}, "'prediction.content' must be a string."),
         ({"prompt": "a", "stop_rule": {"kind": "page"}}, "'stop_rule.kind' must be none, line or block."),
         ({"prompt": "a", "priority": "now"}, "'priority' must be one of completion, chat, prefetch."),
     ],

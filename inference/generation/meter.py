@@ -1,0 +1,73 @@
+"""What one generation may use and what it has used: tokens of context, room for keys and values, time.
+
+Knows no model and no text.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from inference.generation.answer import Cause, Outcome, Sampling
+from inference.generation.decode import Prefilled
+from inference.generation.kv import KVPool
+from inference.generation.speculation import Speculation
+from inference.text.prompts import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much of the context one request may use: ``context`` tokens for prompt and answer together."""
+
+    context: int
+
+    def prompt_tokens(self, answer: int) -> int:
+        """What is left for the prompt; an answer never takes more than half."""
+        return self.context - self.answer_tokens(answer)
+
+    def answer_tokens(self, wanted: int) -> int:
+        return min(wanted, self.context // 2)
+
+    def room(self, prompt: Prompt, sampling: Sampling) -> int:
+        """Tokens that may be generated after ``prompt``."""
+        healed = len(prompt.heal.encode())  # at most a token a byte is spent on what is there already
+        return min(self.answer_tokens(sampling.max_tokens) + healed, self.context - len(prompt.ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One role's share of the memory for keys and values."""
+
+    budget: Budget
+    pool: KVPool
+
+
+@dataclass
+class Meter:
+    """What one generation costs, while it runs."""
+
+    prompt_tokens: int
+    speculation: Speculation | None = None
+    reused_tokens: int = 0
+    completion_tokens: int = 0
+    started: float = field(default_factory=time.perf_counter)
+    prefilled_at: float = 0.0
+
+    def prefilled(self, step: Prefilled) -> None:
+        """Another chunk of the prompt was read."""
+        self.prefilled_at = time.perf_counter()
+        self.reused_tokens = step.reused
+
+    def outcome(self, cause: Cause) -> Outcome:
+        """The bill."""
+        drafted, accepted = (s.drafted, s.accepted) if (s := self.speculation) else (0, 0)
+        return Outcome(
+            cause=cause,
+            prompt_tokens=self.prompt_tokens,
+            reused_tokens=self.reused_tokens,
+            completion_tokens=self.completion_tokens,
+            accepted_tokens=accepted,
+            rejected_tokens=drafted - accepted,
+            prefill_ms=(self.prefilled_at - self.started) * 1000,
+            decode_ms=(time.perf_counter() - self.prefilled_at) * 1000,
+        )

@@ -1,0 +1,1 @@
+"""What a benchmark needs torch for, run in processes of their own."""

@@ -1,0 +1,1 @@
+"""Who is measured, each behind the same small interface: our engine, servers by URL, transformers in a process."""

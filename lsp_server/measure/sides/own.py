@@ -1,0 +1,91 @@
+"""An engine of ours for one bench: in a runtime folder of its own, so that no editor's requests disturb it.
+
+Knows where engines live, not what is measured.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import psutil
+
+from inference.serving.client import EngineClient, EngineUnavailable
+from inference.serving.private import NotPrivate
+from inference.serving.spawn import EngineNotStarted, EngineOptions, ensure_engine
+from inference.serving.state import Status
+from lsp_server.measure.sides.openai_side import OpenAiSide
+from lsp_server.measure.sides.side import BenchError
+
+NAME = "codellama-ls"
+GRACE_SECONDS = 10.0
+"""An engine leaves after so long without a lease; the first one takes a moment to come."""
+
+
+@asynccontextmanager
+async def own_engine(model: str, form: str) -> AsyncIterator[OpenAiSide]:
+    """Start one, wait until it is ready, and let it go at the end. Raises ``BenchError``."""
+    with runtime_of_its_own():
+        try:
+            socket = await ensure_engine(EngineOptions(model, form, GRACE_SECONDS))
+        except (EngineNotStarted, NotPrivate) as error:
+            raise BenchError(str(error)) from error
+        client = EngineClient(socket)
+        try:
+            async with aclosing(client.lease()) as statuses:
+                pid = await _ready(statuses)
+                side = side_on(socket, model, pid)
+                try:
+                    yield side
+                finally:
+                    await side.aclose()
+                    _end(pid)
+        except EngineUnavailable as error:
+            raise BenchError(str(error)) from error
+        finally:
+            await client.aclose()
+
+
+def side_on(socket: Path, model: str, pid: int | None = None) -> OpenAiSide:
+    """The engine that listens on this socket."""
+    transport = httpx.AsyncHTTPTransport(uds=str(socket))
+    http = httpx.AsyncClient(
+        transport=transport, base_url="http://engine", timeout=httpx.Timeout(None), trust_env=False
+    )
+    return OpenAiSide(http, NAME, model, pid, own=True)
+
+
+@contextmanager
+def runtime_of_its_own() -> Iterator[None]:
+    """What is started meanwhile finds no engine but its own."""
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    folder = tempfile.mkdtemp(prefix="cls-bench-")
+    os.environ["XDG_RUNTIME_DIR"] = folder
+    try:
+        yield
+    finally:
+        os.environ.pop("XDG_RUNTIME_DIR")
+        if before is not None:
+            os.environ["XDG_RUNTIME_DIR"] = before
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(pid: int) -> None:
+    """Nobody else can have a lease on this one: there is nothing to wait for."""
+    with suppress(psutil.Error):
+        psutil.Process(pid).terminate()
+
+
+async def _ready(statuses: AsyncIterator[Status]) -> int:
+    """The engine's process, once it can answer. Raises ``BenchError`` where it never will."""
+    async for status in statuses:
+        if status.phase == "failed":
+            raise BenchError(status.message)
+        if status.phase == "ready":
+            return status.pid
+    raise BenchError("The engine has just gone; its log says why.")

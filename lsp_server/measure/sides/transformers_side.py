@@ -1,0 +1,68 @@
+"""transformers' ``generate()`` in a process of its own, spoken to in JSON lines (``inference.measuring``).
+
+Nothing of it is imported here: a process of ours must not need torch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from lsp_server.measure.sides.side import Answer, BenchError, Stopwatch
+
+COMMAND = (sys.executable, "-m", "inference.measuring.transformers_rival")
+
+
+class TransformersSide:
+    """The process, loaded and waiting. It takes one request at a time and keeps nothing between two."""
+
+    parallel = False
+
+    def __init__(self, process: Process, form: str) -> None:
+        self.name = f"transformers ({form})"
+        self.pid: int | None = process.pid
+        self._process = process
+
+    async def answer(self, ids: Sequence[int], tokens: int, document: str = "") -> Answer:
+        """See ``Side``."""
+        del document
+        assert self._process.stdin is not None
+        watch = Stopwatch()
+        self._process.stdin.write(json.dumps({"prompt": list(ids), "tokens": tokens}).encode() + b"\n")
+        while "done" not in (message := await heard(self._process)):
+            watch.part()
+        return watch.answer(self.name, tokens, len(ids), len(ids), message["done"])
+
+    async def chat(self) -> AsyncGenerator[None, None]:
+        """See ``Side``."""
+        raise BenchError(f"{self.name} takes one request at a time.")
+        yield
+
+    async def aclose(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+
+
+async def start_transformers(model: str, form: str, command: Sequence[str] = COMMAND) -> TransformersSide:
+    """Start the process and wait until the model is loaded. Raises ``BenchError``."""
+    process = await asyncio.create_subprocess_exec(
+        *command, "--model", model, "--format", form, stdin=PIPE, stdout=PIPE
+    )
+    return TransformersSide(process, (await heard(process))["format"])
+
+
+async def heard(process: Process) -> dict[str, Any]:
+    """The next message. Raises ``BenchError`` for an error, or where the process has ended."""
+    assert process.stdout is not None
+    line = await process.stdout.readline()
+    message = json.loads(line) if line else {"error": "it ended without a word"}
+    if "error" in message:
+        await process.wait()
+        raise BenchError(f"transformers can't be measured: {message['error']}")
+    return message
