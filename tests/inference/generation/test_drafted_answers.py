@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fakes.byte_llama import EOS, ByteTokenizer, tiny_reference
 from fakes.longest_match import LongestMatchTokenizer
@@ -20,7 +22,7 @@ CODE = "def f(x):\n    return x + 1\n\ndef g(x):\n    return x + 2\n"
 
 def engine(model, tokenizer=None, *, drafts: bool = True) -> Engine:
     """One that drafts all it can."""
-    made = Engine(model, tokenizer or ByteTokenizer(), STARTER, drafts=drafts)
+    made = Engine(model, tokenizer or ByteTokenizer(), replace(STARTER, infill=False), drafts=drafts)
     if drafts:
         made._draft_length = DraftLength(1.0, KnownCosts())
     return made
