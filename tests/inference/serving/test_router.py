@@ -72,9 +72,9 @@ async def test_models_lists_the_adapters_that_can_be_used_with_their_parent(runt
         await client.aclose()
     told = [(model["id"], model["parent"], model["infill"], model["max_model_len"]) for model in models]
     assert told == [
-        ("starter", None, False, 8192),
-        ("mine", "starter", False, 8192),
-        ("unknown", "starter", False, 8192),
+        ("starter", None, True, 8192),
+        ("mine", "starter", True, 8192),
+        ("unknown", "starter", True, 8192),
     ]
 
 
