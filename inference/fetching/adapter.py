@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
+from inference.models.adapter_facts import WEIGHTS
 from inference.models.checkpoint import LoadError
 from inference.models.progress import OnProgress
 from inference.models.store import sha256
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 STARTER_ADAPTER = Path(__file__).parents[1] / "learning" / "starter_adapter"
 """What teaches the starter to infill; its README.md is its card."""
 
-WEIGHTS = "adapter_model.safetensors"
 TOLERANCE = 1e-3
 """Relative distance of logits that only differ by the order in which float32 is added up: some 1e-6."""
 

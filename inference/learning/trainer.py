@@ -125,7 +125,9 @@ class Trainer:
             group["lr"] = self._recipe.learning_rate * schedule(self.run.step, self.run.steps, self._recipe.warm_up)
         loss = self._backward(examples)
         if not math.isfinite(loss):
-            raise FloatingPointError(f"The loss is no number any more at step {self.run.step}.")
+            raise FloatingPointError(
+                f"the loss is no number any more at step {self.run.step}; begin anew with --restart and another --seed."
+            )
         torch.nn.utils.clip_grad_norm_(self._weights, CLIP)
         self._optimiser.step()
         self._optimiser.zero_grad()
