@@ -38,7 +38,8 @@ test-wheel: $(VENV)/.dev  ## the fast tests against the built wheel, away from t
 starter-adapter: $(VENV)/.run  ## make the starter's adapter anew: fetch its sources, train for hours (needs npm)
 	$(BIN)/python -m inference.learning.packages build/packages
 	$(BIN)/codellama-ls pull starter --bare
-	$(BIN)/codellama-ls tune build/packages/train --model starter-bare --recipe starter --steps 551 --out build/starter-adapter
+	$(BIN)/codellama-ls tune build/packages/train --model starter-bare --recipe starter --steps 551 --out build/starter-adapter-1
+	$(BIN)/codellama-ls tune build/packages/train --model starter-bare --recipe starter-2 --from build/starter-adapter-1 --steps 700 --out build/starter-adapter
 
 lint: $(VENV)/.dev  ## formatting, rules, types
 	$(BIN)/ruff format --check .

@@ -33,7 +33,7 @@ class Example:
 
     ids: the whole sequence.
     middle: index of the first token that holds anything of the middle; all from there on are the answer.
-    learnt: indices of tokens whose prediction counts.
+    learnt: indices of tokens whose prediction counts; one that stands there twice counts twice.
     """
 
     ids: list[int]
@@ -83,7 +83,8 @@ class Batches:
         if len(example.ids) > recipe.longest + 8:
             return None
         around = [i for i in range(1, example.middle) if rng.random() < recipe.context]
-        return Example(example.ids, example.middle, [*around, *example.learnt])
+        ends = [len(example.ids) - 1] * (recipe.end - 1)
+        return Example(example.ids, example.middle, [*around, *example.learnt, *ends])
 
 
 def make_example(tokenizer: Tokenizer, hole: Hole, layout: Layout) -> Example:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from inference.text.holes import Kind
@@ -23,6 +23,7 @@ class Recipe:
     kinds: how often each kind of hole is taken.
     nothing: share of holes with nothing in them: where nothing is missing the model is to say so.
     context: share of the tokens around a hole that are learnt too, which teaches the code's style.
+    end: how many times the end of a middle counts: it is one token of many, and where to end is the hardest to learn.
     seed: of every random choice.
     """
 
@@ -37,6 +38,7 @@ class Recipe:
     kinds: Mapping[Kind, float] = field(default_factory=lambda: {"end": 0.35, "line": 0.3, "block": 0.25, "span": 0.1})
     nothing: float = 0.03
     context: float = 0.35
+    end: int = 1
     seed: int = 0
 
     @property
@@ -54,7 +56,19 @@ USER = Recipe(rank=16, alpha=16, learning_rate=3e-4)
 STARTER = Recipe(learning_rate=1e-3, batch=8, shortest=48, longest=288, spm=0.9)
 """For the starter, which has never infilled: a model this small learns SPM far sooner than PSM."""
 
-RECIPES = {"user": USER, "starter": STARTER}
+STARTER_2 = replace(
+    STARTER,
+    shortest=40,
+    longest=320,
+    spm=0.95,
+    kinds={"end": 0.3, "line": 0.35, "block": 0.3, "span": 0.05},
+    context=0.25,
+    end=2,
+    seed=2,
+)
+"""For the starter's second training, from the adapter of the first, which knew the format but not where a hole ends."""
+
+RECIPES = {"user": USER, "starter": STARTER, "starter-2": STARTER_2}
 
 
 def from_json(data: Mapping[str, Any]) -> Recipe:

@@ -77,7 +77,9 @@ def _tune(options: argparse.Namespace, console: Console) -> None:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    recipe = replace(RECIPES[options.recipe], seed=options.seed)
+    recipe = RECIPES[options.recipe]
+    if options.seed is not None:
+        recipe = replace(recipe, seed=options.seed)
     if options.spm is not None:
         recipe = replace(recipe, spm=options.spm)
     return recipe if options.rank is None else replace(recipe, rank=options.rank, alpha=options.rank)
@@ -137,7 +139,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--spm", type=float, metavar="SHARE", help="examples suffix-first, instead of the recipe's share"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of all random choices (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="of all random choices, instead of the recipe's")
     parser.add_argument(
         "--format", default="auto", choices=["auto", "fp32", "bf16", "nf4"], help="how to hold the base"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from inference.learning.examples import Batches, Example, make_example, window
-from inference.learning.recipe import STARTER, USER, Recipe
+from inference.learning.recipe import STARTER, STARTER_2, USER, Recipe
 from inference.text.holes import Hole
 from inference.text.infill import infill_prompt
 from inference.text.llama import CodeLlamaTokenizer
@@ -78,7 +78,7 @@ def test_a_batch_depends_on_its_number_alone(codellama: CodeLlamaTokenizer) -> N
     assert drawn(Recipe(batch=4, seed=4), codellama, [0]) != in_order[:1]
 
 
-@pytest.mark.parametrize("recipe", [USER, STARTER])
+@pytest.mark.parametrize("recipe", [USER, STARTER, STARTER_2])
 def test_examples_keep_the_recipes_bounds_and_learn_every_token_of_the_answer(
     recipe: Recipe, codellama: CodeLlamaTokenizer
 ) -> None:
@@ -87,8 +87,11 @@ def test_examples_keep_the_recipes_bounds_and_learn_every_token_of_the_answer(
         for example in batch:
             assert len(example.ids) <= recipe.longest + 8
             assert set(range(example.middle, len(example.ids))) <= set(example.learnt)
-            assert example.learnt == sorted(set(example.learnt))
+            assert example.learnt == sorted(example.learnt)
             assert example.ids[-1] == end(codellama)
+            last = len(example.ids) - 1
+            assert [place for place in example.learnt if place == last] == [last] * recipe.end
+            assert len(set(example.learnt)) == len(example.learnt) - recipe.end + 1
 
 
 def test_the_share_of_layouts_is_the_recipes(codellama: CodeLlamaTokenizer) -> None:
