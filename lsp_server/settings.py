@@ -53,7 +53,7 @@ class EngineSettings:
     model: str = "starter"
     chat_model: str = ""
     adapter: str = "auto"
-    format: str = _within("auto", choices=("auto", "fp32", "bf16", "nf4", "nf4-double"))
+    format: str = _within("auto", choices=("auto", "fp32", "bf16", "int8", "int4", "nf4", "nf4-double"))
     grace_seconds: float = _within(60.0, 0, 86_400)
     context: int = _within(0, 0, 131_072)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from inference.models.adapter_facts import CONFIG, WEIGHTS
 from inference.models.adapters import AdapterMissingError
-from inference.models.llama import Llama
+from inference.models.forward import LanguageModel
 from inference.models.lora import with_adapter
 
 log = logging.getLogger(__name__)
@@ -28,13 +28,13 @@ Stamp = tuple[tuple[int, int, int], ...]
 class AdaptedModels:
     """One base, and the models that adapters make of it; ``on_drop`` is told of each that is kept no longer."""
 
-    def __init__(self, base: Llama, on_drop: Callable[[Llama], None], most: int = MOST) -> None:
+    def __init__(self, base: LanguageModel, on_drop: Callable[[LanguageModel], None], most: int = MOST) -> None:
         self._base = base
         self._on_drop = on_drop
         self._most = most
-        self._kept: OrderedDict[Path, tuple[Stamp, Llama]] = OrderedDict()  # the least recently used first
+        self._kept: OrderedDict[Path, tuple[Stamp, LanguageModel]] = OrderedDict()  # the least recently used first
 
-    def get(self, folder: Path) -> Llama:
+    def get(self, folder: Path) -> LanguageModel:
         """The base under the adapter in ``folder`` as its files are now. Raises AdapterError."""
         stamp = _stamp(folder)  # before reading: what changes meanwhile is read again next time
         known, model = self._kept.get(folder, (None, None))

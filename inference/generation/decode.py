@@ -16,7 +16,7 @@ from inference.generation.healing import Healing
 from inference.generation.kv import KVSession
 from inference.generation.sampling import Sampler
 from inference.generation.speculation import Speculation, verify
-from inference.models.llama import Llama
+from inference.models.forward import LanguageModel
 from inference.planning.planner import CHUNK
 
 STEP_SECONDS = 0.1
@@ -55,7 +55,7 @@ class ChunkSize:
 
 
 def generate(
-    model: Llama,
+    model: LanguageModel,
     session: KVSession,
     prompt: Sequence[int],
     sampler: Sampler,
@@ -91,7 +91,7 @@ def generate(
             yield token
 
 
-def _prefill(model: Llama, session: KVSession, ids: list[int], chunk: ChunkSize) -> Tensor:
+def _prefill(model: LanguageModel, session: KVSession, ids: list[int], chunk: ChunkSize) -> Tensor:
     started = time.perf_counter()
     logits = model.forward(ids, session)
     session.ids += ids
@@ -100,7 +100,7 @@ def _prefill(model: Llama, session: KVSession, ids: list[int], chunk: ChunkSize)
 
 
 def _decode(
-    model: Llama, session: KVSession, ids: list[int], sampler: Sampler, speculation: Speculation | None
+    model: LanguageModel, session: KVSession, ids: list[int], sampler: Sampler, speculation: Speculation | None
 ) -> list[int]:
     """Read the last token and its draft; the tokens that follow. Of the draft, only what is right stays read."""
     started = time.perf_counter()

@@ -22,8 +22,8 @@ from inference.generation.meter import Budget, Meter, Slot
 from inference.generation.sampling import Sampler, make_sampler, unending
 from inference.generation.speculation import Speculation
 from inference.models.catalog import Model, asked_to_chat
+from inference.models.forward import LanguageModel
 from inference.models.heap import release
-from inference.models.llama import Llama
 from inference.planning.planner import Role
 from inference.text.chat import CHAT_PROMPTS
 from inference.text.detokenize import Detokenizer
@@ -42,7 +42,7 @@ class Engine:
 
     def __init__(
         self,
-        model: Llama,
+        model: LanguageModel,
         tokenizer: Tokenizer,
         row: Model,
         contexts: Mapping[Role, int] | None = None,
@@ -137,7 +137,7 @@ class Engine:
         """
         return self.row.infill and (suffix != "" or self.row.layout == "spm")
 
-    def _forget(self, model: Llama) -> None:
+    def _forget(self, model: LanguageModel) -> None:
         for slot in self._slots.values():
             slot.pool.forget(model)
 

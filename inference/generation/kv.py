@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from inference.models.llama import Llama
+    from inference.models.forward import LanguageModel
 
 GROWTH = 512
 """Buffers grow in steps of this many tokens, so that few copies are made and little is unused."""
@@ -27,7 +27,7 @@ class KVSession:
     they are others. Without a ``pool`` it may grow for ever. One that is not ``kept`` is dropped once it is given back.
     """
 
-    model: Llama
+    model: LanguageModel
     pool: KVPool | None = None
     ids: list[int] = field(default_factory=list)
     length: int = 0
@@ -78,14 +78,14 @@ class KVSession:
 class KVPool:
     """Sequences whose buffers hold at most ``limit`` tokens together; room is made by whoever was used longest ago."""
 
-    def __init__(self, model: Llama, limit: int) -> None:
+    def __init__(self, model: LanguageModel, limit: int) -> None:
         self.limit = limit
         self._model = model
         self._idle: list[KVSession] = []
         self._busy: list[KVSession] = []
         self._clock = itertools.count(1)
 
-    def acquire(self, ids: Sequence[int], model: Llama | None = None) -> KVSession:
+    def acquire(self, ids: Sequence[int], model: LanguageModel | None = None) -> KVSession:
         """The idle session of ``model`` that shares the longest prefix with ``ids``, or a new one.
 
         ``model`` is the pool's own, or that under an adapter: what one has read is of no use to another. A session that
@@ -132,7 +132,7 @@ class KVPool:
         """Give all idle buffers back."""
         self._idle.clear()
 
-    def forget(self, model: Llama) -> None:
+    def forget(self, model: LanguageModel) -> None:
         """Keep nothing that ``model`` has read, so that nothing holds it in memory; what is under way goes on."""
         self._idle = [session for session in self._idle if session.model is not model]
         for session in self._busy:

@@ -13,11 +13,18 @@ from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
+from inference.models.shape import Shape
+
 WeightFormat = Literal["fp32", "bf16", "nf4"]
+"""What transformers loads."""
 
-Shape = tuple[int, ...]
+NativeFormat = Literal["int8", "int4"]
+"""What the C library reads (``inference.native``)."""
 
-Stored = tuple[Shape, str]
+Extent = tuple[int, ...]
+"""Of a tensor."""
+
+Stored = tuple[Extent, str]
 """A tensor's shape in the file, and its type as safetensors names it: ``BF16``, ``U8``."""
 
 PACKED = ".quant_state.bitsandbytes__nf4"
@@ -48,7 +55,7 @@ class Checkpoint:
 
     folder: Path
     config: dict[str, Any]
-    shapes: dict[str, Shape]
+    shapes: dict[str, Extent]
 
     @property
     def quantised(self) -> bool:
@@ -65,24 +72,32 @@ class Checkpoint:
         """How many weights the model has; a tied head counts once."""
         return sum(map(prod, self.shapes.values()))
 
-    def weight_bytes(self, weight_format: WeightFormat, activation_bytes: int, *, double_quant: bool = False) -> int:
+    def weight_bytes(
+        self, weight_format: WeightFormat | NativeFormat, activation_bytes: int, *, double_quant: bool = False
+    ) -> int:
         """Memory that the loaded weights take.
 
         ``activation_bytes`` is the size of one activation, in which embedding, head and norms stay under NF4. NF4 keeps
         4 bits a weight and a float32 scale for 64 of them; double quantisation makes the scale 8 bits, with a float32
         for 256 of those (Dettmers et al. 2023, QLoRA, section 3).
         """
+        if weight_format in ("int8", "int4"):
+            return Shape.from_config(self.config).weight_bytes(weight_format)
         linear = sum(prod(shape) for name, shape in self.shapes.items() if "_proj" in name)
         if weight_format == "nf4":
             scales = 1 / 64 + 4 / (64 * 256) if double_quant else 4 / 64
             return int(linear * (0.5 + scales)) + (self.parameters - linear) * activation_bytes
         return self.parameters * (4 if weight_format == "fp32" else 2)
 
-    def mapped_bytes(self, weight_format: WeightFormat, activation_bytes: int, *, repacked: bool = False) -> int:
+    def mapped_bytes(
+        self, weight_format: WeightFormat | NativeFormat, activation_bytes: int, *, repacked: bool = False
+    ) -> int:
         """How much of ``weight_bytes`` stays in the files on a CPU, mapped into memory: what is used as it is stored.
 
         ``repacked``: NF4 weights are rewritten at the first forward pass, in memory of the process's own.
         """
+        if weight_format in ("int8", "int4"):
+            return self.weight_bytes(weight_format, activation_bytes)
         all_bytes = self.weight_bytes(weight_format, activation_bytes, double_quant=self.double_quant)
         rest = activation_bytes * sum(prod(shape) for name, shape in self.shapes.items() if "_proj" not in name)
         stored = self.config.get("dtype") or self.config.get("torch_dtype")
@@ -100,14 +115,14 @@ def inspect(folder: Path) -> Checkpoint:
     return Checkpoint(folder, config, shapes)
 
 
-def llama_shapes(config: dict[str, Any]) -> dict[str, Shape]:
+def llama_shapes(config: dict[str, Any]) -> dict[str, Extent]:
     """Every tensor a Llama of this ``config.json`` has, by its name in Hugging Face checkpoints."""
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     heads = config["num_attention_heads"]
     head_dim = config.get("head_dim") or hidden // heads
     queries, keys = heads * head_dim, (config.get("num_key_value_heads") or heads) * head_dim
-    shapes: dict[str, Shape] = {"model.embed_tokens.weight": (config["vocab_size"], hidden)}
-    layer: dict[str, Shape] = {
+    shapes: dict[str, Extent] = {"model.embed_tokens.weight": (config["vocab_size"], hidden)}
+    layer: dict[str, Extent] = {
         "input_layernorm": (hidden,),
         "self_attn.q_proj": (queries, hidden),
         "self_attn.k_proj": (keys, hidden),
@@ -153,24 +168,25 @@ def _check_quantisation(folder: Path, settings: dict[str, Any] | None) -> None:
         )
 
 
-def _shards(folder: Path) -> list[Path]:
+def shards(folder: Path) -> list[Path]:
+    """The files of a checkpoint's weights. Raises LoadError where one is missing."""
     index = folder / "model.safetensors.index.json"
     if index.exists():
         names = _json(index).get("weight_map", {}).values()
-        shards = [folder / name for name in sorted(set(names))]
+        found = [folder / name for name in sorted(set(names))]
     else:
-        shards = [folder / "model.safetensors"]
-    for shard in shards:
+        found = [folder / "model.safetensors"]
+    for shard in found:
         if not shard.is_file():
             pickled = any(folder.glob("pytorch_model*.bin"))
             hint = "; its .bin files are pickles, which could run code, and are not read" if pickled else ""
             raise LoadError(f"The checkpoint in {folder} lacks {shard.name}{hint}.")
-    return shards
+    return found
 
 
 def _stored(folder: Path) -> dict[str, Stored]:
     stored: dict[str, Stored] = {}
-    for shard in _shards(folder):
+    for shard in shards(folder):
         try:
             with safe_open(shard, framework="numpy") as tensors:
                 slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
@@ -180,7 +196,7 @@ def _stored(folder: Path) -> dict[str, Stored]:
     return stored
 
 
-def _check_tensors(folder: Path, expected: dict[str, Shape], stored: dict[str, Stored]) -> None:
+def _check_tensors(folder: Path, expected: dict[str, Extent], stored: dict[str, Stored]) -> None:
     """Transformers would fill what is missing with random weights and only log it."""
     for name, shape in expected.items():
         if name not in stored:
@@ -190,7 +206,7 @@ def _check_tensors(folder: Path, expected: dict[str, Shape], stored: dict[str, S
             raise LoadError(f"In {folder} the tensor {name} has the shape {found}; config.json says {shape}.")
 
 
-def _packed_bytes(shape: Shape, dtype: str) -> int:
+def _packed_bytes(shape: Extent, dtype: str) -> int:
     """NF4 weights lie in tensors of any type (bitsandbytes' ``quant_storage``), two weights a byte."""
     return prod(shape) * int("".join(filter(str.isdigit, dtype)) or 0) // 8
 

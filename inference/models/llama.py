@@ -9,7 +9,7 @@ Source: Touvron et al. 2023 (arXiv 2302.13971), section 2.2, as implemented by t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,19 @@ class Block:
     down: nn.Module
 
 
+class Adapted(nn.Module):
+    """A linear layer with its low-rank addition: ``a`` is ``[rank, in]``, ``b`` is ``[out, rank]`` with the scale."""
+
+    def __init__(self, linear: nn.Module, a: Tensor, b: Tensor) -> None:
+        super().__init__()
+        self.linear = linear
+        self.a, self.b = a, b
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., in]`` -> ``[..., out]``."""
+        return self.linear(x) + F.linear(F.linear(x, self.a), self.b)
+
+
 class Llama:
     """A decoder-only Llama that extends one KV session at a time (batch size 1).
 
@@ -75,16 +88,13 @@ class Llama:
         self._norm = loaded.model.norm.weight
         self._head = loaded.lm_head
 
-    def with_matrices(self, change: Callable[[str, nn.Module], nn.Module]) -> Llama:
-        """A Llama of the same weights with other linear layers; this one stays as it is.
+    def with_low_rank(self, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> Llama:
+        """A Llama of the same weights with ``B A x`` added to matrices; this one stays as it is.
 
-        ``change`` is given each one's name in checkpoints, ``model.layers.0.self_attn.q_proj``, and itself.
+        ``pairs``: A ``[rank, in]`` and B ``[out, rank]`` by the matrix's name, ``model.layers.0.mlp.up_proj``.
         """
         other = copy(self)
-        other._blocks = [
-            replace(block, **{f: change(f"model.layers.{n}.{path}", getattr(block, f)) for f, path in MATRICES.items()})
-            for n, block in enumerate(self._blocks)
-        ]
+        other._blocks = [_adapted(block, f"model.layers.{n}.", pairs) for n, block in enumerate(self._blocks)]
         return other
 
     @torch.inference_mode()
@@ -155,6 +165,11 @@ def _block(layer: Any) -> Block:
         up=mlp.up_proj,
         down=mlp.down_proj,
     )
+
+
+def _adapted(block: Block, prefix: str, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> Block:
+    named = {field: f"{prefix}{path}" for field, path in MATRICES.items()}
+    return replace(block, **{f: Adapted(getattr(block, f), *pairs[name]) for f, name in named.items() if name in pairs})
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -21,8 +21,9 @@ import torch
 from safetensors import SafetensorError
 
 from inference.models import quantised
-from inference.models.checkpoint import Checkpoint, LoadError, WeightFormat, inspect
+from inference.models.checkpoint import Checkpoint, LoadError, NativeFormat, WeightFormat, inspect
 from inference.models.cores import usable_cores
+from inference.models.forward import LanguageModel
 from inference.models.heap import release
 from inference.models.llama import Llama
 from inference.models.progress import OnProgress
@@ -43,18 +44,21 @@ Format = Literal["auto"] | WeightFormat
 
 def load(
     folder: Path,
-    weight_format: Format = "auto",
+    weight_format: Format | NativeFormat = "auto",
     device: str | torch.device | None = None,
     on_progress: OnProgress | None = None,
     *,
     double_quant: bool = False,
-) -> Llama:
+) -> LanguageModel:
     """Load a checkpoint for inference; what can't work is found before the weights are read.
 
     ``device`` is None for a GPU if there is one, else the CPU. ``on_progress`` counts tensors. ``double_quant`` also
     quantises NF4's scales: 0.4 bits a weight less, a little slower. An installed checkpoint is quantised once; its NF4
-    weights are kept. One that comes quantised is loaded as it is. Raises LoadError.
+    weights are kept. One that comes quantised is loaded as it is. int8 and int4 are for CPUs that have the instructions
+    (``native.library``). Raises LoadError.
     """
+    if weight_format in ("int8", "int4"):
+        return _load_native(folder, weight_format, on_progress)
     model = Llama(read_transformers(folder, weight_format, device, on_progress, double_quant=double_quant))
     release()
     return model
@@ -79,8 +83,8 @@ def read_transformers(
     double_quant = checkpoint.double_quant if checkpoint.quantised else double_quant
     dtype = choose_dtype(chosen, where)
     _check_memory(checkpoint.weight_bytes(chosen, dtype.itemsize, double_quant=double_quant), where, folder)
-    if where.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(usable_cores())
+    if where.type == "cpu":
+        _use_cores()
     plan = _Plan(dtype, where, on_progress, double_quant)
     quantise = chosen == "nf4" and not checkpoint.quantised
     return _quantised_once(checkpoint, plan) if quantise else _read(checkpoint, plan)
@@ -105,6 +109,20 @@ def what_is_read(
         if copy and copy.is_dir():
             checkpoint = inspect(copy)
     return checkpoint, chosen
+
+
+def _load_native(folder: Path, form: NativeFormat, on_progress: OnProgress | None) -> LanguageModel:
+    from inference.native.loading import read
+
+    checkpoint = inspect(folder)
+    _check_memory(checkpoint.weight_bytes(form, 4), torch.device("cpu"), folder)
+    _use_cores()
+    return read(checkpoint, form, on_progress)
+
+
+def _use_cores() -> None:
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(usable_cores())
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +211,7 @@ def _quantised_once(checkpoint: Checkpoint, plan: _Plan) -> Any:
     model = _read(checkpoint, plan, quantization_config=settings)
     if where:
         size = checkpoint.weight_bytes("nf4", plan.dtype.itemsize, double_quant=plan.double_quant)
-        quantised.keep(model, where, size)
+        quantised.keep(lambda folder: model.save_pretrained(folder, max_shard_size="5GB"), where, size)
     return model
 
 

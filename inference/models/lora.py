@@ -10,40 +10,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.models.adapter_facts import WEIGHTS, AdapterError
-from inference.models.llama import Llama
+from inference.models.forward import LanguageModel
 from inference.models.lora_files import LoraFiles, check_fits, read_lora, tensor_name
 
 
-class Adapted(nn.Module):
-    """A linear layer with its low-rank addition: ``a`` is ``[rank, in]``, ``b`` is ``[out, rank]`` with the scale."""
-
-    def __init__(self, linear: nn.Module, a: Tensor, b: Tensor) -> None:
-        super().__init__()
-        self.linear = linear
-        self.a, self.b = a, b
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[..., in]`` -> ``[..., out]``."""
-        return self.linear(x) + F.linear(F.linear(x, self.a), self.b)
-
-
-def with_adapter(model: Llama, folder: Path) -> Llama:
+def with_adapter(model: LanguageModel, folder: Path) -> LanguageModel:
     """``model`` under the adapter in a peft folder. The weights are shared; ``model`` itself stays without.
 
     Raises AdapterError where the adapter can't be served unmerged or was made for another shape.
     """
     lora = read_lora(folder)
     check_fits(lora, model.config.to_dict())
-    pairs = _tensors(lora, model)
-    return model.with_matrices(lambda name, linear: Adapted(linear, *pairs[name]) if name in pairs else linear)
+    return model.with_low_rank(_tensors(lora, model))
 
 
-def _tensors(lora: LoraFiles, model: Llama) -> dict[str, tuple[Tensor, Tensor]]:
+def _tensors(lora: LoraFiles, model: LanguageModel) -> dict[str, tuple[Tensor, Tensor]]:
     """A and B of every matrix, on the model's device and in the type of its activations."""
     try:
         with safe_open(lora.folder / WEIGHTS, framework="pt") as file:

@@ -19,7 +19,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from inference.models.adapter_facts import CONFIG, WEIGHTS, AdapterError
-from inference.models.checkpoint import Shape, llama_shapes
+from inference.models.checkpoint import Extent, llama_shapes
 
 TENSOR = re.compile(r"base_model\.model\.(model\.layers\.\d+\.(?:self_attn|mlp)\.[a-z]+_proj)\.lora_([AB])\.weight")
 
@@ -48,7 +48,7 @@ class LoraFiles:
     folder: Path
     rank: int
     scale: float
-    shapes: dict[str, tuple[Shape, Shape]]
+    shapes: dict[str, tuple[Extent, Extent]]
 
 
 def tensor_name(matrix: str, part: str) -> str:
@@ -113,8 +113,8 @@ def _is_container(value: Any) -> bool:
     return isinstance(value, list | dict)
 
 
-def _pairs(folder: Path, rank: int) -> dict[str, tuple[Shape, Shape]]:
-    found: dict[str, dict[str, Shape]] = {}
+def _pairs(folder: Path, rank: int) -> dict[str, tuple[Extent, Extent]]:
+    found: dict[str, dict[str, Extent]] = {}
     for name, shape in _header(folder).items():
         match = TENSOR.fullmatch(name)
         if match is None:
@@ -130,7 +130,7 @@ def _pairs(folder: Path, rank: int) -> dict[str, tuple[Shape, Shape]]:
     return {matrix: (parts["A"], parts["B"]) for matrix, parts in found.items()}
 
 
-def _header(folder: Path) -> dict[str, Shape]:
+def _header(folder: Path) -> dict[str, Extent]:
     path = folder / WEIGHTS
     try:
         with safe_open(path, framework="numpy") as tensors:

@@ -1,4 +1,4 @@
-"""The NF4 weights of an installed checkpoint, kept beside it so that no later start quantises again.
+"""The quantised weights of an installed checkpoint, kept beside it so that no later start quantises again.
 
 Knows no quantiser: what is kept is whatever the loaded model saves of itself. It belongs to one manifest, and goes with
 the folder when the model is pulled anew or removed.
@@ -9,20 +9,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from filelock import FileLock, Timeout
 
 from inference.models.store import MANIFEST, sync
 
 log = logging.getLogger(__name__)
-
-
-class Savable(Protocol):
-    """A loaded transformers model."""
-
-    def save_pretrained(self, save_directory: Path, *, max_shard_size: str) -> object: ...
 
 
 def place(folder: Path, kind: str) -> Path | None:
@@ -37,15 +31,15 @@ def place(folder: Path, kind: str) -> Path | None:
     return folder / f"{kind}-{hashlib.sha256(manifest).hexdigest()[:16]}"
 
 
-def keep(model: Savable, where: Path, bytes_needed: int) -> None:
-    """Save ``model`` to ``where``, whole or not at all; where that is not possible, say so in the log and go on.
+def keep(save: Callable[[Path], object], where: Path, bytes_needed: int) -> None:
+    """Have ``save`` make the folder ``where``, whole or not at all; where that can't be, say so in the log and go on.
 
-    To be called before the model's first forward pass, which may rewrite weights in place: on CPUs with AVX512_BF16
-    bitsandbytes (0.50) cannot restore them for saving.
+    NF4: to be called before the model's first forward pass, which may rewrite weights in place: on CPUs with
+    AVX512_BF16 bitsandbytes (0.50) cannot restore them for saving.
     """
     try:
         with FileLock(where.with_name(f".{where.name}.lock"), timeout=0):
-            _save(model, where, bytes_needed)
+            _save(save, where, bytes_needed)
     except Timeout:
         log.info("another process keeps the quantised weights in %s", where)
     except OSError as error:
@@ -58,14 +52,14 @@ def drop(where: Path) -> None:
     shutil.rmtree(where, ignore_errors=True)
 
 
-def _save(model: Savable, where: Path, bytes_needed: int) -> None:
+def _save(save: Callable[[Path], object], where: Path, bytes_needed: int) -> None:
     free = shutil.disk_usage(where.parent).free
     if free < bytes_needed:
         raise OSError(f"{bytes_needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
     partial = where.with_name(f".{where.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        model.save_pretrained(partial, max_shard_size="5GB")
+        save(partial)
         for path in (*partial.iterdir(), partial):
             sync(path)
         partial.rename(where)

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-Format = Literal["nf4", "nf4-double", "bf16", "fp32"]
-"""How the linear layers are kept. In both 4-bit formats the embeddings, the head and the norms stay bfloat16."""
+Format = Literal["nf4", "nf4-double", "int4", "int8", "bf16", "fp32"]
+"""How the linear layers are kept. In both NF4 formats the embeddings, the head and the norms stay bfloat16.
+
+int4 and int8 are for CPUs (``inference.native``): the head is in 8 bits, the embedding as the checkpoint has it.
+"""
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 
@@ -125,8 +128,17 @@ class Shape:
             return 4 * self.parameters
         if form == "bf16":
             return 2 * self.parameters
+        if form in ("int8", "int4"):
+            return self._native_bytes(8 if form == "int8" else 4)
         scales = _double_scales if form == "nf4-double" else _scales
         return self.linear // 2 + self.layers * sum(scales(o * i) for o, i in self.matrices) + 2 * self.unquantised
+
+    def _native_bytes(self, bits: int) -> int:
+        """As ``native.pack`` lays them out: matrices, a head of 8 bits, an embedding of 16 bits, float32 norms."""
+        embedding, group = self.vocab * self.hidden, 32
+        head = embedding * (8 * group + 32) // (8 * group)
+        norms = 4 * (2 * self.layers + 1) * self.hidden
+        return self.linear * (bits * group + 32) // (8 * group) + head + 2 * embedding + norms
 
     def kv_bytes_per_token(self, value_bytes: int = 2) -> int:
         """Bytes that one token's keys and values take in all layers."""

@@ -13,7 +13,7 @@ from inference.models.shape import Format, Shape
 from inference.planning.machine import Device
 from inference.planning.planner import CHUNK, Choice, DoesNotFitError, Plan, Role, described, plan
 
-BY_BYTES: tuple[Format, ...] = ("fp32", "bf16", "nf4", "nf4-double")
+BY_BYTES: tuple[Format, ...] = ("fp32", "bf16", "int8", "int4", "nf4", "nf4-double")
 """Formats, the largest first."""
 
 

@@ -24,7 +24,7 @@ def value_bytes(form: Format, device: Device) -> int:
     CPUs compute in float32, but for those that bitsandbytes has a bfloat16 kernel for (``loader``).
     """
     plain = device.kind == "cpu" and not device.repacks
-    return 4 if form == "fp32" or (plain and form != "bf16") else 2
+    return 4 if form in ("fp32", "int8", "int4") or (plain and form != "bf16") else 2
 
 
 def weight_bytes(shape: Shape, form: Format, device: Device) -> int:
@@ -33,7 +33,7 @@ def weight_bytes(shape: Shape, form: Format, device: Device) -> int:
     A CPU that repacks NF4 keeps one bfloat16 scale a block of 64 afterwards, doubly quantised or not (bitsandbytes
     0.50, ``_convert_weight_packed_for_cpu``).
     """
-    if form in ("bf16", "fp32"):
+    if form in ("bf16", "fp32", "int8", "int4"):
         return shape.weight_bytes(form)
     kept = value_bytes(form, device) * shape.unquantised
     stored = shape.weight_bytes(form) - 2 * shape.unquantised + kept
@@ -65,7 +65,7 @@ def logits(shape: Shape, form: Format, device: Device) -> int:
 def working_copy(shape: Shape, form: Format, device: Device) -> int:
     """Bytes of the largest matrix as it is dequantised (with its scales), or rewritten for the CPU's instructions."""
     largest, head = shape.largest_matrix, shape.vocab * shape.hidden
-    if form == "fp32":
+    if form in ("fp32", "int8", "int4"):
         return 0
     if device.repacks:  # oneDNN rewrites bfloat16 matrices, the head among them, in every call
         rewritten = REPACKING * largest if form != "bf16" else 2 * largest

@@ -38,7 +38,10 @@ SMALLEST_CONTEXT = 256
 """Tokens below which a prompt is not worth asking; who sets less gets this."""
 
 SMALL = 1_000_000_000
-"""Parameters up to which a CPU keeps float32, by default: nothing else was as quick for the starter (``loader``)."""
+"""Parameters up to which a CPU gives a weight 8 bits, or 32 where the C library can't be had (``loader``), by default.
+
+To a small model each bit is worth more, and reading it costs less.
+"""
 
 
 class WrongModelError(Exception):
@@ -75,8 +78,19 @@ class Chosen:
         if self.checkpoint.quantised:
             return "nf4-double" if self.checkpoint.double_quant else "nf4"
         if wanted == "auto":
-            return "fp32" if device.kind == "cpu" and self.checkpoint.parameters <= SMALL else "nf4"
+            return self._best(device)
         return wanted  # type: ignore[return-value]  # the command line lets no other through
+
+    def _best(self, device: Device) -> Format:
+        if device.kind != "cpu":
+            return "nf4"
+        from inference.native.loading import refusal
+
+        small = self.checkpoint.parameters <= SMALL
+        if why := refusal(self.checkpoint):
+            log.info("%s is not served by the C library: %s", self.row.id, why)
+            return "fp32" if small else "nf4"
+        return "int8" if small else "int4"
 
     def choice(self, form: Format) -> Choice:
         """For the planner. Positions beyond those trained on are for models that were made to bear it."""

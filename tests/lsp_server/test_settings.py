@@ -40,7 +40,8 @@ def test_values_are_taken():
         ),
         (
             {"engine": {"format": "gguf"}},
-            "Setting 'engine.format' must be one of auto, fp32, bf16, nf4, nf4-double, not 'gguf'; 'auto' is used.",
+            "Setting 'engine.format' must be one of auto, fp32, bf16, int8, int4, nf4, nf4-double, not 'gguf'; "
+            "'auto' is used.",
         ),
         ({"engine": {"model": 7}}, "Setting 'engine.model' must be a string, not 7; 'starter' is used."),
     ],

@@ -1,0 +1,62 @@
+"""A checkpoint -> a NativeLlama: the library compiled, the weights packed once and mapped ever after.
+
+Knows no requests. Which machines and checkpoints can have it is ``library``'s and ``weights``' affair.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import platformdirs
+from torch import Tensor
+
+from inference.models import quantised
+from inference.models.checkpoint import Checkpoint, LoadError, NativeFormat
+from inference.models.progress import OnProgress
+from inference.native import weights
+from inference.native.library import NoLibraryError, library
+from inference.native.llama import NativeLlama
+from inference.native.pack import Bits
+
+BITS: dict[NativeFormat, Bits] = {"int8": 8, "int4": 4}
+
+
+def refusal(checkpoint: Checkpoint) -> str:
+    """Why ``read`` can't have this checkpoint on this machine, or nothing. Compiles the library at its first call."""
+    if checkpoint.quantised:
+        return "its weights are in NF4 already"
+    try:
+        library(_compiled())
+    except NoLibraryError as error:
+        return str(error)
+    return weights.unsuited(checkpoint.config, checkpoint.shapes.values())
+
+
+def read(checkpoint: Checkpoint, form: NativeFormat, on_progress: OnProgress | None = None) -> NativeLlama:
+    """The model, its matrices in 8 or 4 bits. An installed checkpoint is packed once. Raises LoadError."""
+    if why := refusal(checkpoint):
+        raise LoadError(f"The checkpoint in {checkpoint.folder} can't be held as {form}: {why}. Choose another format.")
+    where = quantised.place(checkpoint.folder, form)
+    if where is None:
+        tensors = dict(weights.packed(checkpoint, BITS[form], on_progress))
+    else:
+        tensors = _packed_once(checkpoint, form, where, on_progress)
+    return NativeLlama(library(_compiled()), checkpoint.config, tensors, BITS[form])
+
+
+def _packed_once(
+    checkpoint: Checkpoint, form: NativeFormat, where: Path, on_progress: OnProgress | None
+) -> dict[str, Tensor]:
+    if where.is_dir():
+        try:
+            return weights.read(where)
+        except LoadError:
+            quantised.drop(where)
+    packed = weights.packed(checkpoint, BITS[form], on_progress)
+    quantised.keep(lambda folder: weights.write(packed, folder), where, checkpoint.weight_bytes(form, 4))
+    return weights.read(where) if where.is_dir() else dict(weights.packed(checkpoint, BITS[form], on_progress))
+
+
+def _compiled() -> Path:
+    """Where the library is kept: it belongs to this machine and user, not to a folder of models."""
+    return platformdirs.user_cache_path("codellama-ls", False) / "native"

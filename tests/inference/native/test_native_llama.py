@@ -1,0 +1,150 @@
+"""The forward pass in C, held to the lean one over the same weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from fakes.lora import save_lora
+from fakes.tiny_llama import change_config, save_llama
+from transformers import LlamaForCausalLM
+
+from inference.generation.kv import KVSession
+from inference.models.checkpoint import LoadError, inspect
+from inference.models.llama import MATRICES, Llama
+from inference.models.loader import load
+from inference.models.lora import with_adapter
+from inference.native import weights
+from inference.native.library import missing
+from inference.native.pack import unpack
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
+
+TIPPED = 0.02
+"""What activations that were tipped make of logits, as a share of their spread; unrounded ones differ by more."""
+IDS = [5, 80, 3, 111, 42, 7, 7, 99, 1, 20, 31, 64, 64, 2, 150, 9, 12, 13, 90, 91, 17]
+AT_ONCE = (len(IDS),)
+
+
+@pytest.fixture(params=[{}, {"head_dim": 64, "num_key_value_heads": 1}, {"head_dim": 128, "tie_word_embeddings": True}])
+def folder(request, tmp_path):
+    """A checkpoint with random weights: heads of 16, 64 and 128, all kinds of sharing."""
+    return save_llama(tmp_path / "base", rope_theta=1e6, **request.param)
+
+
+def read(model, ids=IDS, parts=AT_ONCE):
+    """Logits of every position, read in steps of so many tokens."""
+    kv = KVSession(model)
+    kv.reserve(len(ids))
+    logits, rest = [], list(ids)
+    for count in parts:
+        logits.append(model.forward(rest[:count], kv, every_position=True))
+        del rest[:count]
+    assert not rest
+    assert kv.length == len(ids)
+    return torch.cat(logits)
+
+
+class Rounded(torch.nn.Module):
+    """A linear layer whose inputs are rounded as the library rounds them: the largest of 32 becomes 127."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = torch.nn.Parameter(weight, requires_grad=False)
+
+    def forward(self, x):
+        groups = x.unflatten(-1, (-1, 32))
+        step = groups.abs().amax(-1, keepdim=True).clamp(min=1e-30) / 127
+        return torch.nn.functional.linear(((groups / step).round() * step).flatten(-2), self.weight)
+
+
+def unpacked(folder, bits):
+    """transformers' model with the very weights that the C library computes with, and its rounding."""
+    reference = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    packed = dict(weights.packed(inspect(folder), bits))
+    for n, layer in enumerate(reference.model.layers):
+        for path in MATRICES.values():
+            parent, _, name = path.rpartition(".")
+            weight = unpack(packed[f"model.layers.{n}.{path}.weight"], bits)
+            setattr(layer.get_submodule(parent), name, Rounded(weight))
+    reference.lm_head = Rounded(unpack(packed["lm_head.weight"], 8))
+    return reference
+
+
+@pytest.mark.parametrize("form", ["int8", "int4"])
+def test_logits_are_those_of_the_same_weights_in_float32(folder, form):
+    """The same numbers, until a sum in another order tips an activation to the next of its 255 steps."""
+    theirs = read(Llama(unpacked(folder, int(form[3:]))))
+    ours = read(load(folder, form))
+    assert ours.shape == theirs.shape
+    assert (ours - theirs)[0].abs().max() < 1e-4
+    assert (ours - theirs).square().mean().sqrt() < TIPPED * theirs.std()
+
+
+@pytest.mark.parametrize("parts", [(1,) * 21, (8, 13), (17, 1, 3), (2, 19)])
+def test_logits_do_not_depend_on_how_tokens_arrived(folder, parts):
+    """Bit for bit: a draft that is verified, a prompt read in chunks, and decoding one by one are one and the same."""
+    model = load(folder, "int8")
+    assert torch.equal(read(model, parts=parts), read(model))
+
+
+def test_nor_on_how_many_threads_computed_them(folder):
+    model = load(folder, "int4")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = read(model)
+        torch.set_num_threads(3)
+        assert torch.equal(read(model), one)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_only_the_last_positions_logits_unless_all_are_wanted(folder):
+    model = load(folder, "int8")
+    kv = KVSession(model)
+    kv.reserve(len(IDS))
+    assert torch.equal(model.forward(IDS, kv), read(model)[-1:])
+
+
+def test_an_adapter_adds_what_peft_adds(folder, tmp_path):
+    """Unmerged, on the activations as they are before they are rounded; the base stays without."""
+    lora = save_lora(tmp_path / "lora", LlamaForCausalLM.from_pretrained(folder))
+    base = load(folder, "int8")
+    plain = read(base)
+    ours, theirs = read(with_adapter(base, lora)), read(with_adapter(Llama(unpacked(folder, 8)), lora))
+    assert (ours - theirs)[0].abs().max() < 1e-4
+    assert (ours - theirs).square().mean().sqrt() < TIPPED * theirs.std()
+    assert (ours - plain).abs().max() > 0.1 * plain.std()
+    assert torch.equal(read(base), plain)
+    assert torch.equal(read(with_adapter(base, lora), parts=(1,) * 21), ours)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}}, "its positions are scaled"),
+        ({"attention_bias": True}, "its matrices have biases"),
+    ],
+)
+def test_what_it_can_not_compute_is_refused(tmp_path, change, why):
+    folder = save_llama(tmp_path / "base")
+    change_config(folder, **change)
+    with pytest.raises(LoadError, match=why):
+        load(folder, "int8")
+
+
+def test_a_vocabulary_that_is_no_whole_blocks_is_refused(tmp_path):
+    with pytest.raises(LoadError, match="no whole blocks"):
+        load(save_llama(tmp_path / "base", vocab_size=161), "int8")
+
+
+def test_an_installed_checkpoint_is_packed_once_and_again_where_the_copy_is_damaged(folder):
+    (folder / "manifest.json").write_text("{}")
+    first = read(load(folder, "int8"))
+    [kept] = [path for path in folder.iterdir() if path.name.startswith("int8-")]
+    written = (kept / "weights.bin").stat().st_mtime_ns
+    assert torch.equal(read(load(folder, "int8")), first)
+    assert (kept / "weights.bin").stat().st_mtime_ns == written
+    (kept / "index.json").write_text("{")
+    assert torch.equal(read(load(folder, "int8")), first)
+    assert (kept / "weights.bin").stat().st_mtime_ns > written
