@@ -66,7 +66,7 @@ def unpacked(folder, bits):
             parent, _, name = path.rpartition(".")
             weight = unpack(packed[f"model.layers.{n}.{path}.weight"], bits)
             setattr(layer.get_submodule(parent), name, Rounded(weight))
-    reference.lm_head = Rounded(unpack(packed["lm_head.weight"], 8))
+    reference.set_submodule("lm_head", Rounded(unpack(packed["lm_head.weight"], 8)))
     return reference
 
 
