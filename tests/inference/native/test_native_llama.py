@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from fakes.lora import save_lora
@@ -19,6 +23,7 @@ from inference.native.pack import unpack
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
+ROOT = Path(__file__).parents[3]
 TIPPED = 0.02
 """What activations that were tipped make of logits, as a share of their spread; unrounded ones differ by more."""
 IDS = [5, 80, 3, 111, 42, 7, 7, 99, 1, 20, 31, 64, 64, 2, 150, 9, 12, 13, 90, 91, 17]
@@ -148,3 +153,13 @@ def test_an_installed_checkpoint_is_packed_once_and_again_where_the_copy_is_dama
     (kept / "index.json").write_text("{")
     assert torch.equal(read(load(folder, "int8")), first)
     assert (kept / "weights.bin").stat().st_mtime_ns > written
+
+
+def test_an_engine_starts_without_transformers(folder):
+    """Its import takes longer than mapping the weights."""
+    code = (
+        "import sys; from pathlib import Path; from inference.models.loader import load; "
+        f"load(Path({str(folder)!r}), 'int8'); print('transformers' in sys.modules, 'bitsandbytes' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "False False\n"
