@@ -1,8 +1,8 @@
 """What travels between a client and the engine: OpenAI-compatible requests and answers as value objects.
 
 Torch-free, and knows neither sockets nor models. Beyond OpenAI's fields a completion may carry ``session``,
-``stop_rule``, ``priority``, ``deadline_ms`` and vLLM's ``min_tokens``, and for benchmarks ``drafts`` (false for none) and
-``forced`` (ids that the answer begins with); a foreign server never sees them.
+``stop_rule``, ``priority``, ``deadline_ms`` and vLLM's ``min_tokens``, and for benchmarks ``drafts`` (false for none)
+and ``forced`` (ids that the answer begins with); a foreign server never sees them.
 
 Source: OpenAI API reference, "Completions" (legacy) and "Chat" (with its ``prediction``).
 """

@@ -33,21 +33,21 @@ class Felt:
 
 
 class Window:
-    """An editor's window in which the trace is typed."""
+    """An editor's window in which the trace is typed. No debounce is counted: it would be one for every rival, too."""
 
     def __init__(self, editor: TinyEditor) -> None:
         self._editor = editor
         self._open: set[str] = set()
 
     async def ask(self, request: Request) -> Felt:
-        """Bring the document to the request's state and ask as an editor does by hand: without a debounce."""
+        """Bring the document to the request's state and ask as an editor does while its user types."""
         path, text = Path("/") / request.document, request.prefix + request.suffix
         show = self._editor.change if request.document in self._open else self._editor.open
         self._open.add(request.document)
         show(path, text)
         line, column = request.prefix.count("\n"), len(request.prefix) - (request.prefix.rfind("\n") + 1)
         started = time.perf_counter()
-        shown = await self._editor.complete(path, text, line, column)
+        shown = await self._editor.complete(path, text, line, column, invoked=False)
         total = time.perf_counter() - started
         outcome = (await self._editor.last_record())["outcome"]
         return Felt(total, outcome and outcome["completion_tokens"], len(shown))

@@ -64,10 +64,14 @@ class TinyEditor:
         document = types.TextDocumentIdentifier(path.as_uri())
         self._client.text_document_did_close(types.DidCloseTextDocumentParams(document))
 
-    async def complete(self, path: Path, text: str, line: int, column: int) -> str:
-        """What is suggested at zero-based ``line`` and ``column`` (code points); empty if nothing."""
+    async def complete(self, path: Path, text: str, line: int, column: int, *, invoked: bool = True) -> str:
+        """What is suggested at zero-based ``line`` and ``column`` (code points); empty if nothing.
+
+        ``invoked``: it was asked for by hand; else because something was typed.
+        """
+        kinds = types.InlineCompletionTriggerKind
         params = types.InlineCompletionParams(
-            types.InlineCompletionContext(types.InlineCompletionTriggerKind.Invoked),
+            types.InlineCompletionContext(kinds.Invoked if invoked else kinds.Automatic),
             types.TextDocumentIdentifier(path.as_uri()),
             types.Position(line, column),
         )
