@@ -139,10 +139,11 @@ def _felt(results: Results, rivals: Sequence[str]) -> dict[str, Any]:
     only for its first token.
     """
     felt = {n: one for n, one in results.felt.items() if one.shown or one.tokens is not None}
-    avoided = [one for one in felt.values() if one.tokens is None]
+    avoided = [one for one in results.felt.values() if one.known]
     return {
         "requests": len(results.felt),
         "answered": len(felt),
+        "calls": sum(one.tokens is not None for one in felt.values()),
         "calls_avoided": len(avoided),
         "ms": spread([one.total for one in felt.values()]) if felt else None,
         "without_model_ms": spread([one.total for one in avoided]) if avoided else None,

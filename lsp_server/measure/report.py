@@ -107,9 +107,9 @@ def _felt_in_words(felt: dict[str, Any] | None) -> str:
     if not felt:
         return ""
     return (
-        f"As felt, through the language server: {felt['answered']} of {felt['requests']} requests answered, "
-        f"{felt['calls_avoided']} of them without the model; {_spread(felt['ms'])} ms, "
-        f"without the model {_spread(felt['without_model_ms'])} ms."
+        f"As felt, through the language server: of {felt['requests']} requests {felt['calls']} asked the model, "
+        f"{felt['calls_avoided']} were answered without it ({_spread(felt['without_model_ms'])} ms); "
+        f"in all {_spread(felt['ms'])} ms."
     )
 
 

@@ -109,6 +109,7 @@ async def replay(sides: Sequence[Side], work: Work, tokens: int, into: Results, 
         await ask_all(sides, Ask(ids, tokens, request.document), request.kind, n, into)
         if window:
             into.felt[n] = await window.ask(request)
+            await window.pause()
 
 
 async def decode(sides: Sequence[Side], prompts: Sequence[list[int]], into: Results) -> None:

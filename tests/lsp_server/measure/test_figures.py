@@ -37,7 +37,7 @@ def results() -> Results:
             Sample("us", "rewrite", 0, answered(0.1, 0.1, tokens=10, accepted=6)),
             Sample("us", "plain rewrite", 0, answered(0.1, 0.4, tokens=10)),
         ],
-        felt={0: Felt(0.1, 2, 5), 1: Felt(0.01, None, 5), 2: Felt(0.001, None, 0)},
+        felt={0: Felt(0.1, 2, 5, False), 1: Felt(0.01, None, 5, True), 2: Felt(0.001, None, 0, False)},
         streams={"us": [answered(0.1, 0.01), answered(0.3, 0.03)]},
         waits={"us": Waits([0.01, 0.02], [0.05, 0.06], [0.02, 0.03])},
         peaks={"us": 250_000_000},
@@ -121,6 +121,7 @@ def test_as_felt_a_rival_is_charged_only_for_what_the_server_had_written():
     assert felt == {
         "requests": 3,
         "answered": 2,
+        "calls": 1,
         "calls_avoided": 1,
         "ms": {"p50": 55.0, "p95": 100.0},
         "without_model_ms": {"p50": 10.0, "p95": 10.0},
@@ -146,4 +147,7 @@ def test_tables_show_both_sides_and_a_dash_where_nothing_is_known():
     assert ("them", "as felt", "23", "", "", "", "") in rows
     sentences = " ".join(printed.split())
     assert "1 rewrites of 10 tokens: 10 tokens/s with drafts, 2.7 without, 3.7 times faster; 60%" in sentences
-    assert "1 of them without the model; 55.0 / 100.0 ms, without the model 10.0 / 10.0 ms." in sentences
+    assert (
+        "of 3 requests 1 asked the model, 1 were answered without it (10.0 / 10.0 ms); in all 55.0 / 100.0 ms."
+        in sentences
+    )
