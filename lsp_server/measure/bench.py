@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("codellama-ls: interrupted", file=sys.stderr)  # noqa: T201
         return 1
     if not args.json:
-        show(Console(), result)
+        show(Console(highlight=False, width=None if sys.stdout.isatty() else 160), result)
     print(json.dumps(result, ensure_ascii=False))  # noqa: T201
     return 0
 
