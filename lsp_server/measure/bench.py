@@ -73,7 +73,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--requests", type=int, default=REQUESTS, metavar="N", help="of the trace (default: %(default)s)")
     add("--tokens", type=int, default=8, metavar="N", help="tokens an answer (default: %(default)s)")
     add("--seed", type=int, default=0, help="another one makes another trace")
-    add("--quick", action="store_true", help="a tenth of everything")
+    add("--quick", action="store_true", help="a fraction of everything")
     add("--large", action="store_true", help="only a few requests at fixed lengths, for a model that takes minutes")
     add("--no-felt", action="store_true", help="leave out the language server and its second engine")
     add("--json", action="store_true", help="print nothing but the last line")

@@ -36,17 +36,20 @@ class Edit:
         return self.before.count("\n")
 
 
-def make_edits(files: Sequence[SourceFile], seed: int = 0) -> Iterator[Edit]:
-    """One edit of each file that is long enough, in turn, each time of other stretches; none where no file is."""
+def make_edits(files: Sequence[SourceFile], seed: int = 0, most: int = MOST) -> Iterator[Edit]:
+    """One edit of each file that is long enough, in turn, each time of other stretches; none where no file is.
+
+    Stretches have at most so many lines as ``most`` says.
+    """
     dice = Random(seed)
     usable = [lines for file in files if len(lines := file.text.splitlines()) >= FEWEST]
     while usable:
         for lines in usable:
-            yield _edit(lines, dice)
+            yield _edit(lines, most, dice)
 
 
-def _edit(lines: Sequence[str], dice: Random) -> Edit:
-    count = dice.randint(FEWEST, min(MOST, len(lines)))
+def _edit(lines: Sequence[str], most: int, dice: Random) -> Edit:
+    count = dice.randint(FEWEST, min(most, len(lines)))
     start = dice.randint(0, len(lines) - count)
     stretch = lines[start : start + count]
     elsewhere = [line for line in (*lines[:start], *lines[start + count :]) if line.strip()]

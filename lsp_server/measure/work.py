@@ -6,23 +6,25 @@ Knows files, prompts and how much of each; who is asked and in which order is fo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from inference.text.source import SourceFile
-from lsp_server.measure.edits import make_edits
+from lsp_server.measure.edits import FEWEST, MOST, make_edits
 from lsp_server.measure.files import NoFilesError, files_for_trace
 from lsp_server.measure.prompts import PromptMaker, Recording, prompts_for
 from lsp_server.measure.trace import Request, make_trace
 
 REQUESTS = 300
-QUICK = 10
+QUICK = 15
 """``--quick`` measures this many times less."""
 
 COLD_PROMPT = 800
 DECODE_PROMPT = 64
 STREAMS = 8
+EDITED = 40
+"""One rewrite for so many requests of the trace; a single one is as short as they get."""
 WAITS, FEWEST_WAITS = 60, 12
 """Completions on an idle server, and as many during a chat."""
 WARM, GROWN = 5, 3
@@ -51,20 +53,21 @@ class Work:
     short: Sequence[list[int]] = ()
     rewrites: Sequence[Recording] = ()
     streams: Sequence[list[int]] = ()
-    typed: Sequence[list[int]] = field(default_factory=list)
+    typed: Sequence[list[int]] = ()
 
 
 def make_work(model: str, folder: Path | None, count: int, seed: int) -> Work:
     """For a trace of ``count`` requests, and as much of everything else. Raises ``BenchError``, ``NoFilesError``."""
     files, maker = _given(model, folder, seed)
     some = max(count // 15, 2)
+    longest = MOST if count // EDITED else FEWEST
     lots = maker.unseen(files, 2 * some + STREAMS, COLD_PROMPT, seed)
     short = [ids[:DECODE_PROMPT] for ids in lots[some:]]
     return Work(
         trace=[(request, maker.of(request)) for request in _trace(files, count, seed)],
         unseen=lots[:some],
         short=short[:some],
-        rewrites=maker.recordings(make_edits(files, seed), max(count // 40, 1)),
+        rewrites=maker.recordings(make_edits(files, seed, longest), max(count // EDITED, 1)),
         streams=short[some:],
         typed=maker.typed(files, 2 * min(max(count // 5, FEWEST_WAITS), WAITS)),
     )

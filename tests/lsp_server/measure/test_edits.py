@@ -30,6 +30,10 @@ def test_a_stretch_is_whole_lines_of_the_file_from_sixty_to_two_hundred():
     assert len({edit.lines for edit in found}) > 10
 
 
+def test_stretches_may_be_asked_for_that_are_short():
+    assert {edit.lines for edit in islice(make_edits([LONG], 0, FEWEST), 5)} == {FEWEST}
+
+
 def test_most_lines_stay_and_in_each_block_one_goes_or_comes():
     """And up to eight have another word in them."""
     for edit in edits(50, LONG):
