@@ -52,6 +52,6 @@ def test_a_large_model_is_asked_at_fixed_lengths(folder):
 
 
 def test_files_without_a_line_to_write_are_a_wrong_use(folder):
-    (folder / "a.py").write_text("x = 1\n")
+    (folder / "a.py").write_text("x = 1\n" + "#\n" * 100)
     with pytest.raises(NoFilesError, match=r"^There is no source file with a line to write; choose another folder\.$"):
         work.make_work("starter", folder, 3, 0)
