@@ -16,7 +16,8 @@ class Sampling:
 
     Until ``min_tokens`` the model may not choose to end (as in vLLM); stop rules and stop strings end it all the same.
     ``prediction`` is text that the answer may largely repeat, such as code to be rewritten. It makes the answer come
-    sooner, never another one.
+    sooner, never another one. Without ``drafts`` every step decodes one token: the same answer, to measure what drafts
+    gain. An answer that is ``forced`` begins with these ids, whatever the model would say: to measure known answers.
     """
 
     max_tokens: int = 128
@@ -26,6 +27,8 @@ class Sampling:
     stop: tuple[str, ...] = ()
     min_tokens: int = 0
     prediction: str = ""
+    drafts: bool = True
+    forced: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

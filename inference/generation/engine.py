@@ -19,7 +19,7 @@ from inference.generation.draft_length import DraftLength
 from inference.generation.healing import Healing
 from inference.generation.kv import KVPool, KVSession
 from inference.generation.meter import Budget, Meter, Slot
-from inference.generation.sampling import Sampler, make_sampler, unending
+from inference.generation.sampling import Sampler, make_sampler, reciting, unending
 from inference.generation.speculation import Speculation
 from inference.models.catalog import Model, asked_to_chat
 from inference.models.forward import LanguageModel
@@ -83,7 +83,7 @@ class Engine:
         room = slot.budget.prompt_tokens(sampling.max_tokens)
         following = suffix or ""
         if not isinstance(prompt, str):
-            built = self._checked(prompt, slot.budget)
+            built = self._checked(prompt, sampling.forced, slot.budget)
         elif suffix is not None and self._infills(suffix):
             layout = self.row.layout
             built = infill_prompt(self.tokenizer, prompt, suffix, room, layout, healed_with=self._vocabulary)
@@ -145,10 +145,10 @@ class Engine:
         """Its own, or that of what the model serves otherwise, where it was asked for by name."""
         return self._slots.get(role) or next(iter(self._slots.values()))
 
-    def _checked(self, ids: Sequence[int], budget: Budget) -> Prompt:
+    def _checked(self, ids: Sequence[int], forced: Sequence[int], budget: Budget) -> Prompt:
         if not ids:
             raise PromptError("A prompt of token ids needs at least one id.")
-        if any(not 0 <= i < self._model.config.vocab_size for i in ids):
+        if any(not 0 <= i < self._model.config.vocab_size for i in (*ids, *forced)):
             raise PromptError(f"Token ids must lie from 0 to {self._model.config.vocab_size - 1}.")
         if len(ids) >= budget.context:
             raise PromptError(f"The prompt has {len(ids)} tokens; this model's context is {budget.context}.")
@@ -169,7 +169,7 @@ class Engine:
         """
         if not prompt.ids:
             raise PromptError("There is nothing before the cursor to continue.")
-        meter = Meter(len(prompt.ids), self._speculation(prompt, sampling.prediction, beside))
+        meter = Meter(len(prompt.ids), self._speculation(prompt, sampling, beside))
         session = slot.pool.acquire(prompt.ids, self._model)
         try:
             room = slot.budget.room(prompt, sampling)
@@ -206,16 +206,18 @@ class Engine:
             yield TextChunk(rest)
         yield Finished(meter.outcome(stopper.cause or cause or "length"))
 
-    def _speculation(self, prompt: Prompt, prediction: str, beside: str) -> Speculation | None:
+    def _speculation(self, prompt: Prompt, sampling: Sampling, beside: str) -> Speculation | None:
         """Texts are encoded when the first draft is made, after the first token."""
-        if self._draft_length is None:
+        if self._draft_length is None or not sampling.drafts:
             return None
 
         def ids(text: str) -> list[int]:
             return self.tokenizer.encode_continuation(clean(text[:DRAFTED_FROM])) if text else []
 
         never = self._vocabulary.silent | prompt.stop_ids
-        return Speculation(self._draft_length, never, lambda: ids(prediction), (ids(text) for text in (beside,)))
+        return Speculation(
+            self._draft_length, never, lambda: ids(sampling.prediction), (ids(text) for text in (beside,))
+        )
 
     def _generate(
         self, prompt: Prompt, sampling: Sampling, session: KVSession, room: int, speculation: Speculation | None
@@ -229,9 +231,9 @@ class Engine:
 
     def _sampler(self, prompt: Prompt, sampling: Sampling) -> Sampler:
         sampler = make_sampler(sampling.temperature, sampling.top_p, sampling.seed)
-        if not sampling.min_tokens:
-            return sampler
-        return unending(sampler, prompt.stop_ids, sampling.min_tokens, self._model.config.vocab_size)
+        if sampling.min_tokens:
+            sampler = unending(sampler, prompt.stop_ids, sampling.min_tokens, self._model.config.vocab_size)
+        return reciting(sampler, sampling.forced) if sampling.forced else sampler
 
 
 def without_leading_space(steps: Steps) -> Steps:

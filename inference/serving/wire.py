@@ -1,7 +1,8 @@
 """What travels between a client and the engine: OpenAI-compatible requests and answers as value objects.
 
 Torch-free, and knows neither sockets nor models. Beyond OpenAI's fields a completion may carry ``session``,
-``stop_rule``, ``priority``, ``deadline_ms`` and vLLM's ``min_tokens``; a foreign server never sees them.
+``stop_rule``, ``priority``, ``deadline_ms`` and vLLM's ``min_tokens``, and for benchmarks ``drafts`` (false for none)
+and ``forced`` (ids that the answer begins with); a foreign server never sees them.
 
 Source: OpenAI API reference, "Completions" (legacy) and "Chat" (with its ``prediction``).
 """
@@ -191,6 +192,18 @@ def _prompt(fields: Mapping[str, Any]) -> str | list[int]:
     raise WireError("'prompt' must be a string or a list of token ids.", "prompt")
 
 
+def _forced(fields: Mapping[str, Any]) -> tuple[int, ...]:
+    """Ids have to follow ids: text before the cursor may have been healed, and then begins the answer itself."""
+    forced = fields.get("forced")
+    if not forced:
+        return ()
+    if not isinstance(forced, list | tuple) or not all(type(i) is int for i in forced):
+        raise WireError("'forced' must be a list of token ids.", "forced")
+    if not isinstance(fields.get("prompt"), list):
+        raise WireError("'forced' needs a 'prompt' of token ids.", "forced")
+    return tuple(forced)
+
+
 def _messages(fields: Mapping[str, Any]) -> tuple[Message, ...]:
     messages = fields.get("messages")
     if not isinstance(messages, list) or not messages:
@@ -234,6 +247,8 @@ def _sampling(fields: Mapping[str, Any], default_max: int) -> Sampling:
         stop=_stops(fields),
         min_tokens=_number(fields, "min_tokens", 0, 0, MAX_TOKENS_LIMIT, whole=True),
         prediction=_prediction(fields),
+        drafts=_typed(fields, "drafts", bool, True),
+        forced=_forced(fields),
     )
 
 

@@ -10,9 +10,9 @@ import asyncio
 import json
 import platform
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +21,17 @@ from rich.console import Console
 import inference
 from inference.models.cores import usable_cores
 from inference.models.shape import FORMATS
-from lsp_server.measure import felt, scenarios
+from lsp_server.measure import felt
 from lsp_server.measure.figures import figures
-from lsp_server.measure.files import NoFilesError, files_for_trace
+from lsp_server.measure.files import NoFilesError
 from lsp_server.measure.memory import peaks
-from lsp_server.measure.prompts import prompts_for
 from lsp_server.measure.report import show
-from lsp_server.measure.scenarios import Results, Tell
+from lsp_server.measure.scenarios import Tell, measure
 from lsp_server.measure.sides.finding import find_side
 from lsp_server.measure.sides.own import own_engine
 from lsp_server.measure.sides.side import BenchError, Side
 from lsp_server.measure.sides.transformers_side import start_transformers
-from lsp_server.measure.trace import Request, make_trace
-
-REQUESTS = 300
-QUICK = 10
-"""``--quick`` measures this many times less."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What all sides are asked: a trace with its ids, and prompts of the other scenarios."""
-
-    trace: list[tuple[Request, list[int]]]
-    unseen: list[list[int]]
-    short: list[list[int]]
-    streams: list[list[int]]
-    typed: list[int]
+from lsp_server.measure.work import QUICK, REQUESTS, Work, make_large_work, make_work
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("codellama-ls: interrupted", file=sys.stderr)  # noqa: T201
         return 1
     if not args.json:
-        show(Console(), result)
+        show(Console(highlight=False, width=None if sys.stdout.isatty() else 160), result)
     print(json.dumps(result, ensure_ascii=False))  # noqa: T201
     return 0
 
@@ -77,13 +61,20 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--against", action="append", default=[], metavar="URL", help="a llama-server or OpenAI-compatible server")
     add("--against-transformers", action="store_true", help="transformers' generate() on the same weights")
     add("--model", default="starter", help="which installed model (default: %(default)s)")
-    add("--format", default="auto", choices=["auto", *FORMATS], help="how weights are held, here and in transformers")
+    add(
+        "--format",
+        default="auto",
+        choices=["auto", *FORMATS],
+        help="how weights are held, if not said otherwise in transformers too",
+    )
+    add("--transformers-format", choices=[*FORMATS], help="how transformers holds them (default: as we do)")
     add("--url", help="measure our engine that answers there, instead of starting one")
     add("--files", type=Path, metavar="FOLDER", help="make the trace from these (default: installed packages)")
     add("--requests", type=int, default=REQUESTS, metavar="N", help="of the trace (default: %(default)s)")
     add("--tokens", type=int, default=8, metavar="N", help="tokens an answer (default: %(default)s)")
     add("--seed", type=int, default=0, help="another one makes another trace")
-    add("--quick", action="store_true", help="a tenth of everything")
+    add("--quick", action="store_true", help="a fraction of everything")
+    add("--large", action="store_true", help="only a few requests at fixed lengths, for a model that takes minutes")
     add("--no-felt", action="store_true", help="leave out the language server and its second engine")
     add("--json", action="store_true", help="print nothing but the last line")
     return parser.parse_args(argv)
@@ -94,50 +85,30 @@ async def bench(args: argparse.Namespace, tell: Tell) -> dict[str, Any]:
 
     Raises ``BenchError``, ``NoFilesError``.
     """
-    count = max(args.requests // (QUICK if args.quick else 1), 1)
+    started = time.monotonic()
     async with AsyncExitStack() as stack:
         rivals = [await stack.enter_async_context(_closing(await find_side(url))) for url in args.against]
-        work = make_work(args, count)
+        work = _work(args)
         sides = [await _ours(args, stack, tell), *rivals]
         if args.against_transformers:
             tell("loading it with transformers")
-            sides.append(await stack.enter_async_context(_closing(await start_transformers(args.model, args.format))))
+            form = args.transformers_format or args.format
+            sides.append(await stack.enter_async_context(_closing(await start_transformers(args.model, form))))
         watched = {side.pid: side.name for side in sides if side.pid}
         seen = await stack.enter_async_context(peaks(watched))
         window = await _window(args, stack, tell)
         results = await measure(sides, work, args.tokens, window, tell)
         results.peaks = {watched[pid]: size for pid, size in seen.items()}
-    return {**_head(args, count), **figures(results, sides[0].name)}
+    head = {**_head(args, work), "seconds": round(time.monotonic() - started)}
+    return {**head, **figures(results, sides[0].name)}
 
 
-def make_work(args: argparse.Namespace, count: int) -> Work:
-    """The same for the same files, seed and model. Raises ``BenchError``, ``NoFilesError``."""
-    files = files_for_trace(args.files, args.seed)
-    maker = prompts_for(args.model)
-    try:
-        trace = make_trace(files, count, args.seed)
-    except ValueError as error:
-        raise NoFilesError(str(error)) from error
-    some = max(count // 15, 2)
-    lots = maker.unseen(files, 2 * some + scenarios.STREAMS + 1, scenarios.COLD_PROMPT, args.seed)
-    short = [ids[: scenarios.DECODE_PROMPT] for ids in lots[some:]]
-    return Work([(r, maker.of(r)) for r in trace], lots[:some], short[:some], short[some:-1], lots[-1])
-
-
-async def measure(sides: Sequence[Side], work: Work, tokens: int, window: felt.Window | None, tell: Tell) -> Results:
-    """Every scenario, the first side being ours. Raises ``BenchError``."""
-    results = Results()
-    tell(f"measuring {', '.join(side.name for side in sides)}")
-    await scenarios.warm_up(sides, work.typed)
-    tell(f"{len(work.unseen)} prompts of {scenarios.COLD_PROMPT} tokens, never seen before")
-    await scenarios.unseen(sides, work.unseen, tokens, results)
-    tell(f"a trace of {len(work.trace)} requests")
-    await scenarios.replay(sides, work.trace, tokens, results, window)
-    tell("long answers, then many at once, then completions during a chat")
-    await scenarios.decode(sides, work.short, results)
-    await scenarios.streams(sides, work.streams, results)
-    await scenarios.during_chat(sides, work.typed, min(len(work.trace), 60), tokens, results)
-    return results
+def _work(args: argparse.Namespace) -> Work:
+    """Raises ``BenchError``, ``NoFilesError``."""
+    if args.large:
+        return make_large_work(args.model, args.files, args.seed)
+    count = max(args.requests // (QUICK if args.quick else 1), 1)
+    return make_work(args.model, args.files, count, args.seed)
 
 
 async def _ours(args: argparse.Namespace, stack: AsyncExitStack, tell: Tell) -> Side:
@@ -148,7 +119,7 @@ async def _ours(args: argparse.Namespace, stack: AsyncExitStack, tell: Tell) -> 
 
 
 async def _window(args: argparse.Namespace, stack: AsyncExitStack, tell: Tell) -> felt.Window | None:
-    if args.no_felt or args.url:
+    if args.no_felt or args.url or args.large:
         return None
     tell("starting the language server, with an engine of its own")
     return await stack.enter_async_context(felt.window(args.model, args.format, args.tokens))
@@ -162,8 +133,8 @@ async def _closing(side: Side) -> AsyncIterator[Side]:
         await side.aclose()
 
 
-def _head(args: argparse.Namespace, count: int) -> dict[str, Any]:
+def _head(args: argparse.Namespace, work: Work) -> dict[str, Any]:
     """What was measured, and where."""
     machine = {"system": platform.platform(terse=True), "cores": usable_cores()}
-    asked = {"requests": count, "tokens": args.tokens, "seed": args.seed}
+    asked = {"requests": len(work.trace), "tokens": args.tokens, "seed": args.seed}
     return {"version": inference.__version__, "model": args.model, "format": args.format, **asked, "machine": machine}

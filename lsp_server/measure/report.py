@@ -13,19 +13,23 @@ NOTHING = "–"
 
 def show(console: Console, figures: dict[str, Any]) -> None:
     """All tables, each side by side."""
-    console.print(_requests(figures["sides"]), "")
-    console.print(_servers(figures["sides"]), "")
+    sides = figures["sides"]
+    console.print(_requests(sides), "")
+    console.print(_servers(sides), "")
+    if any(side["wait_ms"] for side in sides.values()):
+        console.print(_waits(sides), "")
     if figures["ratios"]:
         console.print(_ratios(figures["ratios"], figures["felt"]), "")
-    if figures["felt"]:
-        console.print(_felt_in_words(figures["felt"]))
+    for words in (_rewrites_in_words(figures["rewrites"]), _felt_in_words(figures["felt"])):
+        if words:
+            console.print(words)
 
 
 def _requests(sides: dict[str, Any]) -> Table:
     table = _table(
         "An editor's requests (milliseconds; median / 95 %)",
         ("request", "side"),
-        ("count", "first token", "whole answer", "prompt tokens", "of them read"),
+        ("count", "first token", "whole answer", "prompt tokens", "of them read", "answer tokens", "of them drafted"),
     )
     kinds = dict.fromkeys(kind for side in sides.values() for kind in side["requests"])
     for kind in kinds:
@@ -33,29 +37,45 @@ def _requests(sides: dict[str, Any]) -> Table:
             if kind in side["requests"]:
                 one = side["requests"][kind]
                 times = _spread(one["first_token_ms"]), _spread(one["line_ms"])
-                counts = _number(one["prompt_tokens"]), _number(one["prefilled_tokens"])
-                table.add_row(kind, name, str(one["count"]), *times, *counts)
+                counts = ("prompt_tokens", "prefilled_tokens", "answer_tokens", "drafted_tokens")
+                table.add_row(kind, name, str(one["count"]), *times, *(_number(one[count]) for count in counts))
         table.add_section()
     return table
 
 
 def _servers(sides: dict[str, Any]) -> Table:
     table = _table(
-        "Each by itself (waits and jitter in milliseconds; median / 95 %)",
+        "Each by itself (milliseconds; median / 95 %)",
         ("side",),
-        ("decode tokens/s", "prefill tokens/s", "wait idle", "wait during chat", "8 streams: gap", "peak MB"),
+        ("decode tokens/s", "prefill tokens/s", "streams", "first token", "between parts", "at most", "peak MB"),
     )
     for name, side in sides.items():
-        waits = side["wait_ms"] or {}
+        streams = side["streams"] or {}
+        gap = streams.get("gap_ms")
         table.add_row(
             name,
             _number(side["decode_tokens_per_second"]),
             _number(side["prefill_tokens_per_second"]),
-            _spread(waits.get("idle")),
-            _spread(waits.get("during_chat")),
-            _spread(side["jitter_ms"]),
+            _number(streams.get("count")),
+            _spread(streams.get("first_token_ms")),
+            _spread(gap),
+            _number(gap and gap["max"]),
             _number(side["peak_memory_mb"]),
         )
+    return table
+
+
+def _waits(sides: dict[str, Any]) -> Table:
+    table = _table(
+        "A completion's wait for its first token (milliseconds; median / 95 %)",
+        ("side",),
+        ("count", "idle", "during a chat", "longer at 95 %", "between the chat's parts"),
+    )
+    for name, side in sides.items():
+        if waits := side["wait_ms"]:
+            longer = _number(waits["longer_p95"])
+            idle, busy, step = (_spread(waits[what]) for what in ("idle", "during_chat", "chat_step"))
+            table.add_row(name, str(waits["count"]), idle, busy, longer, step)
     return table
 
 
@@ -66,16 +86,30 @@ def _ratios(ratios: dict[str, Any], felt: dict[str, Any] | None) -> Table:
         for title, figure in (("first token", "first_token"), ("whole answer", "line"), ("its 95 %", "line_p95")):
             decode = _number(rival["decode"]) if figure == "line" else ""
             table.add_row(name, title, *(_number(rival[figure].get(kind)) for kind in kinds), decode)
-        if felt:
-            table.add_row(name, "as felt", _number(felt["ratios"][name]), *[""] * len(kinds))
+        if felt and name in felt["ratios"]:
+            for title, figure in (("as felt", "median"), ("its 95 %", "p95"), ("in all", "whole")):
+                table.add_row(name, title, _number(felt["ratios"][name][figure]), *[""] * len(kinds))
         table.add_section()
     return table
 
 
-def _felt_in_words(felt: dict[str, Any]) -> str:
+def _rewrites_in_words(rewrites: dict[str, Any] | None) -> str:
+    if not rewrites:
+        return ""
     return (
-        f"As felt, through the language server: {felt['answered']} of {felt['requests']} requests answered, "
-        f"{felt['calls_avoided']} of them without the model; {_spread(felt['ms'])} ms."
+        f"{rewrites['count']} rewrites of {rewrites['answer_tokens']:g} tokens: "
+        f"{rewrites['tokens_per_second']:g} tokens/s with drafts, {rewrites['plain_tokens_per_second']:g} without, "
+        f"{rewrites['times_faster']:g} times faster; {rewrites['drafted_share']:.0%} of the tokens were drafted."
+    )
+
+
+def _felt_in_words(felt: dict[str, Any] | None) -> str:
+    if not felt:
+        return ""
+    return (
+        f"As felt, through the language server: of {felt['requests']} requests {felt['calls']} asked the model, "
+        f"{felt['calls_avoided']} were answered without it ({_spread(felt['without_model_ms'])} ms); "
+        f"in all {_spread(felt['ms'])} ms."
     )
 
 

@@ -6,19 +6,25 @@ So what else the machine does meanwhile hits all sides alike. Knows sides only a
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from random import Random
 
 from lsp_server.measure.felt import Felt, Window
-from lsp_server.measure.sides.side import Answer, BenchError, Side, chatting
-from lsp_server.measure.trace import Request
+from lsp_server.measure.prompts import Recording
+from lsp_server.measure.sides.chat import NoChatError, chatting
+from lsp_server.measure.sides.side import Answer, Ask, Side
+from lsp_server.measure.work import Work
 
-STREAMS, STREAM_TOKENS = 8, 32
-COLD_PROMPT = 800
-DECODE_PROMPT, DECODE_TOKENS = 64, 64
-TYPED = 3
-"""Tokens by which a prompt grows between two completions during a chat."""
+WARM_UP_PROMPT = 63
+STREAM_TOKENS = 32
+DECODE_TOKENS = 64
+LONGEST_PAUSE = 0.1
+"""Seconds before a request during a chat, at most: it comes at any moment of a step."""
+PATIENCE = 60.0
+"""Seconds for requests during a chat, about: some servers let each of them wait for all of it."""
 
 Tell = Callable[[str], object]
 
@@ -34,85 +40,136 @@ class Sample:
 
 
 @dataclass
+class Waits:
+    """Seconds to the first token of a completion on an ``idle`` server and during a chat (``busy``).
+
+    ``steps`` are those between two parts of a chat that nothing disturbs.
+    """
+
+    idle: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
+    steps: list[float] = field(default_factory=list)
+
+
+@dataclass
 class Results:
     """All that was measured.
 
     Attributes:
         felt: answers of the language server by the number of their request.
-        gaps: seconds between two parts, over all of many streams at once, by side.
-        waits: seconds to the first token of a completion, on an idle server and during a chat, by side.
+        streams: answers that were asked for all at once, by side.
+        waits: for a completion, by side.
         peaks: bytes of memory by side.
     """
 
     samples: list[Sample] = field(default_factory=list)
     felt: dict[int, Felt] = field(default_factory=dict)
-    gaps: dict[str, list[float]] = field(default_factory=dict)
-    waits: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
+    streams: dict[str, list[Answer]] = field(default_factory=dict)
+    waits: dict[str, Waits] = field(default_factory=dict)
     peaks: dict[str, int] = field(default_factory=dict)
 
 
-async def replay(
-    sides: Sequence[Side], trace: Sequence[tuple[Request, list[int]]], tokens: int, into: Results, window: Window | None
-) -> None:
-    """The editing trace, ``tokens`` tokens an answer."""
-    for n, (request, ids) in enumerate(trace):
-        await ask_all(sides, ids, tokens, request.kind, n, into, request.document)
-        if window:
-            into.felt[n] = await window.ask(request)
+async def measure(sides: Sequence[Side], work: Work, tokens: int, window: Window | None, tell: Tell) -> Results:
+    """Every scenario for which there is work, the first side being ours. Raises ``BenchError``."""
+    results = Results()
+    tell(f"measuring {', '.join(side.name for side in sides)}")
+    await warm_up(sides, work)
+    tell(f"{len(work.unseen)} prompts never seen before, and {len(work.warm)} that go on with the last")
+    await unseen(sides, work, tokens, results)
+    if work.trace:
+        tell(f"a trace of {len(work.trace)} requests")
+        await replay(sides, work, tokens, results, window)
+    tell(f"{len(work.short)} long answers, {len(work.rewrites)} rewrites")
+    await decode(sides, work.short, results)
+    await rewrite(sides[:1] if work.trace else sides, work.rewrites, results)
+    if work.streams:
+        tell(f"{len(work.streams)} answers at once, then {len(work.typed) // 2} completions during a chat")
+        await streams(sides, work.streams, results)
+        await during_chat(sides, work.typed, tokens, results)
+    return results
 
 
-async def warm_up(sides: Sequence[Side], ids: list[int]) -> None:
+async def warm_up(sides: Sequence[Side], work: Work) -> None:
     """Once what every first request pays: memory, kernels, connections."""
     for side in sides:
-        await side.answer(ids[::-1], 2, "warm-up")
+        await side.answer(Ask(work.unseen[0][WARM_UP_PROMPT::-1], 2, "warm-up"))
 
 
-async def ask_all(
-    sides: Sequence[Side], ids: list[int], tokens: int, kind: str, n: int, into: Results, document: str = ""
-) -> None:
-    """One request to every side; who was first is last the next time."""
-    for side in sides if n % 2 == 0 else reversed(sides):
-        into.samples.append(Sample(side.name, kind, n, await side.answer(ids, tokens, document)))
+async def unseen(sides: Sequence[Side], work: Work, tokens: int, into: Results) -> None:
+    """Prompts that nobody has read before, and then some that go on with the last of them."""
+    for n, ids in enumerate(work.unseen):
+        await ask_all(sides, Ask(ids, tokens, f"unseen-{n}"), "unseen", n, into)
+    for n, ids in enumerate(work.warm):
+        await ask_all(sides, Ask(ids, tokens, "warm"), "warm", n, into)
 
 
-async def unseen(sides: Sequence[Side], prompts: Sequence[list[int]], tokens: int, into: Results) -> None:
-    """Prompts that nobody has read before."""
-    for n, ids in enumerate(prompts):
-        await ask_all(sides, ids, tokens, "unseen", n, into, f"unseen-{n}")
+async def replay(sides: Sequence[Side], work: Work, tokens: int, into: Results, window: Window | None) -> None:
+    """The editing trace, ``tokens`` tokens an answer."""
+    for n, (request, ids) in enumerate(work.trace):
+        await ask_all(sides, Ask(ids, tokens, request.document), request.kind, n, into)
+        if window:
+            into.felt[n] = await window.ask(request)
+            await window.pause()
 
 
 async def decode(sides: Sequence[Side], prompts: Sequence[list[int]], into: Results) -> None:
-    """Long answers to short prompts: the plain greedy loop."""
+    """Long answers to short prompts: the plain greedy loop, a token a step."""
     for n, ids in enumerate(prompts):
-        await ask_all(sides, ids, DECODE_TOKENS, "decode", n, into, f"decode-{n}")
+        await ask_all(sides, Ask(ids, DECODE_TOKENS, f"decode-{n}", drafts=False), "decode", n, into)
+
+
+async def rewrite(sides: Sequence[Side], recordings: Sequence[Recording], into: Results) -> None:
+    """Known edits, once what is rewritten was read; by the first side with drafts and without.
+
+    A drafted token counts only where the edit has it, as ours writes what it is told to.
+    """
+    for n, edit in enumerate(recordings):
+        ask = Ask(edit.prompt, len(edit.answer), f"rewrite-{n}", forced=edit.answer, prediction=edit.before)
+        ways = {"rewrite": ask, "plain rewrite": replace(ask, drafts=False)}
+        for side in sides:
+            await side.answer(replace(ask, tokens=1, forced=edit.answer[:1]))
+        for kind, way in ways.items() if n % 2 == 0 else reversed(ways.items()):
+            await ask_all(sides if kind == "rewrite" else sides[:1], way, kind, n, into)
 
 
 async def streams(sides: Sequence[Side], prompts: Sequence[list[int]], into: Results) -> None:
-    """Many answers at once; how evenly their parts come."""
+    """Many answers at once: when each begins, and how evenly its parts come."""
     for side in sides:
         if side.parallel:
-            asked = (side.answer(ids, STREAM_TOKENS, f"stream-{n}") for n, ids in enumerate(prompts))
-            answers = await asyncio.gather(*asked)
-            into.gaps[side.name] = [gap for answer in answers for gap in _gaps(answer)]
+            asked = (side.answer(Ask(ids, STREAM_TOKENS, f"stream-{n}")) for n, ids in enumerate(prompts))
+            into.streams[side.name] = await asyncio.gather(*asked)
 
 
-async def during_chat(sides: Sequence[Side], text: list[int], count: int, tokens: int, into: Results) -> None:
+async def during_chat(
+    sides: Sequence[Side], prompts: Sequence[list[int]], tokens: int, into: Results, patience: float = PATIENCE
+) -> None:
     """Completions while a person types, first on an idle server, then while it answers a chat at length.
 
     A side that doesn't chat is passed over.
     """
-    half = len(text) - TYPED * 2 * count
-    prompts = [text[: half + TYPED * n] for n in range(1, 2 * count + 1)]
+    half = len(prompts) // 2
     for side in sides:
         if not side.parallel:
             continue
-        await side.answer(text[:half], tokens, "chat")
-        idle = [(await side.answer(ids, tokens, "chat")).first for ids in prompts[:count]]
-        with suppress(BenchError):
-            async with chatting(side):
-                busy = [(await side.answer(ids, tokens, "chat")).first for ids in prompts[count:]]
-            into.waits[side.name] = (idle, busy)
+        waits = Waits()
+        await _typing(side, prompts[:half], tokens, waits.idle, patience)
+        with suppress(NoChatError):
+            async with chatting(side) as waits.steps:
+                await _typing(side, prompts[half:], tokens, waits.busy, patience)
+            into.waits[side.name] = waits
 
 
-def _gaps(answer: Answer) -> list[float]:
-    return [later - earlier for earlier, later in zip(answer.arrivals, answer.arrivals[1:], strict=False)]
+async def _typing(side: Side, prompts: Sequence[list[int]], tokens: int, into: list[float], patience: float) -> None:
+    """One request after the other, at least one, with pauses that are the same for all sides."""
+    dice, started = Random(0), time.perf_counter()
+    for ids in prompts:
+        await asyncio.sleep(dice.random() * LONGEST_PAUSE)
+        into.append((await side.answer(Ask(ids, tokens, "typed"))).first)
+        if time.perf_counter() - started > patience:
+            return
+
+
+async def ask_all(sides: Sequence[Side], ask: Ask, kind: str, n: int, into: Results) -> None:
+    """One request to every side; who was first is last the next time."""
+    for side in sides if n % 2 == 0 else reversed(sides):
+        into.samples.append(Sample(side.name, kind, n, await side.answer(ask)))

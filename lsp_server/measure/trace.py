@@ -15,10 +15,10 @@ from typing import Literal, get_args
 from inference.text.source import SourceFile
 from lsp_server.measure.typist import Typist
 
-Kind = Literal["cold", "warm", "newline", "jump", "switch"]
+Kind = Literal["cold", "warm", "accept", "newline", "jump", "switch"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""Why a request is made: a file was opened; something was typed, taken or deleted; a line was begun; the cursor went
-elsewhere in the same file; the person came back to a file."""
+"""Why a request is made: a file was opened; a few characters were typed or deleted; a suggestion was taken; a line was
+begun; the cursor went elsewhere in the same file; the person came back to a file."""
 
 ACCEPTED, DELETED = 0.12, 0.08
 """How often, of all requests, a suggestion is taken, and something deleted."""
@@ -86,22 +86,23 @@ def _steps(typist: Typist, kind: Kind, random: Random) -> Iterator[Kind]:
     yield kind
     while typist.todo:
         if typist.to_line_end:
-            _write(typist, random)
-            yield "warm"
+            yield _write(typist, random)
         else:
             typist.enter()
             yield "newline"
             typist.settle()
 
 
-def _write(typist: Typist, random: Random) -> None:
+def _write(typist: Typist, random: Random) -> Kind:
     dice = random.random()
     if dice < ACCEPTED:
         typist.accept()
-    elif dice < ACCEPTED + DELETED and typist.before[-1:].isalnum():
+        return "accept"
+    if dice < ACCEPTED + DELETED and typist.before[-1:].isalnum():
         typist.delete(random.randint(1, LONGEST_BURST))
     else:
         typist.type(random.randint(1, LONGEST_BURST))
+    return "warm"
 
 
 def _asked(file: SourceFile, typist: Typist, kind: Kind) -> Request:

@@ -29,13 +29,14 @@ class NotReadyError(RuntimeError):
 
 
 class TinyEditor:
-    """One window with the language server behind it."""
+    """One window with the language server behind it. ``engine_pid`` is the engine's process, once that is known."""
 
     def __init__(self, client: LanguageClient, on_progress: Callable[[str], None]) -> None:
         self._client = client
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._on_progress = on_progress
         self._version = 1
+        self.engine_pid = 0
         # pygls sets attributes on what it registers, and a bound method has none: hence the functions
         client.feature(types.PROGRESS)(lambda params: self._progress(params))
         client.feature(types.WINDOW_WORK_DONE_PROGRESS_CREATE)(lambda params: None)
@@ -64,10 +65,14 @@ class TinyEditor:
         document = types.TextDocumentIdentifier(path.as_uri())
         self._client.text_document_did_close(types.DidCloseTextDocumentParams(document))
 
-    async def complete(self, path: Path, text: str, line: int, column: int) -> str:
-        """What is suggested at zero-based ``line`` and ``column`` (code points); empty if nothing."""
+    async def complete(self, path: Path, text: str, line: int, column: int, *, invoked: bool = True) -> str:
+        """What is suggested at zero-based ``line`` and ``column`` (code points); empty if nothing.
+
+        ``invoked``: it was asked for by hand; else because something was typed.
+        """
+        kinds = types.InlineCompletionTriggerKind
         params = types.InlineCompletionParams(
-            types.InlineCompletionContext(types.InlineCompletionTriggerKind.Invoked),
+            types.InlineCompletionContext(kinds.Invoked if invoked else kinds.Automatic),
             types.TextDocumentIdentifier(path.as_uri()),
             types.Position(line, column),
         )
@@ -93,7 +98,9 @@ class TinyEditor:
             self._ready.set_exception(NotReadyError(params.message.removeprefix("codellama-ls: ")))
 
     def _status(self, params: Any) -> None:
-        if _plain(params).get("phase") == "ready" and not self._ready.done():
+        status = _plain(params)
+        self.engine_pid = status.get("pid") or 0
+        if status.get("phase") == "ready" and not self._ready.done():
             self._ready.set_result(None)
 
 

@@ -23,11 +23,14 @@ class FakeLlamaServer:
     """Answers ``/completion`` with ``says`` tokens, or as many as asked for, having read two prompt tokens.
 
     With ``native`` off it is a server that only speaks OpenAI's language, and takes no token ids unless ``ids`` is on.
+    ``at_once`` tokens come in each part, as drafts make them come; ``counts``: an OpenAI server says how many.
     """
 
     native: bool = True
     says: int | None = None
     ids: bool = True
+    at_once: int = 1
+    counts: bool = False
     bodies: list[tuple[str, Any]] = field(default_factory=list)
 
     def app(self) -> Starlette:
@@ -48,7 +51,8 @@ class FakeLlamaServer:
     async def completion(self, http: Request) -> Response:
         body = await self._kept(http)
         count = body["n_predict"] if self.says is None else self.says
-        parts = [{"content": "x", "tokens": [7], "stop": False} for _ in range(count)]
+        begun = {"content": "", "tokens": [], "stop": False, "tokens_predicted": 0}
+        parts = [begun] + [{**begun, "content": "x", "tokens": [7], "tokens_predicted": n} for n in self._parts(count)]
         last = {"content": "", "tokens": [], "stop": True, "tokens_predicted": count, "timings": {"prompt_n": 2}}
         return _streamed([*parts, last])
 
@@ -56,13 +60,20 @@ class FakeLlamaServer:
         body = await self._kept(http)
         if not self.ids:
             return JSONResponse({"error": {"message": "prompt must be a string"}}, 400)
-        parts = [{"choices": [{"text": "x"}]} for _ in range(body["max_tokens"])]
-        used = {"prompt_tokens": len(body["prompt"]), "completion_tokens": len(parts)}
+        used = {"prompt_tokens": len(body["prompt"]), "completion_tokens": body["max_tokens"]}
+        parts = [
+            {"choices": [{"text": "x"}]} | ({"usage": {**used, "completion_tokens": n}} if self.counts else {})
+            for n in self._parts(body["max_tokens"])
+        ]
         return _streamed([*parts, {"choices": [], "usage": used}])
 
     async def chat(self, http: Request) -> Response:
         await self._kept(http)
         return _streamed([{"choices": [{"delta": {"content": "x"}}]}] * 3)
+
+    def _parts(self, count: int) -> list[int]:
+        """How many tokens there are with each part."""
+        return [*range(self.at_once, count, self.at_once), count]
 
     async def _kept(self, http: Request) -> Any:
         self.bodies.append((http.url.path, await http.json()))

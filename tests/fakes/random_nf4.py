@@ -11,7 +11,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ from safetensors.torch import save_file
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from inference.models import store
 from inference.models.catalog import find
 from inference.models.checkpoint import llama_shapes
+from inference.models.rows import Provenance, Trained
 from inference.models.shape import NF4_BLOCK, SCALE_BLOCK, Shape
 
 SHARD_BYTES = 1_000_000_000
@@ -71,6 +73,14 @@ def save_random_nf4(
     index = {"metadata": {}, "weight_map": writer.weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     return folder
+
+
+def install_random_nf4(model_id: str, shape: Shape) -> None:
+    """The same, installed as a model of this name that was trained to continue texts and for nothing else."""
+    provenance = Provenance("random", "none", "", Trained(infill=False, chat=None))
+    with store.locked(model_id, lambda: None), store.installing(model_id, "random", 0) as staging:
+        save_random_nf4(staging.checkpoint, shape)
+        staging.facts.update(asdict(provenance))
 
 
 def config_of(shape: Shape) -> dict[str, Any]:

@@ -6,13 +6,13 @@ slot whose prompt is most alike is taken (``id_slot`` -1), and no sampler is run
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import httpx
 
-from lsp_server.measure.sides.side import CHAT, CHAT_TOKENS, Answer, Stopwatch, streamed
+from lsp_server.measure.sides.side import CHAT, CHAT_TOKENS, Answer, Ask, Stopwatch, streamed
 
 GREEDY = {"temperature": 0, "samplers": ["temperature"]}
 
@@ -26,20 +26,19 @@ class LlamaServerSide:
         self.name, self.pid = name, pid
         self._http = http
 
-    async def answer(self, ids: Sequence[int], tokens: int, document: str = "") -> Answer:
-        """See ``Side``. Which slot fits the ``document`` is the server's to find."""
-        del document
+    async def answer(self, ask: Ask) -> Answer:
+        """See ``Side``. Which slot fits the document is the server's to find; whether it drafts is set at its start."""
         body = {
-            "prompt": list(ids), "n_predict": tokens, "ignore_eos": True, "stream": True,
+            "prompt": list(ask.ids), "n_predict": ask.tokens, "ignore_eos": True, "stream": True,
             "cache_prompt": True, "id_slot": -1, "return_tokens": True, **GREEDY,
         }  # fmt: skip
         watch, last = Stopwatch(), {}
         async with aclosing(streamed(self._http, self.name, "/completion", body)) as events:
             async for event in events:
                 if event.get("tokens") or event.get("content"):
-                    watch.part()
+                    watch.part(event.get("tokens_predicted"))
                 last = event
-        return watch.answer(self.name, tokens, len(ids), _prefilled(last), last.get("tokens_predicted", 0))
+        return watch.answer(self.name, ask, last.get("tokens_predicted", 0), prefilled=_prefilled(last))
 
     async def chat(self) -> AsyncGenerator[None, None]:
         """See ``Side``."""

@@ -1,17 +1,18 @@
 """Servers that speak OpenAI's ``/v1/completions``: our own engine, vLLM, and others that take token ids.
 
-Source: OpenAI API reference, "Completions"; vLLM's documentation for ``min_tokens`` and ``ignore_eos``.
+Source: OpenAI API reference, "Completions"; vLLM's documentation for ``min_tokens``, ``ignore_eos`` and
+``continuous_usage_stats``, which says with each part how many tokens there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import httpx
 
-from lsp_server.measure.sides.side import CHAT, CHAT_TOKENS, Answer, Stopwatch, streamed
+from lsp_server.measure.sides.side import CHAT, CHAT_TOKENS, Answer, Ask, Stopwatch, streamed
 
 
 class OpenAiSide:
@@ -25,17 +26,19 @@ class OpenAiSide:
         self.name, self.pid = name, pid
         self._http, self._model, self._own = http, model, own
 
-    async def answer(self, ids: Sequence[int], tokens: int, document: str = "") -> Answer:
+    async def answer(self, ask: Ask) -> Answer:
         """See ``Side``."""
-        body = {"prompt": list(ids), **self._length(tokens), **({"session": document} if self._own else {})}
+        body = {"prompt": list(ask.ids), **self._length(ask.tokens), **(_ours(ask) if self._own else {})}
         watch, usage = Stopwatch(), {}
         async with aclosing(streamed(self._http, self.name, "/v1/completions", body)) as events:
             async for event in events:
-                if any(choice.get("text") for choice in event.get("choices", ())):
-                    watch.part()
                 usage = event.get("usage") or usage
-        prompt, written = usage.get("prompt_tokens", len(ids)), usage.get("completion_tokens", len(watch.arrivals))
-        return watch.answer(self.name, tokens, prompt, _prefilled(usage), written)
+                if any(choice.get("text") for choice in event.get("choices", ())):
+                    watch.part((event.get("usage") or {}).get("completion_tokens"))
+        written, prompt = usage.get("completion_tokens", len(watch.arrivals)), usage.get("prompt_tokens", 0)
+        accepted = (usage.get("completion_tokens_details") or {}).get("accepted_prediction_tokens") or 0
+        prefilled = _prefilled(usage)
+        return watch.answer(self.name, ask, written, prompt=prompt, prefilled=prefilled, accepted=accepted)
 
     async def chat(self) -> AsyncGenerator[None, None]:
         """See ``Side``."""
@@ -51,7 +54,14 @@ class OpenAiSide:
     def _length(self, tokens: int) -> dict[str, Any]:
         """Greedy, and exactly as many tokens."""
         fixed = {"model": self._model, "max_tokens": tokens, "min_tokens": tokens, "temperature": 0, "stream": True}
-        return fixed if self._own else {**fixed, "ignore_eos": True, "stream_options": {"include_usage": True}}
+        usage = {"include_usage": True, "continuous_usage_stats": True}
+        return fixed if self._own else {**fixed, "ignore_eos": True, "stream_options": usage}
+
+
+def _ours(ask: Ask) -> dict[str, Any]:
+    """What only our engine knows."""
+    fields: dict[str, Any] = {"session": ask.document, "drafts": ask.drafts, "forced": list(ask.forced)}
+    return fields | ({"prediction": {"type": "content", "content": ask.prediction}} if ask.prediction else {})
 
 
 def _prefilled(usage: Mapping[str, Any]) -> int | None:

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from bisect import bisect_left
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import httpx
 
 CHAT = "Explain at length, with examples, how a language server and an editor share the work."
-CHAT_TOKENS = 2_000
+CHAT_TOKENS = 500
+"""Long, yet over soon where others have to wait for all of it."""
 
 
 class BenchError(RuntimeError):
     """It can't be measured; one sentence for a person says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What every side is asked alike: to go on after ``ids``, greedily, with exactly ``tokens`` tokens.
+
+    Attributes:
+        document: where the cursor is, for who keeps documents apart.
+        drafts: whether several tokens may be guessed and verified at once, by a side of which that can be asked.
+        forced: ids that the answer is to begin with, for a side that takes orders; elsewhere how long an answer takes
+            does not depend on its words.
+        prediction: text that the answer will largely repeat, for a side that can make use of it.
+    """
+
+    ids: Sequence[int]
+    tokens: int
+    document: str = ""
+    drafts: bool = True
+    forced: tuple[int, ...] = ()
+    prediction: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +47,19 @@ class Answer:
 
     Attributes:
         arrivals: when each part came that brought tokens, the first part first.
+        counts: how many tokens there were then, in all.
         total: when all had come.
         prompt: tokens of the prompt; ``prefilled``: those the server had to read, None where it doesn't say.
-        written: tokens generated.
+        written: tokens generated; ``accepted``: those of them that were drafted, as far as it says.
     """
 
     arrivals: tuple[float, ...]
+    counts: tuple[int, ...]
     total: float
     prompt: int
     prefilled: int | None
     written: int
+    accepted: int = 0
 
     @property
     def first(self) -> float:
@@ -44,12 +68,13 @@ class Answer:
 
     @property
     def decode_rate(self) -> float:
-        """Tokens a second after the first."""
-        return (self.written - 1) / max(self.arrivals[-1] - self.first, 1e-9)
+        """Tokens a second after the first part."""
+        return (self.written - self.counts[0]) / max(self.total - self.first, 1e-9)
 
     def until(self, tokens: int) -> float:
-        """Time to the ``tokens``-th token, where each part brought one."""
-        return self.arrivals[max(min(tokens, len(self.arrivals)), 1) - 1]
+        """Time to the ``tokens``-th token: to the part that brought it, or to all where there are not so many."""
+        here = bisect_left(self.counts, tokens)
+        return self.arrivals[here] if here < len(self.arrivals) else self.total
 
 
 class Side(Protocol):
@@ -59,8 +84,8 @@ class Side(Protocol):
     pid: int | None
     parallel: bool
 
-    async def answer(self, ids: Sequence[int], tokens: int, document: str = "") -> Answer:
-        """Greedily generate exactly ``tokens`` tokens after ``ids``. Raises ``BenchError``."""
+    async def answer(self, ask: Ask) -> Answer:
+        """Generate what is asked for. Raises ``BenchError``."""
         ...
 
     async def chat(self) -> AsyncGenerator[None, None]:
@@ -77,21 +102,33 @@ class Stopwatch:
 
     started: float = field(default_factory=time.perf_counter)
     arrivals: list[float] = field(default_factory=list)
+    counts: list[int | None] = field(default_factory=list)
 
-    def part(self) -> None:
-        """A part with tokens has come."""
+    def part(self, tokens: int | None = None) -> None:
+        """A part has come; with it there are ``tokens`` in all, if the server says how many."""
         self.arrivals.append(time.perf_counter() - self.started)
+        self.counts.append(tokens)
 
-    def answer(self, name: str, asked: int, prompt: int, prefilled: int | None, written: int) -> Answer:
+    def answer(
+        self, name: str, ask: Ask, written: int, *, prompt: int = 0, prefilled: int | None = None, accepted: int = 0
+    ) -> Answer:
         """All has come. Raises ``BenchError`` where it was not as much as asked for."""
         if not self.arrivals:
-            self.part()  # tokens without a text, which a server need not tell of before the end
-        if written != asked:
+            self.part(written)  # tokens without a text, which a server need not tell of before the end
+        total = time.perf_counter() - self.started
+        if written != ask.tokens:
             raise BenchError(
-                f"{name} wrote {written} tokens where {asked} were asked for, so it can't be compared: "
+                f"{name} wrote {written} tokens where {ask.tokens} were asked for, so it can't be compared: "
                 "it has to obey 'ignore_eos' or 'min_tokens'."
             )
-        return Answer(tuple(self.arrivals), time.perf_counter() - self.started, prompt, prefilled, written)
+        arrivals, counts = tuple(self.arrivals), self._counted(written)
+        return Answer(arrivals, counts, total, prompt or len(ask.ids), prefilled, written, accepted)
+
+    def _counted(self, written: int) -> tuple[int, ...]:
+        """Where a server doesn't say, its parts are taken to bring equally many."""
+        parts = len(self.counts)
+        shares = (-(-written * n // parts) for n in range(1, parts + 1))
+        return tuple(share if count is None else count for count, share in zip(self.counts, shares, strict=True))
 
 
 async def streamed(
@@ -109,31 +146,6 @@ async def streamed(
                     yield event
     except httpx.HTTPError as error:
         raise BenchError(f"{name} has gone ({type(error).__name__}): look at its log.") from error
-
-
-@asynccontextmanager
-async def chatting(side: Side) -> AsyncIterator[None]:
-    """While a long chat answer is being written, over and over; begins when its first part is there."""
-    begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    talking = asyncio.ensure_future(_talk(side, begun))
-    try:
-        await asyncio.wait((begun, talking), return_when=asyncio.FIRST_COMPLETED)
-        if talking.done():
-            talking.result()
-        yield
-    finally:
-        talking.cancel()
-        await asyncio.gather(talking, return_exceptions=True)
-
-
-async def _talk(side: Side, begun: asyncio.Future[None]) -> None:
-    while True:
-        async with aclosing(side.chat()) as parts:
-            async for _ in parts:
-                if not begun.done():
-                    begun.set_result(None)
-        if not begun.done():
-            raise BenchError(f"{side.name} answered a chat with nothing.")
 
 
 async def _events(response: httpx.Response) -> AsyncGenerator[dict[str, Any], None]:

@@ -12,7 +12,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from lsp_server.measure.sides.side import Answer, BenchError, Stopwatch
+from lsp_server.measure.sides.side import Answer, Ask, BenchError, Stopwatch
 
 COMMAND = (sys.executable, "-m", "inference.measuring.transformers_rival")
 
@@ -27,15 +27,14 @@ class TransformersSide:
         self.pid: int | None = process.pid
         self._process = process
 
-    async def answer(self, ids: Sequence[int], tokens: int, document: str = "") -> Answer:
+    async def answer(self, ask: Ask) -> Answer:
         """See ``Side``."""
-        del document
         assert self._process.stdin is not None
         watch = Stopwatch()
-        self._process.stdin.write(json.dumps({"prompt": list(ids), "tokens": tokens}).encode() + b"\n")
+        self._process.stdin.write(json.dumps({"prompt": list(ask.ids), "tokens": ask.tokens}).encode() + b"\n")
         while "done" not in (message := await heard(self._process)):
-            watch.part()
-        return watch.answer(self.name, tokens, len(ids), len(ids), message["done"])
+            watch.part(len(watch.arrivals) + 1)
+        return watch.answer(self.name, ask, message["done"], prefilled=len(ask.ids))
 
     async def chat(self) -> AsyncGenerator[None, None]:
         """See ``Side``."""

@@ -14,7 +14,7 @@ from inference.generation.draft_length import DraftLength
 from inference.generation.engine import Engine
 from inference.models.catalog import STARTER
 from inference.models.llama import Llama
-from inference.text.prompts import Message
+from inference.text.prompts import Message, PromptError
 from inference.text.stopping import StopRule
 
 CODE = "def f(x):\n    return x + 1\n\ndef g(x):\n    return x + 2\n"
@@ -80,6 +80,46 @@ def test_without_drafts_each_step_decodes_one_token():
     assert text == CODE
     assert chunks(model) == [7] + [1] * len(CODE)
     assert (outcome.accepted_tokens, outcome.rejected_tokens) == (0, 0)
+
+
+def test_one_request_may_ask_for_no_drafts():
+    """Another of the same engine has them all the same."""
+    model = Reciter([*b"rewrite", *CODE.encode(), EOS])
+    served = engine(model)
+    for drafts, steps in ((False, len(CODE) + 1), (True, 5)):
+        model.reads.clear()
+        text, _ = run(served.complete(list(b"rewrite"), sampling=Sampling(prediction=CODE, drafts=drafts)))
+        assert text == CODE
+        assert len(model.reads) == steps
+
+
+def test_a_forced_answer_is_what_was_asked_for_whatever_the_model_would_say(llama):
+    """Then the model goes on by itself, from what it has read."""
+    prompt, forced = list(b"ab"), b"x = 1\n"
+    told = Sampling(max_tokens=len(forced) + 4, forced=tuple(forced), drafts=False)
+    text, outcome = run(engine(llama).complete(prompt, sampling=told))
+    rest, _ = run(engine(llama).complete([*prompt, *forced], sampling=Sampling(max_tokens=4)))
+    assert text == forced.decode() + rest
+    assert outcome.completion_tokens == len(forced) + 4
+
+
+def test_of_a_forced_answer_a_drafted_token_counts_only_where_it_is_the_forced_one():
+    """The model itself would have said what is predicted."""
+    edited = CODE.replace("x", "y")
+    model = Reciter([*b"rewrite", *CODE.encode(), EOS])
+    told = Sampling(max_tokens=len(CODE), forced=tuple(edited.encode()), prediction=CODE)
+    text, outcome = run(engine(model).complete(list(b"rewrite"), sampling=told))
+    assert text == edited
+    assert outcome.completion_tokens == len(CODE)
+    assert len(model.reads) == 1 + (len(CODE) - 1 - outcome.accepted_tokens)
+    assert len(CODE) // 2 < outcome.accepted_tokens < len(CODE) - CODE.count("x")
+
+
+def test_forced_ids_outside_the_vocabulary_are_refused_before_anything_is_read():
+    model = knowing("a", "b")
+    with pytest.raises(PromptError, match=r"^Token ids must lie from 0 to 258\.$"):
+        run(engine(model).complete(list(b"a"), sampling=Sampling(forced=(259,))))
+    assert model.reads == []
 
 
 def test_an_end_token_is_never_drafted_and_ends_the_answer_wherever_it_comes():

@@ -24,6 +24,11 @@ def test_request_survives_the_wire():
     assert parse_completion(request.to_json()) == request
 
 
+def test_what_benchmarks_ask_survives_the_wire():
+    request = CompletionRequest(prompt=[1], sampling=Sampling(drafts=False, forced=(3, 4)))
+    assert parse_completion(request.to_json()) == request
+
+
 @pytest.mark.parametrize("content", ["x = 1", [{"type": "text", "text": "x ="}, {"type": "text", "text": " 1"}]])
 def test_a_prediction_is_sent_as_openai_has_it(content):
     body = {"messages": [{"role": "user", "content": "Hi"}], "prediction": {"type": "content", "content": content}}
@@ -67,6 +72,9 @@ def test_chat_takes_content_in_parts():
         ({"prompt": "a", "top_p": float("nan")}, "'top_p' must be a number from 0 to 1."),
         ({"prompt": "a", "stop": [1]}, "'stop' must be a string or a list of at most 16 strings."),
         ({"prompt": "a", "prediction": "x"}, "'prediction' must be an object, not a string."),
+        ({"prompt": "a", "drafts": 0}, "'drafts' must be true or false, not a number."),
+        ({"prompt": [1], "forced": [1, "a"]}, "'forced' must be a list of token ids."),
+        ({"prompt": "a", "forced": [1]}, "'forced' needs a 'prompt' of token ids."),
         ({"prompt": "a", "prediction": {"type": "content"}}, "'prediction.content' must be a string."),
         ({"prompt": "a", "stop_rule": {"kind": "page"}}, "'stop_rule.kind' must be none, line or block."),
         ({"prompt": "a", "priority": "now"}, "'priority' must be one of completion, chat, prefetch."),

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field, replace
 
 from fakes.answerer import ScriptedAnswerer
 from fakes.llama_server import FakeLlamaServer, listening
 from fixtures_engine import serving
 
+from inference.generation.answer import Sampling
+from inference.models.catalog import find
 from inference.text.source import SourceFile
 from lsp_server.measure import bench, scenarios
-from lsp_server.measure.bench import Work, measure
 from lsp_server.measure.figures import figures
+from lsp_server.measure.prompts import Recording
 from lsp_server.measure.sides.finding import find_side
 from lsp_server.measure.sides.own import side_on
-from lsp_server.measure.trace import make_trace
+from lsp_server.measure.trace import KINDS, make_trace
+from lsp_server.measure.work import Work
 
 FILES = [SourceFile("a.py", "python", "import os\n\n\ndef add(a, b):\n    return a + b\n")]
 
 
+@dataclass
 class Obedient(ScriptedAnswerer):
-    """Writes as many tokens as it is asked for."""
+    """Writes as many tokens as it is asked for, and keeps what that was."""
+
+    asked: list[tuple[list[int], Sampling]] = field(default_factory=list)
 
     def complete(self, prompt, suffix, sampling, rule, deadline):
+        self.asked.append((prompt, sampling))
         self.pieces = ["x"] * sampling.max_tokens
         return super().complete(prompt, suffix, sampling, rule, deadline)
 
@@ -30,20 +38,28 @@ class Obedient(ScriptedAnswerer):
 def work(requests: int) -> Work:
     trace = make_trace(FILES, requests)
     ids = [[n + 1, *range(30)] for n in range(12)]
-    return Work([(request, [n, n]) for n, request in enumerate(trace)], ids[:2], ids[2:4], ids[4:], list(range(200)))
+    return Work(
+        trace=[(request, [n, n]) for n, request in enumerate(trace)],
+        unseen=ids[:2],
+        short=ids[2:4],
+        rewrites=[Recording([n], (7, 8, 9), "before", 60) for n in range(2)],
+        streams=ids[4:],
+        typed=[[3] * n for n in range(1, 7)],
+    )
 
 
 async def test_both_sides_get_the_same_ids_in_turns_and_write_as_many_tokens(runtime):
     fake, answerer = FakeLlamaServer(), Obedient()
     async with serving(runtime, answerer) as running, listening(fake.app()) as url:
         sides = [side_on(running.socket, "starter"), await find_side(url)]
-        results = await measure(sides, work(5), 4, None, lambda _: None)
+        results = await scenarios.measure(sides, work(5), 4, None, lambda _: None)
         for side in sides:
             await side.aclose()
     asked = [body["prompt"] for path, body in fake.bodies if path == "/completion"]
     begun = [line.removeprefix("begin ") for line in answerer.log if line.startswith("begin [")]
-    assert begun == [str(ids) for ids in asked]
-    replayed = [s for s in results.samples if s.kind not in ("unseen", "decode")]
+    assert [ids for ids in begun if ids not in ("[0]", "[1]")] == [str(ids) for ids in asked]
+    assert begun.count("[0]") == begun.count("[1]") == 3  # what is rewritten is read, then rewritten in both ways
+    replayed = [s for s in results.samples if s.kind in KINDS]
     assert [s.side == "codellama-ls" for s in replayed] == [
         True,
         False,
@@ -61,8 +77,65 @@ async def test_both_sides_get_the_same_ids_in_turns_and_write_as_many_tokens(run
     assert {name: side["requests"]["all"]["count"] for name, side in one["sides"].items()} == dict.fromkeys(
         ("codellama-ls", f"llama-server at {url}"), 5
     )
-    assert all(side["jitter_ms"] and side["wait_ms"] for side in one["sides"].values())
+    assert all(side["streams"] and side["wait_ms"]["count"] == 3 for side in one["sides"].values())
+    assert one["rewrites"]["count"] == 2
     assert json.loads(json.dumps(one)) == one
+
+
+async def test_long_answers_are_written_without_drafts_and_rewrites_with_and_without(runtime):
+    """Rewrites are known, so that what a draft has right is no luck; who is first changes from one to the next."""
+    answerer, results, made = Obedient(), scenarios.Results(), work(1)
+    async with serving(runtime, answerer) as running:
+        side = side_on(running.socket, "starter")
+        await scenarios.decode([side], made.short, results)
+        long_answers = [sampling for _, sampling in answerer.asked]
+        answerer.asked.clear()
+        await scenarios.rewrite([side], made.rewrites, results)
+        await side.aclose()
+    assert [(one.drafts, one.max_tokens) for one in long_answers] == [(False, scenarios.DECODE_TOKENS)] * 2
+    assert [(prompt, one.drafts, one.forced) for prompt, one in answerer.asked] == [
+        ([0], True, (7,)),
+        ([0], True, (7, 8, 9)),
+        ([0], False, (7, 8, 9)),
+        ([1], True, (7,)),
+        ([1], False, (7, 8, 9)),
+        ([1], True, (7, 8, 9)),
+    ]
+    assert {one.prediction for _, one in answerer.asked} == {"before"}
+
+
+async def test_a_large_model_is_asked_little_and_rivals_rewrite_too(runtime):
+    large = replace(work(1), trace=(), warm=[[1, 2]], rewrites=work(1).rewrites[:1], short=(), streams=(), typed=())
+    fake, answerer = FakeLlamaServer(), Obedient()
+    async with serving(runtime, answerer) as running, listening(fake.app()) as url:
+        sides = [side_on(running.socket, "starter"), await find_side(url)]
+        results = await scenarios.measure(sides, large, 4, None, lambda _: None)
+        for side in sides:
+            await side.aclose()
+    kinds = ["unseen", "unseen", "warm", "rewrite"]
+    assert sorted(s.kind for s in results.samples if s.side != "codellama-ls") == sorted(kinds)
+    assert sorted(s.kind for s in results.samples if s.side == "codellama-ls") == sorted([*kinds, "plain rewrite"])
+    assert (results.streams, results.waits) == ({}, {})
+
+
+async def test_who_lets_completions_wait_for_a_whole_chat_is_asked_few(runtime):
+    """One idle and one meanwhile, where that takes all the patience there is."""
+    fake, results = FakeLlamaServer(), scenarios.Results()
+    async with listening(fake.app()) as url:
+        side = await find_side(url)
+        await scenarios.during_chat([side], work(1).typed, 4, results, patience=0)
+        await side.aclose()
+    waits = results.waits[side.name]
+    assert (len(waits.idle), len(waits.busy), len(waits.steps)) == (1, 1, 2)
+
+
+async def test_who_does_not_chat_is_passed_over(runtime):
+    results = scenarios.Results()
+    async with serving(runtime, Obedient(row=find("codellama-7b"))) as running:
+        side = side_on(running.socket, "codellama-7b")
+        await scenarios.during_chat([side], work(1).typed, 4, results, patience=0)
+        await side.aclose()
+    assert results.waits == {}
 
 
 async def test_many_streams_are_asked_at_once_and_every_gap_counts(runtime):
@@ -71,7 +144,7 @@ async def test_many_streams_are_asked_at_once_and_every_gap_counts(runtime):
         side, results = await find_side(url), scenarios.Results()
         await scenarios.streams([side], [[n] for n in range(8)], results)
         await side.aclose()
-    assert len(results.gaps[side.name]) == 8 * (scenarios.STREAM_TOKENS - 1)
+    assert [len(answer.arrivals) for answer in results.streams[side.name]] == 8 * [scenarios.STREAM_TOKENS]
 
 
 def refused(capsys, *arguments: str) -> tuple[int, str]:

@@ -1,0 +1,52 @@
+"""``codellama-ls bench --large``: a few requests to a model of a 7B's shape, against transformers on the same weights.
+
+Speeds are printed, never asserted. The same runs on the CPU with a small shape, and by ``make heavy`` with a 7B's.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fakes.devices import ON_GPU
+from fakes.random_nf4 import install_random_nf4
+
+from inference.models import store
+from inference.models.catalog import find
+from inference.models.shape import Shape
+from lsp_server.measure import bench
+
+SMALL, LARGE = Shape(512, 256, 2, 8, 8, 704, head_dim=32, positions=2048), find("codellama-7b").shape
+TEXT = "".join(f"value_{n} = other(total_{n // 4}, {n})\n" for n in range(400))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(SMALL, id="small"),
+        pytest.param(LARGE, id="7b on a GPU", marks=ON_GPU),
+        pytest.param(LARGE, id="7b", marks=pytest.mark.heavy),
+    ],
+)
+def test_a_large_model_is_measured_against_transformers_in_a_few_requests(
+    shape: Shape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "models"))
+    install_random_nf4("random", shape)
+    (tmp_path / "long.py").write_text(TEXT)
+    status = bench.main(["--model", "random", "--large", "--against-transformers", "--files", str(tmp_path)])
+    printed = capsys.readouterr()
+    print(printed.out)  # noqa: T201
+    assert status == 0, printed.err
+    result = json.loads(printed.out.splitlines()[-1])
+    ours, theirs = result["sides"]
+    assert (ours, theirs) == ("codellama-ls", "transformers (nf4)")
+    for side in result["sides"].values():
+        asked = {kind: (one["count"], one["answer_tokens"]) for kind, one in side["requests"].items()}
+        assert asked == {"all": (5, 8), "warm": (5, 8), "unseen": (1, 8), "rewrite": (1, 128)}
+        assert side["requests"]["unseen"]["prompt_tokens"] == 800
+    warm = {name: side["requests"]["warm"]["prefilled_tokens"] for name, side in result["sides"].items()}
+    assert warm[ours] < 8 < 800 < warm[theirs]
+    assert result["rewrites"]["count"] == 1
