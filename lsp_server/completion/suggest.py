@@ -1,6 +1,7 @@
-"""One suggestion, from a snapshot to the text to insert: wait, window, ask, shape. Knows no LSP types.
+"""One suggestion, from a snapshot to the text to insert: remember, go on, wait, ask, shape. Knows no LSP types.
 
-A request that is superseded or cancelled is a cancelled task here; leaving the engine's stream cancels it there.
+A request that is superseded or cancelled is a cancelled task here; what the engine was writing for it goes on only if
+the next request can use it (``generations``). Whatever was written whole is remembered (``cache``).
 """
 
 from __future__ import annotations
@@ -8,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Protocol
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from inference.generation.answer import Finished, Sampling, TextChunk
 from inference.serving.client import EngineError, EngineUnavailable
 from inference.serving.wire import CompletionRequest
 from lsp_server.completion.amount import stop_rule
+from lsp_server.completion.cache import Cache, Hit, may_become, place_of
+from lsp_server.completion.generations import Generation, Generations
 from lsp_server.completion.shape import shape
+from lsp_server.completion.timing import Rhythm, debounce
 from lsp_server.completion.trace import Record
 from lsp_server.completion.window import prefix_window, suffix_window
 from lsp_server.settings import CompletionSettings
@@ -33,57 +38,150 @@ class Completer(Protocol):
         ...
 
 
-async def suggest(snapshot: Snapshot, settings: CompletionSettings, engine: Completer, record: Record) -> str:
-    """The text to insert at the cursor, or an empty one; ``record`` is told why."""
-    started = time.perf_counter()
-    try:
-        text = await _ask(snapshot, settings, engine, record)
-    except asyncio.CancelledError:
-        record.result = "cancelled"
-        raise
-    except EngineUnavailable as error:
-        record.result, record.reason = "not ready", str(error)
-        return ""
-    except EngineError as error:
-        record.result, record.reason = "failed", str(error)
-        return ""
-    finally:
-        record.total_ms = (time.perf_counter() - started) * 1000
-    shown = shape(snapshot, text)
-    record.generated, record.shown = len(text), len(shown)
-    record.result = "shown" if shown else "empty"
-    record.reason = "" if shown else _why_nothing(text)
-    return shown
+@dataclass
+class Asked:
+    """One request. ``model`` is the one the engine runs; ``record`` is told what becomes of it."""
+
+    snapshot: Snapshot
+    settings: CompletionSettings
+    engine: Completer
+    record: Record
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        self.place = place_of(self.snapshot, self.settings, self.model, self.record.adapter)
 
 
-async def _ask(snapshot: Snapshot, settings: CompletionSettings, engine: Completer, record: Record) -> str:
-    if not snapshot.before.strip() and not snapshot.after.strip():
-        record.reason = "the document is empty"
-        return ""
-    record.waited_ms = 0.0 if record.invoked else settings.debounce_ms
-    await asyncio.sleep(record.waited_ms / 1000)
-    request = _request(snapshot, settings, settings.deadline_ms * (PATIENCE if record.invoked else 1))
-    record.amount = request.stop_rule.kind
-    parts: list[str] = []
-    async with aclosing(engine.complete(request)) as events:
-        async for event in events:
-            if isinstance(event, TextChunk):
-                parts.append(event.text)
-            else:
-                record.outcome = event.outcome
-    return "".join(parts)
+class Shaped(NamedTuple):
+    """What is left of the model's text, what changed or dropped it, and why nothing is left."""
+
+    text: str
+    filter: str = ""
+    why: str = ""
 
 
-def _request(snapshot: Snapshot, settings: CompletionSettings, deadline_ms: int) -> CompletionRequest:
+@dataclass(eq=False)
+class Work:
+    """What one generation is for, and what came of it."""
+
+    asked: Asked
+    shaped: Shaped = Shaped("")
+    shape_ms: float = 0.0
+
+
+@dataclass
+class Suggestions:
+    """What is remembered from one request to the next."""
+
+    cache: Cache = field(default_factory=Cache)
+    generations: Generations[Work] = field(default_factory=Generations)
+    rhythm: Rhythm = field(default_factory=Rhythm)
+
+    async def suggest(self, asked: Asked) -> str:
+        """The text to insert at the cursor, or an empty one; the record is told why."""
+        started, record = time.perf_counter(), asked.record
+        try:
+            hit = await self._found(asked, started)
+        except asyncio.CancelledError:
+            record.result = "cancelled"
+            raise
+        except EngineUnavailable as error:
+            record.result, record.reason = "not ready", str(error)
+            return ""
+        except EngineError as error:
+            record.result, record.reason = "failed", str(error)
+            return ""
+        finally:
+            record.total_ms = (time.perf_counter() - started) * 1000
+        record.shown, record.source = len(hit.text), hit.source
+        record.result, record.reason = ("shown", "") if hit.text else ("empty", hit.why)
+        return hit.text
+
+    async def _found(self, asked: Asked, started: float) -> Hit:
+        hit = self._remembered(asked) or await self._continued(asked)
+        if hit is None:
+            await self._pause(asked, started)
+            hit = self._remembered(asked) or await self._written(asked)
+        return hit
+
+    def _remembered(self, asked: Asked) -> Hit | None:
+        with asked.record.timed("cache"):
+            return self.cache.find(asked.place, by_hand=asked.record.invoked)
+
+    async def _continued(self, asked: Asked) -> Hit | None:
+        """What the engine is writing already, if that comes to hold here."""
+        here, record = asked.place, asked.record
+        running = self.generations.find(here.scope.uri, lambda g: may_become(g.origin.asked.place, here, g.text))
+        if running is None:
+            return None
+        suits = partial(may_become, running.origin.asked.place, here)
+        with record.timed("engine"):
+            ended = await running.follow(suits, patient=not record.invoked)
+        hit = self.cache.find(here, by_hand=record.invoked) if ended else None
+        if hit:
+            _note(record, running)
+        return hit and hit._replace(source="running")
+
+    async def _pause(self, asked: Asked, started: float) -> None:
+        """Until the typing seems to have paused; time already spent counts."""
+        record = asked.record
+        if record.invoked:
+            return
+        wanted = debounce(asked.snapshot.left, self.rhythm, asked.settings.debounce_ms)
+        record.waited_ms = max(wanted - (time.perf_counter() - started) * 1000, 0.0)
+        with record.timed("debounce"):
+            await asyncio.sleep(record.waited_ms / 1000)
+
+    async def _written(self, asked: Asked) -> Hit:
+        """Ask the engine. Raises ``EngineError``."""
+        record, started = asked.record, time.perf_counter()
+        with record.timed("engine"):
+            generation = self._begin(asked)
+            if not await generation.follow(lambda _: True, patient=not record.invoked):
+                raise EngineUnavailable("the server is shutting down")
+        self.rhythm.answered((time.perf_counter() - started) * 1000)
+        _note(record, generation)
+        return Hit(generation.origin.shaped.text, "", generation.origin.shaped.why)
+
+    def _begin(self, asked: Asked) -> Generation[Work]:
+        request = _request(asked)
+        asked.record.amount = request.stop_rule.kind
+        generation = Generation(Work(asked))
+        return self.generations.begin(asked.snapshot.uri, generation, asked.engine.complete(request), self._end)
+
+    def _end(self, generation: Generation[Work]) -> None:
+        """Shape what was written, and remember it."""
+        work, started = generation.origin, time.perf_counter()
+        work.shaped = _shaped(work.asked.snapshot, generation.text)
+        work.shape_ms = (time.perf_counter() - started) * 1000
+        place, outcome = work.asked.place, generation.outcome
+        if work.asked.record.adapter == place.scope.adapter:  # else the engine refused it and answered without
+            cut = outcome is not None and outcome.cause == "deadline"
+            self.cache.put(place, work.shaped.text, work.shaped.why, cut=cut)
+
+
+def _note(record: Record, generation: Generation[Work]) -> None:
+    work = generation.origin
+    record.outcome, record.generated, record.filter = generation.outcome, len(generation.text), work.shaped.filter
+    record.stages["shape"] = round(work.shape_ms, 3)
+
+
+def _request(asked: Asked) -> CompletionRequest:
+    snapshot, settings = asked.snapshot, asked.settings
     return CompletionRequest(
         prompt=prefix_window(snapshot.before, settings.prefix_chars),
         suffix=suffix_window(snapshot.after, settings.suffix_chars),
         sampling=Sampling(max_tokens=settings.max_tokens),
         stop_rule=stop_rule(snapshot),
-        deadline_ms=deadline_ms,
+        deadline_ms=settings.deadline_ms * (PATIENCE if asked.record.invoked else 1),
         session=snapshot.uri,
     )
 
 
-def _why_nothing(text: str) -> str:
-    return "the model's text repeats what stands below" if text.strip() else "the model had nothing to add"
+def _shaped(snapshot: Snapshot, text: str) -> Shaped:
+    shown = shape(snapshot, text)
+    if shown:
+        return Shaped(shown, "" if shown == text.rstrip() else "shape")
+    if text.strip():
+        return Shaped("", "shape", "the model's text repeats what stands below")
+    return Shaped("", "", "the model had nothing to add")

@@ -8,9 +8,12 @@ from lsprotocol import types
 
 from inference.models.adapters import AdapterError
 from lsp_server import adapters
-from lsp_server.completion.suggest import Completer, suggest
+from lsp_server.completion.gate import Circumstances, refusal
+from lsp_server.completion.suggest import Asked, Completer
 from lsp_server.completion.trace import Record
-from lsp_server.features.documents import folder_of
+from lsp_server.engine_link import EngineLink
+from lsp_server.features.documents import folder_of, path_of, workspaces
+from lsp_server.files import is_read_only, privacy
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Snapshot
 
@@ -18,19 +21,42 @@ from lsp_server.snapshot import Snapshot
 async def ask(server: CodeLlamaServer, snapshot: Snapshot, *, invoked: bool) -> str:
     """The text to insert at the snapshot's position, or an empty one. Superseded requests get an empty one too."""
     record = server.trace.begin(snapshot.uri, snapshot.line, invoked)
-    settings, link = server.settings.completion, server.link
-    if not settings.enabled:
+    try:
+        return await _answer(server, snapshot, record)
+    finally:
+        server.journal.add(record)
+
+
+async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record) -> str:
+    link = server.link
+    if not server.settings.completion.enabled:
         record.result, record.reason = "off", "completion is switched off in the settings"
         return ""
     if link is None:
         record.result, record.reason = "not ready", "the server has not been initialised or is shutting down"
         return ""
-    record.limits = link.status.limits
+    with record.timed("gate"):
+        record.reason = _refusal(server, snapshot, link, record)
+    if record.reason:
+        record.result = "refused"
+        return ""
     engine = _under_adapter(server, link, snapshot.uri, record)
-    text = await server.turns.take(snapshot.uri, invoked, lambda: suggest(snapshot, settings, engine, record))
+    asked = Asked(snapshot, server.settings.completion, engine, record, link.status.model)
+    text = await server.turns.take(snapshot.uri, record.invoked, lambda: server.suggestions.suggest(asked))
     if text is None:
         record.result, record.reason = "superseded", "a newer request came for the same document"
     return text or ""
+
+
+def _refusal(server: CodeLlamaServer, snapshot: Snapshot, link: EngineLink, record: Record) -> str:
+    """What the gate says, once the disk has been asked."""
+    settings, path = server.settings.completion, path_of(snapshot.uri)
+    record.limits = link.status.limits
+    given = Circumstances(record.invoked, infills=not record.limits)
+    if path is not None:
+        private = privacy(path, workspaces(server), settings.excluded_files)
+        given = Circumstances(record.invoked, not record.limits, private, is_read_only(path))
+    return refusal(snapshot, settings, given)
 
 
 def _under_adapter(server: CodeLlamaServer, engine: Completer, uri: str, record: Record) -> Completer:

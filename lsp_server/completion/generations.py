@@ -1,0 +1,145 @@
+"""What the engine is writing right now, for requests that come and go while it does.
+
+A person who types what is being written makes a request at each key. The newer request goes on with what the older one
+began; only what nobody can use any more is stopped. Knows neither keys nor places: whoever follows a generation says
+whether its text still suits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Generic, TypeVar
+
+from inference.generation.answer import Finished, Outcome, TextChunk
+
+LINGER = 0.15
+"""Seconds that a generation goes on when the last request that followed it was cancelled: an editor that cancels at each
+key (VS Code) makes the next request only then."""
+
+P = TypeVar("P")
+Events = AsyncGenerator[TextChunk | Finished, None]
+
+
+class Generation(Generic[P]):
+    """One answer under way. ``origin`` is whatever the caller knows it by; ``ahead``: nobody has asked for it yet.
+
+    Attributes:
+        text: as far as it is written.
+        outcome: once it has ended well.
+    """
+
+    def __init__(self, origin: P, *, ahead: bool = False) -> None:
+        self.origin = origin
+        self.ahead = ahead
+        self.text = ""
+        self.outcome: Outcome | None = None
+        self._error: Exception | None = None
+        self._ended = False
+        self._followers = 0
+        self._moved = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def alone(self) -> bool:
+        """No request follows it."""
+        return not self._followers
+
+    def write(self, events: Events, then: Callable[[Generation[P]], None]) -> asyncio.Task[None]:
+        """Begin; ``then`` is called when it has ended well, before whoever follows learns of it."""
+        self._task = asyncio.ensure_future(self._write(events, then))
+        return self._task
+
+    async def follow(self, suits: Callable[[str], bool], *, patient: bool) -> bool:
+        """True when it has ended well, false as soon as its text does not suit, or when it was stopped.
+
+        What no other request follows is stopped when its text does not suit; and when this one is cancelled, but if
+        ``patient`` not until another has had the time to come. Raises what the engine raised.
+        """
+        self._followers += 1
+        linger = 0.0
+        try:
+            while suits(self.text):
+                if self._ended:
+                    return self._result()
+                await self._moved.wait()
+            return False
+        except asyncio.CancelledError:
+            linger = LINGER if patient else 0.0
+            raise
+        finally:
+            self._followers -= 1
+            if not self._ended:
+                asyncio.get_running_loop().call_later(linger, self._stop_if_alone)
+
+    def stop(self) -> None:
+        """Leave the engine's stream: that frees the model."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def _stop_if_alone(self) -> None:
+        if self.alone:
+            self.stop()
+
+    def _result(self) -> bool:
+        if self._error:
+            raise self._error
+        return self.outcome is not None
+
+    async def _write(self, events: Events, then: Callable[[Generation[P]], None]) -> None:
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    if isinstance(event, TextChunk):
+                        self.text += event.text
+                    else:
+                        self.outcome = event.outcome
+                    self._tell()
+            if self.outcome:
+                then(self)
+        except Exception as error:  # belongs to whoever follows
+            self._error = error
+        finally:
+            self._ended = True
+            self._tell()
+
+    def _tell(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+
+class Generations(Generic[P]):
+    """All that are under way, by document."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[str, list[Generation[P]]] = {}
+
+    def begin(
+        self, key: str, generation: Generation[P], events: Events, then: Callable[[Generation[P]], None]
+    ) -> Generation[P]:
+        """Start one."""
+        self._under_way.setdefault(key, []).append(generation)
+        generation.write(events, then).add_done_callback(lambda _: self._forget(key, generation))
+        return generation
+
+    def find(self, key: str, suits: Callable[[Generation[P]], bool]) -> Generation[P] | None:
+        """The newest that suits. Those that do not, and that nobody follows, are stopped."""
+        found = None
+        for generation in reversed(self._under_way.get(key, [])):
+            if found is None and suits(generation):
+                found = generation
+            elif generation.alone:
+                generation.stop()
+        return found
+
+    def stop(self) -> None:
+        """All of them."""
+        for generations in self._under_way.values():
+            for generation in generations:
+                generation.stop()
+
+    def _forget(self, key: str, generation: Generation[P]) -> None:
+        self._under_way[key].remove(generation)
+        if not self._under_way[key]:
+            del self._under_way[key]
