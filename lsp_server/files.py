@@ -1,4 +1,4 @@
-"""What the disk says of a document's file: whether it may be read, and written. Knows no LSP and nothing of its text."""
+"""What the disk says of a document's file: may it be read, can it be written? Knows no LSP, and looks at no text."""
 
 from __future__ import annotations
 

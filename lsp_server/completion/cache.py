@@ -159,17 +159,18 @@ def _held(answer: Answer, place: Place) -> Hit | None:
 def rest(text: str, since: Since) -> str | None:
     """What is left of ``text``, if it begins with what was typed and has what was closed in it; else None.
 
-    Closers it ends with are left out: they stand there. One further inside ends it early, where nothing else opened it.
+    It is left up to the closers, where nothing else opened them: they stand there already.
     """
     if not text.startswith(since.typed):
         return None
-    left = text[len(since.typed) :]
-    if not since.closed:
+    left, closed = text[len(since.typed) :], since.closed
+    if not closed:
         return left
-    if left.endswith(since.closed):
-        return left[: -len(since.closed)]
-    end = suffix_start(left, True, since.closed).end
-    return None if end is None or not since.closed.strip() or "\n" in since.closed else left[:end]
+    if closed.strip() and "\n" not in closed:
+        end = suffix_start(left, True, closed).end
+        if end is not None:
+            return left[:end]
+    return left[: -len(closed)] if left.endswith(closed) else None
 
 
 def _since(origin: Place, now: Place, longest: int) -> Iterator[Since]:

@@ -17,7 +17,7 @@ WRITTEN = frozenset({"file", "untitled", "vscode-notebook-cell"})
 
 Private = Literal["secret", "ignored", "excluded"]
 
-_PRIVATE: dict[Private, str] = {
+_PRIVATE: dict[Private | None, str] = {
     "secret": "the file's name says that it may hold keys or passwords",
     "ignored": "a .gitignore or .codellamaignore names the file or a folder it lies in",
     "excluded": "the setting completion.excludedFiles names the file",
@@ -50,19 +50,16 @@ def refusal(snapshot: Snapshot, settings: CompletionSettings, given: Circumstanc
 def _of_document(snapshot: Snapshot, settings: CompletionSettings, given: Circumstances) -> str:
     scheme = snapshot.uri.partition(":")[0].lower()
     size = len(snapshot.before) + len(snapshot.after)
-    if scheme not in WRITTEN:
-        return f"'{scheme}:' documents are not written by hand"
-    if given.private:
-        return _PRIVATE[given.private]
-    if snapshot.language in settings.disabled_languages:
-        return f"the setting completion.disabledLanguages names '{snapshot.language}'"
-    if given.read_only:
-        return "the file is read-only"
-    if size > settings.max_file_chars:
-        return f"the document has {size:,} characters, more than completion.maxFileChars"
-    if not snapshot.before.strip() and not snapshot.after.strip():
-        return "the document is empty"
-    return ""
+    language = snapshot.language
+    rules = (
+        (scheme not in WRITTEN, f"'{scheme}:' documents are not written by hand"),
+        (given.private, _PRIVATE.get(given.private, "")),
+        (language in settings.disabled_languages, f"the setting completion.disabledLanguages names '{language}'"),
+        (given.read_only, "the file is read-only"),
+        (size > settings.max_file_chars, f"the document has {size:,} characters, more than completion.maxFileChars"),
+        (not snapshot.before.strip() and not snapshot.after.strip(), "the document is empty"),
+    )
+    return next((why for holds, why in rules if holds), "")
 
 
 def _of_place(snapshot: Snapshot, given: Circumstances) -> str:

@@ -15,8 +15,8 @@ from typing import Generic, TypeVar
 from inference.generation.answer import Finished, Outcome, TextChunk
 
 LINGER = 0.15
-"""Seconds that a generation goes on when the last request that followed it was cancelled: an editor that cancels at each
-key (VS Code) makes the next request only then."""
+"""Seconds that a generation goes on when the last request that followed it was cancelled: an editor that cancels at
+each key (VS Code) makes the next request only then."""
 
 P = TypeVar("P")
 Events = AsyncGenerator[TextChunk | Finished, None]

@@ -65,7 +65,7 @@ class Work:
     """What one generation is for, and what came of it."""
 
     asked: Asked
-    shaped: Shaped = Shaped("")
+    shaped: Shaped = field(default_factory=lambda: Shaped(""))
     shape_ms: float = 0.0
 
 
@@ -81,7 +81,7 @@ class Suggestions:
         """The text to insert at the cursor, or an empty one; the record is told why."""
         started, record = time.perf_counter(), asked.record
         try:
-            hit = await self._found(asked, started)
+            hit = await self._found(asked)
         except asyncio.CancelledError:
             record.result = "cancelled"
             raise
@@ -97,10 +97,10 @@ class Suggestions:
         record.result, record.reason = ("shown", "") if hit.text else ("empty", hit.why)
         return hit.text
 
-    async def _found(self, asked: Asked, started: float) -> Hit:
+    async def _found(self, asked: Asked) -> Hit:
         hit = self._remembered(asked) or await self._continued(asked)
         if hit is None:
-            await self._pause(asked, started)
+            await self._pause(asked)
             hit = self._remembered(asked) or await self._written(asked)
         return hit
 
@@ -122,13 +122,13 @@ class Suggestions:
             _note(record, running)
         return hit and hit._replace(source="running")
 
-    async def _pause(self, asked: Asked, started: float) -> None:
-        """Until the typing seems to have paused; time already spent counts."""
+    async def _pause(self, asked: Asked) -> None:
+        """Until the typing seems to have paused; having waited for an answer that then did not suit counts."""
         record = asked.record
         if record.invoked:
             return
         wanted = debounce(asked.snapshot.left, self.rhythm, asked.settings.debounce_ms)
-        record.waited_ms = max(wanted - (time.perf_counter() - started) * 1000, 0.0)
+        record.waited_ms = max(wanted - record.stages.get("engine", 0.0), 0.0)
         with record.timed("debounce"):
             await asyncio.sleep(record.waited_ms / 1000)
 
