@@ -56,12 +56,21 @@ class Window:
         self.client.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))
 
     def request(
-        self, line: int, character: int, *, uri: str = URI, invoked: bool = True, msg_id: str | None = None
+        self,
+        line: int,
+        character: int,
+        *,
+        uri: str = URI,
+        invoked: bool = True,
+        msg_id: str | None = None,
+        selected: types.SelectedCompletionInfo | None = None,
     ) -> asyncio.Future[Any]:
         """Send a request; await what it returns for the answer."""
         kind = types.InlineCompletionTriggerKind.Invoked if invoked else types.InlineCompletionTriggerKind.Automatic
         params = types.InlineCompletionParams(
-            types.InlineCompletionContext(kind), types.TextDocumentIdentifier(uri), types.Position(line, character)
+            types.InlineCompletionContext(kind, selected),
+            types.TextDocumentIdentifier(uri),
+            types.Position(line, character),
         )
         return asyncio.wrap_future(
             self.client.protocol.send_request(types.TEXT_DOCUMENT_INLINE_COMPLETION, params, msg_id=msg_id)

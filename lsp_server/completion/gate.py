@@ -34,12 +34,14 @@ class Circumstances:
         infills: whether the model was trained to write what stands before other text.
         private: why the file must not reach a model, if so.
         read_only: the file can't be written.
+        misplaced: the editor's list has an entry selected that does not stand at the cursor.
     """
 
     invoked: bool = False
     infills: bool = True
     private: Private | None = None
     read_only: bool = False
+    misplaced: bool = False
 
 
 def refusal(snapshot: Snapshot, settings: CompletionSettings, given: Circumstances) -> str:
@@ -57,6 +59,7 @@ def _of_document(snapshot: Snapshot, settings: CompletionSettings, given: Circum
         (language in settings.disabled_languages, f"the setting completion.disabledLanguages names '{language}'"),
         (given.read_only, "the file is read-only"),
         (size > settings.max_file_chars, f"the document has {size:,} characters, more than completion.maxFileChars"),
+        (given.misplaced, "what is selected in the editor's list does not stand on the cursor's line"),
         (not snapshot.before.strip() and not snapshot.after.strip(), "the document is empty"),
     )
     return next((why for holds, why in rules if holds), "")

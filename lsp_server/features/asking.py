@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from lsprotocol import types
@@ -18,16 +19,19 @@ from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Snapshot
 
 
-async def ask(server: CodeLlamaServer, snapshot: Snapshot, *, invoked: bool) -> str:
-    """The text to insert at the snapshot's position, or an empty one. Superseded requests get an empty one too."""
+async def ask(server: CodeLlamaServer, snapshot: Snapshot, *, invoked: bool, misplaced: bool = False) -> str:
+    """The text to insert at the snapshot's position, or an empty one. Superseded requests get an empty one too.
+
+    ``misplaced``: the editor's list has an entry selected that does not stand at the cursor.
+    """
     record = server.trace.begin(snapshot.uri, snapshot.line, invoked)
     try:
-        return await _answer(server, snapshot, record)
+        return await _answer(server, snapshot, record, misplaced)
     finally:
         server.journal.add(record)
 
 
-async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record) -> str:
+async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record, misplaced: bool) -> str:
     link = server.link
     if not server.settings.completion.enabled:
         record.result, record.reason = "off", "completion is switched off in the settings"
@@ -36,7 +40,7 @@ async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record) -
         record.result, record.reason = "not ready", "the server has not been initialised or is shutting down"
         return ""
     with record.timed("gate"):
-        record.reason = _refusal(server, snapshot, link, record)
+        record.reason = _refusal(server, snapshot, link, record, misplaced)
     if record.reason:
         record.result = "refused"
         return ""
@@ -48,14 +52,14 @@ async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record) -
     return text or ""
 
 
-def _refusal(server: CodeLlamaServer, snapshot: Snapshot, link: EngineLink, record: Record) -> str:
+def _refusal(server: CodeLlamaServer, snapshot: Snapshot, link: EngineLink, record: Record, misplaced: bool) -> str:
     """What the gate says, once the disk has been asked."""
     settings, path = server.settings.completion, path_of(snapshot.uri)
     record.limits = link.status.limits
-    given = Circumstances(record.invoked, infills=not record.limits)
+    given = Circumstances(record.invoked, not record.limits, misplaced=misplaced)
     if path is not None:
         private = privacy(path, workspaces(server), settings.excluded_files)
-        given = Circumstances(record.invoked, not record.limits, private, is_read_only(path))
+        given = replace(given, private=private, read_only=is_read_only(path))
     return refusal(snapshot, settings, given)
 
 

@@ -41,6 +41,7 @@ def test_some_documents_are_refused_however_they_are_asked_for(text, options, wh
         ({"private": "ignored"}, "a .gitignore or .codellamaignore names the file or a folder it lies in"),
         ({"private": "excluded"}, "the setting completion.excludedFiles names the file"),
         ({"read_only": True}, "the file is read-only"),
+        ({"misplaced": True}, "what is selected in the editor's list does not stand on the cursor's line"),
     ],
 )
 def test_what_the_disk_says_is_obeyed_by_hand_too(given, why, invoked):
