@@ -28,6 +28,8 @@ class CompletionSettings:
         max_tokens: the longest answer.
         prefix_chars: how much text before the cursor the model sees.
         suffix_chars: how much after it.
+        alternatives: how many suggestions are offered where the person asked by hand.
+        prefetch: whether to ask, when something is shown, for what follows once it is accepted.
         deadline_ms: after this long, what there is is shown; four times as long where the person asked by hand.
     """
 
@@ -39,6 +41,8 @@ class CompletionSettings:
     max_tokens: int = _within(64, 1, 1_024)
     prefix_chars: int = _within(2_000, 100, 400_000)
     suffix_chars: int = _within(1_000, 0, 400_000)
+    alternatives: int = _within(3, 1, 5)
+    prefetch: bool = True
     deadline_ms: int = _within(5_000, 100, 120_000)
 
 

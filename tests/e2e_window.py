@@ -93,7 +93,12 @@ def corners(where: types.Range) -> tuple[int, int, int, int]:
 async def window(
     editor: str = "vscode", settings: Any = None, *, wait: bool = True, env: dict[str, str] | None = None
 ) -> AsyncIterator[Window]:
-    """Open one and, with ``wait``, let its server find the engine; close it in the proper way at the end."""
+    """Open one and, with ``wait``, let its server find the engine; close it in the proper way at the end.
+
+    Where the settings don't say otherwise, the engine is asked once for each request that is not answered without it.
+    """
+    settings = {**(settings or {})}
+    settings["completion"] = {"prefetch": False, "alternatives": 1, **settings.get("completion", {})}
     config = ClientServerConfig(server_command=SERVER, server_env={**os.environ, **(env or {})})
     client = await config.start()
     assert isinstance(client, LanguageClient)

@@ -116,8 +116,15 @@ class Cache:
             return
         self._answers.append(Answer(kept, text, why, cut))
         self._characters += _size(self._answers[-1])
-        while len(self._answers) > self._most_answers or self._characters > self._most_characters:
-            self._drop(self._answers[0])
+        self._make_room()
+
+    def put_beside(self, place: Place, text: str) -> None:
+        """Remember another answer for a place that has one: for who goes on with this instead of that."""
+        answer = Answer(place.remembered(), text)
+        if not any((known.place, known.text) == (answer.place, text) for known in self._answers):
+            self._answers.insert(max(len(self._answers) - 1, 0), answer)
+            self._characters += _size(answer)
+            self._make_room()
 
     def find(self, place: Place, *, by_hand: bool = False) -> Hit | None:
         """The newest answer that holds at ``place``. ``by_hand``: only one that says something and was not cut."""
@@ -130,6 +137,10 @@ class Cache:
                 self._answers.append(answer)
                 return hit
         return None
+
+    def _make_room(self) -> None:
+        while len(self._answers) > self._most_answers or self._characters > self._most_characters:
+            self._drop(self._answers[0])
 
     def _drop(self, answer: Answer) -> None:
         self._answers.remove(answer)

@@ -36,10 +36,15 @@ class Generation(Generic[P]):
         self.text = ""
         self.outcome: Outcome | None = None
         self._error: Exception | None = None
-        self._ended = False
+        self._ended = self._stopped = False
         self._followers = 0
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """More may come of it."""
+        return not (self._ended or self._stopped)
 
     @property
     def alone(self) -> bool:
@@ -75,6 +80,7 @@ class Generation(Generic[P]):
 
     def stop(self) -> None:
         """Leave the engine's stream: that frees the model."""
+        self._stopped = True
         if self._task is not None:
             self._task.cancel()
 
@@ -123,15 +129,24 @@ class Generations(Generic[P]):
         generation.write(events, then).add_done_callback(lambda _: self._forget(key, generation))
         return generation
 
-    def find(self, key: str, suits: Callable[[Generation[P]], bool]) -> Generation[P] | None:
-        """The newest that suits. Those that do not, and that nobody follows, are stopped."""
+    def find(
+        self,
+        key: str,
+        suits: Callable[[Generation[P]], bool],
+        wanted: Callable[[Generation[P]], bool] = lambda _: False,
+    ) -> Generation[P] | None:
+        """The newest that suits. Of the others those that nobody follows, and that are not ``wanted``, are stopped."""
         found = None
         for generation in reversed(self._under_way.get(key, [])):
-            if found is None and suits(generation):
+            if found is None and generation.goes_on and suits(generation):
                 found = generation
-            elif generation.alone:
+            elif generation.alone and not wanted(generation):
                 generation.stop()
         return found
+
+    def under_way(self, key: str, suits: Callable[[Generation[P]], bool]) -> bool:
+        """Is there one that suits? Stops none."""
+        return any(map(suits, self._under_way.get(key, [])))
 
     def stop(self) -> None:
         """All of them."""

@@ -1,4 +1,4 @@
-"""One suggestion, from a snapshot to the text to insert: remember, go on, wait, ask, shape. Knows no LSP types.
+"""Suggestions, from a snapshot to the texts to insert: remember, go on, wait, ask, shape. Knows no LSP types.
 
 A request that is superseded or cancelled is a cancelled task here; what the engine was writing for it goes on only if
 the next request can use it (``generations``). Whatever was written whole is remembered (``cache``).
@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from inference.generation.answer import Finished, Sampling, TextChunk
 from inference.serving.client import EngineError, EngineUnavailable
-from inference.serving.wire import CompletionRequest
+from inference.serving.wire import CompletionRequest, Priority
 from lsp_server.completion.amount import stop_rule
-from lsp_server.completion.cache import Cache, Hit, may_become, place_of
+from lsp_server.completion.cache import Cache, Hit, Place, may_become, on_the_way, place_of
 from lsp_server.completion.generations import Generation, Generations
 from lsp_server.completion.shape import shape
 from lsp_server.completion.timing import Rhythm, debounce
@@ -28,6 +29,8 @@ from lsp_server.snapshot import Snapshot
 
 PATIENCE = 4
 """Who asks by hand waits this many times longer than who merely types."""
+TEMPERATURE = 0.8
+"""Of alternatives."""
 
 
 class Completer(Protocol):
@@ -51,6 +54,13 @@ class Asked:
     def __post_init__(self) -> None:
         self.place = place_of(self.snapshot, self.settings, self.model, self.record.adapter)
 
+    def once_accepted(self, text: str) -> Asked:
+        """What will be asked when ``text`` has been inserted. Nobody asks yet: its record is in no trace."""
+        snapshot = self.snapshot
+        after = replace(snapshot, before=snapshot.before + text, line=snapshot.line + text.count("\n"))
+        record = Record(snapshot.uri, after.line, invoked=False, adapter=self.record.adapter)
+        return replace(self, snapshot=after, record=record)
+
 
 class Shaped(NamedTuple):
     """What is left of the model's text, what changed or dropped it, and why nothing is left."""
@@ -68,6 +78,11 @@ class Work:
     shaped: Shaped = field(default_factory=lambda: Shaped(""))
     shape_ms: float = 0.0
 
+    @property
+    def place(self) -> Place:
+        """Where the answer belongs."""
+        return self.asked.place
+
 
 @dataclass
 class Suggestions:
@@ -77,25 +92,33 @@ class Suggestions:
     generations: Generations[Work] = field(default_factory=Generations)
     rhythm: Rhythm = field(default_factory=Rhythm)
 
-    async def suggest(self, asked: Asked) -> str:
-        """The text to insert at the cursor, or an empty one; the record is told why."""
+    async def suggest(self, asked: Asked, most: int = 1) -> list[str]:
+        """Texts to insert at the cursor, the best first: none, or up to ``most``. The record is told why."""
         started, record = time.perf_counter(), asked.record
         try:
             hit = await self._found(asked)
+            texts = list(dict.fromkeys(filter(None, [hit.text, *await self._sampled(asked, most - 1)])))
         except asyncio.CancelledError:
             record.result = "cancelled"
             raise
         except EngineUnavailable as error:
             record.result, record.reason = "not ready", str(error)
-            return ""
+            return []
         except EngineError as error:
             record.result, record.reason = "failed", str(error)
-            return ""
+            return []
         finally:
             record.total_ms = (time.perf_counter() - started) * 1000
-        record.shown, record.source = len(hit.text), hit.source
-        record.result, record.reason = ("shown", "") if hit.text else ("empty", hit.why)
-        return hit.text
+        record.shown, record.source, record.alternatives = len("".join(texts[:1])), hit.source, len(texts[1:])
+        record.result, record.reason = ("shown", "") if texts else ("empty", hit.why)
+        return texts
+
+    def look_ahead(self, asked: Asked, text: str) -> None:
+        """Ask for what follows once ``text`` is accepted, when the model has nothing better to do."""
+        goal, uri = asked.once_accepted(text), asked.snapshot.uri
+        known = self.cache.find(goal.place) or self.generations.under_way(uri, lambda g: g.origin.place == goal.place)
+        if not known and asked.record.adapter == asked.place.scope.adapter:
+            self._begin(goal, _request(goal, priority="prefetch"), ahead=True)
 
     async def _found(self, asked: Asked) -> Hit:
         hit = self._remembered(asked) or await self._continued(asked)
@@ -111,10 +134,15 @@ class Suggestions:
     async def _continued(self, asked: Asked) -> Hit | None:
         """What the engine is writing already, if that comes to hold here."""
         here, record = asked.place, asked.record
-        running = self.generations.find(here.scope.uri, lambda g: may_become(g.origin.asked.place, here, g.text))
+        running = self.generations.find(
+            here.scope.uri,
+            # what was asked for ahead and has not begun yet is asked for again, and comes sooner
+            lambda g: may_become(g.origin.place, here, g.text) and not (g.ahead and not g.text),
+            lambda g: g.ahead and g.origin.place != here and on_the_way(here, g.origin.place),
+        )
         if running is None:
             return None
-        suits = partial(may_become, running.origin.asked.place, here)
+        suits = partial(may_become, running.origin.place, here)
         with record.timed("engine"):
             ended = await running.follow(suits, patient=not record.invoked)
         hit = self.cache.find(here, by_hand=record.invoked) if ended else None
@@ -136,28 +164,49 @@ class Suggestions:
         """Ask the engine. Raises ``EngineError``."""
         record, started = asked.record, time.perf_counter()
         with record.timed("engine"):
-            generation = self._begin(asked)
+            request = _request(asked)
+            record.amount = request.stop_rule.kind
+            generation = self._begin(asked, request)
             if not await generation.follow(lambda _: True, patient=not record.invoked):
                 raise EngineUnavailable("the server is shutting down")
         self.rhythm.answered((time.perf_counter() - started) * 1000)
         _note(record, generation)
         return Hit(generation.origin.shaped.text, "", generation.origin.shaped.why)
 
-    def _begin(self, asked: Asked) -> Generation[Work]:
-        request = _request(asked)
-        asked.record.amount = request.stop_rule.kind
-        generation = Generation(Work(asked))
+    async def _sampled(self, asked: Asked, count: int) -> list[str]:
+        """Other texts the model may write here, by chance; the same ones each time. As many as come well."""
+        if count < 1:
+            return []
+        key = f"{asked.snapshot.uri}#alternatives"  # none that another request could go on with
+        begun = [
+            self.generations.begin(key, Generation(Work(asked)), asked.engine.complete(_request(asked, seed)), _shape)
+            for seed in range(1, count + 1)
+        ]
+        with asked.record.timed("engine"), suppress(EngineError):
+            await asyncio.gather(*(generation.follow(lambda _: True, patient=False) for generation in begun))
+        texts = [generation.origin.shaped.text for generation in begun]
+        for text in filter(None, texts):
+            self.cache.put_beside(asked.place, text)
+        return texts
+
+    def _begin(self, asked: Asked, request: CompletionRequest, *, ahead: bool = False) -> Generation[Work]:
+        generation = Generation(Work(asked), ahead=ahead)
         return self.generations.begin(asked.snapshot.uri, generation, asked.engine.complete(request), self._end)
 
     def _end(self, generation: Generation[Work]) -> None:
         """Shape what was written, and remember it."""
-        work, started = generation.origin, time.perf_counter()
-        work.shaped = _shaped(work.asked.snapshot, generation.text)
-        work.shape_ms = (time.perf_counter() - started) * 1000
+        _shape(generation)
+        work = generation.origin
         place, outcome = work.asked.place, generation.outcome
         if work.asked.record.adapter == place.scope.adapter:  # else the engine refused it and answered without
             cut = outcome is not None and outcome.cause == "deadline"
             self.cache.put(place, work.shaped.text, work.shaped.why, cut=cut)
+
+
+def _shape(generation: Generation[Work]) -> None:
+    work, started = generation.origin, time.perf_counter()
+    work.shaped = _shaped(work.asked.snapshot, generation.text)
+    work.shape_ms = (time.perf_counter() - started) * 1000
 
 
 def _note(record: Record, generation: Generation[Work]) -> None:
@@ -166,13 +215,16 @@ def _note(record: Record, generation: Generation[Work]) -> None:
     record.stages["shape"] = round(work.shape_ms, 3)
 
 
-def _request(asked: Asked) -> CompletionRequest:
+def _request(asked: Asked, seed: int | None = None, priority: Priority = "completion") -> CompletionRequest:
+    """What the engine is asked: the likeliest text or, with a ``seed``, one by chance."""
     snapshot, settings = asked.snapshot, asked.settings
+    temperature = 0.0 if seed is None else TEMPERATURE
     return CompletionRequest(
         prompt=prefix_window(snapshot.before, settings.prefix_chars),
         suffix=suffix_window(snapshot.after, settings.suffix_chars),
-        sampling=Sampling(max_tokens=settings.max_tokens),
+        sampling=Sampling(max_tokens=settings.max_tokens, temperature=temperature, seed=seed),
         stop_rule=stop_rule(snapshot),
+        priority=priority,
         deadline_ms=settings.deadline_ms * (PATIENCE if asked.record.invoked else 1),
         session=snapshot.uri,
     )

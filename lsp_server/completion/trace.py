@@ -38,6 +38,7 @@ class Record:
         waited_ms: what the debounce waited.
         stages: milliseconds in each, of those that were reached.
         generated: characters the model wrote; ``shown``: characters left of them.
+        alternatives: how many other texts were offered.
         outcome: what the engine said of the generation, if it was asked.
     """
 
@@ -57,6 +58,7 @@ class Record:
     stages: dict[Stage, float] = field(default_factory=dict)
     generated: int = 0
     shown: int = 0
+    alternatives: int = 0
     outcome: Outcome | None = None
 
     @contextmanager

@@ -19,37 +19,41 @@ from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Snapshot
 
 
-async def ask(server: CodeLlamaServer, snapshot: Snapshot, *, invoked: bool, misplaced: bool = False) -> str:
-    """The text to insert at the snapshot's position, or an empty one. Superseded requests get an empty one too.
+async def ask(
+    server: CodeLlamaServer, snapshot: Snapshot, *, invoked: bool, misplaced: bool = False, most: int = 1
+) -> list[str]:
+    """At most ``most`` texts to insert at the snapshot's position. Superseded requests get none.
 
     ``misplaced``: the editor's list has an entry selected that does not stand at the cursor.
     """
     record = server.trace.begin(snapshot.uri, snapshot.line, invoked)
     try:
-        return await _answer(server, snapshot, record, misplaced)
+        return await _answer(server, snapshot, record, misplaced, most)
     finally:
         server.journal.add(record)
 
 
-async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record, misplaced: bool) -> str:
+async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record, misplaced: bool, most: int) -> list[str]:
     link = server.link
     if not server.settings.completion.enabled:
         record.result, record.reason = "off", "completion is switched off in the settings"
-        return ""
+        return []
     if link is None:
         record.result, record.reason = "not ready", "the server has not been initialised or is shutting down"
-        return ""
+        return []
     with record.timed("gate"):
         record.reason = _refusal(server, snapshot, link, record, misplaced)
     if record.reason:
         record.result = "refused"
-        return ""
+        return []
     engine = _under_adapter(server, link, snapshot.uri, record)
     asked = Asked(snapshot, server.settings.completion, engine, record, link.status.model)
-    text = await server.turns.take(snapshot.uri, record.invoked, lambda: server.suggestions.suggest(asked))
-    if text is None:
+    texts = await server.turns.take(snapshot.uri, record.invoked, lambda: server.suggestions.suggest(asked, most))
+    if texts is None:
         record.result, record.reason = "superseded", "a newer request came for the same document"
-    return text or ""
+    elif texts and asked.settings.prefetch:
+        server.suggestions.look_ahead(asked, texts[0])
+    return texts or []
 
 
 def _refusal(server: CodeLlamaServer, snapshot: Snapshot, link: EngineLink, record: Record, misplaced: bool) -> str:

@@ -20,19 +20,18 @@ def register(server: CodeLlamaServer) -> None:
 async def inline_completion(
     server: CodeLlamaServer, params: types.InlineCompletionParams
 ) -> list[types.InlineCompletionItem]:
-    """At most one item. An empty list clears what is shown; null would leave it (Neovim)."""
+    """One item; by hand, alternatives too. An empty list clears what is shown; null would leave it (Neovim)."""
     snapshot = freeze(server, params.text_document, params.position)
     if snapshot is None:
         return []
     selected = params.context.selected_completion_info
     seen = _with_selected(snapshot, selected) if selected else snapshot
     invoked = params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked
-    text = await ask(server, seen or snapshot, invoked=invoked, misplaced=seen is None)
-    if not text:
-        return []
-    item = _extending(selected, text) if selected else _whole_line(snapshot, text)
+    most = server.settings.completion.alternatives if invoked else 1
+    texts = await ask(server, seen or snapshot, invoked=invoked, misplaced=seen is None, most=most)
+    items = [_extending(selected, text) if selected else _whole_line(snapshot, text) for text in texts]
     line_end = "\n" if server.keeps_lines else snapshot.line_end
-    return [types.InlineCompletionItem(item.text.replace("\n", line_end), range=item.where)]
+    return [types.InlineCompletionItem(item.text.replace("\n", line_end), range=item.where) for item in items]
 
 
 class _Item(NamedTuple):

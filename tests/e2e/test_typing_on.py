@@ -107,3 +107,21 @@ async def test_key_that_disagrees_stops_what_is_being_written(runtime):
     assert item.insert_text == "x = bfoo"
     assert begun(answerer) == ["x = ", "x = b"]
     assert "closed x = " in answerer.log
+
+
+async def test_what_follows_is_asked_while_a_suggestion_is_looked_at(runtime):
+    """As if it were accepted: then it is there at once."""
+    answerer = ScriptedAnswerer(["foo"])
+    async with serving(runtime, answerer), window(settings={"completion": {"prefetch": True}}) as editor:
+        editor.open("x = ")
+        assert await editor.inline(0, 4, invoked=False) == [("x = foo", (0, 0, 0, 4))]
+        await until(lambda: begun(answerer) == ["x = ", "x = foo"])
+
+
+async def test_alternatives_by_hand_are_items_of_their_own_and_equal_ones_are_one(runtime):
+    answerer = ScriptedAnswerer(["foo"])
+    async with serving(runtime, answerer), window(settings={"completion": {"alternatives": 3}}) as editor:
+        editor.open("x = ")
+        assert await editor.inline(0, 4, invoked=True) == [("x = foo", (0, 0, 0, 4))]
+        assert await editor.inline(0, 4, invoked=False) == [("x = foo", (0, 0, 0, 4))]
+    assert begun(answerer) == ["x = "] * 3

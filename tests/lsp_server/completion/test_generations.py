@@ -141,6 +141,19 @@ async def test_failure_is_told_to_who_follows_and_nothing_is_kept(desk):
     assert desk.whole == []
 
 
+async def test_what_was_stopped_or_has_failed_is_not_found_although_it_may_still_be_ending(desk):
+    request = desk.follow()
+    await settle()
+    desk.writer.orders.put_nowait("boom")
+    request.add_done_callback(lambda _: found.append(desk.all.find("a.py", lambda _: True)))
+    found = []
+    with pytest.raises(EngineError):
+        await request
+    other = Desk()
+    other.generation.stop()
+    assert (found, other.all.find("a.py", lambda _: True)) == ([None], None)
+
+
 async def test_stopping_all_answers_who_follows(desk):
     request = desk.follow()
     await settle()
