@@ -40,7 +40,7 @@ _ENDINGS = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit status 1 where the place of the records is not this user's own."""
+    """Exit status 1 where the records can't be read."""
     parser = argparse.ArgumentParser(
         prog="codellama-ls doctor", description="What became of the last requests, and why nothing was shown."
     )
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     try:
         records = journal.last(max(options.last, 1))
-    except NotPrivate as problem:
+    except (NotPrivate, OSError) as problem:
         sys.stderr.write(f"codellama-ls: {problem}\n")
         return 1
     if options.json:

@@ -46,10 +46,10 @@ class Journal:
 
 
 def last(count: int) -> list[dict[str, Any]]:
-    """The last ``count`` requests, newest last. Raises ``NotPrivate``."""
+    """The last ``count`` requests, newest last. Raises ``NotPrivate`` or ``OSError``."""
     path = _path()
     lines = [line for part in (_before(path), path) for line in _lines(part)]
-    return [json.loads(line) for line in lines[-count:]]
+    return [record for line in lines[-count:] for record in _parsed(line)]
 
 
 def _turn_over(path: Path) -> None:
@@ -67,6 +67,14 @@ def _lines(path: Path) -> list[str]:
     except FileNotFoundError:
         return []
     return text.splitlines()
+
+
+def _parsed(line: str) -> list[dict[str, Any]]:
+    """Nothing where a full disk cut the line short."""
+    try:
+        return [json.loads(line)]
+    except ValueError:
+        return []
 
 
 def _path() -> Path:

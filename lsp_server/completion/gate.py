@@ -57,7 +57,6 @@ def _of_document(snapshot: Snapshot, settings: CompletionSettings, given: Circum
         (scheme not in WRITTEN, f"'{scheme}:' documents are not written by hand"),
         (given.private, _PRIVATE.get(given.private, "")),
         (language in settings.disabled_languages, f"the setting completion.disabledLanguages names '{language}'"),
-        (given.read_only, "the file is read-only"),
         (size > settings.max_file_chars, f"the document has {size:,} characters, more than completion.maxFileChars"),
         (given.misplaced, "what is selected in the editor's list does not stand on the cursor's line"),
         (not snapshot.before.strip() and not snapshot.after.strip(), "the document is empty"),
@@ -68,6 +67,8 @@ def _of_document(snapshot: Snapshot, settings: CompletionSettings, given: Circum
 def _of_place(snapshot: Snapshot, given: Circumstances) -> str:
     """Where a person who merely types wants no suggestion."""
     left, right = snapshot.left[-1:], snapshot.right
+    if given.read_only:
+        return "the file is read-only"
     if _is_word(left) and _is_word(right[:1]):
         return "the cursor stands within a word"
     if not given.infills and not _CLOSERS.fullmatch(right):

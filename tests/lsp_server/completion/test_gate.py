@@ -40,7 +40,6 @@ def test_some_documents_are_refused_however_they_are_asked_for(text, options, wh
         ({"private": "secret"}, "the file's name says that it may hold keys or passwords"),
         ({"private": "ignored"}, "a .gitignore or .codellamaignore names the file or a folder it lies in"),
         ({"private": "excluded"}, "the setting completion.excludedFiles names the file"),
-        ({"read_only": True}, "the file is read-only"),
         ({"misplaced": True}, "what is selected in the editor's list does not stand on the cursor's line"),
     ],
 )
@@ -56,6 +55,12 @@ def test_documents_that_people_write(uri):
 @pytest.mark.parametrize("text", ["x = |", "|", "f(|)", "f(a|), b]", "x = |y", "x|.y", "f(|x)", "def f():|\n    x"])
 def test_places_where_people_type(text):
     assert refused(f"a = 1\n{text}", Circumstances()) == ""
+
+
+def test_in_a_file_that_cannot_be_written_only_by_hand():
+    """A person may try it on a library's file; nobody types there."""
+    assert refused("x = |", Circumstances(read_only=True)) == "the file is read-only"
+    assert refused("x = |", Circumstances(invoked=True, read_only=True)) == ""
 
 
 def test_within_a_word_only_by_hand():
