@@ -54,6 +54,7 @@ class Generation(Generic[P]):
     def write(self, events: Events, then: Callable[[Generation[P]], None]) -> asyncio.Task[None]:
         """Begin; ``then`` is called when it has ended well, before whoever follows learns of it."""
         self._task = asyncio.ensure_future(self._write(events, then))
+        self._task.add_done_callback(lambda _: self._end())  # also of a task that is cancelled before it begins
         return self._task
 
     async def follow(self, suits: Callable[[str], bool], *, patient: bool) -> bool:
@@ -63,20 +64,19 @@ class Generation(Generic[P]):
         ``patient`` not until another has had the time to come. Raises what the engine raised.
         """
         self._followers += 1
-        linger = 0.0
         try:
-            while suits(self.text):
-                if self._ended:
-                    return self._result()
-                await self._moved.wait()
-            return False
+            try:
+                suited = await self._to_the_end(suits)
+            finally:
+                self._followers -= 1
         except asyncio.CancelledError:
-            linger = LINGER if patient else 0.0
+            if patient:
+                asyncio.get_running_loop().call_later(LINGER, self._stop_if_alone)
+            else:
+                await self._leave()
             raise
-        finally:
-            self._followers -= 1
-            if not self._ended:
-                asyncio.get_running_loop().call_later(linger, self._stop_if_alone)
+        self._stop_if_alone()
+        return suited
 
     def stop(self) -> None:
         """Leave the engine's stream: that frees the model."""
@@ -84,8 +84,21 @@ class Generation(Generic[P]):
         if self._task is not None:
             self._task.cancel()
 
+    async def _to_the_end(self, suits: Callable[[str], bool]) -> bool:
+        while suits(self.text):
+            if self._ended:
+                return self._result()
+            await self._moved.wait()
+        return False
+
+    async def _leave(self) -> None:
+        """Stop it unless another request follows it, and see the stream closed."""
+        self._stop_if_alone()
+        if self._stopped and self._task is not None:
+            await asyncio.wait([self._task])
+
     def _stop_if_alone(self) -> None:
-        if self.alone:
+        if self.alone and not self._ended:
             self.stop()
 
     def _result(self) -> bool:
@@ -106,9 +119,10 @@ class Generation(Generic[P]):
                 then(self)
         except Exception as error:  # belongs to whoever follows
             self._error = error
-        finally:
-            self._ended = True
-            self._tell()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._tell()
 
     def _tell(self) -> None:
         self._moved.set()
