@@ -188,8 +188,8 @@ def _since(origin: Place, now: Place, longest: int) -> Iterator[Since]:
     """All ways in which typing, and an editor's closing of brackets, lead from ``origin`` to ``now``."""
     if origin.scope != now.scope:
         return
-    for closed in _closed(origin, now):
-        for typed in _typed(origin, now, longest):
+    for typed in _typed(origin, now, longest):
+        for closed in _closed(origin, now):
             yield Since(typed, closed)
 
 
@@ -201,7 +201,8 @@ def _typed(origin: Place, now: Place, longest: int) -> Iterator[str]:
     cut = len(now.before)
     while (at := now.before.rfind(mark, max(first - len(mark), 0), cut)) >= 0:
         cut = at + len(mark)
-        if now.before[max(cut - limit, 0) : cut] == origin.before:
+        known = len(origin.before)
+        if now.before.endswith(origin.before, 0, cut) and (known == limit or known == cut):
             yield now.before[cut:]
         if cut == 0:
             return
@@ -214,7 +215,8 @@ def _closed(origin: Place, now: Place) -> Iterator[str]:
         closed = now.after[:length]
         if not _CLOSED.fullmatch(closed):
             return
-        if now.after[length : length + limit] == origin.after:
+        known = len(origin.after)
+        if now.after.startswith(origin.after, length) and (known == limit or known == len(now.after) - length):
             yield closed
 
 
