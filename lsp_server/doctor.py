@@ -65,13 +65,15 @@ def main(argv: Sequence[str]) -> int:
 
 
 def table(records: Sequence[Mapping[str, Any]]) -> Table:
-    """One row a request, newest last."""
+    """One row a request, newest last: tokens the model read, had read already and wrote; milliseconds of debounce and
+    in all.
+    """
     drawn = Table(box=None, pad_edge=False)
     for name in ("when", "where", "asked", "answer"):
         drawn.add_column(name, no_wrap=True)
     drawn.add_column("why")
-    drawn.add_column("tokens: read + reused, written", justify="right", no_wrap=True)
-    drawn.add_column("ms: waited, in all", justify="right", no_wrap=True)
+    for name in ("read", "reused", "written", "waited", "ms"):
+        drawn.add_column(name, justify="right", no_wrap=True)
     for record in records:
         drawn.add_row(*(escape(cell) for cell in _row(record)))
     return drawn
@@ -79,8 +81,9 @@ def table(records: Sequence[Mapping[str, Any]]) -> Table:
 
 def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     asked = "by hand" if record["invoked"] else "typing"
-    times = f"{record['waited_ms']:.0f}, {record['total_ms']:.0f}"
-    return _when(record["at"]), _where(record), asked, _answer(record), why(record), _tokens(record), times
+    waited, total = record["stages"].get("debounce", 0.0), record["total_ms"]
+    what = (_when(record["at"]), _where(record), asked, _answer(record), why(record))
+    return *what, *_tokens(record), f"{waited:.0f}" if waited else "", f"{total:.0f}"
 
 
 def why(record: Mapping[str, Any]) -> str:
@@ -105,9 +108,9 @@ def _answer(record: Mapping[str, Any]) -> str:
     return f"{record['shown']} characters" if record["result"] == "shown" else f"none: {record['result']}"
 
 
-def _tokens(record: Mapping[str, Any]) -> str:
+def _tokens(record: Mapping[str, Any]) -> tuple[str, str, str]:
     outcome = record["outcome"]
     if outcome is None:
-        return ""
+        return "", "", ""
     reused = outcome["reused_tokens"]
-    return f"{outcome['prompt_tokens'] - reused} + {reused}, {outcome['completion_tokens']}"
+    return str(outcome["prompt_tokens"] - reused), str(reused), str(outcome["completion_tokens"])

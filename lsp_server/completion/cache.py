@@ -202,7 +202,7 @@ def _typed(origin: Place, now: Place, longest: int) -> Iterator[str]:
     while (at := now.before.rfind(mark, max(first - len(mark), 0), cut)) >= 0:
         cut = at + len(mark)
         known = len(origin.before)
-        if now.before.endswith(origin.before, 0, cut) and (known == limit or known == cut):
+        if now.before.endswith(origin.before, 0, cut) and known in (limit, cut):
             yield now.before[cut:]
         if cut == 0:
             return

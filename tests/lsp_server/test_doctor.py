@@ -37,10 +37,10 @@ def test_why_in_plain_words(changes, words):
 
 def test_table_names_the_place_what_was_done_and_what_it_took(runtime, capsys):
     outcome = Outcome("end", prompt_tokens=100, reused_tokens=90, completion_tokens=7)
-    Journal().add(record(result="shown", shown=12, outcome=outcome, waited_ms=50, total_ms=123.4))
+    Journal().add(record(result="shown", shown=12, outcome=outcome, stages={"debounce": 50}, total_ms=123.4))
     assert doctor.main([]) == 0
     row = capsys.readouterr().out.splitlines()[1]
-    assert " ".join(row.split()[1:]) == "my file.py:7 typing 12 characters 10 + 90, 7 50, 123"
+    assert " ".join(row.split()[1:]) == "my file.py:7 typing 12 characters 10 90 7 50 123"
 
 
 def test_last_requests_of_all_windows_newest_last(runtime, capsys):
