@@ -26,6 +26,7 @@ COMMANDS = {
     ),
     "tune": ("inference.learning.tune", "teach a model your own code"),
     "bench": ("lsp_server.measure.bench", "measure what editors ask, against other servers too"),
+    "doctor": ("lsp_server.doctor", "tell what became of the last requests, and why nothing was shown"),
     "engine": ("inference.serving.main", "serve the model to this user's editors (they start it themselves)"),
 }
 

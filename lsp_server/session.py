@@ -9,9 +9,11 @@ from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 import inference
+from lsp_server.completion.suggest import Suggestions
 from lsp_server.completion.trace import Trace
 from lsp_server.completion.turns import Turns
 from lsp_server.engine_link import EngineLink
+from lsp_server.journal import Journal
 from lsp_server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -25,7 +27,8 @@ class CodeLlamaServer(LanguageServer):
         keeps_lines: the client stores lines, so that a CR inserted would become text (Neovim).
         link: to the engine; None before ``initialized`` and after ``shutdown``.
         turns: of inline completions, by document.
-        trace: what became of the last requests.
+        suggestions: what was suggested, or is about to be.
+        trace: what became of the last requests; ``journal``: the same for other processes.
         told: what the person need not be told again in this window.
     """
 
@@ -40,7 +43,9 @@ class CodeLlamaServer(LanguageServer):
         self.keeps_lines = False
         self.link = None
         self.turns = Turns()
+        self.suggestions = Suggestions()
         self.trace = Trace()
+        self.journal = Journal()
         self.told = {""}
 
     def report_server_error(self, error: Exception, source: Any) -> None:

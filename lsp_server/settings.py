@@ -21,18 +21,28 @@ class CompletionSettings:
 
     Attributes:
         enabled: whether to answer at all.
-        debounce_ms: how long typing must pause before the model is asked.
+        disabled_languages: language ids in which not to.
+        excluded_files: patterns, as in a .gitignore, of files that no model may see.
+        max_file_chars: in longer documents nothing is suggested.
+        debounce_ms: the longest that typing must pause before the model is asked; often less does, see ``timing``.
         max_tokens: the longest answer.
         prefix_chars: how much text before the cursor the model sees.
         suffix_chars: how much after it.
+        alternatives: how many suggestions are offered where the person asked by hand.
+        prefetch: whether to ask, when something is shown, for what follows once it is accepted.
         deadline_ms: after this long, what there is is shown; four times as long where the person asked by hand.
     """
 
     enabled: bool = True
-    debounce_ms: int = _within(75, 0, 5_000)
+    disabled_languages: tuple[str, ...] = ()
+    excluded_files: tuple[str, ...] = ()
+    max_file_chars: int = _within(4_000_000, 1_000, 100_000_000)
+    debounce_ms: int = _within(150, 0, 5_000)
     max_tokens: int = _within(64, 1, 1_024)
     prefix_chars: int = _within(2_000, 100, 400_000)
     suffix_chars: int = _within(1_000, 0, 400_000)
+    alternatives: int = _within(3, 1, 5)
+    prefetch: bool = True
     deadline_ms: int = _within(5_000, 100, 120_000)
 
 
@@ -95,6 +105,8 @@ def _section(kind: type[Any], raw: Any, where: str, problems: list[str]) -> Any:
 def _value(value: Any, default: Any, limits: Mapping[str, Any], where: str, problems: list[str]) -> Any:
     if isinstance(default, float) and type(value) is int:
         value = float(value)
+    if isinstance(default, tuple) and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        value = tuple(value)
     wanted = _wanted(default, limits)
     right = type(value) is type(default)
     if right and limits.get("choices"):
@@ -103,7 +115,7 @@ def _value(value: Any, default: Any, limits: Mapping[str, Any], where: str, prob
         right = limits["low"] <= value <= limits["high"]
     if right:
         return value
-    problems.append(f"Setting '{where}' must be {wanted}, not {value!r}; {default!r} is used.")
+    problems.append(f"Setting '{where}' must be {wanted}, not {value!r}; {_plain(default)!r} is used.")
     return default
 
 
@@ -114,7 +126,13 @@ def _wanted(default: Any, limits: Mapping[str, Any]) -> str:
         return "true or false"
     if isinstance(default, int | float):
         return f"a number from {limits['low']} to {limits['high']}"
+    if isinstance(default, tuple):
+        return "a list of strings"
     return "a string"
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _camel(name: str) -> str:

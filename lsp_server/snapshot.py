@@ -7,7 +7,7 @@ else: ``str.splitlines`` would also split at form feeds and U+2028.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Encoding = Literal["utf-8", "utf-16", "utf-32"]
@@ -68,6 +68,20 @@ class Snapshot:
     def line_stop(self) -> Position:
         """Where the position's line ends, before its line end."""
         return Position(self.line, units(self.left + self.right, self.encoding))
+
+    def selecting(self, start: Position, stop: Position, text: str) -> Snapshot | None:
+        """The document as if ``text`` had been chosen from a list, to stand from ``start`` to ``stop``, the cursor
+        behind it; None where that is not on the cursor's line and around the cursor.
+        """
+        if not start.line == stop.line == self.line:
+            return None
+        row = self.left + self.right
+        first, last = (_code_points(row, at.character, self.encoding) for at in (start, stop))
+        if not first <= len(self.left) <= last:
+            return None
+        before = self.before[: len(self.before) - len(self.left)] + row[:first] + _with_lf(text)
+        after = row[last:] + self.after[len(self.right) :]
+        return replace(self, before=before, after=after, line=self.line + _with_lf(text).count("\n"))
 
 
 def take(

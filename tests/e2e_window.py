@@ -56,12 +56,21 @@ class Window:
         self.client.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))
 
     def request(
-        self, line: int, character: int, *, uri: str = URI, invoked: bool = True, msg_id: str | None = None
+        self,
+        line: int,
+        character: int,
+        *,
+        uri: str = URI,
+        invoked: bool = True,
+        msg_id: str | None = None,
+        selected: types.SelectedCompletionInfo | None = None,
     ) -> asyncio.Future[Any]:
         """Send a request; await what it returns for the answer."""
         kind = types.InlineCompletionTriggerKind.Invoked if invoked else types.InlineCompletionTriggerKind.Automatic
         params = types.InlineCompletionParams(
-            types.InlineCompletionContext(kind), types.TextDocumentIdentifier(uri), types.Position(line, character)
+            types.InlineCompletionContext(kind, selected),
+            types.TextDocumentIdentifier(uri),
+            types.Position(line, character),
         )
         return asyncio.wrap_future(
             self.client.protocol.send_request(types.TEXT_DOCUMENT_INLINE_COMPLETION, params, msg_id=msg_id)
@@ -84,7 +93,12 @@ def corners(where: types.Range) -> tuple[int, int, int, int]:
 async def window(
     editor: str = "vscode", settings: Any = None, *, wait: bool = True, env: dict[str, str] | None = None
 ) -> AsyncIterator[Window]:
-    """Open one and, with ``wait``, let its server find the engine; close it in the proper way at the end."""
+    """Open one and, with ``wait``, let its server find the engine; close it in the proper way at the end.
+
+    Where the settings don't say otherwise, the engine is asked once for each request that is not answered without it.
+    """
+    settings = {**(settings or {})}
+    settings["completion"] = {"prefetch": False, "alternatives": 1, **settings.get("completion", {})}
     config = ClientServerConfig(server_command=SERVER, server_env={**os.environ, **(env or {})})
     client = await config.start()
     assert isinstance(client, LanguageClient)

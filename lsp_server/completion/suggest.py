@@ -1,6 +1,7 @@
-"""One suggestion, from a snapshot to the text to insert: wait, window, ask, shape. Knows no LSP types.
+"""Suggestions, from a snapshot to the texts to insert: remember, go on, wait, ask, shape. Knows no LSP types.
 
-A request that is superseded or cancelled is a cancelled task here; leaving the engine's stream cancels it there.
+A request that is superseded or cancelled is a cancelled task here; what the engine was writing for it goes on only if
+the next request can use it (``generations``). Whatever was written whole is remembered (``cache``).
 """
 
 from __future__ import annotations
@@ -8,14 +9,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Protocol
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from inference.generation.answer import Finished, Sampling, TextChunk
 from inference.serving.client import EngineError, EngineUnavailable
-from inference.serving.wire import CompletionRequest
+from inference.serving.wire import CompletionRequest, Priority
 from lsp_server.completion.amount import stop_rule
+from lsp_server.completion.cache import Cache, Hit, Place, may_become, on_the_way, place_of
+from lsp_server.completion.generations import Generation, Generations
 from lsp_server.completion.shape import shape
+from lsp_server.completion.timing import Rhythm, debounce
 from lsp_server.completion.trace import Record
 from lsp_server.completion.window import prefix_window, suffix_window
 from lsp_server.settings import CompletionSettings
@@ -23,6 +29,8 @@ from lsp_server.snapshot import Snapshot
 
 PATIENCE = 4
 """Who asks by hand waits this many times longer than who merely types."""
+TEMPERATURE = 0.8
+"""Of alternatives."""
 
 
 class Completer(Protocol):
@@ -33,57 +41,199 @@ class Completer(Protocol):
         ...
 
 
-async def suggest(snapshot: Snapshot, settings: CompletionSettings, engine: Completer, record: Record) -> str:
-    """The text to insert at the cursor, or an empty one; ``record`` is told why."""
-    started = time.perf_counter()
-    try:
-        text = await _ask(snapshot, settings, engine, record)
-    except asyncio.CancelledError:
-        record.result = "cancelled"
-        raise
-    except EngineUnavailable as error:
-        record.result, record.reason = "not ready", str(error)
-        return ""
-    except EngineError as error:
-        record.result, record.reason = "failed", str(error)
-        return ""
-    finally:
-        record.total_ms = (time.perf_counter() - started) * 1000
-    shown = shape(snapshot, text)
-    record.generated, record.shown = len(text), len(shown)
-    record.result = "shown" if shown else "empty"
-    record.reason = "" if shown else _why_nothing(text)
-    return shown
+@dataclass
+class Asked:
+    """One request. ``model`` is the one the engine runs; ``record`` is told what becomes of it."""
+
+    snapshot: Snapshot
+    settings: CompletionSettings
+    engine: Completer
+    record: Record
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        self.place = place_of(self.snapshot, self.settings, self.model, self.record.adapter)
+
+    def once_accepted(self, text: str) -> Asked:
+        """What will be asked when ``text`` has been inserted. Nobody asks yet: its record is in no trace."""
+        snapshot = self.snapshot
+        after = replace(snapshot, before=snapshot.before + text, line=snapshot.line + text.count("\n"))
+        record = Record(snapshot.uri, after.line, invoked=False, adapter=self.record.adapter)
+        return replace(self, snapshot=after, record=record)
 
 
-async def _ask(snapshot: Snapshot, settings: CompletionSettings, engine: Completer, record: Record) -> str:
-    if not snapshot.before.strip() and not snapshot.after.strip():
-        record.reason = "the document is empty"
-        return ""
-    record.waited_ms = 0.0 if record.invoked else settings.debounce_ms
-    await asyncio.sleep(record.waited_ms / 1000)
-    request = _request(snapshot, settings, settings.deadline_ms * (PATIENCE if record.invoked else 1))
-    record.amount = request.stop_rule.kind
-    parts: list[str] = []
-    async with aclosing(engine.complete(request)) as events:
-        async for event in events:
-            if isinstance(event, TextChunk):
-                parts.append(event.text)
-            else:
-                record.outcome = event.outcome
-    return "".join(parts)
+class Shaped(NamedTuple):
+    """What is left of the model's text, what changed or dropped it, and why nothing is left."""
+
+    text: str
+    filter: str = ""
+    why: str = ""
 
 
-def _request(snapshot: Snapshot, settings: CompletionSettings, deadline_ms: int) -> CompletionRequest:
+@dataclass(eq=False)
+class Work:
+    """What one generation is for, and what came of it."""
+
+    asked: Asked
+    shaped: Shaped = field(default_factory=lambda: Shaped(""))
+    shape_ms: float = 0.0
+
+    @property
+    def place(self) -> Place:
+        """Where the answer belongs."""
+        return self.asked.place
+
+
+@dataclass
+class Suggestions:
+    """What is remembered from one request to the next."""
+
+    cache: Cache = field(default_factory=Cache)
+    generations: Generations[Work] = field(default_factory=Generations)
+    rhythm: Rhythm = field(default_factory=Rhythm)
+
+    async def suggest(self, asked: Asked, most: int = 1) -> list[str]:
+        """Texts to insert at the cursor, the best first: none, or up to ``most``. The record is told why."""
+        started, record = time.perf_counter(), asked.record
+        try:
+            hit = await self._found(asked)
+            texts = list(dict.fromkeys(filter(None, [hit.text, *await self._sampled(asked, most - 1)])))
+        except asyncio.CancelledError:
+            record.result = "cancelled"
+            raise
+        except EngineUnavailable as error:
+            record.result, record.reason = "not ready", str(error)
+            return []
+        except EngineError as error:
+            record.result, record.reason = "failed", str(error)
+            return []
+        finally:
+            record.total_ms = (time.perf_counter() - started) * 1000
+        record.shown, record.source, record.alternatives = len("".join(texts[:1])), hit.source, len(texts[1:])
+        record.result, record.reason = ("shown", "") if texts else ("empty", hit.why)
+        return texts
+
+    def look_ahead(self, asked: Asked, text: str) -> None:
+        """Ask for what follows once ``text`` is accepted, when the model has nothing better to do."""
+        goal, uri = asked.once_accepted(text), asked.snapshot.uri
+        known = self.cache.find(goal.place) or self.generations.under_way(uri, lambda g: g.origin.place == goal.place)
+        if not known and asked.record.adapter == asked.place.scope.adapter:
+            self._begin(goal, _request(goal, priority="prefetch"), ahead=True)
+
+    async def _found(self, asked: Asked) -> Hit:
+        hit = self._remembered(asked) or await self._continued(asked)
+        if hit is None:
+            await self._pause(asked)
+            hit = self._remembered(asked) or await self._written(asked)
+        return hit
+
+    def _remembered(self, asked: Asked) -> Hit | None:
+        with asked.record.timed("cache"):
+            return self.cache.find(asked.place, by_hand=asked.record.invoked)
+
+    async def _continued(self, asked: Asked) -> Hit | None:
+        """What the engine is writing already, if that comes to hold here."""
+        here, record = asked.place, asked.record
+        running = self.generations.find(
+            here.scope.uri,
+            # what was asked for ahead and has not begun yet is asked for again, and comes sooner
+            lambda g: may_become(g.origin.place, here, g.text) and not (g.ahead and not g.text),
+            lambda g: g.ahead and g.origin.place != here and on_the_way(here, g.origin.place),
+        )
+        if running is None:
+            return None
+        suits = partial(may_become, running.origin.place, here)
+        with record.timed("engine"):
+            ended = await running.follow(suits, patient=not record.invoked)
+        hit = self.cache.find(here, by_hand=record.invoked) if ended else None
+        if hit:
+            _note(record, running)
+        return hit and hit._replace(source="running")
+
+    async def _pause(self, asked: Asked) -> None:
+        """Until the typing seems to have paused; having waited for an answer that then did not suit counts."""
+        record = asked.record
+        if record.invoked:
+            return
+        wanted = debounce(asked.snapshot.left, self.rhythm, asked.settings.debounce_ms)
+        record.waited_ms = max(wanted - record.stages.get("engine", 0.0), 0.0)
+        with record.timed("debounce"):
+            await asyncio.sleep(record.waited_ms / 1000)
+
+    async def _written(self, asked: Asked) -> Hit:
+        """Ask the engine. Raises ``EngineError``."""
+        record, started = asked.record, time.perf_counter()
+        with record.timed("engine"):
+            request = _request(asked)
+            record.amount = request.stop_rule.kind
+            generation = self._begin(asked, request)
+            if not await generation.follow(lambda _: True, patient=not record.invoked):
+                raise EngineUnavailable("the server is shutting down")
+        self.rhythm.answered((time.perf_counter() - started) * 1000)
+        _note(record, generation)
+        return Hit(generation.origin.shaped.text, "", generation.origin.shaped.why)
+
+    async def _sampled(self, asked: Asked, count: int) -> list[str]:
+        """Other texts the model may write here, by chance; the same ones each time. As many as come well."""
+        if count < 1:
+            return []
+        key = f"{asked.snapshot.uri}#alternatives"  # none that another request could go on with
+        begun = [
+            self.generations.begin(key, Generation(Work(asked)), asked.engine.complete(_request(asked, seed)), _shape)
+            for seed in range(1, count + 1)
+        ]
+        with asked.record.timed("engine"), suppress(EngineError):
+            await asyncio.gather(*(generation.follow(lambda _: True, patient=False) for generation in begun))
+        texts = [generation.origin.shaped.text for generation in begun]
+        for text in filter(None, texts):
+            self.cache.put_beside(asked.place, text)
+        return texts
+
+    def _begin(self, asked: Asked, request: CompletionRequest, *, ahead: bool = False) -> Generation[Work]:
+        generation = Generation(Work(asked), ahead=ahead)
+        return self.generations.begin(asked.snapshot.uri, generation, asked.engine.complete(request), self._end)
+
+    def _end(self, generation: Generation[Work]) -> None:
+        """Shape what was written, and remember it."""
+        _shape(generation)
+        work = generation.origin
+        place, outcome = work.asked.place, generation.outcome
+        if work.asked.record.adapter == place.scope.adapter:  # else the engine refused it and answered without
+            cut = outcome is not None and outcome.cause == "deadline"
+            self.cache.put(place, work.shaped.text, work.shaped.why, cut=cut)
+
+
+def _shape(generation: Generation[Work]) -> None:
+    work, started = generation.origin, time.perf_counter()
+    work.shaped = _shaped(work.asked.snapshot, generation.text)
+    work.shape_ms = (time.perf_counter() - started) * 1000
+
+
+def _note(record: Record, generation: Generation[Work]) -> None:
+    work = generation.origin
+    record.outcome, record.generated, record.filter = generation.outcome, len(generation.text), work.shaped.filter
+    record.stages["shape"] = round(work.shape_ms, 3)
+
+
+def _request(asked: Asked, seed: int | None = None, priority: Priority = "completion") -> CompletionRequest:
+    """What the engine is asked: the likeliest text or, with a ``seed``, one by chance."""
+    snapshot, settings = asked.snapshot, asked.settings
+    temperature = 0.0 if seed is None else TEMPERATURE
     return CompletionRequest(
         prompt=prefix_window(snapshot.before, settings.prefix_chars),
         suffix=suffix_window(snapshot.after, settings.suffix_chars),
-        sampling=Sampling(max_tokens=settings.max_tokens),
+        sampling=Sampling(max_tokens=settings.max_tokens, temperature=temperature, seed=seed),
         stop_rule=stop_rule(snapshot),
-        deadline_ms=deadline_ms,
+        priority=priority,
+        deadline_ms=settings.deadline_ms * (PATIENCE if asked.record.invoked else 1),
         session=snapshot.uri,
     )
 
 
-def _why_nothing(text: str) -> str:
-    return "the model's text repeats what stands below" if text.strip() else "the model had nothing to add"
+def _shaped(snapshot: Snapshot, text: str) -> Shaped:
+    shown = shape(snapshot, text)
+    if shown:
+        return Shaped(shown, "" if shown == text.rstrip() else "shape")
+    if text.strip():
+        return Shaped("", "shape", "the model's text repeats what stands below")
+    return Shaped("", "", "the model had nothing to add")

@@ -2,35 +2,69 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from lsprotocol import types
 
 from inference.models.adapters import AdapterError
 from lsp_server import adapters
-from lsp_server.completion.suggest import Completer, suggest
+from lsp_server.completion.gate import Circumstances, refusal
+from lsp_server.completion.suggest import Asked, Completer
 from lsp_server.completion.trace import Record
-from lsp_server.features.documents import folder_of
+from lsp_server.engine_link import EngineLink
+from lsp_server.features.documents import folder_of, path_of, workspaces
+from lsp_server.files import is_read_only, privacy
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Snapshot
 
 
-async def ask(server: CodeLlamaServer, snapshot: Snapshot, *, invoked: bool) -> str:
-    """The text to insert at the snapshot's position, or an empty one. Superseded requests get an empty one too."""
+async def ask(
+    server: CodeLlamaServer, snapshot: Snapshot, *, invoked: bool, misplaced: bool = False, most: int = 1
+) -> list[str]:
+    """At most ``most`` texts to insert at the snapshot's position. Superseded requests get none.
+
+    ``misplaced``: the editor's list has an entry selected that does not stand at the cursor.
+    """
     record = server.trace.begin(snapshot.uri, snapshot.line, invoked)
-    settings, link = server.settings.completion, server.link
-    if not settings.enabled:
+    try:
+        return await _answer(server, snapshot, record, misplaced, most)
+    finally:
+        server.journal.add(record)
+
+
+async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record, misplaced: bool, most: int) -> list[str]:
+    link = server.link
+    if not server.settings.completion.enabled:
         record.result, record.reason = "off", "completion is switched off in the settings"
-        return ""
+        return []
     if link is None:
         record.result, record.reason = "not ready", "the server has not been initialised or is shutting down"
-        return ""
-    record.limits = link.status.limits
+        return []
+    with record.timed("gate"):
+        record.reason = _refusal(server, snapshot, link, record, misplaced)
+    if record.reason:
+        record.result = "refused"
+        return []
     engine = _under_adapter(server, link, snapshot.uri, record)
-    text = await server.turns.take(snapshot.uri, invoked, lambda: suggest(snapshot, settings, engine, record))
-    if text is None:
+    asked = Asked(snapshot, server.settings.completion, engine, record, link.status.model)
+    texts = await server.turns.take(snapshot.uri, record.invoked, lambda: server.suggestions.suggest(asked, most))
+    if texts is None:
         record.result, record.reason = "superseded", "a newer request came for the same document"
-    return text or ""
+    elif texts and asked.settings.prefetch:
+        server.suggestions.look_ahead(asked, texts[0])
+    return texts or []
+
+
+def _refusal(server: CodeLlamaServer, snapshot: Snapshot, link: EngineLink, record: Record, misplaced: bool) -> str:
+    """What the gate says, once the disk has been asked."""
+    settings, path = server.settings.completion, path_of(snapshot.uri)
+    record.limits = link.status.limits
+    given = Circumstances(record.invoked, not record.limits, misplaced=misplaced)
+    if path is not None:
+        private = privacy(path, workspaces(server), settings.excluded_files)
+        given = replace(given, private=private, read_only=is_read_only(path))
+    return refusal(snapshot, settings, given)
 
 
 def _under_adapter(server: CodeLlamaServer, engine: Completer, uri: str, record: Record) -> Completer:

@@ -25,8 +25,8 @@ async def completion(server: CodeLlamaServer, params: types.CompletionParams) ->
     snapshot = freeze(server, params.text_document, params.position)
     kind = params.context.trigger_kind if params.context else types.CompletionTriggerKind.Invoked
     invoked = kind == types.CompletionTriggerKind.Invoked
-    text = await ask(server, snapshot, invoked=invoked) if snapshot else ""
-    items = [_item(snapshot, text, server.keeps_lines)] if snapshot and text else []
+    texts = await ask(server, snapshot, invoked=invoked) if snapshot else []
+    items = [_item(snapshot, text, server.keeps_lines) for text in texts if snapshot]
     return types.CompletionList(is_incomplete=True, items=items)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from lsprotocol import types
 from pygls.uris import to_fs_path
@@ -34,6 +35,19 @@ def folder_of(server: CodeLlamaServer, uri: str) -> Path | None:
     """The folder a document lies in; of one that is no file, the first folder of the window, or None without any."""
     if path := to_fs_path(uri):
         return Path(path).parent
+    return next(iter(workspaces(server)), None)
+
+
+def path_of(uri: str) -> Path | None:
+    """The file a document lies in, or a notebook's cell; None of one that is in no file yet."""
+    if path := to_fs_path(uri):
+        return Path(path)
+    path = unquote(urlsplit(uri).path)
+    return Path(path) if path.startswith("/") else None
+
+
+def workspaces(server: CodeLlamaServer) -> list[Path]:
+    """The folders of the window, in its order."""
     workspace = server.workspace
     roots = [to_fs_path(folder) for folder in workspace.folders] or [workspace.root_path]
-    return Path(roots[0]) if roots[0] else None
+    return [Path(root) for root in roots if root]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from lsprotocol import types
 
 from lsp_server.features.asking import ask
 from lsp_server.features.documents import freeze
 from lsp_server.session import CodeLlamaServer
-from lsp_server.snapshot import Snapshot
+from lsp_server.snapshot import Position, Snapshot
 
 
 def register(server: CodeLlamaServer) -> None:
@@ -18,20 +20,38 @@ def register(server: CodeLlamaServer) -> None:
 async def inline_completion(
     server: CodeLlamaServer, params: types.InlineCompletionParams
 ) -> list[types.InlineCompletionItem]:
-    """At most one item. An empty list clears what is shown; null would leave it (Neovim)."""
+    """One item; by hand, alternatives too. An empty list clears what is shown; null would leave it (Neovim)."""
     snapshot = freeze(server, params.text_document, params.position)
     if snapshot is None:
         return []
+    selected = params.context.selected_completion_info
+    seen = _with_selected(snapshot, selected) if selected else snapshot
     invoked = params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked
-    text = await ask(server, snapshot, invoked=invoked)
-    return [_item(snapshot, text, server.keeps_lines)] if text else []
+    most = server.settings.completion.alternatives if invoked else 1
+    texts = await ask(server, seen or snapshot, invoked=invoked, misplaced=seen is None, most=most)
+    items = [_extending(selected, text) if selected else _whole_line(snapshot, text) for text in texts]
+    line_end = "\n" if server.keeps_lines else snapshot.line_end
+    return [types.InlineCompletionItem(item.text.replace("\n", line_end), range=item.where) for item in items]
 
 
-def _item(snapshot: Snapshot, text: str, keeps_lines: bool) -> types.InlineCompletionItem:
+class _Item(NamedTuple):
+    text: str
+    where: types.Range
+
+
+def _with_selected(snapshot: Snapshot, selected: types.SelectedCompletionInfo) -> Snapshot | None:
+    """The document as if the list's selected entry had been taken; None where that entry stands elsewhere."""
+    start, stop = selected.range.start, selected.range.end
+    return snapshot.selecting(Position(start.line, start.character), Position(stop.line, stop.character), selected.text)
+
+
+def _extending(selected: types.SelectedCompletionInfo, text: str) -> _Item:
+    """The selected entry with more behind it: other items are not shown while a list is open (LSP 3.18)."""
+    return _Item(selected.text.replace("\r\n", "\n") + text, selected.range)
+
+
+def _whole_line(snapshot: Snapshot, text: str) -> _Item:
     """The whole line, with what already stands on it: the one form that VS Code and Neovim show and insert alike."""
-    line_end = "\n" if keeps_lines else snapshot.line_end
     start, stop = snapshot.line_start(), snapshot.line_stop()
-    return types.InlineCompletionItem(
-        insert_text=(snapshot.left + text + snapshot.right).replace("\n", line_end),
-        range=types.Range(types.Position(start.line, start.character), types.Position(stop.line, stop.character)),
-    )
+    where = types.Range(types.Position(start.line, start.character), types.Position(stop.line, stop.character))
+    return _Item(snapshot.left + text + snapshot.right, where)

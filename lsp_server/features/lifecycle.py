@@ -53,6 +53,7 @@ def initialized(server: CodeLlamaServer, params: types.InitializedParams) -> Non
 async def shutdown(server: CodeLlamaServer, params: None) -> None:
     """Give up the lease: the engine stays if another window holds one."""
     del params
+    server.suggestions.generations.stop()
     if server.link is not None:
         await server.link.stop()
         server.link = None

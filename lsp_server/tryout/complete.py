@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsp_server.tryout.editor import NotReadyError, tiny_editor
+from lsp_server.tryout.editor import NotReadyError, settings, tiny_editor
 
 
 class NoSuchPlaceError(ValueError):
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 async def suggestion(place: Place, model: str) -> str:
     """What the language server suggests there; raises ``NotReadyError``."""
-    async with tiny_editor({"engine": {"model": model}}) as editor:
+    async with tiny_editor(settings(model)) as editor:
         await editor.ready()
         editor.open(place.path, place.text)
         return await editor.complete(place.path, place.text, place.line, place.column)

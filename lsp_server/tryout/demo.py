@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lsp_server.tryout.complete import NoSuchPlaceError, Place, read
-from lsp_server.tryout.editor import NotReadyError, TinyEditor, tiny_editor
+from lsp_server.tryout.editor import NotReadyError, TinyEditor, settings, tiny_editor
 
 GHOST = "italic bright_cyan"
 CONTEXT_LINES = 3
@@ -81,7 +81,7 @@ async def _demo(console: Console, spots: list[Place], model: str) -> None:
         def progress(message: str) -> None:
             live.update(Spinner("dots", f"loading the model: {message}"))
 
-        async with tiny_editor({"engine": {"model": model}}, progress) as editor:
+        async with tiny_editor(settings(model), progress) as editor:
             await editor.ready()
             for spot in spots:
                 live.update(Spinner("dots", f"asking at line {spot.line + 1}"))

@@ -104,6 +104,11 @@ class TinyEditor:
             self._ready.set_result(None)
 
 
+def settings(model: str) -> dict[str, Any]:
+    """For one suggestion a place, and no work beside it."""
+    return {"engine": {"model": model}, "completion": {"prefetch": False, "alternatives": 1}}
+
+
 @asynccontextmanager
 async def tiny_editor(
     settings: dict[str, Any] | None = None, on_progress: Callable[[str], None] = lambda _: None

@@ -19,6 +19,11 @@ def test_values_are_taken():
     assert settings.engine == EngineSettings(grace_seconds=3.0)
 
 
+def test_lists_are_taken():
+    settings, problems = parse_settings({"completion": {"disabledLanguages": ["c", "go"], "excludedFiles": []}})
+    assert (settings.completion, problems) == (CompletionSettings(disabled_languages=("c", "go")), [])
+
+
 @pytest.mark.parametrize(
     ("raw", "problem"),
     [
@@ -42,6 +47,14 @@ def test_values_are_taken():
             {"engine": {"format": "gguf"}},
             "Setting 'engine.format' must be one of auto, fp32, bf16, int8, int4, nf4, nf4-double, not 'gguf'; "
             "'auto' is used.",
+        ),
+        (
+            {"completion": {"excludedFiles": ["*.sql", 1]}},
+            "Setting 'completion.excludedFiles' must be a list of strings, not ['*.sql', 1]; [] is used.",
+        ),
+        (
+            {"completion": {"disabledLanguages": "python"}},
+            "Setting 'completion.disabledLanguages' must be a list of strings, not 'python'; [] is used.",
         ),
         ({"engine": {"model": 7}}, "Setting 'engine.model' must be a string, not 7; 'starter' is used."),
     ],

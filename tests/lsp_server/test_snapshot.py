@@ -51,6 +51,29 @@ def test_range_of_the_line_is_in_the_clients_units():
     assert (snapshot.line_start(), snapshot.line_stop()) == (Position(1, 0), Position(1, 10))
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "character", "start", "stop", "chosen", "seen"),
+    [
+        ("math.sq\n", 0, 7, (0, 5), (0, 7), "sqrt", ("math.sqrt", "\n", 0)),
+        ("a\nx = (ma)\n", 1, 6, (1, 5), (1, 7), "max", ("a\nx = (max", ")\n", 1)),
+        # code units of the client: the emoji is two
+        ("'😋'.le", 0, 6, (0, 5), (0, 7), "lower", ("'😋'.lower", "", 0)),
+        ("x", 0, 1, (0, 0), (0, 1), "a\r\nb", ("a\nb", "", 1)),
+    ],
+)
+def test_entry_chosen_from_a_list_is_seen_as_typed(text, line, character, start, stop, chosen, seen):
+    snapshot = take(text, Position(line, character), "utf-16").selecting(Position(*start), Position(*stop), chosen)
+    assert snapshot is not None
+    assert (snapshot.before, snapshot.after, snapshot.line) == seen
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [((0, 0), (0, 2)), ((1, 0), (1, 1)), ((1, 3), (1, 4)), ((0, 1), (1, 2)), ((2, 0), (2, 0))]
+)
+def test_entry_that_does_not_stand_at_the_cursor_is_not_seen(start, stop):
+    assert take("ab\ncdef\n", Position(1, 2), "utf-16").selecting(Position(*start), Position(*stop), "x") is None
+
+
 @given(st.text(alphabet="aé😋\t\f\u2028\n\r", max_size=40), st.integers(0, 10), st.integers(0, 20))
 def test_nothing_is_lost_and_the_position_comes_back(text, line, character):
     """Whatever the client asks, what is frozen is the document, and ``here`` is a place in it."""

@@ -1,0 +1,229 @@
+"""Answers already given, for wherever they still hold. Pure: knows no engine, no time and no editor.
+
+An answer proposes a document: what stood before the cursor, the answer, what stood after. It holds as long as what has
+been typed since is its beginning and, if an editor closed brackets meanwhile, what they are is in it. All else that the
+model saw must be as it was, to the last blank: whatever stands around the cursor is part of the key, in full.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from inference.text.stopping import suffix_start
+from lsp_server.completion.trace import Source
+from lsp_server.settings import CompletionSettings
+from lsp_server.snapshot import Snapshot
+
+MOST_ANSWERS = 200
+MOST_CHARACTERS = 4_000_000
+"""All the text that is kept around cursors; the oldest answers go first."""
+
+LANDMARK = 32
+"""Characters next to the cursor by which a place is looked for before all of it is compared."""
+LONGEST_TYPED = 400
+"""Of a running answer: what can have been typed while it was written."""
+LONGEST_CLOSED = 80
+LEAST_AFTER = 200
+"""What stands right behind the cursor counts also where the model is not shown it: shaping looks at it."""
+
+_CLOSED = re.compile(r"[)\]}>\"'`\s]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """All an answer depends on but text. ``settings`` that change what is asked for make others of all answers."""
+
+    uri: str
+    language: str
+    model: str
+    adapter: str
+    settings: CompletionSettings
+
+    @property
+    def before(self) -> int:
+        """How many characters before the cursor count."""
+        return max(self.settings.prefix_chars, 1)
+
+    @property
+    def after(self) -> int:
+        """How many after it."""
+        return max(self.settings.suffix_chars, LEAST_AFTER)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A cursor in a document: ``before`` and ``after`` it."""
+
+    scope: Scope
+    before: str
+    after: str
+
+    def remembered(self) -> Place:
+        """With as much of the document as the model can have been shown."""
+        return Place(self.scope, self.before[-self.scope.before :], self.after[: self.scope.after])
+
+
+class Since(NamedTuple):
+    """What happened at the cursor since an answer was asked for: text typed, and closers put behind it."""
+
+    typed: str
+    closed: str
+
+
+class Hit(NamedTuple):
+    """An answer that holds here; ``text`` is what is left of it, ``why`` says why there is none."""
+
+    text: str
+    source: Source
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was, or would have been, shown at a place; ``text`` is empty where nothing was to be.
+
+    Attributes:
+        why: nothing was to be shown.
+        cut: it ended because time was up: who has more may get more.
+    """
+
+    place: Place
+    text: str
+    why: str = ""
+    cut: bool = False
+
+
+class Cache:
+    """The answers given last. What is found becomes the newest."""
+
+    def __init__(self, most_answers: int = MOST_ANSWERS, most_characters: int = MOST_CHARACTERS) -> None:
+        self._most_answers, self._most_characters = most_answers, most_characters
+        self._answers: list[Answer] = []  # oldest first
+        self._characters = 0
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def put(self, place: Place, text: str, why: str = "", *, cut: bool = False) -> None:
+        """Remember an answer, instead of any other for the same place. One that is cut and empty says nothing."""
+        kept = place.remembered()
+        for answer in [a for a in self._answers if a.place == kept]:
+            self._drop(answer)
+        if cut and not text:
+            return
+        self._answers.append(Answer(kept, text, why, cut))
+        self._characters += _size(self._answers[-1])
+        self._make_room()
+
+    def put_beside(self, place: Place, text: str) -> None:
+        """Remember another answer for a place that has one: for who goes on with this instead of that."""
+        answer = Answer(place.remembered(), text)
+        if not any((known.place, known.text) == (answer.place, text) for known in self._answers):
+            self._answers.insert(max(len(self._answers) - 1, 0), answer)
+            self._characters += _size(answer)
+            self._make_room()
+
+    def find(self, place: Place, *, by_hand: bool = False) -> Hit | None:
+        """The newest answer that holds at ``place``. ``by_hand``: only one that says something and was not cut."""
+        for answer in reversed(self._answers):
+            if by_hand and (answer.cut or not answer.text):
+                continue
+            hit = _held(answer, place)
+            if hit is not None:
+                self._answers.remove(answer)
+                self._answers.append(answer)
+                return hit
+        return None
+
+    def _make_room(self) -> None:
+        while len(self._answers) > self._most_answers or self._characters > self._most_characters:
+            self._drop(self._answers[0])
+
+    def _drop(self, answer: Answer) -> None:
+        self._answers.remove(answer)
+        self._characters -= _size(answer)
+
+
+def may_become(origin: Place, now: Place, so_far: str) -> bool:
+    """Can an answer for ``origin`` that begins with ``so_far`` still hold at ``now``?"""
+    return any(
+        so_far.startswith(since.typed) or since.typed.startswith(so_far) for since in _since(origin, now, LONGEST_TYPED)
+    )
+
+
+def on_the_way(now: Place, goal: Place) -> bool:
+    """Can typing on at ``now`` lead to ``goal``?"""
+    return any(True for _ in _since(now.remembered(), goal, LONGEST_TYPED))
+
+
+def _held(answer: Answer, place: Place) -> Hit | None:
+    for since in _since(answer.place, place, len(answer.text)):
+        left = rest(answer.text, since)
+        if left or (left == "" and not answer.text):
+            return Hit(left, "typed" if since.typed or since.closed else "same", answer.why)
+    return None
+
+
+def rest(text: str, since: Since) -> str | None:
+    """What is left of ``text``, if it begins with what was typed and has what was closed in it; else None.
+
+    It is left up to the closers, where nothing else opened them: they stand there already.
+    """
+    if not text.startswith(since.typed):
+        return None
+    left, closed = text[len(since.typed) :], since.closed
+    if not closed:
+        return left
+    if closed.strip() and "\n" not in closed:
+        end = suffix_start(left, True, closed).end
+        if end is not None:
+            return left[:end]
+    return left[: -len(closed)] if left.endswith(closed) else None
+
+
+def _since(origin: Place, now: Place, longest: int) -> Iterator[Since]:
+    """All ways in which typing, and an editor's closing of brackets, lead from ``origin`` to ``now``."""
+    if origin.scope != now.scope:
+        return
+    for typed in _typed(origin, now, longest):
+        for closed in _closed(origin, now):
+            yield Since(typed, closed)
+
+
+def _typed(origin: Place, now: Place, longest: int) -> Iterator[str]:
+    """Of places within a text that repeats itself, the nearest first."""
+    limit = now.scope.before
+    mark = origin.before[-LANDMARK:]
+    first = max(len(now.before) - longest, 0)
+    cut = len(now.before)
+    while (at := now.before.rfind(mark, max(first - len(mark), 0), cut)) >= 0:
+        cut = at + len(mark)
+        known = len(origin.before)
+        if now.before.endswith(origin.before, 0, cut) and known in (limit, cut):
+            yield now.before[cut:]
+        if cut == 0:
+            return
+        cut -= 1
+
+
+def _closed(origin: Place, now: Place) -> Iterator[str]:
+    limit = now.scope.after
+    for length in range(min(LONGEST_CLOSED, len(now.after)) + 1):
+        closed = now.after[:length]
+        if not _CLOSED.fullmatch(closed):
+            return
+        known = len(origin.after)
+        if now.after.startswith(origin.after, length) and (known == limit or known == len(now.after) - length):
+            yield closed
+
+
+def _size(answer: Answer) -> int:
+    return len(answer.place.before) + len(answer.place.after) + len(answer.text)
+
+
+def place_of(snapshot: Snapshot, settings: CompletionSettings, model: str, adapter: str) -> Place:
+    """Where a snapshot's answer belongs."""
+    return Place(Scope(snapshot.uri, snapshot.language, model, adapter, settings), snapshot.before, snapshot.after)

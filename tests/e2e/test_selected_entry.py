@@ -1,0 +1,46 @@
+"""An entry selected in the editor's own list: what is suggested must extend it, in its range, or isn't shown."""
+
+from __future__ import annotations
+
+import pytest
+from e2e_window import window
+from fakes.answerer import ScriptedAnswerer
+from fixtures_engine import serving
+from lsprotocol import types
+
+
+def entry(text: str, start: int, stop: int, line: int = 0) -> types.SelectedCompletionInfo:
+    return types.SelectedCompletionInfo(types.Range(types.Position(line, start), types.Position(line, stop)), text)
+
+
+@pytest.mark.parametrize("invoked", [True, False])
+async def test_suggestion_extends_the_selected_entry_in_its_range(runtime, invoked):
+    """The model is asked as if the entry had been typed."""
+    answerer = ScriptedAnswerer(["(2)"])
+    async with serving(runtime, answerer), window() as editor:
+        editor.open("x = math.sq\n")
+        items = await editor.inline(0, 11, invoked=invoked, selected=entry("sqrt", 9, 11))
+    assert items == [("sqrt(2)", (0, 9, 0, 11))]
+    assert answerer.log[0] == "begin x = math.sqrt"
+
+
+async def test_other_entry_is_another_question_and_no_entry_a_third(runtime):
+    answerer = ScriptedAnswerer(["(2)"])
+    async with serving(runtime, answerer), window() as editor:
+        editor.open("x = math.s")
+        for text in ("sqrt", "sin", "sqrt"):
+            assert await editor.inline(0, 10, selected=entry(text, 9, 10)) == [(f"{text}(2)", (0, 9, 0, 10))]
+        assert await editor.inline(0, 10) == [("x = math.s(2)", (0, 0, 0, 10))]
+    prompts = [line for line in answerer.log if line.startswith("begin")]
+    assert prompts == ["begin x = math.sqrt", "begin x = math.sin", "begin x = math.s"]
+
+
+async def test_entry_that_stands_elsewhere_is_refused_with_a_word(runtime):
+    """A late request for an earlier line."""
+    answerer = ScriptedAnswerer()
+    async with serving(runtime, answerer), window() as editor:
+        editor.open("x = 1\ny = ")
+        assert await editor.inline(1, 4, selected=entry("x", 0, 1)) == []
+        (record,) = await editor.trace()
+    assert answerer.log == []
+    assert record["reason"] == "what is selected in the editor's list does not stand on the cursor's line"

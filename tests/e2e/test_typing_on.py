@@ -1,0 +1,127 @@
+"""A person who types on: what is asked of the engine, and what never is. Over stdio, as editors do it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from e2e_window import Window, window
+from fakes.answerer import ScriptedAnswerer
+from fixtures_engine import serving
+from lsprotocol import types
+from waiting import until
+
+
+def begun(answerer: ScriptedAnswerer) -> list[str]:
+    """The prompts that the engine received."""
+    return [line.removeprefix("begin ") for line in answerer.log if line.startswith("begin ")]
+
+
+async def typed(editor: Window, before: str, after: str = "", invoked: bool = False) -> str | None:
+    """What is suggested at the end of ``before``, a document's only line but for what stands after it."""
+    editor.change(before + after)
+    row = before.rpartition("\n")[2]
+    items = await editor.inline(before.count("\n"), len(row), invoked=invoked)
+    return items[0][0] if items else None
+
+
+async def sources(editor: Window) -> list[tuple[str, str]]:
+    return [(record["result"], record["source"]) for record in await editor.trace()]
+
+
+async def test_typing_what_is_shown_asks_no_model(runtime):
+    """Letter by letter, a part accepted, a bracket that the editor closes, and all of it undone again."""
+    answerer = ScriptedAnswerer(["foo(", "a, b)"])
+    async with serving(runtime, answerer), window() as editor:
+        editor.open("")
+        assert await typed(editor, "x = ", "\n") == "x = foo(a, b)"
+        assert await typed(editor, "x = f", "\n") == "x = foo(a, b)"
+        assert await typed(editor, "x = foo(", ")\n") == "x = foo(a, b)"
+        assert await typed(editor, "x = foo(a, ", ")\n") == "x = foo(a, b)"
+        assert await typed(editor, "x = ", "\n") == "x = foo(a, b)"
+        assert begun(answerer) == ["x = "]
+        assert await sources(editor) == [("shown", "")] + [("shown", "typed")] * 3 + [("shown", "same")]
+        assert all(record["outcome"] is None and record["waited_ms"] == 0 for record in (await editor.trace())[1:])
+
+
+async def test_any_edit_that_the_model_would_see_asks_it_anew(runtime):
+    """Above, below, behind the cursor, or a blank: nothing of what was said before holds."""
+    answerer = ScriptedAnswerer(["foo"])
+    async with serving(runtime, answerer), window() as editor:
+        editor.open("")
+        for above, line, below in [
+            ("a\n", "x = ", "\nb\n"),
+            ("A\n", "x = ", "\nb\n"),
+            ("a\n", "x = ", "\nB\n"),
+            ("a\n", "x = ", " \nb\n"),
+            ("a\n", " x = ", "\nb\n"),
+            ("a\n", "x = b", "\nb\n"),
+        ]:
+            assert await typed(editor, above + line, below) == f"{line}foo" + (" " if below[0] == " " else "")
+        assert await sources(editor) == [("shown", "")] * 6
+    assert len(begun(answerer)) == 6
+
+
+async def test_other_settings_ask_anew(runtime):
+    answerer = ScriptedAnswerer(["foo"])
+    async with serving(runtime, answerer), window() as editor:
+        editor.open("")
+        await typed(editor, "x = ")
+        settings = types.DidChangeConfigurationParams({"codellama": {"completion": {"maxTokens": 7}}})
+        editor.client.workspace_did_change_configuration(settings)
+        await typed(editor, "x = ")
+    assert begun(answerer) == ["x = ", "x = "]
+
+
+async def test_key_that_agrees_with_what_is_being_written_goes_on_with_it(runtime):
+    """Cancelled by the editor at each key, as VS Code does; the older request is answered as cancelled."""
+    answerer = ScriptedAnswerer(["fo", "o + ", "1"], hold=True)
+    async with serving(runtime, answerer), window() as editor:
+        editor.open("x = ")
+        first = editor.request(0, 4, invoked=False, msg_id="first")
+        await until(lambda: "x = : fo" in answerer.log)
+        editor.change("x = f")
+        editor.client.cancel_request(types.CancelParams("first"))
+        second = editor.request(0, 5, invoked=False)
+        error = (await asyncio.wait_for(asyncio.gather(first, return_exceptions=True), 20))[0]
+        assert getattr(error, "code", None) == -32800
+        answerer.go.set()
+        (item,) = await asyncio.wait_for(second, 20)
+        assert await sources(editor) == [("cancelled", ""), ("shown", "running")]
+    assert item.insert_text == "x = foo + 1"
+    assert begun(answerer) == ["x = "]
+
+
+async def test_key_that_disagrees_stops_what_is_being_written(runtime):
+    """Not cancelled by the editor, as Neovim does not."""
+    answerer = ScriptedAnswerer(["fo", "o"], hold=True)
+    async with serving(runtime, answerer), window("neovim") as editor:
+        editor.open("x = ")
+        first = editor.request(0, 4, invoked=False)
+        await until(lambda: "x = : fo" in answerer.log)
+        editor.change("x = b")
+        second = editor.request(0, 5, invoked=False)
+        assert await asyncio.wait_for(first, 20) == []
+        answerer.go.set()
+        (item,) = await asyncio.wait_for(second, 20)
+        assert await sources(editor) == [("superseded", ""), ("shown", "")]
+    assert item.insert_text == "x = bfoo"
+    assert begun(answerer) == ["x = ", "x = b"]
+    assert "closed x = " in answerer.log
+
+
+async def test_what_follows_is_asked_while_a_suggestion_is_looked_at(runtime):
+    """As if it were accepted: then it is there at once."""
+    answerer = ScriptedAnswerer(["foo"])
+    async with serving(runtime, answerer), window(settings={"completion": {"prefetch": True}}) as editor:
+        editor.open("x = ")
+        assert await editor.inline(0, 4, invoked=False) == [("x = foo", (0, 0, 0, 4))]
+        await until(lambda: begun(answerer) == ["x = ", "x = foo"])
+
+
+async def test_alternatives_by_hand_are_items_of_their_own_and_equal_ones_are_one(runtime):
+    answerer = ScriptedAnswerer(["foo"])
+    async with serving(runtime, answerer), window(settings={"completion": {"alternatives": 3}}) as editor:
+        editor.open("x = ")
+        assert await editor.inline(0, 4, invoked=True) == [("x = foo", (0, 0, 0, 4))]
+        assert await editor.inline(0, 4, invoked=False) == [("x = foo", (0, 0, 0, 4))]
+    assert begun(answerer) == ["x = "] * 3

@@ -1,0 +1,219 @@
+"""What a model is asked for, how urgently, and what is never asked twice; with a model that is told what to say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+
+import pytest
+
+from inference.generation.answer import Cause, Finished, Outcome, TextChunk
+from inference.serving.client import EngineError
+from inference.serving.wire import CompletionRequest
+from lsp_server.completion.suggest import Asked, Suggestions
+from lsp_server.completion.trace import Record
+from lsp_server.settings import CompletionSettings
+from lsp_server.snapshot import Position, take
+
+SETTINGS = CompletionSettings(debounce_ms=0)
+URI = "file:///a.py"
+
+
+@dataclass
+class Told:
+    """Says ``texts`` by prompt, or by prompt and seed; "|" in one is where it stands still until ``go``."""
+
+    texts: dict[str | tuple[str, int], str] = field(default_factory=dict)
+    asked: list[CompletionRequest] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+    cause: Cause = "end"
+
+    async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
+        self.asked.append(request)
+        prompt, seed = str(request.prompt), request.sampling.seed
+        text = self.texts.get((prompt, seed) if seed else prompt, "")
+        if text == "boom":
+            raise EngineError("The engine failed.")
+        try:
+            first, still, rest = text.partition("|")
+            if first:
+                yield TextChunk(first)
+            if still:
+                await self.go.wait()
+                yield TextChunk(rest)
+            yield Finished(Outcome(self.cause))
+        except GeneratorExit:
+            self.left.append(prompt)
+            raise
+        except asyncio.CancelledError:
+            self.left.append(prompt)
+            raise
+
+    @property
+    def prompts(self) -> list[str]:
+        return [str(request.prompt) for request in self.asked]
+
+
+class Person:
+    """Types into one document, and looks at what is suggested."""
+
+    def __init__(self, model: Told, settings: CompletionSettings = SETTINGS) -> None:
+        self.model, self.settings = model, settings
+        self.suggestions = Suggestions()
+        self.record = Record(URI, 0, False)
+
+    def asks(self, before: str, *, by_hand: bool = False, adapter: str = "") -> Asked:
+        self.record = Record(URI, 0, by_hand, adapter=adapter)
+        return Asked(take(before, Position(0, len(before)), "utf-32", uri=URI), self.settings, self.model, self.record)
+
+    async def sees(self, before: str, *, most: int = 1, by_hand: bool = False) -> list[str]:
+        return await self.suggestions.suggest(self.asks(before, by_hand=by_hand), most)
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_alternatives_are_what_the_model_says_by_chance_and_each_is_offered_once():
+    model = Told({"x = ": "a1", ("x = ", 1): "b1", ("x = ", 2): "a1"})
+    person = Person(model)
+    assert await person.sees("x = ", by_hand=True, most=3) == ["a1", "b1"]
+    asked = [(request.sampling.temperature, request.sampling.seed) for request in model.asked]
+    assert asked == [(0.0, None), (0.8, 1), (0.8, 2)]
+    assert person.record.alternatives == 1
+
+
+async def test_typing_on_with_an_alternative_asks_no_model():
+    model = Told({"x = ": "a1", ("x = ", 1): "b1"})
+    person = Person(model)
+    await person.sees("x = ", by_hand=True, most=2)
+    assert (await person.sees("x = b"), await person.sees("x = a"), await person.sees("x = ")) == (["1"], ["1"], ["a1"])
+    assert len(model.asked) == 2
+
+
+async def test_alternatives_that_fail_leave_the_first():
+    person = Person(Told({"x = ": "a1", ("x = ", 1): "boom", ("x = ", 2): "c1"}))
+    assert (await person.sees("x = ", by_hand=True, most=3))[0] == "a1"
+
+
+async def test_what_follows_is_asked_ahead_without_urgency_and_then_is_there():
+    model = Told({"x = ": "f(", "x = f(": "y)"})
+    person = Person(model)
+    asked = person.asks("x = ")
+    (text,) = await person.suggestions.suggest(asked)
+    person.suggestions.look_ahead(asked, text)
+    await settle()
+    assert [(request.prompt, request.priority) for request in model.asked] == [
+        ("x = ", "completion"),
+        ("x = f(", "prefetch"),
+    ]
+    assert await person.sees("x = f(") == ["y)"]
+    assert (len(model.asked), person.record.source) == (2, "same")
+
+
+async def test_what_was_asked_ahead_goes_on_while_the_person_types_that_way_and_is_not_asked_again():
+    model = Told({"x = ": "f(", "x = f(": "y|)"})
+    person = Person(model)
+    for before, left in (("x = ", "f("), ("x = f", "(")):
+        asked = person.asks(before)
+        assert await person.suggestions.suggest(asked) == [left]
+        person.suggestions.look_ahead(asked, left)
+        await settle()
+    assert (model.prompts, model.left) == (["x = ", "x = f("], [])
+    accepted = asyncio.ensure_future(person.sees("x = f("))
+    await settle()
+    model.go.set()
+    assert (await accepted, person.record.source) == (["y)"], "running")
+    assert len(model.asked) == 2
+
+
+async def test_what_was_asked_ahead_and_has_not_begun_is_asked_with_urgency_once_it_is_wanted():
+    """Behind a chat it would come after it."""
+    model = Told({"x = ": "f(", "x = f(": "|y)"})
+    person = Person(model)
+    asked = person.asks("x = ")
+    person.suggestions.look_ahead(asked, (await person.suggestions.suggest(asked))[0])
+    await settle()
+    accepted = asyncio.ensure_future(person.sees("x = f("))
+    await settle()
+    assert [request.priority for request in model.asked] == ["completion", "prefetch", "completion"]
+    assert model.left == ["x = f("]
+    model.go.set()
+    assert await accepted == ["y)"]
+
+
+async def test_what_was_asked_ahead_is_left_when_the_person_goes_another_way():
+    model = Told({"x = ": "f(", "x = f(": "y|)", "x = g": "(z)"})
+    person = Person(model)
+    asked = person.asks("x = ")
+    person.suggestions.look_ahead(asked, (await person.suggestions.suggest(asked))[0])
+    await settle()
+    assert await person.sees("x = g") == ["(z)"]
+    await settle()
+    assert model.left == ["x = f("]
+
+
+async def test_two_keys_that_agree_with_what_is_being_written_ask_once():
+    model = Told({"x = ": "foo|(1)"})
+    person = Person(model)
+    first = asyncio.ensure_future(person.sees("x = "))
+    await settle()
+    second = asyncio.ensure_future(person.sees("x = fo"))
+    await settle()
+    model.go.set()
+    assert (await first, await second, model.prompts) == (["foo(1)"], ["o(1)"], ["x = "])
+
+
+async def test_key_with_which_what_is_written_later_disagrees_is_asked_for_itself():
+    """Never a wrong answer: the text is looked at until its end."""
+    model = Told({"x = ": "f|oo", "x = fa": "r"})
+    person = Person(model)
+    first = asyncio.ensure_future(person.sees("x = "))
+    await settle()
+    second = asyncio.ensure_future(person.sees("x = fa"))
+    await settle()
+    assert model.prompts == ["x = "]
+    model.go.set()
+    assert (await first, await second, model.prompts) == (["foo"], ["r"], ["x = ", "x = fa"])
+
+
+async def test_answer_cut_for_lack_of_time_is_not_the_last_word_for_who_asks_by_hand():
+    model = Told({"x = ": "fo"}, cause="deadline")
+    person = Person(model)
+    assert (await person.sees("x = "), await person.sees("x = ")) == (["fo"], ["fo"])
+    assert len(model.asked) == 1
+    await person.sees("x = ", by_hand=True)
+    assert [request.deadline_ms for request in model.asked] == [5000, 20000]
+
+
+async def test_answer_given_without_the_adapter_that_was_asked_for_is_not_remembered_as_its_own():
+    """It may be there at the next key."""
+    model = Told({"x = ": "foo"})
+    person = Person(model)
+    asked = person.asks("x = ", adapter="mine")
+    person.record.adapter = ""  # as the adapter's refusal does
+    assert await person.suggestions.suggest(asked) == ["foo"]
+    assert await person.suggestions.suggest(person.asks("x = ", adapter="mine")) == ["foo"]
+    assert len(model.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("", "the model had nothing to add"), ("  \n", "the model had nothing to add")]
+)
+async def test_record_says_why_nothing_was_shown_and_still_does_from_memory(text, why):
+    person = Person(Told({"x = ": text}))
+    for source in ("", "same"):
+        assert await person.sees("x = ") == []
+        record = person.record
+        assert (record.result, record.reason, record.source) == ("empty", why, source)
+
+
+async def test_failure_is_told_and_not_remembered():
+    person = Person(Told({"x = ": "boom"}))
+    for _ in range(2):
+        assert await person.sees("x = ") == []
+        assert (person.record.result, person.record.reason) == ("failed", "The engine failed.")
+    assert len(person.model.asked) == 2
