@@ -6,8 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.text.stopping import StopRule
-from lsp_server.completion.amount import stop_rule
 from lsp_server.completion.shape import shape
 from lsp_server.completion.window import prefix_window, suffix_window
 from lsp_server.snapshot import Position, Snapshot, take
@@ -44,25 +42,6 @@ def test_windows_keep_to_their_limit_and_touch_the_cursor(text, limit):
     assert len(prefix) <= limit and text.endswith(prefix)
     assert len(suffix) <= limit and text.startswith(suffix)
     assert not text or (prefix and suffix)
-
-
-@pytest.mark.parametrize(
-    ("text", "rule"),
-    [
-        ("x = foo(|)", StopRule("line")),
-        ("x = |", StopRule("line")),
-        ("def f(x):|\n", StopRule("block", 1)),
-        ("    if x:|", StopRule("block", 5)),
-        ("def f(x):\n    |", StopRule("block", 4)),
-        ("|", StopRule("block", 0)),
-        ("\t\t|\n", StopRule("block", 8)),
-        ("void f() {|\n", StopRule("block", 1, "}")),
-        ("void f() {|\n}\n", StopRule("block", 1)),
-        ("x = {'a': 1, |}", StopRule("line")),
-    ],
-)
-def test_amount_follows_from_what_stands_around_the_cursor(text, rule):
-    assert stop_rule(at(text)) == rule
 
 
 @pytest.mark.parametrize(
