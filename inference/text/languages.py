@@ -45,9 +45,9 @@ _EXTENSIONS = {
 _LANGUAGES = {f".{extension}": language for language, all_of in _EXTENSIONS.items() for extension in all_of.split()}
 
 _LINE_COMMENTS = {
-    "#": "bash elixir julia perl php python r ruby",
+    "#": "bash elixir julia perl python r ruby",
     "--": "haskell lua sql",
-    "//": "c cpp csharp dart go java javascript javascriptreact kotlin less objective-c rust scala scss swift "
+    "//": "c cpp csharp dart go java javascript javascriptreact kotlin less objective-c php rust scala scss swift "
     "typescript typescriptreact vue zig",
 }
 _COMMENT_MARKS = {language: mark for mark, all_of in _LINE_COMMENTS.items() for language in all_of.split()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from tree_sitter import Node, Tree
@@ -41,12 +42,20 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Attributes: ``opened``: brackets not closed before the position, outermost first."""
+    """What the syntax is at a position.
+
+    Attributes:
+        inside: what it stands in.
+        opened: brackets not closed before it, outermost first.
+        whole: ``opened`` holds all of them, not just those of the position's line.
+    """
 
     inside: Inside = "code"
     opened: tuple[Opened, ...] = ()
+    whole: bool = False
 
 
+@lru_cache(maxsize=8)
 def place_of(language: str, before: str) -> Place:
     """Where the end of ``before`` stands."""
     text = window(language, before)
@@ -56,7 +65,7 @@ def place_of(language: str, before: str) -> Place:
         return _by_line(language, before[before.rfind("\n") + 1 :])
     found = _Scan(language, data)
     found.read(tree)
-    return Place(found.inside(tree), found.brackets())
+    return Place(found.inside(tree), found.brackets(), whole=True)
 
 
 def window(language: str, before: str, limit: int = WINDOW) -> str:

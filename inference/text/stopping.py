@@ -26,8 +26,8 @@ class StopRule:
     Attributes:
         kind: ``line``: to the end of the current line. ``block``: to the first line indented less than ``indent``.
             ``none``: until the model ends it.
-        indent: width of the block's indentation in columns, see ``indent_width``. No line is indented less than 0: there
-            the first one at the margin after a blank line ends it.
+        indent: width of the block's indentation in columns, see ``indent_width``. At 0, where nothing is a dedent, the
+            first line at the margin after a blank one ends it.
         closer: what ends the block when it is the first thing on a dedented line, and belongs to it (``}``, ``end``).
     """
 

@@ -49,11 +49,11 @@ async def suggest(snapshot: Snapshot, settings: CompletionSettings, engine: Comp
         return ""
     finally:
         record.total_ms = (time.perf_counter() - started) * 1000
-    shown = shape(snapshot, text)
-    record.generated, record.shown = len(text), len(shown)
-    record.result = "shown" if shown else "empty"
-    record.reason = "" if shown else _why_nothing(text)
-    return shown
+    shaped = shape(snapshot, text, cut=record.outcome is not None and record.outcome.cause in ("length", "deadline"))
+    record.generated, record.shown, record.rules = len(text), len(shaped.text), shaped.rules
+    record.result = "shown" if shaped.text else "empty"
+    record.reason = record.reason or shaped.why_nothing
+    return shaped.text
 
 
 async def _ask(snapshot: Snapshot, settings: CompletionSettings, engine: Completer, record: Record) -> str:
@@ -83,7 +83,3 @@ def _request(snapshot: Snapshot, settings: CompletionSettings, deadline_ms: int)
         deadline_ms=deadline_ms,
         session=snapshot.uri,
     )
-
-
-def _why_nothing(text: str) -> str:
-    return "the model's text repeats what stands below" if text.strip() else "the model had nothing to add"

@@ -23,6 +23,7 @@ class Record:
         adapter: which of the person's own adapters the model answered under; empty for none.
         amount: the kind of stop rule.
         generated: characters the model wrote; ``shown``: characters left of them.
+        rules: which rules changed the model's text, by name; of an empty one the last one dropped it.
         outcome: what the engine said of the generation, if it was asked.
     """
 
@@ -38,6 +39,7 @@ class Record:
     total_ms: float = 0.0
     generated: int = 0
     shown: int = 0
+    rules: tuple[str, ...] = ()
     outcome: Outcome | None = None
 
     def to_json(self) -> dict[str, Any]:
