@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from inference.text.languages import comment_mark
 from inference.text.place import place_of
 from lsp_server.completion.brackets import doubled_closers, unfinished_block
+from lsp_server.completion.check import parses_no_worse
 from lsp_server.completion.indentation import document_indentation, doubled_indentation
 from lsp_server.completion.repeats import lines_above, lines_below, loops, rest_of_line
 from lsp_server.snapshot import LINE_END, Snapshot
@@ -91,6 +92,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("doubled closer", doubled_closers),
     ("unfinished block", unfinished_block),
     ("comments only", comments_only),
+    ("parses worse", parses_no_worse),
     ("blank end", blank_end),
 )
 
@@ -99,5 +101,6 @@ WORDS = {
     "lines below": "the model's text repeats what stands below",
     "lines above": "the model's text repeats what stands above",
     "doubled closer": "the model's text only closes brackets that are closed already",
+    "parses worse": "the model's text would break the file's syntax",
     "comments only": "the model wrote a comment and no code",
 }

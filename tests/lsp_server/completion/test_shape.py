@@ -89,7 +89,7 @@ def test_a_good_text_is_left_alone(language: str, document: str, text: str) -> N
         ("python", "def f():\n    |\n", "x = 1\n    y = f(a,\n        b", "x = 1", "unfinished block"),
         (
             "java",
-            "class A {\n  |\n}\n",
+            "void f() {\n  |\n}\n",
             "if (x) {\n    y();\n  } else {",
             "if (x) {\n    y();\n  }",
             "unfinished block",
