@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from pathspec import GitIgnoreSpec
 
 from inference.text.generated import is_generated, is_minified
+from inference.text.ignored import SECRET, IgnoreRules
 from inference.text.languages import language_of
 
 MAX_BYTES = 400_000
@@ -22,20 +23,12 @@ MAX_BYTES = 400_000
 MIN_CHARACTERS = 80
 """Files below hold nothing to learn: package markers, re-exports."""
 
-IGNORE_FILES = (".gitignore", ".codellamaignore")
 _TOOLS_FOLDERS = (
     ".git .hg .svn node_modules bower_components __pycache__ .venv venv .tox .nox .mypy_cache .ruff_cache "
     ".pytest_cache site-packages dist build out target vendor third_party .idea .vscode coverage"
 )
-_HOLDING_KEYS = (
-    ".env .env.* *.pem *.key *.p12 *.pfx *.jks *.keystore *.kdbx *.asc *.gpg id_rsa* id_dsa* id_ecdsa* id_ed25519* "
-    ".netrc .npmrc .pypirc .htpasswd *.tfvars *.tfstate secret.* secrets.* *.secret *.secrets credential.* "
-    "credentials.* *credentials*.json *secret*.json *secret*.y*ml .aws/ .ssh/ .gnupg/ .kube/"
-)
 NOT_YOURS = GitIgnoreSpec.from_lines(f"{name}/" for name in _TOOLS_FOLDERS.split())
 """Folders that tools fill: dependencies, build results, caches."""
-SECRET = GitIgnoreSpec.from_lines(_HOLDING_KEYS.split())
-"""What by its name may hold keys or passwords: never read, whatever is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +102,7 @@ def _listed(root: Path, skipped: Counter[str]) -> Iterator[tuple[Path, str]]:
     if root.is_file():
         yield root, root.name
         return
-    ignored = _Ignored(root)
+    ignored = IgnoreRules(root)
     for folder, folders, names in os.walk(root):
         here = PurePosixPath(Path(folder).relative_to(root).as_posix())
         ignored.enter(here)
@@ -120,7 +113,7 @@ def _listed(root: Path, skipped: Counter[str]) -> Iterator[tuple[Path, str]]:
                 yield path, str(here / name)
 
 
-def _left_out(name: str, ignored: _Ignored, skipped: Counter[str]) -> bool:
+def _left_out(name: str, ignored: IgnoreRules, skipped: Counter[str]) -> bool:
     rules = (("dependencies and build results", NOT_YOURS), ("secret", SECRET))
     reason = next((reason for reason, rule in rules if rule.match_file(name)), None)
     if reason is None and ignored.match(name):
@@ -128,36 +121,6 @@ def _left_out(name: str, ignored: _Ignored, skipped: Counter[str]) -> bool:
     if reason:
         skipped[reason] += 1
     return reason is not None
-
-
-class _Ignored:
-    """The ignore files met on the way down; as in git, the one nearest to a file decides."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._rules: dict[PurePosixPath, GitIgnoreSpec] = {}
-
-    def enter(self, folder: PurePosixPath) -> None:
-        lines: list[str] = []
-        for name in IGNORE_FILES:
-            try:
-                lines += (self._root / folder / name).read_text("utf-8", errors="replace").splitlines()
-            except OSError:
-                continue
-        if lines:
-            self._rules[folder] = GitIgnoreSpec.from_lines(lines)
-
-    def match(self, name: str) -> bool:
-        path = PurePosixPath(name)
-        for folder in path.parents:
-            rules = self._rules.get(folder)
-            if rules is None:
-                continue
-            local = str(path.relative_to(folder)) + ("/" if name.endswith("/") else "")
-            verdict = rules.check_file(local).include
-            if verdict is not None:
-                return verdict
-        return False
 
 
 class _Copies:
