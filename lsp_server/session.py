@@ -11,6 +11,8 @@ from pygls.lsp.server import LanguageServer
 import inference
 from lsp_server.completion.trace import Trace
 from lsp_server.completion.turns import Turns
+from lsp_server.context.gather import Context
+from lsp_server.context.readable import may_read
 from lsp_server.engine_link import EngineLink
 from lsp_server.settings import Settings
 
@@ -25,6 +27,7 @@ class CodeLlamaServer(LanguageServer):
         keeps_lines: the client stores lines, so that a CR inserted would become text (Neovim).
         link: to the engine; None before ``initialized`` and after ``shutdown``.
         turns: of inline completions, by document.
+        context: what else the model is shown.
         trace: what became of the last requests.
         told: what the person need not be told again in this window.
     """
@@ -40,6 +43,7 @@ class CodeLlamaServer(LanguageServer):
         self.keeps_lines = False
         self.link = None
         self.turns = Turns()
+        self.context = Context(may_read)
         self.trace = Trace()
         self.told = {""}
 

@@ -25,6 +25,7 @@ class CompletionSettings:
         max_tokens: the longest answer.
         prefix_chars: how much text before the cursor the model sees.
         suffix_chars: how much after it.
+        context_chars: how much of other files; 0 for none.
         deadline_ms: after this long, what there is is shown; four times as long where the person asked by hand.
     """
 
@@ -33,6 +34,7 @@ class CompletionSettings:
     max_tokens: int = _within(64, 1, 1_024)
     prefix_chars: int = _within(2_000, 100, 400_000)
     suffix_chars: int = _within(1_000, 0, 400_000)
+    context_chars: int = _within(0, 0, 100_000)
     deadline_ms: int = _within(5_000, 100, 120_000)
 
 

@@ -1,7 +1,7 @@
 """Does the file parse worse with a completion than without it? Then the completion is cut back, or dropped.
 
-Faults (ERROR and MISSING nodes of tree-sitter) near the cursor are counted and compared, so an unfinished document is no
-obstacle; nor is an unfinished completion, which is judged with an end put to it. Pure; bounded in text and in time.
+Faults (ERROR and MISSING nodes of tree-sitter) near the cursor are counted and compared, so that an unfinished document
+is no obstacle; nor is an unfinished completion, which is judged with an end put to it. Pure; bounded in text and time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lsp_server.snapshot import Snapshot
 BEFORE, AFTER = 8_000, 4_000
 """Characters around the cursor that are parsed."""
 SECONDS = 0.05
-"""Of the processor's time, so that a busy machine does not show other texts. After this long, what has not been found wrong is taken to be right."""
+"""Of the processor's time, as a busy machine is to show the same. What is not found wrong by then is kept."""
 
 _CLOSERS = {opener: closer for closer, opener in OPENERS.items()}
 _TRY = re.compile(r"^([ \t]*)try:[ \t]*$", re.MULTILINE)
@@ -74,13 +74,13 @@ def _ends(snapshot: Snapshot, text: str) -> list[str]:
     """Nothing, and what would end what the text or its line begins."""
     ends = [""]
     for begun in (text, snapshot.left + text):
-        if unclosed := brackets_of(begun, snapshot.language).unclosed:
-            ends.append("".join(_CLOSERS[bracket] for _, bracket in reversed(unclosed)))
+        unclosed = brackets_of(begun, snapshot.language).unclosed
+        ends.append("".join(_CLOSERS[bracket] for _, bracket in reversed(unclosed)))
     if snapshot.language == "python" and (tried := _TRY.findall(snapshot.left + text)):
         ends.append(f"\n{tried[-1]}finally:\n{tried[-1]} pass")
-    if snapshot.language == "bash" and (end := _SHELL_ENDS.get(text.split()[-1] if text.split() else "")):
+    if snapshot.language == "bash" and (end := _SHELL_ENDS.get(text.split().pop() if text.strip() else "")):
         ends.append(end)
-    return ends
+    return list(dict.fromkeys(ends))
 
 
 def _below(after: str) -> str:

@@ -11,6 +11,7 @@ from lsp_server import adapters
 from lsp_server.completion.suggest import Completer, suggest
 from lsp_server.completion.trace import Record
 from lsp_server.features.documents import folder_of
+from lsp_server.features.surroundings import with_context
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Snapshot
 
@@ -26,7 +27,7 @@ async def ask(server: CodeLlamaServer, snapshot: Snapshot, *, invoked: bool) -> 
         record.result, record.reason = "not ready", "the server has not been initialised or is shutting down"
         return ""
     record.limits = link.status.limits
-    engine = _under_adapter(server, link, snapshot.uri, record)
+    engine = with_context(server, snapshot, _under_adapter(server, link, snapshot.uri, record))
     text = await server.turns.take(snapshot.uri, invoked, lambda: suggest(snapshot, settings, engine, record))
     if text is None:
         record.result, record.reason = "superseded", "a newer request came for the same document"

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from lsp_server.completion.window import prefix_window, suffix_window
 
-
 LINES = "".join(f"line number {n}\n" for n in range(1000))
 
 
