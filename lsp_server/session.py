@@ -12,6 +12,8 @@ import inference
 from lsp_server.completion.suggest import Suggestions
 from lsp_server.completion.trace import Trace
 from lsp_server.completion.turns import Turns
+from lsp_server.context.gather import Context
+from lsp_server.context.readable import may_read
 from lsp_server.engine_link import EngineLink
 from lsp_server.journal import Journal
 from lsp_server.settings import Settings
@@ -28,6 +30,7 @@ class CodeLlamaServer(LanguageServer):
         link: to the engine; None before ``initialized`` and after ``shutdown``.
         turns: of inline completions, by document.
         suggestions: what was suggested, or is about to be.
+        context: what else the model is shown.
         trace: what became of the last requests; ``journal``: the same for other processes.
         told: what the person need not be told again in this window.
     """
@@ -44,6 +47,7 @@ class CodeLlamaServer(LanguageServer):
         self.link = None
         self.turns = Turns()
         self.suggestions = Suggestions()
+        self.context = Context(may_read)
         self.trace = Trace()
         self.journal = Journal()
         self.told = {""}

@@ -30,6 +30,7 @@ class CompletionSettings:
         suffix_chars: how much after it.
         alternatives: how many suggestions are offered where the person asked by hand.
         prefetch: whether to ask, when something is shown, for what follows once it is accepted.
+        context_chars: how much of other files; 0 for none.
         deadline_ms: after this long, what there is is shown; four times as long where the person asked by hand.
     """
 
@@ -43,6 +44,7 @@ class CompletionSettings:
     suffix_chars: int = _within(1_000, 0, 400_000)
     alternatives: int = _within(3, 1, 5)
     prefetch: bool = True
+    context_chars: int = _within(0, 0, 100_000)
     deadline_ms: int = _within(5_000, 100, 120_000)
 
 

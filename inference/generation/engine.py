@@ -26,6 +26,7 @@ from inference.models.forward import LanguageModel
 from inference.models.heap import release
 from inference.planning.planner import Role
 from inference.text.chat import CHAT_PROMPTS
+from inference.text.context import ContextChunk, in_front
 from inference.text.detokenize import Detokenizer
 from inference.text.infill import infill_prompt
 from inference.text.prompts import Message, Prompt, PromptError, clean, completion_prompt
@@ -71,17 +72,21 @@ class Engine:
         sampling: Sampling | None = None,
         rule: StopRule | None = None,
         deadline: float | None = None,
+        context: Sequence[ContextChunk] = (),
     ) -> Steps:
         """Fill in between ``prompt`` and ``suffix``; a model that cannot infill continues and is cut where it begins.
 
         Without a suffix ``prompt`` is continued; with an empty one too, unless the layout is SPM. ``deadline`` is a
-        ``time.perf_counter()`` value, after which what there is has to do.
+        ``time.perf_counter()`` value, after which what there is has to do. ``context`` goes in front of a prompt that
+        is text, as far as there is room beside it (``text.context``).
         Raises ``PromptError`` for ids outside the vocabulary.
         """
         sampling = sampling or Sampling()
         slot = self._slot("completion")
         room = slot.budget.prompt_tokens(sampling.max_tokens)
         following = suffix or ""
+        if isinstance(prompt, str):
+            prompt = in_front(self.tokenizer, context, prompt, following, room)
         if not isinstance(prompt, str):
             built = self._checked(prompt, sampling.forced, slot.budget)
         elif suffix is not None and self._infills(suffix):

@@ -19,6 +19,7 @@ from inference.models.catalog import Model, asked_to_chat, canonical
 from inference.planning.planner import Role
 from inference.serving.state import Status
 from inference.serving.wire import error_body
+from inference.text.context import ContextChunk
 from inference.text.prompts import Message
 from inference.text.stopping import StopRule
 
@@ -41,7 +42,13 @@ class Answerer(Protocol):
         ...
 
     def complete(
-        self, prompt: str | list[int], suffix: str | None, sampling: Sampling, rule: StopRule, deadline: float | None
+        self,
+        prompt: str | list[int],
+        suffix: str | None,
+        sampling: Sampling,
+        rule: StopRule,
+        deadline: float | None,
+        context: Sequence[ContextChunk] = (),
     ) -> Steps: ...
 
     def chat(self, messages: Sequence[Message], sampling: Sampling, deadline: float | None) -> Steps: ...

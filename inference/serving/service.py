@@ -156,7 +156,8 @@ class Service:
 
 
 def _begin_completion(answerer: Answerer, request: CompletionRequest, deadline: float | None) -> Steps:
-    return answerer.complete(request.prompt, request.suffix, request.sampling, request.stop_rule, deadline)
+    r = request
+    return answerer.complete(r.prompt, r.suffix, r.sampling, r.stop_rule, deadline, r.context)
 
 
 def _begin_chat(answerer: Answerer, request: ChatRequest, deadline: float | None) -> Steps:

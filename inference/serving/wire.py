@@ -1,8 +1,8 @@
 """What travels between a client and the engine: OpenAI-compatible requests and answers as value objects.
 
 Torch-free, and knows neither sockets nor models. Beyond OpenAI's fields a completion may carry ``session``,
-``stop_rule``, ``priority``, ``deadline_ms`` and vLLM's ``min_tokens``, and for benchmarks ``drafts`` (false for none)
-and ``forced`` (ids that the answer begins with); a foreign server never sees them.
+``stop_rule``, ``context``, ``priority``, ``deadline_ms`` and vLLM's ``min_tokens``, and for benchmarks ``drafts``
+(false for none) and ``forced`` (ids that the answer begins with); a foreign server never sees them.
 
 Source: OpenAI API reference, "Completions" (legacy) and "Chat" (with its ``prediction``).
 """
@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
 from inference.generation.answer import Cause, Outcome, Sampling
+from inference.text.context import ContextChunk
 from inference.text.prompts import Message
 from inference.text.stopping import StopRule
 
@@ -22,6 +23,7 @@ PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 """In the order in which the model serves them."""
 
 MAX_TOKENS_LIMIT = 8192
+MAX_CHUNKS = 64
 
 EMPTY_SUFFIX = ("suffix", "")
 """The one field whose empty text says something: that nothing follows the cursor."""
@@ -42,6 +44,7 @@ class CompletionRequest:
     """``POST /v1/completions``; ``deadline_ms`` counts from arrival at the engine.
 
     ``suffix`` asks for an infilling, also where nothing follows the cursor; None asks to continue the prompt.
+    ``context`` are pieces of other files, the most important first; of those the engine takes what has room.
     """
 
     prompt: str | list[int]
@@ -50,6 +53,7 @@ class CompletionRequest:
     stream: bool = False
     sampling: Sampling = field(default_factory=Sampling)
     stop_rule: StopRule = field(default_factory=StopRule)
+    context: tuple[ContextChunk, ...] = ()
     priority: Priority = "completion"
     deadline_ms: int | None = None
     session: str = ""
@@ -143,6 +147,7 @@ def parse_completion(body: Any) -> CompletionRequest:
         stream=_typed(fields, "stream", bool, False),
         sampling=_sampling(fields, default_max=128),
         stop_rule=_stop_rule(fields),
+        context=_context(fields),
         priority=_priority(fields, "completion"),
         deadline_ms=_number(fields, "deadline_ms", None, 1, 3_600_000, whole=True),
         session=_typed(fields, "session", str, ""),
@@ -270,6 +275,18 @@ def _stop_rule(fields: Mapping[str, Any]) -> StopRule:
         raise WireError("'stop_rule.kind' must be none, line or block.", "stop_rule")
     indent = _number(rule, "indent", 0, 0, 10_000, whole=True)
     return StopRule(kind, indent or 0, _typed(rule, "closer", str, ""))
+
+
+def _context(fields: Mapping[str, Any]) -> tuple[ContextChunk, ...]:
+    chunks = fields.get("context")
+    if chunks is None:
+        return ()
+    if not isinstance(chunks, list | tuple) or len(chunks) > MAX_CHUNKS:
+        raise WireError(f"'context' must be a list of at most {MAX_CHUNKS} objects.", "context")
+    for chunk in chunks:
+        if not isinstance(chunk, dict) or not all(isinstance(chunk.get(name), str) for name in ("path", "text")):
+            raise WireError("Each of 'context' must be an object with 'path' and 'text'.", "context")
+    return tuple(ContextChunk(chunk["path"], chunk["text"]) for chunk in chunks)
 
 
 def _priority(fields: Mapping[str, Any], default: Priority) -> Priority:

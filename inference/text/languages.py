@@ -1,4 +1,6 @@
-"""Programming languages by file name. Knows no grammar and no editor; names are those LSP gives to languages.
+"""Programming languages by file name, and how they mark comments. Knows no grammar and no editor.
+
+Names are those LSP gives to languages.
 
 Source of the names: LSP 3.17, "TextDocumentItem", the table of language identifiers.
 """
@@ -42,7 +44,20 @@ _EXTENSIONS = {
 }
 _LANGUAGES = {f".{extension}": language for language, all_of in _EXTENSIONS.items() for extension in all_of.split()}
 
+_LINE_COMMENTS = {
+    "#": "bash elixir julia perl python r ruby",
+    "--": "haskell lua sql",
+    "//": "c cpp csharp dart go java javascript javascriptreact kotlin less objective-c php rust scala scss swift "
+    "typescript typescriptreact vue zig",
+}
+_COMMENT_MARKS = {language: mark for mark, all_of in _LINE_COMMENTS.items() for language in all_of.split()}
+
 
 def language_of(path: PurePath) -> str | None:
     """The language of a file of code by its extension; None for any other file."""
     return _LANGUAGES.get(path.suffix.lower())
+
+
+def comment_mark(language: str) -> str | None:
+    """What begins a comment that ends with its line; None where no such comment is known."""
+    return _COMMENT_MARKS.get(language)

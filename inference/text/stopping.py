@@ -26,7 +26,8 @@ class StopRule:
     Attributes:
         kind: ``line``: to the end of the current line. ``block``: to the first line indented less than ``indent``.
             ``none``: until the model ends it.
-        indent: width of the block's indentation in columns, see ``indent_width``.
+        indent: width of the block's indentation in columns, see ``indent_width``. At 0, where nothing is a dedent, the
+            first line at the margin after a blank one ends it.
         closer: what ends the block when it is the first thing on a dedented line, and belongs to it (``}``, ``end``).
     """
 
@@ -118,7 +119,7 @@ def block_end(text: str, final: bool, indent: int, closer: str) -> Verdict:
             blank += newline >= 0
             if blank > MAX_BLANK_LINES:
                 return Verdict(kept, kept)
-        elif indent_width(line) < indent:
+        elif indent_width(line) < indent or (blank and not line[0].isspace() and not indent):
             return _dedented(line, stop, kept, complete, closer)
         else:
             blank, kept = 0, stop

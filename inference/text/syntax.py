@@ -6,10 +6,11 @@ Torch-free. Knows no files and no prompts; offsets count characters.
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from tree_sitter import Language, Node, Parser
+from tree_sitter import Language, Node, Parser, Tree
 
 _GRAMMARS = {
     "bash": ("tree_sitter_bash", "language"),
@@ -27,6 +28,10 @@ _GRAMMARS = {
     "typescriptreact": ("tree_sitter_typescript", "language_tsx"),
 }
 
+PARSE_SECONDS = 0.03
+"""Of the processor's time: five times what a window of code takes. Text that no person wrote may take far more."""
+_SLICE = 1 << 14
+
 Span = tuple[int, int]
 """Start and end of a piece of text, in characters."""
 
@@ -39,6 +44,23 @@ def parser(language: str) -> Parser | None:
         return None
     module, function = known
     return Parser(Language(getattr(importlib.import_module(module), function)()))
+
+
+def parse(language: str, data: bytes, seconds: float = PARSE_SECONDS) -> Tree | None:
+    """The tree of a text in UTF-8; None where there is no grammar, or the parse took longer than ``seconds``."""
+    reader = parser(language)
+    if reader is None:
+        return None
+    until = time.thread_time() + seconds
+
+    def late(_: int, __: bool) -> bool:
+        return time.thread_time() > until
+
+    try:
+        return reader.parse(lambda at, _: data[at : at + _SLICE], encoding="utf8", progress_callback=late)
+    except ValueError:  # all that a parse which was broken off says
+        reader.reset()
+        return None
 
 
 def blocks(language: str, text: str, lines: range = range(1, 13)) -> list[Span]:

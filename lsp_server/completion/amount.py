@@ -1,29 +1,114 @@
-"""One line or a block: how much a completion may write, from what stands around the cursor.
+"""One line or a block: how much a completion may write, from the syntax around the cursor.
 
-Knows only indentation and brackets, no grammar.
+The engine applies the rule while it generates, so nothing is written to be thrown away. Knows no tokens and no model.
 """
 
 from __future__ import annotations
 
-from inference.text.stopping import StopRule, indent_width
+import re
+
+from inference.text.place import Opened, Place, place_of
+from inference.text.stopping import OPENERS, StopRule, indent_width
 from lsp_server.snapshot import Snapshot
+
+LINE = StopRule("line")
+
+_CLOSERS = {opener: closer for closer, opener in OPENERS.items()}
+_BRACES_HOLD_DATA = frozenset(["python", "ruby", "lua", "julia", "elixir"])
+_COLON = re.compile(
+    r"\s*(?:\)|(?:async\s+)?(?:def|class|if|elif|else|for|while|try|except|finally|with|match|case|default|public|"
+    r"private|protected)\b).*:$"
+)
+"""A statement that ends in a colon, or the last line of one, and C's labels."""
+_LISTED = re.compile(r"\b(?:import|const|var|type|enum)\b[^()]*\($")
+"""Lists of declarations, each on a line of its own."""
+_WORDS = {
+    "bash": ((re.compile(r"(?:^|[\s;])(?:then|else)\s*$"), "fi"), (re.compile(r"(?:^|[\s;])do\s*$"), "done")),
+    "lua": ((re.compile(r"(?:\b(?:then|do|else|repeat)|\bfunction\b[^()]*\([^()]*\))\s*$"), "end"),),
+    "ruby": (
+        (re.compile(r"^\s*(?:def|class|module|if|unless|while|until|case|begin|else|elsif|rescue)\b.*$"), "end"),
+        (re.compile(r"\bdo\s*(?:\|[^|]*\|)?\s*$"), "end"),
+    ),
+    "elixir": ((re.compile(r"\bdo\s*$"), "end"),),
+    "julia": ((re.compile(r"^\s*(?:function|if|for|while|begin|struct|module|let|try|else)\b.*$"), "end"),),
+}
+"""Of languages that open blocks with words: what a line looks like that does, and the word that closes it."""
 
 
 def stop_rule(snapshot: Snapshot) -> StopRule:
-    """Text right of the cursor asks for the rest of the line; a block opener or an empty line for a block."""
-    left, right = snapshot.left, snapshot.right
-    if right.strip():
-        return StopRule("line")
-    if not left.strip():
-        return StopRule("block", indent=indent_width(left))
-    if left.rstrip().endswith((":", "{")):
-        return StopRule("block", indent=indent_width(left) + 1, closer=_closer(snapshot))
-    return StopRule("line")
+    """The rest of the line; a block after what opens one, and on an empty line in a body."""
+    if snapshot.right.strip():
+        return LINE
+    place = place_of(snapshot.language, snapshot.before)
+    if place.inside != "code" or (snapshot.left.strip() and _among_data(snapshot, place)):
+        return LINE
+    if not snapshot.left.strip():
+        return _on_empty_line(snapshot, place)
+    closer = _opens(snapshot.language, snapshot.left, snapshot.after)
+    if closer is None:
+        return LINE
+    indent = indent_width(snapshot.left)
+    return StopRule("block", indent + 1, _unless_below(closer, indent, snapshot.after))
 
 
-def _closer(snapshot: Snapshot) -> str:
-    """The brace that ends the block, unless it already stands below."""
-    if not snapshot.left.rstrip().endswith("{"):
-        return ""
-    below = next((line.strip() for line in snapshot.after.split("\n") if line.strip()), "")
-    return "" if below.startswith("}") else "}"
+def _on_empty_line(snapshot: Snapshot, place: Place) -> StopRule:
+    """The rest of the body; of a list or of arguments, one line."""
+    indent = indent_width(snapshot.left)
+    body = place.opened[-1] if place.opened else None
+    if body is not None:
+        if _holds_data(body, snapshot.language):
+            return LINE
+        return StopRule("block", max(indent, body.indent + 1), _end_of(body, snapshot))
+    above = _line_above(snapshot.before)
+    closer = _opens(snapshot.language, above, snapshot.after)
+    if closer is None:
+        return StopRule("block", indent)
+    opener = indent_width(above)
+    return StopRule("block", max(indent, opener + 1), _unless_below(closer, opener, snapshot.after))
+
+
+def _opens(language: str, line: str, after: str) -> str | None:
+    """What closes the block that ``line`` opens, which may be nothing; None if it opens none."""
+    line = line.rstrip()
+    if line.endswith(("{", "[")):
+        return _CLOSERS[line[-1]]
+    if line.endswith("("):
+        listed = _LISTED.search(line) or _closed_below(")", indent_width(line), after)
+        return ")" if listed else None
+    for opener, closer in _WORDS.get(language, ()):
+        if opener.search(line):
+            return closer
+    return "" if _COLON.match(line) else None
+
+
+def _among_data(snapshot: Snapshot, place: Place) -> bool:
+    """Between arguments or the elements of a list, and not just after what opens them."""
+    opens = snapshot.left.rstrip().endswith(tuple(_CLOSERS))
+    return not opens and bool(place.opened) and _holds_data(place.opened[-1], snapshot.language)
+
+
+def _holds_data(bracket: Opened, language: str) -> bool:
+    """Not statements."""
+    return bracket.bracket != "{" or language in _BRACES_HOLD_DATA
+
+
+def _end_of(body: Opened, snapshot: Snapshot) -> str:
+    return _unless_below(_CLOSERS[body.bracket], body.indent, snapshot.after)
+
+
+def _unless_below(closer: str, indent: int, after: str) -> str:
+    """The closer, unless it stands below already, as indented as what it closes."""
+    return "" if _closed_below(closer, indent, after) else closer
+
+
+def _closed_below(closer: str, indent: int, after: str) -> bool:
+    """Whether the first line below that is indented no deeper begins with ``closer``."""
+    for line in after.split("\n")[1:]:
+        if line.strip() and indent_width(line) <= indent:
+            return indent_width(line) == indent and bool(closer) and line.lstrip().startswith(closer)
+    return False
+
+
+def _line_above(before: str) -> str:
+    """The last line above the cursor's that is not blank."""
+    return next((line for line in reversed(before.split("\n")[:-1]) if line.strip()), "")

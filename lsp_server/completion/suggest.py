@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from inference.generation.answer import Finished, Sampling, TextChunk
 from inference.serving.client import EngineError, EngineUnavailable
@@ -20,7 +20,7 @@ from inference.serving.wire import CompletionRequest, Priority
 from lsp_server.completion.amount import stop_rule
 from lsp_server.completion.cache import Cache, Hit, Place, may_become, on_the_way, place_of
 from lsp_server.completion.generations import Generation, Generations
-from lsp_server.completion.shape import shape
+from lsp_server.completion.shape import Shaped, shape
 from lsp_server.completion.timing import Rhythm, debounce
 from lsp_server.completion.trace import Record
 from lsp_server.completion.window import prefix_window, suffix_window
@@ -60,14 +60,6 @@ class Asked:
         after = replace(snapshot, before=snapshot.before + text, line=snapshot.line + text.count("\n"))
         record = Record(snapshot.uri, after.line, invoked=False, adapter=self.record.adapter)
         return replace(self, snapshot=after, record=record)
-
-
-class Shaped(NamedTuple):
-    """What is left of the model's text, what changed or dropped it, and why nothing is left."""
-
-    text: str
-    filter: str = ""
-    why: str = ""
 
 
 @dataclass(eq=False)
@@ -171,7 +163,7 @@ class Suggestions:
                 raise EngineUnavailable("the server is shutting down")
         self.rhythm.answered((time.perf_counter() - started) * 1000)
         _note(record, generation)
-        return Hit(generation.origin.shaped.text, "", generation.origin.shaped.why)
+        return Hit(generation.origin.shaped.text, "", generation.origin.shaped.why_nothing)
 
     async def _sampled(self, asked: Asked, count: int) -> list[str]:
         """Other texts the model may write here, by chance; the same ones each time. As many as come well."""
@@ -200,18 +192,20 @@ class Suggestions:
         place, outcome = work.asked.place, generation.outcome
         if work.asked.record.adapter == place.scope.adapter:  # else the engine refused it and answered without
             cut = outcome is not None and outcome.cause == "deadline"
-            self.cache.put(place, work.shaped.text, work.shaped.why, cut=cut)
+            self.cache.put(place, work.shaped.text, work.shaped.why_nothing, cut=cut)
 
 
 def _shape(generation: Generation[Work]) -> None:
     work, started = generation.origin, time.perf_counter()
-    work.shaped = _shaped(work.asked.snapshot, generation.text)
+    cut = generation.outcome is not None and generation.outcome.cause in ("length", "deadline")
+    work.shaped = shape(work.asked.snapshot, generation.text, cut=cut)
     work.shape_ms = (time.perf_counter() - started) * 1000
 
 
 def _note(record: Record, generation: Generation[Work]) -> None:
     work = generation.origin
-    record.outcome, record.generated, record.filter = generation.outcome, len(generation.text), work.shaped.filter
+    record.outcome, record.generated = generation.outcome, len(generation.text)
+    record.filter = ", ".join(work.shaped.rules)
     record.stages["shape"] = round(work.shape_ms, 3)
 
 
@@ -228,12 +222,3 @@ def _request(asked: Asked, seed: int | None = None, priority: Priority = "comple
         deadline_ms=settings.deadline_ms * (PATIENCE if asked.record.invoked else 1),
         session=snapshot.uri,
     )
-
-
-def _shaped(snapshot: Snapshot, text: str) -> Shaped:
-    shown = shape(snapshot, text)
-    if shown:
-        return Shaped(shown, "" if shown == text.rstrip() else "shape")
-    if text.strip():
-        return Shaped("", "shape", "the model's text repeats what stands below")
-    return Shaped("", "", "the model had nothing to add")

@@ -36,7 +36,7 @@ class ScriptedAnswerer:
             raise AdapterError("The adapter 'broken' can't be read.")
         return replace(self, pieces=[f"<{folder.name}>", *self.pieces])
 
-    def complete(self, prompt, suffix, sampling: Sampling, rule, deadline) -> Steps:
+    def complete(self, prompt, suffix, sampling: Sampling, rule, deadline, context=()) -> Steps:
         if prompt == "refuse":
             raise PromptError("This cannot be put to the model.")
         return self._say(str(prompt), suffix)

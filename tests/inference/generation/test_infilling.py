@@ -13,6 +13,7 @@ from inference.generation.answer import Finished, Outcome, Sampling, Steps, Text
 from inference.generation.engine import Engine
 from inference.models.catalog import CATALOG, STARTER, Model
 from inference.models.llama import Llama
+from inference.text.context import ContextChunk
 from inference.text.infill import infill_prompt
 from inference.text.pieces import Layout
 from inference.text.prompts import completion_prompt
@@ -61,6 +62,17 @@ def test_half_a_word_is_finished_by_a_whole_one() -> None:
     text, outcome = run(engine(bent, SPM, tokenizer).complete("x re", "\n", Sampling(max_tokens=1)))
     assert text.startswith("turn")
     assert outcome.prompt_tokens == len(prompt)
+
+
+def test_context_is_read_in_front_of_the_prefix_and_then_kept(reference) -> None:
+    """What stays the same is read once: the next key costs what it typed."""
+    one, chunks = engine(reference, SPM), [ContextChunk("a.py", "x = 1")]
+    asked = infill_prompt(BYTES, "# Path: a.py\n# x = 1\nab = ", "\nc", 2_000, "spm").ids
+    first, typed = (
+        run(one.complete(prefix, "\nc", Sampling(max_tokens=1), context=chunks))[1] for prefix in ("ab = ", "ab = 1")
+    )
+    assert first.prompt_tokens == len(asked) - 1  # the last one is healed
+    assert typed.reused_tokens == first.prompt_tokens
 
 
 def test_an_empty_suffix_is_infilled_in_spm_alone(reference) -> None:

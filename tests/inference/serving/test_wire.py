@@ -6,6 +6,7 @@ import pytest
 
 from inference.generation.answer import Sampling
 from inference.serving.wire import CompletionRequest, WireError, parse_chat, parse_completion
+from inference.text.context import ContextChunk
 from inference.text.prompts import Message
 from inference.text.stopping import StopRule
 
@@ -17,6 +18,7 @@ def test_request_survives_the_wire():
         model="m",
         sampling=Sampling(max_tokens=7, temperature=0.5, top_p=0.9, seed=3, stop=("x",), min_tokens=5, prediction="ab"),
         stop_rule=StopRule("block", 4, "}"),
+        context=(ContextChunk("a/b.py", "x = 1\n"), ContextChunk("c.py", "")),
         priority="prefetch",
         deadline_ms=50,
         session="file:///a.py",
@@ -77,6 +79,9 @@ def test_chat_takes_content_in_parts():
         ({"prompt": "a", "forced": [1]}, "'forced' needs a 'prompt' of token ids."),
         ({"prompt": "a", "prediction": {"type": "content"}}, "'prediction.content' must be a string."),
         ({"prompt": "a", "stop_rule": {"kind": "page"}}, "'stop_rule.kind' must be none, line or block."),
+        ({"prompt": "a", "context": "b"}, "'context' must be a list of at most 64 objects."),
+        ({"prompt": "a", "context": [{}] * 65}, "'context' must be a list of at most 64 objects."),
+        ({"prompt": "a", "context": [{"path": "b"}]}, "Each of 'context' must be an object with 'path' and 'text'."),
         ({"prompt": "a", "priority": "now"}, "'priority' must be one of completion, chat, prefetch."),
     ],
 )

@@ -36,6 +36,9 @@ LINE = StopRule("line")
         ("x = 1\n\n    y = 2\n\n\n    z = 3\n", StopRule("block", 4), "", "x = 1\n\n    y = 2", "rule"),
         ("x = 1\n\ty = 2\nz", StopRule("block", 4), "", "x = 1\n\ty = 2", "rule"),
         ("x = 1\n    y", StopRule("block", 4), "", "x = 1\n    y", None),
+        # at the margin, where nothing is a dedent, a blank line ends what it says
+        ("f() {\n\n  a;\n}\n\ng() {\n", StopRule("block", 0), "", "f() {\n\n  a;\n}", "rule"),
+        ("x = 1\ny = 2\n\nz = 3\n", StopRule("block", 0), "", "x = 1\ny = 2", "rule"),
         # its closer belongs to it
         ("\n    f();\n}\nint g", StopRule("block", 1, "}"), "", "\n    f();\n}", "rule"),
         ("\n    f();\n} else {\n", StopRule("block", 1, "}"), "", "\n    f();\n} else {", "rule"),

@@ -29,10 +29,10 @@ class Obedient(ScriptedAnswerer):
 
     asked: list[tuple[list[int], Sampling]] = field(default_factory=list)
 
-    def complete(self, prompt, suffix, sampling, rule, deadline):
+    def complete(self, prompt, suffix, sampling, rule, deadline, context=()):
         self.asked.append((prompt, sampling))
         self.pieces = ["x"] * sampling.max_tokens
-        return super().complete(prompt, suffix, sampling, rule, deadline)
+        return super().complete(prompt, suffix, sampling, rule, deadline, context=())
 
 
 def work(requests: int) -> Work:

@@ -1,0 +1,227 @@
+"""What syntax a position stands in: code, a string or a comment, and which brackets are open there.
+
+By tree-sitter's tokens, which stay right where the text so far is no valid program; where there is no grammar, by the
+position's line alone. Torch-free; knows no editor and nothing that stands after the position.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+
+from tree_sitter import Node, Tree
+
+from inference.text.languages import comment_mark
+from inference.text.stopping import OPENERS, indent_width
+from inference.text.syntax import parse
+
+WINDOW = 16_000
+"""Characters before the position that are parsed, a few milliseconds' worth."""
+
+_CLOSED_BY = {opener: closer for closer, opener in OPENERS.items()}
+_INTERPOLATION = {"${": "}", "$(": ")", "#{": "}"}
+_QUOTES = frozenset(['"', "'", "`", '"""', "string_start"])
+_MANY_LINES = re.compile(rb'\w*(?:"""|\'\'\'|`)')
+_QUOTES_SPAN_LINES = frozenset(["bash", "php", "rust"])
+_TOP_LEVEL = re.compile(r"\n(?=[^\s)\]}])")
+_TOKEN = re.compile(r"\w+|\S")
+
+Inside = Literal["code", "string", "comment"]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A bracket that is open at the position; ``indent`` is the width of its line's indentation."""
+
+    bracket: str
+    indent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the syntax is at a position.
+
+    Attributes:
+        inside: what it stands in.
+        opened: brackets not closed before it, outermost first.
+        whole: ``opened`` holds all of them, not just those of the position's line.
+    """
+
+    inside: Inside = "code"
+    opened: tuple[Opened, ...] = ()
+    whole: bool = False
+
+
+@lru_cache(maxsize=8)
+def place_of(language: str, before: str) -> Place:
+    """Where the end of ``before`` stands."""
+    text = window(language, before)
+    data = text.encode(errors="replace")
+    tree = parse(language, data)
+    if tree is None:
+        return _by_line(language, before[before.rfind("\n") + 1 :])
+    found = _Scan(language, data)
+    found.read(tree)
+    return Place(found.inside(tree), found.brackets(), whole=True)
+
+
+def window(language: str, before: str, limit: int = WINDOW) -> str:
+    """The end of ``before``, at most ``limit`` characters, from the start of something that stands at the margin."""
+    text = before[-limit:]
+    if len(before) > limit and (start := _TOP_LEVEL.search(text)):
+        text = text[start.end() :]
+    return text if language != "php" or "<?" in text else f"<?php\n{text}"
+
+
+@dataclass
+class _Token:
+    """An opening bracket or quote; ``kind`` is the leaf's type."""
+
+    kind: str
+    text: bytes
+    start: int
+
+
+@dataclass
+class _Scan:
+    """Brackets and quotes that nothing closes, in the order they were opened."""
+
+    language: str
+    data: bytes
+    opened: list[_Token] = field(default_factory=list)
+
+    def read(self, tree: Tree) -> None:
+        """Go through all tokens of a text."""
+        for leaf in leaves(tree):
+            if leaf.is_missing:
+                continue
+            kind = leaf.type
+            if kind in _CLOSED_BY or kind in _INTERPOLATION:
+                self._open(leaf)
+            elif kind in OPENERS:
+                self._close(kind)
+            elif kind == "string_end":
+                self._end_string()
+            elif kind in _QUOTES and not (leaf.parent and leaf.parent.type == "lifetime"):
+                self._quote(leaf)
+
+    def inside(self, tree: Tree) -> Inside:
+        """What the text's end stands in."""
+        if _in_comment(tree, self.data):
+            return "comment"
+        for token in reversed(self.opened):
+            if token.kind in _INTERPOLATION or (token.kind == "{" and self._formats(token)):
+                return "code"
+            if token.kind in _QUOTES and self._lasts(token):
+                return "string"
+        return "code"
+
+    def brackets(self) -> tuple[Opened, ...]:
+        """Those still open; none that were opened in a string which has no end."""
+        kept: list[Opened] = []
+        broken = -1
+        for token in self.opened:
+            if token.kind in _QUOTES:
+                broken = len(self.data) if self._spans_lines(token) else self._line_end(token)
+            elif token.start > broken and token.kind in _CLOSED_BY:
+                kept.append(Opened(token.kind, indent_width(self._line(token))))
+        return tuple(kept)
+
+    def _open(self, leaf: Node) -> None:
+        self.opened.append(_Token(leaf.type, self.data[leaf.start_byte : leaf.end_byte], leaf.start_byte))
+
+    def _close(self, closer: str) -> None:
+        """The innermost bracket it fits is closed, and with it what was left open inside."""
+        for n in range(len(self.opened) - 1, -1, -1):
+            kind = self.opened[n].kind
+            if (_CLOSED_BY.get(kind) or _INTERPOLATION.get(kind)) == closer:
+                del self.opened[n:]
+                return
+
+    def _quote(self, leaf: Node) -> None:
+        if self.opened and self.opened[-1].kind == leaf.type != "string_start":
+            self.opened.pop()
+        else:
+            self._open(leaf)
+
+    def _end_string(self) -> None:
+        for n in range(len(self.opened) - 1, -1, -1):
+            if self.opened[n].kind == "string_start":
+                del self.opened[n:]
+                return
+
+    def _lasts(self, quote: _Token) -> bool:
+        """Whether a string that begins there can reach to the end of the text."""
+        return self._spans_lines(quote) or self._line_end(quote) == len(self.data)
+
+    def _spans_lines(self, quote: _Token) -> bool:
+        return self.language in _QUOTES_SPAN_LINES or _MANY_LINES.match(quote.text) is not None
+
+    def _formats(self, brace: _Token) -> bool:
+        """An opening brace in a string that holds expressions."""
+        n = self.opened.index(brace)
+        outer = self.opened[n - 1] if n else None
+        return outer is not None and outer.kind == "string_start" and b"f" in outer.text.lower()
+
+    def _line_end(self, token: _Token) -> int:
+        end = self.data.find(b"\n", token.start)
+        return end if end >= 0 else len(self.data)
+
+    def _line(self, token: _Token) -> str:
+        start = self.data.rfind(b"\n", 0, token.start) + 1
+        return self.data[start : token.start].decode(errors="replace") + "x"
+
+
+def leaves(tree: Tree) -> Iterator[Node]:
+    """All tokens of a text, in order."""
+    cursor = tree.walk()
+    while True:
+        if cursor.goto_first_child():
+            continue
+        if node := cursor.node:
+            yield node
+        while not cursor.goto_next_sibling():
+            if not cursor.goto_parent():
+                return
+
+
+def _in_comment(tree: Tree, data: bytes) -> bool:
+    end = len(data)
+    node = tree.root_node.descendant_for_byte_range(max(end - 1, 0), end)
+    while node is not None:
+        if "comment" in node.type:
+            text = data[node.start_byte :]
+            return not text.endswith(b"*/") if text.startswith(b"/*") else b"\n" not in text
+        node = node.parent
+    return _in_open_comment(tree, data)
+
+
+def _in_open_comment(tree: Tree, data: bytes) -> bool:
+    """A comment of many lines that has no end: grammars read it as operators."""
+    start = data.rfind(b"/*")
+    if start < 0 or data.find(b"*/", start + 2) >= 0:
+        return False
+    node = tree.root_node.descendant_for_byte_range(start, start + 1)
+    return node is not None and node.type in ("/", "/*", "ERROR", "*", "binary_expression")
+
+
+def _by_line(language: str, left: str) -> Place:
+    """Quotes, brackets and a comment's mark on the position's own line."""
+    mark, quote, opened = comment_mark(language), "", []
+    tokens = _TOKEN.finditer(left)
+    for token in tokens:
+        text = token.group()
+        if quote:
+            quote = "" if text == quote and left[token.start() - 1] != "\\" else quote
+        elif mark and left.startswith(mark, token.start()):
+            return Place("comment", tuple(opened))
+        elif text in "\"'":
+            quote = text
+        elif text in _CLOSED_BY:
+            opened.append(Opened(text, indent_width(left)))
+        elif text in OPENERS and opened and opened[-1].bracket == OPENERS[text]:
+            opened.pop()
+    return Place("string" if quote else "code", tuple(opened))

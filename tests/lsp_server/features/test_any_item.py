@@ -1,0 +1,207 @@
+"""What holds of every item, whatever the document, the cursor and the model's text are.
+
+Driven through the LSP method itself; only the engine is a fake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+from lsprotocol import types
+from pygls.workspace import Workspace
+
+from inference.generation.answer import Finished, Outcome, TextChunk
+from inference.serving.state import Status
+from inference.serving.wire import CompletionRequest
+from lsp_server.features.inline_completion import inline_completion
+from lsp_server.server import create_server
+from lsp_server.session import CodeLlamaServer
+from lsp_server.snapshot import LINE_END
+
+URI = "file:///nowhere/a"
+LANGUAGES = {"python": "py", "javascript": "js", "go": "go", "kotlin": "kt"}
+
+WORDS = [
+    "x",
+    "foo(",
+    ")",
+    "):",
+    "{",
+    "}",
+    "[1",
+    "]",
+    " = ",
+    ", ",
+    "'",
+    '"',
+    "# it",
+    "// it",
+    "return value",
+    "é😋",
+    "end",
+]
+LINES = st.lists(st.sampled_from(WORDS), max_size=4).map("".join)
+INDENTS = st.sampled_from(["", "    ", "\t", "        ", "  "])
+TEXT = st.lists(st.tuples(INDENTS, LINES).map("".join), max_size=8)
+
+
+@dataclass
+class Reciter:
+    """An engine that has one thing to say."""
+
+    text: str
+    status: Status = field(default_factory=lambda: Status(phase="ready"))
+
+    async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
+        del request
+        yield TextChunk(self.text)
+        yield Finished(Outcome("end"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A document, a cursor in it and what the model says there; ``offset`` counts characters."""
+
+    document: str
+    offset: int
+    output: str
+    language: str = "python"
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    line_end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    document = line_end.join(draw(TEXT))
+    offset = draw(st.integers(0, len(document)))
+    assume(document[offset - 1 : offset + 1] != "\r\n")
+    repeated = document[offset:][: draw(st.integers(0, 60))] if draw(st.booleans()) else ""
+    output = draw(st.sampled_from(["\n", "\r\n"])).join(draw(TEXT)) + repeated
+    return Case(document, offset, output, draw(st.sampled_from(sorted(LANGUAGES))))
+
+
+def ask(case: Case) -> types.InlineCompletionItem | None:
+    return asyncio.run(_ask(case))
+
+
+async def _ask(case: Case) -> types.InlineCompletionItem | None:
+    server = create_server()
+    server.link = cast(Any, Reciter(case.output))
+    uri = f"{URI}.{LANGUAGES[case.language]}"
+    workspace = Workspace(None, types.TextDocumentSyncKind.Full, [], types.PositionEncodingKind.Utf16)
+    workspace.put_text_document(types.TextDocumentItem(uri, case.language, 1, case.document))
+    server.protocol._workspace = workspace
+    params = types.InlineCompletionParams(
+        types.InlineCompletionContext(types.InlineCompletionTriggerKind.Invoked),
+        types.TextDocumentIdentifier(uri),
+        position(case.document, case.offset),
+    )
+    items = await _in_a_task(server, params)
+    return items[0] if items else None
+
+
+async def _in_a_task(server: CodeLlamaServer, params: types.InlineCompletionParams) -> list[Any]:
+    return await asyncio.ensure_future(inline_completion(server, params))
+
+
+def position(document: str, offset: int) -> types.Position:
+    """Where a client that counts in UTF-16 sees the character at ``offset``."""
+    ends = [end.end() for end in LINE_END.finditer(document) if end.end() <= offset]
+    start = ends[-1] if ends else 0
+    return types.Position(len(ends), len(document[start:offset].encode("utf-16-le")) // 2)
+
+
+def offset_of(document: str, place: types.Position) -> int:
+    """The character at a position that a client counts in UTF-16."""
+    starts = [0, *(end.end() for end in LINE_END.finditer(document))]
+    line = document[starts[place.line] :]
+    before = line.encode("utf-16-le")[: 2 * place.character].decode("utf-16-le")
+    return starts[place.line] + len(before)
+
+
+def around(case: Case) -> tuple[str, str]:
+    """The cursor's line, left and right of it."""
+    return (
+        LINE_END.split(case.document[: case.offset])[-1],
+        LINE_END.split(case.document[case.offset :])[0],
+    )
+
+
+def said(case: Case, item: types.InlineCompletionItem) -> str:
+    """What the item adds at the cursor."""
+    left, right = around(case)
+    text = str(item.insert_text)
+    return text[len(left) : len(text) - len(right)]
+
+
+several = settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def test_the_road_is_the_real_one() -> None:
+    """Else nothing below could fail: an engine's text comes out as an item."""
+    item = ask(Case("x = \r\n", 4, "1"))
+    assert item is not None and item.insert_text == "x = 1"
+    assert ask(Case("return value\n", 0, "return value")) is None
+
+
+@several
+@given(cases())
+@example(Case("x = \r\ny\r\n", 4, "1\r\nz = 2\n"))
+@example(Case("s = '😋' + )", 10, "a)"))
+def test_an_item_is_the_line_with_something_in_it(case: Case) -> None:
+    """It starts with the line's left text, ends with its right text, and covers the line: no other byte changes."""
+    item = ask(case)
+    if item is None:
+        return
+    left, right = around(case)
+    text = str(item.insert_text)
+    assert text.startswith(left) and text.endswith(right) and len(text) > len(left) + len(right)
+    assert item.range is not None
+    start, stop = offset_of(case.document, item.range.start), offset_of(case.document, item.range.end)
+    assert (start, stop) == (case.offset - len(left), case.offset + len(right))
+    accepted = case.document[:start] + text + case.document[stop:]
+    assert accepted.encode().startswith(case.document[: case.offset].encode())
+    assert accepted.encode().endswith(case.document[case.offset :].encode())
+
+
+@several
+@given(cases())
+@example(Case("if x:\r\n    y\r\n", 5, "\n    z\r\n    z"))
+def test_line_endings_are_never_mixed(case: Case) -> None:
+    """A document that ends its lines in one way does so with the item in it."""
+    item = ask(case)
+    first = LINE_END.search(case.document)
+    if item is not None:
+        ends = {end.group() for end in LINE_END.finditer(str(item.insert_text))}
+        assert ends <= {first.group() if first else "\n"}
+
+
+@several
+@given(cases())
+@example(Case("f()\n", 2, "a)"))
+@example(Case("f(, timeout=5)\n", 2, "url, timeout=5)"))
+@example(Case("\nreturn value\n", 0, "x = 1\nreturn value"))
+def test_what_follows_the_cursor_is_never_said_twice(case: Case) -> None:
+    """Neither the rest of the line at the item's end, nor the line below as a line of it."""
+    item = ask(case)
+    if item is None:
+        return
+    text, right = said(case, item), around(case)[1]
+    below = [line for line in LINE_END.split(case.document[case.offset :])[1:] if line.strip()]
+    if "return value" in right:
+        assert not text.endswith(right.strip())
+    elif not right.strip() and below and below[0].strip() == "return value":
+        assert below[0].rstrip() not in [line.rstrip() for line in LINE_END.split(text)[1:]]
+
+
+@several
+@given(cases(), st.text(alphabet="abc =", min_size=1, max_size=12))
+def test_in_the_middle_of_a_line_an_item_is_one_line(case: Case, more: str) -> None:
+    """Several lines with text right of the cursor are shown wrongly by every editor, each in its own way."""
+    item = ask(Case(case.document, case.offset, more + "\n" + case.output, case.language))
+    if item is not None and around(case)[1].strip():
+        assert LINE_END.search(str(item.insert_text)) is None
