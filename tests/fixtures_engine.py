@@ -19,12 +19,13 @@ from waiting import until
 
 from inference.models.adapters import FOLDER_VARIABLE
 from inference.models.catalog import asked_to_infill
+from inference.serving.doors import PrivateProtocol
 from inference.serving.leases import Leases
-from inference.serving.main import PrivateProtocol
 from inference.serving.private import bind, runtime_folder
 from inference.serving.scheduler import Scheduler
 from inference.serving.service import Service
 from inference.serving.state import Phase, Status, StatusBoard
+from inference.serving.weights import Load, Weights
 
 
 @pytest.fixture
@@ -49,16 +50,24 @@ class RunningService:
 
 @asynccontextmanager
 async def serving(
-    runtime: Path, answerer: ScriptedAnswerer, phase: Phase = "ready", chat: ScriptedAnswerer | None = None
+    runtime: Path,
+    answerer: ScriptedAnswerer,
+    phase: Phase = "ready",
+    chat: ScriptedAnswerer | None = None,
+    load: Load | None = None,
+    idle: Leases | None = None,
 ) -> AsyncIterator[RunningService]:
     """Serve ``answerer`` on ``runtime``'s socket, in this event loop, with a model thread of its own.
 
-    ``chat`` is another model for chat.
+    ``chat`` is another model for chat, ``load`` what loads them anew, ``idle`` who needs the weights.
     """
     status = Status(phase, "loading weights", 40, answerer.row.id, (chat or answerer).row.id, pid=os.getpid())
     status = replace(status, limits=asked_to_infill(answerer.row) or "")
     answerers = {one.row.id: one for one in (answerer, chat) if one}
-    service = Service(StatusBoard(asyncio.get_running_loop(), status), Scheduler(), Leases(60), answerers)
+    board, scheduler = StatusBoard(asyncio.get_running_loop(), status), Scheduler()
+    weights = Weights(load or (lambda tell: answerers), board, scheduler, lambda: None)
+    weights.answerers = answerers
+    service = Service(board, scheduler, weights, Leases(60), idle or Leases(600))
     config = uvicorn.Config(
         service.app(), http=PrivateProtocol, ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=0
     )

@@ -59,6 +59,21 @@ class EngineClient:
         with _in_words():
             return (await self._http.get("/v1/models")).json()["data"]
 
+    async def retire(self, *, stop: bool = False, now: bool = False) -> None:
+        """Ask the engine to leave once it has answered what it has begun (see ``serving.retirement``).
+
+        Raises ``EngineError``; an engine from before it could be asked raises it too.
+        """
+        with _in_words():
+            answer = await self._http.post("/retire", json={"stop": stop, "now": now})
+            if answer.status_code != 200:
+                raise _refusal(answer.status_code, answer.content)
+
+    async def stats(self) -> dict[str, Any]:
+        """What the engine has done so far (``serving.stats``)."""
+        with _in_words():
+            return (await self._http.get("/stats")).json()
+
     async def lease(self) -> AsyncGenerator[Status, None]:
         """The engine's status and every change, for as long as it lives; holding this keeps it alive."""
         with _in_words():

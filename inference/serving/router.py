@@ -80,7 +80,7 @@ def choose(name: str, role: Role, status: Status, answerers: Mapping[str, Answer
     Raises RefusedError.
     """
     if status.phase != "ready":
-        headers = {"Retry-After": "1"} if status.phase == "loading" else {}
+        headers = {"Retry-After": "1"} if status.phase in ("loading", "retiring") else {}
         raise RefusedError(503, error_body(status.message, "unavailable", code=status.phase), headers)
     model_id = canonical(name) if name else status.model if role == "completion" else status.chat_model
     loaded = answerers.get(model_id)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -34,24 +35,37 @@ from inference.serving.answers import (
     whole,
 )
 from inference.serving.leases import Leases
+from inference.serving.retirement import parse_retirement
 from inference.serving.router import Answerer, Chosen, RefusedError, choose, listed
 from inference.serving.scheduler import Scheduler
 from inference.serving.score import ScoreRequest, parse_score
 from inference.serving.state import StatusBoard
+from inference.serving.weights import Weights
 from inference.serving.wire import ChatRequest, CompletionRequest, WireError, error_body
 from inference.text.stopping import StopRule
 
 LARGEST_BODY = 8 * 1024 * 1024
 
+LONGEST_SECONDS = 600.0
+"""What a request may wait for weights to be loaded, where it sets no deadline itself."""
+
 
 @dataclass
 class Service:
-    """What the routes share. ``answerers`` are the models by id; there are none until all are loaded."""
+    """What the routes share.
+
+    Attributes:
+        leases: of windows and requests: who needs the engine.
+        requests: those alone: who needs the weights.
+        leaving: set once the engine is to leave.
+    """
 
     board: StatusBoard
     scheduler: Scheduler
+    weights: Weights
     leases: Leases
-    answerers: Mapping[str, Answerer] = field(default_factory=dict)
+    requests: Leases
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     def app(self) -> Starlette:
         """The routing table."""
@@ -63,6 +77,7 @@ class Service:
                 Route("/v1/models", self.models),
                 Route("/health", self.health),
                 Route("/lease", self.lease),
+                Route("/retire", self.retire, methods=["POST"]),
             ]
         )
 
@@ -78,6 +93,7 @@ class Service:
         """``POST /score``: a model card's sample request."""
         try:
             request = parse_score(await _json_body(http))
+            await self._wake(None)
             chosen = self._choose(request.model, "completion")
             texts = [await unless_gone(http, self._scored(chosen, request, n)) for n in range(len(request.inputs))]
         except WireError as error:
@@ -92,19 +108,53 @@ class Service:
     async def models(self, http: Request) -> Response:
         """``GET /v1/models``: what this engine serves, adapters included; while it loads, only the models' ids."""
         del http
-        data = listed(self.board.status, self.answerers)
+        data = listed(self.board.status, self.weights.answerers)
         return JSONResponse({"object": "list", "data": data})
 
     async def health(self, http: Request) -> Response:
-        """``GET /health``: 200 when ready, 503 otherwise, the status in the body either way."""
+        """``GET /health``: 200 when requests are answered, 503 otherwise, the status in the body either way."""
         del http
         status = self.board.status
-        return JSONResponse(status.to_json(), 200 if status.phase == "ready" else 503)
+        return JSONResponse(status.to_json(), 200 if status.phase in ("ready", "idle") else 503)
 
     async def lease(self, http: Request) -> Response:
-        """``GET /lease``: a stream of statuses that stays open; while one is open the engine stays."""
+        """``GET /lease``: a stream of statuses that stays open; while one is open the engine stays.
+
+        Who takes one after loading has failed has it tried again.
+        """
         del http
+        self.weights.retry()
         return StreamingResponse(self._leased(), media_type="text/event-stream")
+
+    async def retire(self, http: Request) -> Response:
+        """``POST /retire``: take no more requests, answer those that have begun, and leave.
+
+        ``{"stop": true}`` says that a person wants no engine; else another one is to take this one's place. With
+        ``{"now": true}`` nothing is waited for.
+        """
+        try:
+            wishes = parse_retirement(await _json_body(http))
+        except WireError as error:
+            return JSONResponse(error_body(str(error), "invalid_request_error", error.param), 400)
+        self.board.set(phase="stopping" if wishes.stop else "retiring", message=wishes.message)
+        if wishes.now:
+            self.scheduler.close()
+        self.leaving.set()
+        return JSONResponse({"waiting_for": self.requests.held})
+
+    async def unneeded(self) -> None:
+        """Returns when the engine should leave: after the last lease, or when it was told to and has answered."""
+        ends = [asyncio.ensure_future(wait()) for wait in (self.leases.all_ended, self.leaving.wait)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        await self.requests.none()
+
+    async def sleep_when_idle(self) -> None:
+        """Have the weights unloaded whenever nobody has asked for long."""
+        while True:
+            await self.requests.all_ended()
+            self.weights.unload()
 
     async def _leased(self) -> AsyncIterator[str]:
         with self.leases.hold():
@@ -116,12 +166,13 @@ class Service:
     ) -> Response:
         try:
             request = parse(await _json_body(http))
+            deadline = _deadline(request.deadline_ms)
+            await self._wake(deadline)
             chosen = self._choose(request.model, role)
         except WireError as error:
             return JSONResponse(error_body(str(error), "invalid_request_error", error.param), 400)
         except RefusedError as refusal:
             return _refused(refusal)
-        deadline = time.perf_counter() + request.deadline_ms / 1000 if request.deadline_ms else None
         events = self._events(lambda: BEGIN[role](chosen.answerer(), request, deadline), request.priority)
         answer = shape(chosen.name)
         if request.stream:
@@ -136,15 +187,25 @@ class Service:
         )
         return text + (await collect(events))[0]
 
+    async def _wake(self, deadline: float | None) -> None:
+        """Have unloaded weights loaded before a request is routed, whose time goes on meanwhile."""
+        with self._needed():
+            await self.weights.awake(LONGEST_SECONDS if deadline is None else max(deadline - time.perf_counter(), 0))
+
+    @contextmanager
+    def _needed(self) -> Iterator[None]:
+        with self.leases.hold(), self.requests.hold():
+            yield
+
     def _choose(self, model: str, role: Role) -> Chosen:
-        return choose(model, role, self.board.status, self.answerers)
+        return choose(model, role, self.board.status, self.weights.answerers)
 
     async def _events(self, begin: Callable[[], Steps], priority: wire.Priority) -> AsyncIterator[Event]:
         """Events of one job as they come from the model thread; leaving early cancels it."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Event] = asyncio.Queue()
         job = self.scheduler.submit(begin, priority, partial(loop.call_soon_threadsafe, queue.put_nowait))
-        with self.leases.hold():
+        with self._needed():
             try:
                 while True:
                     event = await queue.get()
@@ -167,6 +228,11 @@ BEGIN: Mapping[Role, Callable[[Answerer, Any, float | None], Steps]] = {
     "completion": _begin_completion,
     "chat": _begin_chat,
 }
+
+
+def _deadline(milliseconds: int | None) -> float | None:
+    """As a ``time.perf_counter()`` value."""
+    return None if milliseconds is None else time.perf_counter() + milliseconds / 1000
 
 
 def _refused(error: RefusedError) -> Response:

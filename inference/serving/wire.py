@@ -40,7 +40,8 @@ class WireError(ValueError):
 class CompletionRequest:
     """``POST /v1/completions``; ``deadline_ms`` counts from arrival at the engine.
 
-    ``suffix`` asks for an infilling, also where nothing follows the cursor; None asks to continue the prompt.
+    ``suffix`` asks for an infilling, also where nothing follows the cursor; None asks to continue the prompt. ``user``
+    is OpenAI's name for whose request this is: an editor's window, here, and each has its turn.
     """
 
     prompt: str | list[int]
@@ -52,6 +53,7 @@ class CompletionRequest:
     priority: Priority = "completion"
     deadline_ms: int | None = None
     session: str = ""
+    user: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The body to send to our own engine."""
@@ -69,6 +71,7 @@ class ChatRequest:
     priority: Priority = "chat"
     deadline_ms: int | None = None
     session: str = ""
+    user: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The body to send to our own engine."""
@@ -145,6 +148,7 @@ def parse_completion(body: Any) -> CompletionRequest:
         priority=_priority(fields, "completion"),
         deadline_ms=_number(fields, "deadline_ms", None, 1, 3_600_000, whole=True),
         session=_typed(fields, "session", str, ""),
+        user=_typed(fields, "user", str, ""),
     )
 
 
@@ -159,6 +163,7 @@ def parse_chat(body: Any) -> ChatRequest:
         priority=_priority(fields, "chat"),
         deadline_ms=_number(fields, "deadline_ms", None, 1, 3_600_000, whole=True),
         session=_typed(fields, "session", str, ""),
+        user=_typed(fields, "user", str, ""),
     )
 
 

@@ -79,7 +79,7 @@ async def test_leaving_the_stream_cancels_the_generation(runtime):
             assert event == TextChunk("1")
             break
         await client.aclose()
-        await until(lambda: not running.service.leases._held)  # the server has noticed
+        await until(lambda: not running.service.requests.held)  # the server has noticed
         answerer.go.set()
         assert await asyncio.to_thread(answerer.closed.wait, 10)
     assert "p: 3" not in answerer.log
@@ -93,7 +93,7 @@ async def test_client_that_does_not_stream_and_goes_away_cancels_too(runtime):
             assert await asyncio.to_thread(answerer.began.wait, 10)
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
-        await until(lambda: not running.service.leases._held)
+        await until(lambda: not running.service.requests.held)
         answerer.go.set()
         assert await asyncio.to_thread(answerer.closed.wait, 10)
     assert "p: 3" not in answerer.log
@@ -154,11 +154,11 @@ async def test_lease_streams_every_status_and_counts(runtime):
         client = EngineClient(running.socket)
         lease = client.lease()
         assert (await anext(lease)).phase == "loading"
-        assert running.service.leases._held == 1
+        assert running.service.leases.held == 1
         running.service.board.post(phase="ready")
         assert (await anext(lease)).phase == "ready"
         await lease.aclose()
-        await until(lambda: running.service.leases._held == 0)
+        await until(lambda: running.service.leases.held == 0)
         await client.aclose()
 
 
