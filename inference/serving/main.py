@@ -82,7 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="codellama-ls engine", description="Serve a model to this user's editors.")
+    parser = argparse.ArgumentParser(
+        prog="codellama-ls engine",
+        description="Serve a model to this user's editors.",
+        epilog="`codellama-ls engine status`, `stop` and `logs` are about the one that runs.",
+    )
     parser.add_argument("--model", default="starter", help="which installed model (default: %(default)s)")
     parser.add_argument("--completion-model", metavar="MODEL", help="one for completion alone")
     parser.add_argument("--chat-model", metavar="MODEL", help="one for chat alone")

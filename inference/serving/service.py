@@ -40,6 +40,7 @@ from inference.serving.router import Answerer, Chosen, RefusedError, choose, lis
 from inference.serving.scheduler import Scheduler
 from inference.serving.score import ScoreRequest, parse_score
 from inference.serving.state import StatusBoard
+from inference.serving.stats import Stats
 from inference.serving.weights import Weights
 from inference.serving.wire import ChatRequest, CompletionRequest, WireError, error_body
 from inference.text.stopping import StopRule
@@ -66,6 +67,7 @@ class Service:
     leases: Leases
     requests: Leases
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    stats: Stats = field(default_factory=Stats)
 
     def app(self) -> Starlette:
         """The routing table."""
@@ -76,6 +78,7 @@ class Service:
                 Route("/score", self.score, methods=["POST"]),
                 Route("/v1/models", self.models),
                 Route("/health", self.health),
+                Route("/stats", self.statistics),
                 Route("/lease", self.lease),
                 Route("/retire", self.retire, methods=["POST"]),
             ]
@@ -116,6 +119,18 @@ class Service:
         del http
         status = self.board.status
         return JSONResponse(status.to_json(), 200 if status.phase in ("ready", "idle") else 503)
+
+    async def statistics(self, http: Request) -> Response:
+        """``GET /stats``: what the engine is doing and has done, in numbers."""
+        del http
+        now = {
+            "engine": self.board.status.to_json(),
+            "models": {name: dict(one.contexts) for name, one in self.weights.answerers.items()},
+            "windows": self.leases.held - self.requests.held,
+            "requests": {"open": self.requests.held, "waiting": self.scheduler.waiting},
+            "loads": self.weights.loads,
+        }
+        return JSONResponse({**now, **self.stats.to_json()})
 
     async def lease(self, http: Request) -> Response:
         """``GET /lease``: a stream of statuses that stays open; while one is open the engine stays.
@@ -205,15 +220,15 @@ class Service:
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Event] = asyncio.Queue()
         job = self.scheduler.submit(begin, priority, partial(loop.call_soon_threadsafe, queue.put_nowait))
+        last: Event | None = None
         with self._needed():
             try:
-                while True:
-                    event = await queue.get()
-                    yield event
-                    if isinstance(event, Finished | Failed):
-                        return
+                while not isinstance(last, Finished | Failed):
+                    last = await queue.get()
+                    yield last
             finally:
                 self.scheduler.cancel(job)
+                self.stats.ended(job.priority, last)
 
 
 def _begin_completion(answerer: Answerer, request: CompletionRequest, deadline: float | None) -> Steps:
