@@ -6,10 +6,12 @@ an event or None. Closing it between two steps cancels the answer and keeps what
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from copy import copy
+from functools import partial
 from pathlib import Path
 
 from inference.generation.adapted import AdaptedModels
@@ -20,6 +22,7 @@ from inference.generation.healing import Healing
 from inference.generation.kv import KVPool, KVSession
 from inference.generation.meter import Budget, Meter, Slot
 from inference.generation.sampling import Sampler, make_sampler, unending
+from inference.generation.shortage import LEAST_CONTEXT, MemoryShortError, enduring
 from inference.generation.speculation import Speculation
 from inference.models.catalog import Model, asked_to_chat
 from inference.models.heap import release
@@ -32,6 +35,8 @@ from inference.text.prompts import Message, Prompt, PromptError, clean, completi
 from inference.text.stopping import Stopper, StopRule
 from inference.text.tokenizer import Tokenizer
 from inference.text.vocabulary import Vocabulary
+
+log = logging.getLogger(__name__)
 
 DRAFTED_FROM = 65_536
 """Characters of a text that are searched for drafts; encoding them takes less time than two decoding steps."""
@@ -56,7 +61,8 @@ class Engine:
         self.row = row
         self.tokenizer = tokenizer
         trained = min(row.context, model.config.max_position_embeddings)
-        self.contexts = contexts or ({"completion": trained, "chat": trained} if row.chat else {"completion": trained})
+        roles: tuple[Role, ...] = ("completion", "chat") if row.chat else ("completion",)
+        self.contexts: dict[Role, int] = dict(contexts or dict.fromkeys(roles, trained))
         self._slots = {role: Slot(Budget(tokens), KVPool(model, tokens)) for role, tokens in self.contexts.items()}
         self._model = model
         self._adapted = AdaptedModels(model, self._forget)
@@ -79,6 +85,13 @@ class Engine:
         Raises ``PromptError`` for ids outside the vocabulary.
         """
         sampling = sampling or Sampling()
+        build = partial(self._completion, prompt, suffix, sampling)
+        built, following = build()
+        stopper = Stopper(rule or StopRule(), following, sampling.stop)
+        return self._answer(built, sampling, stopper, deadline, "completion", following, lambda: build()[0])
+
+    def _completion(self, prompt: str | list[int], suffix: str | None, sampling: Sampling) -> tuple[Prompt, str]:
+        """The prompt, and what follows the answer and is not in it."""
         slot = self._slot("completion")
         room = slot.budget.prompt_tokens(sampling.max_tokens)
         following = suffix or ""
@@ -90,8 +103,7 @@ class Engine:
             following = ""
         else:
             built = completion_prompt(self.tokenizer, prompt, room, healed_with=self._vocabulary)
-        stopper = Stopper(rule or StopRule(), following, sampling.stop)
-        return self._answer(built, sampling, stopper, deadline, slot, following)
+        return built, following
 
     def chat(
         self, messages: Sequence[Message], sampling: Sampling | None = None, deadline: float | None = None
@@ -100,10 +112,13 @@ class Engine:
         if self.row.chat is None:
             raise PromptError(asked_to_chat(self.row))
         sampling = sampling or Sampling(max_tokens=512)
-        slot = self._slot("chat")
-        room = slot.budget.prompt_tokens(sampling.max_tokens)
-        built = CHAT_PROMPTS[self.row.chat](self.tokenizer, messages, room)
-        return without_leading_space(self._answer(built, sampling, Stopper(stops=sampling.stop), deadline, slot))
+        layout = CHAT_PROMPTS[self.row.chat]
+
+        def build() -> Prompt:
+            return layout(self.tokenizer, messages, self._slot("chat").budget.prompt_tokens(sampling.max_tokens))
+
+        stopper = Stopper(stops=sampling.stop)
+        return without_leading_space(self._answer(build(), sampling, stopper, deadline, "chat", rebuild=build))
 
     def adapted(self, folder: Path) -> Engine:
         """This engine as it answers under the adapter in ``folder``: same weights, tokenizer and memory for sessions.
@@ -119,12 +134,12 @@ class Engine:
 
         Every slot is filled to its planned length, so that no other program can take what a GPU will need for it.
         """
-        for slot in self._slots.values():
+        for role, slot in self._slots.items():
             ids = [0] * min(2 * self._chunk.tokens, slot.budget.context - 2)
             session = slot.pool.acquire(ids)
             session.reserve(slot.budget.context)
             slot.pool.release(session)
-            for _ in self._answer(Prompt(ids, frozenset()), Sampling(max_tokens=2), Stopper(), None, slot):
+            for _ in self._answer(Prompt(ids, frozenset()), Sampling(max_tokens=2), Stopper(), None, role):
                 pass
             slot.pool.clear()
         release()
@@ -160,23 +175,52 @@ class Engine:
         sampling: Sampling,
         stopper: Stopper,
         deadline: float | None,
-        slot: Slot,
+        role: Role,
         beside: str = "",
+        rebuild: Callable[[], Prompt] | None = None,
     ) -> Steps:
         """Drive one generation; the KV session goes back to the pool however it ends.
 
-        ``beside`` is text that is not in the prompt and that the answer may repeat.
+        ``beside`` is text that is not in the prompt and that the answer may repeat. Where memory does not suffice, the
+        context is shortened, for later answers too, and the prompt is ``rebuild``'s. Raises MemoryShortError.
         """
-        if not prompt.ids:
-            raise PromptError("There is nothing before the cursor to continue.")
-        meter = Meter(len(prompt.ids), self._speculation(prompt, sampling.prediction, beside))
-        session = slot.pool.acquire(prompt.ids, self._model)
-        try:
-            room = slot.budget.room(prompt, sampling)
-            steps = self._generate(prompt, sampling, session, room, meter.speculation)
-            yield from self._steps(steps, prompt, stopper, deadline, meter)
-        finally:
-            slot.pool.release(session)
+        while True:
+            if not prompt.ids:
+                raise PromptError("There is nothing before the cursor to continue.")
+            meter = Meter(len(prompt.ids), self._speculation(prompt, sampling.prediction, beside))
+            slot = self._slot(role)
+            session = slot.pool.acquire(prompt.ids, self._model)
+            try:
+                room = slot.budget.room(prompt, sampling)
+                steps = self._generate(prompt, sampling, session, room, meter.speculation)
+                yield from self._steps(steps, prompt, stopper, deadline, meter)
+                return
+            except MemoryShortError as short:
+                if short.said or rebuild is None or not self._shorten(slot):
+                    raise
+            finally:
+                slot.pool.release(session)
+            prompt = rebuild()
+
+    def _shorten(self, slot: Slot) -> bool:
+        """Halve a context that the memory has turned out not to bear; tells whether that can be done."""
+        tokens = slot.budget.context // 2
+        if tokens < LEAST_CONTEXT:
+            return False
+        for role, one in self._slots.items():
+            if one is slot:
+                self._slots[role], self.contexts[role] = Slot(Budget(tokens), slot.pool), tokens
+        slot.pool.limit = tokens
+        slot.pool.evict()  # or a longer session would be kept
+        log.warning("memory ran out: the context is %d tokens from now on", tokens)
+        return True
+
+    def _relieve(self) -> None:
+        """Give back all memory but the weights'."""
+        log.warning("memory ran out: what was read so far is forgotten")
+        for slot in self._slots.values():
+            slot.pool.evict()
+        release()
 
     def _steps(
         self,
@@ -223,9 +267,14 @@ class Engine:
         sampler = self._sampler(prompt, sampling)
         if prompt.heal:
             sampler = healed(sampler, Healing(self._vocabulary, self.tokenizer, prompt.heal))
-        return generate(
-            self._model, session, prompt.ids, sampler, max_tokens=room, chunk=self._chunk, speculation=speculation
-        )
+
+        def begin(said: list[int]) -> Iterator[Prefilled | int]:
+            ids, left = [*prompt.ids, *said], room - len(said)
+            return generate(
+                self._model, session, ids, sampler, max_tokens=left, chunk=self._chunk, speculation=speculation
+            )
+
+        return enduring(begin, self._relieve)
 
     def _sampler(self, prompt: Prompt, sampling: Sampling) -> Sampler:
         sampler = make_sampler(sampling.temperature, sampling.top_p, sampling.seed)

@@ -132,6 +132,12 @@ class KVPool:
         """Give all idle buffers back."""
         self._idle.clear()
 
+    def evict(self) -> None:
+        """Give all buffers back, idle or in use: who is under way reads again what it loses."""
+        self._idle.clear()
+        for session in self._busy:
+            session.clear()
+
     def forget(self, model: Llama) -> None:
         """Keep nothing that ``model`` has read, so that nothing holds it in memory; what is under way goes on."""
         self._idle = [session for session in self._idle if session.model is not model]

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from inference.generation.answer import Event, Failed, Finished, Steps, TextChunk
+from inference.generation.shortage import MemoryShortError, is_shortage
 from inference.models.adapters import AdapterError
 from inference.serving.order import Order
 from inference.serving.wire import Priority
@@ -140,6 +141,8 @@ class Scheduler:
             event = next(job.steps, None)
         except PromptError as error:
             event = Failed(str(error), "invalid_request_error")
+        except MemoryShortError as error:
+            event = Failed(str(error))
         except AdapterError as error:
             event = Failed(str(error), "invalid_request_error", "model")
         except Exception as error:
@@ -161,6 +164,6 @@ class Scheduler:
 
 
 def _in_words(error: Exception) -> str:
-    if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+    if is_shortage(error):
         return "The model ran out of memory for this request; shorten the context or choose a smaller model."
     return f"The engine failed at this request ({type(error).__name__}); its log has the details."
