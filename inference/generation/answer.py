@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Cause = Literal["end", "rule", "suffix", "stop", "length", "deadline"]
@@ -16,7 +17,7 @@ class Sampling:
 
     Until ``min_tokens`` the model may not choose to end (as in vLLM); stop rules and stop strings end it all the same.
     ``prediction`` is text that the answer may largely repeat, such as code to be rewritten. It makes the answer come
-    sooner, never another one.
+    sooner, never another one. With ``logprobs`` each token comes with its own and those of as many likeliest others.
     """
 
     max_tokens: int = 128
@@ -26,6 +27,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     min_tokens: int = 0
     prediction: str = ""
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,20 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenChance:
+    """One token of an answer: its bytes, the natural logarithm of its probability, and the likeliest at its place."""
+
+    piece: bytes
+    logprob: float
+    top: tuple[tuple[bytes, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TextChunk:
-    """Newly generated text that is certain to stay."""
+    """Newly generated text that is certain to stay; ``tokens`` are those it was made of, where they were asked for."""
 
     text: str
+    tokens: tuple[TokenChance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +88,15 @@ Event = TextChunk | Finished | Failed
 
 Steps = Generator[Event | None, None, None]
 """One answer under way: each ``next()`` is one step of the model, and None one with nothing to tell."""
+
+
+def without_leading_space(steps: Steps) -> Steps:
+    """The same answer without one space in front: a chat model's first token brings one that is no part of it."""
+    begun = False
+    with closing(steps):
+        for event in steps:
+            if isinstance(event, TextChunk) and not begun:
+                begun, text = True, event.text.removeprefix(" ")
+                yield replace(event, text=text) if text else None
+            else:
+                yield event

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from copy import copy
 from functools import partial
 from pathlib import Path
 
 from inference.generation.adapted import AdaptedModels
-from inference.generation.answer import Cause, Finished, Sampling, Steps, TextChunk
+from inference.generation.answer import Cause, Finished, Sampling, Steps, TextChunk, TokenChance, without_leading_space
 from inference.generation.decode import STEP_SECONDS, ChunkSize, Prefilled, generate, healed
 from inference.generation.draft_length import DraftLength
 from inference.generation.healing import Healing
 from inference.generation.kv import KVPool, KVSession
 from inference.generation.meter import Budget, Meter, Slot
-from inference.generation.sampling import Sampler, make_sampler, unending
+from inference.generation.sampling import Sampler, make_sampler, recorded, unending
 from inference.generation.shortage import LEAST_CONTEXT, MemoryShortError, enduring
 from inference.generation.speculation import Speculation
 from inference.models.catalog import Model, asked_to_chat
@@ -64,7 +64,7 @@ class Engine:
         roles: tuple[Role, ...] = ("completion", "chat") if row.chat else ("completion",)
         self.contexts: dict[Role, int] = dict(contexts or dict.fromkeys(roles, trained))
         self._slots = {role: Slot(Budget(tokens), KVPool(model, tokens)) for role, tokens in self.contexts.items()}
-        self._model = model
+        self._model, self._window = model, ""
         self._adapted = AdaptedModels(model, self._forget)
         self._vocabulary = Vocabulary(tokenizer)
         self._chunk = chunk or ChunkSize()
@@ -129,6 +129,12 @@ class Engine:
         other._model = self._adapted.get(folder)
         return other
 
+    def for_window(self, window: str) -> Engine:
+        """This engine as it answers a window, which has its share of the memory for sessions."""
+        other = copy(self)
+        other._window = window
+        return other
+
     def warm_up(self) -> None:
         """Run each kind of step once: the first of each is far slower than the rest, and may rewrite the weights.
 
@@ -189,11 +195,12 @@ class Engine:
                 raise PromptError("There is nothing before the cursor to continue.")
             meter = Meter(len(prompt.ids), self._speculation(prompt, sampling.prediction, beside))
             slot = self._slot(role)
-            session = slot.pool.acquire(prompt.ids, self._model)
+            session = slot.pool.acquire(prompt.ids, self._model, self._window)
             try:
                 room = slot.budget.room(prompt, sampling)
-                steps = self._generate(prompt, sampling, session, room, meter.speculation)
-                yield from self._steps(steps, prompt, stopper, deadline, meter)
+                chances: deque[TokenChance] = deque()
+                steps = self._generate(prompt, sampling, session, room, meter.speculation, chances)
+                yield from self._steps(steps, prompt, stopper, deadline, meter, chances)
                 return
             except MemoryShortError as short:
                 if short.said or rebuild is None or not self._shorten(slot):
@@ -229,7 +236,10 @@ class Engine:
         stopper: Stopper,
         deadline: float | None,
         meter: Meter,
+        chances: deque[TokenChance],
     ) -> Steps:
+        """``chances`` has that of each token that a step gives, where they were asked for."""
+        tokens: list[TokenChance] = []  # those that no text was shown of yet
         text = Detokenizer(self.tokenizer, skip=len(prompt.heal.encode()))
         cause: Cause | None = None
         for step in steps:
@@ -241,13 +251,16 @@ class Engine:
                 break
             else:
                 meter.completion_tokens += 1
+                tokens += [chances.popleft()] if chances else []
                 shown = stopper.feed(text.feed(step))
             cause = stopper.cause or ("deadline" if deadline and time.perf_counter() > deadline else None)
-            yield TextChunk(shown) if shown else None
+            yield TextChunk(shown, tuple(tokens)) if shown else None
+            if shown:
+                tokens = []
             if cause:
                 break
         if not stopper.cause and (rest := stopper.feed(text.finish()) + stopper.finish()):
-            yield TextChunk(rest)
+            yield TextChunk(rest, tuple(tokens))
         yield Finished(meter.outcome(stopper.cause or cause or "length"))
 
     def _speculation(self, prompt: Prompt, prediction: str, beside: str) -> Speculation | None:
@@ -262,11 +275,19 @@ class Engine:
         return Speculation(self._draft_length, never, lambda: ids(prediction), (ids(text) for text in (beside,)))
 
     def _generate(
-        self, prompt: Prompt, sampling: Sampling, session: KVSession, room: int, speculation: Speculation | None
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        session: KVSession,
+        room: int,
+        speculation: Speculation | None,
+        chances: deque[TokenChance],
     ) -> Iterator[Prefilled | int]:
         sampler = self._sampler(prompt, sampling)
         if prompt.heal:
             sampler = healed(sampler, Healing(self._vocabulary, self.tokenizer, prompt.heal))
+        if sampling.logprobs is not None:
+            sampler = recorded(sampler, sampling.logprobs, self.tokenizer.piece_bytes, chances.append)
 
         def begin(said: list[int]) -> Iterator[Prefilled | int]:
             ids, left = [*prompt.ids, *said], room - len(said)
@@ -281,15 +302,3 @@ class Engine:
         if not sampling.min_tokens:
             return sampler
         return unending(sampler, prompt.stop_ids, sampling.min_tokens, self._model.config.vocab_size)
-
-
-def without_leading_space(steps: Steps) -> Steps:
-    """The same answer without one space in front: a chat model's first token brings one that is no part of it."""
-    begun = False
-    with closing(steps):
-        for event in steps:
-            if isinstance(event, TextChunk) and not begun:
-                begun, text = True, event.text.removeprefix(" ")
-                yield TextChunk(text) if text else None
-            else:
-                yield event

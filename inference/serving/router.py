@@ -40,6 +40,10 @@ class Answerer(Protocol):
         """As it answers under the adapter in ``folder``, for one answer. Raises AdapterError."""
         ...
 
+    def for_window(self, window: str) -> Answerer:
+        """As it answers a window, for one answer."""
+        ...
+
     def complete(
         self, prompt: str | list[int], suffix: str | None, sampling: Sampling, rule: StopRule, deadline: float | None
     ) -> Steps: ...
@@ -69,9 +73,10 @@ class Chosen:
     base: Answerer
     adapter: Path | None = None
 
-    def answerer(self) -> Answerer:
+    def answerer(self, window: str = "") -> Answerer:
         """To be called on the model thread, which may have to read the adapter first. Raises AdapterError."""
-        return self.base.adapted(self.adapter) if self.adapter else self.base
+        base = self.base.adapted(self.adapter) if self.adapter else self.base
+        return base.for_window(window)
 
 
 def choose(name: str, role: Role, status: Status, answerers: Mapping[str, Answerer]) -> Chosen:

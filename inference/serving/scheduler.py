@@ -100,6 +100,10 @@ class Scheduler:
         """How many jobs are queued or running."""
         return len(self._jobs)
 
+    def waiting_for(self, window: str) -> int:
+        """How many of them are for ``window``."""
+        return sum(job.window == window for job in list(self._jobs))
+
     def run(self) -> None:
         """The model thread's life: what is to be called, then step after step, until closed."""
         while (work := self._next()) is not None:

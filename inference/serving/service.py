@@ -7,15 +7,15 @@ A client that closes its stream cancels its request.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -28,27 +28,25 @@ from inference.serving.answers import (
     ChatShape,
     FailedError,
     TextShape,
+    after,
     collect,
+    failure,
     sse,
     stream,
     unless_gone,
     whole,
 )
 from inference.serving.leases import Leases
+from inference.serving.limits import LONGEST_SECONDS, check_room, json_body
 from inference.serving.retirement import parse_retirement
-from inference.serving.router import Answerer, Chosen, RefusedError, choose, listed
+from inference.serving.router import Chosen, RefusedError, choose, listed
 from inference.serving.scheduler import Scheduler
 from inference.serving.score import ScoreRequest, parse_score
 from inference.serving.state import StatusBoard
 from inference.serving.stats import Stats
 from inference.serving.weights import Weights
-from inference.serving.wire import ChatRequest, CompletionRequest, WireError, error_body
+from inference.serving.wire import WireError, error_body
 from inference.text.stopping import StopRule
-
-LARGEST_BODY = 8 * 1024 * 1024
-
-LONGEST_SECONDS = 600.0
-"""What a request may wait for weights to be loaded, where it sets no deadline itself."""
 
 
 @dataclass
@@ -77,11 +75,13 @@ class Service:
                 Route("/v1/chat/completions", self.chat_completions, methods=["POST"]),
                 Route("/score", self.score, methods=["POST"]),
                 Route("/v1/models", self.models),
+                Route("/v1/models/{name:path}", self.model),
                 Route("/health", self.health),
                 Route("/stats", self.statistics),
                 Route("/lease", self.lease),
                 Route("/retire", self.retire, methods=["POST"]),
-            ]
+            ],
+            exception_handlers={HTTPException: _not_there, Exception: _broken},
         )
 
     async def completions(self, http: Request) -> Response:
@@ -93,16 +93,16 @@ class Service:
         return await self._generate(http, wire.parse_chat, "chat", ChatShape)
 
     async def score(self, http: Request) -> Response:
-        """``POST /score``: a model card's sample request."""
+        """``POST /score``: a model card's sample request. It waits for what a person at an editor wants at once."""
         try:
-            request = parse_score(await _json_body(http))
+            request = parse_score(await json_body(http))
             await self._wake(None)
             chosen = self._choose(request.model, "completion")
             texts = [await unless_gone(http, self._scored(chosen, request, n)) for n in range(len(request.inputs))]
         except WireError as error:
             return JSONResponse(error_body(str(error), "invalid_request_error", error.param), 422)
         except RefusedError as refusal:
-            return _refused(refusal)
+            return self._refused(refusal)
         except FailedError as error:
             status = 422 if error.kind == "invalid_request_error" else HTTP_STATUS[error.kind]
             return JSONResponse(error_body(str(error), error.kind, error.param), status)
@@ -113,6 +113,15 @@ class Service:
         del http
         data = listed(self.board.status, self.weights.answerers)
         return JSONResponse({"object": "list", "data": data})
+
+    async def model(self, http: Request) -> Response:
+        """``GET /v1/models/ID``: one of them."""
+        name = http.path_params["name"]
+        for one in listed(self.board.status, self.weights.answerers):
+            if one["id"] == name:
+                return JSONResponse(one)
+        body = error_body(f"The engine has no model '{name}'.", "invalid_request_error", "model", "model_not_found")
+        return JSONResponse(body, 404)
 
     async def health(self, http: Request) -> Response:
         """``GET /health``: 200 when requests are answered, 503 otherwise, the status in the body either way."""
@@ -148,9 +157,11 @@ class Service:
         ``{"now": true}`` nothing is waited for.
         """
         try:
-            wishes = parse_retirement(await _json_body(http))
+            wishes = parse_retirement(await json_body(http))
         except WireError as error:
             return JSONResponse(error_body(str(error), "invalid_request_error", error.param), 400)
+        except RefusedError as refusal:
+            return self._refused(refusal)
         self.board.set(phase="stopping" if wishes.stop else "retiring", message=wishes.message)
         if wishes.now:
             self.scheduler.close()
@@ -180,32 +191,45 @@ class Service:
         self, http: Request, parse: Callable[[Any], Any], role: Role, shape: type[TextShape | ChatShape]
     ) -> Response:
         try:
-            request = parse(await _json_body(http))
-            deadline = _deadline(request.deadline_ms)
-            await self._wake(deadline)
+            request = parse(await json_body(http))
+            deadline = time.perf_counter() + (request.deadline_ms or LONGEST_SECONDS * 1000) / 1000
+            check_room(self.scheduler, request.user, request.n)
+            await unless_gone(http, self._wake(deadline))
             chosen = self._choose(request.model, role)
         except WireError as error:
             return JSONResponse(error_body(str(error), "invalid_request_error", error.param), 400)
         except RefusedError as refusal:
-            return _refused(refusal)
-        events = self._events(lambda: BEGIN[role](chosen.answerer(), request, deadline), request.priority)
-        answer = shape(chosen.name)
-        if request.stream:
-            return StreamingResponse(stream(events, answer), media_type="text/event-stream")
-        return await unless_gone(http, whole(events, answer))
+            return self._refused(refusal)
+        begins = [partial(_begin, role, chosen, one, deadline) for one in _each(request)]
+        answers = self._answers(begins, request.priority, request.user, deadline)
+        answer = shape(chosen.name, request.n, request.include_usage)
+        if not request.stream:
+            return await unless_gone(http, whole(answers, answer, request.n))
+        first = await unless_gone(http, anext(answers))  # what fails at once still gets its status
+        if isinstance(first[1], Failed):
+            await answers.aclose()
+            return failure(first[1])
+        return StreamingResponse(stream(after(first, answers), answer), media_type="text/event-stream")
 
     async def _scored(self, chosen: Chosen, request: ScoreRequest, n: int) -> str:
-        """One input with its continuation. It waits for what a person at an editor wants at once."""
-        text = request.inputs[n]
-        events = self._events(
-            lambda: chosen.answerer().complete(text, None, request.sampling, StopRule(), None), "chat"
-        )
-        return text + (await collect(events))[0]
+        """One input with its continuation."""
+        text, deadline = request.inputs[n], time.perf_counter() + LONGEST_SECONDS
+
+        def begin() -> Steps:
+            return chosen.answerer().complete(text, None, request.sampling, StopRule(), deadline)
+
+        check_room(self.scheduler, "", 1)
+        return text + await collect(self._answers([begin], "chat", "", deadline))
 
     async def _wake(self, deadline: float | None) -> None:
         """Have unloaded weights loaded before a request is routed, whose time goes on meanwhile."""
         with self._needed():
-            await self.weights.awake(LONGEST_SECONDS if deadline is None else max(deadline - time.perf_counter(), 0))
+            left = LONGEST_SECONDS if deadline is None else deadline - time.perf_counter()
+            await self.weights.awake(max(left, 0))
+
+    def _refused(self, refusal: RefusedError) -> Response:
+        self.stats.refused += refusal.status in (429, 503)
+        return JSONResponse(refusal.body, refusal.status, refusal.headers)
 
     @contextmanager
     def _needed(self) -> Iterator[None]:
@@ -215,53 +239,58 @@ class Service:
     def _choose(self, model: str, role: Role) -> Chosen:
         return choose(model, role, self.board.status, self.weights.answerers)
 
-    async def _events(self, begin: Callable[[], Steps], priority: wire.Priority) -> AsyncIterator[Event]:
-        """Events of one job as they come from the model thread; leaving early cancels it."""
-        loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[Event] = asyncio.Queue()
-        job = self.scheduler.submit(begin, priority, partial(loop.call_soon_threadsafe, queue.put_nowait))
-        last: Event | None = None
+    async def _answers(
+        self, begins: Sequence[Callable[[], Steps]], priority: wire.Priority, window: str, deadline: float
+    ) -> AsyncGenerator[tuple[int, Event], None]:
+        """Events of all answers to one request as they come from the model thread; leaving early cancels them."""
+        loop, queue = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Event]]()
+
+        def tell(index: int, event: Event) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, (index, event))
+
+        jobs = {
+            n: self.scheduler.submit(begin, priority, partial(tell, n), window, deadline)
+            for n, begin in enumerate(begins)
+        }
         with self._needed():
             try:
-                while not isinstance(last, Finished | Failed):
-                    last = await queue.get()
-                    yield last
+                while jobs:
+                    index, event = await queue.get()
+                    if isinstance(event, Finished | Failed):
+                        del jobs[index]
+                        self.stats.ended(priority, event)
+                    yield index, event
             finally:
-                self.scheduler.cancel(job)
-                self.stats.ended(job.priority, last)
+                for job in jobs.values():
+                    self.scheduler.cancel(job)
+                    self.stats.ended(priority, None)
 
 
-def _begin_completion(answerer: Answerer, request: CompletionRequest, deadline: float | None) -> Steps:
+def _begin(role: Role, chosen: Chosen, request: Any, deadline: float) -> Steps:
+    """On the model thread."""
+    answerer = chosen.answerer(request.user)
+    if role == "chat":
+        return answerer.chat(request.messages, request.sampling, deadline)
     return answerer.complete(request.prompt, request.suffix, request.sampling, request.stop_rule, deadline)
 
 
-def _begin_chat(answerer: Answerer, request: ChatRequest, deadline: float | None) -> Steps:
-    return answerer.chat(request.messages, request.sampling, deadline)
+def _each(request: Any) -> list[Any]:
+    """The request for each of its answers: with a seed each has one of its own, and they are the same every time."""
+    seed = request.sampling.seed
+    if seed is None:
+        return [request] * request.n
+    return [replace(request, sampling=replace(request.sampling, seed=seed + k)) for k in range(request.n)]
 
 
-BEGIN: Mapping[Role, Callable[[Answerer, Any, float | None], Steps]] = {
-    "completion": _begin_completion,
-    "chat": _begin_chat,
-}
+async def _not_there(http: Request, error: Exception) -> Response:
+    """A path or a method that is not served, in OpenAI's shape."""
+    assert isinstance(error, HTTPException)
+    text = f"{http.method} {http.url.path}: {error.detail}."
+    return JSONResponse(error_body(text, "invalid_request_error"), error.status_code, error.headers)
 
 
-def _deadline(milliseconds: int | None) -> float | None:
-    """As a ``time.perf_counter()`` value."""
-    return None if milliseconds is None else time.perf_counter() + milliseconds / 1000
-
-
-def _refused(error: RefusedError) -> Response:
-    return JSONResponse(error.body, error.status, error.headers)
-
-
-async def _json_body(http: Request) -> Any:
-    """Raises ``WireError`` for a body that is too large or no JSON."""
-    body = bytearray()
-    async for part in http.stream():
-        body += part
-        if len(body) > LARGEST_BODY:
-            raise WireError(f"The request's body is larger than {LARGEST_BODY // 2**20} MiB.")
-    try:
-        return json.loads(bytes(body))
-    except (ValueError, RecursionError) as error:
-        raise WireError(f"The request's body is not JSON: {error}.") from error
+async def _broken(http: Request, error: Exception) -> Response:
+    """A mistake of ours; starlette has it logged."""
+    del http
+    text = f"The engine failed at this request ({type(error).__name__}); its log has the details."
+    return JSONResponse(error_body(text, "server_error"), 500)

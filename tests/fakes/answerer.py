@@ -36,6 +36,9 @@ class ScriptedAnswerer:
             raise AdapterError("The adapter 'broken' can't be read.")
         return replace(self, pieces=[f"<{folder.name}>", *self.pieces])
 
+    def for_window(self, window: str) -> ScriptedAnswerer:
+        return self
+
     def complete(self, prompt, suffix, sampling: Sampling, rule, deadline) -> Steps:
         if prompt == "refuse":
             raise PromptError("This cannot be put to the model.")

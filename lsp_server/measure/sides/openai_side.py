@@ -51,7 +51,8 @@ class OpenAiSide:
     def _length(self, tokens: int) -> dict[str, Any]:
         """Greedy, and exactly as many tokens."""
         fixed = {"model": self._model, "max_tokens": tokens, "min_tokens": tokens, "temperature": 0, "stream": True}
-        return fixed if self._own else {**fixed, "ignore_eos": True, "stream_options": {"include_usage": True}}
+        fixed["stream_options"] = {"include_usage": True}
+        return fixed if self._own else {**fixed, "ignore_eos": True}
 
 
 def _prefilled(usage: Mapping[str, Any]) -> int | None:

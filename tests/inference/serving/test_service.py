@@ -107,7 +107,7 @@ async def test_client_that_does_not_stream_and_goes_away_cancels_too(runtime):
         (b'{"prompt": 1}', 400, "'prompt' must be a string or a list of token ids."),
         (b'{"prompt": "a", "model": "other"}', 404, "The engine runs 'starter', not 'other'"),
         (b'{"prompt": "refuse"}', 400, "This cannot be put to the model."),
-        (b'{"prompt": "' + b"a" * 9_000_000 + b'"}', 400, "The request's body is larger than 8 MiB."),
+        (b'{"prompt": "' + b"a" * 9_000_000 + b'"}', 413, "The request's body is larger than 8 MiB."),
         (b"[" * 100_000, 400, "The request's body is not JSON"),
     ],
 )
@@ -170,8 +170,8 @@ async def test_no_engine_is_unavailable_not_a_stack_trace(runtime):
 
 
 def test_outcome_of_a_deadline_is_length_to_openai_and_deadline_to_us():
-    from inference.serving.wire import finish_reason, parse_outcome, timings, usage
+    from inference.serving.outcomes import finish_reason, parse_outcome, timings, usage
 
     outcome = Outcome("deadline", 10, 4, 3, 2, 1)
     assert finish_reason(outcome) == "length"
-    assert parse_outcome("length", usage(outcome), timings(outcome)) == outcome
+    assert parse_outcome("length", usage([outcome]), timings(outcome)) == outcome
