@@ -22,7 +22,7 @@ from inference.generation.healing import Healing
 from inference.generation.kv import KVPool, KVSession
 from inference.generation.meter import Budget, Meter, Slot
 from inference.generation.sampling import Sampler, make_sampler, recorded, unending
-from inference.generation.shortage import LEAST_CONTEXT, MemoryShortError, enduring
+from inference.generation.shortage import MemoryShortError, enduring
 from inference.generation.speculation import Speculation
 from inference.models.catalog import Model, asked_to_chat
 from inference.models.heap import release
@@ -62,13 +62,19 @@ class Engine:
         self.tokenizer = tokenizer
         trained = min(row.context, model.config.max_position_embeddings)
         roles: tuple[Role, ...] = ("completion", "chat") if row.chat else ("completion",)
-        self.contexts: dict[Role, int] = dict(contexts or dict.fromkeys(roles, trained))
-        self._slots = {role: Slot(Budget(tokens), KVPool(model, tokens)) for role, tokens in self.contexts.items()}
+        roles: tuple[Role, ...] = ("completion", "chat") if row.chat else ("completion",)
+        contexts = contexts or dict.fromkeys(roles, trained)
+        self._slots = {role: Slot(Budget(tokens), KVPool(model, tokens)) for role, tokens in contexts.items()}
         self._model, self._window = model, ""
         self._adapted = AdaptedModels(model, self._forget)
         self._vocabulary = Vocabulary(tokenizer)
         self._chunk = chunk or ChunkSize()
         self._draft_length = DraftLength(STEP_SECONDS) if drafts else None
+
+    @property
+    def contexts(self) -> Mapping[Role, int]:
+        """The roles served, and tokens of context for each: as given, or fewer where memory ran out."""
+        return {role: slot.budget.context for role, slot in self._slots.items()}
 
     def complete(
         self,
@@ -203,24 +209,11 @@ class Engine:
                 yield from self._steps(steps, prompt, stopper, deadline, meter, chances)
                 return
             except MemoryShortError as short:
-                if short.said or rebuild is None or not self._shorten(slot):
+                if short.said or rebuild is None or not slot.shorten():
                     raise
             finally:
                 slot.pool.release(session)
             prompt = rebuild()
-
-    def _shorten(self, slot: Slot) -> bool:
-        """Halve a context that the memory has turned out not to bear; tells whether that can be done."""
-        tokens = slot.budget.context // 2
-        if tokens < LEAST_CONTEXT:
-            return False
-        for role, one in self._slots.items():
-            if one is slot:
-                self._slots[role], self.contexts[role] = Slot(Budget(tokens), slot.pool), tokens
-        slot.pool.limit = tokens
-        slot.pool.evict()  # or a longer session would be kept
-        log.warning("memory ran out: the context is %d tokens from now on", tokens)
-        return True
 
     def _relieve(self) -> None:
         """Give back all memory but the weights'."""

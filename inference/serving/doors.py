@@ -15,12 +15,15 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from inference.serving.private import is_own_peer
+from inference.serving.private import NotPrivate, is_own_peer
 from inference.serving.wire import error_body
 
 log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
+
+PUBLIC = ("/v1/", "/health", "/stats", "/score")
+"""What is served over TCP; whether the engine stays or leaves is the affair of its user's own windows."""
 
 HEADER_SECONDS = 10.0
 """How long a client may take from connecting to the end of a request's headers."""
@@ -94,14 +97,14 @@ class TokenRequired:
 
 
 def listen(port: int) -> socket.socket:
-    """A listening TCP socket that only this machine reaches; port 0 takes any. Raises OSError where it is taken."""
+    """A listening TCP socket that only this machine reaches; port 0 takes any. Raises ``NotPrivate`` where it can't."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((LOOPBACK, port))
-    except OSError:
+    except (OSError, OverflowError) as error:
         listener.close()
-        raise
+        raise NotPrivate(f"Port {port} of {LOOPBACK} can't be listened on ({error}): choose another one.") from error
     listener.setblocking(False)
     return listener
 

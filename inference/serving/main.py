@@ -25,10 +25,10 @@ import inference
 from inference.models.catalog import canonical
 from inference.models.shape import FORMATS
 from inference.serving import post_mortem
-from inference.serving.doors import PrivateProtocol
+from inference.serving.doors import PUBLIC, PrivateProtocol, TokenRequired, listen
 from inference.serving.leases import Leases
 from inference.serving.loading import Wanted, load_models
-from inference.serving.private import NotPrivate, bind, runtime_folder
+from inference.serving.private import NotPrivate, bind, runtime_folder, token
 from inference.serving.scheduler import Scheduler
 from inference.serving.service import Service
 from inference.serving.spawn import IDLE_SECONDS, log_path
@@ -74,10 +74,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             log.info("%s: version %s, process %d", post_mortem.STARTED, inference.__version__, os.getpid())
             asyncio.run(_serve(args, folder, crash))
     except Timeout:
+        if args.tcp is not None:
+            return _fail("An engine is already running: `codellama-ls engine stop` ends it, then try again.")
         log.info("an engine is already running; leaving the work to it")
     except NotPrivate as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return 1
+        return _fail(str(error))
     return 0
 
 
@@ -102,6 +103,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="SECONDS",
         help="unload the weights after so long without a request; 0 for never (default: %(default).0f)",
     )
+    parser.add_argument(
+        "--tcp", type=int, metavar="PORT", help="also listen on 127.0.0.1, for who shows the token; stay until stopped"
+    )
+    parser.add_argument("--token-file", type=Path, help="where the token is (default: beside the socket)")
     return parser.parse_args(argv)
 
 
@@ -111,11 +116,16 @@ async def _serve(args: argparse.Namespace, folder: Path, crash: str) -> None:
     status = Status(model=completion, chat_model=chat, crash=crash, version=inference.__version__, pid=os.getpid())
     board, scheduler = StatusBoard(asyncio.get_running_loop(), status), Scheduler()
     weights = Weights(partial(load_models, wanted), board, scheduler)
-    service = Service(board, scheduler, weights, Leases(args.grace, FIRST_SECONDS), Leases(args.idle or math.inf))
-    path = folder / "engine.sock"
+    grace = math.inf if args.tcp is not None else args.grace
+    service = Service(board, scheduler, weights, Leases(grace, FIRST_SECONDS), Leases(args.idle or math.inf))
+    path, sockets, app = folder / "engine.sock", [], service.app()
+    if args.tcp is not None:
+        file = args.token_file or folder / "engine.token"
+        app, sockets = TokenRequired(app, token(file), PUBLIC), [listen(args.tcp)]
+        log.info("listening on http://%s:%d with the token in %s", *sockets[0].getsockname(), file)
     server = EngineServer(
         uvicorn.Config(
-            service.app(), http=PrivateProtocol, ws="none", lifespan="off", log_config=None, access_log=False,
+            app, http=PrivateProtocol, ws="none", lifespan="off", log_config=None, access_log=False,
             timeout_graceful_shutdown=1,
         ),
         scheduler.close,
@@ -126,10 +136,15 @@ async def _serve(args: argparse.Namespace, folder: Path, crash: str) -> None:
     weights.load()
     beside = [asyncio.ensure_future(_leave(service, server)), asyncio.ensure_future(service.sleep_when_idle())]
     try:
-        await server.serve(sockets=[bind(path)])
+        await server.serve(sockets=[bind(path), *sockets])
     finally:
         for task in beside:
             task.cancel()
+
+
+def _fail(text: str) -> int:
+    print(text, file=sys.stderr)  # noqa: T201
+    return 1
 
 
 async def _leave(service: Service, server: uvicorn.Server) -> None:
