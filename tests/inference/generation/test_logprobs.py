@@ -54,6 +54,6 @@ def test_chance_is_the_models_before_temperature(reference):
     """As OpenAI has it: what is told is the model, not the sampler."""
     warm = tokens(reference, Sampling(max_tokens=1, temperature=2.0, seed=1, logprobs=20))
     cold = tokens(reference, Sampling(max_tokens=1, logprobs=20))
-    if warm and cold:
-        assert warm[0].top == cold[0].top
+    assert [token.top for token in warm] == [token.top for token in cold]
+    assert len(warm) == 1
     assert tokens(reference, Sampling(max_tokens=4)) == []
