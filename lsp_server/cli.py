@@ -27,7 +27,10 @@ COMMANDS = {
     "tune": ("inference.learning.tune", "teach a model your own code"),
     "bench": ("lsp_server.measure.bench", "measure what editors ask, against other servers too"),
     "doctor": ("lsp_server.doctor", "tell what became of the last requests, and why nothing was shown"),
-    "engine": ("inference.serving.main", "serve the model to this user's editors (they start it themselves)"),
+    "engine": (
+        "inference.serving.engine_command",
+        "serve the model to your editors (they start it themselves); `engine status`, `stop`, `logs`",
+    ),
 }
 
 

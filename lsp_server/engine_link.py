@@ -1,41 +1,60 @@
 """This window's link to the shared engine: find or start it, hold a lease, start again when it dies.
 
-Knows no LSP: whoever owns the link is told each status. Never blocks: while there is no ready engine, asking raises.
+Knows no LSP: whoever owns the link is told each status. Never blocks: while there is no ready engine, asking raises;
+one that has unloaded its weights is asked all the same, as that makes it load them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+import time
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from pathlib import Path
 
+from packaging.version import InvalidVersion, Version
+
+import inference
 from inference.generation.answer import Finished, TextChunk
-from inference.serving.client import EngineClient, EngineUnavailable
+from inference.serving.client import EngineClient, EngineError, EngineUnavailable
 from inference.serving.private import NotPrivate
 from inference.serving.spawn import EngineNotStarted, EngineOptions, ensure_engine
-from inference.serving.state import Status
+from inference.serving.state import LEAVING, Status
 from inference.serving.wire import CompletionRequest
+from lsp_server.backoff import BackOff
 
 log = logging.getLogger(__name__)
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
-"""Seconds between attempts to start an engine again; doubled from one to the other while it keeps dying."""
 
 RETRY_AFTER = 5.0
 """Seconds after a failure (say, no model installed) before a request may try anew."""
 
+GIVE_WAY = 1.0
+"""Seconds that a window waits after an engine which another one asked to leave: that one is to start the next."""
+
 
 class EngineLink:
-    """The one way from the language server to a model."""
+    """The one way from the language server to a model. ``find``, ``sleep`` and ``clock`` are given by tests."""
 
-    def __init__(self, options: EngineOptions, on_status: Callable[[Status], None]) -> None:
+    def __init__(
+        self,
+        options: EngineOptions,
+        on_status: Callable[[Status], None],
+        find: Callable[[EngineOptions], Awaitable[Path]] = ensure_engine,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._options = options
         self._on_status = on_status
+        self._find, self._sleep = find, sleep
+        self._backoff = BackOff(clock)
         self._client: EngineClient | None = None
         self._task: asyncio.Task[None] | None = None
         self._asked = asyncio.Event()
+        self._lost = self._replacing = False
+        self._window = uuid.uuid4().hex
         self.status = Status()
 
     def start(self) -> None:
@@ -53,37 +72,35 @@ class EngineLink:
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
         """Stream a completion; raises ``EngineUnavailable`` at once while no engine is ready."""
         self._asked.set()
-        if self._client is None or self.status.phase != "ready":
+        if self._client is None or self.status.phase not in ("ready", "idle"):
             raise EngineUnavailable(self.status.message)
-        async with aclosing(self._client.complete(request)) as events:
+        async with aclosing(self._client.complete(replace(request, user=self._window))) as events:
             async for event in events:
                 yield event
 
     async def _keep(self) -> None:
-        pause = FIRST_PAUSE
         while True:
             try:
-                was_ready = await self._hold()
+                await self._hold()
             except (EngineNotStarted, NotPrivate) as error:
                 self._tell(Status(phase="failed", message=str(error)))
-                was_ready = False
-            if self.status.phase == "failed":
+            if self.status.phase in ("failed", "stopping"):
                 await self._until_asked()
-                continue
-            self._tell(Status(message="the engine has gone; starting it again"))
-            pause = FIRST_PAUSE if was_ready else min(pause * 2, LONGEST_PAUSE)
-            await asyncio.sleep(pause)
+            elif self.status.phase == "retiring":
+                await self._sleep(0 if self._replacing else GIVE_WAY)
+            else:
+                self._lost = True
+                self._tell(Status(message="the engine has gone; starting it again"))
+                await self._sleep(self._backoff.pause())
 
-    async def _hold(self) -> bool:
-        """Hold a lease until the engine ends or fails; true if it had been ready."""
-        client = EngineClient(await ensure_engine(self._options))
-        was_ready = False
+    async def _hold(self) -> None:
+        """Hold a lease until the engine ends or fails."""
+        client = EngineClient(await self._find(self._options))
         try:
             self._client = client
             async with aclosing(client.lease()) as statuses:
                 async for status in statuses:
-                    self._tell(self._checked(status))
-                    was_ready |= self.status.phase == "ready"
+                    await self._take(client, status)
                     if self.status.phase == "failed":
                         break
         except EngineUnavailable as error:
@@ -91,7 +108,33 @@ class EngineLink:
         finally:
             self._client = None
             await client.aclose()
-        return was_ready
+
+    async def _take(self, client: EngineClient, status: Status) -> None:
+        """A status of the engine's: tell it, with what it means for this window."""
+        if status.phase in LEAVING:
+            return self._tell(status)
+        if _older(status.version) and not self._replacing:
+            self._replacing = True
+            return await self._replace(client, status)
+        if status.phase == "ready":
+            self._backoff.ready()
+        self._tell(self._checked(status if self._lost else replace(status, crash="")))
+        return None
+
+    async def _replace(self, client: EngineClient, status: Status) -> None:
+        """Have an engine of an older version leave, once it has answered what it has begun.
+
+        An engine of a newer one is left alone: the window is what is out of date, the wire is standard, and two that
+        replace each other's engine would never come to an end. Nor is more than one asked to leave in a window's life.
+        """
+        log.info("the engine is of version %s, this is %s: asking it to leave", status.version, inference.__version__)
+        try:
+            await client.retire()
+        except EngineUnavailable:
+            raise
+        except EngineError as error:
+            log.warning("it does not leave, and is used as it is: %s", error)
+            self._tell(self._checked(status))
 
     def _checked(self, status: Status) -> Status:
         runs, wanted = (status.model, status.chat_model), self._options.models
@@ -101,13 +144,21 @@ class EngineLink:
         return replace(status, phase="failed", message=text)
 
     async def _until_asked(self) -> None:
-        await asyncio.sleep(RETRY_AFTER)
+        await self._sleep(RETRY_AFTER)
         self._asked.clear()
         await self._asked.wait()
 
     def _tell(self, status: Status) -> None:
         self.status = status
         self._on_status(status)
+
+
+def _older(version: str) -> bool:
+    """Is an engine of this version older than what is installed here? One that does not say is taken as it is."""
+    try:
+        return Version(version) < Version(inference.__version__)
+    except InvalidVersion:
+        return False
 
 
 def _named(models: tuple[str, str]) -> str:

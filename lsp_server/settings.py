@@ -58,6 +58,7 @@ class EngineSettings:
         adapter: which of the person's own adapters completes; ``auto`` for the one enabled for the workspace, empty for
             none.
         format: how its weights are held.
+        idle_minutes: after so long without a request the engine unloads the weights; 0 for never.
         grace_seconds: how long the engine stays after the last window has closed.
         context: tokens of prompt and answer together; 0 for what fits.
     """
@@ -66,6 +67,7 @@ class EngineSettings:
     chat_model: str = ""
     adapter: str = "auto"
     format: str = _within("auto", choices=("auto", "fp32", "bf16", "int8", "int4", "nf4", "nf4-double"))
+    idle_minutes: float = _within(10.0, 0, 10_080)
     grace_seconds: float = _within(60.0, 0, 86_400)
     context: int = _within(0, 0, 131_072)
 

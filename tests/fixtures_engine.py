@@ -19,12 +19,13 @@ from waiting import until
 
 from inference.models.adapters import FOLDER_VARIABLE
 from inference.models.catalog import asked_to_infill
+from inference.serving.doors import PUBLIC, PrivateProtocol, TokenRequired, listen
 from inference.serving.leases import Leases
-from inference.serving.main import PrivateProtocol
 from inference.serving.private import bind, runtime_folder
 from inference.serving.scheduler import Scheduler
 from inference.serving.service import Service
 from inference.serving.state import Phase, Status, StatusBoard
+from inference.serving.weights import Load, Weights
 
 
 @pytest.fixture
@@ -45,32 +46,46 @@ class RunningService:
     answerer: ScriptedAnswerer
     socket: Path
     server: uvicorn.Server
+    port: int
 
 
 @asynccontextmanager
 async def serving(
-    runtime: Path, answerer: ScriptedAnswerer, phase: Phase = "ready", chat: ScriptedAnswerer | None = None
+    runtime: Path,
+    answerer: ScriptedAnswerer,
+    phase: Phase = "ready",
+    chat: ScriptedAnswerer | None = None,
+    load: Load | None = None,
+    idle: Leases | None = None,
+    token: str = "",
 ) -> AsyncIterator[RunningService]:
     """Serve ``answerer`` on ``runtime``'s socket, in this event loop, with a model thread of its own.
 
-    ``chat`` is another model for chat.
+    ``chat`` is another model for chat, ``load`` what loads them anew, ``idle`` who needs the weights;
+    with a ``token`` it also listens on TCP.
     """
     status = Status(phase, "loading weights", 40, answerer.row.id, (chat or answerer).row.id, pid=os.getpid())
     status = replace(status, limits=asked_to_infill(answerer.row) or "")
     answerers = {one.row.id: one for one in (answerer, chat) if one}
-    service = Service(StatusBoard(asyncio.get_running_loop(), status), Scheduler(), Leases(60), answerers)
+    board, scheduler = StatusBoard(asyncio.get_running_loop(), status), Scheduler()
+    weights = Weights(load or (lambda tell: answerers), board, scheduler, lambda: None)
+    weights.answerers = answerers
+    service = Service(board, scheduler, weights, Leases(60), idle or Leases(600))
+    app = TokenRequired(service.app(), token, PUBLIC) if token else service.app()
     config = uvicorn.Config(
-        service.app(), http=PrivateProtocol, ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=0
+        app, http=PrivateProtocol, ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=0
     )
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     path = runtime / "engine.sock"
     thread = threading.Thread(target=service.scheduler.run, daemon=True)
     thread.start()
-    running = asyncio.ensure_future(server._serve([bind(path)]))
+    sockets = [bind(path), *([listen(0)] if token else [])]
+    port = sockets[-1].getsockname()[1] if token else 0
+    running = asyncio.ensure_future(server._serve(sockets))
     await until(lambda: server.started)
     try:
-        yield RunningService(service, answerer, path, server)
+        yield RunningService(service, answerer, path, server, port)
     finally:
         answerer.go.set()
         server.should_exit = True

@@ -71,6 +71,9 @@ def test_what_is_called_torch_free_is():
         "evaluation.executing",
         "serving.service",
         "serving.infer_command",
+        "serving.engine_command",
+        "serving.weights",
+        "serving.doors",
         "serving.models_command",
     )
     modules = "import " + ", ".join([*(f"inference.{name}" for name in others), *TORCH_FREE])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Cause = Literal["end", "rule", "suffix", "stop", "length", "deadline"]
@@ -18,6 +19,7 @@ class Sampling:
     ``prediction`` is text that the answer may largely repeat, such as code to be rewritten. It makes the answer come
     sooner, never another one. Without ``drafts`` every step decodes one token: the same answer, to measure what drafts
     gain. An answer that is ``forced`` begins with these ids, whatever the model would say: to measure known answers.
+    With ``logprobs`` each token comes with its own and those of as many likeliest others.
     """
 
     max_tokens: int = 128
@@ -29,6 +31,7 @@ class Sampling:
     prediction: str = ""
     drafts: bool = True
     forced: tuple[int, ...] = ()
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,20 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenChance:
+    """One token of an answer: its bytes, the natural logarithm of its probability, and the likeliest at its place."""
+
+    piece: bytes
+    logprob: float
+    top: tuple[tuple[bytes, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TextChunk:
-    """Newly generated text that is certain to stay."""
+    """Newly generated text that is certain to stay; ``tokens`` are those it was made of, where they were asked for."""
 
     text: str
+    tokens: tuple[TokenChance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +92,15 @@ Event = TextChunk | Finished | Failed
 
 Steps = Generator[Event | None, None, None]
 """One answer under way: each ``next()`` is one step of the model, and None one with nothing to tell."""
+
+
+def without_leading_space(steps: Steps) -> Steps:
+    """The same answer without one space in front: a chat model's first token brings one that is no part of it."""
+    begun = False
+    with closing(steps):
+        for event in steps:
+            if isinstance(event, TextChunk) and not begun:
+                begun, text = True, event.text.removeprefix(" ")
+                yield replace(event, text=text) if text else None
+            else:
+                yield event

@@ -6,20 +6,23 @@ an event or None. Closing it between two steps cancels the answer and keeps what
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
+from functools import partial
 from pathlib import Path
 
 from inference.generation.adapted import AdaptedModels
-from inference.generation.answer import Cause, Finished, Sampling, Steps, TextChunk
+from inference.generation.answer import Cause, Finished, Sampling, Steps, TextChunk, TokenChance, without_leading_space
 from inference.generation.decode import STEP_SECONDS, ChunkSize, Prefilled, generate, healed
 from inference.generation.draft_length import DraftLength
 from inference.generation.healing import Healing
 from inference.generation.kv import KVPool, KVSession
 from inference.generation.meter import Budget, Meter, Slot
-from inference.generation.sampling import Sampler, make_sampler, reciting, unending
+from inference.generation.sampling import Sampler, make_sampler, reciting, recorded, unending
+from inference.generation.shortage import MemoryShortError, enduring
 from inference.generation.speculation import Speculation
 from inference.models.catalog import Model, asked_to_chat
 from inference.models.forward import LanguageModel
@@ -33,6 +36,8 @@ from inference.text.prompts import Message, Prompt, PromptError, clean, completi
 from inference.text.stopping import Stopper, StopRule
 from inference.text.tokenizer import Tokenizer
 from inference.text.vocabulary import Vocabulary
+
+log = logging.getLogger(__name__)
 
 DRAFTED_FROM = 65_536
 """Characters of a text that are searched for drafts; encoding them takes less time than two decoding steps."""
@@ -57,13 +62,20 @@ class Engine:
         self.row = row
         self.tokenizer = tokenizer
         trained = min(row.context, model.config.max_position_embeddings)
-        self.contexts = contexts or ({"completion": trained, "chat": trained} if row.chat else {"completion": trained})
-        self._slots = {role: Slot(Budget(tokens), KVPool(model, tokens)) for role, tokens in self.contexts.items()}
-        self._model = model
+        roles: tuple[Role, ...] = ("completion", "chat") if row.chat else ("completion",)
+        roles: tuple[Role, ...] = ("completion", "chat") if row.chat else ("completion",)
+        contexts = contexts or dict.fromkeys(roles, trained)
+        self._slots = {role: Slot(Budget(tokens), KVPool(model, tokens)) for role, tokens in contexts.items()}
+        self._model, self._window = model, ""
         self._adapted = AdaptedModels(model, self._forget)
         self._vocabulary = Vocabulary(tokenizer)
         self._chunk = chunk or ChunkSize()
         self._draft_length = DraftLength(STEP_SECONDS) if drafts else None
+
+    @property
+    def contexts(self) -> Mapping[Role, int]:
+        """The roles served, and tokens of context for each: as given, or fewer where memory ran out."""
+        return {role: slot.budget.context for role, slot in self._slots.items()}
 
     def complete(
         self,
@@ -82,6 +94,15 @@ class Engine:
         Raises ``PromptError`` for ids outside the vocabulary.
         """
         sampling = sampling or Sampling()
+        build = partial(self._completion, prompt, suffix, sampling, context)
+        built, following = build()
+        stopper = Stopper(rule or StopRule(), following, sampling.stop)
+        return self._answer(built, sampling, stopper, deadline, "completion", following, lambda: build()[0])
+
+    def _completion(
+        self, prompt: str | list[int], suffix: str | None, sampling: Sampling, context: Sequence[ContextChunk]
+    ) -> tuple[Prompt, str]:
+        """The prompt, and what follows the answer and is not in it."""
         slot = self._slot("completion")
         room = slot.budget.prompt_tokens(sampling.max_tokens)
         following = suffix or ""
@@ -95,8 +116,7 @@ class Engine:
             following = ""
         else:
             built = completion_prompt(self.tokenizer, prompt, room, healed_with=self._vocabulary)
-        stopper = Stopper(rule or StopRule(), following, sampling.stop)
-        return self._answer(built, sampling, stopper, deadline, slot, following)
+        return built, following
 
     def chat(
         self, messages: Sequence[Message], sampling: Sampling | None = None, deadline: float | None = None
@@ -105,10 +125,13 @@ class Engine:
         if self.row.chat is None:
             raise PromptError(asked_to_chat(self.row))
         sampling = sampling or Sampling(max_tokens=512)
-        slot = self._slot("chat")
-        room = slot.budget.prompt_tokens(sampling.max_tokens)
-        built = CHAT_PROMPTS[self.row.chat](self.tokenizer, messages, room)
-        return without_leading_space(self._answer(built, sampling, Stopper(stops=sampling.stop), deadline, slot))
+        layout = CHAT_PROMPTS[self.row.chat]
+
+        def build() -> Prompt:
+            return layout(self.tokenizer, messages, self._slot("chat").budget.prompt_tokens(sampling.max_tokens))
+
+        stopper = Stopper(stops=sampling.stop)
+        return without_leading_space(self._answer(build(), sampling, stopper, deadline, "chat", rebuild=build))
 
     def adapted(self, folder: Path) -> Engine:
         """This engine as it answers under the adapter in ``folder``: same weights, tokenizer and memory for sessions.
@@ -119,17 +142,23 @@ class Engine:
         other._model = self._adapted.get(folder)
         return other
 
+    def for_window(self, window: str) -> Engine:
+        """This engine as it answers a window, which has its share of the memory for sessions."""
+        other = copy(self)
+        other._window = window
+        return other
+
     def warm_up(self) -> None:
         """Run each kind of step once: the first of each is far slower than the rest, and may rewrite the weights.
 
         Every slot is filled to its planned length, so that no other program can take what a GPU will need for it.
         """
-        for slot in self._slots.values():
+        for role, slot in self._slots.items():
             ids = [0] * min(2 * self._chunk.tokens, slot.budget.context - 2)
             session = slot.pool.acquire(ids)
             session.reserve(slot.budget.context)
             slot.pool.release(session)
-            for _ in self._answer(Prompt(ids, frozenset()), Sampling(max_tokens=2), Stopper(), None, slot):
+            for _ in self._answer(Prompt(ids, frozenset()), Sampling(max_tokens=2), Stopper(), None, role):
                 pass
             slot.pool.clear()
         release()
@@ -165,23 +194,40 @@ class Engine:
         sampling: Sampling,
         stopper: Stopper,
         deadline: float | None,
-        slot: Slot,
+        role: Role,
         beside: str = "",
+        rebuild: Callable[[], Prompt] | None = None,
     ) -> Steps:
         """Drive one generation; the KV session goes back to the pool however it ends.
 
-        ``beside`` is text that is not in the prompt and that the answer may repeat.
+        ``beside`` is text that is not in the prompt and that the answer may repeat. Where memory does not suffice, the
+        context is shortened, for later answers too, and the prompt is ``rebuild``'s. Raises MemoryShortError.
         """
-        if not prompt.ids:
-            raise PromptError("There is nothing before the cursor to continue.")
-        meter = Meter(len(prompt.ids), self._speculation(prompt, sampling, beside))
-        session = slot.pool.acquire(prompt.ids, self._model)
-        try:
-            room = slot.budget.room(prompt, sampling)
-            steps = self._generate(prompt, sampling, session, room, meter.speculation)
-            yield from self._steps(steps, prompt, stopper, deadline, meter)
-        finally:
-            slot.pool.release(session)
+        while True:
+            if not prompt.ids:
+                raise PromptError("There is nothing before the cursor to continue.")
+            meter = Meter(len(prompt.ids), self._speculation(prompt, sampling, beside))
+            slot = self._slot(role)
+            session = slot.pool.acquire(prompt.ids, self._model, self._window)
+            try:
+                room = slot.budget.room(prompt, sampling)
+                chances: deque[TokenChance] = deque()
+                steps = self._generate(prompt, sampling, session, room, meter.speculation, chances)
+                yield from self._steps(steps, prompt, stopper, deadline, meter, chances)
+                return
+            except MemoryShortError as short:
+                if short.said or rebuild is None or not slot.shorten():
+                    raise
+            finally:
+                slot.pool.release(session)
+            prompt = rebuild()
+
+    def _relieve(self) -> None:
+        """Give back all memory but the weights'."""
+        log.warning("memory ran out: what was read so far is forgotten")
+        for slot in self._slots.values():
+            slot.pool.evict()
+        release()
 
     def _steps(
         self,
@@ -190,7 +236,10 @@ class Engine:
         stopper: Stopper,
         deadline: float | None,
         meter: Meter,
+        chances: deque[TokenChance],
     ) -> Steps:
+        """``chances`` has that of each token that a step gives, where they were asked for."""
+        tokens: list[TokenChance] = []  # those that no text was shown of yet
         text = Detokenizer(self.tokenizer, skip=len(prompt.heal.encode()))
         cause: Cause | None = None
         for step in steps:
@@ -202,13 +251,16 @@ class Engine:
                 break
             else:
                 meter.completion_tokens += 1
+                tokens += [chances.popleft()] if chances else []
                 shown = stopper.feed(text.feed(step))
             cause = stopper.cause or ("deadline" if deadline and time.perf_counter() > deadline else None)
-            yield TextChunk(shown) if shown else None
+            yield TextChunk(shown, tuple(tokens)) if shown else None
+            if shown:
+                tokens = []
             if cause:
                 break
         if not stopper.cause and (rest := stopper.feed(text.finish()) + stopper.finish()):
-            yield TextChunk(rest)
+            yield TextChunk(rest, tuple(tokens))
         yield Finished(meter.outcome(stopper.cause or cause or "length"))
 
     def _speculation(self, prompt: Prompt, sampling: Sampling, beside: str) -> Speculation | None:
@@ -225,29 +277,30 @@ class Engine:
         )
 
     def _generate(
-        self, prompt: Prompt, sampling: Sampling, session: KVSession, room: int, speculation: Speculation | None
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        session: KVSession,
+        room: int,
+        speculation: Speculation | None,
+        chances: deque[TokenChance],
     ) -> Iterator[Prefilled | int]:
         sampler = self._sampler(prompt, sampling)
         if prompt.heal:
             sampler = healed(sampler, Healing(self._vocabulary, self.tokenizer, prompt.heal))
-        return generate(
-            self._model, session, prompt.ids, sampler, max_tokens=room, chunk=self._chunk, speculation=speculation
-        )
+        if sampling.logprobs is not None:
+            sampler = recorded(sampler, sampling.logprobs, self.tokenizer.piece_bytes, chances.append)
+
+        def begin(said: list[int]) -> Iterator[Prefilled | int]:
+            ids, left = [*prompt.ids, *said], room - len(said)
+            return generate(
+                self._model, session, ids, sampler, max_tokens=left, chunk=self._chunk, speculation=speculation
+            )
+
+        return enduring(begin, self._relieve)
 
     def _sampler(self, prompt: Prompt, sampling: Sampling) -> Sampler:
         sampler = make_sampler(sampling.temperature, sampling.top_p, sampling.seed)
         if sampling.min_tokens:
             sampler = unending(sampler, prompt.stop_ids, sampling.min_tokens, self._model.config.vocab_size)
         return reciting(sampler, sampling.forced) if sampling.forced else sampler
-
-
-def without_leading_space(steps: Steps) -> Steps:
-    """The same answer without one space in front: a chat model's first token brings one that is no part of it."""
-    begun = False
-    with closing(steps):
-        for event in steps:
-            if isinstance(event, TextChunk) and not begun:
-                begun, text = True, event.text.removeprefix(" ")
-                yield TextChunk(text) if text else None
-            else:
-                yield event

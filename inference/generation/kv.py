@@ -6,7 +6,8 @@ Knows nothing of requests, priorities or text: token ids and buffers only.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ class KVSession:
     ids: list[int] = field(default_factory=list)
     length: int = 0
     used_at: int = 0
+    window: str = ""
     kept: bool = True
     capacity: int = 0
     keys: list[torch.Tensor] = field(default_factory=list)
@@ -85,12 +87,12 @@ class KVPool:
         self._busy: list[KVSession] = []
         self._clock = itertools.count(1)
 
-    def acquire(self, ids: Sequence[int], model: LanguageModel | None = None) -> KVSession:
+    def acquire(self, ids: Sequence[int], model: LanguageModel | None = None, window: str = "") -> KVSession:
         """The idle session of ``model`` that shares the longest prefix with ``ids``, or a new one.
 
         ``model`` is the pool's own, or that under an adapter: what one has read is of no use to another. A session that
         shares next to nothing is left for whoever filled it, as long as there is room for both. The caller gives it
-        back with ``release``.
+        back with ``release``. From now on it is ``window``'s.
         """
         model = model or self._model
         candidates = [s for s in self._idle if s.model is model]
@@ -99,6 +101,7 @@ class KVPool:
             best = KVSession(model, self)
         else:
             self._idle.remove(best)
+        best.window = window
         self._busy.append(best)
         return best
 
@@ -113,24 +116,42 @@ class KVPool:
     def make_room(self, session: KVSession, needed: int, capacity: int) -> int:
         """Take buffers from others until ``session`` can have ``capacity`` tokens (but ``needed`` near the limit).
 
-        Idle sessions lose theirs first, the least recently used before others. Then those that are in use: one model
-        works at one answer at a time, so theirs are under way but stand still; they read again what they lose.
-        Raises ValueError for more than the limit.
+        Idle sessions lose theirs first: of the window that keeps most, the least recently used, so that no window with
+        many documents drives out another's only one. Then those that are in use: one model works at one answer at a
+        time, so theirs are under way but stand still; they read again what they lose.
+        Raises ValueError for more than the limit, which is what any one session may have.
         """
         if needed > self.limit:
             raise ValueError(f"{needed} tokens do not fit into a pool of {self.limit}")
         capacity = min(capacity, self.limit)
-        others = [*sorted(self._idle, key=lambda s: s.used_at), *(s for s in self._busy if s is not session)]
-        for other in others:
+        for other in (*self._by_window(), *(s for s in self._busy if s is not session)):
             if self.tokens - session.capacity + capacity <= self.limit:
                 break
             other.clear()
         self._idle = [s for s in self._idle if s.capacity]
         return capacity
 
+    def _by_window(self) -> Iterator[KVSession]:
+        """Idle sessions in the order in which they make room."""
+        idle = list(self._idle)
+        kept: Counter[str] = Counter()
+        for session in idle:
+            kept[session.window] += session.capacity
+        while idle:
+            first = min(idle, key=lambda s: (-kept[s.window], s.used_at))
+            idle.remove(first)
+            kept[first.window] -= first.capacity  # before it is cleared
+            yield first
+
     def clear(self) -> None:
         """Give all idle buffers back."""
         self._idle.clear()
+
+    def evict(self) -> None:
+        """Give all buffers back, idle or in use: who is under way reads again what it loses."""
+        self._idle.clear()
+        for session in self._busy:
+            session.clear()
 
     def forget(self, model: LanguageModel) -> None:
         """Keep nothing that ``model`` has read, so that nothing holds it in memory; what is under way goes on."""

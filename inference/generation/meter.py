@@ -5,14 +5,18 @@ Knows no model and no text.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 
 from inference.generation.answer import Cause, Outcome, Sampling
 from inference.generation.decode import Prefilled
 from inference.generation.kv import KVPool
+from inference.generation.shortage import LEAST_CONTEXT
 from inference.generation.speculation import Speculation
 from inference.text.prompts import Prompt
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,22 @@ class Budget:
         return min(self.answer_tokens(sampling.max_tokens) + healed, self.context - len(prompt.ids))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Slot:
     """One role's share of the memory for keys and values."""
 
     budget: Budget
     pool: KVPool
+
+    def shorten(self) -> bool:
+        """Halve a context that the memory has turned out not to bear; tells whether that can be done."""
+        tokens = self.budget.context // 2
+        if tokens < LEAST_CONTEXT:
+            return False
+        self.budget, self.pool.limit = Budget(tokens), tokens
+        self.pool.evict()  # or a longer session would be kept
+        log.warning("memory ran out: the context is %d tokens from now on", tokens)
+        return True
 
 
 @dataclass

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 import torch
 from torch import Tensor
 
+from inference.generation.answer import TokenChance
+
 Sampler = Callable[[Tensor], int]
 """From logits ``[vocab]`` (or of the allowed ids only) to an index into them."""
 
@@ -50,6 +52,22 @@ def reciting(sampler: Sampler, ids: Sequence[int]) -> Sampler:
     def choose(logits: Tensor) -> int:
         chosen = sampler(logits)
         return next(known, chosen)
+
+    return choose
+
+
+def recorded(
+    sampler: Sampler, top: int, piece: Callable[[int], bytes], tell: Callable[[TokenChance], object]
+) -> Sampler:
+    """``sampler``, telling each choice's probability, and the ``top`` likeliest, before temperature and top-p."""
+
+    def choose(logits: Tensor) -> int:
+        token = sampler(logits)
+        chances = torch.log_softmax(logits.float(), dim=-1)
+        values, ids = chances.topk(min(top, len(chances)))
+        likeliest = zip(ids.tolist(), values.tolist(), strict=True)
+        tell(TokenChance(piece(token), float(chances[token]), tuple((piece(i), value) for i, value in likeliest)))
+        return token
 
     return choose
 

@@ -6,7 +6,7 @@ Torch-free; knows no editor. Leaving a stream early closes it, and that cancels 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,14 @@ from typing import Any
 import httpx
 
 from inference.generation.answer import Finished, TextChunk
+from inference.serving.outcomes import parse_outcome
 from inference.serving.state import Status
-from inference.serving.wire import ChatRequest, CompletionRequest, parse_outcome
+from inference.serving.wire import ChatRequest, CompletionRequest
 
 CONNECT_SECONDS = 5.0
+
+
+STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 class EngineError(RuntimeError):
@@ -59,6 +63,21 @@ class EngineClient:
         with _in_words():
             return (await self._http.get("/v1/models")).json()["data"]
 
+    async def retire(self, *, stop: bool = False, now: bool = False) -> None:
+        """Ask the engine to leave once it has answered what it has begun (see ``serving.retirement``).
+
+        Raises ``EngineError``; an engine from before it could be asked raises it too.
+        """
+        with _in_words():
+            answer = await self._http.post("/retire", json={"stop": stop, "now": now})
+            if answer.status_code != 200:
+                raise _refusal(answer.status_code, answer.content)
+
+    async def stats(self) -> dict[str, Any]:
+        """What the engine has done so far (``serving.stats``)."""
+        with _in_words():
+            return (await self._http.get("/stats")).json()
+
     async def lease(self) -> AsyncGenerator[Status, None]:
         """The engine's status and every change, for as long as it lives; holding this keeps it alive."""
         with _in_words():
@@ -69,14 +88,14 @@ class EngineClient:
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
         """Stream a completion. Raises ``EngineError``."""
         async with aclosing(self._stream("/v1/completions", request.to_json())) as events:
-            async for event in events:
-                yield _progress(event, event["choices"][0].get("text", ""))
+            async for event in _progress(events, lambda choice: choice.get("text")):
+                yield event
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[TextChunk | Finished, None]:
         """Stream a chat answer. Raises ``EngineError``."""
         async with aclosing(self._stream("/v1/chat/completions", request.to_json())) as events:
-            async for event in events:
-                yield _progress(event, event["choices"][0]["delta"].get("content") or "")
+            async for event in _progress(events, lambda choice: choice["delta"].get("content")):
+                yield event
 
     async def score(self, body: Mapping[str, Any]) -> list[dict[str, str]]:
         """Answer a model card's request (see ``serving.score``). Raises ``BadRequest``, ``EngineError``."""
@@ -88,7 +107,7 @@ class EngineClient:
 
     async def _stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         with _in_words():
-            async with self._http.stream("POST", path, json={**body, "stream": True}) as answer:
+            async with self._http.stream("POST", path, json={**body, **STREAMED}) as answer:
                 if answer.status_code != 200:
                     raise _refusal(answer.status_code, await answer.aread())
                 async for event in _events(answer):
@@ -103,11 +122,23 @@ async def _events(answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
             yield json.loads(line.removeprefix("data: "))
 
 
-def _progress(event: Mapping[str, Any], text: str) -> TextChunk | Finished:
-    reason = event["choices"][0].get("finish_reason")
-    if reason is None:
-        return TextChunk(text)
-    return Finished(parse_outcome(reason, event.get("usage") or {}, event.get("timings") or {}))
+async def _progress(
+    events: AsyncIterator[dict[str, Any]], text_of: Callable[[Mapping[str, Any]], str | None]
+) -> AsyncIterator[TextChunk | Finished]:
+    """Text as it comes, and the end once all is known of it: the usage comes in an event of its own, without choices.
+
+    A server that sends none is taken at its finish reason.
+    """
+    reason, used, timed = "", {}, {}
+    async for event in events:
+        used = event.get("usage") or used
+        timed = event.get("timings") or timed
+        for choice in event["choices"]:
+            if text := text_of(choice):
+                yield TextChunk(text)
+            reason = choice.get("finish_reason") or reason
+    if reason:
+        yield Finished(parse_outcome(reason, used, timed))
 
 
 def _status(fields: Mapping[str, Any]) -> Status:
@@ -116,7 +147,7 @@ def _status(fields: Mapping[str, Any]) -> Status:
 
 
 def _refusal(code: int, body: bytes) -> EngineError:
-    kind = {503: EngineUnavailable, 422: BadRequest}.get(code, EngineError)
+    kind = {503: EngineUnavailable, 429: EngineUnavailable, 422: BadRequest}.get(code, EngineError)
     try:
         return _failure(json.loads(body)["error"], kind)
     except (ValueError, KeyError, TypeError):

@@ -7,39 +7,54 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import logging
+import math
 import os
+import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 from filelock import FileLock, Timeout
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 import inference
-from inference.models.catalog import asked_to_infill, canonical
+from inference.models.catalog import canonical
 from inference.models.shape import FORMATS
+from inference.serving import post_mortem
+from inference.serving.doors import PUBLIC, PrivateProtocol, TokenRequired, listen
 from inference.serving.leases import Leases
 from inference.serving.loading import Wanted, load_models
-from inference.serving.private import NotPrivate, bind, is_own_peer, runtime_folder
+from inference.serving.private import NotPrivate, bind, runtime_folder, token
 from inference.serving.scheduler import Scheduler
 from inference.serving.service import Service
+from inference.serving.spawn import IDLE_SECONDS, log_path
 from inference.serving.state import Status, StatusBoard
+from inference.serving.weights import Weights
 
 log = logging.getLogger(__name__)
 
 
-class PrivateProtocol(H11Protocol):
-    """HTTP for this user's own processes only: the folder keeps others out, and this in case it does not."""
+FIRST_SECONDS = 10.0
+"""How long an engine stays at least for its first window to come."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        if is_own_peer(transport.get_extra_info("socket")):
-            super().connection_made(transport)
-        else:
-            log.warning("refused a connection of another user")
-            transport.abort()
+
+class EngineServer(uvicorn.Server):
+    """uvicorn, told how an engine ends in order, whoever ends it: a signal, a person, or its last lease."""
+
+    def __init__(self, config: uvicorn.Config, ending: Callable[[], object], ended: Callable[[], object]) -> None:
+        """``ending`` is called while clients can still be answered, ``ended`` when nobody is connected any more."""
+        super().__init__(config)
+        self._ending, self._ended = ending, ended
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Here and not after ``serve``, which ends the process where a signal has come."""
+        self._ending()
+        await super().shutdown(sockets)
+        self._ended()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,20 +66,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    faulthandler.enable()  # a crash in a kernel then says where, in the log
     try:
         folder = runtime_folder()
         with FileLock(folder / "engine.lock", timeout=0, mode=0o600):
-            asyncio.run(_serve(args, folder / "engine.sock"))
+            crash = post_mortem.begin(folder, log_path())
+            log.info("%s: version %s, process %d", post_mortem.STARTED, inference.__version__, os.getpid())
+            asyncio.run(_serve(args, folder, crash))
     except Timeout:
+        if args.tcp is not None:
+            return _fail("An engine is already running: `codellama-ls engine stop` ends it, then try again.")
         log.info("an engine is already running; leaving the work to it")
     except NotPrivate as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return 1
+        return _fail(str(error))
     return 0
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="codellama-ls engine", description="Serve a model to this user's editors.")
+    parser = argparse.ArgumentParser(
+        prog="codellama-ls engine",
+        description="Serve a model to this user's editors.",
+        epilog="`codellama-ls engine status`, `stop` and `logs` are about the one that runs.",
+    )
     parser.add_argument("--model", default="starter", help="which installed model (default: %(default)s)")
     parser.add_argument("--completion-model", metavar="MODEL", help="one for completion alone")
     parser.add_argument("--chat-model", metavar="MODEL", help="one for chat alone")
@@ -73,57 +96,66 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--grace", type=float, default=60.0, metavar="SECONDS", help="stay this long after the last window has left"
     )
+    parser.add_argument(
+        "--idle",
+        type=float,
+        default=IDLE_SECONDS,
+        metavar="SECONDS",
+        help="unload the weights after so long without a request; 0 for never (default: %(default).0f)",
+    )
+    parser.add_argument(
+        "--tcp", type=int, metavar="PORT", help="also listen on 127.0.0.1, for who shows the token; stay until stopped"
+    )
+    parser.add_argument("--token-file", type=Path, help="where the token is (default: beside the socket)")
     return parser.parse_args(argv)
 
 
-async def _serve(args: argparse.Namespace, path: Path) -> None:
-    loop = asyncio.get_running_loop()
+async def _serve(args: argparse.Namespace, folder: Path, crash: str) -> None:
     completion, chat = (canonical(name or args.model) for name in (args.completion_model, args.chat_model))
     wanted = Wanted(completion, chat, args.format, args.context)
-    status = Status(model=completion, chat_model=chat, version=inference.__version__, pid=os.getpid())
-    service = Service(StatusBoard(loop, status), Scheduler(), Leases(args.grace))
-    server = uvicorn.Server(
+    status = Status(model=completion, chat_model=chat, crash=crash, version=inference.__version__, pid=os.getpid())
+    board, scheduler = StatusBoard(asyncio.get_running_loop(), status), Scheduler()
+    weights = Weights(partial(load_models, wanted), board, scheduler)
+    grace = math.inf if args.tcp is not None else args.grace
+    service = Service(board, scheduler, weights, Leases(grace, FIRST_SECONDS), Leases(args.idle or math.inf))
+    path, sockets, app = folder / "engine.sock", [], service.app()
+    if args.tcp is not None:
+        file = args.token_file or folder / "engine.token"
+        app, sockets = TokenRequired(app, token(file), PUBLIC), [listen(args.tcp)]
+        log.info("listening on http://%s:%d with the token in %s", *sockets[0].getsockname(), file)
+    server = EngineServer(
         uvicorn.Config(
-            service.app(), http=PrivateProtocol, ws="none", lifespan="off", log_config=None, access_log=False,
+            app, http=PrivateProtocol, ws="none", lifespan="off", log_config=None, access_log=False,
             timeout_graceful_shutdown=1,
-        )
+        ),
+        scheduler.close,
+        lambda: _gone(folder, path),
     )  # fmt: skip
-    threading.Thread(target=_model_thread, args=(wanted, service), daemon=True, name="model").start()
-    leaving = asyncio.ensure_future(_leave(service.leases, server))
+    # torch is imported, and every tensor touched, on this thread only
+    threading.Thread(target=scheduler.run, daemon=True, name="model").start()
+    weights.load()
+    beside = [asyncio.ensure_future(_leave(service, server)), asyncio.ensure_future(service.sleep_when_idle())]
     try:
-        await server.serve(sockets=[bind(path)])
+        await server.serve(sockets=[bind(path), *sockets])
     finally:
-        leaving.cancel()
-        service.scheduler.close()
-        path.unlink(missing_ok=True)  # noqa: ASYNC240  nothing is waiting any more
+        for task in beside:
+            task.cancel()
 
 
-async def _leave(leases: Leases, server: uvicorn.Server) -> None:
-    await leases.all_ended()
+def _fail(text: str) -> int:
+    print(text, file=sys.stderr)  # noqa: T201
+    return 1
+
+
+async def _leave(service: Service, server: uvicorn.Server) -> None:
+    await service.unneeded()
     log.info("nobody needs the engine any more")
     server.should_exit = True
 
 
-def _model_thread(wanted: Wanted, service: Service) -> None:
-    """Load, then serve: torch is imported, and every tensor touched, on this thread only."""
-    board = service.board
-    try:
-        service.answerers = load_models(wanted, lambda message, percent: board.post(message=message, progress=percent))
-        limits = asked_to_infill(service.answerers[wanted.completion].row) or ""
-    except Exception as error:
-        log.exception("the model could not be loaded")
-        board.post(phase="failed", message=_in_words(error))
-        return
-    if limits:
-        log.info("%s", limits)
-    board.post(phase="ready", message="ready", progress=100, limits=limits)
-    service.scheduler.run()
-
-
-def _in_words(error: Exception) -> str:
-    """Errors of ours are sentences already; of others the log has the details."""
-    own = type(error).__module__.startswith("inference.")
-    return str(error) if own else f"The model could not be loaded ({type(error).__name__}: {error})."
+def _gone(folder: Path, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    post_mortem.end(folder)
 
 
 if __name__ == "__main__":

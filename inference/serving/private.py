@@ -6,14 +6,19 @@ Torch-free; knows no HTTP. Windows has no such sockets in asyncio: there ``NotPr
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import stat
 import struct
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 LONGEST_SOCKET_PATH = 100
 """``sun_path`` holds 108 bytes on Linux and 104 on macOS, the closing zero included (unix(7))."""
+
+
+SHORTEST_TOKEN = 16
 
 
 class NotPrivate(RuntimeError):
@@ -60,6 +65,23 @@ def is_own_peer(connection: socket.socket) -> bool:
     size = struct.calcsize("3i")
     _pid, uid, _gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     return uid in (os.getuid(), 0)
+
+
+def token(path: Path) -> str:
+    """The token in the user's own file ``path``, made and written for the user alone where there is none.
+
+    Raises ``NotPrivate`` if others may read it or it is not the user's.
+    """
+    with suppress(FileExistsError):
+        path.touch(0o600, exist_ok=False)
+        path.write_text(secrets.token_urlsafe(32))
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise NotPrivate(f"{path} must be a file that only you can read: `chmod 600` it, or remove it.")
+    text = path.read_text("ascii", "replace").strip()
+    if len(text) < SHORTEST_TOKEN:
+        raise NotPrivate(f"The token in {path} has fewer than {SHORTEST_TOKEN} characters; remove it for a new one.")
+    return text
 
 
 def _fallback() -> Path:

@@ -41,6 +41,10 @@ class Answerer(Protocol):
         """As it answers under the adapter in ``folder``, for one answer. Raises AdapterError."""
         ...
 
+    def for_window(self, window: str) -> Answerer:
+        """As it answers a window, for one answer."""
+        ...
+
     def complete(
         self,
         prompt: str | list[int],
@@ -76,9 +80,10 @@ class Chosen:
     base: Answerer
     adapter: Path | None = None
 
-    def answerer(self) -> Answerer:
+    def answerer(self, window: str = "") -> Answerer:
         """To be called on the model thread, which may have to read the adapter first. Raises AdapterError."""
-        return self.base.adapted(self.adapter) if self.adapter else self.base
+        base = self.base.adapted(self.adapter) if self.adapter else self.base
+        return base.for_window(window)
 
 
 def choose(name: str, role: Role, status: Status, answerers: Mapping[str, Answerer]) -> Chosen:
@@ -87,7 +92,7 @@ def choose(name: str, role: Role, status: Status, answerers: Mapping[str, Answer
     Raises RefusedError.
     """
     if status.phase != "ready":
-        headers = {"Retry-After": "1"} if status.phase == "loading" else {}
+        headers = {"Retry-After": "1"} if status.phase in ("loading", "retiring") else {}
         raise RefusedError(503, error_body(status.message, "unavailable", code=status.phase), headers)
     model_id = canonical(name) if name else status.model if role == "completion" else status.chat_model
     loaded = answerers.get(model_id)

@@ -11,14 +11,18 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from inference.models.catalog import canonical
+from inference.serving import post_mortem
 from inference.serving.private import runtime_folder
 
 START_SECONDS = 30.0
+AGAIN_SECONDS = 0.25
 LOG_BYTES = 1024 * 1024
+IDLE_SECONDS = 600.0
 
 
 class EngineNotStarted(RuntimeError):
@@ -35,6 +39,7 @@ class EngineOptions:
         grace: seconds the engine stays after the last window has left.
         context: tokens of prompt and answer together, or None for what fits.
         chat_model: another model for chat; empty for the same.
+        idle: seconds without a request after which the engine unloads the weights.
     """
 
     model: str = "starter"
@@ -42,6 +47,7 @@ class EngineOptions:
     grace: float = 60.0
     context: int | None = None
     chat_model: str = ""
+    idle: float = IDLE_SECONDS
 
     @property
     def models(self) -> tuple[str, str]:
@@ -51,6 +57,7 @@ class EngineOptions:
     def arguments(self) -> list[str]:
         """The engine's command line."""
         arguments = ["--model", self.model, "--format", self.format, "--grace", str(self.grace)]
+        arguments += ["--idle", str(self.idle)]
         if self.chat_model:
             arguments += ["--chat-model", self.chat_model]
         return arguments if self.context is None else [*arguments, "--context", str(self.context)]
@@ -61,18 +68,31 @@ def socket_path() -> Path:
     return runtime_folder() / "engine.sock"
 
 
+def log_path() -> Path:
+    """Where the engine's log is; the one before it, when that grew too long, lies beside. Raises ``NotPrivate``."""
+    return runtime_folder() / "engine.log"
+
+
 async def ensure_engine(options: EngineOptions, command: Sequence[str] = ()) -> Path:
-    """The socket of a listening engine, started if need be; raises ``EngineNotStarted`` or ``NotPrivate``."""
-    path = socket_path()
-    if await listens(path):
-        return path
-    process, log = _start(command or [sys.executable, "-m", "inference.serving.main"], options.arguments())
+    """The socket of a listening engine, started if need be; raises ``EngineNotStarted`` or ``NotPrivate``.
+
+    An engine that finds the lock taken leaves at once. Either the one that has it soon listens, or it was about to
+    leave: then another is started.
+    """
+    path, log = socket_path(), log_path()
+    arguments = [*(command or [sys.executable, "-m", "inference.serving.main"]), *options.arguments()]
+    process: subprocess.Popen[bytes] | None = None
     deadline = asyncio.get_running_loop().time() + START_SECONDS
     while asyncio.get_running_loop().time() < deadline:
         if await listens(path):
             return path
-        if process.poll():
+        if process is None:
+            process = _start(arguments, log)
+        elif process.poll():
             raise EngineNotStarted(_last_words(log))
+        elif process.returncode == 0:
+            process = None
+            await asyncio.sleep(AGAIN_SECONDS)
         await asyncio.sleep(0.05)  # nothing signals that a socket has begun to listen
     raise EngineNotStarted(f"The engine did not come up within {START_SECONDS:.0f} seconds; its log is {log}.")
 
@@ -87,20 +107,23 @@ async def listens(path: Path) -> bool:
     return True
 
 
-def _start(command: Sequence[str], arguments: list[str]) -> tuple[subprocess.Popen[bytes], Path]:
-    log = runtime_folder() / "engine.log"
-    mode = "ab" if log.exists() and log.stat().st_size < LOG_BYTES else "wb"
-    with log.open(mode) as stderr:
+def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))
+    with log.open("ab") as stderr:
         log.chmod(0o600)
         process = subprocess.Popen(
-            [*command, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            start_new_session=True,
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
         )
-    threading.Thread(target=process.wait, daemon=True, name="reap-engine").start()  # or it stays as a zombie
-    return process, log
+    # waited for, or it stays as a zombie
+    threading.Thread(target=_reap, args=(process, log), daemon=True, name="reap-engine").start()
+    return process
+
+
+def _reap(process: subprocess.Popen[bytes], log: Path) -> None:
+    status = process.wait()
+    with suppress(OSError):  # the folder may be gone by now
+        post_mortem.note(log, status)
 
 
 def _last_words(log: Path) -> str:

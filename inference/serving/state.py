@@ -7,7 +7,11 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-Phase = Literal["loading", "ready", "failed"]
+Phase = Literal["loading", "ready", "idle", "failed", "retiring", "stopping"]
+"""Idle: the weights were unloaded, and the next request loads them. Retiring and stopping: it answers what it has
+begun and leaves, for an engine of another version to take its place, or because a person said so."""
+
+LEAVING: tuple[Phase, ...] = ("retiring", "stopping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,7 @@ class Status:
         model: the id of the model for completion.
         chat_model: that of the model for chat, often the same.
         limits: once ready, what a person should know of the completion model; empty where there is nothing to say.
+        crash: how the engine before this one ended, where that was not in order; empty where it was.
     """
 
     phase: Phase = "loading"
@@ -28,6 +33,7 @@ class Status:
     model: str = ""
     chat_model: str = ""
     limits: str = ""
+    crash: str = ""
     version: str = ""
     pid: int = 0
 
@@ -45,23 +51,24 @@ class StatusBoard:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, status: Status) -> None:
         self._loop = loop
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
         self.status = status
 
+    def set(self, **changes: Any) -> None:
+        """Change some of the status at once and wake the watchers. On the event loop only."""
+        self.status = replace(self.status, **changes)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
     def post(self, **changes: Any) -> None:
-        """Change some of the status and wake the watchers."""
-        asyncio.run_coroutine_threadsafe(self._set(changes), self._loop)
+        """``set``, soon."""
+        self._loop.call_soon_threadsafe(lambda: self.set(**changes))
 
     async def watch(self) -> AsyncIterator[Status]:
         """The status now and every later one; changes that come quicker than they are read are merged."""
         seen = None
         while True:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self.status is not seen)  # noqa: B023
-                seen = self.status
+            while self.status is seen:
+                await self._changed.wait()
+            seen = self.status
             yield seen
-
-    async def _set(self, changes: dict[str, Any]) -> None:
-        async with self._changed:
-            self.status = replace(self.status, **changes)
-            self._changed.notify_all()

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
-from inference.generation.answer import Cause, Outcome, Sampling
+from inference.generation.answer import Sampling
 from inference.text.context import ContextChunk
 from inference.text.prompts import Message
 from inference.text.stopping import StopRule
@@ -24,6 +24,16 @@ PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
 MAX_TOKENS_LIMIT = 8192
 MAX_CHUNKS = 64
+
+MOST_ANSWERS = 16
+MOST_LOGPROBS = 20
+
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "echo": (False,), "best_of": (1,), "logit_bias": ({},), "frequency_penalty": (0,), "presence_penalty": (0,),
+    "tools": ([],), "tool_choice": ("none", "auto"), "functions": ([],), "response_format": ({"type": "text"},),
+}  # fmt: skip
+"""OpenAI's fields that are not served here, and the values that ask for nothing. Others are refused: an answer that
+ignores them would look like what was asked for."""
 
 EMPTY_SUFFIX = ("suffix", "")
 """The one field whose empty text says something: that nothing follows the cursor."""
@@ -44,7 +54,8 @@ class CompletionRequest:
     """``POST /v1/completions``; ``deadline_ms`` counts from arrival at the engine.
 
     ``suffix`` asks for an infilling, also where nothing follows the cursor; None asks to continue the prompt.
-    ``context`` are pieces of other files, the most important first; of those the engine takes what has room.
+    ``context`` are pieces of other files, the most important first; of those the engine takes what has room. ``user``
+    is OpenAI's name for whose request this is: an editor's window, here, and each has its turn.
     """
 
     prompt: str | list[int]
@@ -57,6 +68,9 @@ class CompletionRequest:
     priority: Priority = "completion"
     deadline_ms: int | None = None
     session: str = ""
+    user: str = ""
+    n: int = 1
+    include_usage: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The body to send to our own engine."""
@@ -74,6 +88,9 @@ class ChatRequest:
     priority: Priority = "chat"
     deadline_ms: int | None = None
     session: str = ""
+    user: str = ""
+    n: int = 1
+    include_usage: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The body to send to our own engine."""
@@ -84,57 +101,15 @@ def _body(request: CompletionRequest | ChatRequest) -> dict[str, Any]:
     """OpenAI's bodies are flat; what is not set is not sent."""
     body = asdict(request)
     fields = body | body.pop("sampling")
+    if fields.pop("include_usage"):
+        fields["stream_options"] = {"include_usage": True}
+    if isinstance(request, ChatRequest) and fields["logprobs"] is not None:
+        fields["logprobs"], fields["top_logprobs"] = True, fields["logprobs"]
     if text := fields["prediction"]:
         fields["prediction"] = {"type": "content", "content": text}
     return {
         name: value for name, value in fields.items() if value not in (None, "", ()) or (name, value) == EMPTY_SUFFIX
     }
-
-
-def finish_reason(outcome: Outcome) -> Literal["stop", "length"]:
-    """OpenAI knows two ways to end."""
-    return "length" if outcome.cause in ("length", "deadline") else "stop"
-
-
-def usage(outcome: Outcome) -> dict[str, Any]:
-    """OpenAI's ``usage`` object."""
-    return {
-        "prompt_tokens": outcome.prompt_tokens,
-        "completion_tokens": outcome.completion_tokens,
-        "total_tokens": outcome.prompt_tokens + outcome.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": outcome.reused_tokens},
-        "completion_tokens_details": {
-            "accepted_prediction_tokens": outcome.accepted_tokens,
-            "rejected_prediction_tokens": outcome.rejected_tokens,
-        },
-    }
-
-
-def timings(outcome: Outcome) -> dict[str, Any]:
-    """Our own addition to a finished answer."""
-    return {
-        "cause": outcome.cause,
-        "queued_ms": round(outcome.queued_ms, 2),
-        "prefill_ms": round(outcome.prefill_ms, 2),
-        "decode_ms": round(outcome.decode_ms, 2),
-    }
-
-
-def parse_outcome(reason: str, used: Mapping[str, Any], timed: Mapping[str, Any]) -> Outcome:
-    """Of a finished answer; a foreign server sends no timings."""
-    cause: Cause = timed.get("cause") or ("length" if reason == "length" else "end")
-    drafts = used.get("completion_tokens_details") or {}
-    return Outcome(
-        cause=cause,
-        prompt_tokens=used.get("prompt_tokens", 0),
-        reused_tokens=(used.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
-        completion_tokens=used.get("completion_tokens", 0),
-        accepted_tokens=drafts.get("accepted_prediction_tokens") or 0,
-        rejected_tokens=drafts.get("rejected_prediction_tokens") or 0,
-        queued_ms=timed.get("queued_ms", 0.0),
-        prefill_ms=timed.get("prefill_ms", 0.0),
-        decode_ms=timed.get("decode_ms", 0.0),
-    )
 
 
 def parse_completion(body: Any) -> CompletionRequest:
@@ -145,12 +120,15 @@ def parse_completion(body: Any) -> CompletionRequest:
         suffix=_typed(fields, "suffix", str, None),
         model=_typed(fields, "model", str, ""),
         stream=_typed(fields, "stream", bool, False),
-        sampling=_sampling(fields, default_max=128),
+        sampling=_sampling(fields, 128, _number(fields, "logprobs", None, 0, MOST_LOGPROBS, whole=True)),
         stop_rule=_stop_rule(fields),
         context=_context(fields),
         priority=_priority(fields, "completion"),
         deadline_ms=_number(fields, "deadline_ms", None, 1, 3_600_000, whole=True),
         session=_typed(fields, "session", str, ""),
+        user=_typed(fields, "user", str, ""),
+        n=_number(fields, "n", 1, 1, MOST_ANSWERS, whole=True),
+        include_usage=_include_usage(fields),
     )
 
 
@@ -161,10 +139,13 @@ def parse_chat(body: Any) -> ChatRequest:
         messages=_messages(fields),
         model=_typed(fields, "model", str, ""),
         stream=_typed(fields, "stream", bool, False),
-        sampling=_sampling(fields, default_max=512),
+        sampling=_sampling(fields, 512, _chat_logprobs(fields)),
         priority=_priority(fields, "chat"),
         deadline_ms=_number(fields, "deadline_ms", None, 1, 3_600_000, whole=True),
         session=_typed(fields, "session", str, ""),
+        user=_typed(fields, "user", str, ""),
+        n=_number(fields, "n", 1, 1, MOST_ANSWERS, whole=True),
+        include_usage=_include_usage(fields),
     )
 
 
@@ -176,6 +157,9 @@ def error_body(message: str, kind: str, param: str | None = None, code: str | No
 def _object(body: Any) -> Mapping[str, Any]:
     if not isinstance(body, dict):
         raise WireError("The request's body must be a JSON object.")
+    for name, neutral in NEUTRAL.items():
+        if body.get(name) is not None and body[name] not in neutral:
+            raise WireError(f"'{name}' is not supported here: leave it out.", name)
     return body
 
 
@@ -190,6 +174,8 @@ def _typed(fields: Mapping[str, Any], name: str, kind: type[T], default: T) -> T
 
 def _prompt(fields: Mapping[str, Any]) -> str | list[int]:
     prompt = fields.get("prompt")
+    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str | list):
+        prompt = prompt[0]  # OpenAI's list of prompts, with a single one
     if isinstance(prompt, str):
         return prompt
     if isinstance(prompt, list) and all(type(i) is int for i in prompt):
@@ -242,7 +228,20 @@ def _prediction(fields: Mapping[str, Any]) -> str:
     return _content(prediction, "prediction") if prediction is not None else ""
 
 
-def _sampling(fields: Mapping[str, Any], default_max: int) -> Sampling:
+def _chat_logprobs(fields: Mapping[str, Any]) -> int | None:
+    """Chats ask with two fields for what completions ask with one."""
+    top = _number(fields, "top_logprobs", None, 0, MOST_LOGPROBS, whole=True)
+    wanted = _typed(fields, "logprobs", bool, False)
+    if top is not None and not wanted:
+        raise WireError("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
+    return (top or 0) if wanted else None
+
+
+def _include_usage(fields: Mapping[str, Any]) -> bool:
+    return _typed(_typed(fields, "stream_options", dict, {}), "include_usage", bool, False)
+
+
+def _sampling(fields: Mapping[str, Any], default_max: int, logprobs: int | None) -> Sampling:
     limit = "max_completion_tokens" if "max_completion_tokens" in fields else "max_tokens"
     return Sampling(
         max_tokens=_number(fields, limit, default_max, 1, MAX_TOKENS_LIMIT, whole=True) or default_max,
@@ -254,6 +253,7 @@ def _sampling(fields: Mapping[str, Any], default_max: int) -> Sampling:
         prediction=_prediction(fields),
         drafts=_typed(fields, "drafts", bool, True),
         forced=_forced(fields),
+        logprobs=logprobs,
     )
 
 

@@ -34,7 +34,7 @@ class Record:
         adapter: which of the person's own adapters the model answered under; empty for none.
         source: where the answer came from, empty where the model was asked.
         amount: the kind of stop rule.
-        filter: the rules that changed the model's text, of an empty one the last dropped it; none where it is shown whole.
+        filter: the rules that changed the model's text; if nothing was left, the last of them dropped it.
         waited_ms: what the debounce waited.
         stages: milliseconds in each, of those that were reached.
         generated: characters the model wrote; ``shown``: characters left of them.

@@ -44,7 +44,9 @@ def initialized(server: CodeLlamaServer, params: types.InitializedParams) -> Non
     del params
     chosen = server.settings.engine
     context = chosen.context or None
-    options = EngineOptions(chosen.model, chosen.format, chosen.grace_seconds, context, chosen.chat_model)
+    options = EngineOptions(
+        chosen.model, chosen.format, chosen.grace_seconds, context, chosen.chat_model, chosen.idle_minutes * 60
+    )
     progress = EngineProgress(server)
     server.link = EngineLink(options, lambda status: _tell(server, progress, status))
     server.link.start()
@@ -73,11 +75,21 @@ def _tell(server: CodeLlamaServer, progress: EngineProgress, status: Status) -> 
     if _wants_status(server):
         server.protocol.notify(STATUS, status.to_json())
     if status.phase == "failed":
-        _say(server, types.MessageType.Error, status.message)
-    if status.phase == "ready" and status.limits not in server.told:
-        server.told.add(status.limits)
-        _say(server, types.MessageType.Info, status.limits)
+        _say_once(server, types.MessageType.Error, status.message)
+    if status.phase == "ready":
+        _say_once(server, types.MessageType.Info, status.limits)
+        _say_once(server, types.MessageType.Warning, _sentence(status.crash))
 
 
-def _say(server: CodeLlamaServer, kind: types.MessageType, text: str) -> None:
+def _sentence(crash: str) -> str:
+    return f"The engine ended unexpectedly and was started again: {crash}. See `codellama-ls engine logs`." * bool(
+        crash
+    )
+
+
+def _say_once(server: CodeLlamaServer, kind: types.MessageType, text: str) -> None:
+    """In this window; an empty text never."""
+    if text in server.told:
+        return
+    server.told.add(text)
     server.window_show_message(types.ShowMessageParams(kind, f"codellama-ls: {text}"))

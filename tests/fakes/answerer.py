@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import log as ln
 from pathlib import Path
+from typing import Any
 
-from inference.generation.answer import Finished, Outcome, Sampling, Steps, TextChunk
+from inference.generation.answer import Finished, Outcome, Sampling, Steps, TextChunk, TokenChance
 from inference.models.adapters import AdapterError
 from inference.models.catalog import STARTER, Model
 from inference.planning.planner import Role
@@ -18,13 +20,15 @@ from inference.text.prompts import PromptError
 class ScriptedAnswerer:
     """Says ``pieces``, one a step. With ``hold`` set, it waits there for ``go`` before each piece but the first.
 
-    ``log`` tells what it did, in order: what began, each step, what was closed.
+    ``log`` tells what it did, in order: what began, each step, what was closed; ``asked`` what with. Each piece is a
+    token, half as likely as not.
     """
 
     pieces: list[str] = field(default_factory=lambda: ["a", "b"])
     hold: bool = False
     go: threading.Event = field(default_factory=threading.Event)
     log: list[str] = field(default_factory=list)
+    asked: list[tuple[Any, str | None, Sampling]] = field(default_factory=list)
     row: Model = STARTER
     contexts: Mapping[Role, int] = field(default_factory=lambda: {"completion": 8192, "chat": 4096})
     began: threading.Event = field(default_factory=threading.Event)
@@ -36,15 +40,20 @@ class ScriptedAnswerer:
             raise AdapterError("The adapter 'broken' can't be read.")
         return replace(self, pieces=[f"<{folder.name}>", *self.pieces])
 
+    def for_window(self, window: str) -> ScriptedAnswerer:
+        return self
+
     def complete(self, prompt, suffix, sampling: Sampling, rule, deadline, context=()) -> Steps:
+        self.asked.append((prompt, suffix, sampling))
         if prompt == "refuse":
             raise PromptError("This cannot be put to the model.")
-        return self._say(str(prompt), suffix)
+        return self._say(str(prompt), sampling)
 
     def chat(self, messages, sampling: Sampling, deadline) -> Steps:
-        return self._say(messages[-1].content, "")
+        self.asked.append((messages, None, sampling))
+        return self._say(messages[-1].content, sampling)
 
-    def _say(self, name: str, suffix: str) -> Steps:
+    def _say(self, name: str, sampling: Sampling | None) -> Steps:
         self.log.append(f"begin {name}")
         self.began.set()
         finished = False
@@ -55,10 +64,17 @@ class ScriptedAnswerer:
                 if piece == "boom":
                     raise RuntimeError("a bug")
                 self.log.append(f"{name}: {piece}")
-                yield TextChunk(piece)
+                yield TextChunk(piece, _tokens(piece, sampling))
             finished = True
             yield Finished(Outcome("end", prompt_tokens=len(name), completion_tokens=len(self.pieces)))
         finally:
             if not finished:
                 self.log.append(f"closed {name}")
             self.closed.set()
+
+
+def _tokens(piece: str, sampling: Sampling | None) -> tuple[TokenChance, ...]:
+    if sampling is None or sampling.logprobs is None:
+        return ()
+    likeliest = ((piece.encode(), ln(0.5)), (b"other", ln(0.25)))
+    return (TokenChance(piece.encode(), ln(0.5), likeliest[: sampling.logprobs]),)

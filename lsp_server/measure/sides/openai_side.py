@@ -55,7 +55,8 @@ class OpenAiSide:
         """Greedy, and exactly as many tokens."""
         fixed = {"model": self._model, "max_tokens": tokens, "min_tokens": tokens, "temperature": 0, "stream": True}
         usage = {"include_usage": True, "continuous_usage_stats": True}
-        return fixed if self._own else {**fixed, "ignore_eos": True, "stream_options": usage}
+        fixed["stream_options"] = {"include_usage": True} if self._own else usage
+        return fixed if self._own else {**fixed, "ignore_eos": True}
 
 
 def _ours(ask: Ask) -> dict[str, Any]:

@@ -16,8 +16,8 @@ def model() -> Llama:
     return Llama(tiny_reference())
 
 
-def fill(pool: KVPool, model: Llama, ids: list[int]):
-    session = pool.acquire(ids)
+def fill(pool: KVPool, model: Llama, ids: list[int], window: str = ""):
+    session = pool.acquire(ids, window=window)
     session.rewind(ids)
     session.reserve(len(ids))
     model.forward(ids[session.length :], session)
@@ -114,3 +114,20 @@ def test_clearing_drops_idle_sessions_and_leaves_busy_ones(model: Llama) -> None
     busy.reserve(3)
     pool.clear()
     assert pool.tokens == busy.capacity
+
+
+def test_window_that_keeps_most_makes_room_first(model):
+    """One with many documents does not drive out another's only one, although that was used longest ago."""
+    pool = KVPool(model, 3 * GROWTH)
+    only = fill(pool, model, [1] * 8, "modest")
+    for first in (2, 3, 4, 5):
+        fill(pool, model, [first] * 8, "greedy")
+    assert pool.acquire([1] * 9, window="modest") is only
+    assert pool.acquire([3] * 9, window="greedy").length == 0
+    assert pool.acquire([5] * 9, window="greedy").length == 8
+
+
+def test_no_session_gets_more_than_the_limit(model):
+    pool = KVPool(model, 2 * GROWTH)
+    with pytest.raises(ValueError, match=f"do not fit into a pool of {2 * GROWTH}"):
+        pool.acquire([1]).reserve(2 * GROWTH + 1)

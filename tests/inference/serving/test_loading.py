@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,12 +19,10 @@ from inference.models import store
 from inference.planning import machine
 from inference.planning.machine import Device, Machine
 from inference.planning.planner import DoesNotFitError, least
-from inference.serving import main
-from inference.serving.leases import Leases
 from inference.serving.loading import SMALLEST_CONTEXT, Wanted, WrongModelError, choose, load_models, plan_all
 from inference.serving.scheduler import Scheduler
-from inference.serving.service import Service
 from inference.serving.state import Status, StatusBoard
+from inference.serving.weights import Weights
 from inference.text.prompts import Message
 
 GIB = 1 << 30
@@ -158,13 +158,18 @@ async def test_what_cannot_fit_fails_in_one_sentence_that_names_a_smaller_choice
     """The engine stays and says so; nothing was loaded."""
     monkeypatch.setattr(machine, "look", lambda: Machine(replace(CPU, free=100 << 20)))
     board = StatusBoard(asyncio.get_running_loop(), Status())
-    service = Service(board, Scheduler(), Leases(1))
-    await asyncio.to_thread(main._model_thread, Wanted("codellama-7b", "codellama-7b"), service)
+    scheduler = Scheduler()
+    weights = Weights(partial(load_models, Wanted("codellama-7b", "codellama-7b")), board, scheduler)
+    weights.load()
+    thread = threading.Thread(target=scheduler.run)
+    thread.start()
     async with asyncio.timeout(10):
         async for now in board.watch():
             if now.phase == "failed":
                 break
+    scheduler.close()
+    await asyncio.to_thread(thread.join, 10)
     status = board.status
     assert status.message.startswith(f"codellama-7b ({held}) needs ")
     assert status.message.endswith("CPU memory has 100 MiB free: not even the starter fits, so free some of it.")
-    assert service.answerers == {}
+    assert weights.answerers == {}

@@ -82,7 +82,7 @@ async def test_while_loading_only_the_models_ids_are_listed(runtime):
     """Which adapters can be used is known once their base is there."""
     make("mine")
     async with serving(runtime, ScriptedAnswerer(), phase="loading") as running:
-        running.service.answerers = {}
+        running.service.weights.answerers = {}
         client = EngineClient(running.socket)
         models = await client.models()
         await client.aclose()

@@ -24,9 +24,9 @@ def scheduler():
         thread.join(10)
 
 
-def submit(scheduler, answerer, name: str, priority="completion"):
+def submit(scheduler, answerer, name: str, priority="completion", **about):
     events: queue.Queue = queue.Queue()
-    job = scheduler.submit(lambda: answerer.complete(name, "", None, None, None), priority, events.put)
+    job = scheduler.submit(lambda: answerer.complete(name, "", None, None, None), priority, events.put, **about)
     return job, events
 
 
@@ -119,3 +119,58 @@ def test_closing_tells_those_who_wait(scheduler):
     scheduler.close()
     scheduler.start()
     assert drain(events) == [Failed("The engine is shutting down.", "unavailable")]
+
+
+def test_windows_take_turns(scheduler):
+    answerer = ScriptedAnswerer(["1"])
+    waiting = [submit(scheduler, answerer, name, window=name[0])[1] for name in ("a1", "a2", "b1")]
+    scheduler.start()
+    for events in waiting:
+        drain(events)
+    assert [line for line in answerer.log if ":" in line] == ["a1: 1", "b1: 1", "a2: 1"]
+
+
+def test_what_is_called_comes_before_the_next_step_on_the_same_thread(scheduler):
+    answerer, called = ScriptedAnswerer(["1"]), queue.Queue()
+    _, events = submit(scheduler, answerer, "p")
+    scheduler.call(lambda: called.put((threading.current_thread().ident, list(answerer.log))))
+    scheduler.call(lambda: called.put((threading.current_thread().ident, list(answerer.log))))
+    scheduler.start()
+    drain(events)
+    first, second = called.get(timeout=10), called.get(timeout=10)
+    assert first == second
+    assert first[1] == []
+    assert first[0] != threading.current_thread().ident
+
+
+def test_answer_that_could_not_begin_in_time_fails_although_others_are_before_it():
+    now = 0.0
+    scheduler = Scheduler(lambda: now)
+    answerer = ScriptedAnswerer(["1"])
+    _, late = submit(scheduler, answerer, "late", expires=5.0)
+    _, well = submit(scheduler, answerer, "well", expires=20.0)
+    now = 10.0
+    thread = threading.Thread(target=scheduler.run)
+    thread.start()
+    assert drain(late) == [Failed("The engine was too busy to begin with this request in time.", "unavailable")]
+    assert isinstance(drain(well)[-1], Finished)
+    scheduler.close()
+    thread.join(10)
+    assert not any("late" in line for line in answerer.log)
+
+
+def test_after_closing_nothing_waits_for_ever(scheduler):
+    scheduler.close()
+    _, events = submit(scheduler, ScriptedAnswerer(), "p")
+    assert drain(events) == [Failed("The engine is shutting down.", "unavailable")]
+
+
+def test_out_of_memory_is_told_in_words(scheduler):
+    class Small(ScriptedAnswerer):
+        def complete(self, *args):
+            raise MemoryError
+
+    _, events = submit(scheduler, Small(), "p")
+    scheduler.start()
+    (failed,) = drain(events)
+    assert failed.message.startswith("The model ran out of memory for this request")

@@ -79,7 +79,7 @@ async def test_leaving_the_stream_cancels_the_generation(runtime):
             assert event == TextChunk("1")
             break
         await client.aclose()
-        await until(lambda: not running.service.leases._held)  # the server has noticed
+        await until(lambda: not running.service.requests.held)  # the server has noticed
         answerer.go.set()
         assert await asyncio.to_thread(answerer.closed.wait, 10)
     assert "p: 3" not in answerer.log
@@ -93,7 +93,7 @@ async def test_client_that_does_not_stream_and_goes_away_cancels_too(runtime):
             assert await asyncio.to_thread(answerer.began.wait, 10)
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
-        await until(lambda: not running.service.leases._held)
+        await until(lambda: not running.service.requests.held)
         answerer.go.set()
         assert await asyncio.to_thread(answerer.closed.wait, 10)
     assert "p: 3" not in answerer.log
@@ -107,7 +107,7 @@ async def test_client_that_does_not_stream_and_goes_away_cancels_too(runtime):
         (b'{"prompt": 1}', 400, "'prompt' must be a string or a list of token ids."),
         (b'{"prompt": "a", "model": "other"}', 404, "The engine runs 'starter', not 'other'"),
         (b'{"prompt": "refuse"}', 400, "This cannot be put to the model."),
-        (b'{"prompt": "' + b"a" * 9_000_000 + b'"}', 400, "The request's body is larger than 8 MiB."),
+        (b'{"prompt": "' + b"a" * 9_000_000 + b'"}', 413, "The request's body is larger than 8 MiB."),
         (b"[" * 100_000, 400, "The request's body is not JSON"),
     ],
 )
@@ -154,11 +154,11 @@ async def test_lease_streams_every_status_and_counts(runtime):
         client = EngineClient(running.socket)
         lease = client.lease()
         assert (await anext(lease)).phase == "loading"
-        assert running.service.leases._held == 1
+        assert running.service.leases.held == 1
         running.service.board.post(phase="ready")
         assert (await anext(lease)).phase == "ready"
         await lease.aclose()
-        await until(lambda: running.service.leases._held == 0)
+        await until(lambda: running.service.leases.held == 0)
         await client.aclose()
 
 
@@ -170,8 +170,8 @@ async def test_no_engine_is_unavailable_not_a_stack_trace(runtime):
 
 
 def test_outcome_of_a_deadline_is_length_to_openai_and_deadline_to_us():
-    from inference.serving.wire import finish_reason, parse_outcome, timings, usage
+    from inference.serving.outcomes import finish_reason, parse_outcome, timings, usage
 
     outcome = Outcome("deadline", 10, 4, 3, 2, 1)
     assert finish_reason(outcome) == "length"
-    assert parse_outcome("length", usage(outcome), timings(outcome)) == outcome
+    assert parse_outcome("length", usage([outcome]), timings(outcome)) == outcome

@@ -1,0 +1,85 @@
+"""What one request, and all of them together, may take; beyond it they are refused in words, and soon.
+
+Knows HTTP bodies and queues, no models. A refusal says when to come again wherever that makes sense.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from starlette.requests import Request
+
+from inference.serving.router import RefusedError
+from inference.serving.scheduler import Scheduler
+from inference.serving.wire import WireError, error_body
+
+LARGEST_BODY = 8 * 1024 * 1024
+
+BODY_SECONDS = 30.0
+"""How long a body may take to arrive: over a socket of this machine the largest takes milliseconds."""
+
+LONGEST_SECONDS = 600.0
+"""Of a request with no deadline of its own: what there is by then has to do."""
+
+MOST_WAITING = 128
+"""Answers queued or under way; more would only wait longer than anybody does."""
+
+MOST_OF_ONE = 32
+"""Those of one window, so that none fills the queue for all."""
+
+RETRY_SECONDS = "2"
+
+SURROGATE = b"\\ud"
+"""How JSON begins to spell one."""
+
+
+async def json_body(http: Request) -> Any:
+    """The parsed body. Raises ``WireError`` where it is no JSON, RefusedError where it is too large or too slow."""
+    declared = http.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > LARGEST_BODY:
+        raise _too_large()
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in http.stream():
+                body += part
+                if len(body) > LARGEST_BODY:
+                    raise _too_large()
+    except TimeoutError:
+        text = f"The request's body did not arrive within {BODY_SECONDS:.0f} seconds."
+        raise RefusedError(408, error_body(text, "invalid_request_error"), {"Connection": "close"}) from None
+    try:
+        parsed = json.loads(bytes(body))
+        return _spellable(parsed) if SURROGATE in body.lower() else parsed
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"The request's body is not JSON: {error}.") from error
+
+
+def check_room(scheduler: Scheduler, window: str, answers: int) -> None:
+    """Raises RefusedError where so many more ``answers`` for a ``window`` are too many."""
+    if scheduler.waiting_for(window) + answers > MOST_OF_ONE:
+        text = f"{MOST_OF_ONE} answers for you are waiting already: take those first."
+        code = "too_many_of_yours"
+    elif scheduler.waiting + answers > MOST_WAITING:
+        text, code = f"{MOST_WAITING} answers are waiting already: come again in a moment.", "queue_full"
+    else:
+        return
+    raise RefusedError(429, error_body(text, "rate_limit_error", code=code), {"Retry-After": RETRY_SECONDS})
+
+
+def _spellable(value: Any) -> Any:
+    """JSON can spell half a surrogate pair, which is no character: it becomes U+FFFD, or no answer could repeat it."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_spellable(one) for one in value]
+    if isinstance(value, dict):
+        return {_spellable(name): _spellable(one) for name, one in value.items()}
+    return value
+
+
+def _too_large() -> RefusedError:
+    text = f"The request's body is larger than {LARGEST_BODY // 2**20} MiB."
+    return RefusedError(413, error_body(text, "invalid_request_error", code="body_too_large"), {"Connection": "close"})

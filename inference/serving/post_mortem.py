@@ -1,0 +1,83 @@
+"""How the engine before this one ended, where that was not in order. Torch-free; knows files, no processes.
+
+An engine leaves a mark in the runtime folder while it runs. Whoever holds the engine's lock and finds one knows that
+its owner died; why, the end of the log tells: Python's last words, or those of the window that had started the engine
+and saw it end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+
+MARK = "engine.running"
+TAIL_BYTES = 16_384
+LONGEST = 200
+"""Characters of a cause; it is shown in one sentence."""
+
+FATAL = "Fatal Python error: "
+"""What ``faulthandler`` writes before the threads' stacks."""
+
+STARTED = "engine started"
+"""What an engine logs first; what stands before is another one's."""
+
+ENDED = "the engine was ended by "
+UNKNOWN = "it ended without a word, as when the system runs out of memory"
+
+
+def begin(folder: Path, log: Path) -> str:
+    """Leave a mark; tells how the engine before ended, and nothing where it ended in order. Holding the lock only."""
+    mark = folder / MARK
+    died = mark.exists() and mark.stat().st_mtime >= psutil.boot_time()
+    mark.write_text(str(os.getpid()))
+    return cause(log) if died else ""
+
+
+def end(folder: Path) -> None:
+    """The engine ends in order."""
+    (folder / MARK).unlink(missing_ok=True)
+
+
+def note(log: Path, status: int) -> None:
+    """Write into the log what its parent knows of an engine's end; ``status`` is ``Popen``'s, negative for a signal."""
+    if status < 0:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"{ENDED}{signal.Signals(-status).name}\n")
+
+
+def cause(log: Path) -> str:
+    """The likeliest reason for an engine's end, from the end of its log.
+
+    An exception did it only where nothing was logged after: the engine outlives those of its requests.
+    """
+    lines = [line for line in tail(log).splitlines() if line.strip()]
+    for line in reversed(lines):
+        if STARTED in line:
+            break
+        if ENDED in line:
+            name = line.partition(ENDED)[2]
+            return f"it was killed by {name}" + (", as when the system runs out of memory" if name == "SIGKILL" else "")
+        if line.startswith(FATAL):
+            return line.removeprefix(FATAL)[:LONGEST]
+    return lines[-1][:LONGEST] if lines and _is_error(lines[-1]) else UNKNOWN
+
+
+def tail(log: Path, size: int = TAIL_BYTES) -> str:
+    """The last ``size`` bytes of a log, from the beginning of a line; empty without a log."""
+    try:
+        with log.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(end - size, 0))
+            content = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return content if end <= size else content.partition("\n")[2]
+
+
+def _is_error(line: str) -> bool:
+    """The last line of a traceback that ended the process: an exception's name stands at its beginning."""
+    name = line.partition(":")[0]
+    return name.endswith(("Error", "Exception")) and name.replace(".", "").isidentifier()

@@ -1,0 +1,146 @@
+"""A window and its engine: another version, a crash, a stop; each through the engine's real socket."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+from fakes.answerer import ScriptedAnswerer
+from fakes.clock import HandClock
+from fixtures_engine import serving
+from waiting import until
+
+import inference
+from inference.serving.client import EngineUnavailable
+from inference.serving.spawn import EngineOptions
+from inference.serving.state import Status
+from inference.serving.wire import CompletionRequest
+from lsp_server.engine_link import GIVE_WAY, RETRY_AFTER, EngineLink
+
+
+class OneWindow:
+    """A link whose engine is found on ``socket``; where there is none, it is being started without end."""
+
+    def __init__(self, socket) -> None:
+        self.socket = socket
+        self.clock = HandClock()
+        self.statuses: list[Status] = []
+        self.searches = 0
+        self.found = asyncio.Event()
+        self.found.set()
+        self.link = EngineLink(EngineOptions(), self.statuses.append, self._find, self.clock.sleep, self.clock)
+
+    async def _find(self, options: EngineOptions):
+        self.searches += 1
+        await self.found.wait()
+        return self.socket
+
+    async def phase(self, name: str) -> Status:
+        await until(lambda: self.statuses and self.statuses[-1].phase == name)
+        return self.statuses[-1]
+
+
+@asynccontextmanager
+async def window(socket):
+    opened = OneWindow(socket)
+    opened.link.start()
+    try:
+        yield opened
+    finally:
+        await opened.link.stop()
+
+
+def older(running, version: str = "0.0.1") -> None:
+    running.service.board.set(version=version)
+
+
+async def test_engine_of_an_older_version_is_asked_to_leave_and_another_is_looked_for_at_once(runtime):
+    async with serving(runtime, ScriptedAnswerer()) as running:
+        older(running)
+        async with window(running.socket) as one:
+            await asyncio.wait_for(running.service.unneeded(), 10)
+            assert (await one.phase("retiring")).message.startswith("the engine finishes its last requests")
+            one.found.clear()
+            running.server.should_exit = running.server.force_exit = True
+            await until(lambda: one.searches == 2)
+            assert one.clock.waits == [0]
+
+
+async def test_window_that_did_not_ask_gives_way_to_the_one_that_did(runtime):
+    async with serving(runtime, ScriptedAnswerer()) as running, window(running.socket) as one:
+        await one.phase("ready")
+        running.service.board.set(phase="retiring", message="it finishes")
+        await one.phase("retiring")
+        with pytest.raises(EngineUnavailable, match="it finishes"):
+            await anext(one.link.complete(CompletionRequest("p")))
+        one.found.clear()
+        running.server.should_exit = running.server.force_exit = True
+        await until(lambda: one.searches == 2)
+        assert one.clock.waits == [GIVE_WAY]
+
+
+@pytest.mark.parametrize("version", ["99.0", inference.__version__, "", "of my own"])
+async def test_engine_of_a_newer_or_unknown_version_is_used_as_it_is(runtime, version):
+    """Else two windows of different versions would replace each other's engine without end."""
+    async with serving(runtime, ScriptedAnswerer(["x"])) as running:
+        older(running, version)
+        async with window(running.socket) as one:
+            await one.phase("ready")
+            stream = one.link.complete(CompletionRequest("p"))
+            assert (await anext(stream)).text == "x"  # type: ignore[union-attr]
+            await stream.aclose()
+        assert not running.service.leaving.is_set()
+
+
+async def test_only_one_engine_is_asked_to_leave_in_a_windows_life(runtime):
+    async with serving(runtime, ScriptedAnswerer()) as running:
+        older(running)
+        async with window(running.socket) as one:
+            await one.phase("retiring")
+            running.service.board.set(phase="ready")
+            await one.phase("ready")
+
+
+async def test_crash_is_told_by_the_next_engine_to_who_saw_it(runtime):
+    """A window opened later need not know what happened before."""
+    async with serving(runtime, ScriptedAnswerer()) as running:
+        running.service.board.set(crash="it was killed by SIGKILL")
+        async with window(running.socket) as one:
+            assert (await one.phase("ready")).crash == ""
+            one.found.clear()
+            for connection in list(running.server.server_state.connections):
+                connection.transport.abort()
+            await until(lambda: one.searches == 2)
+            assert one.clock.waits == [0.2]
+            assert one.statuses[-1].message == "the engine has gone; starting it again"
+            one.found.set()
+            assert (await one.phase("ready")).crash == "it was killed by SIGKILL"
+
+
+async def test_stopped_engine_is_started_again_by_the_next_request_only(runtime):
+    async with serving(runtime, ScriptedAnswerer()) as running, window(running.socket) as one:
+        await one.phase("ready")
+        running.service.board.set(phase="stopping", message="stopped")
+        await one.phase("stopping")
+        for connection in list(running.server.server_state.connections):
+            connection.transport.abort()
+        await until(lambda: one.clock.waits == [RETRY_AFTER])
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert one.searches == 1
+        with pytest.raises(EngineUnavailable, match="stopped"):
+            await anext(one.link.complete(CompletionRequest("p")))
+        await until(lambda: one.searches == 2)
+
+
+async def test_engine_without_its_weights_is_asked_all_the_same(runtime):
+    """That is what makes it load them."""
+    async with serving(runtime, ScriptedAnswerer(["x"])) as running, window(running.socket) as one:
+        await one.phase("ready")
+        running.service.weights.unload()
+        await one.phase("idle")
+        stream = one.link.complete(CompletionRequest("p"))
+        assert (await anext(stream)).text == "x"  # type: ignore[union-attr]
+        await stream.aclose()
+        await one.phase("ready")
