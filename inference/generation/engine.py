@@ -32,7 +32,7 @@ from inference.text.chat import CHAT_PROMPTS
 from inference.text.context import ContextChunk, in_front
 from inference.text.detokenize import Detokenizer
 from inference.text.infill import infill_prompt
-from inference.text.prompts import Message, Prompt, PromptError, clean, completion_prompt
+from inference.text.prompts import Message, Prompt, PromptError, clean, completion_prompt, prompt_of_ids
 from inference.text.stopping import Stopper, StopRule
 from inference.text.tokenizer import Tokenizer
 from inference.text.vocabulary import Vocabulary
@@ -109,7 +109,7 @@ class Engine:
         if isinstance(prompt, str):
             prompt = in_front(self.tokenizer, context, prompt, following, room)
         if not isinstance(prompt, str):
-            built = self._checked(prompt, sampling.forced, slot.budget)
+            built = self._of_ids(prompt, sampling.forced, slot.budget)
         elif suffix is not None and self._infills(suffix):
             layout = self.row.layout
             built = infill_prompt(self.tokenizer, prompt, suffix, room, layout, healed_with=self._vocabulary)
@@ -179,14 +179,8 @@ class Engine:
         """Its own, or that of what the model serves otherwise, where it was asked for by name."""
         return self._slots.get(role) or next(iter(self._slots.values()))
 
-    def _checked(self, ids: Sequence[int], forced: Sequence[int], budget: Budget) -> Prompt:
-        if not ids:
-            raise PromptError("A prompt of token ids needs at least one id.")
-        if any(not 0 <= i < self._model.config.vocab_size for i in (*ids, *forced)):
-            raise PromptError(f"Token ids must lie from 0 to {self._model.config.vocab_size - 1}.")
-        if len(ids) >= budget.context:
-            raise PromptError(f"The prompt has {len(ids)} tokens; this model's context is {budget.context}.")
-        return Prompt(list(ids), self.tokenizer.eos_ids)
+    def _of_ids(self, ids: Sequence[int], forced: Sequence[int], budget: Budget) -> Prompt:
+        return prompt_of_ids(ids, self.tokenizer.eos_ids, self._model.config.vocab_size, budget.context, forced)
 
     def _answer(
         self,
@@ -272,9 +266,8 @@ class Engine:
             return self.tokenizer.encode_continuation(clean(text[:DRAFTED_FROM])) if text else []
 
         never = self._vocabulary.silent | prompt.stop_ids
-        return Speculation(
-            self._draft_length, never, lambda: ids(sampling.prediction), (ids(text) for text in (beside,))
-        )
+        prediction = partial(ids, sampling.prediction)
+        return Speculation(self._draft_length, never, prediction, (ids(text) for text in (beside,)))
 
     def _generate(
         self,

@@ -53,9 +53,8 @@ def load(
     """Load a checkpoint for inference; what can't work is found before the weights are read.
 
     ``device`` is None for a GPU if there is one, else the CPU. ``on_progress`` counts tensors. ``double_quant`` also
-    quantises NF4's scales: 0.4 bits a weight less, a little slower. An installed checkpoint is quantised once; its NF4
-    weights are kept. One that comes quantised is loaded as it is. int8 and int4 are for CPUs that have the instructions
-    (``native.library``). Raises LoadError.
+    quantises NF4's scales: 0.4 bits a weight less, a little slower. An installed checkpoint is quantised once and kept,
+    one that comes quantised is loaded as it is. int8 and int4 are ``native``'s. Raises LoadError.
     """
     if weight_format in ("int8", "int4"):
         return _load_native(folder, weight_format, on_progress)
@@ -168,8 +167,7 @@ def _stored_format(checkpoint: Checkpoint, wanted: Format) -> WeightFormat | Non
 def choose_dtype(weight_format: WeightFormat, device: torch.device) -> torch.dtype:
     """Of activations and of what NF4 does not quantise.
 
-    Few CPUs compute in bfloat16 faster than in float32: for NF4 those with AVX512_BF16, where bitsandbytes has a kernel
-    that does. GPUs older than Ampere have no bfloat16.
+    For NF4, CPUs with AVX512_BF16 compute faster in bfloat16 than in float32. GPUs older than Ampere have no bfloat16.
     """
     if weight_format == "fp32":
         return torch.float32

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 from inference.generation.answer import Sampling
+from inference.serving.fields import WireError, members, number, typed
 from inference.text.context import ContextChunk
 from inference.text.prompts import Message
 from inference.text.stopping import StopRule
@@ -28,25 +29,8 @@ MAX_CHUNKS = 64
 MOST_ANSWERS = 16
 MOST_LOGPROBS = 20
 
-NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "echo": (False,), "best_of": (1,), "logit_bias": ({},), "frequency_penalty": (0,), "presence_penalty": (0,),
-    "tools": ([],), "tool_choice": ("none", "auto"), "functions": ([],), "response_format": ({"type": "text"},),
-}  # fmt: skip
-"""OpenAI's fields that are not served here, and the values that ask for nothing. Others are refused: an answer that
-ignores them would look like what was asked for."""
-
 EMPTY_SUFFIX = ("suffix", "")
 """The one field whose empty text says something: that nothing follows the cursor."""
-
-T = TypeVar("T")
-
-
-class WireError(ValueError):
-    """A body that is not a valid request. The message names the field; ``param`` is the field's name, if it is one."""
-
-    def __init__(self, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.param = param
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,37 +98,37 @@ def _body(request: CompletionRequest | ChatRequest) -> dict[str, Any]:
 
 def parse_completion(body: Any) -> CompletionRequest:
     """Check the body of ``POST /v1/completions``; raises ``WireError``."""
-    fields = _object(body)
+    fields = members(body)
     return CompletionRequest(
         prompt=_prompt(fields),
-        suffix=_typed(fields, "suffix", str, None),
-        model=_typed(fields, "model", str, ""),
-        stream=_typed(fields, "stream", bool, False),
-        sampling=_sampling(fields, 128, _number(fields, "logprobs", None, 0, MOST_LOGPROBS, whole=True)),
+        suffix=typed(fields, "suffix", str, None),
+        model=typed(fields, "model", str, ""),
+        stream=typed(fields, "stream", bool, False),
+        sampling=_sampling(fields, 128, number(fields, "logprobs", None, 0, MOST_LOGPROBS, whole=True)),
         stop_rule=_stop_rule(fields),
         context=_context(fields),
         priority=_priority(fields, "completion"),
-        deadline_ms=_number(fields, "deadline_ms", None, 1, 3_600_000, whole=True),
-        session=_typed(fields, "session", str, ""),
-        user=_typed(fields, "user", str, ""),
-        n=_number(fields, "n", 1, 1, MOST_ANSWERS, whole=True),
+        deadline_ms=number(fields, "deadline_ms", None, 1, 3_600_000, whole=True),
+        session=typed(fields, "session", str, ""),
+        user=typed(fields, "user", str, ""),
+        n=number(fields, "n", 1, 1, MOST_ANSWERS, whole=True),
         include_usage=_include_usage(fields),
     )
 
 
 def parse_chat(body: Any) -> ChatRequest:
     """Check the body of ``POST /v1/chat/completions``; raises ``WireError``."""
-    fields = _object(body)
+    fields = members(body)
     return ChatRequest(
         messages=_messages(fields),
-        model=_typed(fields, "model", str, ""),
-        stream=_typed(fields, "stream", bool, False),
+        model=typed(fields, "model", str, ""),
+        stream=typed(fields, "stream", bool, False),
         sampling=_sampling(fields, 512, _chat_logprobs(fields)),
         priority=_priority(fields, "chat"),
-        deadline_ms=_number(fields, "deadline_ms", None, 1, 3_600_000, whole=True),
-        session=_typed(fields, "session", str, ""),
-        user=_typed(fields, "user", str, ""),
-        n=_number(fields, "n", 1, 1, MOST_ANSWERS, whole=True),
+        deadline_ms=number(fields, "deadline_ms", None, 1, 3_600_000, whole=True),
+        session=typed(fields, "session", str, ""),
+        user=typed(fields, "user", str, ""),
+        n=number(fields, "n", 1, 1, MOST_ANSWERS, whole=True),
         include_usage=_include_usage(fields),
     )
 
@@ -152,24 +136,6 @@ def parse_chat(body: Any) -> ChatRequest:
 def error_body(message: str, kind: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
     """An error in OpenAI's shape."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
-
-
-def _object(body: Any) -> Mapping[str, Any]:
-    if not isinstance(body, dict):
-        raise WireError("The request's body must be a JSON object.")
-    for name, neutral in NEUTRAL.items():
-        if body.get(name) is not None and body[name] not in neutral:
-            raise WireError(f"'{name}' is not supported here: leave it out.", name)
-    return body
-
-
-def _typed(fields: Mapping[str, Any], name: str, kind: type[T], default: T) -> T:
-    value = fields.get(name)
-    if value is None:
-        return default
-    if not isinstance(value, kind):
-        raise WireError(f"'{name}' must be {_article(kind)}, not {_article(type(value))}.", name)
-    return value
 
 
 def _prompt(fields: Mapping[str, Any]) -> str | list[int]:
@@ -224,34 +190,34 @@ def _content(holder: Mapping[str, Any], where: str) -> str:
 
 def _prediction(fields: Mapping[str, Any]) -> str:
     """OpenAI's "predicted outputs"; for completions too, where OpenAI has none."""
-    prediction = _typed(fields, "prediction", dict, None)
+    prediction = typed(fields, "prediction", dict, None)
     return _content(prediction, "prediction") if prediction is not None else ""
 
 
 def _chat_logprobs(fields: Mapping[str, Any]) -> int | None:
     """Chats ask with two fields for what completions ask with one."""
-    top = _number(fields, "top_logprobs", None, 0, MOST_LOGPROBS, whole=True)
-    wanted = _typed(fields, "logprobs", bool, False)
+    top = number(fields, "top_logprobs", None, 0, MOST_LOGPROBS, whole=True)
+    wanted = typed(fields, "logprobs", bool, False)
     if top is not None and not wanted:
         raise WireError("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
     return (top or 0) if wanted else None
 
 
 def _include_usage(fields: Mapping[str, Any]) -> bool:
-    return _typed(_typed(fields, "stream_options", dict, {}), "include_usage", bool, False)
+    return typed(typed(fields, "stream_options", dict, {}), "include_usage", bool, False)
 
 
 def _sampling(fields: Mapping[str, Any], default_max: int, logprobs: int | None) -> Sampling:
     limit = "max_completion_tokens" if "max_completion_tokens" in fields else "max_tokens"
     return Sampling(
-        max_tokens=_number(fields, limit, default_max, 1, MAX_TOKENS_LIMIT, whole=True) or default_max,
-        temperature=_number(fields, "temperature", 0.0, 0, 2) or 0.0,
-        top_p=_number(fields, "top_p", 1.0, 0, 1) or 0.0,
-        seed=_number(fields, "seed", None, -(2**63), 2**63 - 1, whole=True),
+        max_tokens=number(fields, limit, default_max, 1, MAX_TOKENS_LIMIT, whole=True) or default_max,
+        temperature=number(fields, "temperature", 0.0, 0, 2) or 0.0,
+        top_p=number(fields, "top_p", 1.0, 0, 1) or 0.0,
+        seed=number(fields, "seed", None, -(2**63), 2**63 - 1, whole=True),
         stop=_stops(fields),
-        min_tokens=_number(fields, "min_tokens", 0, 0, MAX_TOKENS_LIMIT, whole=True),
+        min_tokens=number(fields, "min_tokens", 0, 0, MAX_TOKENS_LIMIT, whole=True),
         prediction=_prediction(fields),
-        drafts=_typed(fields, "drafts", bool, True),
+        drafts=typed(fields, "drafts", bool, True),
         forced=_forced(fields),
         logprobs=logprobs,
     )
@@ -269,12 +235,12 @@ def _stops(fields: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _stop_rule(fields: Mapping[str, Any]) -> StopRule:
-    rule = _typed(fields, "stop_rule", dict, {})
+    rule = typed(fields, "stop_rule", dict, {})
     kind = rule.get("kind", "none")
     if kind not in ("none", "line", "block"):
         raise WireError("'stop_rule.kind' must be none, line or block.", "stop_rule")
-    indent = _number(rule, "indent", 0, 0, 10_000, whole=True)
-    return StopRule(kind, indent or 0, _typed(rule, "closer", str, ""))
+    indent = number(rule, "indent", 0, 0, 10_000, whole=True)
+    return StopRule(kind, indent or 0, typed(rule, "closer", str, ""))
 
 
 def _context(fields: Mapping[str, Any]) -> tuple[ContextChunk, ...]:
@@ -294,21 +260,3 @@ def _priority(fields: Mapping[str, Any], default: Priority) -> Priority:
     if priority not in PRIORITIES:
         raise WireError(f"'priority' must be one of {', '.join(PRIORITIES)}.", "priority")
     return priority
-
-
-def _number(
-    fields: Mapping[str, Any], name: str, default: float | None, low: float, high: float, *, whole: bool = False
-) -> Any:
-    value = fields.get(name)
-    if value is None:
-        return default
-    right = type(value) is int or (type(value) is float and not whole)
-    if not right or not low <= value <= high:
-        kind = "a whole number" if whole else "a number"
-        raise WireError(f"'{name}' must be {kind} from {low} to {high}.", name)
-    return value
-
-
-def _article(kind: type) -> str:
-    names = {str: "a string", bool: "true or false", dict: "an object", list: "a list", int: "a number"}
-    return names.get(kind, kind.__name__)

@@ -7,6 +7,7 @@ foreign server can build the same ids. A prompt too long is cut, never refused: 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inference.text.tokenizer import Tokenizer
@@ -114,3 +115,16 @@ def trim_start(ids: list[int], budget: int) -> list[int]:
 def begin_ids(tokenizer: Tokenizer) -> list[int]:
     """What every prompt starts with: BOS, or nothing."""
     return [] if tokenizer.bos_id is None else [tokenizer.bos_id]
+
+
+def prompt_of_ids(
+    ids: Sequence[int], stop_ids: frozenset[int], vocabulary: int, context: int, forced: Sequence[int] = ()
+) -> Prompt:
+    """The prompt of who built it elsewhere. Raises PromptError for ids that are none, or too many for the context."""
+    if not ids:
+        raise PromptError("A prompt of token ids needs at least one id.")
+    if any(not 0 <= i < vocabulary for i in (*ids, *forced)):
+        raise PromptError(f"Token ids must lie from 0 to {vocabulary - 1}.")
+    if len(ids) >= context:
+        raise PromptError(f"The prompt has {len(ids)} tokens; this model's context is {context}.")
+    return Prompt(list(ids), stop_ids)

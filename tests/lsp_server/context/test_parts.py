@@ -53,7 +53,12 @@ def test_a_place_that_is_left_twice_is_remembered_once() -> None:
         ("python", "pkg/main.py", "from .util import a, b\nfrom . import other\n", ["pkg/util.py", "pkg/other.py"]),
         ("python", "main.py", "import pkg.util as u, os\nfrom pkg import other\n", ["pkg/util.py", "pkg/other.py"]),
         ("python", "pkg/sub/main.py", "from ..util import a\n", ["pkg/util.py"]),
-        ("typescript", "web/a.ts", "import {x} from './b'\nconst c = require('../web/c')\n", ["web/b.ts", "web/c/index.js"]),
+        (
+            "typescript",
+            "web/a.ts",
+            "import {x} from './b'\nconst c = require('../web/c')\n",
+            ["web/b.ts", "web/c/index.js"],
+        ),
         ("c", "src/a.c", '#include "b.h"\n#include <stdio.h>\n', ["include/b.h", "src/a.h"]),
         ("java", "A.java", "import org.x.B;\n", ["src/main/java/org/x/B.java"]),
         ("rust", "src/main.rs", "use crate::net::Client;\nmod other;\n", ["src/net/mod.rs", "src/other.rs"]),

@@ -1,0 +1,62 @@
+"""Checked fields of a request's JSON body. Knows no request: what a field means is its reader's affair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "echo": (False,), "best_of": (1,), "logit_bias": ({},), "frequency_penalty": (0,), "presence_penalty": (0,),
+    "tools": ([],), "tool_choice": ("none", "auto"), "functions": ([],), "response_format": ({"type": "text"},),
+}  # fmt: skip
+"""OpenAI's fields that are not served here, and the values that ask for nothing. Others are refused: an answer that
+ignores them would look like what was asked for."""
+
+
+class WireError(ValueError):
+    """A body that is not a valid request. The message names the field; ``param`` is the field's name, if it is one."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+def members(body: Any) -> Mapping[str, Any]:
+    """The body's fields by name. Raises WireError where it is no object, or asks for what is not served."""
+    if not isinstance(body, dict):
+        raise WireError("The request's body must be a JSON object.")
+    for name, neutral in NEUTRAL.items():
+        if body.get(name) is not None and body[name] not in neutral:
+            raise WireError(f"'{name}' is not supported here: leave it out.", name)
+    return body
+
+
+def typed(fields: Mapping[str, Any], name: str, kind: type[T], default: T) -> T:
+    """A field of a kind, or ``default`` where it is missing or null. Raises WireError."""
+    value = fields.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, kind):
+        raise WireError(f"'{name}' must be {_article(kind)}, not {_article(type(value))}.", name)
+    return value
+
+
+def number(
+    fields: Mapping[str, Any], name: str, default: float | None, low: float, high: float, *, whole: bool = False
+) -> Any:
+    """A number from ``low`` to ``high``, or ``default`` where it is missing or null. Raises WireError."""
+    value = fields.get(name)
+    if value is None:
+        return default
+    right = type(value) is int or (type(value) is float and not whole)
+    if not right or not low <= value <= high:
+        kind = "a whole number" if whole else "a number"
+        raise WireError(f"'{name}' must be {kind} from {low} to {high}.", name)
+    return value
+
+
+def _article(kind: type) -> str:
+    names = {str: "a string", bool: "true or false", dict: "an object", list: "a list", int: "a number"}
+    return names.get(kind, kind.__name__)
