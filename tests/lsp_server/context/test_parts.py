@@ -53,7 +53,7 @@ def test_a_place_that_is_left_twice_is_remembered_once() -> None:
         ("python", "pkg/main.py", "from .util import a, b\nfrom . import other\n", ["pkg/util.py", "pkg/other.py"]),
         ("python", "main.py", "import pkg.util as u, os\nfrom pkg import other\n", ["pkg/util.py", "pkg/other.py"]),
         ("python", "pkg/sub/main.py", "from ..util import a\n", ["pkg/util.py"]),
-        ("typescript", "web/a.ts", "import {x} from './b'\nconst c = require('../web/c')\n", ["web/b.ts", "web/c/index.js"]),
+        ("typescript", "web/a.ts", "import {x} from './b'\nconst c = require('../web/c')\n", ["web/b.ts", "web/c/index.js"]),  # noqa: E501
         ("c", "src/a.c", '#include "b.h"\n#include <stdio.h>\n', ["include/b.h", "src/a.h"]),
         ("java", "A.java", "import org.x.B;\n", ["src/main/java/org/x/B.java"]),
         ("rust", "src/main.rs", "use crate::net::Client;\nmod other;\n", ["src/net/mod.rs", "src/other.rs"]),
@@ -67,9 +67,9 @@ def test_imports_lead_to_files_of_the_project(
     root = tmp_path / "root"
     (tmp_path / "outside.ts").touch()
     for path in (
-        "pkg/util.py pkg/other.py web/b.ts web/c/index.js include/b.h src/a.h src/main/java/org/x/B.java src/net/mod.rs "
-        "src/other.rs"
-    ).split():
+        *("pkg/util.py", "pkg/other.py", "web/b.ts", "web/c/index.js", "include/b.h", "src/a.h"),
+        *("src/main/java/org/x/B.java", "src/net/mod.rs", "src/other.rs"),
+    ):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).touch()
     paths = imported(language, text, root / name, root)
