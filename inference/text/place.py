@@ -34,7 +34,10 @@ Inside = Literal["code", "string", "comment"]
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A bracket that is open at the position; ``indent`` is the width of its line's indentation."""
+    """A bracket that is open at the position; ``indent`` is the width of its line's indentation.
+
+    What opens an expression inside a string is one too, as it is written: ``${``, ``$(``, ``#{``.
+    """
 
     bracket: str
     indent: int
@@ -123,10 +126,12 @@ class _Scan:
         """Those still open; none that were opened in a string which has no end."""
         kept: list[Opened] = []
         broken = -1
-        for token in self.opened:
+        for n, token in enumerate(self.opened):
             if token.kind in _QUOTES:
+                if any(later.kind in _INTERPOLATION for later in self.opened[n:]):
+                    continue
                 broken = len(self.data) if self._spans_lines(token) else self._line_end(token)
-            elif token.start > broken and token.kind in _CLOSED_BY:
+            elif token.start > broken:
                 kept.append(Opened(token.kind, indent_width(self._line(token))))
         return tuple(kept)
 

@@ -59,7 +59,8 @@ def doubled_closers(snapshot: Snapshot, text: str) -> str:
     """Cut before a closer that nothing opened, or that the rest of the line brings along."""
     place = place_of(snapshot.language, snapshot.before)
     closers = brackets_of(text, snapshot.language).unopened
-    if place.inside != "code" or not closers:
+    in_string = any(opened.bracket not in OPENERS.values() for opened in place.opened)
+    if place.inside != "code" or in_string or not closers:
         return text
     own = [closer for _, closer in closers]
     rest = [closer for _, closer in brackets_of(snapshot.right, snapshot.language).unopened]

@@ -17,9 +17,10 @@ from inference.text.syntax import parse, parser
 from lsp_server.completion.brackets import brackets_of
 from lsp_server.snapshot import Snapshot
 
-BEFORE, AFTER = 8_000, 4_000
-"""Characters around the cursor that are parsed."""
-SECONDS = 0.05
+BEFORE, AFTER = 20_000, 8_000
+"""Characters around the cursor that are parsed: most files whole, as what begins in the middle is read at random."""
+SECONDS = 0.15
+PARSE_SECONDS = 0.05
 """Of the processor's time, as a busy machine is to show the same. What is not found wrong by then is kept."""
 
 _CLOSERS = {opener: closer for closer, opener in OPENERS.items()}
@@ -30,7 +31,7 @@ _SHELL_ENDS = {"then": "\n:\nfi", "do": "\n:\ndone", "else": "\n:\nfi"}
 def parses_no_worse(snapshot: Snapshot, text: str) -> str:
     """The longest beginning of ``text``, in whole lines, with which the file has no more faults than without it.
 
-    Nor than with its first line alone, which may repair what was unfinished.
+    With none, if its first line alone repairs what was unfinished.
     """
     if not text or parser(snapshot.language) is None:
         return text
@@ -38,8 +39,8 @@ def parses_no_worse(snapshot: Snapshot, text: str) -> str:
     around = window(snapshot.language, snapshot.before, BEFORE), _below(snapshot.after)
     allowed = faults(snapshot.language, "".join(around))
     lines = text.split("\n")
-    if len(lines) > 1 and lines[0].strip() and allowed:
-        allowed = min(allowed, _faults_with(snapshot, around, lines[0]))
+    if len(lines) > 1 and lines[0].strip() and allowed and not _faults_with(snapshot, around, lines[0]):
+        allowed = 0
     for count in range(len(lines), 0, -1):
         kept = "\n".join(lines[:count])
         if allowed is None or time.thread_time() > until or _faults_with(snapshot, around, kept) <= allowed:
@@ -49,7 +50,7 @@ def parses_no_worse(snapshot: Snapshot, text: str) -> str:
 
 def faults(language: str, text: str) -> int | None:
     """How many ERROR and MISSING nodes its tree has; None where it can't be parsed, or not in time."""
-    tree = parse(language, text.encode(errors="replace"))
+    tree = parse(language, text.encode(errors="replace"), PARSE_SECONDS)
     if tree is None:
         return None
     found, waiting = 0, [tree.root_node]

@@ -69,6 +69,7 @@ def at(text: str, language: str) -> Snapshot:
         ("python", 'def f():\n    """Says"""\n    |\n', StopRule("block", 4)),
         ("python", "# do this:|\n", LINE),
         ("javascript", "x = `a {|`\n", LINE),
+        ("javascript", "x = `a ${\n  |\n", LINE),
         ("javascript", "x = `a ${b.map(c => {|\n", StopRule("block", 1, "}")),
         ("cpp", "/* one {\n   |\n", LINE),
         ("cpp", "/* one { */\n|\n", StopRule("block", 0)),

@@ -39,6 +39,7 @@ UNCHANGED = [
     ("python", "# it |\n", "is so"),
     ("python", "# it\n|\n", "x = 1  # one"),
     ("python", "|\n", "x = [0, 0, 0, 0, 0, 0, 0, 0]"),
+    ("javascript", "x = `a ${b|\n", ".length} in (all).`"),
     ("python", "x = '|'\n", "--------------------"),
 ]
 

@@ -71,17 +71,10 @@ def test_imports_lead_to_files_of_the_project(
 ) -> None:
     root = tmp_path / "root"
     (tmp_path / "outside.ts").touch()
-    for path in [
-        "pkg/util.py",
-        "pkg/other.py",
-        "web/b.ts",
-        "web/c/index.js",
-        "include/b.h",
-        "src/a.h",
-        "src/main/java/org/x/B.java",
-        "src/net/mod.rs",
-        "src/other.rs",
-    ]:
+    for path in (
+        *("pkg/util.py", "pkg/other.py", "web/b.ts", "web/c/index.js", "include/b.h", "src/a.h"),
+        *("src/main/java/org/x/B.java", "src/net/mod.rs", "src/other.rs"),
+    ):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).touch()
     paths = imported(language, text, root / name, root)
