@@ -76,7 +76,7 @@ async def test_killed_engine_is_replaced_and_its_requests_are_answered(runtime):
         editor.ready.clear()
         engine.send_signal(signal.SIGKILL)
         assert await asyncio.wait_for(request, 10) == []
-        await asyncio.wait_for(editor.ready.wait(), 60)
+        await asyncio.wait_for(editor.ready.wait(), 120)
         assert await ask(editor) == [("    return a + b", (1, 0, 1, 11))]
         (other,) = engines(runtime)
         assert other.pid != engine.pid
@@ -135,7 +135,7 @@ async def test_terminated_engine_ends_in_order(runtime):
         editor.ready.clear()
         engine.terminate()
         await gone(engine)
-        await asyncio.wait_for(editor.ready.wait(), 60)
+        await asyncio.wait_for(editor.ready.wait(), 120)
         assert editor.client.messages == []
         (other,) = engines(runtime)
     await gone(other)
