@@ -16,6 +16,7 @@ from lsprotocol import types
 from pygls.lsp.client import LanguageClient
 
 import inference
+from inference.serving.state import ANSWERING
 
 LANGUAGES = {
     ".py": "python", ".js": "javascript", ".ts": "typescript", ".tsx": "typescriptreact", ".java": "java", ".c": "c",
@@ -93,7 +94,7 @@ class TinyEditor:
             self._ready.set_exception(NotReadyError(params.message.removeprefix("codellama-ls: ")))
 
     def _status(self, params: Any) -> None:
-        if _plain(params).get("phase") == "ready" and not self._ready.done():
+        if _plain(params).get("phase") in ANSWERING and not self._ready.done():
             self._ready.set_result(None)
 
 
