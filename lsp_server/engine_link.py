@@ -22,7 +22,7 @@ from inference.generation.answer import Finished, TextChunk
 from inference.serving.client import EngineClient, EngineError, EngineUnavailable
 from inference.serving.private import NotPrivate
 from inference.serving.spawn import EngineNotStarted, EngineOptions, ensure_engine
-from inference.serving.state import LEAVING, Status
+from inference.serving.state import ANSWERING, LEAVING, Status
 from inference.serving.wire import CompletionRequest
 from lsp_server.backoff import BackOff
 
@@ -72,7 +72,7 @@ class EngineLink:
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
         """Stream a completion; raises ``EngineUnavailable`` at once while no engine is ready."""
         self._asked.set()
-        if self._client is None or self.status.phase not in ("ready", "idle"):
+        if self._client is None or self.status.phase not in ANSWERING:
             raise EngineUnavailable(self.status.message)
         async with aclosing(self._client.complete(replace(request, user=self._window))) as events:
             async for event in events:

@@ -63,9 +63,10 @@ class Engine:
         self.tokenizer = tokenizer
         trained = min(row.context, model.config.max_position_embeddings)
         roles: tuple[Role, ...] = ("completion", "chat") if row.chat else ("completion",)
-        roles: tuple[Role, ...] = ("completion", "chat") if row.chat else ("completion",)
         contexts = contexts or dict.fromkeys(roles, trained)
-        self._slots = {role: Slot(Budget(tokens), KVPool(model, tokens)) for role, tokens in contexts.items()}
+        self._slots: dict[Role, Slot] = {
+            role: Slot(Budget(tokens), KVPool(model, tokens)) for role, tokens in contexts.items()
+        }
         self._model, self._window = model, ""
         self._adapted = AdaptedModels(model, self._forget)
         self._vocabulary = Vocabulary(tokenizer)

@@ -17,6 +17,7 @@ from inference.serving.client import BadRequest, EngineClient, EngineError, Engi
 from inference.serving.private import NotPrivate
 from inference.serving.score import parse_score
 from inference.serving.spawn import EngineNotStarted, EngineOptions, ensure_engine
+from inference.serving.state import ANSWERING
 from inference.serving.wire import WireError
 
 OK, FAILED, BAD_INPUT = 0, 1, 2
@@ -64,7 +65,7 @@ async def infer(body: Mapping[str, Any], model: str | None) -> list[dict[str, st
             async for status in statuses:
                 if status.phase == "failed":
                     raise EngineError(status.message)
-                if status.phase == "ready":
+                if status.phase in ANSWERING:
                     return await client.score(body)
                 if sys.stderr.isatty():
                     sys.stderr.write(f"\r\x1b[K{status.message} {status.progress} %")

@@ -42,7 +42,7 @@ from inference.serving.retirement import parse_retirement
 from inference.serving.router import Chosen, RefusedError, choose, listed
 from inference.serving.scheduler import Scheduler
 from inference.serving.score import ScoreRequest, parse_score
-from inference.serving.state import StatusBoard
+from inference.serving.state import ANSWERING, StatusBoard
 from inference.serving.stats import Stats
 from inference.serving.weights import Weights
 from inference.serving.wire import WireError, error_body
@@ -127,7 +127,7 @@ class Service:
         """``GET /health``: 200 when requests are answered, 503 otherwise, the status in the body either way."""
         del http
         status = self.board.status
-        return JSONResponse(status.to_json(), 200 if status.phase in ("ready", "idle") else 503)
+        return JSONResponse(status.to_json(), 200 if status.phase in ANSWERING else 503)
 
     async def statistics(self, http: Request) -> Response:
         """``GET /stats``: what the engine is doing and has done, in numbers."""

@@ -11,6 +11,8 @@ Phase = Literal["loading", "ready", "idle", "failed", "retiring", "stopping"]
 """Idle: the weights were unloaded, and the next request loads them. Retiring and stopping: it answers what it has
 begun and leaves, for an engine of another version to take its place, or because a person said so."""
 
+ANSWERING: tuple[Phase, ...] = ("ready", "idle")
+
 LEAVING: tuple[Phase, ...] = ("retiring", "stopping")
 
 

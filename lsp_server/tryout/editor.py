@@ -16,6 +16,7 @@ from lsprotocol import types
 from pygls.lsp.client import LanguageClient
 
 import inference
+from inference.serving.state import ANSWERING
 
 LANGUAGES = {
     ".py": "python", ".js": "javascript", ".ts": "typescript", ".tsx": "typescriptreact", ".java": "java", ".c": "c",
@@ -100,7 +101,7 @@ class TinyEditor:
     def _status(self, params: Any) -> None:
         status = _plain(params)
         self.engine_pid = status.get("pid") or 0
-        if status.get("phase") == "ready" and not self._ready.done():
+        if status.get("phase") in ANSWERING and not self._ready.done():
             self._ready.set_result(None)
 
 

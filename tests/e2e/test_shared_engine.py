@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import psutil
 import pytest
 from e2e_window import Window, window
+from waiting import until
 
 pytestmark = [pytest.mark.starter, pytest.mark.slow]
 
@@ -74,10 +76,14 @@ async def test_killed_engine_is_replaced_and_its_requests_are_answered(runtime):
         editor.ready.clear()
         engine.send_signal(signal.SIGKILL)
         assert await asyncio.wait_for(request, 10) == []
-        await asyncio.wait_for(editor.ready.wait(), 60)
+        await asyncio.wait_for(editor.ready.wait(), 120)
         assert await ask(editor) == [("    return a + b", (1, 0, 1, 11))]
         (other,) = engines(runtime)
         assert other.pid != engine.pid
+        (message,) = editor.client.messages
+        assert message.message.startswith(
+            "codellama-ls: The engine ended unexpectedly and was started again: it was killed by SIGKILL"
+        )
     await gone(other)
 
 
@@ -91,3 +97,45 @@ async def test_killed_servers_leave_no_engine_behind(runtime):
             await asyncio.wait_for(server.wait(), 10)
         await gone(engine)
     assert engines(runtime) == []
+
+
+async def test_idle_engine_gives_its_memory_back_and_the_next_key_brings_it_back(runtime):
+    """The weights alone are half a gigabyte; the window sees them go and come."""
+    settings = {**SETTINGS, "engine": {"graceSeconds": 1, "idleMinutes": 0.05}}
+    async with window(settings=settings) as editor:
+        editor.open(CODE)
+        (engine,) = engines(runtime)
+        assert await ask(editor) == [("    return a + b", (1, 0, 1, 11))]
+        loaded = engine.memory_info().rss
+        editor.ready.clear()
+        await until(lambda: editor.statuses[-1].phase == "idle", 60)
+        await until(lambda: engine.memory_info().rss < loaded - (300 << 20), 60)
+        assert await ask(editor) == [("    return a + b", (1, 0, 1, 11))]
+        assert editor.ready.is_set()
+        phases = [status.phase for status in editor.statuses]
+        assert "loading" in phases[phases.index("idle") :]
+        assert engines(runtime) == [engine]
+    await gone(engine)
+
+
+async def test_many_windows_opening_at_once_start_one_engine(runtime):
+    async with AsyncExitStack() as stack:
+        opening = [stack.enter_async_context(window(settings=SETTINGS)) for _ in range(4)]
+        editors = await asyncio.gather(*opening)
+        (engine,) = engines(runtime)
+        assert {status.pid for editor in editors for status in editor.statuses if status.pid} == {engine.pid}
+    await gone(engine)
+    assert not (runtime / "engine.running").exists()
+
+
+async def test_terminated_engine_ends_in_order(runtime):
+    """As at the end of a login session: no socket stays, and nobody is told of a crash."""
+    async with window(settings=SETTINGS) as editor:
+        (engine,) = engines(runtime)
+        editor.ready.clear()
+        engine.terminate()
+        await gone(engine)
+        await asyncio.wait_for(editor.ready.wait(), 120)
+        assert editor.client.messages == []
+        (other,) = engines(runtime)
+    await gone(other)

@@ -15,6 +15,7 @@ from fixtures_engine import RunningService, serving
 from waiting import until
 
 from inference.serving.client import EngineClient, EngineUnavailable
+from inference.serving.infer_command import infer
 from inference.serving.leases import Leases
 from inference.serving.weights import UNLOADED
 from inference.serving.wire import CompletionRequest
@@ -127,6 +128,14 @@ async def test_who_cannot_wait_so_long_is_told_how_far_it_is(runtime):
         later = await client.post("/v1/completions", json={"prompt": "p"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "loading")
     assert later.json()["choices"][0]["text"] == "again"
+
+
+async def test_command_that_finds_an_idle_engine_wakes_it(runtime):
+    loader = Loader()
+    loader.go.set()
+    async with serving(runtime, ScriptedAnswerer(), "idle", load=loader):
+        answer = await asyncio.wait_for(infer({"input_data": {"input_string": ["x = "]}}, None), 20)
+    assert answer == [{"0": "x = again"}]
 
 
 async def test_failed_loading_is_told_and_tried_again_for_the_next_lease(runtime):
