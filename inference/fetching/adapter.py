@@ -42,7 +42,7 @@ def merge(checkpoint: Path, adapter: Path, on_progress: OnProgress) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from inference.models.loader import quiet_transformers, silence
+    from inference.models.quiet import quiet_transformers, silence
 
     on_progress(0, 3)
     silence()

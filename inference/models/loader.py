@@ -6,15 +6,10 @@ touches a network.
 
 from __future__ import annotations
 
-import importlib
-import logging
 import os
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import psutil
 import torch
@@ -27,6 +22,7 @@ from inference.models.forward import LanguageModel
 from inference.models.heap import release
 from inference.models.llama import Llama
 from inference.models.progress import OnProgress
+from inference.models.quiet import quiet_transformers, reported, silence
 
 __all__ = [
     "Format",
@@ -42,6 +38,19 @@ __all__ = [
 Format = Literal["auto"] | WeightFormat
 
 
+@overload
+def load(
+    folder: Path,
+    weight_format: Format = "auto",
+    device: str | torch.device | None = None,
+    on_progress: OnProgress | None = None,
+    *,
+    double_quant: bool = False,
+) -> Llama: ...
+@overload
+def load(
+    folder: Path, weight_format: NativeFormat, device: Any = None, on_progress: OnProgress | None = None, **_: Any
+) -> LanguageModel: ...
 def load(
     folder: Path,
     weight_format: Format | NativeFormat = "auto",
@@ -223,7 +232,7 @@ def _read(checkpoint: Checkpoint, plan: _Plan, **options: Any) -> Any:
     """The transformers model, on its device and ready for inference."""
     transformers = quiet_transformers()
     try:
-        with _reported(plan.on_progress):
+        with reported(plan.on_progress):
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 checkpoint.folder,
                 dtype=plan.dtype,
@@ -252,49 +261,3 @@ def _compute_in(model: Any, dtype: torch.dtype) -> None:
     for weight in model.parameters():
         if not hasattr(weight, "quant_state"):
             weight.data = weight.data.to(dtype)
-
-
-def silence() -> None:
-    """Have neither transformers nor bitsandbytes ask a hub for anything, or write to the terminal.
-
-    Both consult the environment when they are imported; bitsandbytes would ask the hub for a CPU kernel.
-    """
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    for noisy in ("bitsandbytes.backends.cpu.ops", "accelerate", "transformers"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-
-
-def quiet_transformers() -> ModuleType:
-    """The library, imported now, without its warnings and bars."""
-    transformers = importlib.import_module("transformers")
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    return transformers
-
-
-@contextmanager
-def _reported(on_progress: OnProgress | None) -> Iterator[None]:
-    """Turn the progress bar that transformers would draw over its tensors into calls."""
-    from transformers.utils import logging as bars
-
-    if on_progress is None or not hasattr(bars, "set_tqdm_hook"):
-        yield
-        return
-
-    def hook(factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if kwargs.get("desc") == "Loading weights" and args:
-            return _counted(args[0], on_progress)
-        return factory(*args, **kwargs)
-
-    previous = bars.set_tqdm_hook(hook)
-    try:
-        yield
-    finally:
-        bars.set_tqdm_hook(previous)
-
-
-def _counted(items: Collection[Any], on_progress: OnProgress) -> Iterator[Any]:
-    for done, item in enumerate(items, 1):
-        yield item
-        on_progress(done, len(items))

@@ -17,6 +17,7 @@ from inference.generation.answer import Finished, Outcome, Sampling, TextChunk
 from inference.generation.engine import Engine
 from inference.models.adapters import AdapterError, AdapterMissingError
 from inference.models.catalog import STARTER
+from inference.models.forward import LanguageModel
 from inference.models.llama import Llama
 from inference.text.prompts import Message
 from inference.text.tokenizer import decode
@@ -117,7 +118,7 @@ def test_answer_under_way_ends_as_it_began_and_leaves_nothing(engine, folders, t
 
 
 def test_few_are_kept_and_the_least_recently_used_goes_first(folders, tmp_path):
-    dropped: list[Llama] = []
+    dropped: list[LanguageModel] = []
     models = AdaptedModels(Llama(tiny_reference()), dropped.append, most=2)
     one, two, three = (Path(shutil.copytree(folders[0], tmp_path / name)) for name in "abc")
     first, second = models.get(one), models.get(two)

@@ -15,13 +15,14 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from inference.generation.kv import KVSession
 from inference.models.adapters import AdapterError
+from inference.models.forward import LanguageModel
 from inference.models.llama import Llama
 from inference.models.lora import with_adapter
 
 IDS = [5, 80, 3, 111, 42, 7, 7, 99, 1, 20]
 
 
-def lean(model: Llama, ids: list[int] = IDS, first: int = 6) -> torch.Tensor:
+def lean(model: LanguageModel, ids: list[int] = IDS, first: int = 6) -> torch.Tensor:
     """Logits of every position; the first ones in one step, the rest one by one, as when decoding."""
     kv = KVSession(model)
     kv.reserve(len(ids))

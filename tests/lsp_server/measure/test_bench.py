@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from fakes.answerer import ScriptedAnswerer
 from fakes.llama_server import FakeLlamaServer, listening
 from fixtures_engine import serving
 
-from inference.generation.answer import Sampling
 from inference.models.catalog import find
 from inference.text.source import SourceFile
 from lsp_server.measure import bench, scenarios
@@ -23,14 +22,10 @@ from lsp_server.measure.work import Work
 FILES = [SourceFile("a.py", "python", "import os\n\n\ndef add(a, b):\n    return a + b\n")]
 
 
-@dataclass
 class Obedient(ScriptedAnswerer):
-    """Writes as many tokens as it is asked for, and keeps what that was."""
-
-    asked: list[tuple[list[int], Sampling]] = field(default_factory=list)
+    """Writes as many tokens as it is asked for."""
 
     def complete(self, prompt, suffix, sampling, rule, deadline, context=()):
-        self.asked.append((prompt, sampling))
         self.pieces = ["x"] * sampling.max_tokens
         return super().complete(prompt, suffix, sampling, rule, deadline, context=())
 
@@ -88,12 +83,12 @@ async def test_long_answers_are_written_without_drafts_and_rewrites_with_and_wit
     async with serving(runtime, answerer) as running:
         side = side_on(running.socket, "starter")
         await scenarios.decode([side], made.short, results)
-        long_answers = [sampling for _, sampling in answerer.asked]
+        long_answers = [sampling for _, _, sampling in answerer.asked]
         answerer.asked.clear()
         await scenarios.rewrite([side], made.rewrites, results)
         await side.aclose()
     assert [(one.drafts, one.max_tokens) for one in long_answers] == [(False, scenarios.DECODE_TOKENS)] * 2
-    assert [(prompt, one.drafts, one.forced) for prompt, one in answerer.asked] == [
+    assert [(prompt, one.drafts, one.forced) for prompt, _, one in answerer.asked] == [
         ([0], True, (7,)),
         ([0], True, (7, 8, 9)),
         ([0], False, (7, 8, 9)),
@@ -101,7 +96,7 @@ async def test_long_answers_are_written_without_drafts_and_rewrites_with_and_wit
         ([1], False, (7, 8, 9)),
         ([1], True, (7, 8, 9)),
     ]
-    assert {one.prediction for _, one in answerer.asked} == {"before"}
+    assert {one.prediction for _, _, one in answerer.asked} == {"before"}
 
 
 async def test_a_large_model_is_asked_little_and_rivals_rewrite_too(runtime):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 from fakes.answerer import ScriptedAnswerer
@@ -19,17 +19,6 @@ from lsp_server.measure.sides.finding import find_side
 from lsp_server.measure.sides.own import side_on
 from lsp_server.measure.sides.side import Ask, BenchError, Stopwatch
 from lsp_server.measure.sides.transformers_side import start_transformers
-
-
-@dataclass
-class Asked(ScriptedAnswerer):
-    """Keeps how it was to answer."""
-
-    asked: list[Sampling] = field(default_factory=list)
-
-    def complete(self, prompt, suffix, sampling, rule, deadline):
-        self.asked.append(sampling)
-        return super().complete(prompt, suffix, sampling, rule, deadline)
 
 
 @asynccontextmanager
@@ -101,14 +90,17 @@ async def test_our_engine_is_asked_with_the_documents_session(runtime):
 
 
 async def test_our_engine_alone_is_told_how_to_answer(runtime):
-    answerer = Asked(pieces=["a", "b"])
+    answerer = ScriptedAnswerer(pieces=["a", "b"])
     async with serving(runtime, answerer) as running:
         side = side_on(running.socket, "starter")
         await side.answer(Ask([5], 2, drafts=False, forced=(6, 7), prediction="x = 1"))
         await side.answer(Ask([5], 2))
         await side.aclose()
     plain = Sampling(max_tokens=2, min_tokens=2)
-    assert answerer.asked == [replace(plain, drafts=False, forced=(6, 7), prediction="x = 1"), plain]
+    assert [sampling for _, _, sampling in answerer.asked] == [
+        replace(plain, drafts=False, forced=(6, 7), prediction="x = 1"),
+        plain,
+    ]
 
 
 @pytest.mark.parametrize(
