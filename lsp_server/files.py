@@ -32,10 +32,15 @@ def is_read_only(path: Path) -> bool:
     return path.exists() and not os.access(path, os.W_OK)
 
 
+def repository(path: Path) -> Path:
+    """The repository a file lies in; else its folder."""
+    return next((folder for folder in path.parents if (folder / ".git").exists()), path.parent)
+
+
 def _root(path: Path, workspaces: Sequence[Path]) -> Path:
     """The outermost of what has a say in what is ignored: the git repository and the workspace a file lies in."""
     around = [folder for folder in workspaces if path.is_relative_to(folder) and path != folder]
-    around += next(([folder] for folder in path.parents if (folder / ".git").exists()), [])
+    around += [folder for folder in [repository(path)] if (folder / ".git").exists()]
     return min(around, key=lambda folder: len(folder.parts), default=path.parent)
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
+from pygls.uris import to_fs_path
 
 import inference
 from lsp_server.completion.suggest import Suggestions
 from lsp_server.completion.trace import Trace
 from lsp_server.completion.turns import Turns
 from lsp_server.context.gather import Context
-from lsp_server.context.readable import may_read
 from lsp_server.engine_link import EngineLink
+from lsp_server.files import privacy
 from lsp_server.journal import Journal
 from lsp_server.settings import Settings
 
@@ -47,10 +49,20 @@ class CodeLlamaServer(LanguageServer):
         self.link = None
         self.turns = Turns()
         self.suggestions = Suggestions()
-        self.context = Context(may_read)
+        self.context = Context(self._may_read)
         self.trace = Trace()
         self.journal = Journal()
         self.told = {""}
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of the window, in its order."""
+        roots = [to_fs_path(folder) for folder in self.workspace.folders] or [self.workspace.root_path]
+        return [Path(root) for root in roots if root]
+
+    def _may_read(self, path: Path) -> bool:
+        """Whether a file may reach a model as context: by the rule that the gate has for documents."""
+        return privacy(path, self.folders, self.settings.completion.excluded_files) is None
 
     def report_server_error(self, error: Exception, source: Any) -> None:
         """Into the log, where the details are; a person is told about what they can act on (``features``)."""

@@ -13,7 +13,7 @@ from lsp_server.completion.gate import Circumstances, refusal
 from lsp_server.completion.suggest import Asked, Completer
 from lsp_server.completion.trace import Record
 from lsp_server.engine_link import EngineLink
-from lsp_server.features.documents import folder_of, path_of, workspaces
+from lsp_server.features.documents import folder_of, path_of
 from lsp_server.features.surroundings import with_context
 from lsp_server.files import is_read_only, privacy
 from lsp_server.session import CodeLlamaServer
@@ -63,7 +63,7 @@ def _refusal(server: CodeLlamaServer, snapshot: Snapshot, link: EngineLink, reco
     record.limits = link.status.limits
     given = Circumstances(record.invoked, not record.limits, misplaced=misplaced)
     if path is not None:
-        private = privacy(path, workspaces(server), settings.excluded_files)
+        private = privacy(path, server.folders, settings.excluded_files)
         given = replace(given, private=private, read_only=is_read_only(path))
     return refusal(snapshot, settings, given)
 

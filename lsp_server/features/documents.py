@@ -35,7 +35,7 @@ def folder_of(server: CodeLlamaServer, uri: str) -> Path | None:
     """The folder a document lies in; of one that is no file, the first folder of the window, or None without any."""
     if path := to_fs_path(uri):
         return Path(path).parent
-    return next(iter(workspaces(server)), None)
+    return next(iter(server.folders), None)
 
 
 def path_of(uri: str) -> Path | None:
@@ -44,10 +44,3 @@ def path_of(uri: str) -> Path | None:
         return Path(path)
     path = unquote(urlsplit(uri).path)
     return Path(path) if path.startswith("/") else None
-
-
-def workspaces(server: CodeLlamaServer) -> list[Path]:
-    """The folders of the window, in its order."""
-    workspace = server.workspace
-    roots = [to_fs_path(folder) for folder in workspace.folders] or [workspace.root_path]
-    return [Path(root) for root in roots if root]

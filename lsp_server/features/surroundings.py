@@ -12,8 +12,8 @@ from inference.text.context import ContextChunk
 from lsp_server.completion.suggest import Completer
 from lsp_server.context.attached import WithContext
 from lsp_server.context.gather import OpenFile
-from lsp_server.context.readable import repository
 from lsp_server.features.documents import folder_of
+from lsp_server.files import repository
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import LINE_END, Snapshot
 
@@ -47,8 +47,7 @@ def _chunks(server: CodeLlamaServer, snapshot: Snapshot, window: str) -> tuple[C
 def _project(server: CodeLlamaServer, uri: str) -> Path:
     """The window's folder that a document lies in, else the root of its repository."""
     folder = folder_of(server, uri) or Path()
-    opened = [Path(path) for path in map(to_fs_path, server.workspace.folders) if path]
-    return next((root for root in opened if folder.is_relative_to(root)), repository(folder / "x"))
+    return next((root for root in server.folders if folder.is_relative_to(root)), repository(folder / "x"))
 
 
 def _path(uri: str) -> Path | None:

@@ -8,7 +8,7 @@ import pytest
 
 from inference.text.context import ContextChunk
 from lsp_server.context.gather import Context, OpenFile
-from lsp_server.context.readable import may_read
+from lsp_server.files import privacy
 from lsp_server.snapshot import Position, Snapshot, take
 
 AREA = "def rectangle_area(width, height):\n    return width * height\n"
@@ -38,7 +38,7 @@ def opened(path: Path, text: str) -> OpenFile:
 def gathered(root: Path, text: str, *others: OpenFile, limit: int = 2_000, **given) -> list[ContextChunk]:
     """What goes with a request in ``root``/main.py; the window is that whole file."""
     main = root / "main.py"
-    context = Context(given.pop("may_read", may_read), **given)
+    context = Context(given.pop("may_read", lambda path: privacy(path, []) is None), **given)
     files = [opened(main, text), *others]
     return list(context.chunks(at(main, text), text.replace("|", ""), files, root, limit))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lsprotocol import types
 from pygls.workspace import Workspace
@@ -32,7 +33,7 @@ class Asked:
         yield Finished(Outcome("end"))
 
 
-def editor(folder: Path, **completion: int) -> CodeLlamaServer:
+def editor(folder: Path, **completion: Any) -> CodeLlamaServer:
     server = create_server()
     server.settings = parse_settings({"completion": completion})[0]
     root = types.WorkspaceFolder(folder.as_uri(), "project")
@@ -56,6 +57,11 @@ async def asked(server: CodeLlamaServer, folder: Path) -> CompletionRequest:
 async def test_open_files_go_with_a_request_but_for_private_ones(tmp_path: Path) -> None:
     request = await asked(editor(tmp_path, contextChars=2_000), tmp_path)
     assert request.context == (ContextChunk("lib/area.py", AREA.replace("\r\n", "\n")[:-1]),)
+
+
+async def test_what_the_settings_exclude_goes_along_as_little_as_it_is_completed(tmp_path: Path) -> None:
+    server = editor(tmp_path, contextChars=2_000, excludedFiles=["lib/"])
+    assert (await asked(server, tmp_path)).context == ()
 
 
 async def test_nothing_goes_along_by_default(tmp_path: Path) -> None:
