@@ -11,10 +11,10 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from inference.models.catalog import Model, asked_to_chat
-from inference.models.checkpoint import Checkpoint, inspect
+from inference.models.checkpoint import Checkpoint, NativeFormat, inspect
 from inference.models.rows import row_of
 from inference.models.shape import Format, Shape
 from inference.models.store import installed
@@ -74,11 +74,13 @@ class Chosen:
     roles: tuple[Role, ...]
 
     def form(self, wanted: str, device: Device) -> Format:
-        """How its weights are to be held; one that comes in 4 bits leaves no choice."""
+        """How its weights are to be held; one that comes in 4 bits leaves no choice. Raises WrongModelError."""
         if self.checkpoint.quantised:
             return "nf4-double" if self.checkpoint.double_quant else "nf4"
         if wanted == "auto":
             return self._best(device)
+        if wanted in get_args(NativeFormat) and device.kind != "cpu":
+            raise WrongModelError(f"The format {wanted} is for CPUs: choose nf4, bf16 or fp32, or auto, on a GPU.")
         return wanted  # type: ignore[return-value]  # the command line lets no other through
 
     def _best(self, device: Device) -> Format:

@@ -119,6 +119,14 @@ def test_automatic_format_quantises_doubly_only_where_memory_is_tight(family):
         plan_all(chosen, wanted, none)
 
 
+def test_formats_of_the_c_library_are_refused_on_a_gpu(family):
+    """It computes on the CPU alone; the plan would be for memory that nothing is loaded into."""
+    wanted = Wanted("codellama-7b", "codellama-7b", "int8")
+    with pytest.raises(WrongModelError, match=r"^The format int8 is for CPUs: choose nf4, bf16 or fp32, or auto"):
+        plan_all(choose(wanted), wanted, GPU)
+    assert plan_all(choose(wanted), wanted, CPU)[1][0].form == "int8"
+
+
 def test_format_asked_for_is_kept(family):
     wanted = Wanted("codellama-7b", "codellama-7b", "bf16")
     assert plan_all(choose(wanted), wanted, GPU)[1][0].form == "bf16"
