@@ -66,7 +66,8 @@ async def test_other_settings_ask_anew(runtime):
     async with serving(runtime, answerer), window() as editor:
         editor.open("")
         await typed(editor, "x = ")
-        settings = types.DidChangeConfigurationParams({"codellama": {"completion": {"maxTokens": 7}}})
+        changed = {"completion": {"maxTokens": 7, "prefetch": False}}
+        settings = types.DidChangeConfigurationParams({"codellama": changed})
         editor.client.workspace_did_change_configuration(settings)
         await typed(editor, "x = ")
     assert begun(answerer) == ["x = ", "x = "]
@@ -94,13 +95,14 @@ async def test_key_that_agrees_with_what_is_being_written_goes_on_with_it(runtim
 async def test_key_that_disagrees_stops_what_is_being_written(runtime):
     """Not cancelled by the editor, as Neovim does not."""
     answerer = ScriptedAnswerer(["fo", "o"], hold=True)
-    async with serving(runtime, answerer), window("neovim") as editor:
+    async with serving(runtime, answerer) as running, window("neovim") as editor:
         editor.open("x = ")
         first = editor.request(0, 4, invoked=False)
         await until(lambda: "x = : fo" in answerer.log)
         editor.change("x = b")
         second = editor.request(0, 5, invoked=False)
         assert await asyncio.wait_for(first, 20) == []
+        await until(lambda: running.service.stats.answers["completion"]["cancelled"])
         answerer.go.set()
         (item,) = await asyncio.wait_for(second, 20)
         assert await sources(editor) == [("superseded", ""), ("shown", "")]
