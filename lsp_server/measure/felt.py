@@ -94,8 +94,7 @@ def _computed(pid: int) -> float:
 async def window(model: str, form: str, tokens: int) -> AsyncIterator[Window]:
     """Start a language server, and through it an engine. Raises ``BenchError``."""
     engine = {"model": model, "format": form, "adapter": "", "graceSeconds": GRACE_SECONDS}
-    asked_once = {"prefetch": False, "alternatives": 1}  # else the engine is at work while other sides are measured
-    completion = {"maxTokens": tokens, "debounceMs": 0, "deadlineMs": 120_000, **asked_once}
+    completion = {"maxTokens": tokens, "debounceMs": 0, "deadlineMs": 120_000, "alternatives": 1}
     settings = {"engine": engine, "completion": completion}
     with runtime_of_its_own():
         try:

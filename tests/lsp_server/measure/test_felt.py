@@ -11,7 +11,7 @@ from lsp_server.measure.felt import Felt, Window, until_idle
 from lsp_server.measure.trace import Request
 from lsp_server.tryout.editor import tiny_editor
 
-SETTINGS = {"completion": {"debounceMs": 0}, "engine": {"adapter": ""}}
+SETTINGS = {"completion": {"debounceMs": 0, "prefetch": False}, "engine": {"adapter": ""}}
 
 
 def typed(prefix: str, suffix: str = "\n") -> Request:
