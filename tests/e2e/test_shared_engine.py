@@ -111,7 +111,7 @@ async def test_idle_engine_gives_its_memory_back_and_the_next_key_brings_it_back
         await until(lambda: editor.statuses[-1].phase == "idle", 60)
         await until(lambda: engine.memory_info().rss < loaded - (150 << 20), 60)
         assert await ask(editor) == [("    return a + b", (1, 0, 1, 11))]
-        assert editor.ready.is_set()
+        await asyncio.wait_for(editor.ready.wait(), 20)
         phases = [status.phase for status in editor.statuses]
         assert "loading" in phases[phases.index("idle") :]
         assert engines(runtime) == [engine]
