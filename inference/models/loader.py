@@ -49,7 +49,12 @@ def load(
 ) -> Llama: ...
 @overload
 def load(
-    folder: Path, weight_format: NativeFormat, device: Any = None, on_progress: OnProgress | None = None, **_: Any
+    folder: Path,
+    weight_format: NativeFormat,
+    device: str | torch.device | None = None,
+    on_progress: OnProgress | None = None,
+    *,
+    double_quant: bool = False,
 ) -> LanguageModel: ...
 def load(
     folder: Path,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+import tempfile
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,14 +47,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     console = Console(record=args.svg is not None, width=110 if args.svg else None)
     try:
-        path = (args.file or Path(textwrap.__file__)).resolve()
-        asyncio.run(_demo(console, places(path, read(path), args.n), args.model))
+        path, text = (args.file.resolve(), read(args.file)) if args.file else sample()
+        asyncio.run(_demo(console, places(path, text, args.n), args.model))
     except (NoSuchPlaceError, NotReadyError) as error:
         print(f"codellama-ls: {error}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, NoSuchPlaceError) else 1
     if args.svg:
         console.save_svg(str(args.svg), title="codellama-ls demo")
     return 0
+
+
+def sample() -> tuple[Path, str]:
+    """One of Python's own files, as a document elsewhere: where Python lies a .gitignore may forbid to show files."""
+    own = Path(textwrap.__file__)
+    return Path(tempfile.gettempdir()).resolve() / own.name, read(own)
 
 
 def places(path: Path, text: str, count: int) -> list[Place]:

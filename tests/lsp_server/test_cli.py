@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from lsp_server import cli
-from lsp_server.tryout.demo import places
+from lsp_server.files import privacy
+from lsp_server.tryout.demo import places, sample
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -84,6 +85,18 @@ def test_complete_prints_only_the_suggested_text(starter_folder, runtime, tmp_pa
 
 @pytest.mark.starter
 @pytest.mark.slow
+def test_demos_own_file_may_be_shown_wherever_python_lies(monkeypatch, tmp_path):
+    """Below a repository that ignores its environments, say; no person is asked for a file to try it."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".gitignore").write_text("python/")
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python" / "textwrap.py").write_text("x = 1\n")
+    monkeypatch.setattr("textwrap.__file__", str(tmp_path / "python" / "textwrap.py"))
+    path, text = sample()
+    assert (path.name, text) == ("textwrap.py", "x = 1\n")
+    assert privacy(path, []) is None
+
+
 def test_demo_shows_ghost_text_in_a_real_file(starter_folder, runtime, tmp_path):
     file = tmp_path / "a.py"
     file.write_text("def add(a, b):\n    return a + b\n\n\ndef multiply(a, b):\n    return a * b\n")
