@@ -33,20 +33,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="starter", help="which installed model (default: %(default)s)")
     args = parser.parse_args(argv)
     try:
-        text = asyncio.run(suggestion(parse_place(args.place), args.model))
+        text, why_nothing = asyncio.run(suggestion(parse_place(args.place), args.model))
     except (NoSuchPlaceError, NotReadyError) as error:
         print(f"codellama-ls: {error}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, NoSuchPlaceError) else 1
+    if why_nothing:
+        print(f"codellama-ls: no suggestion: {why_nothing}", file=sys.stderr)  # noqa: T201
     sys.stdout.write(text + "\n" if text else "")
     return 0
 
 
-async def suggestion(place: Place, model: str) -> str:
-    """What the language server suggests there; raises ``NotReadyError``."""
+async def suggestion(place: Place, model: str) -> tuple[str, str]:
+    """What the language server suggests there, and if nothing, why; raises ``NotReadyError``."""
     async with tiny_editor(settings(model)) as editor:
         await editor.ready()
         editor.open(place.path, place.text)
-        return await editor.complete(place.path, place.text, place.line, place.column)
+        text = await editor.complete(place.path, place.text, place.line, place.column)
+        return text, "" if text else (await editor.last_record())["reason"]
 
 
 def parse_place(place: str) -> Place:

@@ -66,6 +66,17 @@ def test_end_of_input_ends_the_server():
     assert run("--stdio").returncode == 0
 
 
+@pytest.mark.starter
+@pytest.mark.slow
+def test_complete_says_why_there_is_nothing(starter_folder, runtime, tmp_path):
+    """Not on standard output, which holds the suggestion and nothing else."""
+    file = tmp_path / ".env.py"
+    file.write_text("KEY = \n")
+    done = run("complete", f"{file}:1:7")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "codellama-ls: no suggestion: the file's name says that it may hold keys or passwords\n"
+
+
 def test_demo_pauses_inside_lines_of_code():
     text = Path(json.__file__).read_text()
     spots = places(Path(json.__file__), text, 5)
