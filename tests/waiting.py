@@ -11,3 +11,9 @@ async def until(condition: Callable[[], object], seconds: float = 20) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+async def settle() -> None:
+    """Every task does what it can do without waiting for anything from outside the event loop."""
+    for _ in range(20):
+        await asyncio.sleep(0)

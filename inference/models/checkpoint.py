@@ -89,15 +89,11 @@ class Checkpoint:
             return int(linear * (0.5 + scales)) + (self.parameters - linear) * activation_bytes
         return self.parameters * (4 if weight_format == "fp32" else 2)
 
-    def mapped_bytes(
-        self, weight_format: WeightFormat | NativeFormat, activation_bytes: int, *, repacked: bool = False
-    ) -> int:
+    def mapped_bytes(self, weight_format: WeightFormat, activation_bytes: int, *, repacked: bool = False) -> int:
         """How much of ``weight_bytes`` stays in the files on a CPU, mapped into memory: what is used as it is stored.
 
         ``repacked``: NF4 weights are rewritten at the first forward pass, in memory of the process's own.
         """
-        if weight_format in ("int8", "int4"):
-            return self.weight_bytes(weight_format, activation_bytes)
         all_bytes = self.weight_bytes(weight_format, activation_bytes, double_quant=self.double_quant)
         rest = activation_bytes * sum(prod(shape) for name, shape in self.shapes.items() if "_proj" not in name)
         stored = self.config.get("dtype") or self.config.get("torch_dtype")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
+from waiting import settle
 
 from inference.generation.answer import Finished, Outcome, TextChunk
 from inference.serving.client import EngineError
@@ -56,11 +57,6 @@ class Desk:
 @pytest.fixture
 async def desk() -> Desk:
     return Desk()
-
-
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 async def test_all_who_follow_learn_of_the_end_and_it_is_kept_once(desk):

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 import pytest
+from waiting import settle
 
 from inference.generation.answer import Cause, Finished, Outcome, TextChunk
 from inference.serving.client import EngineError
@@ -70,11 +71,6 @@ class Person:
 
     async def sees(self, before: str, *, most: int = 1, by_hand: bool = False) -> list[str]:
         return await self.suggestions.suggest(self.asks(before, by_hand=by_hand), most)
-
-
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 async def test_alternatives_are_what_the_model_says_by_chance_and_each_is_offered_once():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from waiting import settle
 
 from lsp_server.completion.turns import Turns
 
@@ -31,11 +32,6 @@ class Desk:
 @pytest.fixture
 async def desk() -> Desk:
     return Desk()
-
-
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 async def test_newer_request_supersedes_and_the_older_is_answered_first(desk):
