@@ -221,15 +221,15 @@ static void *work(void *given) {
     return NULL;
 }
 
-/* Where the next buffer of ``count`` floats begins, in cache lines of its own. */
-static float *take(char **free, size_t count) {
-    float *taken = (float *)*free;
-    *free += (count * sizeof(float) + 63) / 64 * 64;
+/* Where the next buffer of ``count`` floats begins, in cache lines of its own; without memory they are only counted. */
+static float *take(char *memory, size_t *used, size_t count) {
+    float *taken = memory ? (float *)(memory + *used) : NULL;
+    *used += (count * sizeof(float) + 63) / 64 * 64;
     return taken;
 }
 
-/* Lay the buffers of a call out from ``free`` on; the bytes they take. */
-static size_t lay_out(Call *call, char *free, int threads) {
+/* Lay the buffers of a call out in ``memory``, if there is any yet; the bytes they take. */
+static size_t lay_out(Call *call, char *memory, int threads) {
     const Model *m = call->model;
     size_t tokens = call->tokens, query = (size_t)m->heads * m->head_dim, kv = (size_t)m->kv_heads * m->head_dim;
     size_t widest = m->hidden > m->intermediate ? m->hidden : m->intermediate, rank = 0;
@@ -237,19 +237,19 @@ static size_t lay_out(Call *call, char *free, int threads) {
     for (int n = 0; n < m->depth; n++)
         for (const Matrix *one = &m->layers[n].query; one <= &m->layers[n].down; one++)
             if ((size_t)one->rank > rank) rank = one->rank;
-    char *begin = free;
-    call->input.plain = take(&free, tokens * widest);
-    call->input.scale = take(&free, tokens * (widest / GROUP));
-    call->input.sum = take(&free, tokens * (widest / GROUP));
-    call->input.narrow = take(&free, tokens * rank);
-    call->input.quantised = (int8_t *)take(&free, tokens * widest / 4 + 1);
-    call->query = take(&free, tokens * query);
-    call->key = take(&free, tokens * kv);
-    call->value = take(&free, tokens * kv);
-    call->gate = take(&free, tokens * m->intermediate);
-    call->up = take(&free, tokens * m->intermediate);
-    call->weights = take(&free, (size_t)threads * (call->start + call->tokens));
-    return free - begin;
+    size_t used = 0;
+    call->input.plain = take(memory, &used, tokens * widest);
+    call->input.scale = take(memory, &used, tokens * (widest / GROUP));
+    call->input.sum = take(memory, &used, tokens * (widest / GROUP));
+    call->input.narrow = take(memory, &used, tokens * rank);
+    call->input.quantised = (int8_t *)take(memory, &used, tokens * widest / 4 + 1);
+    call->query = take(memory, &used, tokens * query);
+    call->key = take(memory, &used, tokens * kv);
+    call->value = take(memory, &used, tokens * kv);
+    call->gate = take(memory, &used, tokens * m->intermediate);
+    call->up = take(memory, &used, tokens * m->intermediate);
+    call->weights = take(memory, &used, (size_t)threads * (call->start + call->tokens));
+    return used;
 }
 
 /* Append ``tokens`` hidden states to the caches. 0, or -1 where there is no memory to work in. */
