@@ -111,8 +111,10 @@ def _ratios(results: Results, ours: str, rival: str) -> dict[str, Any]:
 
 
 def _of_p95(results: Results, ours: str, rival: str, kind: str) -> float:
-    own, theirs = (percentile([a.total for a in _answers(results, name, kind)], 0.95) for name in (ours, rival))
-    return round(theirs / max(own, 1e-9), 2)
+    """Over the requests that both were asked."""
+    asked = {(s.kind, s.request): s.answer.total for s in _samples(results, rival, kind)}
+    own = [s.answer.total for s in _samples(results, ours, kind) if (s.kind, s.request) in asked]
+    return round(percentile(list(asked.values()), 0.95) / max(percentile(own, 0.95), 1e-9), 2)
 
 
 def _rewrites(results: Results, ours: str) -> dict[str, Any] | None:
@@ -154,7 +156,9 @@ def _felt(results: Results, rivals: Sequence[str]) -> dict[str, Any]:
 def _felt_ratios(results: Results, felt: dict[int, Felt], rival: str) -> dict[str, float | None]:
     """The ``median`` of pairs, of their 95th percentiles (``p95``), and of the time they took in all (``whole``)."""
     theirs = {s.request: s.answer for s in _samples(results, rival, ALL)}
-    pairs = [(one.total, theirs[n].until(one.tokens or 1)) for n, one in felt.items()]
+    pairs = [(one.total, theirs[n].until(one.tokens or 1)) for n, one in felt.items() if n in theirs]
+    if not pairs:
+        return {"median": None, "p95": None, "whole": None}
     own, other = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     return {
         "median": _median((b / max(a, 1e-9) for a, b in pairs), 2),

@@ -106,7 +106,8 @@ async def unseen(sides: Sequence[Side], work: Work, tokens: int, into: Results) 
 async def replay(sides: Sequence[Side], work: Work, tokens: int, into: Results, window: Window | None) -> None:
     """The editing trace, ``tokens`` tokens an answer."""
     for n, (request, ids) in enumerate(work.trace):
-        await ask_all(sides, Ask(ids, tokens, request.document), request.kind, n, into)
+        asked = [side for side in sides if n % side.every == 0]
+        await ask_all(asked, Ask(ids, tokens, request.document), request.kind, n, into)
         if window:
             into.felt[n] = await window.ask(request)
             await window.pause()

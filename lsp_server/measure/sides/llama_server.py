@@ -21,6 +21,7 @@ class LlamaServerSide:
     """One running ``llama-server``."""
 
     parallel = True
+    every = 1
 
     def __init__(self, http: httpx.AsyncClient, name: str, pid: int | None = None) -> None:
         self.name, self.pid = name, pid

@@ -19,6 +19,7 @@ class OpenAiSide:
     """One such server. ``own``: it is our engine, which takes our own fields too."""
 
     parallel = True
+    every = 1
 
     def __init__(
         self, http: httpx.AsyncClient, name: str, model: str, pid: int | None = None, *, own: bool = False

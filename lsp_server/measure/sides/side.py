@@ -78,11 +78,15 @@ class Answer:
 
 
 class Side(Protocol):
-    """One that is measured. ``pid`` is its process, if that is known; ``parallel``: whether it takes many at once."""
+    """One that is measured. ``pid`` is its process, if that is known; ``parallel``: whether it takes many at once.
+
+    ``every``: it is asked each so many-th request of the trace, more than 1 where an answer takes seconds.
+    """
 
     name: str
     pid: int | None
     parallel: bool
+    every: int
 
     async def answer(self, ask: Ask) -> Answer:
         """Generate what is asked for. Raises ``BenchError``."""

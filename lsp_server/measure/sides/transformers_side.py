@@ -18,9 +18,13 @@ COMMAND = (sys.executable, "-m", "inference.measuring.transformers_rival")
 
 
 class TransformersSide:
-    """The process, loaded and waiting. It takes one request at a time and keeps nothing between two."""
+    """The process, loaded and waiting. It takes one request at a time and keeps nothing between two.
+
+    So each of a trace's requests takes as long as the first: a sample tells as much as all of them.
+    """
 
     parallel = False
+    every = 5
 
     def __init__(self, process: Process, form: str) -> None:
         self.name = f"transformers ({form})"
