@@ -9,7 +9,7 @@ Source: Touvron et al. 2023 (arXiv 2302.13971), section 2.2, as implemented by t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -143,6 +143,30 @@ class Llama:
             enable_gqa=self.heads != self.kv_heads,
         )
         return block.output(mixed.transpose(1, 2).reshape(1, length, self.heads * self.head_dim))
+
+    @torch.inference_mode()
+    def step(self, token: Tensor, position: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
+        """What ``forward`` computes for one token, with nothing that changes from one token to the next but numbers.
+
+        ``token`` and ``position`` are ``[1]``, on the device; the buffers are read whole, what lies behind ``position``
+        masked. So it can be captured once and replayed (``graphed``). Returns logits ``[1, vocab]`` in ``dtype``.
+        """
+        x = self._embed(token)[None]
+        cos, sin = self._rotary(x, position[None])
+        rope = cos[:, None], sin[:, None]
+        seen = (torch.arange(keys[0].shape[2], device=self.device) <= position)[None, None, None]
+        for block, cached_keys, cached_values in zip(self._blocks, keys, values, strict=True):
+            h = self._rms(x, block.attention_norm)
+            cached_keys.index_copy_(2, position, _rotate(self._split(block.key(h), self.kv_heads), *rope))
+            cached_values.index_copy_(2, position, self._split(block.value(h), self.kv_heads))
+            q = _rotate(self._split(block.query(h), self.heads), *rope)
+            # Query heads that share a key head stand where other queries would: no kernel has to know of groups.
+            q = q.view(1, self.kv_heads, self.heads // self.kv_heads, self.head_dim)
+            mixed = F.scaled_dot_product_attention(q, cached_keys, cached_values, attn_mask=seen)
+            x = x + block.output(mixed.reshape(1, 1, self.heads * self.head_dim))
+            h = self._rms(x, block.mlp_norm)
+            x = x + block.down(F.silu(block.gate(h)) * block.up(h))
+        return self._head(self._rms(x, self._norm))[0]
 
     def _split(self, x: Tensor, heads: int) -> Tensor:
         """``[1, T, heads * head_dim]`` -> ``[1, heads, T, head_dim]``."""

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from inference.models import rows, store
 from inference.models.catalog import STARTER, Model
-from inference.models.shape import Format, Shape, ShapeError
+from inference.models.shape import FORMATS, Format, Shape, ShapeError
 from inference.planning import machine
 from inference.planning.machine import Device
 from inference.planning.memory_probe import GpuProbe, HostProbe, Peak, Probe, Usage
@@ -54,17 +54,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _arguments(argv)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     from inference.models.loader import LoadError
+    from inference.serving.loading import WrongModelError
     from inference.text.prompts import PromptError
     from inference.text.tokenizer import TokenizerError
 
     try:
         row, folder = _find(options.model)
         device = _device(options.device)
-        planned = _plan(row, folder, device, options)
+        form = _form(row, folder, device, options.format)
+        planned = _plan(row, folder, device, form, options)
         console.print(f"Planned, on {device.name} with {amount(device.free)} free:\n")
         console.print(_planned_table(planned))
-        measured = measure(row, folder, planned, options)
-    except (LoadError, TokenizerError, PromptError, ShapeError, store.StoreError, DoesNotFitError, OSError) as refusal:
+        measured = measure(row, folder, form, planned, options)
+    except (
+        LoadError,
+        WrongModelError,
+        TokenizerError,
+        PromptError,
+        ShapeError,
+        store.StoreError,
+        DoesNotFitError,
+        OSError,
+    ) as refusal:
         sys.stderr.write(f"{refusal}\n")
         return 1
     console.print(f"\nMeasured, with a request of {options.tokens:,} tokens and {options.answer} in answer:\n")
@@ -85,7 +96,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("model", help="an installed model, or a checkpoint's folder")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU where there is one")
-    parser.add_argument("--format", default="auto", choices=["auto", "fp32", "bf16", "nf4"], help="how to hold weights")
+    parser.add_argument("--format", default="auto", choices=["auto", *FORMATS], help="how to hold weights")
     parser.add_argument("--tokens", type=int, default=1000, help="length of the prompt (default: %(default)s)")
     parser.add_argument("--answer", type=int, default=4, help="tokens to generate (default: %(default)s)")
     options = parser.parse_args(argv)
@@ -110,17 +121,10 @@ def _device(wanted: str | None) -> Device:
     return found.memory if wanted == "cpu" or not found.gpus else found.best
 
 
-def _plan(row: Model, folder: Path, device: Device, options: argparse.Namespace) -> Plan:
+def _plan(row: Model, folder: Path, device: Device, form: Format, options: argparse.Namespace) -> Plan:
     """A plan with one slot, just long enough for the request. Raises DoesNotFitError."""
-    from inference.models.loader import what_is_read
-    from inference.planning.footprint import value_bytes
-
-    checkpoint, loaded = what_is_read(folder, options.format, device.kind)
-    form: Format = "nf4-double" if loaded == "nf4" and checkpoint.double_quant else loaded
-    mapped = 0
-    if device.kind == "cpu":
-        mapped = checkpoint.mapped_bytes(loaded, value_bytes(form, device), repacked=device.repacks)
     tokens = -(-(options.tokens + options.answer) // BLOCK) * BLOCK
+    mapped = _mapped(folder, form, device) if device.kind == "cpu" else 0
     choice = Choice(row.id, Shape.from_folder(folder), ("completion",), form, tokens, mapped)
     planned = plan([choice], device, wanted={"completion": tokens})
     if planned.context("completion") < tokens:
@@ -128,7 +132,28 @@ def _plan(row: Model, folder: Path, device: Device, options: argparse.Namespace)
     return planned
 
 
-def measure(row: Model, folder: Path, planned: Plan, options: argparse.Namespace) -> Measured:
+def _form(row: Model, folder: Path, device: Device, wanted: str) -> Format:
+    """How the engine would hold the weights. Raises LoadError, WrongModelError."""
+    from inference.models.checkpoint import inspect
+    from inference.serving.loading import Chosen
+
+    return Chosen(row, inspect(folder), ("completion",)).form(wanted, device)
+
+
+def _mapped(folder: Path, form: Format, device: Device) -> int:
+    """Bytes of weights that a CPU uses as files have them: all that was packed once, else what is stored that way."""
+    from inference.models import quantised
+    from inference.models.loader import what_is_read
+    from inference.planning.footprint import value_bytes, weight_bytes
+
+    if form in ("int8", "int4"):
+        return weight_bytes(Shape.from_folder(folder), form, device) if quantised.place(folder, form) else 0
+    wanted = "nf4" if form == "nf4-double" else form
+    checkpoint, loaded = what_is_read(folder, wanted, device.kind, double_quant=form == "nf4-double")
+    return checkpoint.mapped_bytes(loaded, value_bytes(form, device), repacked=device.repacks)
+
+
+def measure(row: Model, folder: Path, form: Format, planned: Plan, options: argparse.Namespace) -> Measured:
     """Load, answer one request, and look at memory on the way."""
     from inference.generation.decode import ChunkSize
     from inference.generation.engine import Engine
@@ -139,7 +164,8 @@ def measure(row: Model, folder: Path, planned: Plan, options: argparse.Namespace
     probe: Probe = HostProbe(folder) if planned.device.kind == "cpu" else GpuProbe(planned.device)
     with Peak(probe) as peak:
         started = time.perf_counter()
-        model = load(folder, options.format, planned.device.kind)
+        double = form == "nf4-double"
+        model = load(folder, "nf4" if double else form, planned.device.kind, double_quant=double)
         engine = Engine(
             model,
             load_tokenizer(folder),

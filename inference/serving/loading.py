@@ -176,6 +176,8 @@ def _device(memory: Device) -> Device:
 
 def _load(one: Chosen, choice: Choice, planned: Plan, tell: Tell) -> Engine:
     from inference.generation.engine import Engine
+    from inference.models.graphed import GraphedLlama
+    from inference.models.llama import Llama
     from inference.models.loader import load
     from inference.text.loading import load_tokenizer
 
@@ -188,6 +190,8 @@ def _load(one: Chosen, choice: Choice, planned: Plan, tell: Tell) -> Engine:
         on_progress=lambda done, of: tell(f"loading {title}", 95 * done // of),
         double_quant=double,
     )
+    if isinstance(model, Llama) and model.device.type == "cuda":
+        model = GraphedLlama(model)
     contexts: Mapping[Role, int] = {role: planned.context(role) for role in one.roles}
     engine = Engine(model, load_tokenizer(folder), one.row, contexts, drafts=os.environ.get(DRAFTS_VARIABLE) != "0")
     tell(f"warming up {title}", 95)

@@ -29,8 +29,8 @@ WAITS, FEWEST_WAITS = 60, 12
 """Completions on an idle server, and as many during a chat."""
 WARM, GROWN = 5, 3
 """Of a large model: so many requests, by which one prompt grows so many tokens each time."""
-REWRITE_PROMPT, REWRITE_ANSWER = 256, 128
-"""Tokens of a large model's rewrite."""
+LARGE_PROMPT, REWRITE_PROMPT, REWRITE_ANSWER = 400, 128, 48
+"""Tokens that a large model reads at first; those of its rewrite. On a CPU each token of an answer takes seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +76,11 @@ def make_work(model: str, folder: Path | None, count: int, seed: int) -> Work:
 def make_large_work(model: str, folder: Path | None, seed: int) -> Work:
     """A few requests at fixed lengths, for a model of which each takes minutes. Raises as ``make_work`` does."""
     files, maker = _given(model, folder, seed)
-    (cold,) = maker.unseen(files, 1, COLD_PROMPT + WARM * GROWN, seed)
+    (cold,) = maker.unseen(files, 1, LARGE_PROMPT + WARM * GROWN, seed)
     edits = (maker.recording(edit) for edit in islice(make_edits(files, seed), 1))
     return Work(
-        unseen=[cold[:COLD_PROMPT]],
-        warm=[cold[: COLD_PROMPT + GROWN * n] for n in range(1, WARM + 1)],
+        unseen=[cold[:LARGE_PROMPT]],
+        warm=[cold[: LARGE_PROMPT + GROWN * n] for n in range(1, WARM + 1)],
         rewrites=[edit.cut(REWRITE_PROMPT, REWRITE_ANSWER) for edit in edits],
     )
 

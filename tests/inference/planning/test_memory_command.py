@@ -13,6 +13,7 @@ from fakes.random_nf4 import save_random_nf4
 
 from inference.models.catalog import find
 from inference.models.shape import Shape
+from inference.native.library import missing
 from inference.planning.memory_command import main
 
 SMALL = Shape(vocab=4096, hidden=1024, layers=4, heads=16, kv_heads=16, intermediate=2816, head_dim=64, positions=2048)
@@ -53,6 +54,17 @@ def test_seven_billion_take_what_was_planned() -> None:
         printed = command(folder, "--device", "cpu", "--answer", "2")
     sys.stdout.write(printed)
     assert abs(difference(printed)) < 10
+
+
+@pytest.mark.slow
+@pytest.mark.starter
+@pytest.mark.skipif(bool(missing()), reason=missing())
+def test_the_starter_as_the_engine_holds_it_is_mapped(starter_folder: Path) -> None:
+    """int8 is packed once and mapped: nothing but a process and a request is left to be memory of its own."""
+    printed = command(starter_folder, "--device", "cpu", "--format", "int8", "--tokens", "200")
+    row = re.search(r"^weights mapped from files.* ([+-][\d.]+) %\s*$", printed, flags=re.MULTILINE)
+    assert row, printed
+    assert abs(float(row[1])) < 5
 
 
 def test_what_does_not_fit_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,6 +77,22 @@ async def test_both_sides_get_the_same_ids_in_turns_and_write_as_many_tokens(run
     assert json.loads(json.dumps(one)) == one
 
 
+async def test_a_rival_whose_answers_take_seconds_is_asked_a_sample_and_compared_on_that(runtime):
+    fake = FakeLlamaServer()
+    async with serving(runtime, Obedient()) as running, listening(fake.app()) as url:
+        ours, rival = side_on(running.socket, "starter"), await find_side(url)
+        rival.every = 3
+        results = await scenarios.measure([ours, rival], work(7), 4, None, lambda _: None)
+        for side in (ours, rival):
+            await side.aclose()
+    asked = {
+        side.name: [s.request for s in results.samples if s.side == side.name and s.kind in KINDS]
+        for side in (ours, rival)
+    }
+    assert asked == {ours.name: list(range(7)), rival.name: [0, 3, 6]}
+    assert figures(results, ours.name)["sides"][rival.name]["requests"]["all"]["count"] == 3
+
+
 async def test_long_answers_are_written_without_drafts_and_rewrites_with_and_without(runtime):
     """Rewrites are known, so that what a draft has right is no luck; who is first changes from one to the next."""
     answerer, results, made = Obedient(), scenarios.Results(), work(1)

@@ -93,6 +93,21 @@ def test_ratios_are_of_the_same_request_asked_of_both():
     assert ratios["them"]["decode"] == 5.0
 
 
+def test_the_95th_percentile_is_of_what_the_rival_was_asked_too():
+    """A request that only we were asked, however slow, is in no ratio."""
+    more = results()
+    more.samples.append(Sample("us", "warm", 2, answered(50, 0.1)))
+    assert figures(more, "us")["ratios"]["them"]["line_p95"]["warm"] == 4.0
+    assert figures(more, "us")["ratios"] == figures(results(), "us")["ratios"]
+
+
+def test_as_felt_without_a_common_request_has_no_ratio():
+    alone = results()
+    alone.samples = [sample for sample in alone.samples if sample.side == "us" or sample.kind != "warm"]
+    alone.felt = {1: Felt(0.01, None, 5, True)}
+    assert figures(alone, "us")["felt"]["ratios"] == {"them": {"median": None, "p95": None, "whole": None}}
+
+
 def test_rewrites_with_drafts_over_the_same_without():
     assert figures(results(), "us")["rewrites"] == {
         "count": 1,
