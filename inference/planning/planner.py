@@ -216,7 +216,8 @@ def _weights(choice: Choice, device: Device) -> list[Item]:
     """One model's weights: those in memory of the process's own, and those that stay in files."""
     name = f"weights of {choice.id} ({choice.form})"
     own = Item(name, footprint.weight_bytes(choice.shape, choice.form, device) - choice.mapped)
-    return [own, Item(f"{name}, mapped from its files", choice.mapped, mapped=True)] if choice.mapped else [own]
+    mapped = Item(f"{name}, mapped from its files", choice.mapped, mapped=True)
+    return [item for item in (own, mapped) if item.bytes]
 
 
 def _cache(slot: Slot, choice: Choice, device: Device) -> Item:
