@@ -19,6 +19,9 @@ from lsp_server.engine_link import EngineLink
 from lsp_server.files import privacy
 from lsp_server.journal import Journal
 from lsp_server.settings import Settings
+from lsp_server.statistics.row import Row
+from lsp_server.statistics.watch import Watch
+from lsp_server.statistics.writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,8 @@ class CodeLlamaServer(LanguageServer):
         suggestions: what was suggested, or is about to be.
         context: what else the model is shown.
         trace: what became of the last requests; ``journal``: the same for other processes.
+        statistics: keeps what became of suggestions; ``watch`` sees it.
+        takes_commands: the client runs an item's command once the item is accepted.
         told: what the person need not be told again in this window.
     """
 
@@ -52,6 +57,9 @@ class CodeLlamaServer(LanguageServer):
         self.context = Context(self._may_read)
         self.trace = Trace()
         self.journal = Journal()
+        self.statistics = Writer()
+        self.watch = Watch(self._keep)
+        self.takes_commands = False
         self.told = {""}
 
     @property
@@ -59,6 +67,11 @@ class CodeLlamaServer(LanguageServer):
         """The folders of the window, in its order."""
         roots = [to_fs_path(folder) for folder in self.workspace.folders] or [self.workspace.root_path]
         return [Path(root) for root in roots if root]
+
+    def _keep(self, row: Row, new: bool) -> None:
+        """Among the statistics, where the settings allow it."""
+        if self.settings.statistics.enabled:
+            self.statistics.put(row, new)
 
     def _may_read(self, path: Path) -> bool:
         """Whether a file may reach a model as context: by the rule that the gate has for documents."""

@@ -73,11 +73,23 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StatisticsSettings:
+    """What becomes of suggestions.
+
+    Attributes:
+        enabled: whether to keep numbers about it, on this machine.
+    """
+
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings; in JSON their names are in camelCase: ``{"completion": {"maxTokens": 64}}``."""
 
     completion: CompletionSettings = field(default_factory=CompletionSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
+    statistics: StatisticsSettings = field(default_factory=StatisticsSettings)
 
 
 def parse_settings(raw: Any) -> tuple[Settings, list[str]]:

@@ -79,9 +79,9 @@ class Snapshot:
         first, last = (_code_points(row, at.character, self.encoding) for at in (start, stop))
         if not first <= len(self.left) <= last:
             return None
-        before = self.before[: len(self.before) - len(self.left)] + row[:first] + _with_lf(text)
+        before = self.before[: len(self.before) - len(self.left)] + row[:first] + with_lf(text)
         after = row[last:] + self.after[len(self.right) :]
-        return replace(self, before=before, after=after, line=self.line + _with_lf(text).count("\n"))
+        return replace(self, before=before, after=after, line=self.line + with_lf(text).count("\n"))
 
 
 def take(
@@ -95,8 +95,8 @@ def take(
         uri=uri,
         language=language,
         version=version,
-        before=_with_lf(text[:offset]),
-        after=_with_lf(text[offset:]),
+        before=with_lf(text[:offset]),
+        after=with_lf(text[offset:]),
         line_end=first.group() if first else "\n",
         line=line,
         encoding=encoding,
@@ -135,5 +135,6 @@ def _code_points(line: str, character: int, encoding: Encoding) -> int:
     return len(line)
 
 
-def _with_lf(text: str) -> str:
-    return LINE_END.sub("\n", text) if "\r" in text else text
+def with_lf(text: str) -> str:
+    """The text with LF line ends."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from lsprotocol import types
-from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities
+from pygls.io_ import run_async
+from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities, make_test_lsp_client
+
+from lsp_server.session import CodeLlamaServer
 
 SERVER = [sys.executable, "-m", "lsp_server", "--stdio"]
 URI = "file:///project/a.py"
 
 
-def capabilities(editor: str) -> types.ClientCapabilities:
-    """What the editor announces (recorded from it by pytest-lsp), with inline completion where its version has it."""
+def capabilities(editor: str, says: Sequence[str] = ()) -> types.ClientCapabilities:
+    """What the editor announces (recorded from it by pytest-lsp), with inline completion where its version has it.
+
+    ``says`` is what it says under ``experimental``.
+    """
     spec = {"vscode": "visual-studio-code@v1.65.2", "neovim": "neovim@v0.11.0"}.get(editor, editor)
     found = client_capabilities(spec)
     assert found.text_document is not None
     if editor in ("vscode", "neovim"):  # VS Code 1.9x and our plugin's Neovim announce it, the recorded ones do not yet
         dynamic = editor == "vscode"
         found.text_document.inline_completion = types.InlineCompletionClientCapabilities(dynamic)
-    found.experimental = {"codellamaStatus": True}
+    found.experimental = dict.fromkeys(("codellamaStatus", *says), True)
     return found
 
 
@@ -91,17 +99,57 @@ def corners(where: types.Range) -> tuple[int, int, int, int]:
 
 @asynccontextmanager
 async def window(
-    editor: str = "vscode", settings: Any = None, *, wait: bool = True, env: dict[str, str] | None = None
+    editor: str = "vscode",
+    settings: Any = None,
+    *,
+    wait: bool = True,
+    env: dict[str, str] | None = None,
+    says: Sequence[str] = (),
 ) -> AsyncIterator[Window]:
     """Open one and, with ``wait``, let its server find the engine; close it in the proper way at the end.
 
     Where the settings don't say otherwise, the engine is asked once for each request that is not answered without it.
     """
-    settings = {**(settings or {})}
-    settings["completion"] = {"prefetch": False, "alternatives": 1, **settings.get("completion", {})}
     config = ClientServerConfig(server_command=SERVER, server_env={**os.environ, **(env or {})})
     client = await config.start()
     assert isinstance(client, LanguageClient)
+    opened = await _introduced(client, editor, settings, says)
+    try:
+        if wait:
+            await asyncio.wait_for(opened.ready.wait(), 120)
+        yield opened
+    finally:
+        if client._server is not None and client._server.returncode is None:
+            await asyncio.wait_for(client.shutdown_session(), 30)
+        await client.stop()
+
+
+@asynccontextmanager
+async def window_on(
+    server: CodeLlamaServer, editor: str = "vscode", settings: Any = None, *, says: Sequence[str] = ()
+) -> AsyncIterator[Window]:
+    """One whose server runs in this process, where a test can give it another clock. They speak LSP all the same."""
+    client = make_test_lsp_client()
+    ends = [await asyncio.open_connection(sock=end) for end in socket.socketpair()]
+    listening = []
+    for (reader, writer), protocol in zip(ends, (client.protocol, server.protocol), strict=True):
+        protocol.set_writer(writer)
+        listening.append(asyncio.ensure_future(run_async(threading.Event(), reader, protocol)))
+    try:
+        opened = await _introduced(client, editor, settings, says)
+        await asyncio.wait_for(opened.ready.wait(), 120)
+        yield opened
+        await asyncio.wait_for(client.shutdown_async(None), 30)
+    finally:
+        for _, writer in ends:
+            writer.close()
+        await asyncio.gather(*listening)
+
+
+async def _introduced(client: LanguageClient, editor: str, settings: Any, says: Sequence[str]) -> Window:
+    """A window whose server has been told who it is talking to."""
+    settings = {**(settings or {})}
+    settings["completion"] = {"prefetch": False, "alternatives": 1, **settings.get("completion", {})}
     opened = Window(client, types.InitializeResult(types.ServerCapabilities()))
 
     @client.feature("codellama/status")
@@ -112,17 +160,10 @@ async def window(
     name = {"vscode": "Visual Studio Code", "neovim": "Neovim"}.get(editor, editor)
     opened.result = await client.initialize_session(
         types.InitializeParams(
-            capabilities=capabilities(editor),
+            capabilities=capabilities(editor, says),
             client_info=types.ClientInfo(name),
             root_uri="file:///project",
             initialization_options=settings,
         )
     )
-    try:
-        if wait:
-            await asyncio.wait_for(opened.ready.wait(), 120)
-        yield opened
-    finally:
-        if client._server is not None and client._server.returncode is None:
-            await asyncio.wait_for(client.shutdown_session(), 30)
-        await client.stop()
+    return opened

@@ -26,6 +26,7 @@ from inference.serving.scheduler import Scheduler
 from inference.serving.service import Service
 from inference.serving.state import Phase, Status, StatusBoard
 from inference.serving.weights import Load, Weights
+from lsp_server.statistics import storage
 
 
 @pytest.fixture
@@ -34,6 +35,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tempfile.mkdtemp(prefix="cls-")
     monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
     monkeypatch.setenv(FOLDER_VARIABLE, f"{folder}/adapters")  # the user's own are no part of a test
+    monkeypatch.setenv(storage.FOLDER_VARIABLE, f"{folder}/statistics")
     yield runtime_folder()
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -37,9 +37,21 @@ def runtime_folder() -> Path:
     folder = Path(base) / "codellama-ls" if base and Path(base).is_dir() else _fallback()
     if len(os.fsencode(folder / "engine.sock")) > LONGEST_SOCKET_PATH:
         folder = _fallback()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _check_owner(folder)
+    own_folder(folder, "XDG_RUNTIME_DIR")
     return folder
+
+
+def own_folder(folder: Path, variable: str) -> None:
+    """Create ``folder`` for the user alone if it is not there. ``variable`` names the environment variable it comes from.
+
+    Raises ``NotPrivate`` if somebody else owns it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise NotPrivate(f"{folder} is not a folder of yours; remove it or set {variable} to a private folder.")
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
 
 
 def bind(path: Path) -> socket.socket:
@@ -86,11 +98,3 @@ def token(path: Path) -> str:
 
 def _fallback() -> Path:
     return Path(tempfile.gettempdir()) / f"codellama-ls-{os.getuid()}"
-
-
-def _check_owner(folder: Path) -> None:
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise NotPrivate(f"{folder} is not a folder of yours; remove it or set XDG_RUNTIME_DIR to a private folder.")
-    if found.st_mode & 0o077:
-        folder.chmod(0o700)

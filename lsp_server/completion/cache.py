@@ -29,7 +29,8 @@ LONGEST_CLOSED = 80
 LEAST_AFTER = 200
 """What stands right behind the cursor counts also where the model is not shown it: shaping looks at it."""
 
-_CLOSED = re.compile(r"[)\]}>\"'`\s]*")
+CLOSED = re.compile(r"[)\]}>\"'`\s]*")
+"""What an editor may have put behind the cursor by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,7 @@ def _closed(origin: Place, now: Place) -> Iterator[str]:
     limit = now.scope.after
     for length in range(min(LONGEST_CLOSED, len(now.after)) + 1):
         closed = now.after[:length]
-        if not _CLOSED.fullmatch(closed):
+        if not CLOSED.fullmatch(closed):
             return
         known = len(origin.after)
         if now.after.startswith(origin.after, length) and (known == limit or known == len(now.after) - length):

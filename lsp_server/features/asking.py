@@ -14,6 +14,7 @@ from lsp_server.completion.suggest import Asked, Completer
 from lsp_server.completion.trace import Record
 from lsp_server.engine_link import EngineLink
 from lsp_server.features.documents import folder_of, path_of
+from lsp_server.features.statistics import Offer, offers
 from lsp_server.features.surroundings import with_context
 from lsp_server.files import is_read_only, privacy
 from lsp_server.session import CodeLlamaServer
@@ -22,16 +23,17 @@ from lsp_server.snapshot import Snapshot
 
 async def ask(
     server: CodeLlamaServer, snapshot: Snapshot, *, invoked: bool, misplaced: bool = False, most: int = 1
-) -> list[str]:
+) -> list[Offer]:
     """At most ``most`` texts to insert at the snapshot's position. Superseded requests get none.
 
     ``misplaced``: the editor's list has an entry selected that does not stand at the cursor.
     """
     record = server.trace.begin(snapshot.uri, snapshot.line, invoked)
     try:
-        return await _answer(server, snapshot, record, misplaced, most)
+        texts = await _answer(server, snapshot, record, misplaced, most)
     finally:
         server.journal.add(record)
+    return offers(server, snapshot, record, texts)
 
 
 async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record, misplaced: bool, most: int) -> list[str]:

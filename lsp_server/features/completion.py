@@ -8,6 +8,7 @@ from lsprotocol import types
 
 from lsp_server.features.asking import ask
 from lsp_server.features.documents import freeze
+from lsp_server.features.statistics import Offer
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Snapshot, units
 
@@ -25,27 +26,28 @@ async def completion(server: CodeLlamaServer, params: types.CompletionParams) ->
     snapshot = freeze(server, params.text_document, params.position)
     kind = params.context.trigger_kind if params.context else types.CompletionTriggerKind.Invoked
     invoked = kind == types.CompletionTriggerKind.Invoked
-    texts = await ask(server, snapshot, invoked=invoked) if snapshot else []
-    items = [_item(snapshot, text, server.keeps_lines) for text in texts if snapshot]
+    offers = await ask(server, snapshot, invoked=invoked) if snapshot else []
+    items = [_item(snapshot, offer, server.keeps_lines) for offer in offers if snapshot]
     return types.CompletionList(is_incomplete=True, items=items)
 
 
-def _item(snapshot: Snapshot, text: str, keeps_lines: bool) -> types.CompletionItem:
+def _item(snapshot: Snapshot, offer: Offer, keeps_lines: bool) -> types.CompletionItem:
     """Replaces the word being typed, so that clients that filter by it keep the entry."""
     found = re.search(r"\w*$", snapshot.left)
     word = found.group() if found else ""
     here = snapshot.here()
     start = types.Position(here.line, here.character - units(word, snapshot.encoding))
     line_end = "\n" if keeps_lines else snapshot.line_end
-    new_text = (word + text).replace("\n", line_end)
+    new_text = (word + offer.text).replace("\n", line_end)
     first = new_text.strip().splitlines()[0]
     return types.CompletionItem(
         label=first if len(first) <= LONGEST_LABEL else first[: LONGEST_LABEL - 1] + "…",
         kind=types.CompletionItemKind.Text,
         detail="Code Llama",
-        documentation=word + text,
+        documentation=word + offer.text,
         filter_text=word or None,
         sort_text="\uffff",  # behind what other servers know for certain
         insert_text_mode=types.InsertTextMode.AsIs,
         text_edit=types.TextEdit(types.Range(start, types.Position(here.line, here.character)), new_text),
+        command=offer.command,
     )

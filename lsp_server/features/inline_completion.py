@@ -28,10 +28,14 @@ async def inline_completion(
     seen = _with_selected(snapshot, selected) if selected else snapshot
     invoked = params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked
     most = server.settings.completion.alternatives if invoked else 1
-    texts = await ask(server, seen or snapshot, invoked=invoked, misplaced=seen is None, most=most)
-    items = [_extending(selected, text) if selected else _whole_line(snapshot, text) for text in texts]
+    offers = await ask(server, seen or snapshot, invoked=invoked, misplaced=seen is None, most=most)
     line_end = "\n" if server.keeps_lines else snapshot.line_end
-    return [types.InlineCompletionItem(item.text.replace("\n", line_end), range=item.where) for item in items]
+    items = []
+    for text, command in offers:
+        item = _extending(selected, text) if selected else _whole_line(snapshot, text)
+        inserted = item.text.replace("\n", line_end)
+        items.append(types.InlineCompletionItem(inserted, range=item.where, command=command))
+    return items
 
 
 class _Item(NamedTuple):

@@ -1,4 +1,4 @@
-"""``textDocument/didChange``: when a person types, for the debounce; pygls itself keeps the documents."""
+"""``textDocument/didChange``: when a person types, for the debounce, and what; pygls itself keeps the documents."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 
 from lsprotocol import types
 
+from lsp_server.features import statistics
 from lsp_server.session import CodeLlamaServer
 
 
@@ -16,5 +17,5 @@ def register(server: CodeLlamaServer) -> None:
 
 def did_change(server: CodeLlamaServer, params: types.DidChangeTextDocumentParams) -> None:
     """A key, or something as short."""
-    del params
     server.suggestions.rhythm.key(time.monotonic() * 1000)
+    statistics.changed(server, params.text_document.uri)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
 
 from lsprotocol import types
 
 from inference.serving.spawn import EngineOptions
 from inference.serving.state import Status
 from lsp_server.engine_link import EngineLink
-from lsp_server.features import completion
+from lsp_server.features import completion, statistics
+from lsp_server.features.announced import announces
 from lsp_server.features.configuration import apply
 from lsp_server.features.progress import EngineProgress
 from lsp_server.session import CodeLlamaServer
@@ -19,7 +21,7 @@ from lsp_server.session import CodeLlamaServer
 log = logging.getLogger(__name__)
 
 STATUS = "codellama/status"
-"""Our own notification: the engine's status, whenever it changes."""
+"""Our own notification: the engine's status and what was accepted ``today``, whenever one of them changes."""
 
 
 def register(server: CodeLlamaServer) -> None:
@@ -34,6 +36,7 @@ def initialize(server: CodeLlamaServer, params: types.InitializeParams) -> None:
     apply(server, params.initialization_options)
     info = params.client_info
     server.keeps_lines = info is not None and info.name.lower() in ("neovim", "nvim", "vim")
+    statistics.meet(server, params)
     document = params.capabilities.text_document
     if document is None or document.inline_completion is None:
         completion.register(server)
@@ -50,30 +53,40 @@ def initialized(server: CodeLlamaServer, params: types.InitializedParams) -> Non
     progress = EngineProgress(server)
     server.link = EngineLink(options, lambda status: _tell(server, progress, status))
     server.link.start()
+    server.statistics.start(_from_a_thread(lambda: _show_status(server)))
 
 
 async def shutdown(server: CodeLlamaServer, params: None) -> None:
     """Give up the lease: the engine stays if another window holds one."""
     del params
     server.suggestions.generations.stop()
+    server.watch.forget()
+    await asyncio.to_thread(server.statistics.close)
     if server.link is not None:
         await server.link.stop()
         server.link = None
 
 
-def _wants_status(server: CodeLlamaServer) -> bool:
-    """A client that knows our status notification says so under ``experimental``, as rust-analyzer's clients do."""
-    experimental: Any = server.client_capabilities.experimental
-    if isinstance(experimental, Mapping):
-        return bool(experimental.get("codellamaStatus"))
-    return bool(getattr(experimental, "codellamaStatus", False))
+def _from_a_thread(action: Callable[[], None]) -> Callable[[], None]:
+    """``action``, to be called by another thread than the event loop's; not once that has ended."""
+    loop = asyncio.get_running_loop()
+
+    def call() -> None:
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(action)
+
+    return call
+
+
+def _show_status(server: CodeLlamaServer) -> None:
+    if server.link is not None and announces(server, "codellamaStatus"):
+        server.protocol.notify(STATUS, {**server.link.status.to_json(), "today": statistics.today(server)})
 
 
 def _tell(server: CodeLlamaServer, progress: EngineProgress, status: Status) -> None:
     log.info("engine: %s %s %d%%", status.phase, status.message, status.progress)
     progress.show(status)
-    if _wants_status(server):
-        server.protocol.notify(STATUS, status.to_json())
+    _show_status(server)
     if status.phase == "failed":
         _say_once(server, types.MessageType.Error, status.message)
     if status.phase == "ready":

@@ -24,8 +24,9 @@ def register(server: CodeLlamaServer) -> None:
 
 
 def did_close(server: CodeLlamaServer, params: types.DidCloseTextDocumentParams) -> None:
-    """A closed document is shown to no model any more, unless another imports it."""
+    """A closed document is shown to no model any more, unless another imports it; nor is it watched."""
     server.context.forget(params.text_document.uri)
+    server.watch.closed(params.text_document.uri)
 
 
 def with_context(server: CodeLlamaServer, snapshot: Snapshot, engine: Completer) -> Completer:

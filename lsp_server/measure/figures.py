@@ -14,6 +14,7 @@ from lsp_server.measure.felt import Felt
 from lsp_server.measure.scenarios import Results, Sample, Waits
 from lsp_server.measure.sides.side import Answer
 from lsp_server.measure.trace import KINDS
+from lsp_server.statistics.figures import percentile
 
 ALL = "all"
 """The whole trace, whatever the kind of its requests."""
@@ -32,12 +33,6 @@ def figures(results: Results, ours: str) -> dict[str, Any]:
         "rewrites": _rewrites(results, ours),
         "felt": _felt(results, rivals) if results.felt else None,
     }
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest of ``values`` that at least this share of them does not exceed (nearest rank)."""
-    ranked = sorted(values)
-    return ranked[max(-(-len(ranked) * round(share * 100) // 100), 1) - 1]
 
 
 def spread(seconds: Sequence[float]) -> dict[str, float]:

@@ -30,7 +30,10 @@ class NotReadyError(RuntimeError):
 
 
 class TinyEditor:
-    """One window with the language server behind it. ``engine_pid`` is the engine's process, once that is known."""
+    """One window with the language server behind it; nothing of it is counted among the person's own statistics.
+
+    ``engine_pid`` is the engine's process, once that is known.
+    """
 
     def __init__(self, client: LanguageClient, on_progress: Callable[[str], None]) -> None:
         self._client = client
@@ -131,7 +134,7 @@ async def tiny_editor(
                     experimental={"codellamaStatus": True},
                 ),
                 client_info=types.ClientInfo("codellama-ls", inference.__version__),
-                initialization_options=settings,
+                initialization_options={**(settings or {}), "statistics": {"enabled": False}},
             )
         )
         client.initialized(types.InitializedParams())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -44,3 +45,35 @@ class HandClock:
         self.waits.append(seconds)
         self.now += seconds
         await asyncio.sleep(0)
+
+
+class HandTimers:
+    """In place of an event loop's ``call_later``: what was to happen happens when ``advance`` says that time passed."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._waiting: list[HandTimer] = []
+
+    def __call__(self, seconds: float, action: Callable[[], None]) -> HandTimer:
+        self._waiting.append(HandTimer(self.now + seconds, action))
+        return self._waiting[-1]
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        due = [timer for timer in self._waiting if timer.at <= self.now]
+        self._waiting = [timer for timer in self._waiting if timer.at > self.now]
+        for timer in due:
+            if not timer.cancelled:
+                timer.action()
+
+
+@dataclass
+class HandTimer:
+    """One of them."""
+
+    at: float
+    action: Callable[[], None]
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True

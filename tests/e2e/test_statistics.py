@@ -1,0 +1,50 @@
+"""Statistics over stdio: two windows' servers, one file, and what is flushed when a window closes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from e2e_window import Window, window
+from fakes.answerer import ScriptedAnswerer
+from fixtures_engine import serving
+from lsprotocol import types
+
+from lsp_server import cli
+from lsp_server.statistics.storage import path
+
+LINES = 8
+
+
+async def accepts(editor: Window, language: str) -> None:
+    """One suggestion after the other, every second of them."""
+    text = ""
+    editor.open(text, language=language)
+    for n in range(LINES):
+        text += f"x{n} = "
+        editor.change(text)
+        (item,) = await editor.request(n, len(f"x{n} = "))
+        if n % 2:
+            editor.change(text + "foo(a)")
+            command = types.ExecuteCommandParams(item.command.command, item.command.arguments)
+            await editor.client.workspace_execute_command_async(command)
+        text += "foo(a)\n"
+
+
+async def test_two_windows_write_at_once_and_closing_loses_nothing(runtime, capsys):
+    async with serving(runtime, ScriptedAnswerer(["foo(a)"])):
+        async with window() as one, window("neovim") as other:
+            await asyncio.gather(accepts(one, "python"), accepts(other, "go"))
+    assert cli.main(["stats", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    groups = [(group["shown"], group["accepted"], group["characters_saved"]) for group in found["languages"].values()]
+    assert list(found["languages"]) == ["go", "python"]
+    assert groups == [(LINES, LINES // 2, 6 * LINES // 2)] * 2
+
+
+async def test_switched_off_there_is_not_even_a_folder(runtime):
+    async with serving(runtime, ScriptedAnswerer(["foo(a)"])):
+        async with window(settings={"statistics": {"enabled": False}}) as editor:
+            editor.open("x = ")
+            assert len(await editor.inline(0, 4)) == 1
+    assert not path().parent.exists()

@@ -1,0 +1,320 @@
+"""What is kept of a suggestion, for each thing a person may do with it. The real server, spoken to over LSP.
+
+Only the model is a script, and the clock by which accepted text is looked for again is the test's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from typing import Any
+
+from e2e_window import URI, Window, window_on
+from fakes.answerer import ScriptedAnswerer
+from fakes.clock import HandTimers
+from fixtures_engine import serving
+from lsprotocol import types
+from waiting import until
+
+from lsp_server.server import create_server
+from lsp_server.statistics.row import Row
+from lsp_server.statistics.storage import Storage, erase, path
+
+PIECES = ["foo(", "a, b)"]
+REPORTS = ("codellamaReports",)
+
+
+@dataclass
+class Person:
+    """At an editor, with one document."""
+
+    editor: Window
+    timers: HandTimers
+
+    async def sees(self, text: str = "x = ", *, invoked: bool = False) -> list[types.InlineCompletionItem]:
+        """Asks for what is suggested, having typed so far."""
+        self.has(text)
+        place = text.count("\n"), len(text.rpartition("\n")[2])
+        return await asyncio.wait_for(self.editor.request(*place, invoked=invoked), 60)
+
+    def has(self, text: str) -> None:
+        """The document becomes this, and a line end."""
+        self.editor.change(text + "\n")
+
+    async def runs(self, item: types.InlineCompletionItem) -> None:
+        """The editor does, once the item is accepted."""
+        assert item.command is not None
+        params = types.ExecuteCommandParams(item.command.command, item.command.arguments)
+        assert await self.editor.client.workspace_execute_command_async(params) is None
+
+    def reports(self, what: str, item: types.InlineCompletionItem, **more: Any) -> None:
+        """One of our own clients does."""
+        self.editor.client.protocol.notify(f"codellama/{what}", {"id": item_id(item), **more})
+
+    async def stats(self, **params: Any) -> Any:
+        return await self.editor.client.protocol.send_request_async("codellama/stats", params)
+
+    async def rows(self) -> list[Row]:
+        """What is kept by now, oldest first."""
+        await self.stats()
+        return read()
+
+
+def item_id(item: types.InlineCompletionItem) -> str:
+    assert item.command is not None and item.command.arguments is not None
+    return str(item.command.arguments[0])
+
+
+def read() -> list[Row]:
+    with closing(Storage()) as opened:
+        return opened.read(0)
+
+
+def told(rows: list[Row]) -> list[tuple]:
+    """Fate, length, taken, typed, kept."""
+    return [(row.fate, row.characters, row.taken, row.typed, row.kept) for row in rows]
+
+
+@asynccontextmanager
+async def person(
+    runtime, pieces: list[str] | None = None, editor: str = "vscode", settings: Any = None, says: tuple[str, ...] = ()
+) -> AsyncIterator[Person]:
+    server, timers = create_server(), HandTimers()
+    server.watch.later = timers
+    async with (
+        serving(runtime, ScriptedAnswerer(pieces or PIECES)),
+        window_on(server, editor, settings, says=says) as opened,
+    ):
+        opened.open("")
+        yield Person(opened, timers)
+
+
+async def test_accepted_and_kept(runtime):
+    before = time.time()
+    async with person(runtime) as one:
+        (item,) = await one.sees()
+        assert told(await one.rows()) == [("shown", 9, 0, 0, None)]
+        one.has("x = foo(a, b)")
+        await one.runs(item)
+        assert told(await one.rows()) == [("accepted", 9, 9, 0, None)]
+        one.has("import os; x = foo(a, b)")
+        await one.stats()
+        one.timers.advance(30)
+        (row,) = await one.rows()
+    assert told([row]) == [("accepted", 9, 9, 0, True)]
+    assert (row.language, row.model, row.invoked) == ("python", "starter", False)
+    assert before <= row.at <= time.time() and row.latency_ms > 0
+
+
+async def test_accepted_and_soon_deleted(runtime):
+    async with person(runtime) as one:
+        (item,) = await one.sees()
+        one.has("x = foo(a, b)")
+        await one.runs(item)
+        one.timers.advance(29)
+        one.has("x = ")
+        await one.stats()
+        one.timers.advance(1)
+        assert told(await one.rows()) == [("accepted", 9, 9, 0, False)]
+
+
+async def test_closed_before_it_was_looked_for_again_is_not_known(runtime):
+    async with person(runtime) as one:
+        await one.sees()
+        one.has("x = foo(a, b)")
+        one.editor.client.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(URI)))
+        await one.stats()
+        one.timers.advance(30)
+        assert told(await one.rows()) == [("accepted", 9, 9, 0, None)]
+
+
+async def test_typed_through_is_one_suggestion_however_often_it_is_asked_for(runtime):
+    """It was right, and saved nothing."""
+    async with person(runtime, ["a, b"]) as one:
+        for line in ("x = ", "x = a", "x = a,", "x = a, "):
+            assert len(await one.sees(line)) == 1
+        one.has("x = a, b")
+        assert told(await one.rows()) == [("typed", 4, 0, 4, None)]
+
+
+async def test_begun_by_hand_and_then_accepted(runtime):
+    async with person(runtime) as one:
+        await one.sees("x = ")
+        (item,) = await one.sees("x = fo")
+        one.has("x = foo(a, b)")
+        await one.runs(item)
+        assert told(await one.rows()) == [("accepted", 9, 7, 2, None)]
+
+
+async def test_dismissed_by_typing_something_else(runtime):
+    """Another place has another suggestion."""
+    async with person(runtime) as one:
+        await one.sees("x = ")
+        await one.sees("x = y + ")
+        assert told(await one.rows()) == [("shown", 9, 0, 0, None)] * 2
+
+
+async def test_what_is_short_is_taken_for_typed_until_the_command_comes(runtime):
+    """One key may bring as much. Three are asked for, and the scripted model says the same each time."""
+    async with person(runtime, ["1"], settings={"completion": {"alternatives": 3}}) as one:
+        (item,) = await one.sees(invoked=True)
+        one.has("x = 1")
+        assert told(await one.rows()) == [("typed", 1, 0, 1, None)]
+        await one.runs(item)
+        (row,) = await one.rows()
+    assert (told([row]), row.invoked) == ([("accepted", 1, 1, 0, None)], True)
+
+
+async def test_client_that_reports_is_believed_of_what_is_shown(runtime):
+    """What it was sent too late it does not show."""
+    async with person(runtime, says=REPORTS) as one:
+        await one.sees("x = ")
+        (item,) = await one.sees("x = y + ")
+        assert await one.rows() == []
+        one.reports("didShow", item)
+        assert told(await one.rows()) == [("shown", 9, 0, 0, None)]
+
+
+async def test_accepted_word_by_word(runtime):
+    async with person(runtime, says=REPORTS) as one:
+        (item,) = await one.sees()
+        one.reports("didShow", item)
+        one.has("x = foo")
+        one.reports("didPartiallyAccept", item)
+        assert told(await one.rows()) == [("partly", 9, 3, 0, None)]
+        one.timers.advance(30)
+        assert told(await one.rows()) == [("partly", 9, 3, 0, True)]
+        (item,) = await one.sees("x = foo")
+        one.reports("didShow", item)
+        one.reports("didPartiallyAccept", item, characters=4)
+        one.has("x = foo(a, ")
+        assert told(await one.rows()) == [("partly", 9, 7, 0, None)]
+        one.has("x = foo(a, b)")
+        one.reports("didAccept", item)
+        assert told(await one.rows()) == [("accepted", 9, 9, 0, None)]
+
+
+async def test_reports_of_what_was_never_offered_and_of_nothing_disturb_nobody(runtime):
+    async with person(runtime, says=REPORTS) as one:
+        protocol = one.editor.client.protocol
+        for params in ({"id": "77.0"}, {"id": "no"}, {"id": None}, {}, None, {"id": [1], "characters": "x"}):
+            for what in ("didShow", "didAccept", "didPartiallyAccept"):
+                protocol.notify(f"codellama/{what}", params)
+        for arguments in (None, [], ["77.0"], [{"a": 1}, 2]):
+            params = types.ExecuteCommandParams("codellama.accepted", arguments)
+            assert await one.editor.client.workspace_execute_command_async(params) is None
+        (item,) = await one.sees()
+        one.reports("didShow", item)
+        assert told(await one.rows()) == [("shown", 9, 0, 0, None)]
+
+
+async def test_neovim_runs_commands_without_saying_so(runtime):
+    async with person(runtime, editor="neovim") as one:
+        (item,) = await one.sees()
+        assert item.command is not None
+        capabilities = one.editor.result.capabilities
+        assert capabilities.execute_command_provider == types.ExecuteCommandOptions(["codellama.accepted"])
+
+
+async def test_editor_that_runs_no_commands_is_sent_none_and_its_document_tells(runtime):
+    """This one knows no inline completion either."""
+    async with person(runtime, editor="neovim@v0.10.0") as one:
+        one.has("x = ")
+        params = types.CompletionParams(types.TextDocumentIdentifier(URI), types.Position(0, 4))
+        answer = await one.editor.client.text_document_completion_async(params)
+        assert isinstance(answer, types.CompletionList) and answer.items[0].command is None
+        one.has("x = foo(a, b)")
+        assert told(await one.rows()) == [("accepted", 9, 9, 0, None)]
+
+
+async def test_entry_of_a_list_carries_the_command_too(runtime):
+    async with person(runtime, editor="emacs@v29.1") as one:
+        one.has("x = ")
+        params = types.CompletionParams(types.TextDocumentIdentifier(URI), types.Position(0, 4))
+        answer = await one.editor.client.text_document_completion_async(params)
+        assert isinstance(answer, types.CompletionList)
+        command = answer.items[0].command
+        assert command is not None and command.command == "codellama.accepted"
+
+
+async def test_figures_are_told_to_editors(runtime):
+    async with person(runtime) as one:
+        (item,) = await one.sees()
+        one.has("x = foo(a, b)")
+        await one.runs(item)
+        await one.sees("x = foo(a, b)\ny = ")
+        found = await one.stats(days=7)
+    assert (found.days, found.all.shown, found.all.accepted, found.all.acceptance) == (7, 2, 1, 0.5)
+    assert (found.today.characters_saved, found.languages.python.shown, found.models.starter.shown) == (9, 2, 2)
+    assert found.all.latency_ms.p50 <= found.all.latency_ms.p95
+
+
+async def test_status_tells_what_was_accepted_today(runtime):
+    async with person(runtime) as one:
+        (item,) = await one.sees()
+        one.has("x = foo(a, b)")
+        await one.runs(item)
+        await until(lambda: (today := one.editor.statuses[-1].today) and today.accepted)
+        status = one.editor.statuses[-1]
+    assert (status.phase, status.today.shown, status.today.acceptance) == ("ready", 1, 1.0)
+
+
+async def test_erased_while_the_editor_runs(runtime):
+    async with person(runtime) as one:
+        (item,) = await one.sees()
+        await one.rows()
+        erase()
+        one.has("x = foo(a, b)")
+        await one.runs(item)
+        assert (await one.stats()).all.shown == 0
+
+
+async def test_switched_off_nothing_is_written(runtime):
+    async with person(runtime, settings={"statistics": {"enabled": False}}) as one:
+        (item,) = await one.sees()
+        assert item.command is None
+        one.has("x = foo(a, b)")
+        assert (await one.stats()).all.shown == 0
+        assert one.editor.statuses[-1].today is None
+    assert not path().exists()
+
+
+async def test_switched_off_later_nothing_more_is_written(runtime):
+    async with person(runtime) as one:
+        (item,) = await one.sees()
+        off = {"codellama": {"statistics": {"enabled": False}}}
+        one.editor.client.workspace_did_change_configuration(types.DidChangeConfigurationParams(off))
+        one.has("x = foo(a, b)")
+        await one.runs(item)
+        assert told(await one.rows()) == [("shown", 9, 0, 0, None)]
+
+
+async def test_damaged_file_disturbs_no_completion(runtime, caplog):
+    path().parent.mkdir(mode=0o700, parents=True)
+    path().write_bytes(b"no database" * 1000)
+    with caplog.at_level(logging.WARNING, logger="lsp_server"):
+        async with person(runtime) as one:
+            (item,) = await one.sees()
+            one.has("x = foo(a, b)")
+            await one.runs(item)
+            assert len(await one.sees("x = y + ")) == 1
+            error = (await asyncio.gather(one.stats(), return_exceptions=True))[0]
+    assert "is damaged" in str(error)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [text for text in warnings if "statistics" in text] == [
+        f"statistics are not kept: {path()} is damaged; `codellama-ls stats --erase` begins a new one."
+    ]
+
+
+async def test_nothing_of_the_code_and_no_name_is_kept(runtime):
+    async with person(runtime, ["secret_name(", "1)"]) as one:
+        await one.sees("hidden = ")
+        one.has("hidden = secret_name(1)")
+        await one.rows()
+        kept = b"".join(file.read_bytes() for file in path().parent.iterdir())
+    assert b"python" in kept
+    assert not any(word in kept for word in (b"secret_name", b"hidden", b"a.py", b"project"))
