@@ -42,9 +42,9 @@ def runtime_folder() -> Path:
 
 
 def own_folder(folder: Path, variable: str) -> None:
-    """Create ``folder`` for the user alone if it is not there. ``variable`` names the environment variable it comes from.
+    """Create ``folder`` for the user alone if it is not there.
 
-    Raises ``NotPrivate`` if somebody else owns it.
+    Raises ``NotPrivate`` if somebody else owns it; ``variable`` is the environment variable that names another.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()

@@ -63,7 +63,7 @@ def offers(server: CodeLlamaServer, snapshot: Snapshot, record: Record, texts: S
     ids = server.watch.offer(snapshot, texts, record, model)
     if not server.takes_commands:
         return [Offer(text) for text in texts]
-    commands = [types.Command("Count as accepted", ACCEPTED, [id_]) for id_ in ids]
+    commands = [types.Command("Count as accepted", ACCEPTED, arguments=[id_]) for id_ in ids]
     return [Offer(text, command) for text, command in zip(texts, commands, strict=True)]
 
 

@@ -63,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
 def _show(found: Mapping[str, Any]) -> None:
     days = found["days"]
     if not found["all"]["shown"]:
-        sys.stdout.write(f"No suggestion was shown in the last {days} days, or the setting statistics.enabled is off.\n")
+        sys.stdout.write(
+            f"No suggestion was shown in the last {days} days, or the setting statistics.enabled is off.\n"
+        )
         return
     # Piped output has no width of its own: none is better than cut lines.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
@@ -86,7 +88,13 @@ def _cells(group: Mapping[str, Any]) -> tuple[str, ...]:
     shown, latency = group["shown"], group["latency_ms"]
     parts = (_of(group[name], shown) for name in ("accepted", "partly_accepted", "typed_through"))
     kept = _of(group["kept"], group["kept_of"])
-    return (f"{shown:,}", *parts, kept, f"{group['characters_saved']:,}", f"{latency['p50']:.0f} / {latency['p95']:.0f}")
+    return (
+        f"{shown:,}",
+        *parts,
+        kept,
+        f"{group['characters_saved']:,}",
+        f"{latency['p50']:.0f} / {latency['p95']:.0f}",
+    )
 
 
 def _of(part: int, whole: int) -> str:

@@ -15,7 +15,7 @@ class Piece:
 
     def follow(self, document: str) -> None:
         """The document is another now; what stood where it was changed is taken to begin at the change."""
-        same = _common_start(self.document, document)
+        same = common_start(self.document, document)
         stop = len(self.document) - _common_end(self.document, document, same)
         if self.start >= stop:
             self.start += len(document) - len(self.document)
@@ -35,8 +35,8 @@ def _without_blanks(text: str) -> str:
     return "".join(text.split())
 
 
-def _common_start(one: str, other: str) -> int:
-    """By halving, so that it is whole pieces that are compared: these are documents."""
+def common_start(one: str, other: str) -> int:
+    """How many characters both begin with. By halving, so that whole pieces are compared: these are documents."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2

@@ -37,9 +37,9 @@ _TABLE = """CREATE TABLE suggestions (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, language TEXT NOT NULL, model TEXT NOT NULL, invoked INTEGER NOT NULL,
     latency_ms REAL NOT NULL, characters INTEGER NOT NULL, fate TEXT NOT NULL, taken INTEGER NOT NULL,
     typed INTEGER NOT NULL, kept INTEGER)"""
-_INSERT = f"INSERT OR REPLACE INTO suggestions VALUES ({', '.join('?' * len(_COLUMNS))})"
+_INSERT = f"INSERT OR REPLACE INTO suggestions VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 _UPDATE = f"UPDATE suggestions SET {', '.join(f'{name} = ?' for name in _COLUMNS[1:])} WHERE id = ?"  # noqa: S608
-_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM suggestions WHERE at >= ? ORDER BY at"  # noqa: S608  names of our own
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM suggestions WHERE at >= ? ORDER BY at"  # noqa: S608
 _TODAY = "SELECT count(*), coalesce(sum(fate = 'accepted'), 0) FROM suggestions WHERE at >= ?"
 
 

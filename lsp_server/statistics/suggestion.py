@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from os.path import commonprefix
 
 from lsp_server.completion.cache import CLOSED
+from lsp_server.statistics.piece import common_start
 from lsp_server.statistics.row import Row
 
 LONGEST_TYPED = 3
@@ -88,7 +88,7 @@ class Suggestion:
         if room < 0 or not document.startswith(self.before) or not document.endswith(self.after):
             return 0
         between = document[len(self.before) : len(self.before) + room]
-        same = len(commonprefix((between, text)))
+        same = common_start(between, text)
         return same if CLOSED.fullmatch(between, same) else 0
 
     def _take(self, text: str, reached: int) -> None:

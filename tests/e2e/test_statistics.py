@@ -32,9 +32,8 @@ async def accepts(editor: Window, language: str) -> None:
 
 
 async def test_two_windows_write_at_once_and_closing_loses_nothing(runtime, capsys):
-    async with serving(runtime, ScriptedAnswerer(["foo(a)"])):
-        async with window() as one, window("neovim") as other:
-            await asyncio.gather(accepts(one, "python"), accepts(other, "go"))
+    async with serving(runtime, ScriptedAnswerer(["foo(a)"])), window() as one, window("neovim") as other:
+        await asyncio.gather(accepts(one, "python"), accepts(other, "go"))
     assert cli.main(["stats", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     groups = [(group["shown"], group["accepted"], group["characters_saved"]) for group in found["languages"].values()]
@@ -43,8 +42,8 @@ async def test_two_windows_write_at_once_and_closing_loses_nothing(runtime, caps
 
 
 async def test_switched_off_there_is_not_even_a_folder(runtime):
-    async with serving(runtime, ScriptedAnswerer(["foo(a)"])):
-        async with window(settings={"statistics": {"enabled": False}}) as editor:
-            editor.open("x = ")
-            assert len(await editor.inline(0, 4)) == 1
+    off = {"statistics": {"enabled": False}}
+    async with serving(runtime, ScriptedAnswerer(["foo(a)"])), window(settings=off) as editor:
+        editor.open("x = ")
+        assert len(await editor.inline(0, 4)) == 1
     assert not path().parent.exists()

@@ -217,7 +217,7 @@ async def test_neovim_runs_commands_without_saying_so(runtime):
         (item,) = await one.sees()
         assert item.command is not None
         capabilities = one.editor.result.capabilities
-        assert capabilities.execute_command_provider == types.ExecuteCommandOptions(["codellama.accepted"])
+        assert capabilities.execute_command_provider == types.ExecuteCommandOptions(("codellama.accepted",))
 
 
 async def test_editor_that_runs_no_commands_is_sent_none_and_its_document_tells(runtime):
@@ -288,6 +288,7 @@ async def test_switched_off_later_nothing_more_is_written(runtime):
         (item,) = await one.sees()
         off = {"codellama": {"statistics": {"enabled": False}}}
         one.editor.client.workspace_did_change_configuration(types.DidChangeConfigurationParams(off))
+        await one.stats()
         one.has("x = foo(a, b)")
         await one.runs(item)
         assert told(await one.rows()) == [("shown", 9, 0, 0, None)]

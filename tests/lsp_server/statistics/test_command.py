@@ -46,7 +46,12 @@ def test_table_for_all_and_by_language(runtime, capsys):
 
 def test_models_are_told_apart_where_there_are_several(runtime, capsys):
     keep(row(1), row(2, model="codellama-7b"))
-    assert [line.split()[0] for line in printed(capsys).splitlines()[1:5]] == ["all", "python", "codellama-7b", "starter"]
+    assert [line.split()[0] for line in printed(capsys).splitlines()[1:5]] == [
+        "all",
+        "python",
+        "codellama-7b",
+        "starter",
+    ]
 
 
 def test_json_holds_the_same_and_days_choose(runtime, capsys):
