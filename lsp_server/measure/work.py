@@ -29,7 +29,7 @@ WAITS, FEWEST_WAITS = 60, 12
 """Completions on an idle server, and as many during a chat."""
 WARM, GROWN = 5, 3
 """Of a large model: so many requests, by which one prompt grows so many tokens each time."""
-LARGE_PROMPT, REWRITE_PROMPT, REWRITE_ANSWER = 400, 128, 48
+LARGE_PROMPT, REWRITE_PROMPT, REWRITE_ANSWER = 200, 64, 24
 """Tokens that a large model reads at first; those of its rewrite. On a CPU each token of an answer takes seconds."""
 
 

@@ -45,8 +45,8 @@ def test_a_large_model_is_measured_against_transformers_in_a_few_requests(
     assert (ours, theirs) == ("codellama-ls", "transformers (nf4)")
     for side in result["sides"].values():
         asked = {kind: (one["count"], one["answer_tokens"]) for kind, one in side["requests"].items()}
-        assert asked == {"all": (5, 8), "warm": (5, 8), "unseen": (1, 8), "rewrite": (1, 48)}
-        assert side["requests"]["unseen"]["prompt_tokens"] == 400
+        assert asked == {"all": (5, 8), "warm": (5, 8), "unseen": (1, 8), "rewrite": (1, 24)}
+        assert side["requests"]["unseen"]["prompt_tokens"] == 200
     warm = {name: side["requests"]["warm"]["prefilled_tokens"] for name, side in result["sides"].items()}
-    assert warm[ours] < 8 < 400 < warm[theirs]
+    assert warm[ours] < 8 < 200 < warm[theirs]
     assert result["rewrites"]["count"] == 1

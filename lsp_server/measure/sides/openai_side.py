@@ -15,6 +15,10 @@ import httpx
 from lsp_server.measure.sides.side import CHAT, CHAT_TOKENS, Answer, Ask, Stopwatch, streamed
 
 
+A_WHILE_MS = 3_600_000
+"""No answer is cut short, however slow the machine."""
+
+
 class OpenAiSide:
     """One such server. ``own``: it is our engine, which takes our own fields too."""
 
@@ -63,6 +67,7 @@ class OpenAiSide:
 def _ours(ask: Ask) -> dict[str, Any]:
     """What only our engine knows."""
     fields: dict[str, Any] = {"session": ask.document, "drafts": ask.drafts, "forced": list(ask.forced)}
+    fields["deadline_ms"] = A_WHILE_MS
     return fields | ({"prediction": {"type": "content", "content": ask.prediction}} if ask.prediction else {})
 
 

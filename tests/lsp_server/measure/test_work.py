@@ -44,10 +44,10 @@ def test_no_two_unseen_prompts_begin_alike(folder):
 
 def test_a_large_model_is_asked_at_fixed_lengths(folder):
     made = work.make_large_work("starter", folder, 0)
-    assert [len(ids) for ids in made.unseen] == [400]
-    assert [len(ids) for ids in made.warm] == [403, 406, 409, 412, 415]
-    assert all(ids[:400] == made.unseen[0] for ids in made.warm)
-    assert [(len(edit.prompt), len(edit.answer)) for edit in made.rewrites] == [(128, 48)]
+    assert [len(ids) for ids in made.unseen] == [200]
+    assert [len(ids) for ids in made.warm] == [203, 206, 209, 212, 215]
+    assert all(ids[:200] == made.unseen[0] for ids in made.warm)
+    assert [(len(edit.prompt), len(edit.answer)) for edit in made.rewrites] == [(64, 24)]
     assert (made.trace, made.streams, made.typed) == ((), (), ())
 
 
