@@ -14,7 +14,6 @@ import httpx
 
 from lsp_server.measure.sides.side import CHAT, CHAT_TOKENS, Answer, Ask, Stopwatch, streamed
 
-
 A_WHILE_MS = 3_600_000
 """No answer is cut short, however slow the machine."""
 
