@@ -21,13 +21,14 @@ def make_private(folder: Path) -> Path:
     """Make ``folder``, and all that is missing above it, for the user alone; raises OSError.
 
     ``Path.mkdir`` gives its mode to the last folder only, whatever the umask leaves open above it. Folders of this
-    program's own (``roots``) that others may enter, as earlier versions left them, are closed. Source: XDG Base
-    Directory Specification, which asks for mode 0700 of what is missing.
+    program's own (``roots``) that others may enter, as earlier versions left them, are closed on the way. Source: XDG
+    Base Directory Specification, which asks for mode 0700 of what is missing.
     """
-    for path in (*reversed(folder.parents), folder):
-        if not path.exists():
-            path.mkdir(mode=0o700, exist_ok=True)
-    close_roots()
+    missing = [path for path in (*reversed(folder.parents), folder) if not path.exists()]
+    for path in missing:
+        path.mkdir(mode=0o700, exist_ok=True)
+    if missing:
+        close_roots()
     return folder
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from inference import folders
@@ -14,8 +14,8 @@ from inference.models.store import models_folder
 from inference.serving.private import NotPrivate, runtime_folder
 
 
-def check_places() -> Iterator[Check]:
-    """The runtime folder with socket, token, log and records; then the folders of models, adapters and the C library.
+def check_places(others: Iterable[Path] = ()) -> Iterator[Check]:
+    """The runtime folder with socket, token, log and records; those of models, adapters, the C library; and ``others``.
 
     The runtime folder, if it is the user's, is closed by looking for it.
     """
@@ -25,7 +25,7 @@ def check_places() -> Iterator[Check]:
         yield Check("socket's folder", "problem", str(error), "Do as it says; without it no engine can be started.")
     else:
         yield _runtime(runtime)
-    own = [*folders.roots(), models_folder(), adapters_folder()]
+    own = [*folders.roots(), models_folder(), adapters_folder(), *others]
     yield _kept([path for path in dict.fromkeys(own) if path.exists()])
 
 

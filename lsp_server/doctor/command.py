@@ -28,6 +28,7 @@ from inference.serving.spawn import EngineOptions
 from lsp_server.doctor import bundle, last
 from lsp_server.doctor.settings import UnusableError, check_settings, settings_of, with_model
 from lsp_server.settings_kept import Kept
+from lsp_server.statistics import storage
 
 USUAL = 10
 GRACE_SECONDS = 1.0
@@ -84,7 +85,7 @@ def examine(kept: Kept | None, model: str, say: Say, *, quick: bool = False) -> 
     """Every check, from what all else rests on to what a person sees."""
     engine = with_model(kept, model)
     options = EngineOptions(engine.model, engine.format, GRACE_SECONDS, engine.context or None, engine.chat_model)
-    checks = [*attempt("versions", check_versions), *attempt("places", check_places)]
+    checks = [*attempt("versions", check_versions), *attempt("places", lambda: check_places([storage.path().parent]))]
     checks += attempt("settings", lambda: check_settings(kept))
     checks += attempt("models", lambda: check_models(options.models, say, full=not quick))
     stats = running.look()

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,9 @@ from fixtures_engine import serving
 from inference.fetching import pull
 from inference.models import adapters, store
 from inference.serving.private import runtime_folder, token
+from lsp_server.statistics import storage
+from lsp_server.statistics.row import Row
+from lsp_server.statistics.storage import Storage
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
 
@@ -73,6 +77,7 @@ def open_house(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.setenv(f"XDG_{name}", str(folder / name))
     monkeypatch.delenv(store.FOLDER_VARIABLE, raising=False)
     monkeypatch.delenv(adapters.FOLDER_VARIABLE, raising=False)
+    monkeypatch.delenv(storage.FOLDER_VARIABLE, raising=False)
     old = os.umask(0)
     yield folder
     os.umask(old)
@@ -87,7 +92,7 @@ def everything(folder: Path) -> list[Path]:
 @pytest.mark.slow
 async def test_other_user_can_read_nothing_and_have_no_answer(open_house: Path, tmp_path: Path):
     """A real engine, started by a real window: socket, token, lock, log, records, settings, models, packed weights, the
-    compiled library, adapters and who uses them.
+    compiled library, adapters and who uses them, statistics.
     """
     assert pull.main([str(save_checkpoint(tmp_path / "tiny", sentinels=True)), "--as", "tiny"]) == pull.OK
     added = tmp_path / "adapter"
@@ -102,15 +107,21 @@ async def test_other_user_can_read_nothing_and_have_no_answer(open_house: Path, 
         editor.open("x = ")
         await editor.inline(0, 4)
         token(runtime_folder() / "engine.token")
+        statistics = Storage()
+        statistics.write(
+            [(Row(1, time.time(), "python", "tiny", True, 1.0, 2), True)]
+        )  # open, so with its log beside it
         made = everything(open_house)
         control = open_house / "control"
         control.write_text("for everybody")
         found = await asyncio.to_thread(reached, [*made, control])
     with suppress(psutil.NoSuchProcess):
         await asyncio.to_thread(engine.wait, 30)
+    statistics.close()
     assert found == [control]
     names = {path.name for path in made}
     assert {"engine.sock", "engine.token", "engine.lock", "engine.log", "requests.jsonl", "settings.json"} <= names
+    assert {"statistics.sqlite3", "statistics.sqlite3-wal"} <= names
     assert {"models", "tiny", "config.json", "mine", "adapter_config.json", ".enabled.json"} <= names
 
 
