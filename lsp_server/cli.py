@@ -26,7 +26,10 @@ COMMANDS = {
     ),
     "tune": ("inference.learning.tune", "teach a model your own code"),
     "bench": ("lsp_server.measure.bench", "measure what editors ask, against other servers too"),
-    "doctor": ("lsp_server.doctor", "tell what became of the last requests, and why nothing was shown"),
+    "doctor": (
+        "lsp_server.doctor.command",
+        "say what is well, what is not and what to do; `--last`: why nothing was shown",
+    ),
     "stats": ("lsp_server.statistics.command", "tell how many suggestions were accepted and kept"),
     "engine": (
         "inference.serving.engine_command",

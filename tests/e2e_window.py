@@ -105,12 +105,13 @@ async def window(
     wait: bool = True,
     env: dict[str, str] | None = None,
     says: Sequence[str] = (),
+    command: Sequence[str] = SERVER,
 ) -> AsyncIterator[Window]:
     """Open one and, with ``wait``, let its server find the engine; close it in the proper way at the end.
 
     Where the settings don't say otherwise, the engine is asked once for each request that is not answered without it.
     """
-    config = ClientServerConfig(server_command=SERVER, server_env={**os.environ, **(env or {})})
+    config = ClientServerConfig(server_command=list(command), server_env={**os.environ, **(env or {})})
     client = await config.start()
     assert isinstance(client, LanguageClient)
     opened = await _introduced(client, editor, settings, says)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from inference.folders import make_private
+
 OPEN = frozenset(
     ["apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "cc0-1.0", "cc-by-4.0", "unlicense"]
 )
@@ -72,5 +74,5 @@ def _remembered(root: Path) -> list[str]:
 
 
 def _remember(root: Path, name: str) -> None:
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(root)
     (root / REMEMBERED).write_text(json.dumps(sorted({*_remembered(root), name})) + "\n", "utf-8")

@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from inference.folders import make_private
 from inference.learning import adapter
 from inference.learning.examples import Batches
 from inference.learning.forecast import forecast
@@ -47,7 +48,7 @@ def train(task: Task, length: Length, weights: tuple[Format, str | None], consol
     ``weights``: format and device of the base. Goes on where an interrupted run stopped. Raises AdapterError,
     LoadError, OSError, FloatingPointError.
     """
-    task.work.mkdir(parents=True, exist_ok=True)
+    make_private(task.work)
     write_json(task.work / "settings.json", task.settings())
     console.print(f"Loading {task.base.row.id} ...")
     seen = forecast(task, weights)

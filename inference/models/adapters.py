@@ -18,6 +18,7 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock
 
+from inference.folders import make_private
 from inference.models import store
 from inference.models.adapter_facts import (
     CONFIG,
@@ -181,7 +182,7 @@ def _resolved(workspace: Path) -> Path:
 @contextmanager
 def _locked() -> Iterator[None]:
     root = adapters_folder()
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(root)
     with FileLock(root / ".lock", mode=0o600):
         yield
 

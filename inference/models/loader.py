@@ -178,6 +178,20 @@ def _stored_format(checkpoint: Checkpoint, wanted: Format) -> WeightFormat | Non
     return "nf4"
 
 
+def why_no_four_bits(device: str) -> str:
+    """Why ``device`` can't compute with 4-bit weights, or nothing: one small product tells."""
+    silence()
+    from bitsandbytes.nn.modules import Linear4bit
+
+    dtype = choose_dtype("nf4", torch.device(device))
+    try:
+        layer = Linear4bit(64, 64, bias=False, compute_dtype=dtype, quant_type="nf4").to(device)
+        layer(torch.ones(1, 64, dtype=dtype, device=device)).sum().item()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".split("\n")[0]
+    return ""
+
+
 def choose_dtype(weight_format: WeightFormat, device: torch.device) -> torch.dtype:
     """Of activations and of what NF4 does not quantise.
 

@@ -20,6 +20,7 @@ from typing import Any
 import platformdirs
 from filelock import FileLock, Timeout
 
+from inference.folders import make_private
 from inference.models.progress import OnProgress
 
 FOLDER_VARIABLE = "CODELLAMA_LS_MODELS"
@@ -117,9 +118,7 @@ def kept(model_id: str, version: str) -> Path:
         if other.name != version:
             shutil.rmtree(other)
     folder = root / version
-    for new in (root.parent, root, folder):
-        new.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
+    return make_private(folder)
 
 
 def forget_kept(model_id: str) -> None:
@@ -131,7 +130,7 @@ def forget_kept(model_id: str) -> None:
 def locked(model_id: str, on_wait: Callable[[], None]) -> Iterator[None]:
     """Hold the right to install this model; ``on_wait`` is called once if another process has it."""
     root = location(model_id).parent
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(root)
     lock = FileLock(root / f".{model_id}.lock")  # freed by the system when its holder dies
     try:
         lock.acquire(timeout=0)

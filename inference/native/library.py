@@ -16,6 +16,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from inference.folders import make_private
+
 log = logging.getLogger(__name__)
 
 INSTRUCTIONS = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "fma", "f16c")
@@ -66,7 +68,7 @@ def _compile(source: Path, path: Path) -> None:
     """Raises NoLibraryError, OSError."""
     chosen = compiler()
     assert chosen is not None
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     instructions = [f"-m{name.replace('_', '')}" for name in INSTRUCTIONS]
     with tempfile.TemporaryDirectory(dir=path.parent) as work:
         made = Path(work) / path.name

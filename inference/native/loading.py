@@ -26,7 +26,7 @@ def refusal(checkpoint: Checkpoint) -> str:
     if checkpoint.quantised:
         return "its weights are in NF4 already"
     try:
-        library(_compiled())
+        library(compiled_folder())
     except NoLibraryError as error:
         return str(error)
     return weights.unsuited(checkpoint.config, checkpoint.shapes.values())
@@ -41,7 +41,7 @@ def read(checkpoint: Checkpoint, form: NativeFormat, on_progress: OnProgress | N
         tensors = dict(weights.packed(checkpoint, BITS[form], on_progress))
     else:
         tensors = _packed_once(checkpoint, form, where, on_progress)
-    return NativeLlama(library(_compiled()), checkpoint.config, tensors, BITS[form])
+    return NativeLlama(library(compiled_folder()), checkpoint.config, tensors, BITS[form])
 
 
 def _packed_once(
@@ -57,6 +57,6 @@ def _packed_once(
     return weights.read(where) if where.is_dir() else dict(weights.packed(checkpoint, BITS[form], on_progress))
 
 
-def _compiled() -> Path:
+def compiled_folder() -> Path:
     """Where the library is kept: it belongs to this machine and user, not to a folder of models."""
     return platformdirs.user_cache_path("codellama-ls", False) / "native"

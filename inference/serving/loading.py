@@ -107,11 +107,8 @@ def load_models(wanted: Wanted, tell: Tell) -> dict[str, Engine]:
     Raises WrongModelError, DoesNotFitError, and what the store and the loader raise, each with a sentence for a person.
     """
     chosen = choose(wanted)
-    found = machine.look()
-    if len(found.gpus) > 1:
-        os.environ["CUDA_VISIBLE_DEVICES"] = found.best.uuid  # before torch counts them
     tell("loading torch", 0)
-    planned, choices = plan_all(chosen, wanted, _device(found.memory))
+    planned, choices = plan_all(chosen, wanted, _device())
     for what, how_much in planned.lines():
         log.info("plan: %s: %s", what, how_much)
     tell(summary(planned), 5)
@@ -119,6 +116,11 @@ def load_models(wanted: Wanted, tell: Tell) -> dict[str, Engine]:
     for n, (one, choice) in enumerate(zip(chosen, choices, strict=True)):
         engines[one.row.id] = _load(one, choice, planned, _part(tell, n, len(chosen)))
     return engines
+
+
+def forecast(wanted: Wanted) -> tuple[Plan, Sequence[Choice]]:
+    """What ``load_models`` would load now, and into what; loads nothing. Raises as it does."""
+    return plan_all(choose(wanted), wanted, _device())
 
 
 def choose(wanted: Wanted) -> list[Chosen]:
@@ -161,15 +163,18 @@ def _contexts(tokens: int | None) -> Mapping[Role, int] | None:
     return {"completion": tokens, "chat": tokens}
 
 
-def _device(memory: Device) -> Device:
-    """Where models will be loaded. ``memory`` was measured before torch took its share, which the plan counts.
+def _device() -> Device:
+    """Where models will be loaded. Memory is measured before torch takes its share, which the plan counts.
 
     So a GPU's free memory is put back to what it was before this process had a context on it.
     """
+    found = machine.look()
+    if len(found.gpus) > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = found.best.uuid  # before torch counts them
     import torch
 
     if not torch.cuda.is_available():
-        return memory
+        return found.memory
     free, total = torch.cuda.mem_get_info()
     return Device("cuda", torch.cuda.get_device_name(), total, min(total, free + OVERHEAD["cuda"]))
 

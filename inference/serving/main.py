@@ -22,6 +22,7 @@ import uvicorn
 from filelock import FileLock, Timeout
 
 import inference
+from inference.folders import close_roots
 from inference.models.catalog import canonical
 from inference.models.shape import FORMATS
 from inference.serving import post_mortem
@@ -69,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     faulthandler.enable()  # a crash in a kernel then says where, in the log
     try:
         folder = runtime_folder()
+        close_roots()
         with FileLock(folder / "engine.lock", timeout=0, mode=0o600):
             crash = post_mortem.begin(folder, log_path())
             log.info("%s: version %s, process %d", post_mortem.STARTED, inference.__version__, os.getpid())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -32,6 +33,8 @@ def begin(folder: Path, log: Path) -> str:
     """Leave a mark; tells how the engine before ended, and nothing where it ended in order. Holding the lock only."""
     mark = folder / MARK
     died = mark.exists() and mark.stat().st_mtime >= psutil.boot_time()
+    mark.unlink(missing_ok=True)
+    mark.touch(0o600)
     mark.write_text(str(os.getpid()))
     return cause(log) if died else ""
 
@@ -49,11 +52,16 @@ def note(log: Path, status: int) -> None:
 
 
 def cause(log: Path) -> str:
-    """The likeliest reason for an engine's end, from the end of its log.
+    """The likeliest reason for an engine's end, from the end of its log."""
+    return cause_in(tail(log).splitlines())
+
+
+def cause_in(logged: Iterable[str]) -> str:
+    """The same from the lines themselves.
 
     An exception did it only where nothing was logged after: the engine outlives those of its requests.
     """
-    lines = [line for line in tail(log).splitlines() if line.strip()]
+    lines = [line for line in logged if line.strip()]
     for line in reversed(lines):
         if STARTED in line:
             break

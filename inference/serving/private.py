@@ -14,6 +14,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from inference.folders import make_private
+
 LONGEST_SOCKET_PATH = 100
 """``sun_path`` holds 108 bytes on Linux and 104 on macOS, the closing zero included (unix(7))."""
 
@@ -46,7 +48,7 @@ def own_folder(folder: Path, variable: str) -> None:
 
     Raises ``NotPrivate`` if somebody else owns it; ``variable`` is the environment variable that names another.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(folder)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise NotPrivate(f"{folder} is not a folder of yours; remove it or set {variable} to a private folder.")

@@ -7,6 +7,7 @@ from typing import Any
 
 from lsprotocol import types
 
+from lsp_server import settings_kept
 from lsp_server.session import CodeLlamaServer
 from lsp_server.settings import parse_settings
 
@@ -32,6 +33,7 @@ async def did_change_configuration(server: CodeLlamaServer, params: types.DidCha
 def apply(server: CodeLlamaServer, raw: Any) -> None:
     """Use ``raw`` from now on; what is wrong in it is said once and defaulted."""
     server.settings, problems = parse_settings(raw)
+    settings_kept.keep(server.settings.engine, problems)
     if problems:
         message = types.ShowMessageParams(types.MessageType.Warning, "codellama-ls: " + " ".join(problems))
         # after the response to `initialize`, before which nothing may be sent

@@ -18,7 +18,7 @@ from transformers import LlamaForCausalLM
 from inference.generation.kv import KVSession
 from inference.models import loader
 from inference.models.checkpoint import WeightFormat, inspect
-from inference.models.loader import LoadError, choose_device, choose_dtype, choose_format, load
+from inference.models.loader import LoadError, choose_device, choose_dtype, choose_format, load, why_no_four_bits
 
 IDS = [3, 141, 59, 26, 5, 35]
 
@@ -174,3 +174,13 @@ def test_activations_have_the_type_the_device_is_fast_in(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: fast)
     monkeypatch.setattr("bitsandbytes.functional.has_avx512bf16", lambda: fast)
     assert choose_dtype(weight_format, torch.device(device)) == dtype
+
+
+def test_four_bits_are_tried_by_computing_with_them():
+    """The doctor asks; a library that can be imported may have no kernel for the device."""
+    assert why_no_four_bits("cpu") == ""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_device_without_four_bits_says_why():
+    assert "CUDA" in why_no_four_bits("cuda")

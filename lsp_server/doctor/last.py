@@ -1,11 +1,10 @@
-"""``codellama-ls doctor``: the last requests of a person's editors, and why nothing was shown where nothing was.
+"""``codellama-ls doctor --last``: the last requests of a person's editors, and why nothing was shown where nothing was.
 
 Reads what the language servers left (``journal``); asks no server and no engine.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,8 +19,6 @@ from rich.table import Table
 
 from inference.serving.private import NotPrivate
 from lsp_server import journal
-
-USUAL = 10
 
 _SOURCES = {
     "": "",
@@ -39,22 +36,14 @@ _ENDINGS = {
 }
 
 
-def main(argv: Sequence[str]) -> int:
-    """Exit status 1 where the records can't be read."""
-    parser = argparse.ArgumentParser(
-        prog="codellama-ls doctor", description="What became of the last requests, and why nothing was shown."
-    )
-    parser.add_argument(
-        "--last", nargs="?", type=int, const=USUAL, default=USUAL, metavar="N", help="how many (default: %(default)s)"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON array, an object a request")
-    options = parser.parse_args(argv)
+def show(count: int, *, as_json: bool) -> int:
+    """Print the last ``count`` of them; exit status 1 where the records can't be read."""
     try:
-        records = journal.last(max(options.last, 1))
+        records = journal.last(max(count, 1))
     except (NotPrivate, OSError) as problem:
         sys.stderr.write(f"codellama-ls: {problem}\n")
         return 1
-    if options.json:
+    if as_json:
         sys.stdout.write(json.dumps(records, indent=2) + "\n")
     elif records:
         # Piped output has no width of its own: none is better than cut sentences.

@@ -8,8 +8,9 @@ import stat
 import pytest
 
 from inference.generation.answer import Outcome
-from lsp_server import doctor, journal
+from lsp_server import journal
 from lsp_server.completion.trace import Record
+from lsp_server.doctor import command, last
 from lsp_server.journal import Journal
 
 
@@ -32,13 +33,13 @@ def record(**changes) -> Record:
     ],
 )
 def test_why_in_plain_words(changes, words):
-    assert doctor.why(record(**changes).to_json()) == words
+    assert last.why(record(**changes).to_json()) == words
 
 
 def test_table_names_the_place_what_was_done_and_what_it_took(runtime, capsys):
     outcome = Outcome("end", prompt_tokens=100, reused_tokens=90, completion_tokens=7)
     Journal().add(record(result="shown", shown=12, outcome=outcome, stages={"debounce": 50}, total_ms=123.4))
-    assert doctor.main([]) == 0
+    assert command.main(["--last"]) == 0
     row = capsys.readouterr().out.splitlines()[1]
     assert " ".join(row.split()[1:]) == "my file.py:7 typing 12 characters 10 90 7 50 123"
 
@@ -46,12 +47,12 @@ def test_table_names_the_place_what_was_done_and_what_it_took(runtime, capsys):
 def test_last_requests_of_all_windows_newest_last(runtime, capsys):
     for line in range(5):
         Journal().add(record(line=line))
-    assert doctor.main(["--last", "2", "--json"]) == 0
+    assert command.main(["--last", "2", "--json"]) == 0
     assert [one["line"] for one in json.loads(capsys.readouterr().out)] == [3, 4]
 
 
 def test_nothing_recorded_is_said_with_what_to_do(runtime, capsys):
-    assert doctor.main(["--last"]) == 0
+    assert command.main(["--last"]) == 0
     assert "is `codellama-ls --stdio` set up" in capsys.readouterr().out
 
 
@@ -79,5 +80,5 @@ def test_place_that_cannot_be_written_disturbs_no_request_and_the_doctor_says_so
     (tmp_path / "codellama-ls").write_text("a file, not a folder")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     Journal().add(record())
-    assert doctor.main([]) == 1
+    assert command.main(["--last"]) == 1
     assert str(tmp_path / "codellama-ls") in capsys.readouterr().err

@@ -1,0 +1,41 @@
+"""Making this program's own folders, for their user alone. Knows not what is kept in them; torch-free."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import platformdirs
+
+NAME = "codellama-ls"
+
+
+def roots() -> tuple[Path, ...]:
+    """The user's cache, data and state folders of this program; none of them need be there."""
+    chosen = (platformdirs.user_cache_path, platformdirs.user_data_path, platformdirs.user_state_path)
+    return tuple(path(NAME, False) for path in chosen)
+
+
+def make_private(folder: Path) -> Path:
+    """Make ``folder``, and all that is missing above it, for the user alone; raises OSError.
+
+    ``Path.mkdir`` gives its mode to the last folder only, whatever the umask leaves open above it. Folders of this
+    program's own (``roots``) that others may enter, as earlier versions left them, are closed on the way. Source: XDG
+    Base Directory Specification, which asks for mode 0700 of what is missing.
+    """
+    missing = [path for path in (*reversed(folder.parents), folder) if not path.exists()]
+    for path in missing:
+        path.mkdir(mode=0o700, exist_ok=True)
+    if missing:
+        close_roots()
+    return folder
+
+
+def close_roots() -> None:
+    """Close this user's own folders of this program to others. What can't be closed stays; the doctor tells of it."""
+    for path in roots():
+        with suppress(OSError):
+            found = path.stat()
+            if found.st_uid == os.getuid() and found.st_mode & 0o077:
+                path.chmod(0o700)

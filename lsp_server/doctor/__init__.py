@@ -1,0 +1,1 @@
+"""``codellama-ls doctor``: what is well and what is not, the last requests, and a report to share."""

@@ -1,0 +1,133 @@
+"""Another user of the machine: nothing of what this program makes can be entered, read or asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from e2e_window import window
+from fakes.answerer import ScriptedAnswerer
+from fakes.tiny_llama import save_checkpoint
+from fixtures_engine import serving
+
+from inference.fetching import pull
+from inference.models import adapters, store
+from inference.serving.private import runtime_folder, token
+from lsp_server.statistics import storage
+from lsp_server.statistics.row import Row
+from lsp_server.statistics.storage import Storage
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
+
+NOBODY = 65534
+
+INTRUDER = """
+import json, os, socket, sys
+os.setgroups([]); os.setgid({nobody}); os.setuid({nobody})
+
+def reached(path):
+    try:
+        if os.path.isdir(path):
+            return bool(os.listdir(path)) or True
+        with open(path, "rb") as file:
+            return True
+    except PermissionError:
+        pass
+    except OSError:
+        pass
+    try:
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(path)
+            peer.settimeout(10)
+            peer.sendall(b"GET /stats HTTP/1.1\\r\\nhost: engine\\r\\n\\r\\n")
+            return bool(peer.recv(1))
+    except OSError:
+        return False
+
+print(json.dumps([path for path in json.load(sys.stdin) if reached(path)]))
+"""
+"""Reads paths, gives up its rights, and says which it could list, read or have an answer from."""
+
+
+def reached(paths: list[Path]) -> list[Path]:
+    program = INTRUDER.format(nobody=NOBODY)
+    asked = json.dumps([str(path) for path in paths])
+    done = subprocess.run([sys.executable, "-c", program], input=asked, capture_output=True, text=True, check=True)
+    return [Path(path) for path in json.loads(done.stdout)]
+
+
+@pytest.fixture
+def open_house(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home in which everybody may go about, and a umask that leaves open what is not closed on purpose."""
+    folder = Path(tempfile.mkdtemp(prefix="cls-"))
+    folder.chmod(0o755)
+    for name in ("CACHE_HOME", "DATA_HOME", "STATE_HOME", "RUNTIME_DIR"):
+        (folder / name).mkdir(mode=0o755)
+        monkeypatch.setenv(f"XDG_{name}", str(folder / name))
+    monkeypatch.delenv(store.FOLDER_VARIABLE, raising=False)
+    monkeypatch.delenv(adapters.FOLDER_VARIABLE, raising=False)
+    monkeypatch.delenv(storage.FOLDER_VARIABLE, raising=False)
+    old = os.umask(0)
+    yield folder
+    os.umask(old)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def everything(folder: Path) -> list[Path]:
+    """All that the program made, its folders included."""
+    return [path for own in folder.glob("*/codellama-ls") for path in (own, *own.rglob("*"))]
+
+
+@pytest.mark.slow
+async def test_other_user_can_read_nothing_and_have_no_answer(open_house: Path, tmp_path: Path):
+    """A real engine, started by a real window: socket, token, lock, log, records, settings, models, packed weights, the
+    compiled library, adapters and who uses them, statistics.
+    """
+    assert pull.main([str(save_checkpoint(tmp_path / "tiny", sentinels=True)), "--as", "tiny"]) == pull.OK
+    added = tmp_path / "adapter"
+    added.mkdir()
+    (added / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    (added / "adapter_model.safetensors").touch()
+    adapters.add(added, "mine")
+    adapters.enable("mine", tmp_path)
+    settings = {"engine": {"model": "tiny", "graceSeconds": 1}}
+    async with window(settings=settings) as editor:
+        engine = psutil.Process(next(status.pid for status in reversed(editor.statuses) if status.pid))
+        editor.open("x = ")
+        await editor.inline(0, 4)
+        token(runtime_folder() / "engine.token")
+        statistics = Storage()
+        statistics.write(
+            [(Row(1, time.time(), "python", "tiny", True, 1.0, 2), True)]
+        )  # open, so with its log beside it
+        made = everything(open_house)
+        control = open_house / "control"
+        control.write_text("for everybody")
+        found = await asyncio.to_thread(reached, [*made, control])
+    with suppress(psutil.NoSuchProcess):
+        await asyncio.to_thread(engine.wait, 30)
+    statistics.close()
+    assert found == [control]
+    names = {path.name for path in made}
+    assert {"engine.sock", "engine.token", "engine.lock", "engine.log", "requests.jsonl", "settings.json"} <= names
+    assert {"statistics.sqlite3", "statistics.sqlite3-wal"} <= names
+    assert {"models", "tiny", "config.json", "mine", "adapter_config.json", ".enabled.json"} <= names
+
+
+async def test_engine_answers_no_other_user_even_where_the_socket_lies_open(runtime: Path):
+    """The second line of defence: who connects is asked of the kernel."""
+    async with serving(runtime, ScriptedAnswerer()) as engine:
+        for path, mode in ((runtime.parent, 0o755), (runtime, 0o755), (engine.socket, 0o666)):
+            path.chmod(mode)
+        assert await asyncio.to_thread(reached, [engine.socket, runtime]) == [runtime]

@@ -1,0 +1,21 @@
+"""What the doctor says of a machine with a GPU that works."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from inference.diagnosis import hardware
+from inference.planning import machine
+from inference.serving.spawn import EngineOptions
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+
+def test_gpu_is_seen_and_its_four_bit_kernels_compute():
+    facts = hardware.ask(EngineOptions())
+    (gpu,) = hardware.check_gpu(machine.look(), hardware.driver(), facts)
+    assert (gpu.name, gpu.verdict) == ("GPU", "ok"), gpu.text
+    assert torch.cuda.get_device_name() in gpu.text
+    kernels = next(hardware.check_kernels(facts))
+    assert (kernels.verdict, kernels.text) == ("ok", "bitsandbytes' 4-bit kernels work on the GPU")

@@ -1,0 +1,58 @@
+"""Folders and files that others may enter, read or change are found, with the command that closes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inference.diagnosis.places import check_places
+from inference.models import adapters, store
+from inference.serving.private import bind, token
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """All folders of this program below one."""
+    for name in ("CACHE", "DATA", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
+    monkeypatch.delenv(store.FOLDER_VARIABLE, raising=False)
+    monkeypatch.delenv(adapters.FOLDER_VARIABLE, raising=False)
+    folder = tmp_path / "CACHE" / "codellama-ls"
+    folder.mkdir(parents=True, mode=0o700)
+    return folder
+
+
+def test_what_the_program_makes_itself_is_well(runtime: Path, own: Path):
+    token(runtime / "engine.token")
+    with bind(runtime / "engine.sock"):
+        first, second = check_places()
+    assert (first.verdict, first.text) == ("ok", f"{runtime} and all in it are yours alone")
+    assert (second.verdict, second.text) == ("ok", f"yours alone: {own}")
+
+
+def test_token_that_others_may_read_is_a_problem(runtime: Path, own: Path):
+    token(runtime / "engine.token")
+    (runtime / "engine.token").chmod(0o644)
+    check = next(check_places())
+    assert (check.verdict, check.text) == ("problem", f"not yours alone in {runtime}: engine.token")
+    assert check.advice == f"`chmod 600 '{runtime}/engine.token'`"
+
+
+@pytest.mark.parametrize(
+    ("mode", "verdict", "text"),
+    [(0o755, "warning", "others can look into"), (0o770, "problem", "others can change what is in")],
+)
+def test_folder_that_others_may_enter(runtime: Path, own: Path, mode: int, verdict: str, text: str):
+    """Who may write there has this user run a library, and trust weights, of theirs."""
+    own.chmod(mode)
+    _, check = check_places()
+    assert (check.verdict, check.text, check.advice) == (verdict, f"{text} {own}", f"`chmod 700 '{own}'`")
+
+
+def test_place_that_is_no_folder_is_said_as_the_engine_would_say_it(tmp_path: Path, own: Path, monkeypatch):
+    (tmp_path / "codellama-ls").write_text("a file")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    check = next(check_places())
+    assert check.verdict == "problem"
+    assert str(tmp_path / "codellama-ls") in check.text

@@ -1,0 +1,168 @@
+"""The report that is shared: it tells what a maintainer needs, and nothing of whose machine or code it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from fakes.tiny_llama import save_checkpoint
+
+from inference.diagnosis import hardware
+from inference.fetching import pull
+from inference.generation.answer import Outcome
+from inference.models import adapters, store
+from inference.serving import post_mortem
+from inference.serving.private import token
+from lsp_server import settings_kept
+from lsp_server.completion.trace import Record
+from lsp_server.doctor import bundle, command
+from lsp_server.journal import Journal
+from lsp_server.settings import parse_settings
+
+SECRETS = (
+    "hunter2", "def pay(", "salary", "payroll", "acme", "alice", "liddell", "rabbit-hole", "projects", "wonderland",
+    "hf_cheshirecat",
+)  # fmt: skip
+"""In every source of the report, in one form or another."""
+
+WHEN = "2026-01-02 03:04:05,678"
+LOG = f"""{WHEN} INFO __main__ engine started: version 0.1.0, process 7
+{WHEN} INFO inference.serving.loading plan: weights of acme-payroll (int8): 12 MiB
+{WHEN} INFO inference.generation.adapted loaded the adapter wonderland
+{WHEN} ERROR inference.serving.scheduler a generation failed
+Traceback (most recent call last):
+  File "/home/alice/projects/payroll/venv/lib/python3.11/site-packages/torch/nn/modules/module.py", line 7, in forward
+    salary = def pay(hunter2)
+  File "/home/alice/projects/payroll/pay.py", line 7, in pay
+ValueError: 'utf-8' codec can't encode "def pay(hunter2): salary"
+{WHEN} INFO payroll.acme def pay(hunter2)
+{WHEN} WARNING inference.generation.meter memory ran out: the context is 4096 tokens from now on
+password: hunter2
+{post_mortem.ENDED}SIGSEGV
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path) -> Path:
+    """Alice's machine, where everything that a report is made of holds something of hers."""
+    home = tmp_path / "alice"
+    (home / "projects" / "payroll").mkdir(parents=True)
+    for name, value in {"HOME": str(home), "USER": "alice", "LOGNAME": "alice", "HF_TOKEN": "hf_cheshirecat"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("CACHE", "DATA", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / f".{name}"))
+    monkeypatch.delenv(adapters.FOLDER_VARIABLE)
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(home / "projects" / "acme models"))
+    monkeypatch.setattr("socket.gethostname", lambda: "rabbit-hole.wonderland")
+    monkeypatch.chdir(home / "projects" / "payroll")
+    assert pull.main([str(save_checkpoint(tmp_path / "tiny")), "--as", "acme-payroll"]) == pull.OK
+    for file, content in (("engine.log", LOG), (post_mortem.MARK, "7")):
+        (runtime / file).touch(0o600)
+        (runtime / file).write_text(content)
+    (runtime / "engine.token").write_text("hunter2-hunter2-hunter2-hunter2")
+    (runtime / "engine.token").chmod(0o644)
+    assert token(runtime / "other.token")
+    for part in ("refused", "shown"):
+        Journal().add(request(part))
+    settings, problems = parse_settings(
+        {
+            "engine": {"model": "acme-payroll", "format": "hunter2"},
+            "payroll": 1,
+            "completion": {"maxTokens": "def pay("},
+        }
+    )
+    settings_kept.keep(settings.engine, problems)
+    return home
+
+
+def request(result) -> Record:
+    return Record(
+        uri="file:///home/alice/projects/payroll/pay.py",
+        line=7,
+        invoked=True,
+        at="2026-01-02T03:04:05.678+00:00",
+        result=result,
+        reason="the file is read-only" if result == "refused" else "def pay(hunter2): salary",
+        adapter="wonderland",
+        limits="acme-payroll was not trained to infill",
+        filter="lines below, payroll",
+        amount="line",
+        total_ms=12.5,
+        stages={"gate": 1.5},
+        outcome=Outcome("end", prompt_tokens=3),
+    )
+
+
+def facts(options) -> dict:
+    """Every part of the probe quotes something."""
+    broken = {"error": "ImportError: /home/alice/projects/payroll/libpay.so: def pay(hunter2)"}
+    library = "the library can't be compiled or loaded ([Errno 13] '/home/alice/projects/payroll/llama.so')"
+    return {"torch": broken, "four_bits": broken, "library": library, "plan": broken}
+
+
+def test_report_holds_nothing_of_whose_it_is_and_what_was_found(home: Path, runtime: Path, monkeypatch, capsys):
+    monkeypatch.setattr(hardware, "ask", facts)
+    assert command.main(["--quick", "--json", "--bundle", "report.json"]) == 1
+    assert any(secret in capsys.readouterr().out.lower() for secret in SECRETS), (
+        "the person's own view leaves nothing out"
+    )
+    file = home / "projects" / "payroll" / "report.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    text = file.read_text()
+    assert [
+        secret for secret in (*SECRETS, str(home), str(runtime), os.uname().nodename) if secret in text.lower()
+    ] == []
+    told = json.loads(text)
+    assert told["healthy"] is False
+    assert told["last_end"] == "it was killed by SIGSEGV"
+    assert told["versions"]["codellama-ls"]
+    assert {"name": "settings", "verdict": "warning", "text": "[left out]"}.items() <= one(told, "settings").items()
+    assert one(told, "socket's folder")["text"] == "not yours alone in <runtime>: engine.token"
+
+
+def test_requests_keep_their_numbers_and_this_programs_own_words(home: Path):
+    told = bundle.report([])
+    refused, shown = told["requests"]
+    assert (refused["reason"], shown["reason"]) == ("the file is read-only", "[left out]")
+    assert (shown["total_ms"], shown["stages"], shown["outcome"]["prompt_tokens"]) == (12.5, {"gate": 1.5}, 3)
+    assert (shown["filter"], shown["file"]) == (["lines below", "[left out]"], ".py")
+    assert not {"uri", "line", "adapter", "limits"} & shown.keys()
+
+
+def test_log_keeps_where_it_happened_in_libraries_and_when(home: Path):
+    assert bundle.report([])["log"] == [
+        f"{WHEN} INFO __main__ engine started: version 0.1.0, process 7",
+        f"{WHEN} INFO inference.serving.loading plan: [left out]: 12 MiB",
+        f"{WHEN} INFO inference.generation.adapted loaded the adapter [left out]",
+        f"{WHEN} ERROR inference.serving.scheduler a generation failed",
+        "Traceback (most recent call last):",
+        '  File "torch/nn/modules/module.py", line 7, in forward',
+        "[2 lines left out]",
+        "ValueError: [left out]",
+        f"{WHEN} INFO [left out] [left out]",
+        f"{WHEN} WARNING inference.generation.meter memory ran out: the context is 4096 tokens from now on",
+        "[1 line left out]",
+        "the engine was ended by SIGSEGV",
+    ]
+
+
+def test_file_that_is_there_is_not_replaced(home: Path, monkeypatch, capsys):
+    monkeypatch.setattr(hardware, "ask", facts)
+    Path("mine.json").write_text("mine")
+    assert command.main(["--quick", "--bundle", "mine.json"]) == 2
+    assert "mine.json is there already" in capsys.readouterr().err
+    assert Path("mine.json").read_text() == "mine"
+
+
+def test_without_a_name_the_report_gets_one(home: Path, monkeypatch, capsys):
+    monkeypatch.setattr(hardware, "ask", facts)
+    command.main(["--quick", "--bundle"])
+    (file,) = Path.cwd().glob("codellama-ls-report-*.json")
+    assert f"Read {file.name} before you share it" in capsys.readouterr().err
+
+
+def one(told: dict, name: str) -> dict:
+    return next(check for check in told["checks"] if check["name"] == name)
