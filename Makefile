@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast gpu heavy test-wheel starter-adapter lint format constraints clean
+.PHONY: help demo test test-fast gpu heavy soak test-wheel starter-adapter lint format constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -25,6 +25,11 @@ gpu: $(VENV)/.dev  ## what needs a CUDA device: loading, parity, memory and spee
 
 heavy: $(VENV)/.dev  ## what needs minutes and gigabytes: a 7B's shape on this machine's CPU
 	$(BIN)/python -m pytest -s -m heavy
+
+soak: $(VENV)/.dev  ## half an hour: 8 windows typing for 10 minutes, then 50 engines killed under them; the figures
+	mkdir -p build && rm -f build/soak.txt
+	SOAK=long SOAK_FIGURES=build/soak.txt $(BIN)/python -m pytest tests/soak
+	cat build/soak.txt
 
 test-wheel: $(VENV)/.dev  ## the fast tests against the built wheel, away from the source tree
 	rm -rf build

@@ -24,6 +24,9 @@ AGAIN_SECONDS = 0.25
 LOG_BYTES = 1024 * 1024
 IDLE_SECONDS = 600.0
 
+MOST_KILLED = 3
+"""Engines ended by a signal before they listened: so many in one search are no accident."""
+
 
 class EngineNotStarted(RuntimeError):
     """No engine came up; the message says what it said."""
@@ -77,20 +80,22 @@ async def ensure_engine(options: EngineOptions, command: Sequence[str] = ()) -> 
     """The socket of a listening engine, started if need be; raises ``EngineNotStarted`` or ``NotPrivate``.
 
     An engine that finds the lock taken leaves at once. Either the one that has it soon listens, or it was about to
-    leave: then another is started.
+    leave: then another is started. Another is started, a few times, where a signal ended the one before it listened.
     """
     path, log = socket_path(), log_path()
     arguments = [*(command or [sys.executable, "-m", "inference.serving.main"]), *options.arguments()]
     process: subprocess.Popen[bytes] | None = None
+    killed = 0
     deadline = asyncio.get_running_loop().time() + START_SECONDS
     while asyncio.get_running_loop().time() < deadline:
         if await listens(path):
             return path
         if process is None:
             process = _start(arguments, log)
-        elif process.poll():
-            raise EngineNotStarted(_last_words(log))
-        elif process.returncode == 0:
+        elif (status := process.poll()) is not None:
+            killed += status < 0
+            if status > 0 or killed == MOST_KILLED:
+                raise EngineNotStarted(_last_words(log))
             process = None
             await asyncio.sleep(AGAIN_SECONDS)
         await asyncio.sleep(0.05)  # nothing signals that a socket has begun to listen

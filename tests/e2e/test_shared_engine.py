@@ -8,9 +8,9 @@ import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import psutil
 import pytest
 from e2e_window import Window, window
+from engine_processes import engines, gone, has_torch
 from waiting import until
 
 pytestmark = [pytest.mark.starter, pytest.mark.slow]
@@ -22,27 +22,6 @@ CODE = "def add(a, b):\n    return "
 @pytest.fixture(autouse=True)
 def _starter(starter_folder: Path, runtime: Path) -> None:
     """Real weights, and a runtime folder of this test's own."""
-
-
-def engines(runtime: Path) -> list[psutil.Process]:
-    """Processes of this test's engine: those that inherited its runtime folder."""
-    return [p for p in psutil.process_iter() if _is_engine(p, str(runtime.parent))]
-
-
-def _is_engine(process: psutil.Process, folder: str) -> bool:
-    try:
-        named = "inference.serving.main" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
-        return named and process.environ().get("XDG_RUNTIME_DIR") == folder
-    except psutil.Error:
-        return False
-
-
-def has_torch(pid: int) -> bool:
-    return "libtorch" in Path(f"/proc/{pid}/maps").read_text()
-
-
-async def gone(process: psutil.Process) -> None:
-    await asyncio.to_thread(process.wait, 30)
 
 
 async def ask(editor: Window) -> list:
