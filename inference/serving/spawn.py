@@ -1,7 +1,7 @@
 """Finding the engine, or starting it. Torch-free; knows no HTTP beyond "does somebody listen?".
 
-The engine runs in a process session of its own, so that it outlives the window that started it. Several windows may
-start one at once: the engine that gets the lock stays, the others leave at once.
+The engine runs in a process session of its own, so that it outlives the window that started it. Of several windows that
+find none at once, one starts it and the others wait: each process would take as long as all of them together to begin.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from inference.models.catalog import canonical
 from inference.serving import post_mortem
@@ -79,26 +81,29 @@ def log_path() -> Path:
 async def ensure_engine(options: EngineOptions, command: Sequence[str] = ()) -> Path:
     """The socket of a listening engine, started if need be; raises ``EngineNotStarted`` or ``NotPrivate``.
 
-    An engine that finds the lock taken leaves at once. Either the one that has it soon listens, or it was about to
-    leave: then another is started. Another is started, a few times, where a signal ended the one before it listened.
+    Whoever starts one does so until it listens: an engine that finds another one's lock taken leaves at once, and that
+    one may have been about to leave; and a few times where a signal ended the one before it listened.
     """
     path, log = socket_path(), log_path()
     arguments = [*(command or [sys.executable, "-m", "inference.serving.main"]), *options.arguments()]
+    starting, killed = FileLock(path.with_name("engine.starting"), mode=0o600), 0
     process: subprocess.Popen[bytes] | None = None
-    killed = 0
     deadline = asyncio.get_running_loop().time() + START_SECONDS
-    while asyncio.get_running_loop().time() < deadline:
-        if await listens(path):
-            return path
-        if process is None:
-            process = _start(arguments, log)
-        elif (status := process.poll()) is not None:
-            killed += status < 0
-            if status > 0 or killed == MOST_KILLED:
-                raise EngineNotStarted(_last_words(log))
-            process = None
-            await asyncio.sleep(AGAIN_SECONDS)
-        await asyncio.sleep(0.05)  # nothing signals that a socket has begun to listen
+    try:
+        while asyncio.get_running_loop().time() < deadline:
+            if await listens(path):
+                return path
+            if process is None and _is_ours(starting):
+                process = _start(arguments, log)
+            elif process is not None and (status := process.poll()) is not None:
+                killed += status < 0
+                if status > 0 or killed == MOST_KILLED:
+                    raise EngineNotStarted(_last_words(log))
+                process = None
+                await asyncio.sleep(AGAIN_SECONDS)
+            await asyncio.sleep(0.05)  # nothing signals that a socket has begun to listen
+    finally:
+        starting.release()
     raise EngineNotStarted(f"The engine did not come up within {START_SECONDS:.0f} seconds; its log is {log}.")
 
 
@@ -110,6 +115,13 @@ async def listens(path: Path) -> bool:
         return False
     writer.close()
     return True
+
+
+def _is_ours(lock: FileLock) -> bool:
+    """Take it, unless that was done before or another window has it."""
+    with suppress(Timeout):
+        return lock.is_locked or bool(lock.acquire(timeout=0))
+    return False
 
 
 def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:

@@ -213,12 +213,14 @@ def _request(asked: Asked, seed: int | None = None, priority: Priority = "comple
     """What the engine is asked: the likeliest text or, with a ``seed``, one by chance."""
     snapshot, settings = asked.snapshot, asked.settings
     temperature = 0.0 if seed is None else TEMPERATURE
+    longest = settings.deadline_ms * (PATIENCE if asked.record.invoked else 1)
+    waited = asked.record.stages.get("engine", 0.0)  # for what was being written and then did not suit
     return CompletionRequest(
         prompt=prefix_window(snapshot.before, settings.prefix_chars),
         suffix=suffix_window(snapshot.after, settings.suffix_chars),
         sampling=Sampling(max_tokens=settings.max_tokens, temperature=temperature, seed=seed),
         stop_rule=stop_rule(snapshot),
         priority=priority,
-        deadline_ms=settings.deadline_ms * (PATIENCE if asked.record.invoked else 1),
+        deadline_ms=max(int(longest - waited), 1),
         session=snapshot.uri,
     )

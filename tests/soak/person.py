@@ -27,8 +27,8 @@ TYPING, READING = (0.1, 0.4), (0.3, 1.5)
 LOOKS = 0.4
 """How often a person waits for the answer. Which ones is cast before, so that these times are a fair sample."""
 
-HANGS = 60.0
-"""Seconds without an answer after which a request counts as hanging."""
+HANGS = 90.0
+"""Seconds without an answer after which a request counts as hanging; several times its deadline."""
 
 STRETCH = 100
 """Requests typed before the files are as they were, and others of their lines are written anew."""

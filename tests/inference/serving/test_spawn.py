@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 import pytest
@@ -11,7 +12,8 @@ from inference.serving.spawn import MOST_KILLED, EngineNotStarted, EngineOptions
 KILLED = "import os, pathlib, signal, sys; count = pathlib.Path(sys.argv[1]); "
 KILLED += "count.write_text(count.read_text() + 'x'); "
 KILLED += "len(count.read_text()) < int(sys.argv[2]) and os.kill(os.getpid(), signal.SIGKILL); "
-LISTENS = "import socket; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[3]); s.listen(); s.accept()"
+LISTENS = "import socket; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[3]); s.listen(); "
+LISTENS += "[s.accept() for _ in range(int(sys.argv[4]))]"
 
 
 @pytest.fixture
@@ -22,9 +24,10 @@ def starts(tmp_path):
     return file
 
 
-def engine(starts, runtime, listens_at: int) -> list[str]:
-    """One that is killed before it listens, until it is started for the ``listens_at``-th time."""
-    return [sys.executable, "-c", KILLED + LISTENS, str(starts), str(listens_at), str(runtime / "engine.sock")]
+def engine(starts, runtime, listens_at: int, windows: int = 1) -> list[str]:
+    """One that is killed before it listens, until it is started for the ``listens_at``-th time; ends when all came."""
+    said = [starts, listens_at, runtime / "engine.sock", windows]
+    return [sys.executable, "-c", KILLED + LISTENS, *map(str, said)]
 
 
 async def test_engine_killed_before_it_listens_is_started_again(runtime, starts):
@@ -32,6 +35,13 @@ async def test_engine_killed_before_it_listens_is_started_again(runtime, starts)
     path = await ensure_engine(EngineOptions(), engine(starts, runtime, listens_at=MOST_KILLED))
     assert path == runtime / "engine.sock"
     assert starts.read_text() == "x" * MOST_KILLED
+
+
+async def test_windows_that_find_none_at_once_start_one_process(runtime, starts):
+    """As when the engine of many windows dies: each would start its own and all but one leave, seconds later."""
+    command = engine(starts, runtime, listens_at=1, windows=4)
+    await asyncio.gather(*(ensure_engine(EngineOptions(), command) for _ in range(4)))
+    assert starts.read_text() == "x"
 
 
 async def test_engine_killed_again_and_again_is_given_up_with_its_cause(runtime, starts):

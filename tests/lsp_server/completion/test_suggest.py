@@ -185,6 +185,15 @@ async def test_answer_cut_for_lack_of_time_is_not_the_last_word_for_who_asks_by_
     assert [request.deadline_ms for request in model.asked] == [5000, 20000]
 
 
+async def test_waiting_for_what_then_did_not_suit_counts_towards_the_deadline():
+    """Else a person waits twice as long as they are told: for the answer to an earlier key, then for their own."""
+    person = Person(Told({"x = b": "ar"}))
+    asked = person.asks("x = b")
+    asked.record.stages["engine"] = 1500.0
+    assert await person.suggestions.suggest(asked) == ["ar"]
+    assert [request.deadline_ms for request in person.model.asked] == [3500]
+
+
 async def test_answer_given_without_the_adapter_that_was_asked_for_is_not_remembered_as_its_own():
     """It may be there at the next key."""
     model = Told({"x = ": "foo"})
