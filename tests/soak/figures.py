@@ -20,7 +20,7 @@ MB = 1_000_000
 
 def tell(lines: Sequence[str]) -> None:
     text = "\n".join([*lines, "", ""])
-    print(text)
+    print(text)  # noqa: T201  figures are for a person
     if os.environ.get(FILE):
         with Path(os.environ[FILE]).open("a", encoding="utf-8") as file:
             file.write(text)

@@ -54,13 +54,13 @@ class Form:
 
 FORMS = {
     "short": Form(4, 18, 5, growth=0.15, unfair=5.0),
-    "trial": Form(8, 150, 5, growth=0.02, unfair=2.0),
-    "long": Form(8, 600, 50, growth=0.02, unfair=2.0),
+    "long": Form(8, 600, 50, growth=0.02, unfair=2.5),
 }
 FORM = FORMS[os.environ.get("SOAK", "short")]
 SETTINGS = {
-    "engine": {"graceSeconds": 2},
-    # two cores read a prompt of the usual size in four seconds: shorter ones make more of what is to be seen here
+    # room for what one place of each window has read: it is full soon, and memory can be seen to stay flat
+    "engine": {"graceSeconds": 2, "context": 512 * FORM.windows},
+    # two cores read a prompt of the usual size in four seconds: with shorter ones more happens
     "completion": {"prefetch": True, "deadlineMs": 20_000, "prefixChars": 300, "suffixChars": 150},
 }
 
