@@ -6,6 +6,7 @@ The short form is a test like any other; `make soak`, the long one, takes half a
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -100,7 +101,7 @@ async def test_windows_typing_at_once_share_one_engine_fairly_and_memory_stays_f
         for person in people:
             await person.rest()
         stats, traces = await statistics(runtime), [await person.window.trace() for person in people]
-        tell(of_typing(people, memory, stats, FORM.seconds))
+        tell([f"settings: {json.dumps(SETTINGS)}", *of_typing(people, memory, stats, FORM.seconds)])
         assert unsettled(people) == []
         assert troubles(people) == []
         assert set(memory) - set(servers) == {stats["engine"]["pid"]}
