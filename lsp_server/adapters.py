@@ -7,12 +7,12 @@ the next key, in every window.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inference.generation.answer import Finished, TextChunk
-from inference.models.adapters import AUTO, enabled_for
+from inference.models.adapters import AUTO, AdapterError, Stamp, enabled_for, location, stamp
 from inference.serving.client import ModelRefused
 from inference.serving.wire import CompletionRequest
 from lsp_server.completion.suggest import Completer
@@ -26,6 +26,14 @@ def chosen(setting: str, folder: Path | None) -> str:
     if setting != AUTO:
         return setting
     return enabled_for(folder) or "" if folder else ""
+
+
+def edition(adapter: str) -> Stamp:
+    """Which training of an adapter lies there now; nothing for none, and for one that can't be read."""
+    if adapter:
+        with suppress(AdapterError):
+            return stamp(location(adapter))
+    return ()
 
 
 @dataclass(frozen=True, slots=True)

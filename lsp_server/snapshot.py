@@ -136,5 +136,5 @@ def _code_points(line: str, character: int, encoding: Encoding) -> int:
 
 
 def with_lf(text: str) -> str:
-    """The text with LF line ends."""
+    """The text with LF line ends; the very same one where it has no others."""
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text

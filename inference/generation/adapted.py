@@ -11,8 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
-from inference.models.adapter_facts import CONFIG, WEIGHTS
-from inference.models.adapters import AdapterMissingError
+from inference.models.adapters import Stamp, stamp
 from inference.models.forward import LanguageModel
 from inference.models.lora import with_adapter
 
@@ -20,9 +19,6 @@ log = logging.getLogger(__name__)
 
 MOST = 4
 """Adapters kept in memory at a time."""
-
-Stamp = tuple[tuple[int, int, int], ...]
-"""Of each file: inode, size, and when it was last written. Another stamp is another adapter."""
 
 
 class AdaptedModels:
@@ -36,13 +32,13 @@ class AdaptedModels:
 
     def get(self, folder: Path) -> LanguageModel:
         """The base under the adapter in ``folder`` as its files are now. Raises AdapterError."""
-        stamp = _stamp(folder)  # before reading: what changes meanwhile is read again next time
+        now = stamp(folder)  # before reading: what changes meanwhile is read again next time
         known, model = self._kept.get(folder, (None, None))
-        if model is None or known != stamp:
+        if model is None or known != now:
             self._drop(folder)
             model = with_adapter(self._base, folder)
             log.info("loaded the adapter %s", folder.name)
-        self._kept[folder] = stamp, model
+        self._kept[folder] = now, model
         self._kept.move_to_end(folder)
         if len(self._kept) > self._most:
             self._drop(next(iter(self._kept)))
@@ -51,11 +47,3 @@ class AdaptedModels:
     def _drop(self, folder: Path) -> None:
         if folder in self._kept:
             self._on_drop(self._kept.pop(folder)[1])
-
-
-def _stamp(folder: Path) -> Stamp:
-    try:
-        found = [(folder / name).stat() for name in (CONFIG, WEIGHTS)]
-    except OSError as error:
-        raise AdapterMissingError(f"The adapter in {folder} is gone or can't be read ({error.strerror}).") from error
-    return tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)

@@ -44,6 +44,9 @@ ENABLED = ".enabled.json"  # a name that no adapter can have
 AUTO = "auto"
 """The setting's word for "as enabled for the workspace", and so no adapter's name."""
 
+Stamp = tuple[tuple[int, int, int], ...]
+"""Of each file: inode, size, and when it was last written. Another stamp is another adapter."""
+
 
 class AdapterMissingError(AdapterError):
     """There is no adapter of this name."""
@@ -81,6 +84,15 @@ def find(name: str) -> Adapter:
     if not folder.is_dir():
         raise AdapterMissingError(f"There is no adapter {name!r}: `codellama-ls adapters` lists those there are.")
     return read(folder)
+
+
+def stamp(folder: Path) -> Stamp:
+    """Of the adapter in ``folder`` as it is now: training it anew gives it another. Raises AdapterMissingError."""
+    try:
+        found = [(folder / name).stat() for name in (CONFIG, WEIGHTS)]
+    except OSError as error:
+        raise AdapterMissingError(f"The adapter in {folder} is gone or can't be read ({error.strerror}).") from error
+    return tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)
 
 
 def add(folder: Path, name: str, *, replace: bool = False) -> Adapter:

@@ -6,6 +6,7 @@ Torch-free. Knows no files and no prompts; offsets count characters.
 from __future__ import annotations
 
 import importlib
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -36,14 +37,33 @@ Span = tuple[int, int]
 """Start and end of a piece of text, in characters."""
 
 
-@cache
+class _Parsers(threading.local):
+    """Of one thread, by language: a parser reads one text at a time."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Parser] = {}
+
+
+_parsers = _Parsers()
+
+
 def parser(language: str) -> Parser | None:
-    """The parser of a language, or None where no grammar is installed for it."""
+    """The calling thread's parser of a language, or None where no grammar is installed for it."""
+    grammar = _grammar(language)
+    if grammar is None:
+        return None
+    if language not in _parsers.known:
+        _parsers.known[language] = Parser(grammar)
+    return _parsers.known[language]
+
+
+@cache
+def _grammar(language: str) -> Language | None:
     known = _GRAMMARS.get(language)
     if known is None:
         return None
     module, function = known
-    return Parser(Language(getattr(importlib.import_module(module), function)()))
+    return Language(getattr(importlib.import_module(module), function)())
 
 
 def parse(language: str, data: bytes, seconds: float = PARSE_SECONDS) -> Tree | None:

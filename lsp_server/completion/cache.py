@@ -2,7 +2,8 @@
 
 An answer proposes a document: what stood before the cursor, the answer, what stood after. It holds as long as what has
 been typed since is its beginning and, if an editor closed brackets meanwhile, what they are is in it. All else that the
-model saw must be as it was, to the last blank: whatever stands around the cursor is part of the key, in full.
+model saw must be as it was, to the last blank: whatever stands around the cursor is part of the key, in full, and so is
+what it was shown of other files.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from inference.models.adapters import Stamp
+from inference.text.context import ContextChunk
 from inference.text.stopping import suffix_start
 from lsp_server.completion.trace import Source
 from lsp_server.settings import CompletionSettings
-from lsp_server.snapshot import Snapshot
 
 MOST_ANSWERS = 200
 MOST_CHARACTERS = 4_000_000
-"""All the text that is kept around cursors; the oldest answers go first."""
+"""All the text that is kept with answers; the oldest answers go first."""
 
 LANDMARK = 32
 """Characters next to the cursor by which a place is looked for before all of it is compared."""
@@ -35,13 +37,20 @@ CLOSED = re.compile(r"[)\]}>\"'`\s]*")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """All an answer depends on but text. ``settings`` that change what is asked for make others of all answers."""
+    """All an answer depends on but the text around the cursor. Other ``settings`` make other answers, for instance.
+
+    Attributes:
+        edition: of the adapter, which keeps its name when it is trained anew.
+        context: what the model is shown of other files.
+    """
 
     uri: str
     language: str
     model: str
     adapter: str
     settings: CompletionSettings
+    edition: Stamp = ()
+    context: tuple[ContextChunk, ...] = ()
 
     @property
     def before(self) -> int:
@@ -222,9 +231,6 @@ def _closed(origin: Place, now: Place) -> Iterator[str]:
 
 
 def _size(answer: Answer) -> int:
-    return len(answer.place.before) + len(answer.place.after) + len(answer.text)
-
-
-def place_of(snapshot: Snapshot, settings: CompletionSettings, model: str, adapter: str) -> Place:
-    """Where a snapshot's answer belongs."""
-    return Place(Scope(snapshot.uri, snapshot.language, model, adapter, settings), snapshot.before, snapshot.after)
+    place = answer.place
+    context = sum(len(chunk.text) for chunk in place.scope.context)
+    return len(place.before) + len(place.after) + len(answer.text) + context

@@ -8,7 +8,7 @@ whether its text still suits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Generic, TypeVar
 
@@ -20,6 +20,8 @@ each key (VS Code) makes the next request only then."""
 
 P = TypeVar("P")
 Events = AsyncGenerator[TextChunk | Finished, None]
+Then = Callable[["Generation[P]"], Awaitable[None]]
+"""What is to be done with an answer that has been written whole, before whoever follows it learns of it."""
 
 
 class Generation(Generic[P]):
@@ -27,7 +29,8 @@ class Generation(Generic[P]):
 
     Attributes:
         text: as far as it is written.
-        outcome: once it has ended well.
+        outcome: once the model has written all of it. From then on nothing stops it: no model works for it any more,
+            and what is written whole is kept.
     """
 
     def __init__(self, origin: P, *, ahead: bool = False) -> None:
@@ -36,7 +39,7 @@ class Generation(Generic[P]):
         self.text = ""
         self.outcome: Outcome | None = None
         self._error: Exception | None = None
-        self._ended = self._stopped = False
+        self._ended = self._stopped = self._whole = False
         self._followers = 0
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -47,12 +50,17 @@ class Generation(Generic[P]):
         return not (self._ended or self._stopped)
 
     @property
+    def begun(self) -> bool:
+        """The model has said something, or that there is nothing to say."""
+        return bool(self.text) or self.outcome is not None
+
+    @property
     def alone(self) -> bool:
         """No request follows it."""
         return not self._followers
 
-    def write(self, events: Events, then: Callable[[Generation[P]], None]) -> asyncio.Task[None]:
-        """Begin; ``then`` is called when it has ended well, before whoever follows learns of it."""
+    def write(self, events: Events, then: Then[P]) -> asyncio.Task[None]:
+        """Begin; ``then`` is done when the model has ended well."""
         self._task = asyncio.ensure_future(self._write(events, then))
         self._task.add_done_callback(lambda _: self._end())  # also of a task that is cancelled before it begins
         return self._task
@@ -80,6 +88,8 @@ class Generation(Generic[P]):
 
     def stop(self) -> None:
         """Leave the engine's stream: that frees the model."""
+        if self.outcome is not None:
+            return
         self._stopped = True
         if self._task is not None:
             self._task.cancel()
@@ -104,19 +114,22 @@ class Generation(Generic[P]):
     def _result(self) -> bool:
         if self._error:
             raise self._error
-        return self.outcome is not None
+        return self._whole
 
-    async def _write(self, events: Events, then: Callable[[Generation[P]], None]) -> None:
+    async def _write(self, events: Events, then: Then[P]) -> None:
         try:
+            outcome = None
             async with aclosing(events):
                 async for event in events:
                     if isinstance(event, TextChunk):
                         self.text += event.text
+                        self._tell()
                     else:
-                        self.outcome = event.outcome
-                    self._tell()
-            if self.outcome:
-                then(self)
+                        outcome = event.outcome
+            self.outcome = outcome
+            if outcome is not None:
+                await then(self)
+                self._whole = True
         except Exception as error:  # belongs to whoever follows
             self._error = error
 
@@ -135,9 +148,7 @@ class Generations(Generic[P]):
     def __init__(self) -> None:
         self._under_way: dict[str, list[Generation[P]]] = {}
 
-    def begin(
-        self, key: str, generation: Generation[P], events: Events, then: Callable[[Generation[P]], None]
-    ) -> Generation[P]:
+    def begin(self, key: str, generation: Generation[P], events: Events, then: Then[P]) -> Generation[P]:
         """Start one."""
         self._under_way.setdefault(key, []).append(generation)
         generation.write(events, then).add_done_callback(lambda _: self._forget(key, generation))

@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
 from inference.generation.answer import Finished, Sampling, TextChunk
+from inference.models.adapters import Stamp
 from inference.serving.client import EngineError, EngineUnavailable
 from inference.serving.wire import CompletionRequest, Priority
+from inference.text.context import ContextChunk
 from lsp_server.completion.amount import stop_rule
-from lsp_server.completion.cache import Cache, Hit, Place, may_become, on_the_way, place_of
+from lsp_server.completion.cache import Cache, Hit, Place, Scope, may_become, on_the_way
 from lsp_server.completion.generations import Generation, Generations
 from lsp_server.completion.shape import Shaped, shape
 from lsp_server.completion.timing import Rhythm, debounce
@@ -43,16 +46,27 @@ class Completer(Protocol):
 
 @dataclass
 class Asked:
-    """One request. ``model`` is the one the engine runs; ``record`` is told what becomes of it."""
+    """One request.
+
+    Attributes:
+        record: is told what becomes of it; names the adapter that is asked for.
+        model: the one the engine runs.
+        edition: of that adapter.
+        context: pieces of other files to be shown to the model.
+    """
 
     snapshot: Snapshot
     settings: CompletionSettings
     engine: Completer
     record: Record
     model: str = ""
+    edition: Stamp = ()
+    context: tuple[ContextChunk, ...] = ()
 
     def __post_init__(self) -> None:
-        self.place = place_of(self.snapshot, self.settings, self.model, self.record.adapter)
+        here = self.snapshot
+        about = (here.uri, here.language, self.model, self.record.adapter, self.settings, self.edition, self.context)
+        self.place = Place(Scope(*about), here.before, here.after)
 
     def once_accepted(self, text: str) -> Asked:
         """What will be asked when ``text`` has been inserted. Nobody asks yet: its record is in no trace."""
@@ -78,11 +92,17 @@ class Work:
 
 @dataclass
 class Suggestions:
-    """What is remembered from one request to the next."""
+    """What is remembered from one request to the next.
+
+    Attributes:
+        shaper: one thread in which all texts are put into shape, in the order in which they were written: parsing takes
+            milliseconds, and the event loop has keys to answer.
+    """
 
     cache: Cache = field(default_factory=Cache)
     generations: Generations[Work] = field(default_factory=Generations)
     rhythm: Rhythm = field(default_factory=Rhythm)
+    shaper: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "shape"))
 
     async def suggest(self, asked: Asked, most: int = 1) -> list[str]:
         """Texts to insert at the cursor, the best first: none, or up to ``most``. The record is told why."""
@@ -91,7 +111,7 @@ class Suggestions:
             hit = await self._found(asked)
             texts = list(dict.fromkeys(filter(None, [hit.text, *await self._sampled(asked, most - 1)])))
         except asyncio.CancelledError:
-            record.result = "cancelled"
+            record.result, record.reason = "cancelled", "the editor took its request back before there was an answer"
             raise
         except EngineUnavailable as error:
             record.result, record.reason = "not ready", str(error)
@@ -129,7 +149,7 @@ class Suggestions:
         running = self.generations.find(
             here.scope.uri,
             # what was asked for ahead and has not begun yet is asked for again, and comes sooner
-            lambda g: may_become(g.origin.place, here, g.text) and not (g.ahead and not g.text),
+            lambda g: may_become(g.origin.place, here, g.text) and (g.begun or not g.ahead),
             lambda g: g.ahead and g.origin.place != here and on_the_way(here, g.origin.place),
         )
         if running is None:
@@ -171,7 +191,9 @@ class Suggestions:
             return []
         key = f"{asked.snapshot.uri}#alternatives"  # none that another request could go on with
         begun = [
-            self.generations.begin(key, Generation(Work(asked)), asked.engine.complete(_request(asked, seed)), _shape)
+            self.generations.begin(
+                key, Generation(Work(asked)), asked.engine.complete(_request(asked, seed)), self._shape
+            )
             for seed in range(1, count + 1)
         ]
         with asked.record.timed("engine"), suppress(EngineError):
@@ -185,17 +207,21 @@ class Suggestions:
         generation = Generation(Work(asked), ahead=ahead)
         return self.generations.begin(asked.snapshot.uri, generation, asked.engine.complete(request), self._end)
 
-    def _end(self, generation: Generation[Work]) -> None:
+    async def _end(self, generation: Generation[Work]) -> None:
         """Shape what was written, and remember it."""
-        _shape(generation)
+        await self._shape(generation)
         work = generation.origin
         place, outcome = work.asked.place, generation.outcome
         if work.asked.record.adapter == place.scope.adapter:  # else the engine refused it and answered without
             cut = outcome is not None and outcome.cause == "deadline"
             self.cache.put(place, work.shaped.text, work.shaped.why_nothing, cut=cut)
 
+    async def _shape(self, generation: Generation[Work]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self.shaper, _put_into_shape, generation)
 
-def _shape(generation: Generation[Work]) -> None:
+
+def _put_into_shape(generation: Generation[Work]) -> None:
+    """Of a text that is written whole: nobody changes it any more, nor looks at its shape yet."""
     work, started = generation.origin, time.perf_counter()
     cut = generation.outcome is not None and generation.outcome.cause in ("length", "deadline")
     work.shaped = shape(work.asked.snapshot, generation.text, cut=cut)
@@ -220,6 +246,7 @@ def _request(asked: Asked, seed: int | None = None, priority: Priority = "comple
         suffix=suffix_window(snapshot.after, settings.suffix_chars),
         sampling=Sampling(max_tokens=settings.max_tokens, temperature=temperature, seed=seed),
         stop_rule=stop_rule(snapshot),
+        context=asked.context,
         priority=priority,
         deadline_ms=max(int(longest - waited), 1),
         session=snapshot.uri,

@@ -31,7 +31,8 @@ SAME = 0.6
 DEFINED_HERE = 2.0
 """A definition of a name that is used at the cursor counts this many times."""
 STAYS_LINES, STAYS_SECONDS = 12, 5.0
-"""As long as the cursor moves no further, and the pause is no longer, the chunks stay what they are."""
+"""As long as the cursor moves no further, the pause is no longer, and nothing is edited in other open files, the chunks
+stay what they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,12 @@ class OpenFile:
 class _Frozen:
     line: int
     used: float
+    others: tuple[tuple[str, str], ...]
     chunks: tuple[ContextChunk, ...]
+
+    def holds(self, line: int, now: float, others: tuple[tuple[str, str], ...]) -> bool:
+        near = abs(self.line - line) <= STAYS_LINES and now - self.used <= STAYS_SECONDS
+        return near and self.others == others
 
 
 @dataclass
@@ -74,12 +80,13 @@ class Context:
         now = self.clock()
         self.recent.at(snapshot.uri, snapshot.line, snapshot.before + snapshot.after)
         old = self._frozen.get(snapshot.uri)
-        if old and abs(old.line - snapshot.line) <= STAYS_LINES and now - old.used <= STAYS_SECONDS:
+        others = tuple((file.uri, file.text) for file in files if file.uri != snapshot.uri)
+        if old and old.holds(snapshot.line, now, others):
             old.used = now
             return old.chunks
         pieces = self._pieces(snapshot, files, root, now + SECONDS)
         chosen = choose(snapshot, window, pieces, limit)
-        self._frozen = {snapshot.uri: _Frozen(snapshot.line, now, chosen)}
+        self._frozen = {snapshot.uri: _Frozen(snapshot.line, now, others, chosen)}
         return chosen
 
     def forget(self, uri: str) -> None:

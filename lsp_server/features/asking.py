@@ -15,7 +15,7 @@ from lsp_server.completion.trace import Record
 from lsp_server.engine_link import EngineLink
 from lsp_server.features.documents import folder_of, path_of
 from lsp_server.features.statistics import Offer, offers
-from lsp_server.features.surroundings import with_context
+from lsp_server.features.surroundings import context_of
 from lsp_server.files import is_read_only, privacy
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Snapshot
@@ -49,8 +49,9 @@ async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record, m
     if record.reason:
         record.result = "refused"
         return []
-    engine = with_context(server, snapshot, _under_adapter(server, link, snapshot.uri, record))
-    asked = Asked(snapshot, server.settings.completion, engine, record, link.status.model)
+    engine = _under_adapter(server, link, snapshot.uri, record)
+    edition, context = adapters.edition(record.adapter), context_of(server, snapshot)
+    asked = Asked(snapshot, server.settings.completion, engine, record, link.status.model, edition, context)
     texts = await server.turns.take(snapshot.uri, record.invoked, lambda: server.suggestions.suggest(asked, most))
     if texts is None:
         record.result, record.reason = "superseded", "a newer request came for the same document"

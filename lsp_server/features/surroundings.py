@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from lsprotocol import types
 from pygls.uris import to_fs_path
 
 from inference.text.context import ContextChunk
-from lsp_server.completion.suggest import Completer
-from lsp_server.context.attached import WithContext
+from lsp_server.completion.window import prefix_window, suffix_window
 from lsp_server.context.gather import OpenFile
 from lsp_server.features.documents import folder_of
 from lsp_server.files import repository
 from lsp_server.session import CodeLlamaServer
-from lsp_server.snapshot import LINE_END, Snapshot
+from lsp_server.snapshot import Snapshot, with_lf
 
 
 def register(server: CodeLlamaServer) -> None:
@@ -29,20 +27,23 @@ def did_close(server: CodeLlamaServer, params: types.DidCloseTextDocumentParams)
     server.watch.closed(params.text_document.uri)
 
 
-def with_context(server: CodeLlamaServer, snapshot: Snapshot, engine: Completer) -> Completer:
-    """The engine, asked with pieces of other files where the settings say so."""
-    if not server.settings.completion.context_chars:
-        return engine
-    return WithContext(engine, partial(_chunks, server, snapshot))
+def context_of(server: CodeLlamaServer, snapshot: Snapshot) -> tuple[ContextChunk, ...]:
+    """Pieces of other files for one request, where the settings ask for any.
 
-
-def _chunks(server: CodeLlamaServer, snapshot: Snapshot, window: str) -> tuple[ContextChunk, ...]:
+    They are gathered before anything is remembered or asked: what an answer depends on, it is known by.
+    """
+    settings = server.settings.completion
+    if not settings.context_chars:
+        return ()
+    window = prefix_window(snapshot.before, settings.prefix_chars) + suffix_window(
+        snapshot.after, settings.suffix_chars
+    )
     files = [
-        OpenFile(uri, _path(uri), document.language_id or "", LINE_END.sub("\n", document.source))
+        OpenFile(uri, _path(uri), document.language_id or "", with_lf(document.source))
         for uri, document in list(server.workspace.text_documents.items())
     ]
-    limit = server.settings.completion.context_chars
-    return server.context.chunks(snapshot, window, files, _project(server, snapshot.uri), limit)
+    project = _project(server, snapshot.uri)
+    return server.context.chunks(snapshot, window, files, project, settings.context_chars)
 
 
 def _project(server: CodeLlamaServer, uri: str) -> Path:

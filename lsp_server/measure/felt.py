@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -93,13 +94,19 @@ def _computed(pid: int) -> float:
 @asynccontextmanager
 async def window(model: str, form: str, tokens: int) -> AsyncIterator[Window]:
     """Start a language server, and through it an engine. Raises ``BenchError``."""
-    engine = {"model": model, "format": form, "adapter": "", "graceSeconds": GRACE_SECONDS}
     completion = {"maxTokens": tokens, "debounceMs": 0, "deadlineMs": 120_000, "alternatives": 1}
-    settings = {"engine": engine, "completion": completion}
+    async with editor_of_its_own(model, form, completion) as editor:
+        yield Window(editor)
+
+
+@asynccontextmanager
+async def editor_of_its_own(model: str, form: str, completion: Mapping[str, Any]) -> AsyncIterator[TinyEditor]:
+    """An editor whose server and engine nobody else uses, with these settings of completions. Raises ``BenchError``."""
+    engine = {"model": model, "format": form, "adapter": "", "graceSeconds": GRACE_SECONDS}
     with runtime_of_its_own():
         try:
-            async with tiny_editor(settings) as editor:
+            async with tiny_editor({"engine": engine, "completion": completion}) as editor:
                 await editor.ready()
-                yield Window(editor)
+                yield editor
         except NotReadyError as error:
             raise BenchError(str(error)) from error

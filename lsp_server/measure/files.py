@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import files as files_of
 from itertools import zip_longest
@@ -29,13 +29,21 @@ class NoFilesError(ValueError):
 
 def files_for_trace(folder: Path | None, seed: int = 0) -> list[SourceFile]:
     """Files of several languages, in turn. Raises ``NoFilesError``."""
-    roots = [folder] if folder else _installed(random.Random(seed))
+    return source_files([folder] if folder else [], seed)
+
+
+def source_files(folders: Sequence[Path], seed: int = 0, per_language: int = PER_LANGUAGE) -> list[SourceFile]:
+    """All in these folders or, without any, some that packages ship; of several languages, in turn.
+
+    Raises ``NoFilesError``.
+    """
     try:
-        found = read_sources(roots).files
+        found = read_sources(folders or _installed(random.Random(seed), per_language)).files
     except FileNotFoundError as error:
         raise NoFilesError(str(error)) from error
     if not found:
-        raise NoFilesError(f"There is no source code in {folder or 'the installed packages'}; choose another folder.")
+        where = " and ".join(map(str, folders)) or "the installed packages"
+        raise NoFilesError(f"There is no source code in {where}; choose another folder.")
     return in_turn(found)
 
 
@@ -48,7 +56,7 @@ def in_turn(files: list[SourceFile]) -> list[SourceFile]:
     return [file for turn in rounds for file in turn if file]
 
 
-def _installed(dice: random.Random) -> list[Path]:
+def _installed(dice: random.Random, per_language: int) -> list[Path]:
     """Paths of files that packages ship, a few of each language."""
     by_language: Mapping[str, list[Path]] = defaultdict(list)
     for package in PACKAGES:
@@ -56,13 +64,13 @@ def _installed(dice: random.Random) -> list[Path]:
             language = language_of(path)
             if language:
                 by_language[language].append(path)
-    return [path for paths in by_language.values() for path in _some(paths, dice)]
+    return [path for paths in by_language.values() for path in _some(paths, dice, per_language)]
 
 
-def _some(paths: list[Path], dice: random.Random) -> list[Path]:
+def _some(paths: list[Path], dice: random.Random, count: int) -> list[Path]:
     dice.shuffle(paths)
     fitting = (path for path in paths if path.is_file() and SMALLEST <= path.stat().st_size <= LARGEST)
-    return [path for path, _ in zip(fitting, range(PER_LANGUAGE), strict=False)]
+    return [path for path, _ in zip(fitting, range(count), strict=False)]
 
 
 def _shipped(package: str) -> list[Path]:

@@ -51,7 +51,7 @@ class _Desk:
 
 def make_trace(files: Sequence[SourceFile], count: int, seed: int = 0) -> list[Request]:
     """``count`` requests. Raises ValueError where no file has a line of code to write anew."""
-    usable = [file for file in map(_normal, files) if _lines_to_write(file.text)]
+    usable = [file for file in map(normal, files) if lines_to_write(file.text)]
     if not usable:
         raise ValueError("There is no source file with a line to write; choose another folder.")
     return list(islice(_requests(_Desk(Random(seed), usable)), count))
@@ -112,18 +112,18 @@ def _asked(file: SourceFile, typist: Typist, kind: Kind) -> Request:
 def _stretch(text: str, random: Random) -> tuple[int, int]:
     """Offsets of a stretch of whole lines without its first indentation, which the editor has made, and its end."""
     lines = text.splitlines(keepends=True)
-    first = random.choice(_lines_to_write(text))
+    first = random.choice(lines_to_write(text))
     last = min(first + random.randint(1, MOST_LINES), len(lines))
     start = sum(map(len, lines[:first])) + len(lines[first]) - len(lines[first].lstrip())
     return start, start + len("".join(lines[first:last]).lstrip().rstrip())
 
 
-def _lines_to_write(text: str) -> list[int]:
+def lines_to_write(text: str) -> list[int]:
     """Numbers of the lines on which a stretch may begin: with code on them, and something above."""
     return [n for n, line in enumerate(text.splitlines()) if n and any(map(str.isalnum, line))]
 
 
-def _normal(file: SourceFile) -> SourceFile:
+def normal(file: SourceFile) -> SourceFile:
     """With LF line ends, and with no other character that ``splitlines`` takes for one."""
     text = file.text.replace("\r\n", "\n").replace("\r", "\n")
     return SourceFile(file.name, file.language, "\n".join(text.splitlines()) + "\n")

@@ -50,6 +50,10 @@ class Typist:
         for _ in range(self.to_line_end):
             self._key(closing=False)
 
+    def take(self, count: int) -> None:
+        """Insert the next characters, over several lines perhaps, as a suggestion that is taken in part is."""
+        self.before, self.todo = self.before + self.todo[:count], self.todo[count:]
+
     def delete(self, count: int) -> None:
         """Take back letters and digits just written, at most ``count``, to write them again."""
         for _ in range(count):

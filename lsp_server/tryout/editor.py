@@ -87,10 +87,13 @@ class TinyEditor:
         whole = str(items[0].insert_text)
         return whole[column : len(whole) - len(row[column:])]
 
+    async def records(self) -> list[dict[str, Any]]:
+        """What the server says of the last requests, newest last."""
+        return [_plain(record) for record in await self._client.protocol.send_request_async("codellama/trace", {})]
+
     async def last_record(self) -> dict[str, Any]:
-        """What the server says of the last request."""
-        records = await self._client.protocol.send_request_async("codellama/trace", {})
-        return _plain(records[-1])
+        """What it says of the very last."""
+        return (await self.records())[-1]
 
     def _progress(self, params: types.ProgressParams) -> None:
         value = _plain(params.value)

@@ -71,6 +71,17 @@ async def test_enabling_and_disabling_count_at_the_next_request(runtime, project
     assert said(editor) == []
 
 
+async def test_adapter_that_was_trained_anew_is_asked_anew_under_its_old_name(runtime, projects):
+    """What it said before its training is not its word any more."""
+    document, answerer = projects / "first" / "a.py", ScriptedAnswerer(["a"])
+    async with serving(runtime, answerer), window() as editor:
+        for weights in (b"", b"", b"trained"):
+            if weights:
+                (adapters.location("first") / "adapter_model.safetensors").write_bytes(weights)
+            assert await suggested(editor, document) == "<first>a"
+    assert [line for line in answerer.log if line.startswith("begin")] == ["begin x = "] * 2
+
+
 @pytest.mark.parametrize(("setting", "text"), [("", "a"), ("second", "<second>a"), ("auto", "<first>a")])
 async def test_setting_goes_before_what_is_enabled(runtime, projects, setting, text):
     settings = {"engine": {"adapter": setting}}

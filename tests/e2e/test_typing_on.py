@@ -61,6 +61,20 @@ async def test_any_edit_that_the_model_would_see_asks_it_anew(runtime):
     assert len(begun(answerer)) == 6
 
 
+async def test_edit_in_another_file_that_the_model_is_shown_asks_it_anew(runtime):
+    """The function that is called here has got another argument there."""
+    answerer, there = ScriptedAnswerer(["1)"]), "file:///project/b.py"
+    defined = "def compute(value):\n    return value + value\n"
+    async with serving(runtime, answerer), window(settings={"completion": {"contextChars": 2000}}) as editor:
+        editor.open(defined, there)
+        editor.open("x = compute(")
+        for text in (defined, defined.replace("value", "amount"), defined):
+            editor.change(text, there)
+            assert await editor.inline(0, 12) == [("x = compute(1)", (0, 0, 0, 12))]
+        assert await sources(editor) == [("shown", ""), ("shown", ""), ("shown", "same")]
+    assert begun(answerer) == ["x = compute("] * 2
+
+
 async def test_other_settings_ask_anew(runtime):
     answerer = ScriptedAnswerer(["foo"])
     async with serving(runtime, answerer), window() as editor:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference.text.context import ContextChunk
 from lsp_server.completion.cache import Cache, Hit, Place, Scope, may_become, on_the_way
 from lsp_server.settings import CompletionSettings
 
@@ -89,12 +90,20 @@ def test_answer_does_not_hold_elsewhere_or_after_an_edit(origin, answer, now):
         {"model": "codellama-7b"},
         {"adapter": "mine"},
         {"settings": replace(SETTINGS, max_tokens=1)},
+        # tuned again under the same name
+        {"edition": ((7, 10, 1),)},
+        # what the model is shown of other files, from another place of them or edited
+        {"context": (ContextChunk("b.py", "def f(b): ..."),)},
+        {"context": (ContextChunk("b.py", "def f(a): ..."), ContextChunk("c.py", "x"))},
+        {"context": ()},
     ],
 )
 def test_answer_holds_for_the_same_question_only(change):
-    cache = Cache()
-    cache.put(at("x = |"), "1")
-    assert cache.find(at("x = |", **change)) is None
+    cache, known = Cache(), {"edition": ((7, 10, 0),), "context": (ContextChunk("b.py", "def f(a): ..."),)}
+    cache.put(at("x = |", **known), "12")
+    assert cache.find(at("x = 1|", **known)) == Hit("2", "typed")
+    assert cache.find(at("x = |", **(known | change))) is None
+    assert not may_become(at("x = |", **known), at("x = 1|", **(known | change)), "1")
 
 
 def test_undone_typing_finds_the_earlier_answer_again():
@@ -179,6 +188,13 @@ def test_text_that_is_kept_is_bounded():
     for name in "abc":
         cache.put(at(f"{name * 5} = |"), name)
     assert len(cache) == 2
+
+
+def test_context_of_other_files_counts_as_text_that_is_kept():
+    cache = Cache(most_characters=50)
+    for name in "ab":
+        cache.put(at(f"{name} = |", context=(ContextChunk("c.py", "x" * 40),)), name)
+    assert len(cache) == 1
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,14 @@ class Desk:
         self.writer = Writer()
         self.all: Generations[str] = Generations()
         self.whole: list[str] = []
-        self.generation = self.all.begin(
-            "a.py", Generation("here"), self.writer.events(), lambda g: self.whole.append(g.text)
-        )
+        self.keeps = asyncio.Event()
+        self.keeps.set()
+        self.generation = self.all.begin("a.py", Generation("here"), self.writer.events(), self.keep)
+
+    async def keep(self, generation: Generation[str]) -> None:
+        """Takes as long as ``keeps`` is not set."""
+        await self.keeps.wait()
+        self.whole.append(generation.text)
 
     def follow(self, typed: str = "", patient: bool = False) -> asyncio.Task[bool]:
         def suits(text: str) -> bool:
@@ -148,6 +153,36 @@ async def test_what_was_stopped_or_has_failed_is_not_found_although_it_may_still
     other = Desk()
     other.generation.stop()
     assert (found, other.all.find("a.py", lambda _: True)) == ([None], None)
+
+
+async def test_what_is_written_whole_is_kept_although_nobody_follows_it_any_more(desk):
+    """No model works for it: nothing is gained by stopping."""
+    desk.keeps.clear()
+    typist, by_hand = desk.follow("f", patient=True), desk.follow("f")
+    await desk.writer.says("foo", None)
+    assert (desk.writer.left, typist.done(), desk.generation.goes_on) == (True, False, True)
+    by_hand.cancel()
+    typist.cancel()
+    await settle()
+    assert (typist.cancelled(), by_hand.cancelled()) == (True, True)
+    desk.all.stop()
+    assert desk.all.find("a.py", lambda _: False) is None
+    later = desk.follow("fo")
+    await settle()
+    desk.keeps.set()
+    assert (await later, desk.whole) == (True, ["foo"])
+
+
+async def test_what_fails_when_it_is_written_whole_is_told_to_who_follows(desk):
+    async def fails(generation: Generation[str]) -> None:
+        raise ValueError("a bug")
+
+    writer = Writer()
+    generation = desk.all.begin("b.py", Generation("there"), writer.events(), fails)
+    request = asyncio.ensure_future(generation.follow(lambda _: True, patient=False))
+    await writer.says("foo", None)
+    with pytest.raises(ValueError, match="a bug"):
+        await request
 
 
 async def test_stopping_all_answers_who_follows(desk):

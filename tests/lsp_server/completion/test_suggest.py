@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from waiting import settle
@@ -12,10 +15,12 @@ from waiting import settle
 from inference.generation.answer import Cause, Finished, Outcome, TextChunk
 from inference.serving.client import EngineError
 from inference.serving.wire import CompletionRequest
+from inference.text.context import ContextChunk
+from lsp_server.completion.shape import Shaped
 from lsp_server.completion.suggest import Asked, Suggestions
 from lsp_server.completion.trace import Record
 from lsp_server.settings import CompletionSettings
-from lsp_server.snapshot import Position, take
+from lsp_server.snapshot import Position, Snapshot, take
 
 SETTINGS = CompletionSettings(debounce_ms=0)
 URI = "file:///a.py"
@@ -57,20 +62,154 @@ class Told:
         return [str(request.prompt) for request in self.asked]
 
 
-class Person:
-    """Types into one document, and looks at what is suggested."""
+class AtOnce(Executor):
+    """Needs no thread and no time."""
 
-    def __init__(self, model: Told, settings: CompletionSettings = SETTINGS) -> None:
-        self.model, self.settings = model, settings
-        self.suggestions = Suggestions()
+    def submit(self, fn, /, *args, **kwargs) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
+class Person:
+    """Types into one document, and looks at what is suggested. Texts are put into shape ``beside``, or at once."""
+
+    def __init__(self, model: Told, *, beside: bool = False) -> None:
+        self.model, self.settings = model, SETTINGS
+        self.suggestions = Suggestions() if beside else Suggestions(shaper=AtOnce())
         self.record = Record(URI, 0, False)
 
-    def asks(self, before: str, *, by_hand: bool = False, adapter: str = "") -> Asked:
+    def asks(self, before: str, *, by_hand: bool = False, adapter: str = "", **known) -> Asked:
         self.record = Record(URI, 0, by_hand, adapter=adapter)
-        return Asked(take(before, Position(0, len(before)), "utf-32", uri=URI), self.settings, self.model, self.record)
+        snapshot = take(before, Position(0, len(before)), "utf-32", uri=URI)
+        return Asked(snapshot, self.settings, self.model, self.record, **known)
 
-    async def sees(self, before: str, *, most: int = 1, by_hand: bool = False) -> list[str]:
-        return await self.suggestions.suggest(self.asks(before, by_hand=by_hand), most)
+    async def sees(self, before: str, *, most: int = 1, **asked) -> list[str]:
+        return await self.suggestions.suggest(self.asks(before, **asked), most)
+
+
+class HeldShape:
+    """Putting ``slow`` into shape takes until ``go``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.log: list[str] = []
+        monkeypatch.setattr("lsp_server.completion.suggest.shape", self)
+
+    def __call__(self, snapshot: Snapshot, text: str, *, cut: bool) -> Shaped:
+        self.log.append(text)
+        if text == "slow":
+            self.begun.set()
+            self.go.wait(5)
+        return Shaped(text)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldShape]:
+    shape = HeldShape(monkeypatch)
+    yield shape
+    shape.go.set()
+
+
+async def begins(person: Person, held: HeldShape, before: str = "x = ", **asked) -> asyncio.Task[list[str]]:
+    """A request whose answer is being put into shape."""
+    request = asyncio.ensure_future(person.sees(before, **asked))
+    assert await asyncio.to_thread(held.begun.wait, 5)
+    return request
+
+
+async def test_loop_goes_on_while_a_check_takes_long(held):
+    """A key in another place is answered meanwhile, from memory and by the model's own stream."""
+    person = Person(Told({"y = ": "1", "x = ": "slow"}), beside=True)
+    assert await person.sees("y = ") == ["1"]
+    first = await begins(person, held)
+    assert not first.done()
+    assert await person.sees("y = ") == ["1"]
+    assert not first.done()
+    held.go.set()
+    assert await first == ["slow"]
+
+
+async def test_key_that_agrees_with_what_is_being_shaped_waits_for_that(held):
+    person = Person(Told({"x = ": "slow"}), beside=True)
+    first = await begins(person, held)
+    second = asyncio.ensure_future(person.sees("x = s"))
+    await settle()
+    held.go.set()
+    assert (await first, await second, person.record.source) == (["slow"], ["low"], "running")
+    assert person.model.prompts == ["x = "]
+
+
+async def test_key_that_disagrees_is_asked_for_at_once_and_what_was_written_is_not_lost(held):
+    """Texts are remembered in the order in which they were written: the newest is found first."""
+    person = Person(Told({"x = ": "slow", "x = z": "ip"}), beside=True)
+    first = await begins(person, held)
+    second = asyncio.ensure_future(person.sees("x = z"))
+    await settle()
+    assert (person.model.prompts, second.done()) == (["x = ", "x = z"], False)
+    held.go.set()
+    assert (await first, await second, held.log) == (["slow"], ["ip"], ["slow", "ip"])
+    assert (await person.sees("x = "), person.record.source) == (["slow"], "same")
+    assert len(person.model.asked) == 2
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+async def test_cancelled_while_its_answer_is_shaped_ends_at_once_and_the_answer_is_kept(held, by_hand):
+    person = Person(Told({"x = ": "slow"}), beside=True)
+    first = await begins(person, held, by_hand=by_hand)
+    first.cancel()
+    await settle()
+    assert first.cancelled()
+    again = asyncio.ensure_future(person.sees("x = "))
+    await settle()
+    held.go.set()
+    assert (await again, person.model.prompts) == (["slow"], ["x = "])
+
+
+async def test_shutting_down_while_an_answer_is_shaped_gives_it(held):
+    person = Person(Told({"x = ": "slow"}), beside=True)
+    first = await begins(person, held)
+    person.suggestions.generations.stop()
+    held.go.set()
+    assert await first == ["slow"]
+
+
+async def test_what_fails_in_shaping_is_no_answer(monkeypatch):
+    def broken(snapshot: Snapshot, text: str, *, cut: bool) -> Shaped:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("lsp_server.completion.suggest.shape", broken)
+    person = Person(Told({"x = ": "1"}), beside=True)
+    with pytest.raises(ValueError, match="a bug"):
+        await person.sees("x = ")
+
+
+async def test_other_context_of_other_files_is_another_question():
+    """As after an edit in the file that defines what is called here."""
+    person, old, new = Person(Told({"x = ": "f(1)"})), ContextChunk("b.py", "def f(a)"), ContextChunk("b.py", "def f()")
+    for context in ((old,), (old,), (new,), ()):
+        assert await person.sees("x = ", context=context) == ["f(1)"]
+    assert [request.context for request in person.model.asked] == [(old,), (new,), ()]
+
+
+async def test_adapter_trained_anew_under_its_name_is_asked_anew():
+    person = Person(Told({"x = ": "1"}))
+    for size in (10, 10, 11):
+        assert await person.sees("x = ", adapter="mine", edition=((7, size, 0),)) == ["1"]
+    assert len(person.model.asked) == 2
+
+
+async def test_what_follows_is_asked_ahead_with_the_same_context_and_then_is_there():
+    chunk = ContextChunk("b.py", "def f(a)")
+    person = Person(Told({"x = ": "f(", "x = f(": "y)"}))
+    known = {"context": (chunk,), "edition": ((7, 10, 0),), "adapter": "mine"}
+    asked = person.asks("x = ", **known)
+    person.suggestions.look_ahead(asked, (await person.suggestions.suggest(asked))[0])
+    assert await person.sees("x = f(", **known) == ["y)"]
+    assert [request.context for request in person.model.asked] == [(chunk,), (chunk,)]
 
 
 async def test_alternatives_are_what_the_model_says_by_chance_and_each_is_offered_once():

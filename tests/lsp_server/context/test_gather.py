@@ -110,6 +110,16 @@ def test_chunks_stay_while_the_person_types_and_change_when_they_go_on(tmp_path:
     assert chunks("x = 1\n" + "\n" * 20 + "rectangle_area(|") == ["area.py"]
 
 
+def test_an_edit_in_another_open_file_counts_at_once(tmp_path: Path) -> None:
+    """Also where the person did not ask for anything there: a rename by the editor, say."""
+    context, main, area = Context(lambda _: True, clock=Clock()), tmp_path / "main.py", tmp_path / "area.py"
+    text = "x = rectangle_area(|"
+    for defined in (AREA, AREA, AREA.replace("height", "depth")):
+        files = [opened(main, text), opened(area, defined)]
+        chunks = context.chunks(at(main, text), text.replace("|", ""), files, tmp_path, 2_000)
+        assert chunks == (ContextChunk("area.py", defined[:-1]),)
+
+
 def test_a_source_that_comes_late_is_left_out(tmp_path: Path) -> None:
     """A key's answer does not wait for a slow disk."""
     (tmp_path / "area.py").write_text(AREA)

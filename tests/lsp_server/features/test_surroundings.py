@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lsprotocol import types
 from pygls.workspace import Workspace
 
-from inference.generation.answer import Finished, Outcome, TextChunk
-from inference.serving.wire import CompletionRequest
 from inference.text.context import ContextChunk
 from lsp_server.features.documents import freeze
-from lsp_server.features.surroundings import did_close, with_context
+from lsp_server.features.surroundings import context_of, did_close
 from lsp_server.server import create_server
 from lsp_server.session import CodeLlamaServer
 from lsp_server.settings import parse_settings
 
 AREA = "def rectangle_area(width, height):\r\n    return width * height\r\n"
-
-
-@dataclass
-class Asked:
-    """An engine that remembers what it was asked."""
-
-    requests: list[CompletionRequest] = field(default_factory=list)
-
-    async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
-        self.requests.append(request)
-        yield Finished(Outcome("end"))
 
 
 def editor(folder: Path, **completion: Any) -> CodeLlamaServer:
@@ -44,35 +29,31 @@ def editor(folder: Path, **completion: Any) -> CodeLlamaServer:
     return server
 
 
-async def asked(server: CodeLlamaServer, folder: Path) -> CompletionRequest:
-    """The request as it reaches the engine."""
+def context(server: CodeLlamaServer, folder: Path) -> tuple[ContextChunk, ...]:
+    """What goes with a request at the end of the first line."""
     snapshot = freeze(server, types.TextDocumentIdentifier((folder / "main.py").as_uri()), types.Position(0, 19))
     assert snapshot is not None
-    engine = Asked()
-    request = CompletionRequest(prompt=snapshot.before, suffix=snapshot.after)
-    assert [event async for event in with_context(server, snapshot, engine).complete(request)]
-    return engine.requests[0]
+    return context_of(server, snapshot)
 
 
-async def test_open_files_go_with_a_request_but_for_private_ones(tmp_path: Path) -> None:
-    request = await asked(editor(tmp_path, contextChars=2_000), tmp_path)
-    assert request.context == (ContextChunk("lib/area.py", AREA.replace("\r\n", "\n")[:-1]),)
-
-
-async def test_what_the_settings_exclude_goes_along_as_little_as_it_is_completed(tmp_path: Path) -> None:
-    server = editor(tmp_path, contextChars=2_000, excludedFiles=["lib/"])
-    assert (await asked(server, tmp_path)).context == ()
-
-
-async def test_nothing_goes_along_by_default(tmp_path: Path) -> None:
-    """A small model on a CPU would read for seconds what helps it little."""
-    assert (await asked(editor(tmp_path), tmp_path)).context == ()
-
-
-async def test_a_closed_document_goes_along_no_more(tmp_path: Path) -> None:
+def test_open_files_go_with_a_request_but_for_private_ones(tmp_path: Path) -> None:
     server = editor(tmp_path, contextChars=2_000)
-    assert (await asked(server, tmp_path)).context != ()
+    assert context(server, tmp_path) == (ContextChunk("lib/area.py", AREA.replace("\r\n", "\n")[:-1]),)
+
+
+def test_what_the_settings_exclude_goes_along_as_little_as_it_is_completed(tmp_path: Path) -> None:
+    assert context(editor(tmp_path, contextChars=2_000, excludedFiles=["lib/"]), tmp_path) == ()
+
+
+def test_nothing_goes_along_by_default(tmp_path: Path) -> None:
+    """A small model on a CPU would read for seconds what helps it little."""
+    assert context(editor(tmp_path), tmp_path) == ()
+
+
+def test_a_closed_document_goes_along_no_more(tmp_path: Path) -> None:
+    server = editor(tmp_path, contextChars=2_000)
+    assert context(server, tmp_path) != ()
     uri = (tmp_path / "lib" / "area.py").as_uri()
     server.workspace.remove_text_document(uri)
     did_close(server, types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(uri)))
-    assert (await asked(server, tmp_path)).context == ()
+    assert context(server, tmp_path) == ()
