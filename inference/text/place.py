@@ -28,15 +28,17 @@ _MANY_LINES = re.compile(rb'\w*(?:"""|\'\'\'|`)')
 _QUOTES_SPAN_LINES = frozenset(["bash", "php", "rust"])
 _TOP_LEVEL = re.compile(r"\n(?=[^\s)\]}])")
 _TOKEN = re.compile(r"\w+|\S")
+_BLANKS = re.compile(rb"[ \t]*")
 
 Inside = Literal["code", "string", "comment"]
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A bracket that is open at the position; ``indent`` is the width of its line's indentation.
+    """A bracket that is open at the position; ``indent`` is the width of the indentation of its statement.
 
-    What opens an expression inside a string is one too, as it is written: ``${``, ``$(``, ``#{``.
+    That is its line's or, where a bracket is closed on that line that was opened above, that line's: what ``) {`` ends
+    began there. What opens an expression inside a string is one too, as it is written: ``${``, ``$(``, ``#{``.
     """
 
     bracket: str
@@ -95,6 +97,8 @@ class _Scan:
     language: str
     data: bytes
     opened: list[_Token] = field(default_factory=list)
+    begun: dict[int, int] = field(default_factory=dict)
+    """Of lines on which a bracket is closed that was opened above: where that line begins."""
 
     def read(self, tree: Tree) -> None:
         """Go through all tokens of a text."""
@@ -105,7 +109,7 @@ class _Scan:
             if kind in _CLOSED_BY or kind in _INTERPOLATION:
                 self._open(leaf)
             elif kind in OPENERS:
-                self._close(kind)
+                self._close(kind, leaf.start_byte)
             elif kind == "string_end":
                 self._end_string()
             elif kind in _QUOTES and not (leaf.parent and leaf.parent.type == "lifetime"):
@@ -132,17 +136,20 @@ class _Scan:
                     continue
                 broken = len(self.data) if self._spans_lines(token) else self._line_end(token)
             elif token.start > broken:
-                kept.append(Opened(token.kind, indent_width(self._line(token))))
+                kept.append(Opened(token.kind, indent_width(self._line(self._statement(token.start)))))
         return tuple(kept)
 
     def _open(self, leaf: Node) -> None:
         self.opened.append(_Token(leaf.type, self.data[leaf.start_byte : leaf.end_byte], leaf.start_byte))
 
-    def _close(self, closer: str) -> None:
+    def _close(self, closer: str, at: int) -> None:
         """The innermost bracket it fits is closed, and with it what was left open inside."""
         for n in range(len(self.opened) - 1, -1, -1):
-            kind = self.opened[n].kind
+            kind, start = self.opened[n].kind, self.opened[n].start
             if (_CLOSED_BY.get(kind) or _INTERPOLATION.get(kind)) == closer:
+                line, above = self._line_start(at), self._statement(start)
+                if above < line:
+                    self.begun[line] = above  # of several the last, which closes the outermost
                 del self.opened[n:]
                 return
 
@@ -175,9 +182,18 @@ class _Scan:
         end = self.data.find(b"\n", token.start)
         return end if end >= 0 else len(self.data)
 
-    def _line(self, token: _Token) -> str:
-        start = self.data.rfind(b"\n", 0, token.start) + 1
-        return self.data[start : token.start].decode(errors="replace") + "x"
+    def _statement(self, at: int) -> int:
+        """Where the line begins on which what stands at ``at`` was begun."""
+        start = self._line_start(at)
+        return self.begun.get(start, start)
+
+    def _line_start(self, at: int) -> int:
+        return self.data.rfind(b"\n", 0, at) + 1
+
+    def _line(self, start: int) -> str:
+        """The line that begins there, up to its first character."""
+        blanks = _BLANKS.match(self.data, start)
+        return (blanks.group().decode() if blanks else "") + "x"
 
 
 def leaves(tree: Tree) -> Iterator[Node]:

@@ -47,7 +47,8 @@ def stop_rule(snapshot: Snapshot) -> StopRule:
     closer = _opens(snapshot.language, snapshot.left, snapshot.after)
     if closer is None:
         return LINE
-    indent = indent_width(snapshot.left)
+    opens = snapshot.left.rstrip().endswith(tuple(_CLOSERS)) and place.whole and bool(place.opened)
+    indent = place.opened[-1].indent if opens else indent_width(snapshot.left)
     return StopRule("block", indent + 1, _unless_below(closer, indent, snapshot.after))
 
 
@@ -58,7 +59,8 @@ def _on_empty_line(snapshot: Snapshot, place: Place) -> StopRule:
     if body is not None:
         if _holds_data(body, snapshot.language):
             return LINE
-        return StopRule("block", max(indent, body.indent + 1), _end_of(body, snapshot))
+        head = _head(body, indent, snapshot.before)
+        return StopRule("block", max(indent, head + 1), _unless_below(_CLOSERS[body.bracket], head, snapshot.after))
     above = _line_above(snapshot.before)
     closer = _opens(snapshot.language, above, snapshot.after)
     if closer is None:
@@ -92,8 +94,15 @@ def _holds_data(bracket: Opened, language: str) -> bool:
     return bracket.bracket != "{" or language in _BRACES_HOLD_DATA
 
 
-def _end_of(body: Opened, snapshot: Snapshot) -> str:
-    return _unless_below(_CLOSERS[body.bracket], body.indent, snapshot.after)
+def _head(body: Opened, indent: int, before: str) -> int:
+    """How far what opened the body is indented: above a bracket that is deeper than the cursor, the line that is not.
+
+    Such a bracket ends a head of several lines, like a constructor's list of initial values.
+    """
+    if not 0 < indent < body.indent:
+        return body.indent
+    above = (indent_width(line) for line in reversed(before.split("\n")[:-1]) if line.strip())
+    return next((width for width in above if width < indent), body.indent)
 
 
 def _unless_below(closer: str, indent: int, after: str) -> str:

@@ -56,6 +56,21 @@ def test_a_bracket_knows_how_its_line_is_indented() -> None:
     assert [o.indent for o in place_of("go", "func f() {\n\tif x {\n\t\tg(").opened] == [0, 4, 8]
 
 
+@pytest.mark.parametrize(
+    ("language", "before", "indents"),
+    [
+        ("cpp", "  void f(int a,\n         int b) {\n    if (g(a,\n          b)) {", [2, 4]),
+        ("cpp", "  f(g(\n        1,\n      2)) {", [2]),
+        ("javascript", "g(() => {\n  x(\n    1);\n}, () => {", [0, 0]),
+        ("python", "x = [\n    f(a,\n      b), {", [0, 4]),
+        ("go", "f()\n\tg() {", [4]),
+    ],
+)
+def test_a_bracket_is_as_deep_as_the_line_its_statement_begins_on(language, before, indents):
+    """What ``) {`` ends began where the other bracket was opened."""
+    assert [opened.indent for opened in place_of(language, before).opened] == indents
+
+
 def test_a_window_begins_at_the_margin() -> None:
     """Else it might begin in the middle of a body or of a list."""
     text = "def f():\n    x = 1\n    y = 2\n" * 2_000

@@ -63,6 +63,15 @@ def at(text: str, language: str) -> Snapshot:
         ("python", "x = [\n    1,\n    |\n]\n", LINE),
         ("python", "x = {\n    'a': 1,\n    |\n}\n", LINE),
         ("javascript", "f(a, () => {\n  |\n});\n", StopRule("block", 2)),
+        # a head of several lines is as deep as its first
+        ("cpp", "  void f(int a,\n         int b) {|\n", StopRule("block", 3, "}")),
+        ("cpp", "  void f(int a,\n         int b) {\n    |\n  }\n", StopRule("block", 4)),
+        ("cpp", "void f(\n    int b) {\n    |\n}\n", StopRule("block", 4)),
+        ("cpp", "void f(int a,\n       int b) {\n  |\n", StopRule("block", 2, "}")),
+        ("cpp", "A::A(int a)\n    : a_(a) {\n  |\n}\n", StopRule("block", 2)),
+        ("cpp", "A::A(int a)\n    : a_(a) {\n  |\n\nvoid f() {\n}\n", StopRule("block", 2, "}")),
+        ("javascript", "f(a, (\n    b) => {\n  |\n});\n", StopRule("block", 2)),
+        ("javascript", "g(() => {\n  x();\n}, () => {\n  |\n});\n", StopRule("block", 2)),
         # strings and comments
         ("python", 'x = "if x:|\n', LINE),
         ("python", 'def f():\n    """Says\n    |\n    """\n', LINE),
