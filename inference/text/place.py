@@ -43,6 +43,8 @@ class Opened:
 
     bracket: str
     indent: int
+    head: str = field(default="", compare=False)
+    """What stands before it on its line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +138,12 @@ class _Scan:
                     continue
                 broken = len(self.data) if self._spans_lines(token) else self._line_end(token)
             elif token.start > broken:
-                kept.append(Opened(token.kind, indent_width(self._line(self._statement(token.start)))))
+                kept.append(self._opened(token))
         return tuple(kept)
+
+    def _opened(self, token: _Token) -> Opened:
+        head = self.data[self._line_start(token.start) : token.start].decode(errors="replace")
+        return Opened(token.kind, indent_width(self._line(self._statement(token.start))), head)
 
     def _open(self, leaf: Node) -> None:
         self.opened.append(_Token(leaf.type, self.data[leaf.start_byte : leaf.end_byte], leaf.start_byte))

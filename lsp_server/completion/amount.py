@@ -20,6 +20,8 @@ _COLON = re.compile(
     r"private|protected)\b).*:$"
 )
 """A statement that ends in a colon, or the last line of one, and C's labels."""
+_UNINDENTED = re.compile(r"\s*(?:(?:inline\s+)?namespace\b|extern\s+\"C)")
+"""C++'s bodies that are as deep as what is around them."""
 _LISTED = re.compile(r"\b(?:import|const|var|type|enum)\b[^()]*\($")
 """Lists of declarations, each on a line of its own."""
 _WORDS = {
@@ -59,6 +61,8 @@ def _on_empty_line(snapshot: Snapshot, place: Place) -> StopRule:
     if body is not None:
         if _holds_data(body, snapshot.language):
             return LINE
+        if _UNINDENTED.match(body.head):
+            return StopRule("block", indent)
         head = _head(body, indent, snapshot.before)
         return StopRule("block", max(indent, head + 1), _unless_below(_CLOSERS[body.bracket], head, snapshot.after))
     above = _line_above(snapshot.before)

@@ -72,6 +72,10 @@ def at(text: str, language: str) -> Snapshot:
         ("cpp", "A::A(int a)\n    : a_(a) {\n  |\n\nvoid f() {\n}\n", StopRule("block", 2, "}")),
         ("javascript", "f(a, (\n    b) => {\n  |\n});\n", StopRule("block", 2)),
         ("javascript", "g(() => {\n  x();\n}, () => {\n  |\n});\n", StopRule("block", 2)),
+        # what a namespace holds is as deep as itself
+        ("cpp", "namespace a {\nnamespace b {\n\n|\n}  // namespace b\n}\n", StopRule("block", 0)),
+        ("c", 'extern "C" {\n|\n}\n', StopRule("block", 0)),
+        ("cpp", "namespace a {\nvoid f() {\n|\n}\n}\n", StopRule("block", 1)),
         # strings and comments
         ("python", 'x = "if x:|\n', LINE),
         ("python", 'def f():\n    """Says\n    |\n    """\n', LINE),
