@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from inference.text.syntax import blocks
+from inference.text.syntax import blocks, parser
 
 BODIES = {
     "python": ("def f(x):\n    if x:\n        a = 1\n        b = 2\n    return x\n", "a = 1\n        b = 2"),
@@ -50,3 +52,11 @@ def test_blocks_are_as_long_as_asked() -> None:
 def test_what_does_not_parse_is_read_by_its_indentation() -> None:
     text = "def broken(:\n    a = 1\n    b = 2\n\nx = 1\n"
     assert [text[begin:end] for begin, end in blocks("python", text)] == ["a = 1\n    b = 2"]
+
+
+def test_each_thread_reads_with_parsers_of_its_own():
+    """A parser reads one text at a time: two threads with the same one would crash."""
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(parser, "python").result() is not parser("python")
+        assert other.submit(parser, "ruby").result() is None
+    assert parser("python") is parser("python")

@@ -57,7 +57,8 @@ class Window:
         self.engine = Reciter(says)
         self.engine.go.set()
         self.server = create_server()
-        self.server.settings = parse_settings({"completion": {**SETTINGS, **settings}})[0]
+        chosen = {"completion": {**SETTINGS, **settings}, "statistics": {"enabled": False}}
+        self.server.settings = parse_settings(chosen)[0]
         self.server.link = cast(Any, self.engine)
         self.server.journal = cast(Any, Forgetful())
         self.uri, self.language, self.version = (folder / name).as_uri(), language, 0
