@@ -10,13 +10,14 @@ import re
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from random import Random
-from typing import Literal
+from typing import Literal, get_args
 
 from inference.text.stopping import suffix_start
 from lsp_server.measure.trace import lines_to_write
 from lsp_server.measure.typist import Typist
 
 How = Literal["whole", "line", "word"]
+HOWS: tuple[How, ...] = get_args(How)
 """How much of a suggestion is taken; editors have a key for each."""
 
 LEAST = 2
@@ -94,14 +95,15 @@ class Person:
         return before[len(before.rstrip(" \t")) :]
 
 
-def agreeing(shown: str, person: Person) -> tuple[How, str] | None:
-    """The most of a suggestion that is right, and worth a key; None where nothing is.
+def agreeing(shown: str, person: Person, least: How = "word") -> tuple[How, str] | None:
+    """The most of a suggestion that is right, and worth a key; None where nothing is, not even the ``least``.
 
     What the editor has closed already is not wanted twice.
     """
     ahead, closed = person.ahead, person.typist.closed
     parts: dict[How, str] = {"whole": shown, "line": _first(_LINE, shown), "word": _first(_WORD, shown)}
-    for how, part in parts.items():
+    for how in HOWS[: HOWS.index(least) + 1]:
+        part = parts[how]
         if len(part) >= LEAST and ahead.startswith(part) and suffix_start(part, True, closed).end is None:
             return how, part
     return None

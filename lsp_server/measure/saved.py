@@ -24,8 +24,8 @@ def table(figures: dict[str, Any]) -> Table:
     drawn = Table(title="A person writes real code and takes what is right", title_justify="left")
     drawn.add_column("language")
     for name in (
-        *("files", "keys alone", "keys pressed", "saved", "shown", "accepted", "of these partly", "accepted/shown"),
-        *("requests", "unanswered", "without the model", "model calls", "calls/100 keys", "ms (median / 95 %)"),
+        *("files", "keys alone", "pressed", "saved", "shown", "accepted", "of shown", "partly"),
+        *("requests", "unanswered", "without model", "model calls", "calls/100 keys", "ms (median / 95 %)"),
     ):
         drawn.add_column(name, justify="right")
     for language, one in figures.items():
@@ -38,7 +38,7 @@ def table(figures: dict[str, Any]) -> Table:
 def _cells(one: dict[str, Any]) -> list[str]:
     times = f"{one['ms']['p50']:.0f} / {one['ms']['p95']:.0f}" if one["ms"] else "–"
     keys = (str(one["files"]), str(one["keys_alone"]), str(one["keys"]), f"{one['saved']:.1%}")
-    suggestions = (*(str(one[name]) for name in ("shown", "accepted", "partly_accepted")), f"{one['acceptance']:.0%}")
+    suggestions = (str(one["shown"]), str(one["accepted"]), f"{one['acceptance']:.0%}", str(one["partly_accepted"]))
     asked = (str(one[name]) for name in ("requests", "unanswered", "without_model", "model_calls"))
     return [*keys, *suggestions, *asked, f"{one['calls_per_100_keys']:.0f}", times]
 

@@ -25,13 +25,13 @@ from inference.models.shape import FORMATS
 from lsp_server.completion.timing import USUAL_GAP
 from lsp_server.measure.felt import editor_of_its_own
 from lsp_server.measure.files import PER_LANGUAGE, NoFilesError, source_files
-from lsp_server.measure.person import at_random
+from lsp_server.measure.person import HOWS, at_random
 from lsp_server.measure.saved import saved, table
 from lsp_server.measure.scenarios import Tell
 from lsp_server.measure.sides.side import BenchError
 from lsp_server.measure.trace import normal
 from lsp_server.measure.typist import Typist
-from lsp_server.measure.writing import Gap, Tally, write
+from lsp_server.measure.writing import Gap, Habits, Tally, write
 
 FILES, KEYS = 50, 120
 AT_ITS_OWN_PACE = {"debounceMs": 0, "prefetch": False, "deadlineMs": 120_000}
@@ -69,9 +69,10 @@ async def simulate(args: argparse.Namespace, tell: Tell) -> dict[str, Any]:
     async with editor_of_its_own(args.model, args.format, completion) as editor:
         for path, language, typist in work:
             tell(f"{len(tallies) + 1} of {len(work)}: {path.name}")
-            tallies.append(await write(editor, path, language, typist, _gap(args.rhythm, f"{args.seed}/{path}")))
+            habits = Habits(args.take, _gap(args.rhythm, f"{args.seed}/{path}"))
+            tallies.append(await write(editor, path, language, typist, habits))
     machine = {"system": platform.platform(terse=True), "cores": usable_cores()}
-    asked = {name: getattr(args, name) for name in ("model", "format", "files", "keys", "seed", "rhythm")}
+    asked = {name: getattr(args, name) for name in ("model", "format", "files", "keys", "seed", "take", "rhythm")}
     took = round(time.monotonic() - started)
     head = {"version": inference.__version__, **asked, "machine": machine, "seconds": took}
     return {**head, "languages": saved(tallies)}
@@ -111,6 +112,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--files", type=int, default=FILES, metavar="N", help="how many (default: %(default)s)")
     add("--keys", type=int, default=KEYS, metavar="N", help="characters to write in each (default: %(default)s)")
     add("--seed", type=int, default=0, help="another one chooses other files and places")
+    add(
+        "--take",
+        default=HOWS[-1],
+        choices=HOWS,
+        help="the least that is taken of a suggestion: all of it, its first line, or its first word (default)",
+    )
     add("--model", default="starter", help="which installed model (default: %(default)s)")
     add("--format", default="auto", choices=["auto", *FORMATS], help="how weights are held")
     add(

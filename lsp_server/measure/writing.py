@@ -131,14 +131,25 @@ class Document:
         return Answer(shown, time.perf_counter() - started)
 
 
-async def write(editor: TinyEditor, path: Path, language: str, typist: Typist, gap: Gap | None = None) -> Tally:
-    """Write all of it. Each answer is waited for before the next key; with a ``gap``, keys come at their own time."""
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How a person goes about it. ``least``: of what is right, parts smaller than that are not taken.
+
+    Each answer is waited for before the next key; with a ``gap``, keys come at their own time.
+    """
+
+    least: How = "word"
+    gap: Gap | None = None
+
+
+async def write(editor: TinyEditor, path: Path, language: str, typist: Typist, habits: Habits) -> Tally:
+    """Write all of it."""
     person, tally = Person(typist), Tally(language, alone=keys_alone(typist))
     seen, document = Seen(tally), Document(editor, path, typist, tally)
     while not person.done:
-        _act(person, seen)
+        _act(person, seen, habits.least)
         if not person.done:
-            shown = await _looked(document.ask(person.typist), gap)
+            shown = await _looked(document.ask(person.typist), habits.gap)
             if shown is not None:
                 seen.look(shown)
         await document.note(NOTED_AT)
@@ -148,9 +159,9 @@ async def write(editor: TinyEditor, path: Path, language: str, typist: Typist, g
     return tally
 
 
-def _act(person: Person, seen: Seen) -> None:
+def _act(person: Person, seen: Seen, least: How) -> None:
     """Take what is right of what is seen, else press the next key."""
-    found = agreeing(seen.left, person)
+    found = agreeing(seen.left, person, least)
     before = person.typist.before
     if found:
         how, part = found

@@ -61,6 +61,15 @@ def test_the_most_that_is_right_is_taken(todo: str, shown: str, taken: tuple[str
     assert agreeing(shown, writing(todo)) == taken
 
 
+def test_less_than_the_least_is_not_taken() -> None:
+    """Words are often right by chance; not everybody looks at each."""
+    person = writing("a = 1\nb = 2")
+    assert agreeing("a = 1\nb = 3", person, "line") == ("line", "a = 1")
+    assert agreeing("a = 1\nb = 3", person, "whole") is None
+    assert agreeing("a = 1", person, "whole") == ("whole", "a = 1")
+    assert agreeing("return 2", writing("return 1"), "line") is None
+
+
 def test_what_the_editor_has_closed_is_not_wanted_twice() -> None:
     person = typed(writing("f(value)"), 2)
     assert person.typist.closed == ")"

@@ -17,7 +17,7 @@ from lsp_server.measure.files import NoFilesError
 from lsp_server.measure.saved import saved, table
 from lsp_server.measure.typist import Typist
 from lsp_server.measure.typist_command import AT_ITS_OWN_PACE, work_in
-from lsp_server.measure.writing import Tally, write
+from lsp_server.measure.writing import Habits, Tally, write
 from lsp_server.tryout.editor import TinyEditor, tiny_editor
 
 SETTINGS = {"completion": AT_ITS_OWN_PACE, "engine": {"adapter": ""}}
@@ -39,10 +39,10 @@ def begun(answerer: ScriptedAnswerer) -> list[str]:
     return [line.rpartition("\n")[2] for line in answerer.log if line.startswith("begin ")]
 
 
-async def wrote(editor: TinyEditor, todo: str, **options) -> Tally:
+async def wrote(editor: TinyEditor, todo: str, **habits) -> Tally:
     """What came of writing ``todo`` in a file that has a line above and a line below."""
     await editor.ready()
-    return await write(editor, Path("/a.py"), "python", Typist("import os\n", todo, "\nend = 1\n"), **options)
+    return await write(editor, Path("/a.py"), "python", Typist("import os\n", todo, "\nend = 1\n"), Habits(**habits))
 
 
 async def test_word_by_word_what_is_right_is_taken_and_all_is_counted(runtime):
@@ -57,6 +57,15 @@ async def test_word_by_word_what_is_right_is_taken_and_all_is_counted(runtime):
     assert (tally.requests, tally.unanswered, tally.superseded) == (7, 0, 0)
     assert (tally.calls, tally.known, len(tally.seconds)) == (3, 4, 7)
     assert begun(answerer) == ["v", "va", "value = compute(1"]
+
+
+async def test_who_takes_only_whole_suggestions_types_the_rest(runtime):
+    """Of the same suggestion no word is taken, and its beginning is typed."""
+    answerer = Told(says={"va": "lue = compute(2)", "value = compute(1": " + offset"})
+    async with serving(runtime, answerer), tiny_editor(SETTINGS) as editor:
+        tally = await wrote(editor, "value = compute(1 + offset)", least="whole")
+    assert (tally.alone, tally.keys) == (27, 17 + 1 + 1)
+    assert (tally.shown, tally.accepted, tally.partly) == (2, 1, 0)
 
 
 async def test_several_lines_are_taken_at_once_and_typing_goes_on_below(runtime):
