@@ -23,7 +23,7 @@ from inference.serving.client import EngineError
 from inference.serving.state import Status
 from inference.serving.wire import CompletionRequest
 from inference.text.infill import infill_prompt
-from lsp_server import doctor
+from lsp_server.doctor import last
 from lsp_server.features import completion, inline_completion
 from lsp_server.server import create_server
 from lsp_server.settings import parse_settings
@@ -90,7 +90,7 @@ class Window:
 
     def why(self) -> str:
         """What the doctor says of the last request."""
-        return doctor.why(self.server.trace.records[-1].to_json())
+        return last.why(self.server.trace.records[-1].to_json())
 
 
 class Forgetful:
