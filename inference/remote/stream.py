@@ -1,0 +1,102 @@
+"""Asking a server and reading what it says, as a whole or event by event; strict about the shape of both.
+
+Knows HTTP and server-sent events, not what is asked for. Leaving a stream early closes the connection, which is how
+every server here is told to stop. Source: WHATWG HTML, section 9.2; OpenAI API reference, "Streaming".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from inference.remote.troubles import broken_off, in_words, refused, strange
+from inference.serving.client import EngineUnavailable
+
+LONGEST_REFUSAL = 65_536
+"""Bytes of an error's body that are read."""
+
+LONGEST_LINE = 4_000_000
+"""Bytes; a server that sends more without a line end speaks something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One event of a streamed answer: text, and whatever else came with it."""
+
+    text: str = ""
+    reason: str = ""
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def get_json(http: httpx.AsyncClient, where: str, path: str) -> tuple[int, httpx.Headers, bytes, Any]:
+    """Status, headers, body, and the body's JSON or None. Raises ``EngineUnavailable``."""
+    with in_words(where):
+        answer = await http.get(path)
+    try:
+        parsed = answer.json()
+    except ValueError:
+        parsed = None
+    return answer.status_code, answer.headers, answer.content, parsed
+
+
+async def parts(
+    http: httpx.AsyncClient, where: str, path: str, body: Mapping[str, Any], *, telling: bool = False
+) -> AsyncGenerator[Part, None]:
+    """The parts of a streamed answer. Raises ``EngineError``, also where it ends without having come to an end.
+
+    With ``telling`` the server's own words are in the error.
+    """
+    ended = False
+    with in_words(where):
+        async with http.stream("POST", path, json={**body, "stream": True}) as answer:
+            if answer.status_code != 200:
+                raise refused(where, answer.status_code, answer.headers, await _refusal(answer), telling=telling)
+            if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+                raise strange(where)
+            async for data in _data(answer, where):
+                if data == "[DONE]":
+                    return
+                part = _part(data, where)
+                ended = ended or bool(part.reason)
+                yield part
+    if not ended:
+        raise broken_off(where)
+
+
+async def _data(answer: httpx.Response, where: str) -> AsyncIterator[str]:
+    """The data of each event. Only CR and LF end lines: text may hold any other character that Unicode breaks at."""
+    buffer = b""
+    async for block in answer.aiter_bytes():
+        *lines, buffer = (buffer + block).split(b"\n")
+        if len(buffer) > LONGEST_LINE:
+            raise strange(where)
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield line.removeprefix(b"data:").strip().decode("utf-8", "replace")
+
+
+def _part(data: str, where: str) -> Part:
+    try:
+        event = json.loads(data)
+        if event.get("error"):
+            raise EngineUnavailable(f"{where} failed in the middle of an answer.")
+        choices = event["choices"]
+        choice = choices[0] if choices else {}
+        text = choice["delta"].get("content") if "delta" in choice else choice.get("text")
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise strange(where) from error
+    return Part(text or "", choice.get("finish_reason") or "", event.get("usage") or {}, event.get("timings") or {})
+
+
+async def _refusal(answer: httpx.Response) -> bytes:
+    body = b""
+    async for block in answer.aiter_bytes():
+        body += block
+        if len(body) > LONGEST_REFUSAL:
+            break
+    return body[:LONGEST_REFUSAL]
