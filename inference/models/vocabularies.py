@@ -6,7 +6,8 @@ Torch-free. To ask another server with token ids takes kilobytes of a checkpoint
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from inference.models import store
@@ -25,6 +26,18 @@ def place(model_id: str) -> Path:
     """Where a vocabulary by itself lies, or would. Raises ``store.StoreError`` for a name that can't be one."""
     model = store.location(model_id)
     return model.parent / FOLDER / model.name
+
+
+def put(model_id: str, files: Iterable[Path]) -> Path:
+    """Copy files to ``place``, all of them or none; what lay there before goes."""
+    target = place(model_id)
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(mode=0o700, parents=True)
+    for file in files:
+        shutil.copyfile(file, partial / file.name)
+    shutil.rmtree(target, ignore_errors=True)
+    return partial.rename(target)
 
 
 def folder_of(name: str) -> Path:

@@ -10,7 +10,7 @@ the address and the token come only from places where a workspace can't write:
 3. ``remote.toml`` in the user's configuration folder, which must be the user's own file that nobody else can read
    (mode 0600), and no link.
 
-The first that names an address decides. A token goes to the address that it was given with and to no other: one in the
+The first that names an address decides, or says ``local`` for an engine of one's own. A token goes to the address that it was given with and to no other: one in the
 file to the file's address, one in the environment to the environment's, or to the only one there is. The setting
 ``engine.url`` names nothing: it may repeat what is allowed, and anything else is refused in one sentence. What can still
 be wrong is told and nothing is asked meanwhile; no engine of one's own is started in its place unnoticed.
@@ -32,6 +32,9 @@ from inference.remote.door import Address, AddressError, parse_url
 
 URL_VARIABLE, TOKEN_VARIABLE = "CODELLAMA_LS_ENGINE_URL", "CODELLAMA_LS_ENGINE_TOKEN"  # noqa: S105  names, not secrets
 
+LOCAL = "local"
+"""In place of an address on the command line or in the environment: the engine of one's own, whatever the file says."""
+
 KEYS = ("url", "token")
 
 
@@ -46,13 +49,15 @@ def config_path() -> Path:
 
 def is_named(given: str = "") -> bool:
     """Whether any of the places names a server, ``given`` being the command line's; whether it is fit to is not said."""
-    return bool(given or os.environ.get(URL_VARIABLE) or os.path.lexists(config_path()))
+    chosen = given or os.environ.get(URL_VARIABLE)
+    return chosen != LOCAL and (bool(chosen) or os.path.lexists(config_path()))
 
 
 def find(given: str = "") -> Address:
     """The server to use, and the token for it. Raises ``NotAllowed``."""
     try:
         named, token = os.environ.get(URL_VARIABLE, ""), os.environ.get(TOKEN_VARIABLE, "")
+        named = "" if named == LOCAL else named
         chosen = given or named
         kept, its_token = _file() if not (chosen and token) else ("", "")
         url = parse_url(chosen or kept)
