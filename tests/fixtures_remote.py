@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+from fakes.answerer import ScriptedAnswerer
 from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi
+from fixtures_engine import RunningService, serving
 from vocabulary import TRAINER, write_proto
 
 from inference.models import store, vocabularies
@@ -58,3 +61,22 @@ async def connected(fake: FakeOpenAi, model: str = "codellama-7b", **clock) -> A
     """A client that has found out what the server can do. Sentences name the server "there"."""
     async with listening(fake.app()) as url, open_door(Address(url, fake.token)) as http:
         yield RemoteClient(http, "there", await probe(http, "there", Wanted(model)), **clock)
+
+
+TOKEN = "a-token-of-this-test"
+
+
+@asynccontextmanager
+async def own_engine(
+    runtime: Path, answerer: ScriptedAnswerer, token: str = TOKEN, **options
+) -> AsyncIterator[tuple[RunningService, httpx.AsyncClient]]:
+    """An engine of ours on TCP, and a connection that shows it this token."""
+    async with (
+        serving(runtime, answerer, token=TOKEN, **options) as running,
+        open_door(address_of(running, token)) as http,
+    ):
+        yield running, http
+
+
+def address_of(running: RunningService, token: str = TOKEN) -> Address:
+    return Address(f"http://127.0.0.1:{running.port}", token)

@@ -218,7 +218,7 @@ def _install_checkpoint(model_id: str, where: Path | str, options: argparse.Name
 
 
 def _pull_vocabulary(options: argparse.Namespace, console: Console) -> None:
-    """Without weights, so only what the catalogue knows the rest of is of use. Raises _UsageError, UnknownModelError."""
+    """Without weights, of what the catalogue knows the rest of. Raises _UsageError, UnknownModelError."""
     model_id, where = _target(options.model, options.as_id)
     if model_id not in CATALOG or model_id == STARTER.id:
         raise _UsageError(f"--tokenizer is for Code Llama models; {model_id} is pulled as a whole.")

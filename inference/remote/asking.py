@@ -143,13 +143,14 @@ class Reading:
     def __post_init__(self) -> None:
         self._heal = self.asked.heal
         self._started = self.clock()
-        self._first = 0.0
+        self._first: float | None = None
 
     def feed(self, text: str) -> str:
         """What is to be shown of newly written text."""
         if not text:
             return ""
-        self._first = self._first or self.clock()
+        if self._first is None:
+            self._first = self.clock()
         self.parts += 1
         return self.stopper.feed(self._healed(text))
 
@@ -159,7 +160,8 @@ class Reading:
         An answer that was left early has no usage: its parts are counted then, which most servers send one a token.
         """
         told = parse_outcome(self.reason, self.usage, {"cause": cause or self.stopper.cause})
-        now, first = self.clock(), self._first or self.clock()
+        now = self.clock()
+        first = now if self._first is None else self._first
         return Outcome(
             told.cause,
             told.prompt_tokens or self.asked.prompt_tokens,

@@ -56,8 +56,9 @@ def parse_url(text: str) -> str:
 
     Scheme and host in lower case, no default port, no slash at the end, no ``/v1``: that is part of every request.
     """
+    text = text.strip()
     try:
-        url = httpx.URL(text.strip())
+        url = httpx.URL("" if " " in text else text)
     except httpx.InvalidURL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host:

@@ -36,7 +36,7 @@ PROBE_SECONDS = 60.0
 """How long a server may take for each question: the first answer of some compiles kernels."""
 
 LOADING_SECONDS, STANDING_SECONDS = 1.0, 10.0
-"""How long to leave an engine that is not ready alone: one that loads its weights, and one that has failed or leaves."""
+"""Until an engine that is not ready is asked again: one that loads its weights, and one that has failed or leaves."""
 
 USUAL_CONTEXT = 4096
 """Tokens, where nobody says how many there are."""
@@ -133,7 +133,9 @@ async def _models(http: httpx.AsyncClient, where: str) -> list[Mapping[str, Any]
     if code != 200:
         raise refused(where, code, headers, body)
     entries = said.get("data") if isinstance(said, Mapping) else None
-    if not isinstance(entries, list) or not all(isinstance(e, Mapping) and isinstance(e.get("id"), str) for e in entries):
+    if not isinstance(entries, list) or not all(
+        isinstance(e, Mapping) and isinstance(e.get("id"), str) for e in entries
+    ):
         raise strange(where)
     if not entries:
         raise NotUnderstood(f"{where} serves no model.")
@@ -188,11 +190,14 @@ def _known(model: str) -> _Known:
 
 async def _spoken(http: httpx.AsyncClient, where: str, language: Language, known: _Known) -> Language:
     """The language in the most exact dialect that the server takes. Raises ``NotUnderstood`` where none will do."""
-    words = ""
+    words, hopeless = "", set[str]()
     for dialect in (*(DIALECTS if known.tokenizer else ()), *_text_dialects(known.row)):
+        if dialect.kind in hopeless:
+            continue
         tried = replace(language, dialect=dialect)
         try:
-            words = await _refusal(http, where, tried)
+            words = await _hindrance(http, where, tried)
+            hopeless |= {dialect.kind} if words else set()
         except BadRequest as refusal:
             words = str(refusal)
         if not words:
@@ -207,7 +212,7 @@ def _text_dialects(row: Model | None) -> Sequence[Dialect]:
     return TEXT_DIALECTS if row is not None and not row.infill else TEXT_DIALECTS[:2]
 
 
-async def _refusal(http: httpx.AsyncClient, where: str, language: Language) -> str:
+async def _hindrance(http: httpx.AsyncClient, where: str, language: Language) -> str:
     """Why a dialect will not do although the server answers; empty where it will. Raises ``BadRequest``."""
     try:
         asked = language.completion(_request(PREFIX, SUFFIX))
@@ -248,7 +253,10 @@ async def _check_vocabulary(http: httpx.AsyncClient, where: str, language: Langu
 async def _one_token(http: httpx.AsyncClient, where: str, body: Mapping[str, Any]) -> tuple[str, int | None]:
     """What it says, and how many tokens it counted in the prompt, if it tells."""
     text, counted = "", None
-    async with asyncio.timeout(PROBE_SECONDS), aclosing(parts(http, where, "/v1/completions", body, telling=True)) as all_of_it:
+    async with (
+        asyncio.timeout(PROBE_SECONDS),
+        aclosing(parts(http, where, "/v1/completions", body, telling=True)) as all_of_it,
+    ):
         async for part in all_of_it:
             text += part.text
             counted = part.usage.get("prompt_tokens", counted)

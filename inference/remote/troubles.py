@@ -71,10 +71,13 @@ def refused(where: str, status: int, headers: Mapping[str, str], body: bytes, *,
         return Busy(f"{where} is busy or not ready yet, and is asked again in {rest:.0f} s{said}.", rest)
     if status == 404 and names_model(body):
         return ModelRefused(f"{where} does not have the model that it is asked for{said}.")
-    if status in (404, 405):
-        return NotUnderstood(f"{where} is no server with OpenAI's API: check the address{said}.")
-    if 300 <= status < 400:
-        return NotUnderstood(f"{where} redirects elsewhere, which is not followed: set the address it redirects to.")
+    if status in (404, 405) or 300 <= status < 400:
+        advice = (
+            "is no server with OpenAI's API: check the address"
+            if status >= 400
+            else "redirects elsewhere, which is not followed: set the address it redirects to"
+        )
+        return NotUnderstood(f"{where} {advice}.")
     if status in (400, 413, 422, 501) or (telling and status == 500):  # some can only fail at what they do not know
         return BadRequest(f"{where} refused a request (HTTP {status}){said}.")
     return EngineUnavailable(f"{where} failed (HTTP {status}){said}.")

@@ -10,10 +10,11 @@ the address and the token come only from places where a workspace can't write:
 3. ``remote.toml`` in the user's configuration folder, which must be the user's own file that nobody else can read
    (mode 0600), and no link.
 
-The first that names an address decides, or says ``local`` for an engine of one's own. A token goes to the address that it was given with and to no other: one in the
-file to the file's address, one in the environment to the environment's, or to the only one there is. The setting
-``engine.url`` names nothing: it may repeat what is allowed, and anything else is refused in one sentence. What can still
-be wrong is told and nothing is asked meanwhile; no engine of one's own is started in its place unnoticed.
+The first that names an address decides; ``local`` there means an engine of one's own. A token goes to the address that
+it was given with and to no other: one in the file to the file's address, one in the environment to the environment's,
+or to the only one there is. The setting ``engine.url`` names nothing: it may repeat what is allowed, and anything else
+is refused in one sentence. Where the person's own choice has something wrong, that is told, and nothing is asked
+meanwhile: no engine of one's own is started in its place unnoticed.
 
 Knows no HTTP and no LSP.
 """
@@ -30,7 +31,7 @@ import platformdirs
 
 from inference.remote.door import Address, AddressError, parse_url
 
-URL_VARIABLE, TOKEN_VARIABLE = "CODELLAMA_LS_ENGINE_URL", "CODELLAMA_LS_ENGINE_TOKEN"  # noqa: S105  names, not secrets
+URL_VARIABLE, TOKEN_VARIABLE = "CODELLAMA_LS_ENGINE_URL", "CODELLAMA_LS_ENGINE_TOKEN"
 
 LOCAL = "local"
 """In place of an address on the command line or in the environment: the engine of one's own, whatever the file says."""
@@ -48,7 +49,7 @@ def config_path() -> Path:
 
 
 def is_named(given: str = "") -> bool:
-    """Whether any of the places names a server, ``given`` being the command line's; whether it is fit to is not said."""
+    """Whether any of the places names a server, ``given`` being the command line's; not whether it is fit to."""
     chosen = given or os.environ.get(URL_VARIABLE)
     return chosen != LOCAL and (bool(chosen) or os.path.lexists(config_path()))
 
@@ -59,10 +60,10 @@ def find(given: str = "") -> Address:
         named, token = os.environ.get(URL_VARIABLE, ""), os.environ.get(TOKEN_VARIABLE, "")
         named = "" if named == LOCAL else named
         chosen = given or named
-        kept, its_token = _file() if not (chosen and token) else ("", "")
-        url = parse_url(chosen or kept)
-        if named and parse_url(named) != url:
+        if named and parse_url(named) != parse_url(chosen):
             token = ""
+        kept, its_token = ("", "") if chosen and token else _file()
+        url = parse_url(chosen or kept)
         if not token and kept and parse_url(kept) == url:
             token = its_token
         return Address(url, token)
@@ -81,7 +82,7 @@ def objection(setting: str, given: str = "") -> str:
         pass
     return (
         "Setting 'engine.url' is not taken from the editor, where an opened folder could have written it: put the "
-        f"address into {config_path()} (mode 0600) as `url = \"...\"`, or into {URL_VARIABLE}."
+        f'address into {config_path()} (mode 0600) as `url = "..."`, or into {URL_VARIABLE}.'
     )
 
 

@@ -101,7 +101,7 @@ class RemoteLink:
     def _lose(self, client: RemoteClient, error: EngineError) -> None:
         """The server is not as it was found to be; told by whichever request sees it first."""
         if client is self._client:
-            self._client, self._trouble = None, error
+            self._client, self._trouble, self.status = None, error, _failed(error)
             self._lost.set()
 
     async def _keep(self) -> None:

@@ -1,4 +1,4 @@
-"""A server with OpenAI's API as strict as the strictest: what it does not know it refuses, and what it is sent it keeps.
+"""A server with OpenAI's API, as strict as the strictest: what it does not know it refuses. What it is sent it keeps.
 
 By what it ``takes`` it is alike vLLM, llama-server or a plain one. Its answers are pieces it is told, one event each.
 """
@@ -114,7 +114,9 @@ class FakeOpenAi:
         usage = body.get("stream_options") and {"prompt_tokens": used, "completion_tokens": len(pieces)}
         return StreamingResponse(self._events(pieces, usage, shape), media_type="text/event-stream")
 
-    async def _events(self, pieces: list[str], usage: Any, shape: Callable[[str], dict[str, Any]]) -> AsyncIterator[str]:
+    async def _events(
+        self, pieces: list[str], usage: Any, shape: Callable[[str], dict[str, Any]]
+    ) -> AsyncIterator[str]:
         try:
             for piece in pieces:
                 if piece == "…":

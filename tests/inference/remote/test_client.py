@@ -9,14 +9,12 @@ import pytest
 from fakes.answerer import ScriptedAnswerer
 from fakes.clock import HandClock
 from fakes.openai_server import FakeOpenAi
-from fixtures_engine import serving
-from fixtures_remote import connected, sharing
+from fixtures_remote import connected, own_engine, sharing
 from starlette.responses import HTMLResponse, JSONResponse
 
 from inference.generation.answer import Finished, Outcome, Sampling, TextChunk
 from inference.models import vocabularies
 from inference.remote.client import RemoteClient
-from inference.remote.door import Address, open_door
 from inference.remote.probe import Wanted, probe
 from inference.remote.troubles import NotUnderstood
 from inference.serving.client import EngineUnavailable, ModelRefused
@@ -244,12 +242,10 @@ async def test_an_engine_of_ours_is_sent_what_it_is_sent_at_home(runtime, no_mod
     """It builds the prompt, applies the rules and knows whose turn it is."""
     answerer = ScriptedAnswerer(["a", "b"])
     request = CompletionRequest("x = ", ")", sampling=Sampling(max_tokens=5), stop_rule=LINE, user="window")
-    async with serving(runtime, answerer, token="a-token") as running:
-        async with open_door(Address(f"http://127.0.0.1:{running.port}", "a-token")) as http:
-            client = RemoteClient(http, "there", await probe(http, "there", Wanted("starter")))
-            text, outcome = await told(client, request)
-            answer, _ = await told(client, ChatRequest((Message("user", "Hi"),)))
+    async with own_engine(runtime, answerer) as (_, http):
+        client = RemoteClient(http, "there", await probe(http, "there", Wanted("starter")))
+        text, outcome = await told(client, request)
+        answer, _ = await told(client, ChatRequest((Message("user", "Hi"),)))
     assert (text, answer) == ("ab", "ab")
     assert (outcome.cause, outcome.prompt_tokens, outcome.completion_tokens) == ("end", 4, 2)
     assert answerer.asked[0] == ("x = ", ")", Sampling(max_tokens=5))
-

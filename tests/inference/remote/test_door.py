@@ -33,9 +33,11 @@ def test_an_address_has_one_form(text, url):
     assert parse_url(text) == url
 
 
-@pytest.mark.parametrize("text", ["", "gpu.example.org", "localhost:8080", "file:///etc/passwd", "http://", "http://a b"])
+@pytest.mark.parametrize(
+    "text", ["", "gpu.example.org", "localhost:8080", "file:///etc/passwd", "http://", "http://a b"]
+)
 def test_what_is_no_address_is_refused(text):
-    with pytest.raises(AddressError, match="is no address of a server: it should look like https://models.example.org."):
+    with pytest.raises(AddressError, match="is no address of a server: it should look like https://models"):
         parse_url(text)
 
 

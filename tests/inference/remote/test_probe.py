@@ -6,8 +6,7 @@ import pytest
 from fakes.answerer import ScriptedAnswerer
 from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi, refusal
-from fixtures_engine import serving
-from fixtures_remote import connected, sharing
+from fixtures_remote import connected, own_engine, sharing
 from starlette.responses import HTMLResponse, JSONResponse
 
 from inference.remote import probe as probing
@@ -18,7 +17,6 @@ from inference.remote.troubles import Busy, NotAdmitted, NotUnderstood
 from inference.serving.client import EngineError, EngineUnavailable, ModelRefused
 
 EXACT = Dialect("ids", stop_ids=True, usage=True)
-TOKEN = "a token of this test's own".replace(" ", "-")
 
 
 async def refused(fake: FakeOpenAi, kind: type[EngineError], model: str = "codellama-7b") -> str:
@@ -165,29 +163,25 @@ async def test_the_context_is_the_servers(small, entry, props, context):
 async def test_an_engine_of_ours_is_recognised_and_not_asked_to_write(runtime, no_models):
     """No vocabulary is needed here: it builds prompts itself."""
     answerer = ScriptedAnswerer()
-    async with serving(runtime, answerer, token=TOKEN) as running:
-        address = Address(f"http://127.0.0.1:{running.port}", TOKEN)
-        async with open_door(address) as http:
-            served = await probe(http, "there", Wanted("codellama-7b"))
+    async with own_engine(runtime, answerer) as (_, http):
+        served = await probe(http, "there", Wanted("codellama-7b"))
     assert (served.language.model, served.language.dialect.kind) == ("starter", "engine")
     assert answerer.asked == []
 
 
 async def test_an_engine_of_ours_that_loads_says_how_far_it_is(runtime):
-    async with serving(runtime, ScriptedAnswerer(), phase="loading", token=TOKEN) as running:
-        async with open_door(Address(f"http://127.0.0.1:{running.port}", TOKEN)) as http:
-            with pytest.raises(Busy) as error:
-                await probe(http, "there", Wanted("starter"))
+    async with own_engine(runtime, ScriptedAnswerer(), phase="loading") as (_, http):
+        with pytest.raises(Busy) as error:
+            await probe(http, "there", Wanted("starter"))
     assert error.value.status is not None
     assert (error.value.status.progress, error.value.rest) == (40, 1.0)
     assert str(error.value) == "there is not ready: loading weights."
 
 
 async def test_a_wrong_token_is_a_matter_for_a_person(runtime):
-    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
-        async with open_door(Address(f"http://127.0.0.1:{running.port}", "wrong")) as http:
-            with pytest.raises(NotAdmitted):
-                await probe(http, "there", Wanted("starter"))
+    async with own_engine(runtime, ScriptedAnswerer(), "wrong") as (_, http):
+        with pytest.raises(NotAdmitted):
+            await probe(http, "there", Wanted("starter"))
 
 
 async def test_a_server_that_loads_is_asked_again_when_it_says(no_models):

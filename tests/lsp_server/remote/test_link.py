@@ -12,7 +12,7 @@ from fakes.clock import HandClock
 from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi, refusal
 from fixtures_engine import serving
-from fixtures_remote import sharing
+from fixtures_remote import TOKEN, address_of, sharing
 from waiting import settle, until
 
 from inference.remote.door import Address
@@ -46,9 +46,7 @@ class OneWindow:
         self.statuses: list[Status] = []
         self.warnings: list[str] = []
         wanted = Wanted("codellama-7b")
-        self.link = RemoteLink(
-            find, wanted, self.statuses.append, self.warnings.append, self.clock.sleep, self.clock
-        )
+        self.link = RemoteLink(find, wanted, self.statuses.append, self.warnings.append, self.clock.sleep, self.clock)
 
     async def phase(self, name: str) -> Status:
         await until(lambda: self.statuses and self.statuses[-1].phase == name)
@@ -221,23 +219,25 @@ async def test_an_adapter_that_is_not_there_is_no_failure_of_the_server(small):
 
 async def test_code_that_others_could_read_on_the_way_is_warned_of(small):
     """0.0.0.0 reaches this machine here, and yet is no loopback address."""
-    async with listening(sharing(small).app()) as url:
-        url = url.replace("127.0.0.1", "0.0.0.0")
+    async with listening(sharing(small).app()) as here:
+        url = here.replace("127.0.0.1", "0.0.0.0")
         async with window(lambda: Address(url)) as one:
             await one.phase("ready")
     assert one.warnings == [f"What you type goes to {url} unencrypted, for others on the way to read: use https://."]
 
 
 async def test_an_engine_that_loads_is_shown_as_it_loads(runtime):
-    async with serving(runtime, ScriptedAnswerer(["a"]), phase="loading", token="a-token") as running:
-        async with window(lambda: Address(f"http://127.0.0.1:{running.port}", "a-token")) as one:
-            await one.waits(1)
-            assert (one.statuses[-1].phase, one.statuses[-1].progress) == ("loading", 40)
-            running.service.board.set(phase="ready", message="ready")
-            one.clock.go_on.set()
-            status = await one.phase("ready")
-            assert status.model == "starter"
-            assert await one.ask() == "a"
+    async with (
+        serving(runtime, ScriptedAnswerer(["a"]), phase="loading", token=TOKEN) as running,
+        window(lambda: address_of(running)) as one,
+    ):
+        await one.waits(1)
+        assert (one.statuses[-1].phase, one.statuses[-1].progress) == ("loading", 40)
+        running.service.board.set(phase="ready", message="ready")
+        one.clock.go_on.set()
+        status = await one.phase("ready")
+        assert status.model == "starter"
+        assert await one.ask() == "a"
 
 
 async def test_leaving_early_frees_the_server(small):
