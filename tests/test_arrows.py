@@ -30,6 +30,7 @@ TORCH_FREE = (
     "inference.serving.score",
     "inference.serving.client",
     "inference.serving.post_mortem",
+    "inference.serving.events",
     "inference.serving.spawn",
     "inference.serving.state",
     "inference.serving.private",

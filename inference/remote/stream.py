@@ -1,13 +1,13 @@
 """Asking a server and reading what it says, as a whole or event by event; strict about the shape of both.
 
-Knows HTTP and server-sent events, not what is asked for. Leaving a stream early closes the connection, which is how
-every server here is told to stop. Source: WHATWG HTML, section 9.2; OpenAI API reference, "Streaming".
+Knows HTTP, not what is asked for. Leaving a stream early closes the connection, which is how every server here is told
+to stop. Source: OpenAI API reference, "Streaming".
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +15,10 @@ import httpx
 
 from inference.remote.troubles import broken_off, in_words, refused, strange
 from inference.serving.client import EngineUnavailable
+from inference.serving.events import event_data
 
 LONGEST_REFUSAL = 65_536
 """Bytes of an error's body that are read."""
-
-LONGEST_LINE = 4_000_000
-"""Bytes; a server that sends more without a line end speaks something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ async def parts(
                 raise refused(where, answer.status_code, answer.headers, await _refusal(answer), telling=telling)
             if not answer.headers.get("content-type", "").startswith("text/event-stream"):
                 raise strange(where)
-            async for data in _data(answer, where):
+            async for data in event_data(answer):
                 if data == "[DONE]":
                     return
                 part = _part(data, where)
@@ -66,18 +64,6 @@ async def parts(
                 yield part
     if not ended:
         raise broken_off(where)
-
-
-async def _data(answer: httpx.Response, where: str) -> AsyncIterator[str]:
-    """The data of each event. Only CR and LF end lines: text may hold any other character that Unicode breaks at."""
-    buffer = b""
-    async for block in answer.aiter_bytes():
-        *lines, buffer = (buffer + block).split(b"\n")
-        if len(buffer) > LONGEST_LINE:
-            raise strange(where)
-        for line in lines:
-            if line.startswith(b"data:"):
-                yield line.removeprefix(b"data:").strip().decode("utf-8", "replace")
 
 
 def _part(data: str, where: str) -> Part:
