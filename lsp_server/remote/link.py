@@ -60,7 +60,7 @@ class RemoteLink:
         self._rest_until, self._rest = 0.0, ""
         self._window = uuid.uuid4().hex
         self.server = "a server elsewhere"
-        self.status = Status(message="connecting")
+        self.status, self._told = Status(message="connecting"), Status()
 
     def start(self) -> None:
         """Begin to find out what the server can do, in the background."""
@@ -111,7 +111,7 @@ class RemoteLink:
                 await self._lost.wait()
                 raise self._trouble or EngineUnavailable("The server has gone.")
             except Busy as busy:
-                self._tell(replace(busy.status or Status(), message=str(busy), crash=""))
+                self._tell(_waiting(busy))
                 await self._sleep(busy.rest)
             except EngineUnavailable as error:
                 self._tell(_failed(error))
@@ -158,8 +158,16 @@ class RemoteLink:
             self._http = None
 
     def _tell(self, status: Status) -> None:
-        self.status = status
-        self._on_status(status)
+        if status != self._told:
+            self.status = self._told = status
+            self._on_status(status)
+
+
+def _waiting(busy: Busy) -> Status:
+    """An engine of ours that loads says itself how far it is."""
+    if busy.status and busy.status.phase == "loading":
+        return replace(busy.status, crash="")
+    return replace(busy.status or Status(), message=str(busy), crash="")
 
 
 def _failed(error: Exception) -> Status:

@@ -180,15 +180,12 @@ async def test_a_real_engine_on_tcp_with_a_model_of_few_weights(runtime, tmp_pat
     async with tcp_engine(runtime, "tiny") as (url, token):
         async with window(env=named(url, token), settings={"completion": {"maxTokens": 8}}) as editor:
             editor.open("def add(a, b):\n    return \n")
-            first = await editor.inline(1, 11)
+            await editor.inline(1, 11)  # nothing, if what random weights say is no code
             (record,) = await editor.trace()
-            assert (record["server"], record["outcome"]["prompt_tokens"] > 20) == (url, True)
-            assert record["outcome"]["completion_tokens"] > 0
+        assert (record["server"], record["generated"] > 0) == (url, True)
+        assert record["outcome"]["prompt_tokens"] > 20
         async with window(env=named(url, "wrong-token-of-this-test"), wait=False) as editor:
             await asyncio.wait_for(editor.failed.wait(), 20)
-        async with window(env=named(url, token), settings={"completion": {"maxTokens": 8}}) as editor:
-            editor.open("def add(a, b):\n    return \n")
-            assert await editor.inline(1, 11) == first
 
 
 @contextmanager
