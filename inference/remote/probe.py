@@ -101,8 +101,8 @@ async def probe(http: httpx.AsyncClient, where: str, wanted: Wanted) -> Served:
             names = frozenset(str(entry["id"]) for entry in entries)
         if status:
             return _own(status, names)
-        name = _chosen(entries, wanted.model, where)
-        chat = _chosen(entries, wanted.chat_model or wanted.model, where)
+        name = _chosen(entries, wanted.model, "engine.model", where)
+        chat = _chosen(entries, wanted.chat_model, "engine.chatModel", where) if wanted.chat_model else name
         async with asyncio.timeout(PROBE_SECONDS):
             context = await _context(http, where, entries, name)
         known = await asyncio.to_thread(_known, wanted.model)
@@ -117,8 +117,7 @@ async def probe(http: httpx.AsyncClient, where: str, wanted: Wanted) -> Served:
 async def _health(http: httpx.AsyncClient, where: str) -> Status | None:
     """The status of an engine of ours, and None of any other server that can answer."""
     code, headers, body, said = await get_json(http, where, "/health")
-    if isinstance(said, Mapping) and {"phase", "model", "version"} <= said.keys():
-        status = Status(**{name: said[name] for name in Status.__dataclass_fields__ if name in said})
+    if status := _status(said):
         if status.phase in ANSWERING:
             return status
         rest = LOADING_SECONDS if status.phase == "loading" else STANDING_SECONDS
@@ -126,6 +125,15 @@ async def _health(http: httpx.AsyncClient, where: str) -> Status | None:
     if code in (200, 404, 405):  # OpenAI's own API has no such route
         return None
     raise refused(where, code, headers, body)
+
+
+def _status(said: Any) -> Status | None:
+    """What an engine of ours says; None of what has another shape."""
+    if not isinstance(said, Mapping) or not {"phase", "model", "version"} <= said.keys():
+        return None
+    known = {name: said[name] for name in Status.__dataclass_fields__ if name in said}
+    usual = Status()
+    return Status(**known) if all(type(known[name]) is type(getattr(usual, name)) for name in known) else None
 
 
 async def _models(http: httpx.AsyncClient, where: str) -> list[Mapping[str, Any]]:
@@ -148,7 +156,7 @@ def _own(status: Status, names: frozenset[str]) -> Served:
     return Served(language, replace(language, model=status.chat_model), names, status.limits, status)
 
 
-def _chosen(entries: Sequence[Mapping[str, Any]], wanted: str, where: str) -> str:
+def _chosen(entries: Sequence[Mapping[str, Any]], wanted: str, setting: str, where: str) -> str:
     """The name under which the server has the model: by its id, its Hugging Face id, or as the only one it has."""
     row = find_row(wanted)
     aliases = {name.lower() for name in (wanted, canonical(wanted), *((row.hub,) if row else ()))}
@@ -161,7 +169,7 @@ def _chosen(entries: Sequence[Mapping[str, Any]], wanted: str, where: str) -> st
     if len(bases) == 1:
         return bases[0]["id"]
     there = ", ".join(sorted(entry["id"] for entry in bases)[:8])
-    raise ModelRefused(f"{where} serves {there}, and engine.model is {wanted!r}: set it to one of these.")
+    raise ModelRefused(f"{where} serves {there}, and {setting} is {wanted!r}: set it to one of these.")
 
 
 async def _context(http: httpx.AsyncClient, where: str, entries: Sequence[Mapping[str, Any]], name: str) -> int:

@@ -74,9 +74,12 @@ def _part(data: str, where: str) -> Part:
         choices = event["choices"]
         choice = choices[0] if choices else {}
         text = choice["delta"].get("content") if "delta" in choice else choice.get("text")
+        told = text or "", choice.get("finish_reason") or "", event.get("usage") or {}, event.get("timings") or {}
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise strange(where) from error
-    return Part(text or "", choice.get("finish_reason") or "", event.get("usage") or {}, event.get("timings") or {})
+    if not all(isinstance(one, kind) for one, kind in zip(told, (str, str, Mapping, Mapping), strict=True)):
+        raise strange(where)
+    return Part(*told)
 
 
 async def _refusal(answer: httpx.Response) -> bytes:

@@ -119,6 +119,10 @@ class RemoteLink:
             except (EngineError, NotAllowed) as error:
                 self._tell(_failed(error))
                 await self._until_asked()
+            except Exception:  # a mistake of ours is no reason never to try again
+                log.exception("what the server can do was not found out")
+                self._tell(_failed(EngineUnavailable(f"{self.server} can't be used: the server's log says why.")))
+                await self._until_asked()
 
     async def _connect(self) -> None:
         """Find the server and what it can do. Raises ``EngineError``, ``NotAllowed``."""

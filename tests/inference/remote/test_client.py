@@ -10,7 +10,7 @@ from fakes.answerer import ScriptedAnswerer
 from fakes.clock import HandClock
 from fakes.openai_server import FakeOpenAi
 from fixtures_remote import connected, own_engine, sharing
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from inference.generation.answer import Finished, Outcome, Sampling, TextChunk
 from inference.models import vocabularies
@@ -25,6 +25,10 @@ from inference.text.prompts import Message
 from inference.text.stopping import StopRule
 
 LINE = StopRule("line")
+
+
+def stream(*events: str) -> Response:
+    return Response("".join(f"data: {event}\n\n" for event in events), media_type="text/event-stream")
 
 
 async def told(client: RemoteClient, request: CompletionRequest | ChatRequest) -> tuple[str, Outcome]:
@@ -190,7 +194,7 @@ async def test_an_answer_without_an_end_broke_off(small):
 async def test_what_is_no_answer_is_recognised(small):
     fake = sharing(small, says=["nonsense"])
     async with connected(fake) as client:
-        for failure in ([], [HTMLResponse("<html>")], [JSONResponse({"choices": []})]):
+        for failure in ([], [HTMLResponse("<html>")], [JSONResponse({"choices": []})], [stream('{"choices": [7]}')]):
             fake.failures = list(failure)
             with pytest.raises(NotUnderstood, match="there answers in a way that is not OpenAI's API"):
                 await told(client, CompletionRequest("x"))

@@ -192,9 +192,10 @@ async def test_a_server_that_loads_is_asked_again_when_it_says(no_models):
     assert error.value.rest == 9
 
 
+@pytest.mark.parametrize("health", [JSONResponse({}), JSONResponse({"phase": 1, "model": [], "version": None})])
 @pytest.mark.parametrize("answer", [HTMLResponse("hello"), JSONResponse([1]), JSONResponse({"data": [{"name": "x"}]})])
-async def test_something_else_that_answers_is_recognised(no_models, answer):
-    fake = FakeOpenAi(failures=[JSONResponse({}), answer])
+async def test_something_else_that_answers_is_recognised(no_models, health, answer):
+    fake = FakeOpenAi(failures=[health, answer])
     said = await refused(fake, NotUnderstood)
     assert said == "there answers in a way that is not OpenAI's API: check the address."
 

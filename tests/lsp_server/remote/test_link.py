@@ -208,6 +208,20 @@ async def test_what_is_wrong_with_the_users_file_is_told(small):
         assert await one.refusal() == "remote.toml must be a file of yours."
 
 
+async def test_a_mistake_of_ours_does_not_end_the_link(small):
+    def find() -> Address:
+        raise mistakes.pop()
+
+    mistakes: list[Exception] = [NotAllowed("and again"), ZeroDivisionError()]
+    async with window(find) as one:
+        assert (await one.phase("failed")).message.endswith("can't be used: the server's log says why.")
+        assert await one.waits(1) == [RETRY_AFTER]
+        one.clock.go_on.set()
+        await settle()
+        await one.refusal()
+        await until(lambda: one.statuses[-1].message == "and again")
+
+
 async def test_an_adapter_that_is_not_there_is_no_failure_of_the_server(small):
     fake = sharing(small)
     async with one_window(fake) as (one, _):
