@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from inference.folders import make_private
 from inference.models import store
 from inference.models.catalog import CATALOG, canonical
 
@@ -33,7 +34,7 @@ def put(model_id: str, files: Iterable[Path]) -> Path:
     target = place(model_id)
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(mode=0o700, parents=True)
+    make_private(partial)
     for file in files:
         shutil.copyfile(file, partial / file.name)
     shutil.rmtree(target, ignore_errors=True)

@@ -23,7 +23,7 @@ from waiting import until
 
 from inference.models import store
 from inference.text.llama import CodeLlamaTokenizer
-from lsp_server import doctor
+from lsp_server.doctor import last
 from lsp_server.remote.allowed import TOKEN_VARIABLE, URL_VARIABLE
 
 MODEL = {"engine": {"model": "codellama-7b"}}
@@ -46,7 +46,7 @@ async def test_a_foreign_server_answers_and_the_trace_says_so(runtime, small, ca
         status = editor.statuses[-1]
     assert (record["server"], record["result"], record["outcome"]["cause"]) == (url, "shown", "rule")
     assert status.model == "codellama/CodeLlama-7b-hf"
-    assert doctor.main(["--last"]) == 0
+    assert last.show(10, as_json=False) == 0
     assert f"answered by {url}" in capsys.readouterr().out
     assert "secret" not in (runtime / "requests.jsonl").read_text()
     assert said(editor) == []
