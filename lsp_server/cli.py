@@ -42,8 +42,8 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 well, 1 failed, 2 used wrongly."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments in ([], ["--stdio"]):
-        return serve()
+    if (url := _serving(arguments)) is not None:
+        return serve(url)
     name, *rest = arguments
     if name in ("-h", "--help"):
         return _say(usage())
@@ -55,14 +55,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return importlib.import_module(COMMANDS[name][0]).main(rest)
 
 
-def serve() -> int:
-    """Speak LSP on stdin and stdout until told to exit; the log goes to stderr."""
+def _serving(arguments: Sequence[str]) -> str | None:
+    """The address of a server elsewhere, or an empty text, where these are the language server's own arguments.
+
+    Of these a person, or an editor in a person's name, decides; see ``remote.allowed``.
+    """
+    left, url = [one for one in arguments if one != "--stdio"], ""
+    if left[:1] == ["--engine-url"] and len(left) > 1:
+        left, url = left[2:], left[1]
+    elif left and left[0].startswith("--engine-url="):
+        left, url = left[1:], left[0].partition("=")[2]
+    return url if not left else None
+
+
+def serve(engine_url: str = "") -> int:
+    """Speak LSP on stdin and stdout until told to exit; the log goes to stderr. ``engine_url``: a server elsewhere."""
     from lsp_server.server import create_server
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("pygls").setLevel(logging.WARNING)  # at INFO it logs the user's code
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    create_server().start_io()
+    create_server(engine_url).start_io()
     return 0
 
 
@@ -72,7 +85,8 @@ def usage() -> str:
     lines = [f"  {name:<{width}}  {does}" for name, (_, does) in COMMANDS.items()]
     return "\n".join(
         [
-            "usage: codellama-ls [--stdio]        the language server, on stdin and stdout",
+            "usage: codellama-ls [--stdio] [--engine-url URL]",
+            "                                     the language server, on stdin and stdout; URL: a server elsewhere",
             "       codellama-ls COMMAND [...]    see `codellama-ls COMMAND --help`",
             "",
             *lines,

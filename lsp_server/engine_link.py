@@ -36,7 +36,9 @@ GIVE_WAY = 1.0
 
 
 class EngineLink:
-    """The one way from the language server to a model. ``find``, ``sleep`` and ``clock`` are given by tests."""
+    """From the language server to the engine of one's own. ``find``, ``sleep`` and ``clock`` are given by tests."""
+
+    server = ""
 
     def __init__(
         self,

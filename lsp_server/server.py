@@ -6,9 +6,12 @@ from lsp_server.features import configuration, inline_completion, keys, lifecycl
 from lsp_server.session import CodeLlamaServer
 
 
-def create_server() -> CodeLlamaServer:
-    """A server with all its features; what depends on the client is registered when it says ``initialize``."""
-    server = CodeLlamaServer()
+def create_server(engine_url: str = "") -> CodeLlamaServer:
+    """A server with all its features; what depends on the client is registered when it says ``initialize``.
+
+    ``engine_url`` is the address of a server elsewhere to use, as the command line names it.
+    """
+    server = CodeLlamaServer(engine_url)
     for feature in (lifecycle, configuration, keys, inline_completion, surroundings, statistics, trace):
         feature.register(server)
     return server

@@ -15,9 +15,9 @@ from lsp_server.completion.suggest import Suggestions
 from lsp_server.completion.trace import Trace
 from lsp_server.completion.turns import Turns
 from lsp_server.context.gather import Context
-from lsp_server.engine_link import EngineLink
 from lsp_server.files import privacy
 from lsp_server.journal import Journal
+from lsp_server.link import Link
 from lsp_server.settings import Settings
 from lsp_server.statistics.row import Row
 from lsp_server.statistics.watch import Watch
@@ -32,7 +32,8 @@ class CodeLlamaServer(LanguageServer):
     Attributes:
         settings: as last checked.
         keeps_lines: the client stores lines, so that a CR inserted would become text (Neovim).
-        link: to the engine; None before ``initialized`` and after ``shutdown``.
+        engine_url: the address of a server elsewhere that the command line names; empty for none.
+        link: to the engine or that server; None before ``initialized`` and after ``shutdown``.
         turns: of inline completions, by document.
         suggestions: what was suggested, or is about to be.
         context: what else the model is shown.
@@ -43,13 +44,14 @@ class CodeLlamaServer(LanguageServer):
     """
 
     settings: Settings
-    link: EngineLink | None
+    link: Link | None
 
-    def __init__(self) -> None:
+    def __init__(self, engine_url: str = "") -> None:
         super().__init__(
             "codellama-ls", inference.__version__, text_document_sync_kind=types.TextDocumentSyncKind.Full
         )  # pygls applies incremental changes with str.splitlines, which takes form feeds for line ends
         self.settings = Settings()
+        self.engine_url = engine_url
         self.keeps_lines = False
         self.link = None
         self.turns = Turns()

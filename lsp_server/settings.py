@@ -61,6 +61,7 @@ class EngineSettings:
         idle_minutes: after so long without a request the engine unloads the weights; 0 for never.
         grace_seconds: how long the engine stays after the last window has closed.
         context: tokens of prompt and answer together; 0 for what fits.
+        url: the address of a server elsewhere; counts only where the person has allowed it (``remote.allowed``).
     """
 
     model: str = "starter"
@@ -70,6 +71,7 @@ class EngineSettings:
     idle_minutes: float = _within(10.0, 0, 10_080)
     grace_seconds: float = _within(60.0, 0, 86_400)
     context: int = _within(0, 0, 131_072)
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

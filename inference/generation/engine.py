@@ -29,10 +29,10 @@ from inference.models.forward import LanguageModel
 from inference.models.heap import release
 from inference.planning.planner import Role
 from inference.text.chat import CHAT_PROMPTS
-from inference.text.context import ContextChunk, in_front
+from inference.text.context import ContextChunk
+from inference.text.cursor import Cursor, cursor_prompt
 from inference.text.detokenize import Detokenizer
-from inference.text.infill import infill_prompt
-from inference.text.prompts import Message, Prompt, PromptError, clean, completion_prompt, prompt_of_ids
+from inference.text.prompts import Message, Prompt, PromptError, clean, prompt_of_ids
 from inference.text.stopping import Stopper, StopRule
 from inference.text.tokenizer import Tokenizer
 from inference.text.vocabulary import Vocabulary
@@ -106,18 +106,10 @@ class Engine:
         """The prompt, and what follows the answer and is not in it."""
         slot = self._slot("completion")
         room = slot.budget.prompt_tokens(sampling.max_tokens)
-        following = suffix or ""
-        if isinstance(prompt, str):
-            prompt = in_front(self.tokenizer, context, prompt, following, room)
         if not isinstance(prompt, str):
-            built = self._of_ids(prompt, sampling.forced, slot.budget)
-        elif suffix is not None and self._infills(suffix):
-            layout = self.row.layout
-            built = infill_prompt(self.tokenizer, prompt, suffix, room, layout, healed_with=self._vocabulary)
-            following = ""
-        else:
-            built = completion_prompt(self.tokenizer, prompt, room, healed_with=self._vocabulary)
-        return built, following
+            return self._of_ids(prompt, sampling.forced, slot.budget), suffix or ""
+        layout, cursor = self.row.layout if self.row.infill else None, Cursor(prompt, suffix, context)
+        return cursor_prompt(self.tokenizer, cursor, room, layout, healed_with=self._vocabulary)
 
     def chat(
         self, messages: Sequence[Message], sampling: Sampling | None = None, deadline: float | None = None
@@ -163,14 +155,6 @@ class Engine:
                 pass
             slot.pool.clear()
         release()
-
-    def _infills(self, suffix: str) -> bool:
-        """Whether to ask for what stands before ``suffix``.
-
-        At the end of a file SPM still reads as a text to continue, by a model that was taught where to end. PSM would
-        have to begin anew after the prefix, which it saw seldom there and continues better as plain text.
-        """
-        return self.row.infill and (suffix != "" or self.row.layout == "spm")
 
     def _forget(self, model: LanguageModel) -> None:
         for slot in self._slots.values():

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from inference.generation.answer import Finished, TextChunk
+from inference.serving.events import event_data
 from inference.serving.outcomes import parse_outcome
 from inference.serving.state import Status
 from inference.serving.wire import ChatRequest, CompletionRequest
@@ -117,9 +118,9 @@ class EngineClient:
 
 
 async def _events(answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
-    async for line in answer.aiter_lines():
-        if line.startswith("data: ") and line != "data: [DONE]":
-            yield json.loads(line.removeprefix("data: "))
+    async for data in event_data(answer):
+        if data != "[DONE]":
+            yield json.loads(data)
 
 
 async def _progress(

@@ -32,6 +32,7 @@ class Record:
         reason: in words, why nothing was shown. ``refused`` is the gate's verdict, ``empty`` everything's after it.
         limits: what the model cannot do, as the engine says it; empty for one that infills.
         adapter: which of the person's own adapters the model answered under; empty for none.
+        server: the address of the server elsewhere that answers this window; empty for the engine here.
         source: where the answer came from, empty where the model was asked.
         amount: the kind of stop rule.
         filter: the rules that changed the model's text; if nothing was left, the last of them dropped it.
@@ -50,6 +51,7 @@ class Record:
     reason: str = ""
     limits: str = ""
     adapter: str = ""
+    server: str = ""
     source: Source = ""
     amount: str = ""
     filter: str = ""

@@ -26,7 +26,9 @@ from inference.diagnosis.weights import check_models
 from inference.planning.machine import look
 from inference.serving.spawn import EngineOptions
 from lsp_server.doctor import bundle, last
+from lsp_server.doctor.elsewhere import NAME, check_elsewhere
 from lsp_server.doctor.settings import UnusableError, check_settings, settings_of, with_model
+from lsp_server.remote import allowed
 from lsp_server.settings_kept import Kept
 from lsp_server.statistics import storage
 
@@ -87,6 +89,9 @@ def examine(kept: Kept | None, model: str, say: Say, *, quick: bool = False) -> 
     options = EngineOptions(engine.model, engine.format, GRACE_SECONDS, engine.context or None, engine.chat_model)
     checks = [*attempt("versions", check_versions), *attempt("places", lambda: check_places([storage.path().parent]))]
     checks += attempt("settings", lambda: check_settings(kept))
+    if allowed.is_named():  # then nothing is to be loaded here
+        say("asking the server elsewhere")
+        return checks + attempt(NAME, lambda: check_elsewhere(engine, quick=quick))
     checks += attempt("models", lambda: check_models(options.models, say, full=not quick))
     stats = running.look()
     checks += attempt("engine", lambda: running.check_running(stats))

@@ -21,7 +21,6 @@ from inference.serving.private import NotPrivate
 from lsp_server import journal
 
 _SOURCES = {
-    "": "",
     "same": "as given here before",
     "typed": "the rest of what was shown, no model asked",
     "running": "what was being written for an earlier key",
@@ -81,7 +80,8 @@ def why(record: Mapping[str, Any]) -> str:
         return record["reason"]
     ending = _ENDINGS.get((record["outcome"] or {}).get("cause", ""), "")
     shortened = f"changed by: {record['filter']}" if record["filter"] else ""
-    return "; ".join(filter(None, (_SOURCES.get(record["source"], ""), shortened, ending)))
+    server = record.get("server") and f"answered by {record['server']}"
+    return "; ".join(filter(None, (_SOURCES.get(record["source"], server), shortened, ending)))
 
 
 def _when(at: str) -> str:

@@ -12,11 +12,11 @@ from lsp_server import adapters
 from lsp_server.completion.gate import Circumstances, refusal
 from lsp_server.completion.suggest import Asked, Completer
 from lsp_server.completion.trace import Record
-from lsp_server.engine_link import EngineLink
 from lsp_server.features.documents import folder_of, path_of
 from lsp_server.features.statistics import Offer, offers
 from lsp_server.features.surroundings import context_of
 from lsp_server.files import is_read_only, privacy
+from lsp_server.link import Link
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Snapshot
 
@@ -44,6 +44,7 @@ async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record, m
     if link is None:
         record.result, record.reason = "not ready", "the server has not been initialised or is shutting down"
         return []
+    record.server = link.server
     with record.timed("gate"):
         record.reason = _refusal(server, snapshot, link, record, misplaced)
     if record.reason:
@@ -60,7 +61,7 @@ async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record, m
     return texts or []
 
 
-def _refusal(server: CodeLlamaServer, snapshot: Snapshot, link: EngineLink, record: Record, misplaced: bool) -> str:
+def _refusal(server: CodeLlamaServer, snapshot: Snapshot, link: Link, record: Record, misplaced: bool) -> str:
     """What the gate says, once the disk has been asked."""
     settings, path = server.settings.completion, path_of(snapshot.uri)
     record.limits = link.status.limits

@@ -8,6 +8,7 @@ from typing import Any
 from lsprotocol import types
 
 from lsp_server import settings_kept
+from lsp_server.remote import allowed
 from lsp_server.session import CodeLlamaServer
 from lsp_server.settings import parse_settings
 
@@ -33,6 +34,7 @@ async def did_change_configuration(server: CodeLlamaServer, params: types.DidCha
 def apply(server: CodeLlamaServer, raw: Any) -> None:
     """Use ``raw`` from now on; what is wrong in it is said once and defaulted."""
     server.settings, problems = parse_settings(raw)
+    problems += filter(None, [allowed.objection(server.settings.engine.url, server.engine_url)])
     settings_kept.keep(server.settings.engine, problems)
     if problems:
         message = types.ShowMessageParams(types.MessageType.Warning, "codellama-ls: " + " ".join(problems))

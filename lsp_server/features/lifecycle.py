@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from lsprotocol import types
 
+from inference.remote.probe import Wanted
 from inference.serving.spawn import EngineOptions
 from inference.serving.state import Status
 from lsp_server.engine_link import EngineLink
@@ -16,6 +18,9 @@ from lsp_server.features import completion, statistics
 from lsp_server.features.announced import announces
 from lsp_server.features.configuration import apply
 from lsp_server.features.progress import EngineProgress
+from lsp_server.link import Link
+from lsp_server.remote import allowed
+from lsp_server.remote.link import RemoteLink
 from lsp_server.session import CodeLlamaServer
 
 log = logging.getLogger(__name__)
@@ -43,15 +48,10 @@ def initialize(server: CodeLlamaServer, params: types.InitializeParams) -> None:
 
 
 def initialized(server: CodeLlamaServer, params: types.InitializedParams) -> None:
-    """Look for the engine."""
+    """Look for the engine, or for the server elsewhere."""
     del params
-    chosen = server.settings.engine
-    context = chosen.context or None
-    options = EngineOptions(
-        chosen.model, chosen.format, chosen.grace_seconds, context, chosen.chat_model, chosen.idle_minutes * 60
-    )
     progress = EngineProgress(server)
-    server.link = EngineLink(options, lambda status: _tell(server, progress, status))
+    server.link = _link(server, lambda status: _tell(server, progress, status))
     server.link.start()
     server.statistics.start(_from_a_thread(lambda: _show_status(server)))
 
@@ -81,6 +81,20 @@ def _from_a_thread(action: Callable[[], None]) -> Callable[[], None]:
 def _show_status(server: CodeLlamaServer) -> None:
     if server.link is not None and announces(server, "codellamaStatus"):
         server.protocol.notify(STATUS, {**server.link.status.to_json(), "today": statistics.today(server)})
+
+
+def _link(server: CodeLlamaServer, on_status: Callable[[Status], None]) -> Link:
+    """To the server elsewhere that the person has named, or else to the engine of one's own."""
+    chosen = server.settings.engine
+    if allowed.is_named(server.engine_url):
+        wanted = Wanted(chosen.model, chosen.chat_model)
+        warn = partial(_say_once, server, types.MessageType.Warning)
+        return RemoteLink(partial(allowed.find, server.engine_url), wanted, on_status, warn)
+    context = chosen.context or None
+    options = EngineOptions(
+        chosen.model, chosen.format, chosen.grace_seconds, context, chosen.chat_model, chosen.idle_minutes * 60
+    )
+    return EngineLink(options, on_status)
 
 
 def _tell(server: CodeLlamaServer, progress: EngineProgress, status: Status) -> None:

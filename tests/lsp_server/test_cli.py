@@ -115,3 +115,26 @@ def test_demo_shows_ghost_text_in_a_real_file(starter_folder, runtime, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Where the time went" in done.stdout
     assert "a.py:" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "url"),
+    [
+        ([], ""),
+        (["--stdio"], ""),
+        (["--engine-url", "https://a.example"], "https://a.example"),
+        (["--stdio", "--engine-url", "https://a.example"], "https://a.example"),
+        (["--engine-url=https://a.example", "--stdio"], "https://a.example"),
+    ],
+)
+def test_the_language_server_may_be_given_a_server_elsewhere(monkeypatch, arguments, url):
+    given: list[str] = []
+    monkeypatch.setattr(cli, "serve", lambda engine_url: given.append(engine_url) or 0)
+    assert cli.main(arguments) == 0
+    assert given == [url]
+
+
+@pytest.mark.parametrize("arguments", [["--engine-url"], ["--stdio", "--engine-url", "a", "b"], ["--stdio", "demo"]])
+def test_arguments_that_are_not_the_language_servers_start_none(monkeypatch, capsys, arguments):
+    monkeypatch.setattr(cli, "serve", lambda engine_url: pytest.fail("started"))
+    assert cli.main(arguments) == 2

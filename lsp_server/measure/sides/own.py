@@ -21,6 +21,7 @@ from inference.serving.spawn import EngineNotStarted, EngineOptions, ensure_engi
 from inference.serving.state import Status
 from lsp_server.measure.sides.openai_side import OpenAiSide
 from lsp_server.measure.sides.side import BenchError
+from lsp_server.remote.allowed import LOCAL, URL_VARIABLE
 
 NAME = "codellama-ls"
 GRACE_SECONDS = 10.0
@@ -62,16 +63,18 @@ def side_on(socket: Path, model: str, pid: int | None = None) -> OpenAiSide:
 
 @contextmanager
 def runtime_of_its_own() -> Iterator[None]:
-    """What is started meanwhile finds no engine but its own."""
-    before = os.environ.get("XDG_RUNTIME_DIR")
+    """What is started meanwhile finds no engine but its own, be the person's a server elsewhere."""
     folder = tempfile.mkdtemp(prefix="cls-bench-")
-    os.environ["XDG_RUNTIME_DIR"] = folder
+    ours = {"XDG_RUNTIME_DIR": folder, URL_VARIABLE: LOCAL}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
     try:
         yield
     finally:
-        os.environ.pop("XDG_RUNTIME_DIR")
-        if before is not None:
-            os.environ["XDG_RUNTIME_DIR"] = before
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
         shutil.rmtree(folder, ignore_errors=True)
 
 

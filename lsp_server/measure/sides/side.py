@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import httpx
 
+from inference.serving.events import event_data
+
 CHAT = "Explain at length, with examples, how a language server and an editor share the work."
 CHAT_TOKENS = 500
 """Long, yet over soon where others have to wait for all of it."""
@@ -153,9 +155,9 @@ async def streamed(
 
 
 async def _events(response: httpx.Response) -> AsyncGenerator[dict[str, Any], None]:
-    async for line in response.aiter_lines():
-        if line.startswith("data: ") and line != "data: [DONE]":
-            yield json.loads(line.removeprefix("data: "))
+    async for data in event_data(response):
+        if data != "[DONE]":
+            yield json.loads(data)
 
 
 def _refusal(name: str, path: str, status: int, body: bytes) -> str:

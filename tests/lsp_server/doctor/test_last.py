@@ -26,6 +26,11 @@ def record(**changes) -> Record:
         ({"result": "empty", "reason": "the model had nothing to add"}, "the model had nothing to add"),
         ({"result": "shown", "outcome": Outcome("end")}, ""),
         ({"result": "shown", "source": "typed"}, "the rest of what was shown, no model asked"),
+        ({"result": "shown", "server": "https://a.example"}, "answered by https://a.example"),
+        (
+            {"result": "shown", "server": "https://a.example", "source": "typed"},
+            "the rest of what was shown, no model asked",
+        ),
         (
             {"result": "shown", "source": "running", "filter": "shape", "outcome": Outcome("deadline")},
             "what was being written for an earlier key; changed by: shape; cut at completion.deadlineMs",

@@ -54,6 +54,7 @@ TEXT = st.lists(st.tuples(INDENTS, LINES).map("".join), max_size=8)
 class Reciter:
     """An engine that has one thing to say."""
 
+    server = ""
     text: str
     status: Status = field(default_factory=lambda: Status(phase="ready"))
 

@@ -1,0 +1,96 @@
+"""How much room a team's server has beside the weights: counted for common machines, as the table in ``docs/team.md``.
+
+Torch-free. For servers that keep weights and KV cache in 16 bits and share both evenly among GPUs by tensor parallelism
+(vLLM); nothing of it is measured. ``python -m inference.planning.team_table`` prints the table.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from inference.models.catalog import find
+from inference.models.shape import Shape
+from inference.planning.footprint import activations
+from inference.planning.machine import Device
+from inference.planning.planner import KEPT, OVERHEAD, amount
+
+UTILISATION = 0.9
+"""Share of each card that the server may take, as its ``--gpu-memory-utilization`` says."""
+
+STEP = 2048
+"""Tokens read at once, for which activations are reckoned, on every GPU as if it held the whole model."""
+
+REQUEST = 2048
+"""Tokens of one completion with all it is shown: about what this project's defaults come to, and more."""
+
+HEAD = """\
+| model | GPUs | weights | KV cache, a token | room for KV cache | requests of 2,048 tokens at once |
+|---|---|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A model on so many equal cards of so many (binary) gigabytes."""
+
+    model: str
+    cards: int
+    gigabytes: int
+
+
+SETUPS = (
+    Setup("codellama-7b", 1, 24),
+    Setup("codellama-13b", 1, 48),
+    Setup("codellama-34b", 4, 24),
+    Setup("codellama-34b", 2, 48),
+    Setup("codellama-34b", 2, 80),
+    Setup("codellama-70b", 4, 48),
+    Setup("codellama-70b", 2, 80),
+    Setup("codellama-70b", 4, 80),
+)
+
+
+def main() -> int:
+    """Print the table."""
+    sys.stdout.write(table())
+    return 0
+
+
+def table() -> str:
+    """The table, with a line break at its end."""
+    return HEAD + "".join(map(_line, SETUPS))
+
+
+def room(setup: Setup) -> int:
+    """Tokens of KV cache that fit beside the weights; below 0 where not even those do.
+
+    Each card has the planner's allowances for a CUDA context and an allocator, which are not measured either.
+    """
+    shape, card = find(setup.model).shape, setup.gigabytes << 30
+    device = Device("cuda", f"{setup.gigabytes} GB", card, card)
+    taken = OVERHEAD["cuda"] + KEPT["cuda"] + activations(shape, "bf16", device, STEP, STEP)
+    free = setup.cards * (int(card * UTILISATION) - taken) - shape.weight_bytes("bf16")
+    return free // shape.kv_bytes_per_token()
+
+
+def splits_evenly(shape: Shape, cards: int) -> bool:
+    """Whether tensor parallelism can share the heads of this shape among so many cards."""
+    return shape.heads % cards == 0 and shape.kv_heads % cards == 0
+
+
+def _line(setup: Setup) -> str:
+    row, tokens = find(setup.model), room(setup)
+    cells = [
+        row.title.removeprefix("Code Llama "),
+        f"{setup.cards} x {setup.gigabytes} GB",
+        amount(row.shape.weight_bytes("bf16")),
+        f"{row.shape.kv_bytes_per_token() >> 10} KiB",
+        f"{tokens:,} tokens",
+        f"{tokens // REQUEST:,}",
+    ]
+    return f"| {' | '.join(cells)} |\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

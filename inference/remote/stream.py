@@ -1,0 +1,91 @@
+"""Asking a server and reading what it says, as a whole or event by event; strict about the shape of both.
+
+Knows HTTP, not what is asked for. Leaving a stream early closes the connection, which is how every server here is told
+to stop. Source: OpenAI API reference, "Streaming".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from inference.remote.troubles import broken_off, in_words, refused, strange
+from inference.serving.client import EngineUnavailable
+from inference.serving.events import event_data
+
+LONGEST_REFUSAL = 65_536
+"""Bytes of an error's body that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One event of a streamed answer: text, and whatever else came with it."""
+
+    text: str = ""
+    reason: str = ""
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def get_json(http: httpx.AsyncClient, where: str, path: str) -> tuple[int, httpx.Headers, bytes, Any]:
+    """Status, headers, body, and the body's JSON or None. Raises ``EngineUnavailable``."""
+    with in_words(where):
+        answer = await http.get(path)
+    try:
+        parsed = answer.json()
+    except ValueError:
+        parsed = None
+    return answer.status_code, answer.headers, answer.content, parsed
+
+
+async def parts(
+    http: httpx.AsyncClient, where: str, path: str, body: Mapping[str, Any], *, telling: bool = False
+) -> AsyncGenerator[Part, None]:
+    """The parts of a streamed answer. Raises ``EngineError``, also where it ends without having come to an end.
+
+    With ``telling`` the server's own words are in the error.
+    """
+    ended = False
+    with in_words(where):
+        async with http.stream("POST", path, json={**body, "stream": True}) as answer:
+            if answer.status_code != 200:
+                raise refused(where, answer.status_code, answer.headers, await _refusal(answer), telling=telling)
+            if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+                raise strange(where)
+            async for data in event_data(answer):
+                if data == "[DONE]":
+                    return
+                part = _part(data, where)
+                ended = ended or bool(part.reason)
+                yield part
+    if not ended:
+        raise broken_off(where)
+
+
+def _part(data: str, where: str) -> Part:
+    try:
+        event = json.loads(data)
+        if event.get("error"):
+            raise EngineUnavailable(f"{where} failed in the middle of an answer.")
+        choices = event["choices"]
+        choice = choices[0] if choices else {}
+        text = choice["delta"].get("content") if "delta" in choice else choice.get("text")
+        told = text or "", choice.get("finish_reason") or "", event.get("usage") or {}, event.get("timings") or {}
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise strange(where) from error
+    if not all(isinstance(one, kind) for one, kind in zip(told, (str, str, Mapping, Mapping), strict=True)):
+        raise strange(where)
+    return Part(*told)
+
+
+async def _refusal(answer: httpx.Response) -> bytes:
+    body = b""
+    async for block in answer.aiter_bytes():
+        body += block
+        if len(body) > LONGEST_REFUSAL:
+            break
+    return body[:LONGEST_REFUSAL]

@@ -1,0 +1,34 @@
+"""What a window needs of whatever answers it, be it an engine of one's own or a server elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from inference.generation.answer import Finished, TextChunk
+from inference.serving.state import Status
+from inference.serving.wire import CompletionRequest
+
+
+class Link(Protocol):
+    """The one way from the language server to a model.
+
+    Attributes:
+        status: as last known.
+        server: the address of a server elsewhere; empty for an engine of one's own.
+    """
+
+    status: Status
+    server: str
+
+    def start(self) -> None:
+        """Begin to look for it in the background."""
+        ...
+
+    async def stop(self) -> None:
+        """Let go of it."""
+        ...
+
+    def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
+        """Stream a completion; raises ``EngineUnavailable`` at once while nobody can answer."""
+        ...

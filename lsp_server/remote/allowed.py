@@ -1,0 +1,119 @@
+"""Which server elsewhere a window may use: only one that the person at the keyboard has named.
+
+A repository that somebody opens can bring settings of its own, and an editor sends them on in the same messages as a
+person's: in LSP nothing tells whose ``initializationOptions`` or ``workspace/didChangeConfiguration`` say what. If such
+a setting chose the server, opening a folder could send all code that is typed to a stranger, and the token with it. So
+the address and the token come only from places where a workspace can't write:
+
+1. the server's command line, ``codellama-ls --engine-url URL`` (an address alone: others can read command lines);
+2. the environment, ``CODELLAMA_LS_ENGINE_URL`` and ``CODELLAMA_LS_ENGINE_TOKEN``;
+3. ``remote.toml`` in the user's configuration folder, which must be the user's own file that nobody else can read
+   (mode 0600), and no link.
+
+The first that names an address decides; ``local`` there means an engine of one's own. A token goes to the address that
+it was given with and to no other: one in the file to the file's address, one in the environment to the environment's,
+or to the only one there is. The setting ``engine.url`` names nothing: it may repeat what is allowed, and anything else
+is refused in one sentence. Where the person's own choice has something wrong, that is told, and nothing is asked
+meanwhile: no engine of one's own is started in its place unnoticed.
+
+Knows no HTTP and no LSP.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from inference.remote.door import Address, AddressError, parse_url
+
+URL_VARIABLE, TOKEN_VARIABLE = "CODELLAMA_LS_ENGINE_URL", "CODELLAMA_LS_ENGINE_TOKEN"
+
+LOCAL = "local"
+"""In place of an address on the command line or in the environment: the engine of one's own, whatever the file says."""
+
+KEYS = ("url", "token")
+
+
+class NotAllowed(ValueError):
+    """What was to name a server is not fit to; the message says what to do."""
+
+
+def config_path() -> Path:
+    """Where the user's file would be."""
+    return platformdirs.user_config_path("codellama-ls") / "remote.toml"
+
+
+def is_named(given: str = "") -> bool:
+    """Whether any of the places names a server, ``given`` being the command line's; not whether it is fit to."""
+    chosen = given or os.environ.get(URL_VARIABLE)
+    return chosen != LOCAL and (bool(chosen) or os.path.lexists(config_path()))
+
+
+def find(given: str = "") -> Address:
+    """The server to use, and the token for it. Raises ``NotAllowed``."""
+    try:
+        named, token = os.environ.get(URL_VARIABLE, ""), os.environ.get(TOKEN_VARIABLE, "")
+        named = "" if named == LOCAL else named
+        chosen = given or named
+        if named and parse_url(named) != parse_url(chosen):
+            token = ""
+        kept, its_token = ("", "") if chosen and token else _file()
+        url = parse_url(chosen or kept)
+        if not token and kept and parse_url(kept) == url:
+            token = its_token
+        return Address(url, token)
+    except AddressError as error:
+        raise NotAllowed(str(error)) from error
+
+
+def objection(setting: str, given: str = "") -> str:
+    """Why the setting ``engine.url`` is not taken; empty where it says nothing or what is allowed anyway."""
+    if not setting:
+        return ""
+    try:
+        if is_named(given) and parse_url(setting) == find(given).url:
+            return ""
+    except (AddressError, NotAllowed):
+        pass
+    return (
+        "Setting 'engine.url' is not taken from the editor, where an opened folder could have written it: put the "
+        f'address into {config_path()} (mode 0600) as `url = "..."`, or into {URL_VARIABLE}.'
+    )
+
+
+def _file() -> tuple[str, str]:
+    """Address and token in the user's file; empty where there is none. Raises ``NotAllowed``."""
+    path = config_path()
+    try:
+        fields = tomllib.loads(_private_text(path))
+    except FileNotFoundError:
+        return "", ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotAllowed(f"{path} can't be read ({type(error).__name__}): make it a file of yours.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise NotAllowed(f'{path} is no TOML: it should have a line `url = "https://..."`.') from error
+    return _checked(fields, path)
+
+
+def _checked(fields: dict[str, Any], path: Path) -> tuple[str, str]:
+    if unknown := sorted(fields.keys() - set(KEYS)):
+        raise NotAllowed(f"{path} has an unknown entry '{unknown[0]}': there are {' and '.join(KEYS)}.")
+    url, token = fields.get("url", ""), fields.get("token", "")
+    if not isinstance(url, str) or not isinstance(token, str) or not url:
+        raise NotAllowed(f'{path} should have a line `url = "https://..."` and may have one `token = "..."`.')
+    return url, token
+
+
+def _private_text(path: Path) -> str:
+    """The text of a file that is the user's alone. Looked at once it is open: a path could change in between."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, encoding="utf-8") as file:  # noqa: PTH123  a descriptor has no path
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+            raise NotAllowed(f"{path} must be a file of yours that only you can read: `chmod 600 {path}`.")
+        return file.read()

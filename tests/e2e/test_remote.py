@@ -1,0 +1,211 @@
+"""A window whose answers come from elsewhere: the whole language server over stdio, and real HTTP behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from e2e_window import Window, window
+from fakes.answerer import ScriptedAnswerer
+from fakes.llama_server import listening
+from fakes.openai_server import FakeOpenAi, refusal
+from fakes.tiny_llama import save_checkpoint
+from fixtures_engine import serving
+from fixtures_remote import TOKEN, sharing
+from lsprotocol import types
+from waiting import until
+
+from inference.models import store
+from inference.text.llama import CodeLlamaTokenizer
+from lsp_server.doctor import last
+from lsp_server.remote.allowed import TOKEN_VARIABLE, URL_VARIABLE
+
+MODEL = {"engine": {"model": "codellama-7b"}}
+
+
+def named(url: str, token: str = "") -> dict[str, str]:
+    return {URL_VARIABLE: url, TOKEN_VARIABLE: token}
+
+
+def said(editor: Window) -> list[str]:
+    return [message.message for message in editor.client.messages]
+
+
+async def test_a_foreign_server_answers_and_the_trace_says_so(runtime, small, capsys):
+    fake = sharing(small, says=["a +", " b\n", "c"], token="secret")
+    async with listening(fake.app()) as url, window(settings=MODEL, env=named(url, "secret")) as editor:
+        editor.open("def add(a, b):\n    return \n")
+        assert await editor.inline(1, 11) == [("    return a + b", (1, 0, 1, 11))]
+        (record,) = await editor.trace()
+        status = editor.statuses[-1]
+    assert (record["server"], record["result"], record["outcome"]["cause"]) == (url, "shown", "rule")
+    assert status.model == "codellama/CodeLlama-7b-hf"
+    assert last.show(10, as_json=False) == 0
+    assert f"answered by {url}" in capsys.readouterr().out
+    assert "secret" not in (runtime / "requests.jsonl").read_text()
+    assert said(editor) == []
+
+
+async def test_no_engine_is_started_beside_it(runtime, small):
+    async with listening(sharing(small).app()) as url, window(settings=MODEL, env=named(url)):
+        pass
+    assert not (runtime / "engine.sock").exists()
+    assert not (runtime / "engine.log").exists()
+
+
+async def test_an_engine_of_ours_on_another_machine(runtime, no_models):
+    """As a colleague serves it: `engine --tcp`, by its token."""
+    async with serving(runtime, ScriptedAnswerer(["1"]), token=TOKEN) as running:
+        url = f"http://127.0.0.1:{running.port}"
+        async with window(env=named(url, TOKEN)) as editor:
+            editor.open("x = ")
+            assert await editor.inline(0, 4) == [("x = 1", (0, 0, 0, 4))]
+            assert (await editor.trace())[-1]["server"] == url
+    assert running.answerer.asked[0][0] == "x = "
+
+
+async def test_the_users_file_is_enough(runtime, small, tmp_path):
+    fake = sharing(small, says=["1"], token="secret")
+    async with listening(fake.app()) as url:
+        (tmp_path / "codellama-ls").mkdir()
+        file = tmp_path / "codellama-ls" / "remote.toml"
+        file.write_text(f'url = "{url}"\ntoken = "secret"\n')
+        file.chmod(0o600)
+        async with window(settings=MODEL, env={URL_VARIABLE: "", "XDG_CONFIG_HOME": str(tmp_path)}) as editor:
+            editor.open("x = ")
+            assert await editor.inline(0, 4) == [("x = 1", (0, 0, 0, 4))]
+
+
+async def test_a_folders_settings_cannot_send_code_elsewhere(runtime, small):
+    """Neither at the start nor later; the person's own choice stays, and they are told."""
+    theirs, ours = FakeOpenAi(), sharing(small, says=["1"])
+    async with listening(theirs.app()) as evil, listening(ours.app()) as url:
+        settings = {"engine": {"model": "codellama-7b", "url": evil}}
+        async with window(settings=settings, env=named(url, "secret")) as editor:
+            change_configuration(editor, settings)
+            editor.open("x = ")
+            assert await editor.inline(0, 4) == [("x = 1", (0, 0, 0, 4))]
+            await until(lambda: said(editor))
+    assert theirs.paths == []
+    assert all(
+        text.startswith("codellama-ls: Setting 'engine.url' is not taken from the editor") for text in said(editor)
+    )
+
+
+async def test_where_no_server_is_allowed_a_setting_names_none(runtime, no_models):
+    theirs = FakeOpenAi()
+    async with (
+        listening(theirs.app()) as evil,
+        serving(runtime, ScriptedAnswerer(["1"])),
+        window(settings={"engine": {"url": evil}}) as editor,
+    ):
+        editor.open("x = ")
+        assert await editor.inline(0, 4) == [("x = 1", (0, 0, 0, 4))]
+        assert (await editor.trace())[-1]["server"] == ""
+        await until(lambda: said(editor))
+    assert theirs.paths == []
+
+
+async def test_a_setting_may_repeat_what_is_allowed(runtime, small):
+    async with (
+        listening(sharing(small, says=["1"]).app()) as url,
+        window(settings={"engine": {"model": "codellama-7b", "url": f"{url}/v1"}}, env=named(url)) as editor,
+    ):
+        editor.open("x = ")
+        assert await editor.inline(0, 4) == [("x = 1", (0, 0, 0, 4))]
+    assert said(editor) == []
+
+
+async def test_the_editor_is_not_blocked_and_completion_works_once_the_server_is_back(runtime, small):
+    fake = sharing(small, says=["1"], token="right")
+    async with listening(fake.app()) as url:
+        fake.failures = [refusal(503, "Loading model", {"Retry-After": "1"})]
+        async with window(settings=MODEL, env=named(url, "right"), wait=False) as editor:
+            editor.open("x = ")
+            assert await asyncio.wait_for(editor.request(0, 4), 5) == []
+            assert (await editor.trace())[-1]["result"] == "not ready"
+            await asyncio.wait_for(editor.ready.wait(), 20)
+            assert await editor.inline(0, 4) == [("x = 1", (0, 0, 0, 4))]
+
+
+async def test_what_is_wrong_is_said_in_one_sentence(runtime, no_models):
+    async with (
+        listening(FakeOpenAi(token="right").app()) as url,
+        window(env=named(url, "wrong"), wait=False) as editor,
+    ):
+        await asyncio.wait_for(editor.failed.wait(), 20)
+        await until(lambda: said(editor))
+    assert said(editor) == [
+        f"codellama-ls: {url} does not accept the token, or wants one: put the one you were given into remote.toml or "
+        "CODELLAMA_LS_ENGINE_TOKEN."
+    ]
+
+
+async def test_memory_with_a_vocabulary_of_its_own(runtime, codellama_vocabulary, tmp_path, monkeypatch):
+    """Prompts are built in the language server then, which is to stay small: 90 MB with all of Code Llama's pieces."""
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
+    folder = tmp_path / ".tokenizers" / "codellama-7b"
+    folder.mkdir(parents=True)
+    (folder / "tokenizer.model").symlink_to(codellama_vocabulary / "tokenizer.model")
+    fake = sharing(CodeLlamaTokenizer(folder), says=["1"])
+    async with listening(fake.app()) as url, window(settings=MODEL, env=named(url)) as editor:
+        editor.open("value = compute(1, 2, 3)\n" * 1000 + "x = ")
+        assert await editor.inline(1000, 4) == [("x = 1", (1000, 0, 1000, 4))]
+        resident = psutil.Process(editor.pid).memory_info().rss
+        assert not has_torch(editor.pid)
+    assert resident < 90_000_000
+
+
+def has_torch(pid: int) -> bool:
+    return "libtorch" in Path(f"/proc/{pid}/maps").read_text()
+
+
+def change_configuration(editor: Window, settings) -> None:
+    editor.client.workspace_did_change_configuration(types.DidChangeConfigurationParams({"codellama": settings}))
+
+
+@pytest.mark.slow
+async def test_a_real_engine_on_tcp_with_a_model_of_few_weights(runtime, tmp_path, monkeypatch):
+    """`engine --tcp` as it is started by a person, torch and all, asked through a window."""
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "models"))
+    with store.locked("tiny", on_wait=lambda: None), store.installing("tiny", "a test", 0) as staging:
+        save_checkpoint(staging.checkpoint, sentinels=True, max_position_embeddings=512)
+        staging.facts.update(source="a test", licence="none", licence_url="", trained={"infill": True, "chat": None})
+    async with tcp_engine(runtime, "tiny") as (url, token):
+        async with window(env=named(url, token), settings={"completion": {"maxTokens": 8}}) as editor:
+            editor.open("def add(a, b):\n    return \n")
+            await editor.inline(1, 11)  # nothing, if what random weights say is no code
+            (record,) = await editor.trace()
+        assert (record["server"], record["generated"] > 0) == (url, True)
+        assert record["outcome"]["prompt_tokens"] > 20
+        async with window(env=named(url, "wrong-token-of-this-test"), wait=False) as editor:
+            await asyncio.wait_for(editor.failed.wait(), 20)
+
+
+@contextmanager
+def started(runtime: Path, model: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """The engine's process and its log."""
+    command = [sys.executable, "-m", "inference.serving.main", "--model", model, "--tcp", "0", "--format", "fp32"]
+    log = runtime / "tcp.log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(command, stderr=stderr)
+    try:
+        yield process, log
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@asynccontextmanager
+async def tcp_engine(runtime: Path, model: str) -> AsyncIterator[tuple[str, str]]:
+    """An engine as a person starts it: its address and token."""
+    with started(runtime, model) as (process, log):
+        await until(lambda: "listening on http://" in log.read_text() or process.poll() is not None, 60)
+        url = log.read_text().split("listening on ")[1].split()[0]
+        yield url, (runtime / "engine.token").read_text().strip()

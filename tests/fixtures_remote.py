@@ -1,0 +1,82 @@
+"""Servers elsewhere for tests: a small vocabulary on this machine that they share, and connections to them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from fakes.answerer import ScriptedAnswerer
+from fakes.llama_server import listening
+from fakes.openai_server import FakeOpenAi
+from fixtures_engine import RunningService, serving
+from vocabulary import TRAINER, write_proto
+
+from inference.models import store, vocabularies
+from inference.remote.client import RemoteClient
+from inference.remote.door import Address, open_door
+from inference.remote.probe import Wanted, probe
+from inference.text.llama import CodeLlamaTokenizer
+
+SENTINELS = ("▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>")
+
+
+def small_proto() -> bytes:
+    """Bytes, a blank, lower-case letters, and the sentinels: ids 286 to 289."""
+    pieces = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
+    pieces += [(f"<0x{byte:02X}>", 0.0, 6) for byte in range(256)]
+    pieces += [(letter, float(-n), 1) for n, letter in enumerate("▁abcdefghijklmnopqrstuvwxyz")]
+    trainer = [(number, len(pieces) if number == 4 else value) for number, value in TRAINER]
+    return write_proto(pieces + [(piece, -1e18, 1) for piece in SENTINELS], trainer)
+
+
+@pytest.fixture
+def no_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is installed."""
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "models"))
+
+
+@pytest.fixture
+def small(no_models: None) -> CodeLlamaTokenizer:
+    """A vocabulary that is installed by itself as that of ``codellama-7b``, which infills, and so of its kind."""
+    return CodeLlamaTokenizer(put_vocabulary("codellama-7b"))
+
+
+def put_vocabulary(model_id: str) -> Path:
+    folder = vocabularies.place(model_id)
+    folder.mkdir(parents=True)
+    (folder / "tokenizer.model").write_bytes(small_proto())
+    return folder
+
+
+def sharing(tokenizer: CodeLlamaTokenizer, **options) -> FakeOpenAi:
+    """A server with this vocabulary, which puts a begin token before texts."""
+    return FakeOpenAi(lambda text: len(tokenizer.encode(text)) + 1, **options)
+
+
+@asynccontextmanager
+async def connected(fake: FakeOpenAi, model: str = "codellama-7b", **clock) -> AsyncIterator[RemoteClient]:
+    """A client that has found out what the server can do. Sentences name the server "there"."""
+    async with listening(fake.app()) as url, open_door(Address(url, fake.token)) as http:
+        yield RemoteClient(http, "there", await probe(http, "there", Wanted(model)), **clock)
+
+
+TOKEN = "a-token-of-this-test"
+
+
+@asynccontextmanager
+async def own_engine(
+    runtime: Path, answerer: ScriptedAnswerer, token: str = TOKEN, **options
+) -> AsyncIterator[tuple[RunningService, httpx.AsyncClient]]:
+    """An engine of ours on TCP, and a connection that shows it this token."""
+    async with (
+        serving(runtime, answerer, token=TOKEN, **options) as running,
+        open_door(address_of(running, token)) as http,
+    ):
+        yield running, http
+
+
+def address_of(running: RunningService, token: str = TOKEN) -> Address:
+    return Address(f"http://127.0.0.1:{running.port}", token)

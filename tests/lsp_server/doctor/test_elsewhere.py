@@ -1,0 +1,68 @@
+"""``codellama-ls doctor`` where a server elsewhere answers: it is looked at, and nothing is loaded here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from fakes.answerer import ScriptedAnswerer
+from fakes.llama_server import listening
+from fakes.openai_server import FakeOpenAi
+from fixtures_engine import serving
+from fixtures_remote import TOKEN, sharing
+
+from inference.diagnosis import hardware
+from lsp_server.doctor import command
+from lsp_server.remote.allowed import TOKEN_VARIABLE, URL_VARIABLE
+
+
+@pytest.fixture
+def settings(runtime, tmp_path, monkeypatch):
+    """Settings for ``codellama-7b``, and a machine at which nothing may be looked."""
+    monkeypatch.setattr(hardware, "ask", lambda options: pytest.fail("torch was asked"))
+    file = tmp_path / "settings.json"
+    file.write_text('{"engine": {"model": "codellama-7b"}}')
+    return str(file)
+
+
+async def examined(url: str, monkeypatch, capsys, *arguments: str, token: str = "") -> tuple[int, dict[str, list[str]]]:
+    monkeypatch.setenv(URL_VARIABLE, url)
+    monkeypatch.setenv(TOKEN_VARIABLE, token)
+    status = await asyncio.to_thread(command.main, ["--json", *arguments])
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    return status, {check["name"]: [check["verdict"], check["text"]] for check in checks}
+
+
+async def test_it_is_asked_as_a_window_asks(small, settings, monkeypatch, capsys):
+    fake = sharing(small)
+    async with listening(fake.app()) as url:
+        status, found = await examined(url, monkeypatch, capsys, "--settings", settings)
+    assert status == 0
+    assert found["server elsewhere"] == ["ok", f"{url} serves codellama/CodeLlama-7b-hf; it is asked with token ids"]
+    assert found["completion"][1].endswith(" ms for 8 tokens, the way included")
+    assert (len(fake.probes), len(fake.asked)) == (2, 1)
+    assert not {"engine", "models", "GPU"} & set(found)
+
+
+async def test_quick_asks_for_no_completion(small, settings, monkeypatch, capsys):
+    fake = sharing(small)
+    async with listening(fake.app()) as url:
+        status, found = await examined(url, monkeypatch, capsys, "--settings", settings, "--quick")
+    assert (status, fake.asked, "completion" in found) == (0, [], False)
+
+
+async def test_an_engine_of_ours_needs_no_vocabulary_here(no_models, settings, monkeypatch, capsys, runtime):
+    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+        url = f"http://127.0.0.1:{running.port}"
+        status, found = await examined(url, monkeypatch, capsys, "--settings", settings, token=TOKEN)
+    assert status == 0
+    assert found["server elsewhere"][1] == f"{url} serves starter; it is an engine of ours and builds prompts itself"
+
+
+async def test_what_is_wrong_is_a_problem(small, settings, monkeypatch, capsys):
+    async with listening(FakeOpenAi(token="right").app()) as url:
+        status, found = await examined(url, monkeypatch, capsys, "--settings", settings, token="wrong")
+    assert status == 1
+    verdict, text = found["server elsewhere"]
+    assert (verdict, text.startswith(f"{url} does not accept the token")) == ("problem", True)
