@@ -240,7 +240,7 @@ class Engine:
                 break
         if not stopper.cause and (rest := stopper.feed(text.finish()) + stopper.finish()):
             yield TextChunk(rest, tuple(tokens))
-        yield Finished(meter.outcome(stopper.cause or cause or "length"))
+        yield Finished(meter.outcome(stopper.cause or cause or ("rule" if stopper.trimmed else "length")))
 
     def _speculation(self, prompt: Prompt, sampling: Sampling, beside: str) -> Speculation | None:
         """Texts are encoded when the first draft is made, after the first token."""

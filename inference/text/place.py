@@ -38,13 +38,16 @@ class Opened:
     """A bracket that is open at the position; ``indent`` is the width of the indentation of its statement.
 
     That is its line's or, where a bracket is closed on that line that was opened above, that line's: what ``) {`` ends
-    began there. What opens an expression inside a string is one too, as it is written: ``${``, ``$(``, ``#{``.
+    began there. What opens an expression inside a string is one too, as it is written: ``${``, ``$(``,
+    ``#{``, and ``{`` of Python.
     """
 
     bracket: str
     indent: int
     head: str = field(default="", compare=False)
     """What stands before it on its line."""
+    in_string: bool = field(default=False, compare=False)
+    """It opens an expression inside a string."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ class _Scan:
         if _in_comment(tree, self.data):
             return "comment"
         for token in reversed(self.opened):
-            if token.kind in _INTERPOLATION or (token.kind == "{" and self._formats(token)):
+            if self._interpolates(token):
                 return "code"
             if token.kind in _QUOTES and self._lasts(token):
                 return "string"
@@ -134,7 +137,7 @@ class _Scan:
         broken = -1
         for n, token in enumerate(self.opened):
             if token.kind in _QUOTES:
-                if any(later.kind in _INTERPOLATION for later in self.opened[n:]):
+                if any(map(self._interpolates, self.opened[n:])):
                     continue
                 broken = len(self.data) if self._spans_lines(token) else self._line_end(token)
             elif token.start > broken:
@@ -143,7 +146,8 @@ class _Scan:
 
     def _opened(self, token: _Token) -> Opened:
         head = self.data[self._line_start(token.start) : token.start].decode(errors="replace")
-        return Opened(token.kind, indent_width(self._line(self._statement(token.start))), head)
+        indent = indent_width(self._line(self._statement(token.start)))
+        return Opened(token.kind, indent, head, self._interpolates(token))
 
     def _open(self, leaf: Node) -> None:
         self.opened.append(_Token(leaf.type, self.data[leaf.start_byte : leaf.end_byte], leaf.start_byte))
@@ -177,6 +181,10 @@ class _Scan:
 
     def _spans_lines(self, quote: _Token) -> bool:
         return self.language in _QUOTES_SPAN_LINES or _MANY_LINES.match(quote.text) is not None
+
+    def _interpolates(self, token: _Token) -> bool:
+        """Whether it opens an expression inside a string."""
+        return token.kind in _INTERPOLATION or (token.kind == "{" and self._formats(token))
 
     def _formats(self, brace: _Token) -> bool:
         """An opening brace in a string that holds expressions."""

@@ -70,6 +70,11 @@ class Stopper:
         end, _, _ = self._judge(final=True)
         return self._show(len(self.text) if end is None else end)
 
+    @property
+    def trimmed(self) -> bool:
+        """Whether a rule cut away what was written last: then nothing that is left is unfinished."""
+        return self.shown < len(self.text)
+
     def _judge(self, *, final: bool) -> tuple[int | None, Cause | None, int]:
         """The earliest end that any rule sees and whose it is, and up to where all agree that text stays."""
         verdicts: list[tuple[Cause, Verdict]] = [(cause, judge(self.text, final)) for cause, judge in self._judges()]

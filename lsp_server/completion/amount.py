@@ -42,7 +42,9 @@ def stop_rule(snapshot: Snapshot) -> StopRule:
     if snapshot.right.strip():
         return LINE
     place = place_of(snapshot.language, snapshot.before)
-    if place.inside != "code" or (snapshot.left.strip() and _among_data(snapshot, place)):
+    if place.inside != "code" or (place.opened and place.opened[-1].in_string):
+        return LINE
+    if snapshot.left.strip() and _among_data(snapshot, place):
         return LINE
     if not snapshot.left.strip():
         return _on_empty_line(snapshot, place)

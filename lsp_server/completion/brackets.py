@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from inference.text.languages import comment_mark
-from inference.text.place import Place, place_of
-from inference.text.stopping import OPENERS
+from inference.text.place import Opened, Place, place_of
+from inference.text.stopping import OPENERS, indent_width
 from lsp_server.snapshot import Snapshot
 
 _STRINGS = r"""\\.|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`|"""
@@ -57,9 +57,9 @@ def brackets_of(text: str, language: str) -> Brackets:
 
 def doubled_closers(snapshot: Snapshot, text: str) -> str:
     """Cut before a closer that nothing opened, or that the rest of the line brings along."""
-    place = place_of(snapshot.language, snapshot.before)
+    place = _as_read(snapshot)
     closers = brackets_of(text, snapshot.language).unopened
-    in_string = any(opened.bracket not in OPENERS.values() for opened in place.opened)
+    in_string = any(opened.in_string for opened in place.opened)
     if place.inside != "code" or in_string or not closers:
         return text
     own = [closer for _, closer in closers]
@@ -67,6 +67,15 @@ def doubled_closers(snapshot: Snapshot, text: str) -> str:
     fitting = next((n for n in range(len(own)) if not _fits(place, own[: n + 1])), len(own))
     kept = next((n for n in range(fitting, -1, -1) if _fits(place, own[:n] + rest)), fitting)
     return text[: closers[kept][0]].rstrip() if kept < len(closers) else text
+
+
+def _as_read(snapshot: Snapshot) -> Place:
+    """By grammar; by the line alone where that opens more: a grammar may not see into it, such as into ``#elif f(``."""
+    place = place_of(snapshot.language, snapshot.before)
+    opened = [bracket for _, bracket in brackets_of(snapshot.left, snapshot.language).unclosed]
+    if len(opened) <= len(place.opened):
+        return place
+    return Place(place.inside, tuple(Opened(bracket, indent_width(snapshot.left)) for bracket in opened))
 
 
 def _fits(place: Place, closers: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ import time
 
 from tree_sitter import Node
 
-from inference.text.place import window
+from inference.text.place import place_of, window
 from inference.text.stopping import OPENERS
 from inference.text.syntax import parse, parser
 from lsp_server.completion.brackets import brackets_of
@@ -33,7 +33,7 @@ def parses_no_worse(snapshot: Snapshot, text: str) -> str:
 
     With none, if its first line alone repairs what was unfinished.
     """
-    if not text or parser(snapshot.language) is None:
+    if not text or parser(snapshot.language) is None or _in_comment(snapshot, text):
         return text
     until = time.thread_time() + SECONDS
     around = window(snapshot.language, snapshot.before, BEFORE), _below(snapshot.after)
@@ -59,6 +59,11 @@ def faults(language: str, text: str) -> int | None:
         found += node.is_error or node.is_missing
         waiting += [child for child in node.children if _holds_faults(child)]
     return found
+
+
+def _in_comment(snapshot: Snapshot, text: str) -> bool:
+    """Whether it only goes on with a comment of many lines, which has no end yet and makes the file hard to read."""
+    return place_of(snapshot.language, snapshot.before).inside == "comment" and "*/" not in text and "\n" not in text
 
 
 def _holds_faults(node: Node) -> bool:

@@ -18,7 +18,7 @@ LOOKED_AT = 20_000
 def doubled_indentation(snapshot: Snapshot, text: str) -> str:
     """Without blanks in front that stand left of the cursor already.
 
-    On a line that is indented as far as it may be; after a blank in the middle of a line.
+    On a line that is indented as far as it may be; after a blank in the middle of a line, where more of them align.
     """
     bare = text.lstrip(" \t")
     if bare == text or not bare or bare[0] == "\n" or not snapshot.left[-1:].isspace():
@@ -26,7 +26,8 @@ def doubled_indentation(snapshot: Snapshot, text: str) -> str:
     if place_of(snapshot.language, snapshot.before).inside != "code":
         return text
     if snapshot.left.strip():
-        return text if bare.startswith(comment_mark(snapshot.language) or "\n") else bare
+        aligned = snapshot.left[-2:].isspace()
+        return text if aligned or bare.startswith(comment_mark(snapshot.language) or "\n") else bare
     return text if _may_go_deeper(snapshot) else bare
 
 

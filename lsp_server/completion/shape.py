@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from inference.text.languages import comment_mark
@@ -34,17 +34,22 @@ class Shaped:
         return "" if self.text else WORDS.get(self.rules[-1] if self.rules else "", "the model had nothing to add")
 
 
-def shape(snapshot: Snapshot, text: str, *, cut: bool = False) -> Shaped:
-    """Put ``text`` into shape; ``cut`` says that it was broken off, by its length or its deadline."""
-    rules: list[str] = []
-    for name, rule in RULES:
+def shape(
+    snapshot: Snapshot, text: str, *, cut: bool = False, rules: Sequence[tuple[str, Rule]] | None = None
+) -> Shaped:
+    """Put ``text`` into shape; ``cut`` says that it was broken off, by its length or its deadline.
+
+    Other ``rules`` than ``RULES`` are for measuring what each of them gains.
+    """
+    changed: list[str] = []
+    for name, rule in RULES if rules is None else rules:
         if not text or (name == "unfinished line" and not cut):
             continue
         shaped = rule(snapshot, text)
         if shaped != text:
-            rules.append(name)
+            changed.append(name)
         text = shaped
-    return Shaped(text, tuple(rules))
+    return Shaped(text, tuple(changed))
 
 
 def line_ends(snapshot: Snapshot, text: str) -> str:
@@ -70,10 +75,13 @@ def unfinished_line(snapshot: Snapshot, text: str) -> str:
 
 
 def comments_only(snapshot: Snapshot, text: str) -> str:
-    """Nothing, if all it says is comments that the person did not begin."""
+    """Nothing, if all it says is comments that the person did not begin, here or on the line above."""
     mark = comment_mark(snapshot.language)
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if mark is None or not all(line.startswith(mark) for line in lines):
+        return text
+    above = snapshot.before.rpartition("\n")[0].rpartition("\n")[2]
+    if not snapshot.left.strip() and above.lstrip().startswith(mark):
         return text
     return text if place_of(snapshot.language, snapshot.before).inside != "code" else ""
 
@@ -102,5 +110,6 @@ WORDS = {
     "lines above": "the model's text repeats what stands above",
     "doubled closer": "the model's text only closes brackets that are closed already",
     "parses worse": "the model's text would break the file's syntax",
+    "confidence": "the model was less sure of its text than completion.minConfidence asks for",
     "comments only": "the model wrote a comment and no code",
 }

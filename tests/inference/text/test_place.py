@@ -22,7 +22,7 @@ def seen(language: str, before: str) -> tuple[str, str]:
         ("python", 'x = "a"  # it\'s (', "comment", ""),
         ("python", 'def f():\n    """Says (\n    it', "string", ""),
         ("python", '"""Says (a\n"""\nf(', "code", "("),
-        ("python", 'print(f"a {b.', "code", "("),
+        ("python", 'print(f"a {b.', "code", "({"),
         ("python", 'print(f"a {b} c', "string", "("),
         ("javascript", "f(`a\nd (e", "string", "("),
         ("javascript", "const a = `x ${b.", "code", "${"),

@@ -77,6 +77,7 @@ def at(text: str, language: str) -> Snapshot:
         ("c", 'extern "C" {\n|\n}\n', StopRule("block", 0)),
         ("cpp", "namespace a {\nvoid f() {\n|\n}\n}\n", StopRule("block", 1)),
         # strings and comments
+        ("python", 'x = f"a {|\n', LINE),
         ("python", 'x = "if x:|\n', LINE),
         ("python", 'def f():\n    """Says\n    |\n    """\n', LINE),
         ("python", 'def f():\n    """Says"""\n    |\n', StopRule("block", 4)),

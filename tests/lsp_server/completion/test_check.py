@@ -27,6 +27,7 @@ def at(text: str, language: str) -> Snapshot:
         ("javascript", "const a = |\n", "[1, {"),
         ("bash", "if [ -f x ]; |\n", "then"),
         ("go", "package p\nfunc f() {\n\t|\n}\n", "if x {\n\t\ty()"),
+        ("c", "/*\n |\n\nint x;\n", "* It's here: (a"),  # a comment that has no end yet
         ("ruby", "|\n", "def (((("),  # no grammar is no reason
     ],
 )
