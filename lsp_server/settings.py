@@ -31,6 +31,7 @@ class CompletionSettings:
         alternatives: how many suggestions are offered where the person asked by hand.
         prefetch: whether to ask, when something is shown, for what follows once it is accepted.
         context_chars: how much of other files; 0 for none.
+        min_confidence: how sure the model must be of a text for it to be shown to who merely types, from 0 to 1.
         deadline_ms: after this long, what there is is shown; four times as long where the person asked by hand.
     """
 
@@ -45,6 +46,7 @@ class CompletionSettings:
     alternatives: int = _within(3, 1, 5)
     prefetch: bool = True
     context_chars: int = _within(0, 0, 100_000)
+    min_confidence: float = _within(0.2, 0, 1)
     deadline_ms: int = _within(5_000, 100, 120_000)
 
 

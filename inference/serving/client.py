@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from inference.generation.answer import Finished, TextChunk
+from inference.generation.answer import Finished, TextChunk, TokenChance
 from inference.serving.events import event_data
 from inference.serving.outcomes import parse_outcome
 from inference.serving.state import Status
@@ -136,10 +136,17 @@ async def _progress(
         timed = event.get("timings") or timed
         for choice in event["choices"]:
             if text := text_of(choice):
-                yield TextChunk(text)
+                yield TextChunk(text, _chances(choice))
             reason = choice.get("finish_reason") or reason
     if reason:
         yield Finished(parse_outcome(reason, used, timed))
+
+
+def _chances(choice: Mapping[str, Any]) -> tuple[TokenChance, ...]:
+    """Of a completion's tokens, where they were asked for. A token that ends within a character has lost that one."""
+    told = choice.get("logprobs") or {}
+    pairs = zip(told.get("tokens", ()), told.get("token_logprobs", ()), strict=False)
+    return tuple(TokenChance(piece.encode(), chance) for piece, chance in pairs)
 
 
 def _status(fields: Mapping[str, Any]) -> Status:

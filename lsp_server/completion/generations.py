@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Generic, TypeVar
 
-from inference.generation.answer import Finished, Outcome, TextChunk
+from inference.generation.answer import Finished, Outcome, TextChunk, TokenChance
 
 LINGER = 0.15
 """Seconds that a generation goes on when the last request that followed it was cancelled: an editor that cancels at
@@ -28,7 +28,7 @@ class Generation(Generic[P]):
     """One answer under way. ``origin`` is whatever the caller knows it by; ``ahead``: nobody has asked for it yet.
 
     Attributes:
-        text: as far as it is written.
+        text: as far as it is written; ``tokens`` are those of it, where they were asked for.
         outcome: once the model has written all of it. From then on nothing stops it: no model works for it any more,
             and what is written whole is kept.
     """
@@ -37,6 +37,7 @@ class Generation(Generic[P]):
         self.origin = origin
         self.ahead = ahead
         self.text = ""
+        self.tokens: list[TokenChance] = []
         self.outcome: Outcome | None = None
         self._error: Exception | None = None
         self._ended = self._stopped = self._whole = False
@@ -123,6 +124,7 @@ class Generation(Generic[P]):
                 async for event in events:
                     if isinstance(event, TextChunk):
                         self.text += event.text
+                        self.tokens += event.tokens
                         self._tell()
                     else:
                         outcome = event.outcome

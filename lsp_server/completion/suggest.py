@@ -22,6 +22,7 @@ from inference.serving.wire import CompletionRequest, Priority
 from inference.text.context import ContextChunk
 from lsp_server.completion.amount import stop_rule
 from lsp_server.completion.cache import Cache, Hit, Place, Scope, may_become, on_the_way
+from lsp_server.completion.confidence import confidence
 from lsp_server.completion.generations import Generation, Generations
 from lsp_server.completion.shape import Shaped, shape
 from lsp_server.completion.timing import Rhythm, debounce
@@ -224,7 +225,10 @@ def _put_into_shape(generation: Generation[Work]) -> None:
     """Of a text that is written whole: nobody changes it any more, nor looks at its shape yet."""
     work, started = generation.origin, time.perf_counter()
     cut = generation.outcome is not None and generation.outcome.cause in ("length", "deadline")
-    work.shaped = shape(work.asked.snapshot, generation.text, cut=cut)
+    shaped = shape(work.asked.snapshot, generation.text, cut=cut)
+    least = 0.0 if work.asked.record.invoked else work.asked.settings.min_confidence
+    doubted = shaped.text and confidence(generation.tokens, generation.text, shaped.text) < least
+    work.shaped = Shaped("", (*shaped.rules, "confidence")) if doubted else shaped
     work.shape_ms = (time.perf_counter() - started) * 1000
 
 
@@ -235,19 +239,23 @@ def _note(record: Record, generation: Generation[Work]) -> None:
     record.stages["shape"] = round(work.shape_ms, 3)
 
 
-def _request(asked: Asked, seed: int | None = None, priority: Priority = "completion") -> CompletionRequest:
-    """What the engine is asked: the likeliest text or, with a ``seed``, one by chance."""
-    snapshot, settings = asked.snapshot, asked.settings
-    temperature = 0.0 if seed is None else TEMPERATURE
-    longest = settings.deadline_ms * (PATIENCE if asked.record.invoked else 1)
-    waited = asked.record.stages.get("engine", 0.0)  # for what was being written and then did not suit
+def request_for(snapshot: Snapshot, settings: CompletionSettings) -> CompletionRequest:
+    """What the engine is asked at a position, for as long as it takes: the likeliest text."""
+    logprobs = 0 if settings.min_confidence else None
     return CompletionRequest(
         prompt=prefix_window(snapshot.before, settings.prefix_chars),
         suffix=suffix_window(snapshot.after, settings.suffix_chars),
-        sampling=Sampling(max_tokens=settings.max_tokens, temperature=temperature, seed=seed),
+        sampling=Sampling(max_tokens=settings.max_tokens, logprobs=logprobs),
         stop_rule=stop_rule(snapshot),
-        context=asked.context,
-        priority=priority,
-        deadline_ms=max(int(longest - waited), 1),
         session=snapshot.uri,
     )
+
+
+def _request(asked: Asked, seed: int | None = None, priority: Priority = "completion") -> CompletionRequest:
+    """The likeliest text or, with a ``seed``, one by chance, in time."""
+    plain, settings = request_for(asked.snapshot, asked.settings), asked.settings
+    by_chance = replace(plain.sampling, temperature=0.0 if seed is None else TEMPERATURE, seed=seed)
+    longest = settings.deadline_ms * (PATIENCE if asked.record.invoked else 1)
+    waited = asked.record.stages.get("engine", 0.0)  # for what was being written and then did not suit
+    deadline_ms = max(int(longest - waited), 1)
+    return replace(plain, sampling=by_chance, context=asked.context, priority=priority, deadline_ms=deadline_ms)

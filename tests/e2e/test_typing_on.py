@@ -89,7 +89,7 @@ async def test_other_settings_ask_anew(runtime):
 
 async def test_key_that_agrees_with_what_is_being_written_goes_on_with_it(runtime):
     """Cancelled by the editor at each key, as VS Code does; the older request is answered as cancelled."""
-    answerer = ScriptedAnswerer(["fo", "o + ", "1"], hold=True)
+    answerer = ScriptedAnswerer(["fo", "o + 1"], hold=True)
     async with serving(runtime, answerer), window() as editor:
         editor.open("x = ")
         first = editor.request(0, 4, invoked=False, msg_id="first")

@@ -6,10 +6,11 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from fakes.teller import Teller
 from waiting import settle
 
 from inference.generation.answer import Cause, Finished, Outcome, TextChunk
@@ -77,8 +78,8 @@ class AtOnce(Executor):
 class Person:
     """Types into one document, and looks at what is suggested. Texts are put into shape ``beside``, or at once."""
 
-    def __init__(self, model: Told, *, beside: bool = False) -> None:
-        self.model, self.settings = model, SETTINGS
+    def __init__(self, model: Told | Teller, settings: CompletionSettings = SETTINGS, *, beside: bool = False) -> None:
+        self.model, self.settings = model, settings
         self.suggestions = Suggestions() if beside else Suggestions(shaper=AtOnce())
         self.record = Record(URI, 0, False)
 
@@ -361,3 +362,25 @@ async def test_failure_is_told_and_not_remembered():
         assert await person.sees("x = ") == []
         assert (person.record.result, person.record.reason) == ("failed", "The engine failed.")
     assert len(person.model.asked) == 2
+
+
+@pytest.mark.parametrize(("least", "shown"), [(0.4, ["n"]), (0.6, [])])
+async def test_what_the_model_is_not_sure_of_is_not_shown_to_who_types(least, shown):
+    """The token is half as likely as not. The trace says why nothing came."""
+    model = Teller(infill="n")
+    person = Person(model, replace(SETTINGS, min_confidence=least))
+    assert await person.sees("x = ") == shown
+    assert person.record.filter == ("" if shown else "confidence")
+    assert ("minConfidence" in person.record.reason) == (not shown)
+
+
+async def test_who_asks_by_hand_sees_it_all_the_same():
+    person = Person(Teller(infill="n"), replace(SETTINGS, min_confidence=0.6))
+    assert (await person.sees("x = "), await person.sees("x = ", by_hand=True)) == ([], ["n"])
+
+
+@pytest.mark.parametrize(("least", "logprobs"), [(0.0, None), (0.5, 0)])
+async def test_the_engine_is_asked_how_sure_it_is_only_where_that_matters(least, logprobs):
+    model = Teller(infill="n")
+    await Person(model, replace(SETTINGS, min_confidence=least)).sees("x = ")
+    assert model.asked[0].sampling.logprobs == logprobs
