@@ -27,6 +27,7 @@ COMMANDS = {
     "tune": ("inference.learning.tune", "teach a model your own code"),
     "bench": ("lsp_server.measure.bench", "measure what editors ask, against other servers too"),
     "typist": ("lsp_server.measure.typist_command", "measure what suggestions save a person who types real files"),
+    "gains": ("lsp_server.measure.gains.command", "measure what each part of a completion adds, on real projects"),
     "doctor": (
         "lsp_server.doctor.command",
         "say what is well, what is not and what to do; `--last`: why nothing was shown",

@@ -15,8 +15,12 @@ EDITORS = {"pygls", "lsprotocol", "lsp_server"}
 TORCH_FREE = (
     "inference.text",
     "inference.diagnosis",
+    "inference.evaluation.intervals",
+    "inference.evaluation.journal",
+    "inference.evaluation.metrics",
     "inference.folders",
     "inference.generation.answer",
+    "inference.learning.packages",
     "inference.models.adapters",
     "inference.models.catalog",
     "inference.models.cores",

@@ -6,6 +6,7 @@ It asks pip and npm, as they are set up here. Knows nothing of what is done with
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -39,22 +40,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def fetch(registry: str, name: str, folder: Path) -> None:
-    """Unpack one package below ``folder``, unless it is there. Raises CalledProcessError."""
-    target = folder / name.replace("/", "__")
+class WrongArchiveError(RuntimeError):
+    """A registry gave another archive than the one that was pinned; the message names it."""
+
+
+def unpacked(name: str, folder: Path) -> Path:
+    """Where a package lies below ``folder`` once it is fetched."""
+    return folder / name.replace("/", "__")
+
+
+def fetch(registry: str, name: str, folder: Path, sha256: str = "") -> None:
+    """Unpack one package below ``folder``, unless it is there. Nothing of it is run.
+
+    Raises CalledProcessError, and WrongArchiveError where ``sha256`` is given and is not the archive's.
+    """
+    target = unpacked(name, folder)
     if target.exists():
         return
     sys.stderr.write(f"{registry}: {name}\n")
     with tempfile.TemporaryDirectory() as work:
         _run(_command(registry, name), Path(work))
         archive = next(Path(work).iterdir())
-        unpacked = Path(work) / "unpacked"
+        _check(name, archive, sha256)
+        content = Path(work) / "unpacked"
         if registry == "pypi":
-            shutil.unpack_archive(archive, unpacked, "zip")
+            shutil.unpack_archive(archive, content, "zip")
         else:
-            shutil.unpack_archive(archive, unpacked, "gztar", filter="data")
+            shutil.unpack_archive(archive, content, "gztar", filter="data")
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(unpacked, target)
+        shutil.move(content, target)
+
+
+def _check(name: str, archive: Path, sha256: str) -> None:
+    found = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if sha256 and found != sha256:
+        raise WrongArchiveError(f"The archive of {name} is not the one that is pinned: its SHA-256 is {found}.")
 
 
 def remove_copies(train: Path, judge: Path) -> int:

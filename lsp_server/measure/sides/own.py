@@ -30,7 +30,18 @@ GRACE_SECONDS = 10.0
 
 @asynccontextmanager
 async def own_engine(model: str, form: str) -> AsyncIterator[OpenAiSide]:
-    """Start one, wait until it is ready, and let it go at the end. Raises ``BenchError``."""
+    """One as a side of the bench. Raises ``BenchError``."""
+    async with started_engine(model, form) as (socket, pid):
+        side = side_on(socket, model, pid)
+        try:
+            yield side
+        finally:
+            await side.aclose()
+
+
+@asynccontextmanager
+async def started_engine(model: str, form: str) -> AsyncIterator[tuple[Path, int]]:
+    """Start one, wait until it is ready, and let it go at the end: its socket and process. Raises ``BenchError``."""
     with runtime_of_its_own():
         try:
             socket = await ensure_engine(EngineOptions(model, form, GRACE_SECONDS))
@@ -40,11 +51,9 @@ async def own_engine(model: str, form: str) -> AsyncIterator[OpenAiSide]:
         try:
             async with aclosing(client.lease()) as statuses:
                 pid = await _ready(statuses)
-                side = side_on(socket, model, pid)
                 try:
-                    yield side
+                    yield socket, pid
                 finally:
-                    await side.aclose()
                     _end(pid)
         except EngineUnavailable as error:
             raise BenchError(str(error)) from error

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
+import zipfile
 from pathlib import Path
 
+import pytest
+
+from inference.learning import packages
 from inference.learning.packages import LIST, remove_copies
 from inference.text.source import read_sources
 
@@ -34,3 +38,18 @@ def test_copies_of_what_taught_are_removed_from_what_judges(tmp_path: Path) -> N
         (tmp_path / name).write_text(text)
     assert remove_copies(tmp_path / "train", tmp_path / "judge") == 1
     assert [file.name for file in read_sources([tmp_path / "judge"]).files] == ["own.py"]
+
+
+def test_an_archive_that_is_not_the_pinned_one_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry may serve another file under the same name and version; then what is measured is not the same."""
+
+    def download(command: list[str], folder: Path) -> None:
+        with zipfile.ZipFile(folder / "a.whl", "w") as archive:
+            archive.writestr(zipfile.ZipInfo("a.py"), command[-1])
+
+    monkeypatch.setattr(packages, "_run", download)
+    packages.fetch("pypi", "a==1", tmp_path)
+    assert (packages.unpacked("a==1", tmp_path) / "a.py").read_text() == "a==1"
+    with pytest.raises(packages.WrongArchiveError, match="The archive of b==1 is not the one that is pinned"):
+        packages.fetch("pypi", "b==1", tmp_path, "0" * 64)
+    assert not packages.unpacked("b==1", tmp_path).exists()

@@ -1,0 +1,1 @@
+"""What each part of a completion adds, measured on holes in real projects. Knows no LSP."""
