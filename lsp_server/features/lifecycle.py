@@ -89,7 +89,7 @@ def _link(server: CodeLlamaServer, on_status: Callable[[Status], None]) -> Link:
     chosen = server.settings.engine
     if allowed.is_named(server.engine_url):
         wanted = Wanted(chosen.model, chosen.chat_model)
-        warn = partial(_say_once, server, types.MessageType.Warning)
+        warn = partial(say_once, server, types.MessageType.Warning)
         return RemoteLink(partial(allowed.find, server.engine_url), wanted, on_status, warn)
     context = chosen.context or None
     options = EngineOptions(
