@@ -23,7 +23,7 @@ from inference.serving.client import EngineClient, EngineError, EngineUnavailabl
 from inference.serving.private import NotPrivate
 from inference.serving.spawn import EngineNotStarted, EngineOptions, ensure_engine
 from inference.serving.state import ANSWERING, LEAVING, Status
-from inference.serving.wire import CompletionRequest
+from inference.serving.wire import ChatRequest, CompletionRequest
 from lsp_server.backoff import BackOff
 
 log = logging.getLogger(__name__)
@@ -73,12 +73,29 @@ class EngineLink:
 
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
         """Stream a completion; raises ``EngineUnavailable`` at once while no engine is ready."""
+        async with aclosing(self._ready().complete(replace(request, user=self._window))) as events:
+            async for event in events:
+                yield event
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[TextChunk | Finished, None]:
+        """Stream a chat answer. Raises ``EngineError``, as ``complete`` does."""
+        async with aclosing(self._ready().chat(replace(request, user=self._window))) as events:
+            async for event in events:
+                yield event
+
+    async def chat_context(self) -> int | None:
+        """Tokens that a conversation and its answer may have together; None while the weights are unloaded.
+
+        Raises ``EngineError``.
+        """
+        roles = (await self._ready().stats())["models"].get(self.status.chat_model, {})
+        return roles.get("chat") or max(roles.values(), default=None)
+
+    def _ready(self) -> EngineClient:
         self._asked.set()
         if self._client is None or self.status.phase not in ANSWERING:
             raise EngineUnavailable(self.status.message)
-        async with aclosing(self._client.complete(replace(request, user=self._window))) as events:
-            async for event in events:
-                yield event
+        return self._client
 
     async def _keep(self) -> None:
         while True:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from inference.generation.answer import Finished, TextChunk
 from inference.serving.state import Status
-from inference.serving.wire import CompletionRequest
+from inference.serving.wire import ChatRequest, CompletionRequest
 
 
 class Link(Protocol):
@@ -31,4 +31,15 @@ class Link(Protocol):
 
     def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
         """Stream a completion; raises ``EngineUnavailable`` at once while nobody can answer."""
+        ...
+
+    def chat(self, request: ChatRequest) -> AsyncGenerator[TextChunk | Finished, None]:
+        """Stream a chat answer; raises ``EngineError``, as ``complete`` does."""
+        ...
+
+    async def chat_context(self) -> int | None:
+        """Tokens that a conversation and its answer may have together; None where that is not known.
+
+        Raises ``EngineError``.
+        """
         ...

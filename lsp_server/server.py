@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from lsp_server.features import configuration, inline_completion, keys, lifecycle, statistics, surroundings, trace
+from lsp_server.features import (
+    chat,
+    commit,
+    configuration,
+    inline_completion,
+    keys,
+    lifecycle,
+    statistics,
+    surroundings,
+    trace,
+)
 from lsp_server.session import CodeLlamaServer
 
 
@@ -12,6 +22,6 @@ def create_server(engine_url: str = "") -> CodeLlamaServer:
     ``engine_url`` is the address of a server elsewhere to use, as the command line names it.
     """
     server = CodeLlamaServer(engine_url)
-    for feature in (lifecycle, configuration, keys, inline_completion, surroundings, statistics, trace):
+    for feature in (lifecycle, configuration, keys, inline_completion, surroundings, statistics, chat, commit, trace):
         feature.register(server)
     return server

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lsprotocol import types
@@ -11,6 +13,7 @@ from pygls.lsp.server import LanguageServer
 from pygls.uris import to_fs_path
 
 import inference
+from lsp_server.chat.conversation import Conversations
 from lsp_server.completion.suggest import Suggestions
 from lsp_server.completion.trace import Trace
 from lsp_server.completion.turns import Turns
@@ -39,6 +42,7 @@ class CodeLlamaServer(LanguageServer):
         context: what else the model is shown.
         trace: what became of the last requests; ``journal``: the same for other processes.
         statistics: keeps what became of suggestions; ``watch`` sees it.
+        chats: conversations of this window.
         takes_commands: the client runs an item's command once the item is accepted.
         told: what the person need not be told again in this window.
     """
@@ -61,6 +65,7 @@ class CodeLlamaServer(LanguageServer):
         self.journal = Journal()
         self.statistics = Writer()
         self.watch = Watch(self._keep)
+        self.chats = Conversations()
         self.takes_commands = False
         self.told = {""}
 
@@ -69,6 +74,11 @@ class CodeLlamaServer(LanguageServer):
         """The folders of the window, in its order."""
         roots = [to_fs_path(folder) for folder in self.workspace.folders] or [self.workspace.root_path]
         return [Path(root) for root in roots if root]
+
+    @cached_property
+    def pages(self) -> TemporaryDirectory[str]:
+        """A folder for texts that are shown as files; it is the user's alone, and goes with the server."""
+        return TemporaryDirectory(prefix="codellama-ls-")
 
     def _keep(self, row: Row, new: bool) -> None:
         """Among the statistics, where the settings allow it."""

@@ -77,6 +77,19 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatSettings:
+    """Conversations.
+
+    Attributes:
+        max_tokens: the longest answer.
+        context_chars: how much of files goes with one message at most.
+    """
+
+    max_tokens: int = _within(512, 1, 8_192)
+    context_chars: int = _within(8_000, 0, 400_000)
+
+
+@dataclass(frozen=True, slots=True)
 class StatisticsSettings:
     """What becomes of suggestions.
 
@@ -93,6 +106,7 @@ class Settings:
 
     completion: CompletionSettings = field(default_factory=CompletionSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
+    chat: ChatSettings = field(default_factory=ChatSettings)
     statistics: StatisticsSettings = field(default_factory=StatisticsSettings)
 
 

@@ -19,7 +19,8 @@ from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities, 
 from lsp_server.session import CodeLlamaServer
 
 SERVER = [sys.executable, "-m", "lsp_server", "--stdio"]
-URI = "file:///project/a.py"
+ROOT = "file:///project"
+URI = f"{ROOT}/a.py"
 
 
 def capabilities(editor: str, says: Sequence[str] = ()) -> types.ClientCapabilities:
@@ -106,6 +107,7 @@ async def window(
     env: dict[str, str] | None = None,
     says: Sequence[str] = (),
     command: Sequence[str] = SERVER,
+    root: str = ROOT,
 ) -> AsyncIterator[Window]:
     """Open one and, with ``wait``, let its server find the engine; close it in the proper way at the end.
 
@@ -114,7 +116,7 @@ async def window(
     config = ClientServerConfig(server_command=list(command), server_env={**os.environ, **(env or {})})
     client = await config.start()
     assert isinstance(client, LanguageClient)
-    opened = await _introduced(client, editor, settings, says)
+    opened = await _introduced(client, editor, settings, says, root)
     try:
         if wait:
             await asyncio.wait_for(opened.ready.wait(), 120)
@@ -127,7 +129,12 @@ async def window(
 
 @asynccontextmanager
 async def window_on(
-    server: CodeLlamaServer, editor: str = "vscode", settings: Any = None, *, says: Sequence[str] = ()
+    server: CodeLlamaServer,
+    editor: str = "vscode",
+    settings: Any = None,
+    *,
+    says: Sequence[str] = (),
+    root: str = ROOT,
 ) -> AsyncIterator[Window]:
     """One whose server runs in this process, where a test can give it another clock. They speak LSP all the same."""
     client = make_test_lsp_client()
@@ -137,7 +144,7 @@ async def window_on(
         protocol.set_writer(writer)
         listening.append(asyncio.ensure_future(run_async(threading.Event(), reader, protocol)))
     try:
-        opened = await _introduced(client, editor, settings, says)
+        opened = await _introduced(client, editor, settings, says, root)
         await asyncio.wait_for(opened.ready.wait(), 120)
         yield opened
         await asyncio.wait_for(client.shutdown_async(None), 30)
@@ -147,7 +154,7 @@ async def window_on(
         await asyncio.gather(*listening)
 
 
-async def _introduced(client: LanguageClient, editor: str, settings: Any, says: Sequence[str]) -> Window:
+async def _introduced(client: LanguageClient, editor: str, settings: Any, says: Sequence[str], root: str) -> Window:
     """A window whose server has been told who it is talking to."""
     settings = {**(settings or {})}
     settings["completion"] = {"prefetch": False, "alternatives": 1, **settings.get("completion", {})}
@@ -163,7 +170,7 @@ async def _introduced(client: LanguageClient, editor: str, settings: Any, says: 
         types.InitializeParams(
             capabilities=capabilities(editor, says),
             client_info=types.ClientInfo(name),
-            root_uri="file:///project",
+            root_uri=root,
             initialization_options=settings,
         )
     )

@@ -26,6 +26,7 @@ from inference.serving.scheduler import Scheduler
 from inference.serving.service import Service
 from inference.serving.state import Phase, Status, StatusBoard
 from inference.serving.weights import Load, Weights
+from lsp_server.prompts import load
 from lsp_server.remote.allowed import LOCAL, URL_VARIABLE
 from lsp_server.statistics import storage
 
@@ -38,6 +39,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv(FOLDER_VARIABLE, f"{folder}/adapters")  # the user's own are no part of a test
     monkeypatch.setenv(storage.FOLDER_VARIABLE, f"{folder}/statistics")
     monkeypatch.setenv(URL_VARIABLE, LOCAL)  # nor is the server elsewhere that the user may have named
+    monkeypatch.setenv(load.FOLDER_VARIABLE, f"{folder}/prompts")
     yield runtime_folder()
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -38,7 +38,8 @@ class Sampling:
 class Outcome:
     """How one generation went: milliseconds and tokens. ``reused`` prompt tokens did not have to be read again.
 
-    Of the tokens that were drafted, the answer has the ``accepted`` ones.
+    Of the tokens that were drafted, the answer has the ``accepted`` ones. Of a conversation too long for the context
+    the oldest messages were ``dropped``; a question too long by itself was ``cut`` in its middle.
     """
 
     cause: Cause
@@ -47,6 +48,8 @@ class Outcome:
     completion_tokens: int = 0
     accepted_tokens: int = 0
     rejected_tokens: int = 0
+    dropped_messages: int = 0
+    cut_tokens: int = 0
     queued_ms: float = 0.0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0

@@ -185,7 +185,7 @@ class Engine:
         while True:
             if not prompt.ids:
                 raise PromptError("There is nothing before the cursor to continue.")
-            meter = Meter(len(prompt.ids), self._speculation(prompt, sampling, beside))
+            meter = Meter(len(prompt.ids), self._speculation(prompt, sampling, beside), prompt.dropped, prompt.cut)
             slot = self._slot(role)
             session = slot.pool.acquire(prompt.ids, self._model, self._window)
             try:

@@ -62,6 +62,8 @@ class Meter:
 
     prompt_tokens: int
     speculation: Speculation | None = None
+    dropped_messages: int = 0
+    cut_tokens: int = 0
     reused_tokens: int = 0
     completion_tokens: int = 0
     started: float = field(default_factory=time.perf_counter)
@@ -82,6 +84,8 @@ class Meter:
             completion_tokens=self.completion_tokens,
             accepted_tokens=accepted,
             rejected_tokens=drafted - accepted,
+            dropped_messages=self.dropped_messages,
+            cut_tokens=self.cut_tokens,
             prefill_ms=(self.prefilled_at - self.started) * 1000,
             decode_ms=(time.perf_counter() - self.prefilled_at) * 1000,
         )

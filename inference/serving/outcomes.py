@@ -29,9 +29,11 @@ def usage(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def timings(outcome: Outcome) -> dict[str, Any]:
-    """Our own addition to a finished answer."""
+    """Our own addition to a finished answer: times, why it ended, and what of a conversation had no room."""
     return {
         "cause": outcome.cause,
+        "dropped_messages": outcome.dropped_messages,
+        "cut_tokens": outcome.cut_tokens,
         "queued_ms": round(outcome.queued_ms, 2),
         "prefill_ms": round(outcome.prefill_ms, 2),
         "decode_ms": round(outcome.decode_ms, 2),
@@ -49,6 +51,8 @@ def parse_outcome(reason: str, used: Mapping[str, Any], timed: Mapping[str, Any]
         completion_tokens=used.get("completion_tokens", 0),
         accepted_tokens=drafts.get("accepted_prediction_tokens") or 0,
         rejected_tokens=drafts.get("rejected_prediction_tokens") or 0,
+        dropped_messages=timed.get("dropped_messages", 0),
+        cut_tokens=timed.get("cut_tokens", 0),
         queued_ms=timed.get("queued_ms", 0.0),
         prefill_ms=timed.get("prefill_ms", 0.0),
         decode_ms=timed.get("decode_ms", 0.0),

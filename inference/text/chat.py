@@ -1,16 +1,17 @@
 """Chat prompts: the turns of a conversation as each family of chat models was trained to read them.
 
-A conversation too long loses its oldest exchanges and keeps its system message; one question too long by itself loses
-its middle. Markers that users write stay text: Meta's reference refuses such messages, here they are encoded so that
-they cannot be taken for the template's. An answer's first token may bring a space of its own, which is no part of it.
-Knows no weights; which model wants which format is in the catalogue.
+A conversation too long loses its oldest exchanges, several at once so that what remains stays for a while, and keeps
+its system message; one question too long by itself loses its middle. Markers that users write stay text: Meta's
+reference refuses such messages, here they are encoded so that they cannot be taken for the template's. An answer's
+first token may bring a space of its own, which is no part of it. Knows no weights; which model wants which
+format is in the catalogue.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 
 from inference.text.pieces import END, STEP
 from inference.text.prompts import Message, Prompt, PromptError, begin_ids, clean
@@ -19,6 +20,10 @@ from inference.text.tokenizer import Tokenizer
 _TAG = re.compile(r"(\[/?IN)(ST\])|(<</?S)(YS>>)")
 _BREAK = "\ud800"
 """Where a user's text is split between two encodings; ``clean`` leaves no such character in the text itself."""
+
+DROPPED_AT_ONCE = 2
+"""The part of the room (a half) in whose multiples a conversation too long is shortened. What then has to be read anew
+comes, spread over the questions until the next time, to as much as one exchange; with quarters it would be three."""
 
 
 def chatml_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int) -> Prompt:
@@ -36,7 +41,8 @@ def chatml_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int
     turns = [[start, *tokenizer.encode(f"{m.role}\n{clean(m.content)}"), end, *newline] for m in messages]
     system = turns.pop(0) if messages[0].role == "system" and len(messages) > 1 else []
     tail = [start, *tokenizer.encode("assistant\n")]
-    return Prompt(_fit(system, turns, turns, tail, budget), tokenizer.eos_ids | {end})
+    ids, dropped, cut = _fit(system, turns, turns, tail, budget)
+    return Prompt(ids, tokenizer.eos_ids | {end}, dropped=dropped, cut=cut)
 
 
 def llama_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int) -> Prompt:
@@ -51,7 +57,8 @@ def llama_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int)
     system, exchanges = _exchanges(messages)
     plain = [_inst(tokenizer, None, *exchange) for exchange in exchanges]
     folded = plain if system is None else [_inst(tokenizer, system, *exchange) for exchange in exchanges]
-    return Prompt(_fit([], folded, plain, [], budget), tokenizer.eos_ids)
+    ids, dropped, cut = _fit([], folded, plain, [], budget)
+    return Prompt(ids, tokenizer.eos_ids, dropped=2 * dropped, cut=cut)
 
 
 def step_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int) -> Prompt:
@@ -72,7 +79,8 @@ def step_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int) 
     turns = [turn("user", ask) + ([] if answer is None else turn("assistant", answer)) for ask, answer in exchanges]
     head = begin_ids(tokenizer) + turn("system", system or "")
     tail = tokenizer.encode(" Source: assistant\nDestination: user") + tokenizer.encode("\n\n ")
-    return Prompt(_fit(head, turns, turns, tail, budget), tokenizer.eos_ids | {step})
+    ids, dropped, cut = _fit(head, turns, turns, tail, budget)
+    return Prompt(ids, tokenizer.eos_ids | {step}, dropped=2 * dropped, cut=cut)
 
 
 CHAT_PROMPTS: Mapping[str, Callable[[Tokenizer, Sequence[Message], int], Prompt]] = {
@@ -124,17 +132,32 @@ def _exchanges(messages: Sequence[Message]) -> tuple[str | None, list[tuple[str,
 
 def _fit(
     head: list[int], leading: list[list[int]], following: list[list[int]], tail: list[int], budget: int
-) -> list[int]:
-    """Drop the oldest turns until ``budget`` tokens are left.
+) -> tuple[list[int], int, int]:
+    """Drop the oldest turns until ``budget`` tokens are left: these, how many turns went, and tokens cut from the rest.
 
     ``leading`` holds each turn as it is written where it comes first, ``following`` as it is written elsewhere.
     """
-    room = budget - len(head) - len(tail)
-    sizes = [len(turn) for turn in following]
-    newest = len(sizes) - 1
-    start = next((n for n in range(newest) if len(leading[n]) + sum(sizes[n + 1 :]) <= room), newest)
+    start = _first_left(leading, following, budget - len(head) - len(tail))
     ids = [*head, *leading[start], *chain(*following[start + 1 :]), *tail]
-    return _drop_middle(ids, max(budget, 1))
+    left = _drop_middle(ids, max(budget, 1))
+    return left, start, len(ids) - len(left)
+
+
+def _first_left(leading: list[list[int]], following: list[list[int]], room: int) -> int:
+    """The oldest turn that stays.
+
+    What goes is counted from the very beginning, in whole halves of the room. So one beginning stays for several
+    questions in a row, and of each only what is new has to be read.
+    """
+    newest = len(following) - 1
+    after = [0, *accumulate(len(turn) for turn in reversed(following))][::-1]  # tokens of turn n and all later ones
+    whole = [len(turn) + after[n + 1] for n, turn in enumerate(leading)]
+    fits = next((n for n in range(newest) if whole[n] <= room), newest)
+    if fits == 0:
+        return 0
+    block = max(room // DROPPED_AT_ONCE, 1)
+    dropped = -(-(whole[0] - room) // block) * block
+    return next((n for n in range(fits, newest) if after[0] - after[n] >= dropped), newest)
 
 
 def _drop_middle(ids: list[int], budget: int) -> list[int]:

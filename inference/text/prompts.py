@@ -27,11 +27,15 @@ class Prompt:
         ids: the tokens to prefill.
         heal: text that the answer must begin with and that is not part of it (see ``generation.healing``).
         stop_ids: ids that end the answer.
+        dropped: how many messages of a conversation, its oldest, there was no room for.
+        cut: tokens that a question too long by itself lost from its middle.
     """
 
     ids: list[int]
     stop_ids: frozenset[int]
     heal: str = ""
+    dropped: int = 0
+    cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,12 @@ WRITTEN = frozenset({"file", "untitled", "vscode-notebook-cell"})
 
 Private = Literal["secret", "ignored", "excluded"]
 
-_PRIVATE: dict[Private | None, str] = {
+PRIVATE: dict[Private | None, str] = {
     "secret": "the file's name says that it may hold keys or passwords",
     "ignored": "a .gitignore or .codellamaignore names the file or a folder it lies in",
     "excluded": "the setting completion.excludedFiles names the file",
 }
+"""Why a file must not reach a model, in words."""
 _CLOSERS = re.compile(r"[\s)\]}>\"'`;,:]*")
 
 
@@ -55,7 +56,7 @@ def _of_document(snapshot: Snapshot, settings: CompletionSettings, given: Circum
     language = snapshot.language
     rules = (
         (scheme not in WRITTEN, f"'{scheme}:' documents are not written by hand"),
-        (given.private, _PRIVATE.get(given.private, "")),
+        (given.private, PRIVATE.get(given.private, "")),
         (language in settings.disabled_languages, f"the setting completion.disabledLanguages names '{language}'"),
         (size > settings.max_file_chars, f"the document has {size:,} characters, more than completion.maxFileChars"),
         (given.misplaced, "what is selected in the editor's list does not stand on the cursor's line"),

@@ -31,14 +31,14 @@ class Piece:
     defines: str = ""
 
 
-def definitions(language: str, path: str, text: str) -> list[Piece]:
+def definitions(language: str, path: str, text: str, most_lines: int = LINES) -> list[Piece]:
     """Functions, classes, methods and types, the head of each; none where no grammar is installed."""
     data = text[:_LARGEST].encode(errors="replace")
     tree = parse(language, data, SECONDS)
     if tree is None:
         return []
     return [
-        Piece(path, "\n".join(_lines(data, node)[:LINES]), name)
+        Piece(path, "\n".join(_lines(data, node)[:most_lines]), name)
         for node, name in _defining(tree.root_node)
         if name and node.end_point.row > node.start_point.row
     ]

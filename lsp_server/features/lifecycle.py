@@ -60,6 +60,7 @@ async def shutdown(server: CodeLlamaServer, params: None) -> None:
     """Give up the lease: the engine stays if another window holds one."""
     del params
     server.suggestions.generations.stop()
+    server.chats.stop()
     server.watch.forget()
     await asyncio.to_thread(server.statistics.close)
     if server.link is not None:
@@ -88,7 +89,7 @@ def _link(server: CodeLlamaServer, on_status: Callable[[Status], None]) -> Link:
     chosen = server.settings.engine
     if allowed.is_named(server.engine_url):
         wanted = Wanted(chosen.model, chosen.chat_model)
-        warn = partial(_say_once, server, types.MessageType.Warning)
+        warn = partial(say_once, server, types.MessageType.Warning)
         return RemoteLink(partial(allowed.find, server.engine_url), wanted, on_status, warn)
     context = chosen.context or None
     options = EngineOptions(
@@ -102,10 +103,10 @@ def _tell(server: CodeLlamaServer, progress: EngineProgress, status: Status) -> 
     progress.show(status)
     _show_status(server)
     if status.phase == "failed":
-        _say_once(server, types.MessageType.Error, status.message)
+        say_once(server, types.MessageType.Error, status.message)
     if status.phase == "ready":
-        _say_once(server, types.MessageType.Info, status.limits)
-        _say_once(server, types.MessageType.Warning, _sentence(status.crash))
+        say_once(server, types.MessageType.Info, status.limits)
+        say_once(server, types.MessageType.Warning, _sentence(status.crash))
 
 
 def _sentence(crash: str) -> str:
@@ -114,8 +115,8 @@ def _sentence(crash: str) -> str:
     )
 
 
-def _say_once(server: CodeLlamaServer, kind: types.MessageType, text: str) -> None:
-    """In this window; an empty text never."""
+def say_once(server: CodeLlamaServer, kind: types.MessageType, text: str) -> None:
+    """Tell the person, once in this window; an empty text never."""
     if text in server.told:
         return
     server.told.add(text)

@@ -38,12 +38,16 @@ def context_of(server: CodeLlamaServer, snapshot: Snapshot) -> tuple[ContextChun
     window = prefix_window(snapshot.before, settings.prefix_chars) + suffix_window(
         snapshot.after, settings.suffix_chars
     )
-    files = [
+    project = _project(server, snapshot.uri)
+    return server.context.chunks(snapshot, window, open_files(server), project, settings.context_chars)
+
+
+def open_files(server: CodeLlamaServer) -> list[OpenFile]:
+    """All documents as they are in the editor."""
+    return [
         OpenFile(uri, _path(uri), document.language_id or "", with_lf(document.source))
         for uri, document in list(server.workspace.text_documents.items())
     ]
-    project = _project(server, snapshot.uri)
-    return server.context.chunks(snapshot, window, files, project, settings.context_chars)
 
 
 def _project(server: CodeLlamaServer, uri: str) -> Path:

@@ -24,7 +24,7 @@ from inference.remote.probe import Wanted, probe
 from inference.remote.troubles import Busy
 from inference.serving.client import EngineError, EngineUnavailable, ModelRefused
 from inference.serving.state import Status
-from inference.serving.wire import CompletionRequest
+from inference.serving.wire import ChatRequest, CompletionRequest
 from lsp_server.backoff import BackOff
 from lsp_server.remote.allowed import NotAllowed
 
@@ -77,12 +77,7 @@ class RemoteLink:
 
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
         """Stream a completion; raises ``EngineUnavailable`` at once while the server is not to be asked."""
-        self._asked.set()
-        client = self._client
-        if client is None:
-            raise EngineUnavailable(self.status.message)
-        if self._clock() < self._rest_until:
-            raise EngineUnavailable(self._rest)
+        client = self._ready()
         try:
             async with aclosing(client.complete(replace(request, user=self._window))) as events:
                 async for event in events:
@@ -97,6 +92,32 @@ class RemoteLink:
         except EngineError as error:
             self._lose(client, error)
             raise
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[TextChunk | Finished, None]:
+        """Stream a chat answer. Raises ``EngineError``; what is refused of a chat says nothing of the server."""
+        client = self._ready()
+        try:
+            async with aclosing(client.chat(replace(request, user=self._window))) as events:
+                async for event in events:
+                    yield event
+        except Busy as busy:
+            self._rest_until, self._rest = self._clock() + busy.rest, str(busy)
+            raise
+        except EngineUnavailable as error:
+            self._lose(client, error)
+            raise
+
+    async def chat_context(self) -> int | None:
+        """Tokens that a conversation and its answer may have together, where the server has said so."""
+        return self._ready().served.chat.context or None
+
+    def _ready(self) -> RemoteClient:
+        self._asked.set()
+        if self._client is None:
+            raise EngineUnavailable(self.status.message)
+        if self._clock() < self._rest_until:
+            raise EngineUnavailable(self._rest)
+        return self._client
 
     def _lose(self, client: RemoteClient, error: EngineError) -> None:
         """The server is not as it was found to be; told by whichever request sees it first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -159,14 +160,15 @@ def test_no_message_can_end_itself(seventy_b: CodeLlamaTokenizer, system: str, a
 def test_old_exchanges_go_first_and_the_system_message_moves_to_the_next_question() -> None:
     """What was agreed at the beginning (the system message) outlives what was said."""
     tokenizer = CharacterTokenizer()
-    messages = talk("one", "1", "two", "2", "three", system="S")
-    whole = "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\none [/INST] 1 </s><s>[INST] two [/INST] 2 </s><s>[INST] three [/INST]"
+    one = "one" * 15
+    messages = talk(one, "1", "two", "2", "three", system="S")
+    whole = f"<s>[INST] <<SYS>>\nS\n<</SYS>>\n\n{one} [/INST] 1 </s><s>[INST] two [/INST] 2 </s><s>[INST] three [/INST]"
     size = len(llama_prompt(tokenizer, messages, PLENTY).ids)
-    shown = {over: tokenizer.show(llama_prompt(tokenizer, messages, size - over).ids) for over in (0, 1, 40)}
+    shown = {over: tokenizer.show(llama_prompt(tokenizer, messages, size - over).ids) for over in (0, 1, 70)}
     assert shown == {
         0: whole,
         1: "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\ntwo [/INST] 2 </s><s>[INST] three [/INST]",
-        40: "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nthree [/INST]",
+        70: "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nthree [/INST]",
     }
 
 
@@ -216,3 +218,28 @@ def test_every_budget_is_kept(budget: int, sizes: list[int], data: st.DataObject
     kept = len(CHAT_PROMPTS[form](tokenizer, messages, budget).ids)
     assert kept <= budget
     assert (kept == whole) == (whole <= budget)
+
+
+@pytest.mark.parametrize("build", [llama_prompt, step_prompt, chatml_prompt])
+def test_a_conversation_that_is_too_long_keeps_its_beginning_for_several_questions(build) -> None:
+    """Else each question would begin elsewhere, and the model would read everything anew each time."""
+    tokenizer = CharacterTokenizer(CHATML) if build is chatml_prompt else CharacterTokenizer()
+    turns = [f"{n:040d}" for n in range(81)]
+    prompts = [build(tokenizer, talk(*turns[:n], system="S"), 1000) for n in range(1, 82, 2)]
+    kept = [prompt.ids for prompt in prompts]
+    assert all(len(ids) <= 1000 for ids in kept)
+    assert min(map(len, kept[15:])) > 350, "nor is more dropped than need be"
+    anew = sum(dropped != before for dropped, before in pairwise(prompt.dropped for prompt in prompts))
+    assert prompts[0].dropped == prompts[5].dropped == 0
+    assert 4 <= anew <= 10, "of forty"
+
+
+def test_what_had_no_room_is_counted() -> None:
+    """A person should know what the model no longer sees."""
+    tokenizer = CharacterTokenizer()
+    whole = llama_prompt(tokenizer, talk("one", "1", "two"), PLENTY)
+    assert (whole.dropped, whole.cut) == (0, 0)
+    short = llama_prompt(tokenizer, talk("one", "1", "two"), len(whole.ids) - 1)
+    assert (short.dropped, short.cut) == (2, 0)
+    tight = llama_prompt(tokenizer, talk("one", "1", "two"), len(short.ids) - 3)
+    assert (tight.dropped, tight.cut) == (2, 3)

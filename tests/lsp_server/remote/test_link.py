@@ -19,7 +19,8 @@ from inference.remote.door import Address
 from inference.remote.probe import Wanted
 from inference.serving.client import EngineError, EngineUnavailable, ModelRefused
 from inference.serving.state import Status
-from inference.serving.wire import CompletionRequest
+from inference.serving.wire import ChatRequest, CompletionRequest
+from inference.text.prompts import Message
 from lsp_server.remote.allowed import NotAllowed
 from lsp_server.remote.link import RETRY_AFTER, RemoteLink
 
@@ -265,3 +266,38 @@ async def test_leaving_early_frees_the_server(small):
         await anext(stream)
         await stream.aclose()
         await asyncio.wait_for(fake.left.wait(), 10)
+
+
+async def chat(one: OneWindow) -> str:
+    events = [event async for event in one.link.chat(ChatRequest((Message("user", "Hi"),)))]
+    return "".join(getattr(event, "text", "") for event in events)
+
+
+async def test_a_conversation_goes_to_the_server_too(small):
+    """Its own template makes a prompt of it."""
+    fake = sharing(small, models=[{"id": "codellama/CodeLlama-7b-hf", "max_model_len": 4096}])
+    async with one_window(fake) as (one, _):
+        await one.phase("ready")
+        assert await chat(one) == "ab"
+        assert await one.link.chat_context() == 4096
+    assert fake.asked[0]["messages"] == [{"role": "user", "content": "Hi"}]
+
+
+async def test_a_conversation_that_is_refused_says_nothing_of_the_server(small):
+    """It may be too long, or the model may have no template: completions go on."""
+    fake = sharing(small)
+    async with one_window(fake) as (one, _):
+        await one.phase("ready")
+        fake.failures = [refusal(400, "maximum context length")]
+        with pytest.raises(EngineError, match=r"refused a request \(HTTP 400\)"):
+            await chat(one)
+        assert one.link.status.phase == "ready"
+        assert await one.ask() == "ab"
+
+
+async def test_a_server_that_breaks_off_a_conversation_is_found_out_about_anew(small):
+    async with one_window(sharing(small, says=["a", "break"])) as (one, _):
+        await one.phase("ready")
+        with pytest.raises(EngineUnavailable):
+            await chat(one)
+        assert (await one.phase("failed")).phase == "failed"

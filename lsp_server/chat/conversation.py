@@ -1,0 +1,124 @@
+"""Conversations of one window, kept in memory alone: turns are appended, so that what the model has read stays read.
+
+Pure; knows neither LSP nor the engine, which counts tokens and leaves out the oldest turns where there are too many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from inference.text.prompts import Message
+from lsp_server.chat.attachments import Attachment
+
+MOST_CHARACTERS = 2_000_000
+"""Of a conversation, as it is sent; no model reads as much. Beyond it loses its older half."""
+
+MOST_CONVERSATIONS = 100
+"""In a window; beyond, the one not used for longest is forgotten."""
+
+TITLE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question and its answer.
+
+    Attributes:
+        asked: what the person wrote.
+        sent: the same as the model reads it, with what goes along.
+        answer: so far.
+        attached: what went along.
+        end: how the answer ended: ``stop``, ``length`` or ``cancelled``.
+        attempt: how often it was asked for anew.
+        tokens: prompt and answer together, as the engine counted them; 0 where it did not.
+    """
+
+    asked: str
+    sent: str
+    answer: str = ""
+    attached: tuple[Attachment, ...] = ()
+    end: str = ""
+    attempt: int = 0
+    tokens: int = 0
+
+
+@dataclass(eq=False)
+class Conversation:
+    """One of them. ``system`` stands before all turns and never changes; ``answering``: who does so at present."""
+
+    system: str = ""
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    turns: list[Turn] = field(default_factory=list)
+    answering: asyncio.Task[Any] | None = None
+
+    @property
+    def title(self) -> str:
+        """How its first question begins."""
+        first = " ".join(self.turns[0].asked.split()) if self.turns else ""
+        return first if len(first) <= TITLE else f"{first[: TITLE - 1]}…"
+
+    def messages(self, turn: Turn) -> tuple[Message, ...]:
+        """What the model reads to answer ``turn``, which is the next one or, asked for anew, the last one."""
+        before = _recent(self.turns[:-1] if turn.attempt else self.turns)
+        spoken = [Message(*pair) for old in before for pair in (("user", old.sent), ("assistant", old.answer))]
+        system = [Message("system", self.system)] if self.system else []
+        return (*system, *spoken, Message("user", turn.sent))
+
+    def again(self) -> Turn | None:
+        """The last turn, to be answered anew; None before the first."""
+        return replace(self.turns[-1], answer="", end="", attempt=self.turns[-1].attempt + 1) if self.turns else None
+
+    def keep(self, turn: Turn) -> None:
+        """``turn`` has been answered, or broken off after some words."""
+        if turn.attempt:
+            self.turns.pop()
+        self.turns.append(turn)
+
+
+@dataclass
+class Conversations:
+    """Those of a window, the one used last at the end."""
+
+    known: dict[str, Conversation] = field(default_factory=dict)
+
+    def begin(self) -> Conversation:
+        """A new one."""
+        conversation = Conversation()
+        self.known[conversation.id] = conversation
+        idle = [one.id for one in self.known.values() if one.answering is None]
+        for old in idle[: max(len(self.known) - MOST_CONVERSATIONS, 0)]:
+            del self.known[old]
+        return conversation
+
+    def find(self, name: str) -> Conversation | None:
+        """By its id; it counts as used."""
+        conversation = self.known.pop(name, None)
+        if conversation is not None:
+            self.known[name] = conversation
+        return conversation
+
+    def drop(self, name: str) -> None:
+        """Forget it, if there is one; an answer under way is stopped."""
+        conversation = self.known.pop(name, None)
+        if conversation is not None and conversation.answering is not None:
+            conversation.answering.cancel()
+
+    def stop(self) -> None:
+        """Stop all answers, and forget everything."""
+        for name in list(self.known):
+            self.drop(name)
+
+
+def _recent(turns: Sequence[Turn]) -> Sequence[Turn]:
+    """All, or those that halving leaves: always the same ones until as many have been added."""
+    sizes = [len(turn.sent) + len(turn.answer) for turn in turns]
+    excess = sum(sizes) - MOST_CHARACTERS
+    first, dropped = 0, -(-max(excess, 0) // (MOST_CHARACTERS // 2)) * (MOST_CHARACTERS // 2)
+    while dropped > 0 and first < len(turns):
+        dropped -= sizes[first]
+        first += 1
+    return turns[first:]

@@ -1,0 +1,90 @@
+"""Conversations: what a model reads of them, and what a window remembers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+from inference.text.prompts import Message
+from lsp_server.chat import conversation as module
+from lsp_server.chat.attachments import Attachment
+from lsp_server.chat.conversation import Conversation, Conversations, Turn
+from lsp_server.chat.export import to_markdown
+
+
+def talk(*turns: tuple[str, str], system: str = "") -> Conversation:
+    conversation = Conversation(system)
+    for asked, answer in turns:
+        conversation.keep(Turn(asked, f"sent {asked}", answer, end="stop"))
+    return conversation
+
+
+def test_turns_are_only_appended() -> None:
+    """What the model has read stays read as long as the beginning stays the same."""
+    conversation, seen = talk(system="S"), []
+    for n in range(5):
+        turn = Turn(str(n), str(n))
+        seen.append(conversation.messages(turn))
+        conversation.keep(replace(turn, answer=f"a{n}"))
+    assert seen[0] == (Message("system", "S"), Message("user", "0"))
+    assert all(later[: len(earlier)] == earlier for earlier, later in pairwise(seen))
+    assert seen[2][1:] == tuple(
+        Message(role, text)
+        for role, text in [("user", "0"), ("assistant", "a0"), ("user", "1"), ("assistant", "a1"), ("user", "2")]
+    )
+
+
+def test_asked_anew_the_last_question_is_sent_as_it_was_and_its_answer_replaced() -> None:
+    conversation = talk(("one", "1"), ("two", "2"))
+    turn = conversation.again()
+    assert turn is not None and (turn.attempt, turn.sent, turn.answer) == (1, "sent two", "")
+    assert [m.content for m in conversation.messages(turn)] == ["sent one", "1", "sent two"]
+    conversation.keep(replace(turn, answer="other"))
+    assert [(t.asked, t.answer) for t in conversation.turns] == [("one", "1"), ("two", "other")]
+    assert conversation.again() == replace(turn, attempt=2)
+    assert talk().again() is None
+
+
+def test_a_conversation_longer_than_any_model_reads_loses_its_older_half_at_once(monkeypatch) -> None:
+    """Its beginning then stays for many turns, as with the engine's own rule."""
+    monkeypatch.setattr(module, "MOST_CHARACTERS", 100)
+    conversation, firsts = talk(), []
+    for n in range(40):
+        turn = Turn(str(n), f"{n:05d}")
+        messages = conversation.messages(turn)
+        assert sum(len(m.content) for m in messages[:-1]) <= 100
+        firsts.append(messages[0].content)
+        conversation.keep(replace(turn, answer="12345"))
+    assert firsts[:12] == ["00000"] * 11 + ["00005"]
+    assert len(set(firsts)) == 7
+
+
+def test_a_window_forgets_the_conversation_not_used_for_longest(monkeypatch) -> None:
+    monkeypatch.setattr(module, "MOST_CONVERSATIONS", 2)
+    known = Conversations()
+    first, second = known.begin(), known.begin()
+    assert known.find(first.id) is first
+    third = known.begin()
+    assert list(known.known.values()) == [first, third]
+    assert known.find(second.id) is None
+    known.drop(first.id)
+    known.drop("nobody")
+    assert list(known.known) == [third.id]
+
+
+def test_a_title_is_how_the_first_question_begins() -> None:
+    assert talk(("  why\n is this ", "")).title == "why is this"
+    assert talk(("x" * 100, "")).title == "x" * 59 + "…"
+    assert talk().title == ""
+
+
+def test_export_is_a_document_of_questions_and_answers() -> None:
+    """Without the files that went along, and without a block that swallows what comes after it."""
+    conversation = talk(("Why?", "So."))
+    piece = Attachment("a.py, line 1", "secret = 1")
+    conversation.keep(Turn("And?", "sent", "```py\nx", (piece,), "length"))
+    assert to_markdown(conversation, "codellama-7b-instruct") == (
+        "# Why?\n\n## You\n\nWhy?\n\n## codellama-7b-instruct\n\nSo.\n\n## You\n\nAnd?\n\n- with a.py, line 1\n\n"
+        "## codellama-7b-instruct\n\n```py\nx\n```\n\n"
+        "*The answer was broken off: it had reached its greatest length.*\n"
+    )

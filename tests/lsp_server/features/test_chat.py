@@ -1,0 +1,219 @@
+"""``codellama/chat`` and its like: what goes over the wire, and what the model reads."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from chatting import Chatter, chatter
+from fakes.answerer import ScriptedAnswerer
+from lsprotocol import types
+from waiting import until
+
+from inference.models.catalog import CATALOG
+from lsp_server.prompts.load import messages_for
+
+FIELDS = {"question": "", "context": "", "code": "", "problems": "", "diff": ""}
+SYSTEM = messages_for("chat", FIELDS)[0]["content"]
+CHAT = "codellama/chat"
+FAILED = -32803
+
+
+async def test_an_answer_streams_and_comes_whole_at_the_end(runtime, tmp_path):
+    async with chatter(runtime, tmp_path, ScriptedAnswerer(["Use:\n", "```py\nx\n", "```"])) as one:
+        answer = await one.says("How?", partialResultToken="p", workDoneToken=7)
+        await until(lambda: len(one.heard) == 5)
+        text = "Use:\n```py\nx\n```"
+        assert answer == {
+            "conversation": answer["conversation"],
+            "turn": 0,
+            "text": text,
+            "finishReason": "stop",
+            "tokens": {"prompt": 4, "reused": 0, "answer": 3, "used": 7, "limit": 4096},
+            "droppedMessages": 0,
+            "cutTokens": 0,
+            "attached": [],
+            "leftOut": [],
+            "codeBlocks": [{"language": "py", "code": "x\n", "start": 1, "stop": 3, "closed": True}],
+        }
+        assert one.heard == [
+            (7, {"kind": "begin", "title": "Code Llama answers", "cancellable": True}),
+            *(("p", {"conversation": answer["conversation"], "text": p}) for p in one.answerer.pieces),
+            (7, {"kind": "end"}),
+        ]
+        assert one.read() == [("system", SYSTEM), ("user", "How?")]
+
+
+async def test_without_tokens_nothing_streams(runtime, tmp_path):
+    async with chatter(runtime, tmp_path) as one:
+        assert (await one.says("Hi"))["text"] == "ab"
+        assert one.heard == []
+
+
+async def test_turns_are_appended_to_the_conversation(runtime, tmp_path):
+    """Its beginning stays the same, so that the engine has read it already."""
+    async with chatter(runtime, tmp_path) as one:
+        first = await one.says("One?")
+        second = await one.says("Two?", conversation=first["conversation"])
+        other = await one.says("Three?")
+        assert (second["conversation"], second["turn"]) == (first["conversation"], 1)
+        assert other["conversation"] != first["conversation"]
+        assert one.read(1) == [*one.read(0), ("assistant", "ab"), ("user", "Two?")]
+        assert one.read(2) == [("system", SYSTEM), ("user", "Three?")]
+        assert (await one.asks(f"{CHAT}/list")) == [
+            {"conversation": first["conversation"], "title": "One?", "turns": 2, "tokens": 6, "busy": False},
+            {"conversation": other["conversation"], "title": "Three?", "turns": 1, "tokens": 8, "busy": False},
+        ]
+
+
+async def test_new_drop_and_unknown(runtime, tmp_path):
+    async with chatter(runtime, tmp_path) as one:
+        begun = (await one.asks(f"{CHAT}/new"))["conversation"]
+        assert (await one.says("Hi", conversation=begun))["conversation"] == begun
+        assert await one.asks(f"{CHAT}/drop", conversation=begun) is None
+        unknown = (FAILED, "This conversation is not known any more: begin a new one.")
+        assert await one.is_refused(CHAT, text="Hi", conversation=begun) == unknown
+        assert await one.is_refused(f"{CHAT}/export", conversation=begun) == unknown
+
+
+async def test_an_answer_is_written_anew_by_chance_and_the_same_chance(runtime, tmp_path):
+    async with chatter(runtime, tmp_path) as one:
+        first = await one.says("One?")
+        one.answerer.pieces[:] = ["other"]
+        again = await one.says("", conversation=first["conversation"], regenerate=True)
+        assert (again["text"], again["turn"]) == ("other", 0)
+        assert one.read(1) == one.read(0)
+        samplings = [asked[2] for asked in one.answerer.asked]
+        assert [(s.temperature, s.top_p, s.seed) for s in samplings] == [(0.0, 1.0, None), (0.8, 0.95, 1)]
+        await one.says("Two?", conversation=first["conversation"])
+        assert one.read()[1:] == [("user", "One?"), ("assistant", "other"), ("user", "Two?")]
+
+
+async def test_nothing_to_write_anew(runtime, tmp_path):
+    async with chatter(runtime, tmp_path) as one:
+        nothing = (FAILED, "There is no answer yet that could be written anew.")
+        assert await one.is_refused(CHAT, regenerate=True) == nothing
+        begun = await one.asks(f"{CHAT}/new")
+        assert await one.is_refused(CHAT, regenerate=True, **begun) == nothing
+
+
+async def begun(one: Chatter, **more: Any) -> asyncio.Future[Any]:
+    """An answer under way, of which "1" was said and no more is until ``go``."""
+    request = one.sent(CHAT, {"text": "Count", "partialResultToken": "p", **more}, "the-one")
+    await until(lambda: any(token == "p" for token, _ in one.heard))
+    return request
+
+
+async def ended(request: asyncio.Future[Any]) -> int | None:
+    (error,) = await asyncio.wait_for(asyncio.gather(request, return_exceptions=True), 10)
+    return getattr(error, "code", None)
+
+
+async def forgotten(one: Chatter) -> None:
+    """The engine has seen that nobody waits for the answer any more."""
+    await until(lambda: one.engine.service.requests.held == 0)
+
+
+@pytest.mark.parametrize("how", ["cancel", "progress", "drop"])
+async def test_stopped_the_model_is_free_within_a_step(runtime, tmp_path, how):
+    async with chatter(runtime, tmp_path, ScriptedAnswerer(["1", "2", "3"], hold=True)) as one:
+        request = await begun(one, workDoneToken="w")
+        conversation = one.heard[-1][1]["conversation"]
+        if how == "cancel":
+            one.editor.client.cancel_request(types.CancelParams("the-one"))
+        elif how == "progress":
+            one.editor.client.window_work_done_progress_cancel(types.WorkDoneProgressCancelParams("w"))
+        else:
+            assert await one.asks(f"{CHAT}/drop", conversation=conversation) is None
+        assert await ended(request) == -32800
+        await forgotten(one)
+        one.answerer.go.set()
+        assert await asyncio.to_thread(one.answerer.closed.wait, 10)
+        assert "Count: 3" not in one.answerer.log and "closed Count" in one.answerer.log
+        await until(lambda: one.heard[-1] == ("w", {"kind": "end"}))
+
+
+async def test_what_was_said_until_it_was_stopped_stays(runtime, tmp_path):
+    """A person may say: go on."""
+    async with chatter(runtime, tmp_path, ScriptedAnswerer(["1", "2", "3"], hold=True)) as one:
+        request = await begun(one)
+        conversation = one.heard[-1][1]["conversation"]
+        one.editor.client.cancel_request(types.CancelParams("the-one"))
+        assert await ended(request) == -32800
+        await forgotten(one)
+        one.answerer.go.set()
+        answer = await one.says("Go on", conversation=conversation)
+        assert (answer["turn"], answer["text"]) == (1, "123")
+        assert one.read()[1:] == [("user", "Count"), ("assistant", "1"), ("user", "Go on")]
+        exported = await one.asks(f"{CHAT}/export", conversation=conversation)
+        assert "## starter\n\n1\n\n*Stopped.*\n\n## You\n\nGo on" in exported["markdown"]
+
+
+async def test_one_answer_at_a_time(runtime, tmp_path):
+    """What is asked next follows the answer; another conversation need not wait for it."""
+    async with chatter(runtime, tmp_path, ScriptedAnswerer(["1", "2"], hold=True)) as one:
+        request = await begun(one)
+        conversation = one.heard[-1][1]["conversation"]
+        busy = (FAILED, "This conversation is being answered: wait for the answer, or stop it.")
+        assert await one.is_refused(CHAT, text="More", conversation=conversation) == busy
+        assert [c["busy"] for c in await one.asks(f"{CHAT}/list")] == [True]
+        one.answerer.go.set()
+        assert (await asyncio.wait_for(request, 10)).text == "12"
+
+
+async def test_model_that_cannot_chat_says_which_one_can(runtime, tmp_path):
+    base = ScriptedAnswerer(row=CATALOG["codellama-7b"])
+    async with chatter(runtime, tmp_path, base, settings={"engine": {"model": "codellama-7b"}}) as one:
+        text = "codellama-7b was not trained to chat: choose codellama-7b-instruct for chat."
+        assert await one.is_refused(CHAT, text="Hi", workDoneToken=1) == (FAILED, text)
+        assert await one.asks(f"{CHAT}/list") == []
+        await until(lambda: one.heard[-1:] == [(1, {"kind": "end"})])
+
+
+async def test_while_the_model_loads_it_is_said_so(runtime, tmp_path):
+    async with chatter(runtime, tmp_path) as one:
+        one.engine.service.board.post(phase="loading", message="loading weights")
+        await until(lambda: one.editor.statuses[-1].phase == "loading")
+        text = "The model is not ready yet: loading weights."
+        assert await one.is_refused(CHAT, text="Hi") == (FAILED, text)
+
+
+async def test_failure_in_the_middle_of_an_answer(runtime, tmp_path):
+    """What was said stays; the next question is answered."""
+    async with chatter(runtime, tmp_path, ScriptedAnswerer(["1", "boom"])) as one:
+        conversation = (await one.asks(f"{CHAT}/new"))["conversation"]
+        text = "The engine failed at this request (RuntimeError); its log has the details."
+        assert await one.is_refused(CHAT, text="Hi", conversation=conversation) == (FAILED, text)
+        one.answerer.pieces[:] = ["2"]
+        assert (await one.says("Again", conversation=conversation))["text"] == "2"
+        assert one.read()[1:] == [("user", "Hi"), ("assistant", "1"), ("user", "Again")]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"text": 3}, "'text' must be a string."),
+        ({"text": "Hi", "regenerate": "yes"}, "'regenerate' must be true or false."),
+        ({"text": "Hi", "conversation": ["x"]}, "'conversation' must be a string."),
+        ({"text": "Hi", "workDoneToken": {}}, "'workDoneToken' must be a string or a number."),
+    ],
+)
+async def test_wrong_parameters_are_told_in_a_sentence(runtime, tmp_path, params, message):
+    async with chatter(runtime, tmp_path) as one:
+        assert await one.is_refused(CHAT, **params) == (-32602, message)
+
+
+async def test_nothing_said(runtime, tmp_path):
+    async with chatter(runtime, tmp_path) as one:
+        assert await one.is_refused(CHAT, text=" \n") == (FAILED, "The message is empty.")
+        assert await one.is_refused(CHAT) == (FAILED, "The message is empty.")
+        assert await one.is_refused(CHAT, text="/fix") == (FAILED, "/fix: open a document, or mention one.")
+        assert one.answerer.asked == []
+
+
+async def test_shutdown_ends_an_answer_under_way(runtime, tmp_path):
+    async with chatter(runtime, tmp_path, ScriptedAnswerer(["1", "2", "3"], hold=True)) as one:
+        request = await begun(one)
+    assert await ended(request) == -32800
+    assert await asyncio.to_thread(one.answerer.closed.wait, 10)
