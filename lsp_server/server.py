@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from lsp_server.features import (
     chat,
+    code_actions,
     commit,
     configuration,
+    edit,
+    explain,
     inline_completion,
     keys,
     lifecycle,
@@ -22,6 +25,7 @@ def create_server(engine_url: str = "") -> CodeLlamaServer:
     ``engine_url`` is the address of a server elsewhere to use, as the command line names it.
     """
     server = CodeLlamaServer(engine_url)
-    for feature in (lifecycle, configuration, keys, inline_completion, surroundings, statistics, chat, commit, trace):
+    features = (lifecycle, configuration, keys, inline_completion, surroundings, statistics, chat, commit, trace)
+    for feature in (*features, code_actions, explain, edit):
         feature.register(server)
     return server

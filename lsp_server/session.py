@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,8 @@ from lsp_server.completion.suggest import Suggestions
 from lsp_server.completion.trace import Trace
 from lsp_server.completion.turns import Turns
 from lsp_server.context.gather import Context
+from lsp_server.edits.sessions import EditSessions
+from lsp_server.engine_link import EngineLink
 from lsp_server.files import privacy
 from lsp_server.journal import Journal
 from lsp_server.link import Link
@@ -45,6 +48,8 @@ class CodeLlamaServer(LanguageServer):
         chats: conversations of this window.
         takes_commands: the client runs an item's command once the item is accepted.
         told: what the person need not be told again in this window.
+        beside: work that no request waits for.
+        edits: what is being edited with instructions.
     """
 
     settings: Settings
@@ -68,6 +73,8 @@ class CodeLlamaServer(LanguageServer):
         self.chats = Conversations()
         self.takes_commands = False
         self.told = {""}
+        self.beside: set[asyncio.Task[None]] = set()
+        self.edits = EditSessions()
 
     @property
     def folders(self) -> list[Path]:

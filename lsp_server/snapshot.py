@@ -103,6 +103,22 @@ def take(
     )
 
 
+def offset_of(text: str, position: Position, encoding: Encoding) -> int:
+    """The code point of ``text`` at a position; below the last line its end, else the nearest inside the line."""
+    line, start, stop = _find_line(text, position.line)
+    if position.line > line:
+        return len(text)
+    return start + _code_points(text[start:stop], position.character, encoding)
+
+
+def position_of(text: str, offset: int, encoding: Encoding) -> Position:
+    """The position of a code point that does not lie within a line end."""
+    line = start = 0
+    for end in LINE_END.finditer(text, 0, offset):
+        line, start = line + 1, end.end()
+    return Position(line, units(text[start:offset], encoding))
+
+
 def units(text: str, encoding: Encoding) -> int:
     """How many code units of ``encoding`` a text takes."""
     if encoding == "utf-32":

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 from lsprotocol import types
 from pygls.uris import to_fs_path
 
+from lsp_server.edits.document import Document
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Encoding, Position, Snapshot, take
 
@@ -29,6 +30,15 @@ def freeze(
         language=document.language_id or "",
         version=document.version or 0,
     )
+
+
+def whole(server: CodeLlamaServer, uri: str) -> Document | None:
+    """A document as it is now, with its own line ends; None if the client never opened it."""
+    document = server.workspace.text_documents.get(uri)
+    if document is None:
+        return None
+    encoding = ENCODINGS[server.workspace.position_encoding or "utf-16"]
+    return Document(uri, document.language_id or "", document.version, document.source, encoding)
 
 
 def folder_of(server: CodeLlamaServer, uri: str) -> Path | None:

@@ -14,7 +14,7 @@ from inference.remote.probe import Wanted
 from inference.serving.spawn import EngineOptions
 from inference.serving.state import Status
 from lsp_server.engine_link import EngineLink
-from lsp_server.features import completion, statistics
+from lsp_server.features import completion, statistics, work
 from lsp_server.features.announced import announces
 from lsp_server.features.configuration import apply
 from lsp_server.features.progress import EngineProgress
@@ -62,6 +62,7 @@ async def shutdown(server: CodeLlamaServer, params: None) -> None:
     server.suggestions.generations.stop()
     server.chats.stop()
     server.watch.forget()
+    await work.end_all(server)
     await asyncio.to_thread(server.statistics.close)
     if server.link is not None:
         await server.link.stop()

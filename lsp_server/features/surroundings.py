@@ -22,8 +22,9 @@ def register(server: CodeLlamaServer) -> None:
 
 
 def did_close(server: CodeLlamaServer, params: types.DidCloseTextDocumentParams) -> None:
-    """A closed document is shown to no model any more, unless another imports it; nor is it watched."""
+    """A closed document is shown to no model any more, unless another imports it; nor is it watched or edited."""
     server.context.forget(params.text_document.uri)
+    server.edits.closed(params.text_document.uri)
     server.watch.closed(params.text_document.uri)
 
 

@@ -1,0 +1,174 @@
+"""The definition a place lies in, by tree-sitter: what it is called, and what it lacks. Pure; offsets count characters.
+
+Knows no lines and no LSP. Where there is no grammar, or no time to parse, nothing is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from tree_sitter import Node
+
+from inference.text.place import window
+from inference.text.syntax import parse
+
+AROUND = 60_000
+"""Characters before and after a place that are parsed: most files whole."""
+PARSE_SECONDS = 0.15
+"""Of the processor's time; a list of actions is asked for at every move of the cursor."""
+
+_FUNCTIONS = frozenset(
+    [
+        "function_definition",
+        "function_declaration",
+        "generator_function_declaration",
+        "method_definition",
+        "method_declaration",
+        "constructor_declaration",
+        "function_item",
+        "local_function_statement",
+    ]
+)
+_TYPES = frozenset(
+    [
+        "class_definition",
+        "class_declaration",
+        "abstract_class_declaration",
+        "interface_declaration",
+        "enum_declaration",
+        "record_declaration",
+        "struct_declaration",
+        "trait_declaration",
+        "type_declaration",
+        "type_alias_declaration",
+        "class_specifier",
+        "struct_specifier",
+        "enum_specifier",
+        "union_specifier",
+        "impl_item",
+        "struct_item",
+        "enum_item",
+        "trait_item",
+        "union_item",
+    ]
+)
+_WRAPPERS = frozenset(["decorated_definition", "export_statement", "template_declaration"])
+_FUNCTION_VALUES = frozenset(["arrow_function", "function_expression", "generator_function"])
+_BARE_PARAMETERS = frozenset(["identifier", "default_parameter", "list_splat_pattern", "dictionary_splat_pattern"])
+_OWN = ("self", "cls")
+_SCRIPTS = ("typescript", "typescriptreact")
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A function or a type, with its decorators.
+
+    Attributes:
+        documented: a docstring or a comment says what it is.
+        typed: every parameter and the result have a type, or the language is not one that leaves them to the person.
+    """
+
+    start: int
+    stop: int
+    kind: Literal["function", "type"]
+    name: str
+    documented: bool
+    typed: bool
+
+
+def enclosing(language: str, text: str, start: int, stop: int) -> Iterator[Definition]:
+    """The definitions around ``text[start:stop]``, innermost first."""
+    before = window(language, text[:start], AROUND)
+    after = text[stop : stop + AROUND]
+    begin, head = start - len(before), before.encode(errors="replace")  # php's window may bring its own first line
+    middle = text[start:stop].encode(errors="replace")
+    data = head + middle + after.encode(errors="replace")
+    tree = parse(language, data, PARSE_SECONDS)
+    node = tree.root_node.descendant_for_byte_range(len(head), len(head) + len(middle)) if tree else None
+    cut = stop + AROUND < len(text)
+    while node is not None:
+        core = _core(node)
+        kind = _kind(core)
+        outer = _wrapped(core) if kind else node
+        if kind and not (cut and outer.end_byte >= len(data)):
+            at, to = (begin + len(data[:byte].decode()) for byte in (outer.start_byte, outer.end_byte))
+            documented, typed = _documented(language, core, outer), _typed(language, core, data)
+            yield Definition(at, to, kind, _name(core, data), documented, typed)
+        node = outer.parent
+
+
+def _kind(node: Node) -> Literal["function", "type"] | None:
+    if node.type in _FUNCTIONS or _held_function(node):
+        return "function"
+    return "type" if node.type in _TYPES and node.child_count > 1 else None
+
+
+def _held_function(node: Node) -> Node | None:
+    """The function that a ``const name = () => …`` holds."""
+    if node.type not in ("lexical_declaration", "variable_declaration"):
+        return None
+    declared = [child for child in node.named_children if child.type == "variable_declarator"]
+    value = declared[0].child_by_field_name("value") if len(declared) == 1 else None
+    return value if value is not None and value.type in _FUNCTION_VALUES else None
+
+
+def _core(node: Node) -> Node:
+    """What a decorator or an ``export`` is put in front of."""
+    while node.type in _WRAPPERS and node.named_children:
+        node = node.named_children[-1]
+    return node
+
+
+def _wrapped(node: Node) -> Node:
+    while node.parent is not None and node.parent.type in _WRAPPERS:
+        node = node.parent
+    return node
+
+
+def _name(node: Node, data: bytes) -> str:
+    """As it is written; empty where the grammar has no word for it."""
+    if _held_function(node):
+        node = next(child for child in node.named_children if child.type == "variable_declarator")
+    found = node.child_by_field_name("type" if node.type == "impl_item" else "name")
+    declarator = node.child_by_field_name("declarator")
+    while found is None and declarator is not None:
+        inner = declarator.child_by_field_name("declarator")
+        found, declarator = (declarator, None) if inner is None else (None, inner)
+    if found is None and (spec := next((c for c in node.named_children if c.child_by_field_name("name")), None)):
+        found = spec.child_by_field_name("name")
+    return _text(found, data).partition("\n")[0] if found is not None else ""
+
+
+def _documented(language: str, node: Node, outer: Node) -> bool:
+    if language == "python":
+        body = node.child_by_field_name("body")
+        first = body.named_children[0] if body is not None and body.named_children else None
+        return first is not None and docstring(first)
+    above = outer.prev_named_sibling
+    return above is not None and "comment" in above.type and above.end_point[0] + 1 >= outer.start_point[0]
+
+
+def docstring(statement: Node) -> bool:
+    """Is a statement of Python nothing but a string?"""
+    children = statement.named_children
+    return statement.type == "expression_statement" and len(children) == 1 and children[0].type == "string"
+
+
+def _typed(language: str, node: Node, data: bytes) -> bool:
+    node = _held_function(node) or node
+    parameters = node.child_by_field_name("parameters")
+    if parameters is None or language not in ("python", *_SCRIPTS):
+        return True
+    given = parameters.named_children
+    if language == "python":
+        bare = any(one.type in _BARE_PARAMETERS and _text(one, data) not in _OWN for one in given)
+    else:
+        bare = any("parameter" in one.type and not one.child_by_field_name("type") for one in given)
+    return not bare and node.child_by_field_name("return_type") is not None
+
+
+def _text(node: Node, data: bytes) -> str:
+    """What is read piece by piece keeps no text of its own."""
+    return data[node.start_byte : node.end_byte].decode(errors="replace")

@@ -1,0 +1,132 @@
+"""The smallest set of changes that turns a piece of a document into its rewrite: lines first, then words within them.
+
+Pure. What does not change keeps its bytes, line ends included; new lines end as it is said. Knows no syntax.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import accumulate
+from typing import NamedTuple
+
+from lsp_server.snapshot import with_lf
+
+LINES = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
+_WORDS = re.compile(r"\r\n|\n|\r|\w+|[^\S\r\n]+|.")
+_WORD = re.compile(r"\w|\r|\n")
+
+MOST_COMPARED = 4_000_000
+"""Pairs of lines or words; beyond that a run is replaced as a whole rather than compared for seconds."""
+
+ALIKE = 0.5
+"""How much of a run of lines must stay for its words to be told apart; of less, single words are confetti."""
+
+
+class UnwritableError(ValueError):
+    """A rewrite that can't be written with the line ends that stand around it (a lone CR before a lone LF)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    """Put ``new`` in place of what stands from ``start`` to ``stop``."""
+
+    start: int
+    stop: int
+    new: str
+
+
+class Run(NamedTuple):
+    """Items of the old sequence that give way to items of the new one; either may be none."""
+
+    old_start: int
+    old_stop: int
+    new_start: int
+    new_stop: int
+
+
+def applied(text: str, hunks: Sequence[Hunk]) -> str:
+    """The text with all hunks, which are in order and do not overlap."""
+    pieces, at = [], 0
+    for hunk in hunks:
+        pieces += [text[at : hunk.start], hunk.new]
+        at = hunk.stop
+    return "".join(pieces) + text[at:]
+
+
+def smallest(text: str, start: int, stop: int, rewrite: str, line_end: str) -> list[Hunk]:
+    """What turns ``text[start:stop]`` into ``rewrite`` (of LF), new lines ending in ``line_end``.
+
+    Applied, it is the rewrite exactly, but for the line ends that stay as they were. Raises UnwritableError.
+    """
+    rewrite = with_lf(rewrite)
+    wanted = with_lf(text[:start]) + rewrite + with_lf(text[stop:])
+    # A CR that comes to stand before an LF is one line end instead of two: then all of it is written anew, at last
+    # with line ends that no neighbour changes.
+    for found in (
+        list(_small(text, start, stop, rewrite, line_end)),
+        [Hunk(start, stop, rewrite.replace("\n", line_end))],
+        [Hunk(start, stop, rewrite.replace("\n", "\r\n"))],
+    ):
+        if with_lf(applied(text, found)) == wanted:
+            return found
+    raise UnwritableError("The document mixes line ends in a way that this change can't be written into.")
+
+
+def runs(old: Sequence[str], new: Sequence[str]) -> list[Run]:
+    """Where two sequences differ, in order."""
+    head = next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    most = min(len(old), len(new)) - head
+    pairs = zip(reversed(old), reversed(new), strict=False)
+    tail = next((n for n, (a, b) in enumerate(pairs) if n >= most or a != b), most)
+    a, b = old[head : len(old) - tail], new[head : len(new) - tail]
+    if not a and not b:
+        return []
+    if not a or not b or len(a) * len(b) > MOST_COMPARED:
+        return [Run(head, head + len(a), head, head + len(b))]
+    opcodes = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+    return [Run(head + i, head + j, head + k, head + m) for kind, i, j, k, m in opcodes if kind != "equal"]
+
+
+def starts_of(pieces: Sequence[str], start: int = 0) -> list[int]:
+    """Where each piece begins, and where the last one ends."""
+    return list(accumulate(map(len, pieces), initial=start))
+
+
+def _small(text: str, start: int, stop: int, rewrite: str, line_end: str) -> Iterator[Hunk]:
+    old, new = LINES.findall(text[start:stop]), LINES.findall(rewrite)
+    starts = starts_of(old, start)
+    for run in runs([with_lf(line) for line in old], new):
+        lines, put = old[run.old_start : run.old_stop], "".join(new[run.new_start : run.new_stop])
+        for hunk in _words("".join(lines), put):
+            at = starts[run.old_start]
+            yield Hunk(at + hunk.start, at + hunk.stop, hunk.new.replace("\n", line_end))
+
+
+def _words(old: str, new: str) -> list[Hunk]:
+    """What changes within a run of lines; all of it where little stays."""
+    whole = [Hunk(0, len(old), new)]
+    if not old or not new:
+        return whole
+    before, after = _WORDS.findall(old), _WORDS.findall(new)
+    changed = _joined(runs([with_lf(word) for word in before], after), before)
+    starts = starts_of(before)
+    if len(old) - sum(starts[run.old_stop] - starts[run.old_start] for run in changed) < ALIKE * len(old):
+        return whole
+    return [
+        Hunk(starts[run.old_start], starts[run.old_stop], "".join(after[run.new_start : run.new_stop]))
+        for run in changed
+    ]
+
+
+def _joined(changed: Sequence[Run], words: Sequence[str]) -> list[Run]:
+    """Changes with nothing but blanks and signs between them are one, as a person would make it."""
+    found: list[Run] = []
+    for run in changed:
+        if found and not _WORD.search("".join(words[found[-1].old_stop : run.old_start])):
+            found[-1] = Run(found[-1].old_start, run.old_stop, found[-1].new_start, run.new_stop)
+        else:
+            found.append(run)
+    return found

@@ -1,0 +1,121 @@
+"""Is a rewrite good enough to be offered? If not, why not, in sentences that a model can act on and a person can read.
+
+Pure. Knows what the task asked for, and nothing of how the rewrite came about.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from lsp_server.completion.check import faults
+from lsp_server.edits import python_problems
+from lsp_server.edits.unchanged import same_behaviour, same_code
+
+AROUND = 40_000
+"""Characters before and after the change that are parsed with it."""
+
+_LEFT_OUT = re.compile(
+    r"^\s*(?:#|//|--|/\*|<!--)\s*(?:\.\.\.|…|(?:the )?(?:rest|remainder) of|(?:existing|remaining|other) code)",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What a diagnostic says of a document; ``line`` is zero-based."""
+
+    line: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A piece of a document and its rewrite, all with LF.
+
+    Attributes:
+        before: the document's text before the piece, ``after`` that behind it.
+        whole: the model came to its end.
+        reported: the problem to be fixed, if that is the task.
+    """
+
+    task: str
+    language: str
+    before: str
+    original: str
+    after: str
+    rewrite: str
+    whole: bool = True
+    reported: Reported | None = None
+
+    @property
+    def old(self) -> str:
+        return self.before + self.original + self.after
+
+    @property
+    def new(self) -> str:
+        return self.before + self.rewrite + self.after
+
+
+def failure(change: Change) -> str:
+    """What is wrong with it, or an empty string. The gravest comes first, and alone."""
+    if not change.whole:
+        return "The answer broke off before its end."
+    if not change.rewrite.strip():
+        return "The answer holds no code."
+    if _plain(change.rewrite) == _plain(change.original):
+        return "The answer is the same code as before."
+    if (left_out := _LEFT_OUT.search(change.rewrite)) and left_out.group().strip() not in change.original:
+        return "The answer leaves out code that is to stay."
+    return _of_syntax(change) or _of_task(change) or (_of_python(change) if change.language == "python" else "")
+
+
+def parses_no_worse(language: str, old: str, new: str) -> bool:
+    """Has a text no more faults than before, as far as its grammar can tell in time?"""
+    had, has = faults(language, old), faults(language, new)
+    return had is None or has is None or has <= had
+
+
+def _plain(code: str) -> list[str]:
+    """Without blanks at the ends of lines, which nobody asks for."""
+    return [line.rstrip() for line in code.strip("\n").split("\n")]
+
+
+def _of_syntax(change: Change) -> str:
+    if change.language == "python" and python_problems.compiles(change.old):
+        problem = python_problems.parsed(change.new)
+        if isinstance(problem, python_problems.Problem):
+            return f"The answer does not parse: {problem.sentence}{_where(change, problem.line)}."
+    before, after = change.before[-AROUND:], change.after[:AROUND]
+    if not parses_no_worse(change.language, before + change.original + after, before + change.rewrite + after):
+        return "The answer does not parse, or does not fit where it is to stand."
+    return ""
+
+
+def _of_task(change: Change) -> str:
+    if change.task == "document" and not same_code(change.language, change.old, change.new):
+        return "The answer changes the code itself, not only its documentation."
+    if change.task == "types" and not same_behaviour(change.language, change.old, change.new):
+        return "The answer changes more than the types."
+    return ""
+
+
+def _of_python(change: Change) -> str:
+    fixing = change.reported is not None
+    new = python_problems.new_problems(change.old, change.new, unresolved=not fixing)
+    if new:
+        return f"The answer brings a new problem: {new[0].sentence}{_where(change, new[0].line)}."
+    if change.reported is None:
+        return ""
+    told = python_problems.told_by(change.old, change.reported.line, change.reported.message)
+    left = python_problems.still_there(told, change.old, change.new)
+    return f"The problem is still there: {left.sentence}{_where(change, left.line)}." if left else ""
+
+
+def _where(change: Change, line: int) -> str:
+    """The line's text, where it is one of the answer's: numbers would be the file's, which a model does not see."""
+    lines = change.new.split("\n")
+    first = change.before.count("\n")
+    if first <= line <= first + change.rewrite.count("\n") and lines[line].strip():
+        return f", in `{lines[line].strip()[:120]}`"
+    return ""

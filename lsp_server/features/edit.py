@@ -1,0 +1,211 @@
+"""``codellama/edit``: a change by instruction that the editor draws as it comes, and takes hunk by hunk.
+
+Our own requests, told in docs/edits.md: ``codellama/edit`` begins, ``/followUp`` goes on, ``/accept`` and ``/reject``
+take a hunk or all, ``/cancel`` ends. Every answer tells what is left to decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcInvalidParams
+
+from inference.serving.client import EngineError
+from inference.text.prompts import Message
+from lsp_server.edits.document import Document
+from lsp_server.edits.hunks import Hunk
+from lsp_server.edits.partial import so_far
+from lsp_server.edits.rewrite import CouldNotError, rewritten
+from lsp_server.edits.sessions import EditSession
+from lsp_server.edits.target import target_of
+from lsp_server.edits.tasks import Task
+from lsp_server.features.documents import whole
+from lsp_server.features.doing import as_it_is_now, engine, in_lines, refusal
+from lsp_server.features.plain import plain, span_of, text_of
+from lsp_server.features.work import at_work
+from lsp_server.features.workspace_edits import changing, range_of
+from lsp_server.session import CodeLlamaServer
+
+METHOD = "codellama/edit"
+FOLLOW_UP = "Write all of the code again, in one code block, changed as follows: "
+TITLE = "Edit"
+LONGEST_TITLE = 60
+
+
+def register(server: CodeLlamaServer) -> None:
+    """Our own requests."""
+    server.feature(METHOD)(edit)
+    server.feature(f"{METHOD}/followUp")(follow_up)
+    server.feature(f"{METHOD}/accept")(accept)
+    server.feature(f"{METHOD}/reject")(reject)
+    server.feature(f"{METHOD}/cancel")(cancel)
+
+
+async def edit(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
+    """``textDocument``, ``range`` and ``instruction``; ``id`` where the client names the edit itself."""
+    given = plain(params)
+    document = _document(server, given)
+    start, stop = span_of(document, given.get("range"))
+    target = target_of(document.language, document.text, start, stop)
+    session = EditSession(str(given.get("id") or uuid.uuid4()), document, (target.start, target.stop))
+    task = Task("edit", document, target.start, target.stop, instruction=_instruction(given))
+    if target.too_long(document.text):
+        raise JsonRpcInvalidParams("That is too much to write again at once: select less.")
+    try:
+        server.edits.open(session)
+    except ValueError as error:
+        raise JsonRpcInvalidParams(str(error)) from error
+    return await _asked(server, session, task, given)
+
+
+async def follow_up(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
+    """``id`` and another ``instruction``: what is still proposed gives way to the new answer."""
+    given = plain(params)
+    session = _session(server, given)
+    instruction = _instruction(given)
+    if session.work is not None:
+        raise JsonRpcInvalidParams("This edit is still being answered.")
+    try:
+        start, stop = session.follow(_open(server, session.document.uri))
+    except CouldNotError as why:
+        return _told(session, str(why))
+    task = Task("edit", session.document, start, stop, instruction=instruction)
+    more = Message("user", f"{FOLLOW_UP}{instruction}")
+    return await _asked(server, session, task, given, (*session.said, more) if session.said else ())
+
+
+async def accept(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
+    """``id``, and ``hunk`` for one; without it all that is left. Applied through ``workspace/applyEdit``."""
+    given = plain(params)
+    session = _session(server, given)
+    async with session.turn:
+        now, chosen = whole(server, session.document.uri), _chosen(session, given)
+        try:
+            if now is None:
+                raise CouldNotError("The document was closed meanwhile.")
+            hunks = session.to_apply(chosen, now)
+        except CouldNotError as why:
+            return {"applied": False, **_told(session, str(why))}
+        change = types.ApplyWorkspaceEditParams(changing(server, now, hunks, TITLE, confirm=False), label=TITLE)
+        answer = await server.workspace_apply_edit_async(change)
+        if answer.applied:
+            session.accept(chosen, now)
+        return {"applied": answer.applied, **_told(session, answer.failure_reason or "")}
+
+
+def reject(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
+    """``id``, and ``hunk`` for one; without it all that is left."""
+    given = plain(params)
+    session = _session(server, given)
+    session.reject(_chosen(session, given))
+    return _told(session)
+
+
+def cancel(server: CodeLlamaServer, params: Any) -> None:
+    """``id``: the edit is over, and the model left alone. Nothing that was accepted is undone."""
+    server.edits.forget(text_of(plain(params), "id"))
+
+
+async def _asked(
+    server: CodeLlamaServer, session: EditSession, task: Task, given: Mapping[str, Any], said: tuple[Message, ...] = ()
+) -> dict[str, Any]:
+    """The model's answer as hunks, told as it comes where the client gives a token for that."""
+    session.work = asyncio.current_task()
+    title = f"Code Llama: {_short(task.instruction)}"
+    token = given.get("workDoneToken")
+    try:
+        async with at_work(server, title, token, given=token is not None) as say:
+            draw = _Drawing(server, session, task, given.get("partialResultToken"), in_lines(say))
+            rewrite = await rewritten(engine(server), task, draw, said, server.keeps_lines)
+        document, hunks = as_it_is_now(server, task.document, rewrite.hunks)
+        session.said = rewrite.said
+        session.propose(document, hunks)
+        return _told(session)
+    except (CouldNotError, EngineError) as why:
+        return _told(session, str(why))
+    finally:
+        session.work = None
+        if not session.said:  # nothing came of it, and nothing can follow
+            server.edits.forget(session.id)
+
+
+@dataclass
+class _Drawing:
+    """Tells how far an answer is and, where the client wants it, what is certain of it: once a line, if it is new."""
+
+    server: CodeLlamaServer
+    session: EditSession
+    task: Task
+    token: int | str | None
+    tell: Callable[[str], None]
+    lines: int = 0
+    drawn: tuple[Hunk, ...] = ()
+
+    def __call__(self, text: str) -> None:
+        self.tell(text)
+        lines = text.count("\n")
+        if self.token is None or lines == self.lines:
+            return
+        self.lines, hunks = lines, tuple(so_far(self.task, text, self.server.keeps_lines))
+        if hunks != self.drawn:
+            self.drawn = hunks
+            shown = _shown(self.session.id, self.task.document, dict(enumerate(hunks)))
+            self.server.protocol.notify(types.PROGRESS, types.ProgressParams(self.token, shown))
+
+
+def _told(session: EditSession, message: str = "") -> dict[str, Any]:
+    """What is left to decide, and why something was not done."""
+    return {**_shown(session.id, session.document, session.hunks), "message": message}
+
+
+def _shown(id_: str, document: Document, hunks: Mapping[int, Hunk]) -> dict[str, Any]:
+    drawn = [
+        {"id": n, "range": range_of(document, hunk.start, hunk.stop), "newText": hunk.new} for n, hunk in hunks.items()
+    ]
+    return {"id": id_, "version": document.version, "hunks": drawn}
+
+
+def _document(server: CodeLlamaServer, given: Any) -> Document:
+    """Raises JsonRpcInvalidParams where a model may not see it."""
+    identifier = given.get("textDocument") if isinstance(given, Mapping) else None
+    return _open(server, text_of(identifier, "uri"))
+
+
+def _open(server: CodeLlamaServer, uri: str) -> Document:
+    document = whole(server, uri)
+    if document is None:
+        raise JsonRpcInvalidParams("There is no such document open.")
+    if why := refusal(server, document):
+        raise JsonRpcInvalidParams(why)
+    return document
+
+
+def _instruction(given: Any) -> str:
+    return text_of(given, "instruction")
+
+
+def _session(server: CodeLlamaServer, given: Any) -> EditSession:
+    session = server.edits.find(text_of(given, "id"))
+    if session is None:
+        raise JsonRpcInvalidParams("There is no such edit; it is over.")
+    return session
+
+
+def _chosen(session: EditSession, given: Mapping[str, Any]) -> set[int]:
+    """Raises JsonRpcInvalidParams for a hunk that is decided already."""
+    hunk = given.get("hunk")
+    if hunk is None:
+        return set(session.hunks)
+    if hunk not in session.hunks:
+        raise JsonRpcInvalidParams("There is no such change left in this edit.")
+    return {hunk}
+
+
+def _short(instruction: str) -> str:
+    first = instruction.strip().partition("\n")[0]
+    return first if len(first) <= LONGEST_TITLE else f"{first[: LONGEST_TITLE - 1]}…"

@@ -1,0 +1,100 @@
+"""Work that takes long: shown by ``$/progress``, and ended by whoever cancels its token. Knows nothing of the work.
+
+A command can't be cancelled through its request: pygls answers that it was, and lets the handler run on. So long work
+of a command is done beside it, and its token is what ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+
+from lsp_server.session import CodeLlamaServer
+
+Token = int | str
+
+
+@asynccontextmanager
+async def at_work(
+    server: CodeLlamaServer, title: str, token: Token | None = None, *, given: bool = False
+) -> AsyncIterator[Callable[[str], None]]:
+    """Do something in this task while the client shows ``title``, and what the yielded function is called with.
+
+    ``given``: the token is the client's own. Who cancels the token cancels the task.
+    """
+    bar = _Bar(server, title, token if token is not None else str(uuid.uuid4()), given)
+    bar.begin()
+    try:
+        yield bar.say
+    finally:
+        bar.end()
+
+
+def beside(server: CodeLlamaServer, work: Coroutine[Any, Any, None]) -> None:
+    """Do something that no request waits for; ``shutdown`` ends it."""
+    task = asyncio.ensure_future(work)
+    server.beside.add(task)
+    task.add_done_callback(server.beside.discard)
+
+
+async def end_all(server: CodeLlamaServer) -> None:
+    """Of what is done beside."""
+    for task in list(server.beside):
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+class _Bar:
+    """One progress bar, where the client has such."""
+
+    def __init__(self, server: CodeLlamaServer, title: str, token: Token, given: bool) -> None:
+        self._server, self._title, self._token, self._given = server, title, token, given
+        self._shown = self._ended = False
+        self._said = ""
+
+    def begin(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "called from a coroutine"
+        cancelled: Future[None] = Future()
+        cancelled.add_done_callback(lambda one: task.cancel() if one.cancelled() else None)
+        self._server.work_done_progress.tokens[self._token] = cancelled
+        window = self._server.client_capabilities.window
+        if self._given:
+            self._show()
+        elif window is not None and window.work_done_progress:
+            asyncio.ensure_future(self._create())  # noqa: RUF006  ends with the client's answer
+
+    async def _create(self) -> None:
+        """pygls's own would put another future in the place of ours."""
+        params = types.WorkDoneProgressCreateParams(self._token)
+        with suppress(JsonRpcException):  # a client that refuses shows nothing
+            await self._server.protocol.send_request_async(types.WINDOW_WORK_DONE_PROGRESS_CREATE, params)
+            if not self._ended:
+                self._show()
+
+    def _show(self) -> None:
+        self._shown = True
+        begin = types.WorkDoneProgressBegin(self._title, cancellable=True, message=self._said or None)
+        self._notify(begin)
+
+    def say(self, text: str) -> None:
+        if text != self._said and self._shown:
+            self._notify(types.WorkDoneProgressReport(message=text))
+        self._said = text
+
+    def end(self) -> None:
+        self._ended = True
+        self._server.work_done_progress.tokens.pop(self._token, None)
+        if self._shown:
+            self._notify(types.WorkDoneProgressEnd())
+
+    def _notify(self, value: Any) -> None:
+        self._server.protocol.notify(types.PROGRESS, types.ProgressParams(self._token, value))

@@ -1,0 +1,68 @@
+"""Code actions and edits over stdio, with the capabilities of real editors: scripted answers, and the starter's own."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from e2e_window import URI, window
+from editing import begun, editor, freed, problem, span, where
+from fakes.chatter import block
+from lsprotocol import types
+
+from lsp_server.features.plain import plain
+
+CODE = "def f(a):\n    x = foo\n    return a\n\n\nprint(f)\n"
+GOOD = block("def f(a):\n    x = 1\n    return a + x")
+FIX = "Fix: undefined name 'foo'"
+UNDEFINED = problem(1, "undefined name 'foo'", 8, 11)
+EDITORS = ("vscode", "neovim")
+
+
+@pytest.mark.parametrize("name", EDITORS)
+async def test_a_fix_to_the_character(runtime, name):
+    async with editor(runtime, [GOOD], name, stdio=True) as one:
+        one.open(CODE)
+        edit = (await one.resolved(await one.action(FIX, (1, 9), problems=[UNDEFINED]))).edit
+        assert one.edits_of(edit) == [((1, 8, 1, 11), "1"), ((2, 12, 2, 12), " + x")]
+
+
+@pytest.mark.parametrize("name", EDITORS)
+async def test_cancelled_in_the_middle(runtime, name):
+    async with editor(runtime, [GOOD], name, hold=True, stdio=True) as one:
+        one.open(CODE)
+        request = one.resolving(await one.action("Simplify 'f'", (1, 9)), "the-one")
+        await begun(one)
+        one.client.cancel_request(types.CancelParams("the-one"))
+        (error,) = await asyncio.wait_for(asyncio.gather(request, return_exceptions=True), 10)
+        assert getattr(error, "code", None) == -32800
+        await freed(one)
+
+
+@pytest.mark.parametrize("name", EDITORS)
+async def test_an_edit_by_instruction_accepted(runtime, name):
+    async with editor(runtime, [GOOD], name, stdio=True) as one:
+        one.open(CODE)
+        at = {"textDocument": {"uri": URI}, "range": where((1, 0), (1, 0)), "instruction": "add one"}
+        answer = plain(await one.ask("codellama/edit", **at))
+        assert [found["newText"] for found in answer["hunks"]] == ["1", " + x"]
+        assert (await one.ask("codellama/edit/accept", id=answer["id"])).applied
+        assert one.text == CODE.replace("foo", "1").replace("return a", "return a + x")
+
+
+@pytest.mark.starter
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EDITORS)
+async def test_with_the_starter_actions_end_in_an_edit_of_its_place_or_in_words(runtime, starter_folder, name):
+    """It can hardly rewrite code. All the same nothing hangs, and what does not work out is told."""
+    async with window(name, {"engine": {"graceSeconds": 1}}) as opened:
+        opened.open(CODE)
+        context = types.CodeActionContext([UNDEFINED])
+        params = types.CodeActionParams(types.TextDocumentIdentifier(URI), span((1, 9), (1, 9)), context)
+        actions = await opened.client.text_document_code_action_async(params)
+        found = [one for one in actions or [] if isinstance(one, types.CodeAction)]
+        assert len(found) == 5
+        for action in found[:1] + found[-1:]:
+            told = len(opened.client.messages)
+            resolved = await asyncio.wait_for(opened.client.code_action_resolve_async(action), 300)
+            assert (resolved.edit is None) == (len(opened.client.messages) > told)

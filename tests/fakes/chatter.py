@@ -1,0 +1,31 @@
+"""A chat model that gives one scripted answer after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from fakes.answerer import ScriptedAnswerer
+
+from inference.generation.answer import Sampling, Steps
+
+
+@dataclass
+class ScriptedChatter(ScriptedAnswerer):
+    """``answers`` in turn, each in lines; then ``pieces``. All logs are one."""
+
+    answers: list[str] = field(default_factory=list)
+
+    def chat(self, messages, sampling: Sampling, deadline) -> Steps:
+        self.asked.append((messages, None, sampling))
+        pieces = self.answers.pop(0).splitlines(keepends=True) if self.answers else self.pieces
+        return replace(self, pieces=pieces)._say("chat", sampling)
+
+    @property
+    def turns(self) -> list[list[tuple[str, str]]]:
+        """Role and content of what each request held."""
+        return [[(one.role, one.content) for one in messages] for messages, _, _ in self.asked]
+
+
+def block(code: str, language: str = "python") -> str:
+    """An answer that is nothing but code."""
+    return f"```{language}\n{code}\n```\n"

@@ -1,0 +1,128 @@
+"""Hunks: applied they are the rewrite, they touch nothing else, and they are as small as a person would make them."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from lsp_server.edits.hunks import Hunk, UnwritableError, applied, smallest
+from lsp_server.snapshot import LINE_END, with_lf
+
+LINES = [
+    "",
+    "    x = 1",
+    "\treturn a, b",
+    "def f(a, b=2):",
+    "s = '😋 é'",
+    "}",
+    "x",
+    "# \u2028 \f",
+    "  ",
+    "foo(bar(1), 2)",
+]
+ENDS = ["\n", "\r\n", "\r"]
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> str:
+    """Lines of many kinds; most end in one way, some in several; the last may not end."""
+    end = draw(st.sampled_from(ENDS))
+    ends = st.just(end) if draw(st.booleans()) else st.sampled_from(ENDS)
+    lines = draw(st.lists(st.tuples(st.sampled_from(LINES), ends).map("".join), max_size=12))
+    return "".join(lines) + draw(st.sampled_from(["", "x = 1", "    y"]))
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[str, int, int, str]:
+    """A document, a piece of it in whole lines, and its rewrite: some of its lines changed, dropped, added, moved."""
+    text = draw(documents())
+    bounds = [0, *(end.end() for end in LINE_END.finditer(text)), len(text)]
+    start, stop = sorted((draw(st.sampled_from(bounds)), draw(st.sampled_from(bounds))))
+    lines = with_lf(text[start:stop]).split("\n")
+    rng = random.Random(draw(st.integers(0, 2**32)))
+    for _ in range(draw(st.integers(0, 4))):
+        at = rng.randrange(len(lines) + 1)
+        lines[at : at + rng.randrange(3)] = [_changed(rng, line) for line in rng.sample(LINES, rng.randrange(3))]
+    return text, start, stop, "\n".join(lines)
+
+
+def _changed(rng: random.Random, line: str) -> str:
+    at = rng.randrange(len(line) + 1)
+    return line[:at] + rng.choice(["", "a", "😋", "\t", "()"]) + line[at + rng.randrange(3) :]
+
+
+@settings(max_examples=2_000, deadline=None)
+@given(cases(), st.sampled_from(ENDS))
+@example(("a\rb\n", 2, 3, ""), "\n")
+@example(("a\r\nb\n\nc", 0, 8, "a\nX\n\nc"), "\r")
+def test_applied_they_are_the_rewrite_and_the_rest_is_the_same_to_the_byte(case, line_end):
+    text, start, stop, rewrite = case
+    try:
+        hunks = smallest(text, start, stop, rewrite, line_end)
+    except UnwritableError:
+        assert "\r" in text and "\n" in text  # a lone CR before a lone LF
+        return
+    now = applied(text, hunks)
+    assert with_lf(now) == with_lf(text[:start]) + rewrite + with_lf(text[stop:])
+    assert now.startswith(text[:start]) and now.endswith(text[stop:])
+    assert all(start <= hunk.start <= hunk.stop <= stop for hunk in hunks)
+    assert all(one.stop <= other.start for one, other in pairwise(hunks))
+    assert all(text[hunk.start - 1 : hunk.start + 1] != "\r\n" for hunk in hunks)
+
+
+@settings(max_examples=500, deadline=None)
+@given(cases(), st.sampled_from(ENDS))
+def test_a_document_with_one_kind_of_line_end_keeps_it(case, line_end):
+    text, start, stop, rewrite = case
+    text, start, stop = (
+        with_lf(text).replace("\n", line_end),
+        len(with_lf(text[:start]).replace("\n", line_end)),
+        len(with_lf(text[:stop]).replace("\n", line_end)),
+    )
+    now = applied(text, smallest(text, start, stop, rewrite, line_end))
+    assert now == text[:start] + rewrite.replace("\n", line_end) + text[stop:]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hunks"),
+    [
+        ("x = foo(a)\n", "x = foo(a, b)\n", [Hunk(9, 9, ", b")]),
+        ("a\nb\nc\n", "a\nc\n", [Hunk(2, 4, "")]),
+        ("a\nc\n", "a\nb\nc\n", [Hunk(2, 2, "b\n")]),
+        ("total = 1\n", "result = 1\n", [Hunk(0, 5, "result")]),
+        ("a\nb", "a\nb\nc", [Hunk(3, 3, "\nc")]),
+        # far apart: two; with nothing but signs between: one
+        ("f(a)\nx\ng(a)\n", "f(b)\nx\ng(b)\n", [Hunk(2, 3, "b"), Hunk(9, 10, "b")]),
+        ("f(a, b)\n", "f(c, d)\n", [Hunk(2, 6, "c, d")]),
+        # little of it stays: the lines as a whole
+        ("    return x\n", "    for y in range(10):\n", [Hunk(0, 13, "    for y in range(10):\n")]),
+        ("same\n", "same\n", []),
+        ("", "new\n", [Hunk(0, 0, "new\n")]),
+        ("old\n", "", [Hunk(0, 4, "")]),
+    ],
+)
+def test_what_is_changed(old, new, hunks):
+    assert smallest(old, 0, len(old), new, "\n") == hunks
+
+
+def test_new_lines_end_as_the_document_does_and_old_ones_as_they_did():
+    text = "a\r\nb\nc\r\n"
+    now = applied(text, smallest(text, 0, len(text), "a\nb\nx\nc\n", "\r\n"))
+    assert now == "a\r\nb\nx\r\nc\r\n"
+
+
+def test_a_change_that_would_join_two_line_ends_is_refused():
+    """The line between a lone CR and a lone LF can't be emptied: they would be one CR LF."""
+    with pytest.raises(UnwritableError):
+        smallest("a\rb\nc", 2, 3, "", "\n")
+
+
+def test_ten_thousand_lines_that_all_change_are_one_hunk_at_once():
+    """Compared pair by pair they would take minutes."""
+    old = "".join(f"a{n}\n" for n in range(10_000))
+    new = "".join(f"b{n}\n" for n in range(10_000))
+    assert smallest(old, 0, len(old), new, "\n") == [Hunk(0, len(old), new)]

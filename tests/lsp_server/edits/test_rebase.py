@@ -1,0 +1,72 @@
+"""Changes carried over to a document that has moved on: exactly, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lsp_server.edits.hunks import Hunk, applied, smallest
+from lsp_server.edits.rebase import moved, rebased
+
+OLD = "import a\n\ndef f():\n    return 1\n\ndef g():\n    return 2\n"
+CHANGE = smallest(OLD, 0, len(OLD), OLD.replace("return 1", "return 10"), "\n")
+
+
+@pytest.mark.parametrize(
+    ("now", "result"),
+    [
+        (OLD, "import a\n\ndef f():\n    return 10\n\ndef g():\n    return 2\n"),
+        ("# new\n" + OLD, "# new\nimport a\n\ndef f():\n    return 10\n\ndef g():\n    return 2\n"),
+        (OLD.replace("return 2", "return 3"), "import a\n\ndef f():\n    return 10\n\ndef g():\n    return 3\n"),
+        (OLD.replace("import a\n", ""), "\ndef f():\n    return 10\n\ndef g():\n    return 2\n"),
+    ],
+)
+def test_goes_along_where_the_touched_lines_are_as_they_were(now, result):
+    hunks = rebased(OLD, CHANGE, now)
+    assert hunks is not None
+    assert applied(now, hunks) == result
+
+
+@pytest.mark.parametrize("now", [OLD.replace("return 1", "return x"), OLD.replace("    return 1\n", ""), ""])
+def test_refused_where_a_touched_line_has_changed(now):
+    assert rebased(OLD, CHANGE, now) is None
+
+
+def test_refused_where_lines_were_put_in_just_where_it_adds_some():
+    """Between which of the new ones it belongs is anyone's guess."""
+    hunks = [Hunk(OLD.index("    return 1"), OLD.index("    return 1"), "    # doc\n")]
+    assert rebased(OLD, hunks, OLD.replace("def f():\n", "def f():\n    x = 1\n")) is None
+    assert rebased(OLD, hunks, "\n" + OLD) == [Hunk(hunks[0].start + 1, hunks[0].stop + 1, "    # doc\n")]
+
+
+def test_lines_added_at_the_end_need_the_same_end():
+    hunks = [Hunk(len(OLD), len(OLD), "x = 1\n")]
+    assert rebased(OLD, hunks, "# a\n" + OLD) == [Hunk(len(OLD) + 4, len(OLD) + 4, "x = 1\n")]
+    assert rebased(OLD, hunks, OLD + "y = 2\n") is None
+
+
+def test_whole_lines_are_found_again_or_not():
+    start, stop = OLD.index("def g"), OLD.index("    return 2") + len("    return 2")
+    assert moved(OLD, start, stop, "\n\n" + OLD) == (start + 2, stop + 2)
+    assert moved(OLD, start, stop, OLD.replace("return 2", "return 5")) is None
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.data())
+def test_edits_elsewhere_and_the_change_give_the_same_in_either_order(data):
+    """Distinct lines; the person edits some, the model others."""
+    lines = [f"line {n}\n" for n in range(12)]
+    mine, theirs = (
+        data.draw(st.sets(st.integers(0, 11), max_size=4)),
+        data.draw(st.sets(st.integers(0, 11), max_size=4)),
+    )
+    old = "".join(lines)
+    now = "".join(line.replace("line", "typed") if n in mine else line for n, line in enumerate(lines))
+    wanted = "".join(line.replace("line", "model") if n in theirs else line for n, line in enumerate(lines))
+    hunks = rebased(old, smallest(old, 0, len(old), wanted, "\n"), now)
+    if hunks is None:
+        assert mine & theirs
+        return
+    names = {(False, False): "line", (True, False): "typed", (False, True): "model"}
+    assert applied(now, hunks) == "".join(f"{names[n in mine, n in theirs]} {n}\n" for n in range(12))

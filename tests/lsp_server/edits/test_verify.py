@@ -1,0 +1,134 @@
+"""What is not offered, and how a model and a person are told why."""
+
+from __future__ import annotations
+
+import pytest
+
+from lsp_server.edits.verify import Change, Reported, failure
+
+DEF = "def f(a):\n    return a"
+
+
+def change(rewrite: str, original: str = DEF, **more) -> Change:
+    given = {"task": "edit", "language": "python", "before": "import os\n\n", "after": "\nprint(os, f)\n", **more}
+    return Change(original=original, rewrite=rewrite, **given)
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "more", "why"),
+    [
+        ("def f(a):\n    return a + 1", {}, ""),
+        ("def f(a):\n    return a + 1", {"whole": False}, "The answer broke off before its end."),
+        ("  \n", {}, "The answer holds no code."),
+        (DEF + "  ", {}, "The answer is the same code as before."),
+        ("def f(a):\n    # ... rest of the code", {}, "The answer leaves out code that is to stay."),
+        (
+            "def f(a:\n    return a",
+            {},
+            "The answer does not parse: it is no valid Python: '(' was never closed, in `def f(a:`.",
+        ),
+        ("def f(a):\n    return b", {}, "The answer brings a new problem: undefined name 'b', in `return b`."),
+        ("def g(a):\n    return a", {}, "The answer brings a new problem: undefined name 'f'."),
+        # what is no name is not looked at where nothing was to be fixed
+        ("def f(a):\n    b = 1\n    return a", {}, ""),
+        ("anything goes (", {"language": "lua"}, ""),
+    ],
+)
+def test_one_sentence_says_why_not(rewrite, more, why):
+    assert failure(change(rewrite, **more)) == why
+
+
+def test_a_document_that_was_broken_before_may_stay_as_broken():
+    assert failure(change("def f(a):\n    return a + 1", before="x = (\n\n")) == ""
+    assert failure(change("def f(a:\n    return a )) +", before="x = [1)\n\n")) != ""
+
+
+@pytest.mark.parametrize(
+    ("original", "rewrite", "line", "message", "why"),
+    [
+        # pyright's, ruff's and pyflakes' words for it
+        ("x = foo", "x = 1", 2, '"foo" is not defined', ""),
+        (
+            "x = foo",
+            "x = foo + 1",
+            2,
+            "Undefined name `foo`",
+            "The problem is still there: undefined name 'foo', in `x = foo + 1`.",
+        ),
+        (
+            "x = foo",
+            "y = 1\nx = foo",
+            2,
+            "undefined name 'foo'",
+            "The problem is still there: undefined name 'foo', in `x = foo`.",
+        ),
+        (
+            "x = foo",
+            "x = bar",
+            2,
+            "undefined name 'foo'",
+            "The answer brings a new problem: undefined name 'bar', in `x = bar`.",
+        ),
+        ("x = (1", "x = (1)", 2, "'(' was never closed", ""),
+        (
+            "x = (1",
+            "x = ((1)",
+            2,
+            "'(' was never closed",
+            "The problem is still there: it is no valid Python: '(' was never closed, in `x = ((1)`.",
+        ),
+        # a fix that makes another problem is none
+        (
+            "def f():\n    return 1",
+            "def f():\n    y = 1\n    return 1",
+            2,
+            "whatever",
+            "The answer brings a new problem: local variable 'y' is assigned to but never used, in `y = 1`.",
+        ),
+        # what pyflakes does not know can't be looked for
+        ("def f():\n    return 1", "def f():\n    return 2", 3, "wrong type", ""),
+    ],
+)
+def test_a_problem_is_looked_for_again(original, rewrite, line, message, why):
+    given = Change("fix", "python", "import os\n\n", original, "\nprint(os)\n", rewrite, True, Reported(line, message))
+    assert failure(given) == why
+
+
+@pytest.mark.parametrize(
+    ("task", "language", "original", "rewrite", "good"),
+    [
+        ("document", "python", DEF, 'def f(a):\n    """It."""\n    # so\n    return a', True),
+        ("document", "python", DEF, 'def f(a):\n    """It."""\n    return a + 0', False),
+        ("document", "python", "def f():\n    pass", 'def f():\n    """It."""', True),
+        ("document", "go", "func f() {\n}", "// f does.\nfunc f() {\n}", True),
+        ("document", "go", "func f() {\n}", "// f does.\nfunc f() {\n\tg()\n}", False),
+        (
+            "types",
+            "python",
+            "def f(a, b=1):\n    x = a\n    return x",
+            "def f(a: int, b: int = 1) -> int:\n    x: int = a\n    return x",
+            True,
+        ),
+        ("types", "python", DEF, "def f(a: int) -> int:\n    return int(a)", False),
+    ],
+)
+def test_a_task_changes_what_it_is_for_and_nothing_else(task, language, original, rewrite, good):
+    given = Change(task, language, "", original, "\n", rewrite)
+    assert (failure(given) == "") is good
+
+
+def test_the_same_name_undefined_elsewhere_is_not_held_against_a_fix():
+    given = Change("fix", "python", "y = foo\n", "x = foo", "\n", "x = 1", True, Reported(1, "undefined name 'foo'"))
+    assert failure(given) == ""
+
+
+def test_what_pyflakes_is_given_is_never_run(tmp_path):
+    target = tmp_path / "made"
+    assert failure(change(f"import pathlib\npathlib.Path({str(target)!r}).touch()\nf = 1", original="f = 0")) == ""
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("rewrite", ["rm -rf ~", "func f() {\n\tif {\n}", "Sure, here it is."])
+def test_other_languages_are_judged_by_their_grammar(rewrite):
+    why = failure(Change("edit", "go", "package a\n\n", "func f() {\n}", "\n", rewrite))
+    assert why == "The answer does not parse, or does not fit where it is to stand."

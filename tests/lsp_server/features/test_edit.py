@@ -1,0 +1,209 @@
+"""Edits by instruction: drawn as they come, taken hunk by hunk, gone on with; several at once.
+
+The real server and engine service; only the model is a script.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from editing import begun, editor, freed, where
+from fakes.chatter import block
+from lsprotocol import types
+from waiting import until
+
+from lsp_server.features.plain import plain
+
+URI = "file:///project/a.py"
+CODE = "def f(a):\n    x = 1\n    y = 2\n    z = 3\n    return a\n\n\ndef g(b):\n    return b\n"
+NEW = "def f(a):\n    x = 10\n    y = 2\n    z = 30\n    return a"
+HUNKS = [((1, 8, 1, 9), "10"), ((3, 8, 3, 9), "30")]
+AT_F, AT_G = where((1, 4), (1, 4)), where((8, 4), (8, 4))
+
+
+def start(at=AT_F, **more):
+    return {"textDocument": {"uri": URI}, "range": at, "instruction": "ten times", **more}
+
+
+def hunks(answer) -> list[tuple[tuple[int, int, int, int], str]]:
+    found = []
+    for one in plain(answer)["hunks"]:
+        first, last = one["range"]["start"], one["range"]["end"]
+        found.append(((first["line"], first["character"], last["line"], last["character"]), one["newText"]))
+    return found
+
+
+async def refused(request) -> str:
+    (error,) = await asyncio.wait_for(asyncio.gather(request, return_exceptions=True), 10)
+    assert getattr(error, "code", None) == -32602
+    return str(error)
+
+
+@pytest.mark.parametrize("name", ["vscode", "neovim"])
+async def test_the_answer_is_hunks_and_changes_nothing_by_itself(runtime, name):
+    async with editor(runtime, [block(NEW)], name) as one:
+        one.open(CODE)
+        answer = await one.ask("codellama/edit", **start(id="mine"))
+        assert hunks(answer) == HUNKS
+        assert (answer.id, answer.version, answer.message) == ("mine", one.window.version, "")
+        assert one.applied == [] and "ten times" in one.engine.turns[0][1][1]
+
+
+async def test_hunks_are_drawn_as_soon_as_they_are_certain(runtime):
+    async with editor(runtime, [block(NEW)], hold=True) as one:
+        one.open(CODE)
+        request = one.asking("codellama/edit", start(id="mine", partialResultToken="drawn", workDoneToken="done"))
+        await begun(one)
+        one.engine.go.set()
+        assert hunks(await asyncio.wait_for(request, 20)) == HUNKS
+        drawn = [hunks(value) for value in one.progress["drawn"]]
+        kinds = [value["kind"] for value in one.progress["done"]]
+        assert {value["id"] for value in one.progress["drawn"]} == {"mine"}
+    assert drawn == [HUNKS[:1], HUNKS]
+    assert (kinds[0], kinds[-1]) == ("begin", "end")
+
+
+async def test_one_hunk_accepted_the_other_not(runtime):
+    async with editor(runtime, [block(NEW)]) as one:
+        one.open(CODE)
+        first, second = [found["id"] for found in plain(await one.ask("codellama/edit", **start(id="e")))["hunks"]]
+        answer = await one.ask("codellama/edit/accept", id="e", hunk=first)
+        assert answer.applied and hunks(answer) == HUNKS[1:]
+        assert one.text == CODE.replace("x = 1", "x = 10")
+        assert hunks(await one.ask("codellama/edit/reject", id="e", hunk=second)) == []
+        assert await refused(one.asking("codellama/edit/accept", {"id": "e", "hunk": second}))
+        assert len(one.applied) == 1
+
+
+async def test_hunks_accepted_one_after_the_other_land_where_they_belong(runtime):
+    longer = "def f(a):\n    # one\n    # two\n    x = 1\n    y = 2\n    z = 30\n    return a"
+    async with editor(runtime, [block(longer)]) as one:
+        one.open(CODE)
+        first, second = [found["id"] for found in plain(await one.ask("codellama/edit", **start(id="e")))["hunks"]]
+        answer = await one.ask("codellama/edit/accept", id="e", hunk=first)
+        assert hunks(answer) == [((5, 8, 5, 9), "30")]
+        assert (await one.ask("codellama/edit/accept", id="e", hunk=second)).applied
+        assert one.text == longer + CODE[CODE.index("\n\n\ndef g") :]
+
+
+async def test_all_at_once(runtime):
+    async with editor(runtime, [block(NEW)]) as one:
+        one.open(CODE)
+        await one.ask("codellama/edit", **start(id="e"))
+        answer = await one.ask("codellama/edit/accept", id="e")
+        assert answer.applied and hunks(answer) == []
+        assert one.text == NEW + CODE[CODE.index("\n\n\ndef g") :] and len(one.applied) == 1
+
+
+async def test_what_a_person_typed_elsewhere_is_kept_and_in_the_same_line_wins(runtime):
+    async with editor(runtime, [block(NEW)]) as one:
+        one.open(CODE)
+        first, second = [found["id"] for found in plain(await one.ask("codellama/edit", **start(id="e")))["hunks"]]
+        one.type("import os\n" + CODE.replace("z = 3", "z = 4"))
+        assert (await one.ask("codellama/edit/accept", id="e", hunk=first)).applied
+        answer = await one.ask("codellama/edit/accept", id="e")
+        assert one.text == "import os\n" + CODE.replace("x = 1", "x = 10").replace("z = 3", "z = 4")
+        assert second not in [found["id"] for found in plain(answer)["hunks"]]
+
+
+async def test_a_changed_line_is_refused_in_words(runtime):
+    async with editor(runtime, [block(NEW)]) as one:
+        one.open(CODE)
+        await one.ask("codellama/edit", **start(id="e"))
+        one.type(CODE.replace("x = 1", "x = 5"))
+        answer = await one.ask("codellama/edit/accept", id="e")
+        assert (answer.applied, answer.message) == (False, "The document was changed in the same lines meanwhile.")
+        assert hunks(answer) == HUNKS and one.applied == []
+
+
+async def test_a_follow_up_goes_on_with_the_conversation(runtime):
+    more = NEW.replace("y = 2", "y = 20")
+    async with editor(runtime, [block(NEW), block(more)]) as one:
+        one.open(CODE)
+        before = plain(await one.ask("codellama/edit", **start(id="e")))["hunks"]
+        await one.ask("codellama/edit/accept", id="e", hunk=before[0]["id"])
+        answer = await one.ask("codellama/edit/followUp", id="e", instruction="y too")
+        assert hunks(answer) == [((2, 8, 2, 9), "20"), ((3, 8, 3, 9), "30")]
+        assert not {found["id"] for found in before} & {found["id"] for found in plain(answer)["hunks"]}
+        asked = one.engine.turns[1]
+    assert [role for role, _ in asked] == ["system", "user", "assistant", "user"]
+    assert asked[2][1] == block(NEW) and asked[3][1].endswith("changed as follows: y too")
+
+
+async def test_a_follow_up_that_fails_leaves_what_was_proposed(runtime):
+    async with editor(runtime, [block(NEW), "no", "no"]) as one:
+        one.open(CODE)
+        await one.ask("codellama/edit", **start(id="e"))
+        answer = await one.ask("codellama/edit/followUp", id="e", instruction="y too")
+        assert hunks(answer) == HUNKS and answer.message.startswith("The answer ")
+
+
+async def test_an_edit_that_fails_says_why_and_is_over(runtime):
+    async with editor(runtime, ["(", "("]) as one:
+        one.open(CODE)
+        answer = await one.ask("codellama/edit", **start(id="e"))
+        assert hunks(answer) == [] and answer.message.startswith("The answer does not parse")
+        assert await refused(one.asking("codellama/edit/accept", {"id": "e"}))
+
+
+@pytest.mark.parametrize("way", ["$/cancelRequest", "codellama/edit/cancel", "didClose"])
+async def test_cancelled_in_the_middle_the_model_is_free_within_a_step(runtime, way):
+    async with editor(runtime, [block(NEW)], hold=True) as one:
+        one.open(CODE)
+        request = one.asking("codellama/edit", start(id="e"), msg_id="the-one")
+        await begun(one)
+        if way == "$/cancelRequest":
+            one.client.cancel_request(types.CancelParams("the-one"))
+        elif way == "didClose":
+            one.client.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(URI)))
+        else:
+            await one.ask(way, id="e")
+        (error,) = await asyncio.wait_for(asyncio.gather(request, return_exceptions=True), 10)
+        assert getattr(error, "code", None) == -32800
+        await freed(one)
+        await until(lambda: one.server.edits.find("e") is None)
+        assert one.server.work_done_progress.tokens == {}
+
+
+async def test_two_edits_at_once_do_not_disturb_each_other(runtime):
+    other = block("def g(b):\n    return b + 1")
+    async with editor(runtime, [block(NEW), other], hold=True) as one:
+        one.open(CODE)
+        first = one.asking("codellama/edit", start(id="f"))
+        await begun(one)
+        second = one.asking("codellama/edit", start(AT_G, id="g"))
+        await until(lambda: one.service.scheduler.waiting == 2)
+        one.engine.go.set()
+        found = await asyncio.wait_for(asyncio.gather(first, second), 20)
+        assert [hunks(answer) for answer in found] == [HUNKS, [((8, 12, 8, 12), " + 1")]]
+        assert (await one.ask("codellama/edit/accept", id="f")).applied
+        assert (await one.ask("codellama/edit/accept", id="g")).applied
+        assert one.text == NEW + "\n\n\ndef g(b):\n    return b + 1\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("codellama/edit", {}),
+        ("codellama/edit", start() | {"instruction": " "}),
+        ("codellama/edit", start() | {"range": {"start": 1}}),
+        ("codellama/edit", start() | {"textDocument": {"uri": "file:///project/never-opened.py"}}),
+        ("codellama/edit/accept", {"id": "nothing"}),
+        ("codellama/edit/followUp", {"id": "nothing", "instruction": "x"}),
+        ("codellama/edit/reject", {}),
+    ],
+)
+async def test_what_is_wrong_in_a_request_is_said(runtime, method, params):
+    async with editor(runtime) as one:
+        one.open(CODE)
+        assert await refused(one.asking(method, params))
+        assert one.engine.log == []
+
+
+async def test_a_private_file_is_not_edited(runtime):
+    async with editor(runtime) as one:
+        one.window.open("KEY=1\n", "file:///project/.env", "bash")
+        request = start(where((0, 0), (0, 0))) | {"textDocument": {"uri": "file:///project/.env"}}
+        assert "private" in await refused(one.asking("codellama/edit", request))
+        assert one.engine.log == []
