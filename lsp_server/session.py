@@ -20,7 +20,6 @@ from lsp_server.completion.trace import Trace
 from lsp_server.completion.turns import Turns
 from lsp_server.context.gather import Context
 from lsp_server.edits.sessions import EditSessions
-from lsp_server.engine_link import EngineLink
 from lsp_server.files import privacy
 from lsp_server.journal import Journal
 from lsp_server.link import Link
