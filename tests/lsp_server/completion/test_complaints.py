@@ -40,6 +40,7 @@ class Reciter:
     asked: list[CompletionRequest] = field(default_factory=list)
     go: asyncio.Event = field(default_factory=asyncio.Event)
     status: Status = field(default_factory=lambda: Status(phase="ready"))
+    server: str = ""
 
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
         self.asked.append(request)
