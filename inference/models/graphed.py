@@ -10,7 +10,7 @@ import logging
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -99,7 +99,7 @@ class CudaCapture:
     """Captures steps as CUDA graphs, all in one memory pool: one of them runs at a time."""
 
     def __init__(self) -> None:
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None  # torch's handle, made once there is something to capture
 
     @torch.inference_mode()
     def __call__(self, llama: Llama, kv: KVSession, token: int) -> Replay:

@@ -25,6 +25,10 @@ class Teller:
     patience: int = 1_000
     asked: list[CompletionRequest] = field(default_factory=list)
 
+    @property
+    def prompts(self) -> list[str]:
+        return [str(request.prompt) for request in self.asked]
+
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
         if len(self.asked) == self.patience:
             raise EngineUnavailable("gone")

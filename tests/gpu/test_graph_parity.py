@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -51,7 +52,8 @@ def test_graphs_compute_what_eager_steps_do(tmp_path: Path, form: str) -> None:
 
 def _dense(folder: Path) -> Llama:
     wide = {"vocab_size": 1024, "hidden_size": 256, "intermediate_size": 704, "max_position_embeddings": 1024}
-    return load(save_llama(folder, **wide), "bf16", "cuda")
+    settings: dict[str, Any] = wide
+    return load(save_llama(folder, **settings), "bf16", "cuda")
 
 
 def test_what_a_token_takes_with_and_without(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
