@@ -216,8 +216,8 @@ async def test_neovim_runs_commands_without_saying_so(runtime):
     async with person(runtime, editor="neovim") as one:
         (item,) = await one.sees()
         assert item.command is not None
-        capabilities = one.editor.result.capabilities
-        assert capabilities.execute_command_provider == types.ExecuteCommandOptions(("codellama.accepted",))
+        provider = one.editor.result.capabilities.execute_command_provider
+        assert provider is not None and "codellama.accepted" in provider.commands
 
 
 async def test_editor_that_runs_no_commands_is_sent_none_and_its_document_tells(runtime):
