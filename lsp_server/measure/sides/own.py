@@ -24,6 +24,8 @@ from lsp_server.measure.sides.side import BenchError
 from lsp_server.remote.allowed import LOCAL, URL_VARIABLE
 
 NAME = "codellama-ls"
+NEVER = 0.0
+"""Weights stay, however long a rival takes in between."""
 GRACE_SECONDS = 10.0
 """An engine leaves after so long without a lease; the first one takes a moment to come."""
 
@@ -44,7 +46,7 @@ async def started_engine(model: str, form: str) -> AsyncIterator[tuple[Path, int
     """Start one, wait until it is ready, and let it go at the end: its socket and process. Raises ``BenchError``."""
     with runtime_of_its_own():
         try:
-            socket = await ensure_engine(EngineOptions(model, form, GRACE_SECONDS))
+            socket = await ensure_engine(EngineOptions(model, form, GRACE_SECONDS, idle=NEVER))
         except (EngineNotStarted, NotPrivate) as error:
             raise BenchError(str(error)) from error
         client = EngineClient(socket)
