@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import e2e_window
+from chatting import plain
 from e2e_window import URI, Window, window, window_on
 from fakes.chatter import ScriptedChatter
 from fixtures_engine import serving
 from lsprotocol import types
 from waiting import until
 
-from lsp_server.features.plain import plain
 from lsp_server.server import create_server
 
 Adjust = Callable[[types.ClientCapabilities], None]

@@ -29,7 +29,7 @@ from lsp_server.features.answering import Answer, answer, engine_of, finish_reas
 from lsp_server.features.desk import desk_of
 from lsp_server.features.lifecycle import say_once
 from lsp_server.features.params import failed, member, token
-from lsp_server.features.working import working
+from lsp_server.features.work import under
 from lsp_server.link import Link
 from lsp_server.session import CodeLlamaServer
 
@@ -66,7 +66,7 @@ async def chat(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
     conversation = conversation or server.chats.begin()
     _claim(conversation)
     try:
-        async with working(server, work_token, TITLE):
+        async with under(server, work_token, TITLE):
             return await _answered(server, link, conversation, composed, partial_token)
     finally:
         conversation.answering = None

@@ -21,7 +21,7 @@ from lsp_server.features.answering import Answer, answer, engine_of, finish_reas
 from lsp_server.features.desk import desk_of
 from lsp_server.features.lifecycle import say_once
 from lsp_server.features.params import failed, token
-from lsp_server.features.working import working
+from lsp_server.features.work import under
 from lsp_server.prompts.load import messages_for
 from lsp_server.session import CodeLlamaServer
 
@@ -48,7 +48,7 @@ async def commit_message(server: CodeLlamaServer, params: Any) -> dict[str, Any]
     messages = messages_for("commit", fields, partial(say_once, server, types.MessageType.Warning))
     sampling = Sampling(max_tokens=min(MOST_TOKENS, server.settings.chat.max_tokens))
     request, said = ChatRequest(tuple(Message(**one) for one in messages), sampling=sampling), Answer()
-    async with working(server, work_token, TITLE):
+    async with under(server, work_token, TITLE):
         await answer(link, request, said, partial(_tell, server, to))
     message = _bare(said.text)
     if not message:

@@ -26,7 +26,7 @@ from lsp_server.edits.target import target_of
 from lsp_server.edits.tasks import Task
 from lsp_server.features.documents import whole
 from lsp_server.features.doing import as_it_is_now, engine, in_lines, refusal
-from lsp_server.features.plain import plain, span_of, text_of
+from lsp_server.features.params import document_uri, member, offsets, text, token
 from lsp_server.features.work import at_work
 from lsp_server.features.workspace_edits import changing, range_of
 from lsp_server.session import CodeLlamaServer
@@ -48,26 +48,24 @@ def register(server: CodeLlamaServer) -> None:
 
 async def edit(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
     """``textDocument``, ``range`` and ``instruction``; ``id`` where the client names the edit itself."""
-    given = plain(params)
-    document = _document(server, given)
-    start, stop = span_of(document, given.get("range"))
+    document = _open(server, document_uri(params))
+    start, stop = offsets(document, params)
     target = target_of(document.language, document.text, start, stop)
-    session = EditSession(str(given.get("id") or uuid.uuid4()), document, (target.start, target.stop))
-    task = Task("edit", document, target.start, target.stop, instruction=_instruction(given))
+    session = EditSession(member(params, "id", str, "") or str(uuid.uuid4()), document, (target.start, target.stop))
+    task = Task("edit", document, target.start, target.stop, instruction=text(params, "instruction"))
     if target.too_long(document.text):
         raise JsonRpcInvalidParams("That is too much to write again at once: select less.")
     try:
         server.edits.open(session)
     except ValueError as error:
         raise JsonRpcInvalidParams(str(error)) from error
-    return await _asked(server, session, task, given)
+    return await _asked(server, session, task, params)
 
 
 async def follow_up(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
     """``id`` and another ``instruction``: what is still proposed gives way to the new answer."""
-    given = plain(params)
-    session = _session(server, given)
-    instruction = _instruction(given)
+    session = _session(server, params)
+    instruction = text(params, "instruction")
     if session.work is not None:
         raise JsonRpcInvalidParams("This edit is still being answered.")
     try:
@@ -76,15 +74,14 @@ async def follow_up(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
         return _told(session, str(why))
     task = Task("edit", session.document, start, stop, instruction=instruction)
     more = Message("user", f"{FOLLOW_UP}{instruction}")
-    return await _asked(server, session, task, given, (*session.said, more) if session.said else ())
+    return await _asked(server, session, task, params, (*session.said, more) if session.said else ())
 
 
 async def accept(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
     """``id``, and ``hunk`` for one; without it all that is left. Applied through ``workspace/applyEdit``."""
-    given = plain(params)
-    session = _session(server, given)
+    session = _session(server, params)
     async with session.turn:
-        now, chosen = whole(server, session.document.uri), _chosen(session, given)
+        now, chosen = whole(server, session.document.uri), _chosen(session, params)
         try:
             if now is None:
                 raise CouldNotError("The document was closed meanwhile.")
@@ -100,27 +97,26 @@ async def accept(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
 
 def reject(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
     """``id``, and ``hunk`` for one; without it all that is left."""
-    given = plain(params)
-    session = _session(server, given)
-    session.reject(_chosen(session, given))
+    session = _session(server, params)
+    session.reject(_chosen(session, params))
     return _told(session)
 
 
 def cancel(server: CodeLlamaServer, params: Any) -> None:
     """``id``: the edit is over, and the model left alone. Nothing that was accepted is undone."""
-    server.edits.forget(text_of(plain(params), "id"))
+    server.edits.forget(text(params, "id"))
 
 
 async def _asked(
-    server: CodeLlamaServer, session: EditSession, task: Task, given: Mapping[str, Any], said: tuple[Message, ...] = ()
+    server: CodeLlamaServer, session: EditSession, task: Task, params: Any, said: tuple[Message, ...] = ()
 ) -> dict[str, Any]:
     """The model's answer as hunks, told as it comes where the client gives a token for that."""
     session.work = asyncio.current_task()
     title = f"Code Llama: {_short(task.instruction)}"
-    token = given.get("workDoneToken")
     try:
-        async with at_work(server, title, token, given=token is not None) as say:
-            draw = _Drawing(server, session, task, given.get("partialResultToken"), in_lines(say))
+        work_token, drawing_token = token(params, "workDoneToken"), token(params, "partialResultToken")
+        async with at_work(server, title, work_token, given=work_token is not None) as say:
+            draw = _Drawing(server, session, task, drawing_token, in_lines(say))
             rewrite = await rewritten(engine(server), task, draw, said, server.keeps_lines)
         document, hunks = as_it_is_now(server, task.document, rewrite.hunks)
         session.said = rewrite.said
@@ -170,12 +166,6 @@ def _shown(id_: str, document: Document, hunks: Mapping[int, Hunk]) -> dict[str,
     return {"id": id_, "version": document.version, "hunks": drawn}
 
 
-def _document(server: CodeLlamaServer, given: Any) -> Document:
-    """Raises JsonRpcInvalidParams where a model may not see it."""
-    identifier = given.get("textDocument") if isinstance(given, Mapping) else None
-    return _open(server, text_of(identifier, "uri"))
-
-
 def _open(server: CodeLlamaServer, uri: str) -> Document:
     document = whole(server, uri)
     if document is None:
@@ -185,20 +175,16 @@ def _open(server: CodeLlamaServer, uri: str) -> Document:
     return document
 
 
-def _instruction(given: Any) -> str:
-    return text_of(given, "instruction")
-
-
-def _session(server: CodeLlamaServer, given: Any) -> EditSession:
-    session = server.edits.find(text_of(given, "id"))
+def _session(server: CodeLlamaServer, params: Any) -> EditSession:
+    session = server.edits.find(text(params, "id"))
     if session is None:
         raise JsonRpcInvalidParams("There is no such edit; it is over.")
     return session
 
 
-def _chosen(session: EditSession, given: Mapping[str, Any]) -> set[int]:
+def _chosen(session: EditSession, params: Any) -> set[int]:
     """Raises JsonRpcInvalidParams for a hunk that is decided already."""
-    hunk = given.get("hunk")
+    hunk = getattr(params, "hunk", None)
     if hunk is None:
         return set(session.hunks)
     if hunk not in session.hunks:

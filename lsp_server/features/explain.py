@@ -5,7 +5,6 @@ Knows nothing of conversations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -24,7 +23,7 @@ from lsp_server.features.announced import announces
 from lsp_server.features.documents import whole
 from lsp_server.features.doing import engine, in_lines, refusal, sorry
 from lsp_server.features.explained import show_markdown
-from lsp_server.features.plain import span_of
+from lsp_server.features.params import member, offsets
 from lsp_server.features.work import at_work, beside
 from lsp_server.prompts.load import messages_for
 from lsp_server.session import CodeLlamaServer
@@ -56,13 +55,13 @@ def commands(server: CodeLlamaServer, document: Document, where: types.Range) ->
 
 def explain(server: CodeLlamaServer, *arguments: Any) -> None:
     """Begin; the command itself is answered at once."""
-    given = arguments[0] if arguments and isinstance(arguments[0], Mapping) else {}
-    document = whole(server, str(given.get("uri")))
+    given = arguments[0] if arguments else None
+    document = whole(server, member(given, "uri", str, ""))
     if document is None:
         raise JsonRpcInvalidParams("There is no such document open.")
     if why := refusal(server, document):
         raise JsonRpcInvalidParams(why)
-    start, stop = span_of(document, given.get("range"))
+    start, stop = offsets(document, given)
     target = target_of(document.language, document.text, start, stop)
     beside(server, _explained(server, Task("edit", document, target.start, target.stop)))
 

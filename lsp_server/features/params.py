@@ -1,14 +1,17 @@
-"""Parameters of our own requests, which come as objects of any shape: taken by name and checked. Knows no meaning.
+"""Parameters of our own requests and commands, of any shape: taken by name and checked. Knows no meaning.
 
-Raises JsonRpcInvalidParams, with a sentence for who writes a client.
+Those of requests come as objects, those of commands as mappings. Raises JsonRpcInvalidParams, with a sentence for who
+writes a client.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 
+from lsp_server.edits.document import Document
 from lsp_server.snapshot import Position
 
 REQUEST_FAILED = -32803
@@ -21,7 +24,7 @@ T = TypeVar("T", str, bool, list)
 
 def member(params: Any, name: str, kind: type[T], default: T) -> T:
     """``params.name``, or ``default`` where it is missing or null."""
-    value = getattr(params, name, None)
+    value = _of(params, name)
     if value is None:
         return default
     if type(value) is not kind:
@@ -29,9 +32,17 @@ def member(params: Any, name: str, kind: type[T], default: T) -> T:
     return value
 
 
+def text(params: Any, name: str) -> str:
+    """``params.name``, which must be there."""
+    value = member(params, name, str, "")
+    if not value.strip():
+        raise JsonRpcInvalidParams(f"'{name}' must be a text.")
+    return value
+
+
 def token(params: Any, name: str) -> str | int | None:
     """A progress token."""
-    value = getattr(params, name, None)
+    value = _of(params, name)
     if value is not None and type(value) not in (str, int):
         raise JsonRpcInvalidParams(f"'{name}' must be a string or a number.")
     return value
@@ -39,15 +50,24 @@ def token(params: Any, name: str) -> str | int | None:
 
 def document_uri(params: Any) -> str:
     """That of ``textDocument``, or an empty string."""
-    return member(getattr(params, "textDocument", None), "uri", str, "")
+    return member(_of(params, "textDocument"), "uri", str, "")
 
 
 def span(params: Any) -> tuple[Position, Position] | None:
     """The ``range`` of ``params``, in the client's code units."""
-    value = getattr(params, "range", None)
+    value = _of(params, "range")
     if value is None:
         return None
     return _position(value, "start"), _position(value, "end")
+
+
+def offsets(document: Document, params: Any) -> tuple[int, int]:
+    """The ``range`` of ``params``, which must be there, in a document; one that is backwards is empty."""
+    where = span(params)
+    if where is None:
+        raise JsonRpcInvalidParams("'range' must be a range.")
+    start, stop = (document.offset(place.line, place.character) for place in where)
+    return start, max(start, stop)
 
 
 def failed(why: str) -> JsonRpcException:
@@ -56,8 +76,12 @@ def failed(why: str) -> JsonRpcException:
 
 
 def _position(holder: Any, name: str) -> Position:
-    value = getattr(holder, name, None)
-    line, character = getattr(value, "line", None), getattr(value, "character", None)
+    value = _of(holder, name)
+    line, character = _of(value, "line"), _of(value, "character")
     if type(line) is not int or type(character) is not int or min(line, character) < 0:
         raise JsonRpcInvalidParams(f"'range.{name}' must be a position: a line and a character from 0 on.")
     return Position(line, character)
+
+
+def _of(holder: Any, name: str) -> Any:
+    return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)

@@ -37,6 +37,16 @@ async def at_work(
         bar.end()
 
 
+@asynccontextmanager
+async def under(server: CodeLlamaServer, token: Token | None, title: str) -> AsyncIterator[None]:
+    """The same for a request that may bring a token of the client's; without one nothing is shown."""
+    if token is None:
+        yield
+        return
+    async with at_work(server, title, token, given=True):
+        yield
+
+
 def beside(server: CodeLlamaServer, work: Coroutine[Any, Any, None]) -> None:
     """Do something that no request waits for; ``shutdown`` ends it."""
     task = asyncio.ensure_future(work)
