@@ -6,7 +6,6 @@ Here the parts meet; what is asked is in ``trace``, how in ``scenarios``, what c
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import platform
 import sys
@@ -23,13 +22,13 @@ from inference.models.cores import usable_cores
 from inference.models.shape import FORMATS
 from lsp_server.measure import felt
 from lsp_server.measure.figures import figures
-from lsp_server.measure.files import NoFilesError
 from lsp_server.measure.memory import peaks
 from lsp_server.measure.report import show
+from lsp_server.measure.running import run
 from lsp_server.measure.scenarios import Tell, measure
 from lsp_server.measure.sides.finding import find_side
 from lsp_server.measure.sides.own import own_engine
-from lsp_server.measure.sides.side import BenchError, Side
+from lsp_server.measure.sides.side import Side
 from lsp_server.measure.sides.transformers_side import start_transformers
 from lsp_server.measure.work import QUICK, REQUESTS, Work, make_large_work, make_work
 
@@ -38,14 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 1 where something can't be measured, 2 for files that are not there."""
     args = _arguments(argv)
     console = Console(stderr=True, quiet=args.json)
-    try:
-        result = asyncio.run(bench(args, console.print))
-    except (BenchError, NoFilesError) as error:
-        print(f"codellama-ls: {error}", file=sys.stderr)  # noqa: T201
-        return 2 if isinstance(error, NoFilesError) else 1
-    except KeyboardInterrupt:
-        print("codellama-ls: interrupted", file=sys.stderr)  # noqa: T201
-        return 1
+    result = run(bench(args, console.print))
+    if isinstance(result, int):
+        return result
     if not args.json:
         show(Console(highlight=False, width=None if sys.stdout.isatty() else 160), result)
     print(json.dumps(result, ensure_ascii=False))  # noqa: T201

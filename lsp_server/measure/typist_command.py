@@ -6,7 +6,6 @@ Here the parts meet: how they decide is in ``person``, what they ask in ``writin
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import math
 import platform
@@ -26,9 +25,9 @@ from lsp_server.completion.timing import USUAL_GAP
 from lsp_server.measure.felt import editor_of_its_own
 from lsp_server.measure.files import PER_LANGUAGE, NoFilesError, source_files
 from lsp_server.measure.person import HOWS, at_random
+from lsp_server.measure.running import run
 from lsp_server.measure.saved import saved, table
 from lsp_server.measure.scenarios import Tell
-from lsp_server.measure.sides.side import BenchError
 from lsp_server.measure.trace import normal
 from lsp_server.measure.typist import Typist
 from lsp_server.measure.writing import Gap, Habits, Tally, write
@@ -44,14 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 1 where it can't be measured or a request was not answered, 2 for files that are not there."""
     args = _arguments(argv)
     console = Console(stderr=True, quiet=args.json)
-    try:
-        result = asyncio.run(simulate(args, console.print))
-    except (BenchError, NoFilesError) as error:
-        print(f"codellama-ls: {error}", file=sys.stderr)  # noqa: T201
-        return 2 if isinstance(error, NoFilesError) else 1
-    except KeyboardInterrupt:
-        print("codellama-ls: interrupted", file=sys.stderr)  # noqa: T201
-        return 1
+    result = run(simulate(args, console.print))
+    if isinstance(result, int):
+        return result
     if not args.json:
         width = None if sys.stdout.isatty() else 200
         Console(highlight=False, width=width).print(table(result["languages"]))

@@ -30,6 +30,8 @@ from lsp_server.remote.allowed import NotAllowed
 
 log = logging.getLogger(__name__)
 
+Answer = AsyncGenerator[TextChunk | Finished, None]
+
 RETRY_AFTER = 5.0
 """Seconds after what only a person can change before a request may try anew."""
 
@@ -75,41 +77,45 @@ class RemoteLink:
             self._task = None
         await self._close()
 
-    async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
+    async def complete(self, request: CompletionRequest) -> Answer:
         """Stream a completion; raises ``EngineUnavailable`` at once while the server is not to be asked."""
-        client = self._ready()
-        try:
-            async with aclosing(client.complete(replace(request, user=self._window))) as events:
-                async for event in events:
-                    yield event
-        except Busy as busy:
-            self._rest_until, self._rest = self._clock() + busy.rest, str(busy)
-            raise
-        except ModelRefused as error:
-            if not request.model:  # else it is an adapter that is not there
-                self._lose(client, error)
-            raise
-        except EngineError as error:
-            self._lose(client, error)
-            raise
+        client, own = self._ready(), replace(request, user=self._window)
 
-    async def chat(self, request: ChatRequest) -> AsyncGenerator[TextChunk | Finished, None]:
+        def lost(error: EngineError) -> bool:
+            return not (isinstance(error, ModelRefused) and request.model)  # else it is an adapter that is not there
+
+        async with aclosing(self._heard(client, client.complete(own), lost)) as events:
+            async for event in events:
+                yield event
+
+    async def chat(self, request: ChatRequest) -> Answer:
         """Stream a chat answer. Raises ``EngineError``; what is refused of a chat says nothing of the server."""
-        client = self._ready()
-        try:
-            async with aclosing(client.chat(replace(request, user=self._window))) as events:
-                async for event in events:
-                    yield event
-        except Busy as busy:
-            self._rest_until, self._rest = self._clock() + busy.rest, str(busy)
-            raise
-        except EngineUnavailable as error:
-            self._lose(client, error)
-            raise
+        client, own = self._ready(), replace(request, user=self._window)
+
+        def lost(error: EngineError) -> bool:
+            return isinstance(error, EngineUnavailable)
+
+        async with aclosing(self._heard(client, client.chat(own), lost)) as events:
+            async for event in events:
+                yield event
 
     async def chat_context(self) -> int | None:
         """Tokens that a conversation and its answer may have together, where the server has said so."""
         return self._ready().served.chat.context or None
+
+    async def _heard(self, client: RemoteClient, answer: Answer, lost: Callable[[EngineError], bool]) -> Answer:
+        """``answer`` as it comes; what goes wrong with it says when the server may be asked again."""
+        try:
+            async with aclosing(answer) as events:
+                async for event in events:
+                    yield event
+        except Busy as busy:
+            self._rest_until, self._rest = self._clock() + busy.rest, str(busy)
+            raise
+        except EngineError as error:
+            if lost(error):
+                self._lose(client, error)
+            raise
 
     def _ready(self) -> RemoteClient:
         self._asked.set()

@@ -9,6 +9,7 @@ import psutil
 import pytest
 from fakes.answerer import ScriptedAnswerer
 from fixtures_engine import serving
+from waiting import until
 
 import inference
 from inference.diagnosis import running
@@ -68,8 +69,7 @@ async def test_loading_is_told_and_its_failure_is_a_problem(runtime):
     said: list[str] = []
     async with serving(runtime, ScriptedAnswerer(), phase="loading") as engine:
         asking = asyncio.ensure_future(smoked(told=said))
-        while "loading the model: loading weights 40 %" not in said:
-            await asyncio.sleep(0.01)
+        await until(lambda: "loading the model: loading weights 40 %" in said)
         engine.service.board.set(phase="failed", message="The model 'x' is not installed.")
         assert [(c.name, c.verdict, c.text) for c in await asking] == [
             ("loading", "problem", "The model 'x' is not installed.")

@@ -128,7 +128,7 @@ async def test_diagnostics(folder: Path) -> None:
 
 async def test_what_is_open_without_what_is_private_and_what_nobody_writes(folder: Path) -> None:
     here, env = document(folder / "a.py", "x"), document(folder / ".env", "KEY")
-    old = OpenFile("git:/work/b.py", Path("/work/b.py"), "python", "KEY")
+    old = OpenFile("git:/project/b.py", Path("/project/b.py"), "python", "KEY")
     new = OpenFile("untitled:Untitled-1", None, "python", "y")
     found, left_out = await gather(Mention("open"), desk(folder, env, old, new, here, current=here))
     assert found == [Attachment("a.py", "x", "python"), Attachment("A document without a name", "y", "python")]
