@@ -23,6 +23,7 @@ from lsp_server.edits.sessions import EditSessions
 from lsp_server.files import privacy
 from lsp_server.journal import Journal
 from lsp_server.link import Link
+from lsp_server.protocol import Protocol
 from lsp_server.settings import Settings
 from lsp_server.statistics.row import Row
 from lsp_server.statistics.watch import Watch
@@ -56,7 +57,10 @@ class CodeLlamaServer(LanguageServer):
 
     def __init__(self, engine_url: str = "") -> None:
         super().__init__(
-            "codellama-ls", inference.__version__, text_document_sync_kind=types.TextDocumentSyncKind.Full
+            "codellama-ls",
+            inference.__version__,
+            text_document_sync_kind=types.TextDocumentSyncKind.Full,
+            protocol_cls=Protocol,
         )  # pygls applies incremental changes with str.splitlines, which takes form feeds for line ends
         self.settings = Settings()
         self.engine_url = engine_url

@@ -62,7 +62,9 @@ class GraphedLlama:
 
     def with_low_rank(self, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> GraphedLlama:
         """See ``LanguageModel``."""
-        return GraphedLlama(self._llama.with_low_rank(pairs), self._capture)
+        adapted = GraphedLlama(self._llama.with_low_rank(pairs), self._capture)
+        adapted._capture = self._capture  # None where a step could not be captured
+        return adapted
 
     def forward(self, ids: list[int], kv: KVSession, *, every_position: bool = False) -> Tensor:
         """See ``LanguageModel``."""

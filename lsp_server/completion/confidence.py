@@ -19,8 +19,10 @@ def confidence(tokens: Sequence[TokenChance], text: str, shown: str) -> float:
     ``tokens`` are those of ``text``, all that was written; ``shown`` is as much of it as was kept.
     """
     said = b"".join(token.piece for token in tokens)
-    start = max(said.find(_bytes(text)), 0)
-    end, at = start + len(_bytes(_first_line(shown))), 0
+    first = _first_line(shown)
+    dropped = max(text.find(first), 0)  # blanks that the document has already
+    start = max(said.find(_bytes(text)), 0) + len(_bytes(text[:dropped]))
+    end, at = start + len(_bytes(first)), 0
     chances: list[float] = []
     for token in tokens:
         if at >= start and at < end:

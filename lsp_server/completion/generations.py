@@ -62,9 +62,9 @@ class Generation(Generic[P]):
 
     def write(self, events: Events, then: Then[P]) -> asyncio.Task[None]:
         """Begin; ``then`` is done when the model has ended well."""
-        self._task = asyncio.ensure_future(self._write(events, then))
-        self._task.add_done_callback(lambda _: self._end())  # also of a task that is cancelled before it begins
-        return self._task
+        self._task = task = asyncio.ensure_future(self._write(events, then))
+        task.add_done_callback(lambda _: self._end())  # also of a task that is cancelled before it begins
+        return task
 
     async def follow(self, suits: Callable[[str], bool], *, patient: bool) -> bool:
         """True when it has ended well, false as soon as its text does not suit, or when it was stopped.
@@ -137,6 +137,7 @@ class Generation(Generic[P]):
 
     def _end(self) -> None:
         self._ended = True
+        self._task = None  # its error, if it was cancelled, has frames that hold this: a circle with a whole document
         self._tell()
 
     def _tell(self) -> None:

@@ -94,6 +94,10 @@ class Context:
         self.recent.forget(uri)
         self._frozen.clear()
 
+    def thaw(self) -> None:
+        """What may be shown, or how much of it, has changed."""
+        self._frozen.clear()
+
     def _pieces(self, snapshot: Snapshot, files: Sequence[OpenFile], root: Path, until: float) -> list[Piece]:
         """Of every source in turn, as long as there is time."""
         pieces: list[Piece] = []

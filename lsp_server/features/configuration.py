@@ -34,6 +34,7 @@ async def did_change_configuration(server: CodeLlamaServer, params: types.DidCha
 def apply(server: CodeLlamaServer, raw: Any) -> None:
     """Use ``raw`` from now on; what is wrong in it is said once and defaulted."""
     server.settings, problems = parse_settings(raw)
+    server.context.thaw()
     problems += filter(None, [allowed.objection(server.settings.engine.url, server.engine_url)])
     settings_kept.keep(server.settings.engine, problems)
     if problems:

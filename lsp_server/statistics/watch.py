@@ -68,7 +68,7 @@ class Watch:
             at, length = self.now(), len(texts[0])
             row = Row(randbits(62), at, snapshot.language, model, record.invoked, round(record.total_ms, 1), length)
             found = Suggestion(row, snapshot.uri, snapshot.before, snapshot.after, tuple(texts))
-            self._remember(found)
+        self._remember(found)
         if not self.reported:
             self._keep(found)
         return [f"{found.row.id:x}.{number}" for number in range(len(texts))]
@@ -124,6 +124,7 @@ class Watch:
             self.closed(uri)
 
     def _remember(self, found: Suggestion) -> None:
+        self._known.pop(found.row.id, None)  # the newest stands at the end
         self._offered[found.uri] = self._known[found.row.id] = found
         while len(self._known) > KNOWN:
             del self._known[next(iter(self._known))]

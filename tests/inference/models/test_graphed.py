@@ -125,6 +125,15 @@ def test_what_cannot_be_captured_is_computed_as_before_and_not_tried_again(
     assert "decoding goes on without CUDA graphs" in caplog.text
 
 
+def test_what_cannot_be_captured_is_not_tried_under_an_adapter_either(
+    llama: Llama, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = GraphedLlama(llama, Captured(fails=True))
+    read(model, IDS)
+    read(model.with_low_rank({}), IDS)
+    assert caplog.text.count("decoding goes on without CUDA graphs") == 1
+
+
 def test_under_an_adapter_other_steps_are_captured(llama: Llama) -> None:
     pairs = {"model.layers.0.mlp.up_proj": (torch.full((2, 32), 0.1), torch.full((64, 2), 0.1))}
     captured = Captured()

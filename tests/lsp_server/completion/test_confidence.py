@@ -22,6 +22,9 @@ def said(*tokens: tuple[str, float]) -> list[TokenChance]:
         pytest.param([("ab", 0.5), ("cd", 0.25)], "abcd", "abc", 0.125, id="a token that is shown in part"),
         pytest.param([("a", 0.5), ("\n", 0.5), ("b", 0.1)], "a\nb", "a\nb", 0.5, id="the first line alone"),
         pytest.param([("\n  ", 0.5), ("b", 0.5), ("\nc", 0.1)], "\n  b\nc", "\n  b\nc", 0.25, id="the first with text"),
+        pytest.param(
+            [("  ", 0.5), ("f(", 0.5), (")", 0.25)], "  f()", "f()", 0.125, id="all of it behind dropped blanks"
+        ),
         pytest.param([("é", 0.5), ("b", 0.5)], "éb", "é", 0.5, id="bytes, not characters"),
     ],
 )

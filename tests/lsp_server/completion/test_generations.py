@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -69,6 +71,20 @@ async def test_all_who_follow_learn_of_the_end_and_it_is_kept_once(desk):
     await desk.writer.says("f", "oo", None)
     assert (await first, await second, desk.whole) == (True, True, ["foo"])
     assert desk.all.find("a.py", lambda _: True) is None
+
+
+async def test_one_that_was_stopped_leaves_memory_at_once(desk):
+    """With a whole document: the collector of circles comes seldom in a process of this size."""
+    typist, generation = desk.follow("fa"), weakref.ref(desk.generation)
+    await desk.writer.says("fo")
+    assert await typist is False
+    await settle()
+    gc.disable()
+    try:
+        del desk.generation, typist
+        assert generation() is None
+    finally:
+        gc.enable()
 
 
 async def test_who_typed_something_else_is_told_at_once_and_the_model_freed(desk):

@@ -110,6 +110,20 @@ def test_chunks_stay_while_the_person_types_and_change_when_they_go_on(tmp_path:
     assert chunks("x = 1\n" + "\n" * 20 + "rectangle_area(|") == ["area.py"]
 
 
+def test_a_file_that_has_just_been_excluded_is_shown_no_longer(tmp_path: Path) -> None:
+    """Nor is more than a limit that has just been lowered: whoever takes new settings says so."""
+    main, area, allowed = tmp_path / "main.py", opened(tmp_path / "area.py", AREA), [True]
+    context, text = Context(lambda _: allowed[0], clock=Clock()), "x = rectangle_area(|"
+
+    def chunks() -> tuple[ContextChunk, ...]:
+        return context.chunks(at(main, text), text.replace("|", ""), [opened(main, text), area], tmp_path, 2_000)
+
+    assert chunks()
+    allowed[0] = False
+    context.thaw()
+    assert chunks() == ()
+
+
 def test_an_edit_in_another_open_file_counts_at_once(tmp_path: Path) -> None:
     """Also where the person did not ask for anything there: a rename by the editor, say."""
     context, main, area = Context(lambda _: True, clock=Clock()), tmp_path / "main.py", tmp_path / "area.py"

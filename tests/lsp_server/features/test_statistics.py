@@ -165,6 +165,19 @@ async def test_entry_of_a_list_carries_the_command_too(runtime):
         assert command is not None and command.command == "codellama.accepted"
 
 
+async def test_shown_again_after_much_else_it_is_still_known(runtime):
+    """Its command comes before the document's change, which alone would count so few characters as typed."""
+    async with person(runtime, pieces=["ab"]) as one:
+        for name in range(10):
+            uri = f"file:///project/{name}.py"
+            one.editor.open("x = \n", uri)
+            await asyncio.wait_for(one.editor.request(0, 4, uri=uri, invoked=False), 60)
+        uri = "file:///project/0.py"
+        (item,) = await asyncio.wait_for(one.editor.request(0, 4, uri=uri, invoked=False), 60)
+        await one.runs(item)
+        assert [row.fate for row in await one.rows()].count("accepted") == 1
+
+
 async def test_figures_are_told_to_editors(runtime):
     async with person(runtime) as one:
         (item,) = await one.sees()
