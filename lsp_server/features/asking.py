@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from functools import partial
 
@@ -57,7 +58,8 @@ async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record, m
     if texts is None:
         record.result, record.reason = "superseded", "a newer request came for the same document"
     elif texts and asked.settings.prefetch:
-        server.suggestions.look_ahead(asked, texts[0])
+        # it parses what comes next: not before this answer is on its way
+        asyncio.get_running_loop().call_later(0, server.suggestions.look_ahead, asked, texts[0])
     return texts or []
 
 
