@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from inference.learning.recipe import Recipe
+from inference.learning.recipe import AT_ONCE, Recipe
 from inference.models.shape import Shape
 
 EFFICIENCY = 0.65
@@ -52,7 +52,7 @@ class Estimate:
 def estimate(shape: Shape, recipe: Recipe, weight_bytes: int, value: int) -> Estimate:
     """For a base whose weights take ``weight_bytes``; ``value``: bytes of an activation."""
     trained = adapter_weights(shape, recipe.rank)
-    tokens = recipe.batch * recipe.longest
+    tokens = min(recipe.batch * recipe.longest, max(AT_ONCE, recipe.longest))
     logits = tokens * round(3 * 4 * shape.vocab * recipe.context)
     layer = tokens * kept(shape) * value
     return Estimate(

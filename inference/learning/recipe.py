@@ -9,6 +9,9 @@ from typing import Any
 
 from inference.text.holes import Kind
 
+AT_ONCE = 32_768
+"""Tokens, padding included, that a pass forwards and back takes at most; a longer batch is taken in several."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -68,7 +71,19 @@ STARTER_2 = replace(
 )
 """For the starter's second training, from the adapter of the first, which knew the format but not where a hole ends."""
 
-RECIPES = {"user": USER, "starter": STARTER, "starter-2": STARTER_2}
+STARTER_3 = replace(
+    STARTER_2,
+    learning_rate=1.3e-3,
+    batch=96,
+    shortest=48,
+    longest=768,
+    spm=0.85,
+    kinds={"end": 0.3, "line": 0.3, "block": 0.35, "span": 0.05},
+    seed=3,
+)
+"""For the starter's third training, on a GPU: a hundred times the tokens, and windows as long as an editor's."""
+
+RECIPES = {"user": USER, "starter": STARTER, "starter-2": STARTER_2, "starter-3": STARTER_3}
 
 
 def from_json(data: Mapping[str, Any]) -> Recipe:

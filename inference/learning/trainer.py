@@ -10,7 +10,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ import torch
 from inference.learning import adapter
 from inference.learning.examples import Example
 from inference.learning.likelihood import token_losses
-from inference.learning.recipe import Recipe
+from inference.learning.recipe import AT_ONCE, Recipe
 from inference.models.adapter_facts import AdapterError
 from inference.models.store import sync
 
@@ -116,8 +116,12 @@ class Trainer:
         return time.monotonic() - started
 
     def _backward(self, examples: list[Example]) -> float:
-        loss = torch.cat(token_losses(self.model, examples)).mean()
-        loss.backward()
+        """Add the gradients of the batch's mean loss; that loss."""
+        counted, loss = sum(len(example.learnt) for example in examples), torch.zeros(())
+        for some in passes(examples):
+            part = torch.cat(token_losses(self.model, some)).sum() / counted
+            part.backward()
+            loss = loss + part.detach()
         return loss.item()
 
     def _learn(self, examples: list[Example]) -> float:
@@ -132,6 +136,14 @@ class Trainer:
         self._optimiser.step()
         self._optimiser.zero_grad()
         return loss
+
+
+def passes(examples: Sequence[Example], most: int = AT_ONCE) -> Iterator[list[Example]]:
+    """The examples of a batch in as few parts as hold at most ``most`` tokens each, padding included."""
+    longest = max(len(example.ids) for example in examples)
+    size = max(most // longest, 1)
+    for first in range(0, len(examples), size):
+        yield list(examples[first : first + size])
 
 
 def schedule(step: int, steps: int, warm_up: float) -> float:

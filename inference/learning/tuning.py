@@ -8,21 +8,25 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from inference.folders import make_private
 from inference.learning import adapter
+from inference.learning.ahead import Ahead
 from inference.learning.examples import Batches
 from inference.learning.forecast import forecast
 from inference.learning.heldout import Gain, HeldOut, Scores, gain, hold_out
 from inference.learning.task import Task
-from inference.learning.trainer import Run, Step, Trainer, checkpoint, write_json
+from inference.learning.trainer import BatchSource, Run, Step, Trainer, checkpoint, write_json
 from inference.models.adapter_facts import FORMAT, TUNING
 from inference.models.loader import Format, read_transformers
 
@@ -59,14 +63,27 @@ def train(task: Task, length: Length, weights: tuple[Format, str | None], consol
         adapter.warm(model, task.start)
     held = hold_out(task.code.held, task.base.tokenizer, HELD_OUT_HOLES, task.recipe.seed)
     before = _scored_before(task.work / "before.json", held, model, console)
-    trainer = Trainer(model, Batches(task.code.learnt, task.base.tokenizer, task.recipe), task.recipe, Run(0))
-    _begin(trainer, task.work / "checkpoint", length, console)
-    _steps(trainer, task.work / "checkpoint", length.saved, console)
+    with _batches(task, seen.device) as batches:
+        trainer = Trainer(model, batches, task.recipe, Run(0))
+        _begin(trainer, task.work / "checkpoint", length, console)
+        _steps(trainer, task.work / "checkpoint", length.saved, console)
     console.print("Scoring the held-out files again ...")
     after = held.score(model)
     gains = {name: gain(scores, after[name]) for name, scores in before.items()}
     _write(task, trainer, gains)
     return gains
+
+
+@contextmanager
+def _batches(task: Task, device: str) -> Iterator[BatchSource]:
+    """Beside a GPU other processes draw them; on a CPU those would take the trainer's cores."""
+    batches = Batches(task.code.learnt, task.base.tokenizer, task.recipe)
+    if device != "cuda":
+        yield batches
+        return
+    torch.set_float32_matmul_precision("high")  # the adapter's float32 products, in TF32
+    with closing(Ahead(batches)) as ahead:
+        yield ahead
 
 
 def _scored_before(path: Path, held: HeldOut, model: Any, console: Console) -> dict[str, Scores]:
