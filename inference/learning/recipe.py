@@ -81,7 +81,7 @@ STARTER_3 = replace(
     kinds={"end": 0.3, "line": 0.3, "block": 0.35, "span": 0.05},
     seed=3,
 )
-"""For the starter's third training, on a GPU: a hundred times the tokens, and windows as long as an editor's."""
+"""For a third training, on a GPU (not run yet): far more tokens, and windows as long as an editor's."""
 
 RECIPES = {"user": USER, "starter": STARTER, "starter-2": STARTER_2, "starter-3": STARTER_3}
 

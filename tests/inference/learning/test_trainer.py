@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fakes.tiny_lesson import install_tiny, write_repository
 from inference.learning import adapter
 from inference.learning.examples import Batches
 from inference.learning.recipe import Recipe
-from inference.learning.trainer import Run, Trainer, checkpoint, schedule
+from inference.learning.trainer import Run, Trainer, checkpoint, passes, schedule
 from inference.models import store
 from inference.models.adapter_facts import AdapterError
 from inference.models.loader import Format, read_transformers
@@ -69,6 +70,23 @@ def test_tokens_never_taught_are_learnt_with_the_adapter(folder: Path, repositor
     moved = {name for name in changed(before, all_weights(run.model)) if "lora_" not in name}
     assert len(moved) == 1
     assert next(iter(moved)).endswith("trainable_tokens_delta.default")
+
+
+def test_batch_in_several_passes_has_the_gradients_of_one(
+    folder: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Examples count by what is to be learnt in them, whichever pass they are in."""
+    gradients = []
+    for most, parts in ((1000, 1), (50, 4)):
+        monkeypatch.setattr("inference.learning.trainer.passes", partial(passes, most=most))
+        run = trainer(folder, repository, 1)
+        loss = run._backward(batch := run._batches[0])
+        assert len(list(passes(batch, most))) == parts
+        gradients.append((loss, [weight.grad for weight in adapter.trainable(run.model)]))
+    (loss, whole), (other, added) = gradients
+    assert other == pytest.approx(loss)
+    for one, another in zip(whole, added, strict=True):
+        torch.testing.assert_close(another, one)
 
 
 def test_layers_computed_again_give_the_same_losses(folder: Path, repository: Path) -> None:
