@@ -89,17 +89,20 @@ class CodeLlamaTokenizer(LlamaTokenizer):
     def __init__(self, folder: Path) -> None:
         proto = (folder / "tokenizer.model").read_bytes()
         try:
-            trained = trained_size(proto)
-            whole = SentencePieceProcessor(model_proto=proto)
-            size = whole.vocab_size()
-            pieces = [whole.id_to_piece(i) for i in range(size)]
-            appended = _appended(pieces, trained)
+            pieces, control = _pieces(proto)
+            appended = _appended(pieces, trained_size(proto))
             text_only = SentencePieceProcessor(model_proto=hide_pieces(proto, appended))
         except (RuntimeError, ValueError) as problem:
             raise TokenizerError(f"{folder / 'tokenizer.model'} is damaged; fetch the checkpoint again.") from problem
-        control = {i for i in range(size) if whole.is_control(i) or whole.is_unknown(i)}
         control |= {i for i in appended if is_marker(pieces[i])}
         super().__init__(pieces, control, folder, text_only.encode)
+
+
+def _pieces(proto: bytes) -> tuple[list[str], set[int]]:
+    """All pieces, and which stand for no text. The processor that tells them is gone before another is made: 6 MB."""
+    whole = SentencePieceProcessor(model_proto=proto)
+    ids = range(whole.vocab_size())
+    return [whole.id_to_piece(i) for i in ids], {i for i in ids if whole.is_control(i) or whole.is_unknown(i)}
 
 
 def _appended(pieces: list[str], trained: int) -> set[int]:
