@@ -47,11 +47,12 @@ def main(argv: Sequence[str]) -> int:
     report = None if options.bundle is None else Path(options.bundle or bundle.usual_name())
     try:
         kept = settings_of(options.settings)
+        tried = [with_model(kept, options.model), *([kept.engine] if kept else [])]
         if report is not None and report.exists():
             raise UnusableError(f"{report} is there already: name another file for the report.")
         with _telling() as say:
             checks = examine(kept, options.model, say, quick=options.quick)
-            written = report and bundle.write(report, checks)
+            written = report and bundle.write(report, checks, tried)
     except (UnusableError, OSError) as error:
         sys.stderr.write(f"codellama-ls: {error}\n")
         return 2

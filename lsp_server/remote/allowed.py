@@ -13,9 +13,9 @@ the address and the token come only from places where a workspace can't write:
 The first that names an address decides; ``local`` there means an engine of one's own. A token goes to the address that
 it was given with and to no other: one in the file to the file's address, one in the environment to the environment's.
 Where the environment names no address, its token is for the only one that is named: if the command line and the file
-name two, nobody can tell for which it was meant, and neither gets it. The setting ``engine.url`` names nothing: it may repeat what is allowed, and anything else
-is refused in one sentence. Where the person's own choice has something wrong, that is told, and nothing is asked
-meanwhile: no engine of one's own is started in its place unnoticed.
+name two, nobody can tell for which it was meant, and neither gets it. The setting ``engine.url`` names nothing: it may
+repeat what is allowed, and anything else is refused in one sentence. Where the person's own choice has something wrong,
+that is told, and nothing is asked meanwhile: no engine of one's own is started in its place unnoticed.
 
 Knows no HTTP and no LSP.
 """
@@ -69,14 +69,23 @@ def find(given: str = "") -> Address:
         chosen = parse_url(given) if given else named
         if token and chosen and chosen == named:
             return Address(chosen, token)
-        kept, its_token = _file()
-        if not (url := chosen or kept):
+        filed, its_token = _file()
+        if not (url := chosen or filed):
             raise NotAllowed(NOBODY_NAMED)
-        if token and {url} == {one for one in (chosen, named, kept) if one}:
+        if token and {url} == {one for one in (chosen, named, filed) if one}:
             return Address(url, token)
-        return Address(url, its_token if kept == url else "")
+        return Address(url, its_token if filed == url else "")
     except AddressError as error:
         raise NotAllowed(str(error)) from error
+
+
+def kept() -> tuple[str, str]:
+    """Address and token in the user's file as they stand there, fit to be used or not, for a report to leave out."""
+    try:
+        fields = tomllib.loads(config_path().read_text("utf-8"))
+    except (OSError, ValueError):
+        return "", ""
+    return str(fields.get("url", "")), str(fields.get("token", ""))
 
 
 def objection(setting: str, given: str = "") -> str:
