@@ -21,6 +21,9 @@ from inference.serving.state import Status
 USUAL_REST = 2.0
 """Seconds to leave a server alone that is busy and does not say for how long."""
 
+SHORTEST_REST = 1.0
+"""Seconds before one that says "at once", or whose date has passed, is asked again: not in a loop without a pause."""
+
 LONGEST_REST = 600.0
 """A server that asks for more is asked again after this."""
 
@@ -67,7 +70,7 @@ def refused(where: str, status: int, headers: Mapping[str, str], body: bytes, *,
             f"CODELLAMA_LS_ENGINE_TOKEN{said}."
         )
     if status in (429, 503):
-        rest = retry_after(headers.get("retry-after", ""), datetime.now(UTC))
+        rest = max(retry_after(headers.get("retry-after", ""), datetime.now(UTC)), SHORTEST_REST)
         return Busy(f"{where} is busy or not ready yet, and is asked again in {rest:.0f} s{said}.", rest)
     if status == 404 and names_model(body):
         return ModelRefused(f"{where} does not have the model that it is asked for{said}.")

@@ -93,6 +93,21 @@ async def test_a_server_that_is_busy_at_once_is_asked_again_when_it_says(small):
         await one.phase("ready")
 
 
+async def test_a_server_that_wants_to_be_asked_again_at_once_is_left_alone_for_a_second(small):
+    """Else a window would ask without a pause for as long as the server is busy."""
+    fake = sharing(small, failures=[refusal(503, "Loading model", {"Retry-After": "0"})])
+    async with one_window(fake) as (one, _):
+        assert await one.waits(1) == [1]
+        one.clock.go_on.set()
+        await one.phase("ready")
+        fake.failures = [refusal(429, "slow down", {"Retry-After": "0"})]
+        await one.refusal()
+        asked = len(fake.paths)
+        one.clock.advance(0.9)
+        await one.refusal()
+        assert len(fake.paths) == asked
+
+
 async def test_a_server_that_dies_in_the_middle_is_found_out_about_anew(small):
     """It may have come back as another one."""
     fake = sharing(small)
