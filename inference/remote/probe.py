@@ -175,12 +175,12 @@ def _chosen(entries: Sequence[Mapping[str, Any]], wanted: str, setting: str, whe
 async def _context(http: httpx.AsyncClient, where: str, entries: Sequence[Mapping[str, Any]], name: str) -> int:
     """Tokens of context, as vLLM lists them or llama-server's ``/props`` has them; 0 where nobody says."""
     listed = next(entry for entry in entries if entry["id"] == name).get("max_model_len")
-    if isinstance(listed, int) and listed > 0:
+    if type(listed) is int and listed > 0:
         return listed
     _, _, _, said = await get_json(http, where, "/props")
     settings = said.get("default_generation_settings") if isinstance(said, Mapping) else None
     told = settings.get("n_ctx") if isinstance(settings, Mapping) else None
-    return told if isinstance(told, int) and told > 0 else 0
+    return told if type(told) is int and told > 0 else 0
 
 
 def _usual(row: Model | None) -> int:

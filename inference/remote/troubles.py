@@ -6,7 +6,6 @@ in the trace and in the journal, which hold no code. Knows no requests. Source: 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import Any
 import httpx
 
 from inference.serving.client import BadRequest, EngineError, EngineUnavailable, ModelRefused
+from inference.serving.parsing import parse_json
 from inference.serving.state import Status
 
 USUAL_REST = 2.0
@@ -96,6 +96,11 @@ def broken_off(where: str) -> EngineUnavailable:
     return EngineUnavailable(f"{where} broke off in the middle of an answer.")
 
 
+def endless(where: str) -> EngineUnavailable:
+    """For an answer that goes on and on."""
+    return EngineUnavailable(f"{where} does not come to an end with an answer.")
+
+
 def retry_after(value: str, now: datetime) -> float:
     """Seconds to wait, of a ``Retry-After`` header: a number, or a date; what is neither is ``USUAL_REST``."""
     try:
@@ -136,7 +141,7 @@ def _words(body: bytes) -> str:
 def _error(body: bytes) -> Any:
     """``error`` as OpenAI has it, or ``detail`` as FastAPI does; None of anything else."""
     try:
-        parsed = json.loads(body)
+        parsed = parse_json(body)
     except ValueError:
         return None
     return (parsed.get("error") or parsed.get("detail")) if isinstance(parsed, dict) else None

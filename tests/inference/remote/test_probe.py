@@ -7,7 +7,7 @@ from fakes.answerer import ScriptedAnswerer
 from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi, refusal
 from fixtures_remote import connected, own_engine, sharing
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from inference.remote import probe as probing
 from inference.remote.asking import Dialect
@@ -198,6 +198,29 @@ async def test_something_else_that_answers_is_recognised(no_models, health, answ
     fake = FakeOpenAi(failures=[health, answer])
     said = await refused(fake, NotUnderstood)
     assert said == "there answers in a way that is not OpenAI's API: check the address."
+
+
+@pytest.mark.parametrize("kind", ["deep", "half"])
+async def test_odd_json_is_recognised(no_models, kind):
+    """Nested deeper than Python reads; and with half a character in a name, which can't be written into a log."""
+    deep = Response("[" * 200_000 + "]" * 200_000, media_type="application/json")
+    half = Response(r'{"data": [{"id": "a\ud83d"}, {"id": "b"}]}', media_type="application/json")
+    fake = FakeOpenAi(failures=[deep, {"deep": deep, "half": half}[kind]])
+    said = await refused(fake, NotUnderstood if kind == "deep" else ModelRefused)
+    assert (
+        said
+        == {
+            "deep": "there answers in a way that is not OpenAI's API: check the address.",
+            "half": "there serves a\ufffd, b, and engine.model is 'codellama-7b': set it to one of these.",
+        }[kind]
+    )
+
+
+async def test_a_body_without_end_is_not_read_to_it(no_models):
+    """It would fill the memory."""
+    fake = FakeOpenAi(failures=[Response(b" " * (9 << 20))])
+    said = await refused(fake, EngineUnavailable)
+    assert said == "there does not come to an end with an answer."
 
 
 async def test_a_server_without_the_route_is_recognised(no_models):
