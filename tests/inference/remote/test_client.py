@@ -218,7 +218,9 @@ async def test_a_usage_that_says_nothing_is_no_failure(small, usage):
             fake.failures = [stream(end, "[DONE]")]
             text, outcome = await told(client, request)
             assert (text, outcome.cause, outcome.reused_tokens) == ("a", "end", 0)
-            assert outcome.prompt_tokens == (len(small.encode("x")) + 1 if isinstance(request, CompletionRequest) else 0)
+            assert outcome.prompt_tokens == (
+                len(small.encode("x")) + 1 if isinstance(request, CompletionRequest) else 0
+            )
 
 
 async def test_half_a_character_becomes_one_that_can_be_written_on(small):

@@ -95,6 +95,18 @@ async def test_a_server_that_counts_other_tokens_than_it_is_sent_does_not_read_i
     assert said.startswith("there takes neither token ids")
 
 
+@pytest.mark.parametrize("more", [{"stream_options", "uncounted"}, set()])
+async def test_a_server_that_counts_nothing_must_answer_ids_as_it_answers_text(small, more):
+    """That it took them shows nothing: it may have read their list as a text."""
+    fake = sharing(small, takes=frozenset({"ids"} | more))
+    async with connected(fake) as client:
+        assert client.served.language.dialect.kind == "ids"
+    ids, text = (body["prompt"] for body in fake.probes[1:3])
+    assert (ids, text) == ([1, *small.encode("def add(a, b):\n    return")], "def add(a, b):\n    return")
+    said = await refused(sharing(small, takes=frozenset({"ids", "prints"} | more)), NotUnderstood)
+    assert said.startswith("there takes neither token ids")
+
+
 async def test_another_vocabulary_is_noticed_before_it_writes_nonsense(small):
     """Ids mean nothing, or worse something else, to a model of another vocabulary."""
     here = len(small.encode(probing.COUNTED))
