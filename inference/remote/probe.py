@@ -79,6 +79,7 @@ class Served:
         names: of everything it lists, which is what can be asked for by name.
         limits: what a person should know of the model; empty where there is nothing to say.
         engine: what an engine of ours says of itself.
+        chat_context: tokens that a conversation and its answer may have there; 0 where the server has not said so.
     """
 
     language: Language
@@ -86,6 +87,7 @@ class Served:
     names: frozenset[str]
     limits: str = ""
     engine: Status | None = None
+    chat_context: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +112,15 @@ async def probe(http: httpx.AsyncClient, where: str, wanted: Wanted) -> Served:
         chat = name_there(entries, wanted.chat_model, "engine.chatModel", where) if wanted.chat_model else name
         async with asyncio.timeout(PROBE_SECONDS):
             context = await context_of(http, where, entries, name)
+            chat_context = context if chat == name else await context_of(http, where, entries, chat)
         known = await asyncio.to_thread(_known, wanted.model)
         language = Language(name, Dialect("text"), context or _usual(known.row), known.row, known.tokenizer)
         language = await _spoken(http, where, language, known)
     except TimeoutError as error:
         raise EngineUnavailable(f"{where} did not answer a first question in {PROBE_SECONDS:.0f} s.") from error
     limits = (known.row and asked_to_infill(known.row)) or ""
-    return Served(language, replace(language, model=chat), names, limits)
+    chats = replace(language, model=chat, context=chat_context or language.context)
+    return Served(language, chats, names, limits, chat_context=chat_context)
 
 
 async def _health(http: httpx.AsyncClient, where: str) -> Status | None:

@@ -100,6 +100,18 @@ async def test_a_prompt_has_no_more_tokens_than_the_server_has_room_for(small):
     assert len(fake.asked[0]["prompt"]) <= 150
 
 
+@pytest.mark.parametrize(("takes", "prefix", "suffix"), [({"suffix"}, 225, 75), (set(), 300, 0)])
+async def test_text_is_cut_to_what_the_server_has_room_for(no_models, takes, prefix, suffix):
+    """Two characters a token: a server refuses what is too long. What is far from the cursor goes."""
+    model = {"id": "codellama-34b", "max_model_len": 300}
+    fake = FakeOpenAi(takes=frozenset(takes), models=[model])
+    async with connected(fake, "codellama-34b") as client:
+        request = CompletionRequest("a" * 1000 + "b" * 225, "c" * 75 + "d" * 1000, sampling=Sampling(max_tokens=200))
+        await told(client, request)
+    (body,) = fake.asked
+    assert (body["prompt"], body.get("suffix", "")) == (("a" * 100 + "b" * 225)[-prefix:], "c" * suffix)
+
+
 async def test_the_stop_rule_ends_the_answer_and_the_stream(small):
     fake = sharing(small, says=["a +", " b\n    ", "c\nd", "…"])
     request = CompletionRequest("    x = ", "\n", stop_rule=StopRule("block", 4))
