@@ -121,7 +121,7 @@ class Language:
     def _of_text(self, request: CompletionRequest) -> Asked:
         """Text alone ends before blanks, as in ``completion_prompt``: no vocabulary knows a word with them behind.
 
-        What is too long for the context loses its far ends; a suffix has a quarter of the room and what a prefix leaves.
+        What is too long for the context loses its far ends; a suffix has a quarter of the room, or all a prefix leaves.
         """
         assert isinstance(request.prompt, str)
         room = self._room(request) * CHARACTERS_A_TOKEN
