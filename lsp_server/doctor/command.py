@@ -101,7 +101,7 @@ def examine(kept: Kept | None, model: str, say: Say, engine_url: str = "", *, qu
     checks += attempt("engine", lambda: running.check_running(stats))
     say("asking torch what it can compute with")
     facts = hardware.ask(options)
-    checks += attempt("GPU", lambda: hardware.check_gpu(look(), hardware.driver(), facts))
+    checks += attempt("GPU", lambda: hardware.check_gpu(look(), hardware.driver(), facts, hardware.signs()))
     checks += attempt("kernels", lambda: hardware.check_kernels(facts))
     checks += attempt("memory", lambda: hardware.check_room(facts, running.has_loaded(stats, options.models)))
     if not quick:
