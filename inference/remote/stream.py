@@ -60,9 +60,8 @@ async def parts(
     with in_words(where):
         async with http.stream("POST", path, json={**body, "stream": True}) as answer:
             if answer.status_code != 200:
-                raise refused(
-                    where, answer.status_code, answer.headers, await _read(answer, LONGEST_REFUSAL), telling=telling
-                )
+                said = _secretless(http, await _read(answer, LONGEST_REFUSAL))
+                raise refused(where, answer.status_code, answer.headers, said, telling=telling)
             if not answer.headers.get("content-type", "").startswith("text/event-stream"):
                 raise strange(where)
             async for data in event_data(answer):
@@ -91,6 +90,12 @@ def _part(data: str, where: str) -> Part:
     if not all(isinstance(one, kind) for one, kind in zip(told, (str, str, Mapping, Mapping), strict=True)):
         raise strange(where)
     return Part(*told)
+
+
+def _secretless(http: httpx.AsyncClient, refusal: bytes) -> bytes:
+    """An error's body without the token: some servers repeat the one they do not know."""
+    token = http.headers.get("authorization", "").removeprefix("Bearer ").encode()
+    return refusal.replace(token, b"[token]") if token else refusal
 
 
 async def _read(answer: httpx.Response, most: int) -> bytes:
