@@ -75,4 +75,4 @@ def _count(told: Mapping[str, Any], name: str) -> int:
 
 def _time(told: Mapping[str, Any], name: str) -> float:
     time = told.get(name)
-    return time if type(time) in (int, float) and 0 <= time < inf else 0.0
+    return time if isinstance(time, int | float) and 0 <= time < inf else 0.0
