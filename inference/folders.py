@@ -20,9 +20,9 @@ def roots() -> tuple[Path, ...]:
 def make_private(folder: Path) -> Path:
     """Make ``folder``, and all that is missing above it, for the user alone; raises OSError.
 
-    ``Path.mkdir`` gives its mode to the last folder only, whatever the umask leaves open above it. Folders of this
-    program's own (``roots``) that others may enter, as earlier versions left them, are closed on the way. Source: XDG
-    Base Directory Specification, which asks for mode 0700 of what is missing.
+    ``Path.mkdir`` gives its mode to the last folder only, whatever the umask leaves open above it. What is there keeps
+    its mode, but where something had to be made, this program's own folders (``roots``) that others may enter are
+    closed (``close_roots``). Source: XDG Base Directory Specification, which asks for mode 0700 of what is missing.
     """
     missing = [path for path in (*reversed(folder.parents), folder) if not path.exists()]
     for path in missing:

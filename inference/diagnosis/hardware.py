@@ -6,6 +6,7 @@ Knows no checksums and no engine. Of a program that was told not to use a GPU no
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,10 @@ PROBE_SECONDS = 300
 """The C library may have to be compiled, which has 120 of them."""
 
 DRIVER_QUERY = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+
+AMD = "dev/kfd"
+SIGNS = ("proc/driver/nvidia/version", "dev/nvidia0", AMD)
+"""Files below / that are there where a GPU has a driver, be there an nvidia-smi or not."""
 
 SPARE_BYTES = 1 << 30
 """What a disk should have left for logs, locks and other programs."""
@@ -57,14 +62,24 @@ def driver() -> str:
     return said.splitlines()[0] if said else ""
 
 
-def check_gpu(found: Machine, driver: str, facts: Mapping[str, Any]) -> Iterator[Check]:
-    """Whether the GPU that the system sees is one that torch can use."""
+def signs(root: Path = Path("/")) -> list[str]:
+    """What the system has of GPUs although none was found; nothing where ``CUDA_VISIBLE_DEVICES`` chooses.
+
+    Sources: the files of NVIDIA's driver and of AMD's (the interface ``/dev/kfd``), as those document them.
+    """
+    return [] if "CUDA_VISIBLE_DEVICES" in os.environ else [name for name in SIGNS if (root / name).exists()]
+
+
+def check_gpu(found: Machine, driver: str, facts: Mapping[str, Any], seen: Sequence[str] = ()) -> Iterator[Check]:
+    """Whether the GPU that the system sees is one that torch can use; ``seen`` as ``signs`` tells."""
     torch = facts["torch"]
     if problem := _error(torch):
         advice = "Install torch anew into the environment of codellama-ls, as its own site describes."
         yield Check("torch", "problem", f"it can't be imported ({problem})", advice, quotes=True)
         return
-    if torch["gpus"]:
+    if not found.gpus and (torch["gpus"] or seen):
+        yield _unseen(torch["gpus"], found, seen)
+    elif torch["gpus"]:
         yield _usable(torch["gpus"], found, driver)
     elif not found.gpus:
         yield Check("GPU", "ok", f"{found.note} Models are computed on the CPU.")
@@ -76,6 +91,19 @@ def check_gpu(found: Machine, driver: str, facts: Mapping[str, Any]) -> Iterator
         yield Check("GPU", "problem", text, "Install torch's CUDA build, as its own site describes.")
 
 
+def _unseen(gpus: Sequence[Mapping[str, Any]], found: Machine, seen: Sequence[str]) -> Check:
+    """A GPU whose memory nobody tells is not planned for, and so not used."""
+    named = ", ".join(gpu["name"] for gpu in gpus) or f"one (/{seen[0]} is there)"
+    text = f"there is a GPU, {named}, and it is not used: {found.note or 'it does not tell its memory.'}"
+    if list(seen) == [AMD]:
+        return Check("GPU", "warning", text, "Only NVIDIA's are; models are computed on the CPU meanwhile.")
+    advice = (
+        "Have nvidia-smi, which comes with NVIDIA's driver, work and lie on the PATH (in a container: the driver's "
+        "capability `utility`); models are computed on the CPU meanwhile."
+    )
+    return Check("GPU", "warning", text, advice)
+
+
 def _usable(gpus: Sequence[Mapping[str, Any]], found: Machine, driver: str) -> Check:
     names = ", ".join(f"{gpu['name']} ({'.'.join(map(str, gpu['capability']))})" for gpu in gpus)
     best = found.best
@@ -85,7 +113,8 @@ def _usable(gpus: Sequence[Mapping[str, Any]], found: Machine, driver: str) -> C
 
 def check_kernels(facts: Mapping[str, Any]) -> Iterator[Check]:
     """What computes: 4-bit kernels on a GPU, the C library on a CPU."""
-    on_gpu = not _error(facts["torch"]) and bool(facts["torch"]["gpus"])
+    planned = facts["plan"].get("device", "cuda") == "cuda"
+    on_gpu = planned and not _error(facts["torch"]) and bool(facts["torch"]["gpus"])
     if on_gpu:
         why = _error(facts["four_bits"]) or facts["four_bits"]
         advice = "Install bitsandbytes anew: `python -m pip install --force-reinstall bitsandbytes`."

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from inference import folders
 from inference.diagnosis.check import Check
+from inference.models.adapters import FOLDER_VARIABLE as ADAPTERS_VARIABLE
 from inference.models.adapters import adapters_folder
+from inference.models.store import FOLDER_VARIABLE as MODELS_VARIABLE
 from inference.models.store import models_folder
 from inference.serving.private import NotPrivate, runtime_folder
 
@@ -40,17 +42,29 @@ def _runtime(folder: Path) -> Check:
 
 def _kept(paths: list[Path]) -> Check:
     """Others who may write can have their own weights loaded, or library; who may read learns at most what is there."""
-    foreign = [path for path in paths if not _own(path)]
     writable = [path for path in paths if _others(path) & 0o022]
+    roots_own = [path for path in paths if not _own(path) and path.stat().st_uid == 0 and path not in writable]
+    foreign = [path for path in paths if not _own(path) and path not in roots_own]
     readable = [path for path in paths if _others(path) and path not in writable]
     if foreign or writable:
-        bad = [*foreign, *writable]
-        advice = " ".join(f"`chmod 700 '{path}'`" if path in writable else f"Remove {path}." for path in bad)
+        bad = list(dict.fromkeys([*foreign, *writable]))
+        advice = " ".join(f"`chmod 700 '{path}'`" if _own(path) else _taken_back(path) for path in bad)
         return Check("kept files", "problem", f"others can change what is in {_listed(bad)}", advice)
+    if roots_own:
+        advice = " ".join(map(_taken_back, roots_own))
+        text = f"root's, so that you can keep nothing there: {_listed(roots_own)}"
+        return Check("kept files", "warning", text, advice)
     if readable:
         advice = " ".join(f"`chmod 700 '{path}'`" for path in readable)
         return Check("kept files", "warning", f"others can look into {_listed(readable)}", advice)
     return Check("kept files", "ok", f"yours alone: {_listed(paths)}" if paths else "there are none yet")
+
+
+def _taken_back(path: Path) -> str:
+    """What to do about a folder of somebody else's: one of root's, say, that was left by a run under sudo."""
+    variables = {models_folder(): MODELS_VARIABLE, adapters_folder(): ADAPTERS_VARIABLE}
+    elsewhere = f", or set {variables[path]} to a folder of yours" if path in variables else ""
+    return f"`sudo chown -R {os.getuid()} '{path}'`{elsewhere}."
 
 
 def _others(path: Path) -> int:

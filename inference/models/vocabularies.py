@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from filelock import FileLock
+
 from inference.folders import make_private
 from inference.models import store
 from inference.models.catalog import CATALOG, canonical
@@ -30,15 +32,20 @@ def place(model_id: str) -> Path:
 
 
 def put(model_id: str, files: Iterable[Path]) -> Path:
-    """Copy files to ``place``, all of them or none; what lay there before goes."""
+    """Copy files to ``place``, all of them or none; what lay there before goes.
+
+    Who puts the same one at the same time waits: two would copy into one folder.
+    """
     target = place(model_id)
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    make_private(partial)
-    for file in files:
-        shutil.copyfile(file, partial / file.name)
-    shutil.rmtree(target, ignore_errors=True)
-    return partial.rename(target)
+    make_private(target.parent)
+    with FileLock(target.with_name(f".{target.name}.lock")):
+        partial = target.with_name(f".{target.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        make_private(partial)
+        for file in files:
+            shutil.copyfile(file, partial / file.name)
+        shutil.rmtree(target, ignore_errors=True)
+        return partial.rename(target)
 
 
 def folder_of(name: str) -> Path:

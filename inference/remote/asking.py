@@ -31,6 +31,10 @@ SAID_END = (END_OF_INFILL, END_OF_INFILL.replace(SPACE, " "))
 """What a server may write for the end of an infilling where it does not know that token for one."""
 
 
+CHARACTERS_A_TOKEN = 2
+"""Of a text whose tokens can't be counted here: code has three and more, and one that is cut is better than refused."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """What a server takes.
@@ -107,22 +111,31 @@ class Language:
     def _of_ids(self, request: CompletionRequest) -> Asked:
         assert self.tokenizer is not None
         assert isinstance(request.prompt, str)
-        room = self.context - min(request.sampling.max_tokens, self.context // 2)
         layout = self.row.layout if self.row and self.row.infill else None
         cursor = Cursor(request.prompt, request.suffix, request.context)
-        prompt, following = cursor_prompt(self.tokenizer, cursor, room, layout)
+        prompt, following = cursor_prompt(self.tokenizer, cursor, self._room(request), layout)
         body: dict[str, Any] = {"prompt": prompt.ids}
         body |= {"stop_token_ids": sorted(prompt.stop_ids)} if self.dialect.stop_ids else {}
         return Asked(body, prompt.heal, following, len(prompt.ids), SAID_END if layout else ())
 
     def _of_text(self, request: CompletionRequest) -> Asked:
-        """Text alone ends before blanks, as in ``completion_prompt``: no vocabulary knows a word with them behind."""
+        """Text alone ends before blanks, as in ``completion_prompt``: no vocabulary knows a word with them behind.
+
+        What is too long for the context loses its far ends; a suffix has a quarter of the room, or all a prefix leaves.
+        """
         assert isinstance(request.prompt, str)
+        room = self._room(request) * CHARACTERS_A_TOKEN
         prefix, following = clean(request.prompt), request.suffix or ""
         if self.dialect.kind == "suffix" and following:
-            return Asked({"prompt": prefix, "suffix": clean(following)}, following=following)
+            suffix = clean(following)[: max(room - len(prefix), room // 4)]
+            return Asked({"prompt": prefix[-(room - len(suffix)) :], "suffix": suffix}, following=following)
+        prefix = prefix[-room:]
         stem = prefix.rstrip(" \t") or prefix
         return Asked({"prompt": stem}, prefix[len(stem) :], following)
+
+    def _room(self, request: CompletionRequest) -> int:
+        """Tokens of a prompt that leave room for the answer."""
+        return self.context - min(request.sampling.max_tokens, self.context // 2)
 
     def _sampled(self, most: int) -> dict[str, Any]:
         usage = {"stream_options": {"include_usage": True}} if self.dialect.usage else {}

@@ -8,6 +8,7 @@ and never for this one. Knows no requests, and not who named the address (``lsp_
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 from dataclasses import dataclass, field
 
@@ -17,6 +18,9 @@ CONNECT_SECONDS = 5.0
 
 SILENCE_SECONDS = 120.0
 """How long a server may say nothing in the middle of an answer that has no deadline."""
+
+LONGEST_TOLD = 80
+"""Characters of what is no address that a sentence repeats."""
 
 
 class AddressError(ValueError):
@@ -62,11 +66,11 @@ def parse_url(text: str) -> str:
     except httpx.InvalidURL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host:
-        raise AddressError(f"{text!r} is no address of a server: it should look like https://models.example.org.")
+        raise AddressError(f"{_told(text)} is no address of a server: it should look like https://models.example.org.")
     if url.userinfo:
         raise AddressError("The address must not hold a name or password: give the token by itself.")
     if url.query or url.fragment:
-        raise AddressError(f"{text!r} is no address of a server: leave out what follows '?' or '#'.")
+        raise AddressError(f"{_told(text)} is no address of a server: leave out what follows '?' or '#'.")
     path = url.path.rstrip("/").removesuffix("/v1").rstrip("/")
     return str(url.copy_with(path=path or "/")).rstrip("/")
 
@@ -81,6 +85,14 @@ def open_door(address: Address) -> httpx.AsyncClient:
         trust_env=not address.is_loopback,
         follow_redirects=False,
     )
+
+
+def _told(text: str) -> str:
+    """What was given, as far as it can't be a secret: a token put there by mistake would end in the editor's log."""
+    shown = re.split("[?#]", text)[0].rpartition("@")[2]
+    if text and (" " in shown or len(shown) > LONGEST_TOLD or not re.search("[.:/]", shown)):
+        return "What was given"
+    return repr(shown)
 
 
 def _is_loopback(host: str) -> bool:

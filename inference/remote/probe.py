@@ -2,8 +2,9 @@
 
 Is it an engine of ours, which models has it, how much context, and which dialect does it take? The dialects are tried
 from the most exact down, with a request that has all fields a real one has, for one token; that the server counts as
-many tokens as were sent, and for a text as many as the vocabulary here, is what shows that both speak of the same ids.
-Nothing of a person's code is sent. Knows no editor.
+many tokens as were sent, and for a text as many as the vocabulary here, is what shows that both speak of the same ids;
+of a server that counts none, that it answers ids as it answers the text they stand for. Nothing of a person's code is
+sent. Knows no editor.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ import httpx
 
 from inference.generation.answer import Sampling
 from inference.models import vocabularies
-from inference.models.catalog import Model, asked_to_infill, canonical
+from inference.models.catalog import Model, asked_to_infill
 from inference.models.rows import find_row
 from inference.models.store import StoreError
 from inference.remote.asking import Dialect, Language
+from inference.remote.listing import context_of, listed_models, name_there
 from inference.remote.stream import get_json, parts
-from inference.remote.troubles import Busy, NotUnderstood, refused, strange
-from inference.serving.client import BadRequest, EngineUnavailable, ModelRefused
+from inference.remote.troubles import Busy, NotUnderstood, refused
+from inference.serving.client import BadRequest, EngineUnavailable
 from inference.serving.state import ANSWERING, Status
 from inference.serving.wire import CompletionRequest
 from inference.text.loading import load_tokenizer
@@ -50,6 +52,9 @@ COUNTED = (
 )
 """A text that no two vocabularies cut into equally many tokens but by chance."""
 
+CONTINUED = "def add(a, b):\n    return"
+"""A text that goes on with a word, and not as a list of numbers would."""
+
 DIALECTS = (Dialect("ids", stop_ids=True, usage=True), Dialect("ids", usage=True), Dialect("ids"))
 TEXT_DIALECTS = (
     Dialect("suffix", usage=True), Dialect("suffix"), Dialect("text", usage=True), Dialect("text"),
@@ -74,6 +79,7 @@ class Served:
         names: of everything it lists, which is what can be asked for by name.
         limits: what a person should know of the model; empty where there is nothing to say.
         engine: what an engine of ours says of itself.
+        chat_context: tokens that a conversation and its answer may have there; 0 where the server has not said so.
     """
 
     language: Language
@@ -81,6 +87,7 @@ class Served:
     names: frozenset[str]
     limits: str = ""
     engine: Status | None = None
+    chat_context: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +104,23 @@ async def probe(http: httpx.AsyncClient, where: str, wanted: Wanted) -> Served:
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             status = await _health(http, where)
-            entries = await _models(http, where)
+            entries = await listed_models(http, where)
             names = frozenset(str(entry["id"]) for entry in entries)
         if status:
             return _own(status, names)
-        name = _chosen(entries, wanted.model, "engine.model", where)
-        chat = _chosen(entries, wanted.chat_model, "engine.chatModel", where) if wanted.chat_model else name
+        name = name_there(entries, wanted.model, "engine.model", where)
+        chat = name_there(entries, wanted.chat_model, "engine.chatModel", where) if wanted.chat_model else name
         async with asyncio.timeout(PROBE_SECONDS):
-            context = await _context(http, where, entries, name)
+            context = await context_of(http, where, entries, name)
+            chat_context = context if chat == name else await context_of(http, where, entries, chat)
         known = await asyncio.to_thread(_known, wanted.model)
         language = Language(name, Dialect("text"), context or _usual(known.row), known.row, known.tokenizer)
         language = await _spoken(http, where, language, known)
     except TimeoutError as error:
         raise EngineUnavailable(f"{where} did not answer a first question in {PROBE_SECONDS:.0f} s.") from error
     limits = (known.row and asked_to_infill(known.row)) or ""
-    return Served(language, replace(language, model=chat), names, limits)
+    chats = replace(language, model=chat, context=chat_context or language.context)
+    return Served(language, chats, names, limits, chat_context=chat_context)
 
 
 async def _health(http: httpx.AsyncClient, where: str) -> Status | None:
@@ -136,51 +145,10 @@ def _status(said: Any) -> Status | None:
     return Status(**known) if all(type(known[name]) is type(getattr(usual, name)) for name in known) else None
 
 
-async def _models(http: httpx.AsyncClient, where: str) -> list[Mapping[str, Any]]:
-    code, headers, body, said = await get_json(http, where, "/v1/models")
-    if code != 200:
-        raise refused(where, code, headers, body)
-    entries = said.get("data") if isinstance(said, Mapping) else None
-    if not isinstance(entries, list) or not all(
-        isinstance(e, Mapping) and isinstance(e.get("id"), str) for e in entries
-    ):
-        raise strange(where)
-    if not entries:
-        raise NotUnderstood(f"{where} serves no model.")
-    return entries
-
-
 def _own(status: Status, names: frozenset[str]) -> Served:
     """An engine of ours knows its models better than the settings here."""
     language = Language(status.model, Dialect("engine"), 0)
     return Served(language, replace(language, model=status.chat_model), names, status.limits, status)
-
-
-def _chosen(entries: Sequence[Mapping[str, Any]], wanted: str, setting: str, where: str) -> str:
-    """The name under which the server has the model: by its id, its Hugging Face id, or as the only one it has."""
-    row = find_row(wanted)
-    aliases = {name.lower() for name in (wanted, canonical(wanted), *((row.hub,) if row else ()))}
-    aliases |= {alias.rsplit("/")[-1] for alias in aliases}
-    bases = [entry for entry in entries if not entry.get("parent")] or entries
-    for entry in bases:
-        called = {str(entry[field]).lower() for field in ("id", "root") if entry.get(field)}
-        if aliases & (called | {name.rsplit("/")[-1] for name in called}):
-            return entry["id"]
-    if len(bases) == 1:
-        return bases[0]["id"]
-    there = ", ".join(sorted(entry["id"] for entry in bases)[:8])
-    raise ModelRefused(f"{where} serves {there}, and {setting} is {wanted!r}: set it to one of these.")
-
-
-async def _context(http: httpx.AsyncClient, where: str, entries: Sequence[Mapping[str, Any]], name: str) -> int:
-    """Tokens of context, as vLLM lists them or llama-server's ``/props`` has them; 0 where nobody says."""
-    listed = next(entry for entry in entries if entry["id"] == name).get("max_model_len")
-    if isinstance(listed, int) and listed > 0:
-        return listed
-    _, _, _, said = await get_json(http, where, "/props")
-    settings = said.get("default_generation_settings") if isinstance(said, Mapping) else None
-    told = settings.get("n_ctx") if isinstance(settings, Mapping) else None
-    return told if isinstance(told, int) and told > 0 else 0
 
 
 def _usual(row: Model | None) -> int:
@@ -228,11 +196,28 @@ async def _hindrance(http: httpx.AsyncClient, where: str, language: Language) ->
         return str(error)
     text, counted = await _one_token(http, where, asked.body)
     sent = asked.prompt_tokens
-    if sent and counted is not None and counted != sent:
+    if sent and counted is None:
+        return await _disbelief(http, where, language)
+    if sent and counted != sent:
         return f"{where} counts {counted} tokens where {sent} were sent."
     if language.dialect.kind == "suffix" and text.endswith(SUFFIX):
         return f"{where} only puts the suffix behind its answer."
     return ""
+
+
+async def _disbelief(http: httpx.AsyncClient, where: str, language: Language) -> str:
+    """Why the ids of a server that counts none are not believed to be read as such; empty where they are.
+
+    One may take a list for something else, such as the text that it is printed as, and answer that.
+    """
+    in_text = replace(language, dialect=Dialect("text", usage=language.dialect.usage))
+    to_ids, _ = await _one_token(http, where, language.completion(_request(CONTINUED)).body)
+    try:
+        to_text, _ = await _one_token(http, where, in_text.completion(_request(CONTINUED)).body)
+    except BadRequest:
+        return ""  # it takes ids alone
+    same = to_ids == to_text and not to_ids.isspace() and to_ids
+    return "" if same else f"{where} answers token ids otherwise than the text that they stand for."
 
 
 def _request(prefix: str, suffix: str | None = None) -> CompletionRequest:

@@ -6,19 +6,23 @@ to stop. Source: OpenAI API reference, "Streaming".
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
-from inference.remote.troubles import broken_off, in_words, refused, strange
+from inference.remote.troubles import broken_off, endless, in_words, refused, strange
 from inference.serving.client import EngineUnavailable
 from inference.serving.events import event_data
+from inference.serving.parsing import parse_json
 
 LONGEST_REFUSAL = 65_536
 """Bytes of an error's body that are read."""
+
+LONGEST_BODY, LONGEST_ANSWER = 8 * 1024 * 1024, 16 * 1024 * 1024
+"""Bytes of what is asked for as a whole, and characters of all events of a stream. The longest answer that a setting
+allows has some 8,000 events of a few hundred characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +36,17 @@ class Part:
 
 
 async def get_json(http: httpx.AsyncClient, where: str, path: str) -> tuple[int, httpx.Headers, bytes, Any]:
-    """Status, headers, body, and the body's JSON or None. Raises ``EngineUnavailable``."""
+    """Status, headers, body, and the body's JSON or None. Raises ``EngineUnavailable``, also for a body without end."""
     with in_words(where):
-        answer = await http.get(path)
+        async with http.stream("GET", path) as answer:
+            body = await _read(answer, LONGEST_BODY)
+    if len(body) > LONGEST_BODY:
+        raise endless(where)
     try:
-        parsed = answer.json()
+        parsed = parse_json(body)
     except ValueError:
         parsed = None
-    return answer.status_code, answer.headers, answer.content, parsed
+    return answer.status_code, answer.headers, body, parsed
 
 
 async def parts(
@@ -49,16 +56,19 @@ async def parts(
 
     With ``telling`` the server's own words are in the error.
     """
-    ended = False
+    ended, length = False, 0
     with in_words(where):
         async with http.stream("POST", path, json={**body, "stream": True}) as answer:
             if answer.status_code != 200:
-                raise refused(where, answer.status_code, answer.headers, await _refusal(answer), telling=telling)
+                said = _secretless(http, await _read(answer, LONGEST_REFUSAL))
+                raise refused(where, answer.status_code, answer.headers, said, telling=telling)
             if not answer.headers.get("content-type", "").startswith("text/event-stream"):
                 raise strange(where)
             async for data in event_data(answer):
                 if data == "[DONE]":
                     return
+                if (length := length + len(data)) > LONGEST_ANSWER:
+                    raise endless(where)
                 part = _part(data, where)
                 ended = ended or bool(part.reason)
                 yield part
@@ -68,7 +78,7 @@ async def parts(
 
 def _part(data: str, where: str) -> Part:
     try:
-        event = json.loads(data)
+        event = parse_json(data.encode())
         if event.get("error"):
             raise EngineUnavailable(f"{where} failed in the middle of an answer.")
         choices = event["choices"]
@@ -82,10 +92,17 @@ def _part(data: str, where: str) -> Part:
     return Part(*told)
 
 
-async def _refusal(answer: httpx.Response) -> bytes:
-    body = b""
+def _secretless(http: httpx.AsyncClient, refusal: bytes) -> bytes:
+    """An error's body without the token: some servers repeat the one they do not know."""
+    token = http.headers.get("authorization", "").removeprefix("Bearer ").encode()
+    return refusal.replace(token, b"[token]") if token else refusal
+
+
+async def _read(answer: httpx.Response, most: int) -> bytes:
+    """The body; of one with more than ``most`` bytes its beginning, which has more."""
+    body = bytearray()
     async for block in answer.aiter_bytes():
         body += block
-        if len(body) > LONGEST_REFUSAL:
+        if len(body) > most:
             break
-    return body[:LONGEST_REFUSAL]
+    return bytes(body)

@@ -6,7 +6,6 @@ in the trace and in the journal, which hold no code. Knows no requests. Source: 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,10 +15,14 @@ from typing import Any
 import httpx
 
 from inference.serving.client import BadRequest, EngineError, EngineUnavailable, ModelRefused
+from inference.serving.parsing import parse_json
 from inference.serving.state import Status
 
 USUAL_REST = 2.0
 """Seconds to leave a server alone that is busy and does not say for how long."""
+
+SHORTEST_REST = 1.0
+"""Seconds before one that says "at once", or whose date has passed, is asked again: not in a loop without a pause."""
 
 LONGEST_REST = 600.0
 """A server that asks for more is asked again after this."""
@@ -67,7 +70,7 @@ def refused(where: str, status: int, headers: Mapping[str, str], body: bytes, *,
             f"CODELLAMA_LS_ENGINE_TOKEN{said}."
         )
     if status in (429, 503):
-        rest = retry_after(headers.get("retry-after", ""), datetime.now(UTC))
+        rest = max(retry_after(headers.get("retry-after", ""), datetime.now(UTC)), SHORTEST_REST)
         return Busy(f"{where} is busy or not ready yet, and is asked again in {rest:.0f} s{said}.", rest)
     if status == 404 and names_model(body):
         return ModelRefused(f"{where} does not have the model that it is asked for{said}.")
@@ -91,6 +94,11 @@ def strange(where: str) -> NotUnderstood:
 def broken_off(where: str) -> EngineUnavailable:
     """For an answer without an end."""
     return EngineUnavailable(f"{where} broke off in the middle of an answer.")
+
+
+def endless(where: str) -> EngineUnavailable:
+    """For an answer that goes on and on."""
+    return EngineUnavailable(f"{where} does not come to an end with an answer.")
 
 
 def retry_after(value: str, now: datetime) -> float:
@@ -133,7 +141,7 @@ def _words(body: bytes) -> str:
 def _error(body: bytes) -> Any:
     """``error`` as OpenAI has it, or ``detail`` as FastAPI does; None of anything else."""
     try:
-        parsed = json.loads(body)
+        parsed = parse_json(body)
     except ValueError:
         return None
     return (parsed.get("error") or parsed.get("detail")) if isinstance(parsed, dict) else None

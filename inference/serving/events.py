@@ -13,8 +13,9 @@ LONGEST_LINE = 4_000_000
 async def event_data(answer: httpx.Response) -> AsyncIterator[str]:
     """What stands behind each ``data:``. Raises ``httpx.DecodingError`` for a line without end.
 
-    Only CR and LF end lines. httpx's own ``aiter_lines`` splits at whatever Unicode breaks lines at, such as U+2028,
-    which stand inside the text of an event.
+    Each such line is taken for an event of its own, and LF ends it, with a CR before it or not: the standard also has
+    data of several lines, and lines that a CR alone ends, which no server of these APIs sends. httpx's own
+    ``aiter_lines`` splits at whatever Unicode breaks lines at, such as U+2028, which stand inside the text of an event.
     """
     rest = b""
     async for block in answer.aiter_bytes():

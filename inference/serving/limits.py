@@ -6,11 +6,11 @@ Knows HTTP bodies and queues, no models. A refusal says when to come again where
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 from starlette.requests import Request
 
+from inference.serving.parsing import parse_json
 from inference.serving.router import RefusedError
 from inference.serving.scheduler import Scheduler
 from inference.serving.wire import WireError, error_body
@@ -31,9 +31,6 @@ MOST_OF_ONE = 32
 
 RETRY_SECONDS = "2"
 
-SURROGATE = b"\\ud"
-"""How JSON begins to spell one."""
-
 
 async def json_body(http: Request) -> Any:
     """The parsed body. Raises ``WireError`` where it is no JSON, RefusedError where it is too large or too slow."""
@@ -51,9 +48,8 @@ async def json_body(http: Request) -> Any:
         text = f"The request's body did not arrive within {BODY_SECONDS:.0f} seconds."
         raise RefusedError(408, error_body(text, "invalid_request_error"), {"Connection": "close"}) from None
     try:
-        parsed = json.loads(bytes(body))
-        return _spellable(parsed) if SURROGATE in body.lower() else parsed
-    except (ValueError, RecursionError) as error:
+        return parse_json(bytes(body))
+    except ValueError as error:
         raise WireError(f"The request's body is not JSON: {error}.") from error
 
 
@@ -67,17 +63,6 @@ def check_room(scheduler: Scheduler, window: str, answers: int) -> None:
     else:
         return
     raise RefusedError(429, error_body(text, "rate_limit_error", code=code), {"Retry-After": RETRY_SECONDS})
-
-
-def _spellable(value: Any) -> Any:
-    """JSON can spell half a surrogate pair, which is no character: it becomes U+FFFD, or no answer could repeat it."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_spellable(one) for one in value]
-    if isinstance(value, dict):
-        return {_spellable(name): _spellable(one) for name, one in value.items()}
-    return value
 
 
 def _too_large() -> RefusedError:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from math import inf
+from typing import Any, Literal, get_args
 
 from inference.generation.answer import Cause, Outcome
+
+CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 
 def finish_reason(outcome: Outcome) -> Literal["stop", "length"]:
@@ -41,19 +44,35 @@ def timings(outcome: Outcome) -> dict[str, Any]:
 
 
 def parse_outcome(reason: str, used: Mapping[str, Any], timed: Mapping[str, Any]) -> Outcome:
-    """Of a finished answer; a foreign server sends no timings."""
-    cause: Cause = timed.get("cause") or ("length" if reason == "length" else "end")
-    drafts = used.get("completion_tokens_details") or {}
+    """Of a finished answer; a foreign server sends no timings, and what is no number there counts as none."""
+    told = timed.get("cause")
+    cause: Cause = told if told in CAUSES else "length" if reason == "length" else "end"
+    drafts = _part(used, "completion_tokens_details")
     return Outcome(
         cause=cause,
-        prompt_tokens=used.get("prompt_tokens", 0),
-        reused_tokens=(used.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
-        completion_tokens=used.get("completion_tokens", 0),
-        accepted_tokens=drafts.get("accepted_prediction_tokens") or 0,
-        rejected_tokens=drafts.get("rejected_prediction_tokens") or 0,
-        dropped_messages=timed.get("dropped_messages", 0),
-        cut_tokens=timed.get("cut_tokens", 0),
-        queued_ms=timed.get("queued_ms", 0.0),
-        prefill_ms=timed.get("prefill_ms", 0.0),
-        decode_ms=timed.get("decode_ms", 0.0),
+        prompt_tokens=_count(used, "prompt_tokens"),
+        reused_tokens=_count(_part(used, "prompt_tokens_details"), "cached_tokens"),
+        completion_tokens=_count(used, "completion_tokens"),
+        accepted_tokens=_count(drafts, "accepted_prediction_tokens"),
+        rejected_tokens=_count(drafts, "rejected_prediction_tokens"),
+        dropped_messages=_count(timed, "dropped_messages"),
+        cut_tokens=_count(timed, "cut_tokens"),
+        queued_ms=_time(timed, "queued_ms"),
+        prefill_ms=_time(timed, "prefill_ms"),
+        decode_ms=_time(timed, "decode_ms"),
     )
+
+
+def _part(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = told.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _count(told: Mapping[str, Any], name: str) -> int:
+    count = told.get(name)
+    return count if type(count) is int and count >= 0 else 0
+
+
+def _time(told: Mapping[str, Any], name: str) -> float:
+    time = told.get(name)
+    return time if isinstance(time, int | float) and 0 <= time < inf else 0.0

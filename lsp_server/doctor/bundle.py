@@ -18,6 +18,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import inference
 import lsp_server
@@ -37,6 +38,8 @@ from inference.serving.post_mortem import cause_in, tail
 from inference.serving.private import NotPrivate, runtime_folder
 from lsp_server import journal, settings_kept
 from lsp_server.completion.trace import Record
+from lsp_server.remote import allowed
+from lsp_server.settings import EngineSettings
 
 FORMAT = 1
 REQUESTS = 50
@@ -52,17 +55,17 @@ def usual_name() -> Path:
     return Path(f"codellama-ls-report-{datetime.now(UTC):%Y%m%d-%H%M%S}.json")
 
 
-def write(path: Path, checks: Sequence[Check]) -> Path:
+def write(path: Path, checks: Sequence[Check], tried: Sequence[EngineSettings] = ()) -> Path:
     """Write the report for this user's eyes first; raises OSError, rather than replace a file too."""
-    text = json.dumps(report(checks), indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(report(checks, tried), indent=1, ensure_ascii=False) + "\n"
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(file, "w", encoding="utf-8") as stream:  # noqa: PTH123  a descriptor
         stream.write(text)
     return path
 
 
-def report(checks: Sequence[Check]) -> dict[str, Any]:
-    """What may be shared, of the checks and of what this user's processes left."""
+def report(checks: Sequence[Check], tried: Sequence[EngineSettings] = ()) -> dict[str, Any]:
+    """What may be shared, of the checks (of ``tried``) and of what this user's processes left."""
     own = own_words(tuple(Path(package.__path__[0]) for package in (inference, lsp_server)))
     logged = shareable(_log(), own)
     stats = look()
@@ -77,7 +80,8 @@ def report(checks: Sequence[Check]) -> dict[str, Any]:
         "requests": [_request(record, own) for record in _requests()],
         "log": logged,
     }
-    return _redacted(found, redactor(_secrets(), _places(), _names()))
+    models = _models(tried)
+    return _redacted(found, redactor(_secrets(), {**_places(), **_paths(models)}, _names(models)))
 
 
 def _check(check: Check) -> dict[str, Any]:
@@ -117,8 +121,9 @@ def _requests() -> list[dict[str, Any]]:
 
 
 def _secrets() -> list[str]:
-    """The engine's token, and what the environment calls a secret."""
+    """The engine's token, that of a server elsewhere, and what the environment calls a secret."""
     found = [value for name, value in os.environ.items() if SECRET_VARIABLE.search(name)]
+    found.append(allowed.kept()[1])
     with suppress(NotPrivate, OSError):
         found.append((runtime_folder() / "engine.token").read_text("ascii", "replace").strip())
     return found
@@ -135,14 +140,28 @@ def _places() -> dict[str, str]:
     return {str(form): name for path, name in {**named, **home}.items() for form in (path, path.resolve())}
 
 
-def _names() -> dict[str, str]:
-    """The person, the machine, and what the person named: models, adapters, workspaces' folders."""
+def _models(tried: Sequence[EngineSettings]) -> list[str]:
+    """What the person named as a model, for this report or in their last window's settings; also what is none."""
     kept = settings_kept.last()
-    own = [kept.engine.model, kept.engine.chat_model] if kept else []
+    chosen = [*tried, *([kept.engine] if kept else [])]
+    named = [name for engine in chosen for name in (engine.model, engine.chat_model)]
+    return [name for name in named if name not in CATALOG]
+
+
+def _paths(models: Sequence[str]) -> dict[str, str]:
+    """Those of them that are paths, or ids on the hub: to be replaced whole, and by their last part."""
+    return {name: "[name]" for name in models if "/" in name}
+
+
+def _names(models: Sequence[str]) -> dict[str, str]:
+    """The person, the machines, and what the person named: models, adapters, workspaces' folders."""
+    own = [*models, *(PurePosixPath(name).name for name in models)]
     with suppress(StoreError, OSError):
         own += [*all_installed(), *all_adapters()]
     named = {name: "[name]" for name in own if name not in CATALOG}
     host = socket.gethostname()
+    with suppress(ValueError):
+        named[urlsplit(allowed.kept()[0]).hostname or ""] = "[host]"
     return {**named, **_person(), host: "[host]", host.partition(".")[0]: "[host]", Path.home().name: "[user]"}
 
 

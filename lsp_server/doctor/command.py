@@ -47,11 +47,12 @@ def main(argv: Sequence[str]) -> int:
     report = None if options.bundle is None else Path(options.bundle or bundle.usual_name())
     try:
         kept = settings_of(options.settings)
+        tried = [with_model(kept, options.model), *([kept.engine] if kept else [])]
         if report is not None and report.exists():
             raise UnusableError(f"{report} is there already: name another file for the report.")
         with _telling() as say:
-            checks = examine(kept, options.model, say, quick=options.quick)
-            written = report and bundle.write(report, checks)
+            checks = examine(kept, options.model, say, options.engine_url, quick=options.quick)
+            written = report and bundle.write(report, checks, tried)
     except (UnusableError, OSError) as error:
         sys.stderr.write(f"codellama-ls: {error}\n")
         return 2
@@ -70,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="", help="which model to try (default: the last window's)")
     parser.add_argument("--settings", type=Path, metavar="FILE", help="settings to check, as JSON (default: as above)")
     parser.add_argument(
+        "--engine-url", default="", metavar="URL", help="the server elsewhere that your editor's command line names"
+    )
+    parser.add_argument(
         "--bundle", nargs="?", const="", metavar="FILE", help="also write a report to share, without any code"
     )
     parser.add_argument(
@@ -83,21 +87,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def examine(kept: Kept | None, model: str, say: Say, *, quick: bool = False) -> list[Check]:
-    """Every check, from what all else rests on to what a person sees."""
+def examine(kept: Kept | None, model: str, say: Say, engine_url: str = "", *, quick: bool = False) -> list[Check]:
+    """Every check, from what all else rests on to what a person sees. ``engine_url`` as the server's command line."""
     engine = with_model(kept, model)
     options = EngineOptions(engine.model, engine.format, GRACE_SECONDS, engine.context or None, engine.chat_model)
     checks = [*attempt("versions", check_versions), *attempt("places", lambda: check_places([storage.path().parent]))]
     checks += attempt("settings", lambda: check_settings(kept))
-    if allowed.is_named():  # then nothing is to be loaded here
+    if allowed.is_named(engine_url):  # then nothing is to be loaded here
         say("asking the server elsewhere")
-        return checks + attempt(NAME, lambda: check_elsewhere(engine, quick=quick))
+        return checks + attempt(NAME, lambda: check_elsewhere(engine, engine_url, quick=quick))
     checks += attempt("models", lambda: check_models(options.models, say, full=not quick))
     stats = running.look()
     checks += attempt("engine", lambda: running.check_running(stats))
     say("asking torch what it can compute with")
     facts = hardware.ask(options)
-    checks += attempt("GPU", lambda: hardware.check_gpu(look(), hardware.driver(), facts))
+    checks += attempt("GPU", lambda: hardware.check_gpu(look(), hardware.driver(), facts, hardware.signs()))
     checks += attempt("kernels", lambda: hardware.check_kernels(facts))
     checks += attempt("memory", lambda: hardware.check_room(facts, running.has_loaded(stats, options.models)))
     if not quick:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 
 from inference.diagnosis.check import Check
-from inference.generation.answer import Sampling
+from inference.generation.answer import Finished, Outcome, Sampling, TextChunk
+from inference.models.rows import find_row
 from inference.remote.client import RemoteClient
 from inference.remote.door import Address, open_door
 from inference.remote.probe import PREFIX, SUFFIX, Served, Wanted, probe
-from inference.serving.client import EngineError
-from inference.serving.wire import CompletionRequest
+from inference.serving.client import BadRequest, EngineError, ModelRefused
+from inference.serving.wire import ChatRequest, CompletionRequest
+from inference.text.prompts import Message
 from lsp_server.remote import allowed
 from lsp_server.settings import EngineSettings
 
@@ -30,16 +33,30 @@ WAYS = {
 }
 
 DEADLINE_MS = 60_000
+TOKENS = 8
+QUESTION = "Say hello."
 
 
-def check_elsewhere(engine: EngineSettings, *, quick: bool = False) -> Iterator[Check]:
-    """The server that the environment or the user's file names; unless ``quick``, also one completion."""
+def check_elsewhere(engine: EngineSettings, given: str = "", *, quick: bool = False) -> Iterator[Check]:
+    """The server that ``given`` (as a command line's), the environment or the user's file names.
+
+    Unless ``quick``, it is also asked for a completion, and for a chat answer where its model may be able to give one.
+    """
+    yield from asyncio.run(_looked_at(engine, given, quick))
+
+
+async def _looked_at(engine: EngineSettings, given: str, quick: bool) -> list[Check]:
     try:
-        address = allowed.find()
-        served, took = asyncio.run(_asked(address, Wanted(engine.model, engine.chat_model), quick))
+        address = allowed.find(given)
+        async with await asyncio.to_thread(open_door, address) as http:
+            served = await probe(http, address.url, Wanted(engine.model, engine.chat_model))
+            client = RemoteClient(http, address.url, served)
+            return [*_found(address, served), *([] if quick else await _answers(client, engine))]
     except (allowed.NotAllowed, EngineError) as error:
-        yield Check(NAME, "problem", str(error), ADVICE, quotes=True)
-        return
+        return [Check(NAME, "problem", str(error), ADVICE, quotes=True)]
+
+
+def _found(address: Address, served: Served) -> Iterator[Check]:
     language = served.language
     yield Check(NAME, "ok", f"{address.url} serves {language.model}; {WAYS[language.dialect.kind]}", quotes=True)
     if address.in_the_clear:
@@ -47,19 +64,43 @@ def check_elsewhere(engine: EngineSettings, *, quick: bool = False) -> Iterator[
         yield Check("way there", "warning", text, advice)
     if served.limits:
         yield Check("model", "warning", served.limits, "Have a model served that infills.", quotes=True)
-    if took:
-        yield Check("completion", "ok", f"{took:.0f} ms for 8 tokens, the way included", figures={"ms": round(took)})
 
 
-async def _asked(address: Address, wanted: Wanted, quick: bool) -> tuple[Served, float]:
-    """What the server can do, and milliseconds for a completion; 0 where none was asked for. Raises ``EngineError``."""
-    async with await asyncio.to_thread(open_door, address) as http:
-        served = await probe(http, address.url, wanted)
-        if quick:
-            return served, 0.0
-        started = time.perf_counter()
-        sampling = Sampling(max_tokens=8)
-        request = CompletionRequest(PREFIX, SUFFIX, sampling=sampling, deadline_ms=DEADLINE_MS)
-        async for _ in RemoteClient(http, address.url, served).complete(request):
-            pass
-        return served, (time.perf_counter() - started) * 1000
+async def _answers(client: RemoteClient, engine: EngineSettings) -> list[Check]:
+    sampling = Sampling(max_tokens=TOKENS)
+    completion = CompletionRequest(PREFIX, SUFFIX, sampling=sampling, deadline_ms=DEADLINE_MS)
+    checks = [await _answer("completion", client.complete(completion))]
+    if _may_chat(client.served, engine):
+        chat = ChatRequest((Message("user", QUESTION),), sampling=sampling, deadline_ms=DEADLINE_MS)
+        checks.append(await _answer("chat", client.chat(chat)))
+    return checks
+
+
+def _may_chat(served: Served, engine: EngineSettings) -> bool:
+    """An engine of ours says by itself that it can't; of another server's model the catalogue may know it."""
+    row = find_row(engine.chat_model or engine.model)
+    return served.engine is not None or row is None or row.chat is not None
+
+
+async def _answer(name: str, events: AsyncGenerator[TextChunk | Finished, None]) -> Check:
+    """Whether an answer came, in time and with something in it."""
+    started, text, outcome = time.perf_counter(), "", Outcome("end")
+    try:
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Finished):
+                    outcome = event.outcome
+                else:
+                    text += event.text
+    except EngineError as error:
+        verdict = "warning" if isinstance(error, ModelRefused | BadRequest) and name == "chat" else "problem"
+        return Check(name, verdict, str(error), ADVICE, quotes=True)
+    took = (time.perf_counter() - started) * 1000
+    figures = {"ms": round(took), "tokens": outcome.completion_tokens}
+    if outcome.cause == "deadline":
+        late = f"only {len(text)} characters came within {DEADLINE_MS / 1000:.0f} s"
+        return Check(name, "warning" if text else "problem", late, "It is busy, or the way there is slow.", figures)
+    if not text.strip():
+        nothing = f"the model had nothing to say, after {took:.0f} ms"
+        return Check(name, "warning", nothing, "Ask again; then see that it serves what engine.model says.", figures)
+    return Check(name, "ok", f"{took:.0f} ms for {TOKENS} tokens, the way included", figures=figures)

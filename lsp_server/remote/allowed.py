@@ -11,10 +11,11 @@ the address and the token come only from places where a workspace can't write:
    (mode 0600), and no link.
 
 The first that names an address decides; ``local`` there means an engine of one's own. A token goes to the address that
-it was given with and to no other: one in the file to the file's address, one in the environment to the environment's,
-or to the only one there is. The setting ``engine.url`` names nothing: it may repeat what is allowed, and anything else
-is refused in one sentence. Where the person's own choice has something wrong, that is told, and nothing is asked
-meanwhile: no engine of one's own is started in its place unnoticed.
+it was given with and to no other: one in the file to the file's address, one in the environment to the environment's.
+Where the environment names no address, its token is for the only one that is named: if the command line and the file
+name two, nobody can tell for which it was meant, and neither gets it. The setting ``engine.url`` names nothing: it may
+repeat what is allowed, and anything else is refused in one sentence. Where the person's own choice has something wrong,
+that is told, and nothing is asked meanwhile: no engine of one's own is started in its place unnoticed.
 
 Knows no HTTP and no LSP.
 """
@@ -38,6 +39,12 @@ LOCAL = "local"
 
 KEYS = ("url", "token")
 
+NOBODY_NAMED = (
+    "No server is named any more: name one in remote.toml, or restart the language server to use an engine of this "
+    "machine's own."
+)
+"""For a window that began with a server elsewhere, whose file has been removed since."""
+
 
 class NotAllowed(ValueError):
     """What was to name a server is not fit to; the message says what to do."""
@@ -57,18 +64,28 @@ def is_named(given: str = "") -> bool:
 def find(given: str = "") -> Address:
     """The server to use, and the token for it. Raises ``NotAllowed``."""
     try:
-        named, token = os.environ.get(URL_VARIABLE, ""), os.environ.get(TOKEN_VARIABLE, "")
-        named = "" if named == LOCAL else named
-        chosen = given or named
-        if named and parse_url(named) != parse_url(chosen):
-            token = ""
-        kept, its_token = ("", "") if chosen and token else _file()
-        url = parse_url(chosen or kept)
-        if not token and kept and parse_url(kept) == url:
-            token = its_token
-        return Address(url, token)
+        token, named = os.environ.get(TOKEN_VARIABLE, ""), os.environ.get(URL_VARIABLE, "")
+        named = parse_url(named) if named not in ("", LOCAL) else ""
+        chosen = parse_url(given) if given else named
+        if token and chosen and chosen == named:
+            return Address(chosen, token)
+        filed, its_token = _file()
+        if not (url := chosen or filed):
+            raise NotAllowed(NOBODY_NAMED)
+        if token and {url} == {one for one in (chosen, named, filed) if one}:
+            return Address(url, token)
+        return Address(url, its_token if filed == url else "")
     except AddressError as error:
         raise NotAllowed(str(error)) from error
+
+
+def kept() -> tuple[str, str]:
+    """Address and token in the user's file as they stand there, fit to be used or not, for a report to leave out."""
+    try:
+        fields = tomllib.loads(config_path().read_text("utf-8"))
+    except (OSError, ValueError):
+        return "", ""
+    return str(fields.get("url", "")), str(fields.get("token", ""))
 
 
 def objection(setting: str, given: str = "") -> str:
@@ -87,7 +104,7 @@ def objection(setting: str, given: str = "") -> str:
 
 
 def _file() -> tuple[str, str]:
-    """Address and token in the user's file; empty where there is none. Raises ``NotAllowed``."""
+    """Address and token in the user's file; empty where there is none. Raises ``NotAllowed``, ``AddressError``."""
     path = config_path()
     try:
         fields = tomllib.loads(_private_text(path))
@@ -106,7 +123,7 @@ def _checked(fields: dict[str, Any], path: Path) -> tuple[str, str]:
     url, token = fields.get("url", ""), fields.get("token", "")
     if not isinstance(url, str) or not isinstance(token, str) or not url:
         raise NotAllowed(f'{path} should have a line `url = "https://..."` and may have one `token = "..."`.')
-    return url, token
+    return parse_url(url), token
 
 
 def _private_text(path: Path) -> str:

@@ -22,7 +22,7 @@ from inference.remote.client import RemoteClient
 from inference.remote.door import Address, open_door
 from inference.remote.probe import Wanted, probe
 from inference.remote.troubles import Busy
-from inference.serving.client import EngineError, EngineUnavailable, ModelRefused
+from inference.serving.client import BadRequest, EngineError, EngineUnavailable, ModelRefused
 from inference.serving.state import Status
 from inference.serving.wire import ChatRequest, CompletionRequest
 from lsp_server.backoff import BackOff
@@ -34,6 +34,9 @@ Answer = AsyncGenerator[TextChunk | Finished, None]
 
 RETRY_AFTER = 5.0
 """Seconds after what only a person can change before a request may try anew."""
+
+MOST_REFUSED = 3
+"""Completions refused one after the other. One says something of its prompt; so many, that the server has changed."""
 
 
 class RemoteLink:
@@ -60,6 +63,7 @@ class RemoteLink:
         self._asked, self._lost = asyncio.Event(), asyncio.Event()
         self._trouble: EngineError | None = None
         self._rest_until, self._rest = 0.0, ""
+        self._refused = 0
         self._window = uuid.uuid4().hex
         self.server = "a server elsewhere"
         self.status, self._told = Status(message="connecting"), Status()
@@ -82,10 +86,14 @@ class RemoteLink:
         client, own = self._ready(), replace(request, user=self._window)
 
         def lost(error: EngineError) -> bool:
+            if isinstance(error, BadRequest):
+                self._refused += 1
+                return self._refused >= MOST_REFUSED
             return not (isinstance(error, ModelRefused) and request.model)  # else it is an adapter that is not there
 
         async with aclosing(self._heard(client, client.complete(own), lost)) as events:
             async for event in events:
+                self._refused = 0
                 yield event
 
     async def chat(self, request: ChatRequest) -> Answer:
@@ -100,8 +108,11 @@ class RemoteLink:
                 yield event
 
     async def chat_context(self) -> int | None:
-        """Tokens that a conversation and its answer may have together, where the server has said so."""
-        return self._ready().served.chat.context or None
+        """Tokens that a conversation and its answer may have together; None where the server has not said so.
+
+        Raises ``EngineError``.
+        """
+        return self._ready().served.chat_context or None
 
     async def _heard(self, client: RemoteClient, answer: Answer, lost: Callable[[EngineError], bool]) -> Answer:
         """``answer`` as it comes; what goes wrong with it says when the server may be asked again."""
@@ -162,7 +173,8 @@ class RemoteLink:
             self._warn(f"What you type goes to {address.url} unencrypted, for others on the way to read: use https://.")
         served = await probe(self._http, address.url, self._wanted)
         self._lost.clear()
-        self._client, self._rest_until = RemoteClient(self._http, address.url, served), 0.0
+        self._client = RemoteClient(self._http, address.url, served)
+        self._rest_until, self._refused = 0.0, 0
         self._backoff.ready()
         log.info("%s: %s, asked with %s", address.url, served.language.model, served.language.dialect)
         self._tell(

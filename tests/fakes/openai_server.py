@@ -1,6 +1,8 @@
 """A server with OpenAI's API, as strict as the strictest: what it does not know it refuses. What it is sent it keeps.
 
-By what it ``takes`` it is alike vLLM, llama-server or a plain one. Its answers are pieces it is told, one event each.
+By what it ``takes`` it is alike vLLM, llama-server or a plain one; among it may be "appends" (the suffix, behind the
+answer), "prints" (a list is read as the text it is printed as), "uncounted" (it tells no usage though asked to).
+Its answers are pieces it is told, one event each.
 """
 
 from __future__ import annotations
@@ -90,7 +92,8 @@ class FakeOpenAi:
         if ids and "ids" not in self.takes:
             return refusal(400, "prompt must be a string")
         used = len(prompt) + self.extra if ids else self.count(prompt)
-        return self._answer(body, used, lambda text: {"text": text})
+        printed = ids and "prints" in self.takes
+        return self._answer(body, used, lambda text: {"text": "," if printed and text else text})
 
     async def chat(self, http: Request) -> Response:
         body = await http.json()
@@ -111,7 +114,8 @@ class FakeOpenAi:
         pieces = ["…" if self.silent else "x"] if probing else list(self.says)
         if suffix := body.get("suffix"):
             pieces += [suffix] if "appends" in self.takes else []
-        usage = body.get("stream_options") and {"prompt_tokens": used, "completion_tokens": len(pieces)}
+        told = body.get("stream_options") and "uncounted" not in self.takes
+        usage = told and {"prompt_tokens": used, "completion_tokens": len(pieces)}
         return StreamingResponse(self._events(pieces, usage, shape), media_type="text/event-stream")
 
     async def _events(

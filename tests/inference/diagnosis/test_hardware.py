@@ -47,6 +47,35 @@ def test_gpu_that_the_system_sees_must_be_one_that_torch_can_use(found, told, ve
 
 
 @pytest.mark.parametrize(
+    ("told", "files", "named", "advice"),
+    [
+        (torch("12.8", SEEN), [], "NVIDIA A10", "Have nvidia-smi"),
+        (torch(), ["dev/nvidia0"], "one (/dev/nvidia0 is there)", "Have nvidia-smi"),
+        (torch(""), ["proc/driver/nvidia/version"], "one (/proc/driver/nvidia/version is there)", "Have nvidia-smi"),
+        (torch(""), ["dev/kfd"], "one (/dev/kfd is there)", "Only NVIDIA's are"),
+        (torch("", {"name": "AMD Instinct", "capability": [9, 0]}), ["dev/kfd"], "AMD Instinct", "Only NVIDIA's are"),
+    ],
+)
+def test_gpu_that_nvidia_smi_does_not_tell_of_is_not_called_none(told, files, named, advice, tmp_path, monkeypatch):
+    """A person with a GPU would look for the reason of slow answers everywhere else."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).touch()
+    (check,) = hardware.check_gpu(BARE, "", facts(torch=told), hardware.signs(tmp_path))
+    text = f"there is a GPU, {named}, and it is not used: No NVIDIA GPU was found."
+    assert (check.verdict, check.text, check.advice.startswith(advice)) == ("warning", text, True)
+
+
+def test_gpu_that_was_hidden_on_purpose_is_not_missed(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "nvidia0").touch()
+    (check,) = hardware.check_gpu(BARE, "", facts(), hardware.signs(tmp_path))
+    assert check.verdict == "ok"
+
+
+@pytest.mark.parametrize(
     ("changes", "verdict", "text", "advice"),
     [
         ({}, "ok", "the C library is compiled, for AVX-512 VNNI", ""),

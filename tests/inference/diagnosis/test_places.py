@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,31 @@ def test_folder_that_others_may_enter(runtime: Path, own: Path, mode: int, verdi
     own.chmod(mode)
     _, check = check_places()
     assert (check.verdict, check.text, check.advice) == (verdict, f"{text} {own}", f"`chmod 700 '{own}'`")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+@pytest.mark.parametrize("mode", [0o700, 0o777])
+def test_folder_of_somebody_else_is_taken_back_or_another_one_named(runtime: Path, own: Path, mode: int):
+    """Such as a run under sudo leaves: nobody but its owner can change its mode, and what is in it is to be kept."""
+    models = own / "models"
+    models.mkdir()
+    models.chmod(mode)
+    os.chown(models, 12345, -1)
+    _, check = check_places()
+    assert (check.verdict, check.text) == ("problem", f"others can change what is in {models}")
+    assert check.advice == f"`sudo chown -R 0 '{models}'`, or set CODELLAMA_LS_MODELS to a folder of yours."
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_folder_of_roots_is_no_danger_but_of_no_use(runtime: Path, own: Path, monkeypatch):
+    """Neither can be put right by making a folder, or by removing one with models in it."""
+    models = own / "models"
+    models.mkdir(mode=0o755)
+    os.chown(own, 12345, -1)
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    _, check = check_places()
+    assert (check.verdict, check.text) == ("warning", f"root's, so that you can keep nothing there: {models}")
+    assert check.advice == f"`sudo chown -R 12345 '{models}'`, or set CODELLAMA_LS_MODELS to a folder of yours."
 
 
 def test_place_that_is_no_folder_is_said_as_the_engine_would_say_it(tmp_path: Path, own: Path, monkeypatch):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 from fixtures_remote import put_vocabulary
 
@@ -55,6 +59,27 @@ def test_an_installed_model_has_one():
     folder.mkdir(parents=True)
     (folder / "tokenizer.json").write_text("{}")
     assert folder_of("mine") == folder
+
+
+def test_two_that_put_the_same_one_do_so_after_each_other(tmp_path):
+    """Two windows' commands would copy into one unfinished folder, and each remove it under the other."""
+    file, began = tmp_path / "tokenizer.model", threading.Event()
+    file.write_bytes(b"pieces")
+
+    def others():
+        began.set()
+        yield file
+
+    def own():
+        yield file
+        waiting.append(pool.submit(vocabularies.put, "codellama-7b", others()))
+        assert not began.wait(0.3)
+
+    waiting: list[Future[Path]] = []
+    with ThreadPoolExecutor(1) as pool:
+        folder = vocabularies.put("codellama-7b", own())
+        assert waiting[0].result(10) == folder
+    assert [path.name for path in folder.iterdir()] == ["tokenizer.model"]
 
 
 @pytest.mark.parametrize("name", ["../mine", "", "/etc"])

@@ -100,6 +100,18 @@ async def test_a_prompt_has_no_more_tokens_than_the_server_has_room_for(small):
     assert len(fake.asked[0]["prompt"]) <= 150
 
 
+@pytest.mark.parametrize(("takes", "prefix", "suffix"), [({"suffix"}, 225, 75), (set(), 300, 0)])
+async def test_text_is_cut_to_what_the_server_has_room_for(no_models, takes, prefix, suffix):
+    """Two characters a token: a server refuses what is too long. What is far from the cursor goes."""
+    model = {"id": "codellama-34b", "max_model_len": 300}
+    fake = FakeOpenAi(takes=frozenset(takes), models=[model])
+    async with connected(fake, "codellama-34b") as client:
+        request = CompletionRequest("a" * 1000 + "b" * 225, "c" * 75 + "d" * 1000, sampling=Sampling(max_tokens=200))
+        await told(client, request)
+    (body,) = fake.asked
+    assert (body["prompt"], body.get("suffix", "")) == (("a" * 100 + "b" * 225)[-prefix:], "c" * suffix)
+
+
 async def test_the_stop_rule_ends_the_answer_and_the_stream(small):
     fake = sharing(small, says=["a +", " b\n    ", "c\nd", "…"])
     request = CompletionRequest("    x = ", "\n", stop_rule=StopRule("block", 4))
@@ -198,6 +210,54 @@ async def test_what_is_no_answer_is_recognised(small):
             fake.failures = list(failure)
             with pytest.raises(NotUnderstood, match="there answers in a way that is not OpenAI's API"):
                 await told(client, CompletionRequest("x"))
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        "null",
+        '{"prompt_tokens": null, "completion_tokens_details": [], "prompt_tokens_details": 1}',
+        '{"prompt_tokens": "7"}',
+    ],
+)
+async def test_a_usage_that_says_nothing_is_no_failure(small, usage):
+    """Tokens are counted here then."""
+    fake = sharing(small)
+    timings = '{"cause": "why", "prefill_ms": null}'
+    end = f'{{"choices": [{{"text": "a", "finish_reason": "stop"}}], "usage": {usage}, "timings": {timings}}}'
+    async with connected(fake) as client:
+        for request in (CompletionRequest("x"), ChatRequest((Message("user", "Hi"),))):
+            fake.failures = [stream(end, "[DONE]")]
+            text, outcome = await told(client, request)
+            assert (text, outcome.cause, outcome.reused_tokens) == ("a", "end", 0)
+            assert outcome.prompt_tokens == (
+                len(small.encode("x")) + 1 if isinstance(request, CompletionRequest) else 0
+            )
+
+
+async def test_half_a_character_becomes_one_that_can_be_written_on(small):
+    fake = sharing(small)
+    async with connected(fake) as client:
+        fake.failures = [stream(r'{"choices": [{"text": "a\ud83d", "finish_reason": "stop"}]}')]
+        assert (await told(client, CompletionRequest("x")))[0] == "a\ufffd"
+
+
+async def test_an_event_nested_too_deeply_to_be_read_is_no_answer(small):
+    fake = sharing(small)
+    async with connected(fake) as client:
+        fake.failures = [stream("[" * 200_000 + "]" * 200_000)]
+        with pytest.raises(NotUnderstood, match="there answers in a way that is not OpenAI's API"):
+            await told(client, CompletionRequest("x"))
+
+
+async def test_an_answer_without_bounds_is_left(small, monkeypatch):
+    """One that is not kept to ``max_tokens`` would fill the memory."""
+    monkeypatch.setattr("inference.remote.stream.LONGEST_ANSWER", 500)
+    fake = sharing(small, says=["x"] * 100 + ["…"])
+    async with connected(fake) as client:
+        with pytest.raises(EngineUnavailable, match="there does not come to an end with an answer"):
+            await told(client, CompletionRequest("x"))
+        await asyncio.wait_for(fake.left.wait(), 10)
 
 
 async def test_what_is_listed_can_be_asked_for_by_name_and_nothing_else(small):

@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 from fakes.llama_server import listening
-from fakes.openai_server import FakeOpenAi
+from fakes.openai_server import FakeOpenAi, refusal
 from starlette.responses import RedirectResponse
 
 from inference.remote.door import Address, AddressError, open_door, parse_url
 from inference.remote.probe import Wanted, probe
+from inference.remote.stream import parts
 from inference.remote.troubles import NotUnderstood
-from inference.serving.client import EngineUnavailable
+from inference.serving.client import BadRequest, EngineUnavailable
 
 
 @pytest.mark.parametrize(
@@ -48,8 +49,35 @@ def test_secrets_do_not_belong_into_an_address():
         parse_url("https://example.org?key=secret")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "me:hunter2@example.org",
+        "https://example.org?key=hunter2",
+        "https://example.org#hunter2",
+        "hunter2",
+        "Bearer hunter2.hunter2",
+        "eyJ0." + "hunter2" * 20,
+    ],
+)
+def test_a_secret_put_into_the_address_is_not_repeated(text):
+    """The sentence goes into the editor's log, and into reports."""
+    with pytest.raises(AddressError) as error:
+        parse_url(text)
+    assert "hunter2" not in str(error.value)
+
+
 def test_a_token_is_shown_to_nobody_else():
     assert "secret" not in repr(Address("https://example.org", "secret"))
+
+
+async def test_a_token_that_a_server_repeats_is_not_told():
+    """Its words are, while it is found out about, and end in the log."""
+    fake = FakeOpenAi(token="hunter2", failures=[refusal(400, "What is 'Bearer hunter2'?")])
+    async with listening(fake.app()) as url, open_door(Address(url, "hunter2")) as http:
+        with pytest.raises(BadRequest) as error:
+            await anext(parts(http, "there", "/v1/completions", {}, telling=True))
+    assert str(error.value) == "there refused a request (HTTP 400) (it says: What is 'Bearer [token]'?)."
 
 
 @pytest.mark.parametrize("token", ["a b", "a\nX-Other: b", "ä"])

@@ -7,7 +7,7 @@ from fakes.answerer import ScriptedAnswerer
 from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi, refusal
 from fixtures_remote import connected, own_engine, sharing
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from inference.remote import probe as probing
 from inference.remote.asking import Dialect
@@ -92,6 +92,18 @@ async def test_a_server_that_does_neither_says_why(small):
 
 async def test_a_server_that_counts_other_tokens_than_it_is_sent_does_not_read_ids(small):
     said = await refused(sharing(small, extra=3, takes=frozenset({"ids", "stream_options"})), NotUnderstood)
+    assert said.startswith("there takes neither token ids")
+
+
+@pytest.mark.parametrize("more", [{"stream_options", "uncounted"}, set()])
+async def test_a_server_that_counts_nothing_must_answer_ids_as_it_answers_text(small, more):
+    """That it took them shows nothing: it may have read their list as a text."""
+    fake = sharing(small, takes=frozenset({"ids"} | more))
+    async with connected(fake) as client:
+        assert client.served.language.dialect.kind == "ids"
+    ids, text = (body["prompt"] for body in fake.probes[1:3])
+    assert (ids, text) == ([1, *small.encode("def add(a, b):\n    return")], "def add(a, b):\n    return")
+    said = await refused(sharing(small, takes=frozenset({"ids", "prints"} | more)), NotUnderstood)
     assert said.startswith("there takes neither token ids")
 
 
@@ -198,6 +210,29 @@ async def test_something_else_that_answers_is_recognised(no_models, health, answ
     fake = FakeOpenAi(failures=[health, answer])
     said = await refused(fake, NotUnderstood)
     assert said == "there answers in a way that is not OpenAI's API: check the address."
+
+
+@pytest.mark.parametrize("kind", ["deep", "half"])
+async def test_odd_json_is_recognised(no_models, kind):
+    """Nested deeper than Python reads; and with half a character in a name, which can't be written into a log."""
+    deep = Response("[" * 200_000 + "]" * 200_000, media_type="application/json")
+    half = Response(r'{"data": [{"id": "a\ud83d"}, {"id": "b"}]}', media_type="application/json")
+    fake = FakeOpenAi(failures=[deep, {"deep": deep, "half": half}[kind]])
+    said = await refused(fake, NotUnderstood if kind == "deep" else ModelRefused)
+    assert (
+        said
+        == {
+            "deep": "there answers in a way that is not OpenAI's API: check the address.",
+            "half": "there serves a\ufffd, b, and engine.model is 'codellama-7b': set it to one of these.",
+        }[kind]
+    )
+
+
+async def test_a_body_without_end_is_not_read_to_it(no_models):
+    """It would fill the memory."""
+    fake = FakeOpenAi(failures=[Response(b" " * (9 << 20))])
+    said = await refused(fake, EngineUnavailable)
+    assert said == "there does not come to an end with an answer."
 
 
 async def test_a_server_without_the_route_is_recognised(no_models):

@@ -11,6 +11,7 @@ import pytest
 from fakes.tiny_llama import save_checkpoint
 
 from inference.diagnosis import hardware
+from inference.diagnosis.check import Check
 from inference.fetching import pull
 from inference.generation.answer import Outcome
 from inference.models import adapters, store
@@ -121,6 +122,26 @@ def test_report_holds_nothing_of_whose_it_is_and_what_was_found(home: Path, runt
     assert told["versions"]["codellama-ls"]
     assert {"name": "settings", "verdict": "warning", "text": "[left out]"}.items() <= one(told, "settings").items()
     assert one(told, "socket's folder")["text"] == "not yours alone in <runtime>: engine.token"
+
+
+def test_models_named_for_the_report_and_a_servers_token_are_left_out(home: Path, tmp_path: Path, monkeypatch):
+    """They are in no window's settings, and a check's name and advice hold them."""
+    monkeypatch.setattr(hardware, "ask", facts)
+    settings = tmp_path / "settings.json"
+    settings.write_text('{"engine": {"model": "mad hatter/tea-party", "chatModel": "dormouse"}}')
+    config = tmp_path / "codellama-ls"
+    config.mkdir()
+    (config / "remote.toml").write_text('url = "https://queen.example.org"\ntoken = "offwithherhead"\n')
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    quoting = Check("settings", "ok", "model tea-party, chat dormouse; queen.example.org offwithherhead")
+    monkeypatch.setattr(command, "check_versions", lambda: [quoting])
+    for number, arguments in enumerate((["--settings", str(settings)], ["--model", "/mad hatter/march-hare"])):
+        command.main(["--quick", "--json", "--bundle", f"{number}.json", *arguments])
+    command.main(["--quick", "--json", "--bundle", "2.json", "--settings", str(settings), "--model", "march-hare"])
+    hers = ("hatter", "tea-party", "march-hare", "offwithherhead", "queen")
+    for number, names in enumerate(((*hers, "dormouse"), ("hatter", "march-hare", "offwithherhead", "queen"), hers)):
+        text = Path(f"{number}.json").read_text().lower()
+        assert [name for name in names if name in text] == []
 
 
 def test_requests_keep_their_numbers_and_this_programs_own_words(home: Path):

@@ -10,11 +10,11 @@ from fakes.answerer import ScriptedAnswerer
 from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi
 from fixtures_engine import serving
-from fixtures_remote import TOKEN, sharing
+from fixtures_remote import TOKEN, put_vocabulary, sharing
 
 from inference.diagnosis import hardware
-from lsp_server.doctor import command
-from lsp_server.remote.allowed import TOKEN_VARIABLE, URL_VARIABLE
+from lsp_server.doctor import command, elsewhere
+from lsp_server.remote.allowed import LOCAL, TOKEN_VARIABLE, URL_VARIABLE
 
 
 @pytest.fixture
@@ -43,6 +43,42 @@ async def test_it_is_asked_as_a_window_asks(small, settings, monkeypatch, capsys
     assert found["completion"][1].endswith(" ms for 8 tokens, the way included")
     assert (len(fake.probes), len(fake.asked)) == (2, 1)
     assert not {"engine", "models", "GPU"} & set(found)
+
+
+async def test_a_model_that_chats_is_asked_to(small, settings, tmp_path, monkeypatch, capsys):
+    put_vocabulary("codellama-7b-instruct")
+    file = tmp_path / "settings.json"
+    file.write_text('{"engine": {"model": "codellama-7b-instruct"}}')
+    fake = sharing(small)
+    async with listening(fake.app()) as url:
+        status, found = await examined(url, monkeypatch, capsys, "--settings", settings)
+    assert (status, found["chat"][0]) == (0, "ok")
+    assert fake.asked[1]["messages"] == [{"role": "user", "content": "Say hello."}]
+
+
+@pytest.mark.parametrize(
+    ("says", "verdict", "text"),
+    [
+        (["…"], "problem", "only 0 characters came within 0 s"),
+        (["a", "…"], "warning", "only 1 characters came within 0 s"),
+        ([], "warning", "the model had nothing to say, after "),
+        (["break"], "problem", "has gone in the middle of a request."),
+    ],
+)
+async def test_an_answer_that_is_none_is_not_well(small, settings, monkeypatch, capsys, says, verdict, text):
+    """What the server can do was found out, and yet nobody would see a completion."""
+    monkeypatch.setattr(elsewhere, "DEADLINE_MS", 300)
+    async with listening(sharing(small, says=says).app()) as url:
+        status, found = await examined(url, monkeypatch, capsys, "--settings", settings)
+    assert (status, found["server elsewhere"][0]) == (int(verdict == "problem"), "ok")
+    assert (found["completion"][0], text in found["completion"][1]) == (verdict, True)
+
+
+async def test_the_address_of_an_editors_command_line_may_be_given(small, settings, monkeypatch, capsys):
+    async with listening(sharing(small).app()) as url:
+        arguments = ("--settings", settings, "--quick", "--engine-url", url)
+        status, found = await examined(LOCAL, monkeypatch, capsys, *arguments)
+    assert (status, found["server elsewhere"][1].startswith(f"{url} serves")) == (0, True)
 
 
 async def test_quick_asks_for_no_completion(small, settings, monkeypatch, capsys):

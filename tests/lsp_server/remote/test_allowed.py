@@ -73,6 +73,25 @@ def test_a_token_goes_only_to_the_address_it_was_given_with(config, monkeypatch,
     assert find(given).token == token
 
 
+def test_a_token_that_may_have_been_meant_for_another_address_is_shown_to_none(config, monkeypatch):
+    """The environment says nothing of the address, and two are named."""
+    write(config, f'url = "{HERE}"')
+    monkeypatch.setenv(TOKEN_VARIABLE, "of-the-environment")
+    assert find(OTHER) == Address(OTHER, "")
+    config.unlink()
+    assert find(OTHER) == Address(OTHER, "of-the-environment")
+
+
+def test_where_the_file_has_gone_the_window_says_so(config):
+    """It found one when it began."""
+    with pytest.raises(NotAllowed) as error:
+        find()
+    assert str(error.value) == (
+        "No server is named any more: name one in remote.toml, or restart the language server to use an engine of this "
+        "machine's own."
+    )
+
+
 def test_the_files_token_is_not_shown_to_another_address(config):
     write(config, f'url = "{HERE}"\ntoken = "of-the-file"')
     assert find(OTHER) == Address(OTHER, "")

@@ -14,7 +14,7 @@ from linked import OneWindow, one_window, window
 from waiting import settle, until
 
 from inference.remote.door import Address
-from inference.serving.client import EngineError, EngineUnavailable, ModelRefused
+from inference.serving.client import BadRequest, EngineError, EngineUnavailable, ModelRefused
 from inference.serving.wire import ChatRequest, CompletionRequest
 from inference.text.prompts import Message
 from lsp_server.remote.allowed import NotAllowed
@@ -91,6 +91,21 @@ async def test_a_server_that_is_busy_at_once_is_asked_again_when_it_says(small):
         assert one.statuses[-1].phase == "loading"
         one.clock.go_on.set()
         await one.phase("ready")
+
+
+async def test_a_server_that_wants_to_be_asked_again_at_once_is_left_alone_for_a_second(small):
+    """Else a window would ask without a pause for as long as the server is busy."""
+    fake = sharing(small, failures=[refusal(503, "Loading model", {"Retry-After": "0"})])
+    async with one_window(fake) as (one, _):
+        assert await one.waits(1) == [1]
+        one.clock.go_on.set()
+        await one.phase("ready")
+        fake.failures = [refusal(429, "slow down", {"Retry-After": "0"})]
+        await one.refusal()
+        asked = len(fake.paths)
+        one.clock.advance(0.9)
+        await one.refusal()
+        assert len(fake.paths) == asked
 
 
 async def test_a_server_that_dies_in_the_middle_is_found_out_about_anew(small):
@@ -231,6 +246,31 @@ async def test_a_conversation_that_is_refused_says_nothing_of_the_server(small):
             await chat(one)
         assert one.link.status.phase == "ready"
         assert await one.ask() == "ab"
+
+
+async def test_how_much_a_conversation_may_have_is_not_guessed(small):
+    """What the model was trained on is not what the server has room for."""
+    async with one_window(sharing(small)) as (one, _):
+        await one.phase("ready")
+        assert await one.link.chat_context() is None
+
+
+async def test_one_completion_that_is_refused_says_nothing_of_the_server(small):
+    """Its prompt may be too long; but where nothing else comes any more, the server has become another one."""
+    fake = sharing(small)
+    async with one_window(fake) as (one, _):
+        await one.phase("ready")
+        for _n in range(2):
+            for _m in range(2):
+                fake.failures = [refusal(400, "maximum context length")]
+                await one.refusal(BadRequest)
+            assert one.link.status.phase == "ready"
+            assert await one.ask() == "ab"
+        assert len(fake.probes) == 2
+        fake.failures = [refusal(400, "what is that?")] * 3
+        for _n in range(3):
+            await one.refusal(BadRequest)
+        assert (await one.phase("failed")).message.endswith("refused a request (HTTP 400).")
 
 
 async def test_a_server_that_breaks_off_a_conversation_is_found_out_about_anew(small):
