@@ -76,6 +76,20 @@ async def test_tests_go_to_a_new_file_that_the_title_names(runtime, name):
     assert [one.new_text for one in written.edits] == [tests + "\n"]
 
 
+async def test_the_new_file_of_a_name_with_signs_lies_beside_it(runtime):
+    """A ``#`` in a URI ends its path: tests of ``a#b.py`` would go to a file ``test_a``."""
+    uri = "file:///project/a%23%20b.py"
+    async with editor(runtime, [block("def test_f():\n    assert True")]) as one:
+        one.window.open(CODE, uri)
+        where = types.Range(types.Position(4, 9), types.Position(4, 9))
+        params = types.CodeActionParams(types.TextDocumentIdentifier(uri), where, types.CodeActionContext([]))
+        found = await one.client.text_document_code_action_async(params)
+        action = next(each for each in found or [] if each.title == "Write tests for 'f' in test_a# b.py")
+        assert isinstance(action, types.CodeAction)
+        created, written = (await one.resolved(action)).edit.document_changes
+    assert created.uri == written.text_document.uri == "file:///project/test_a%23%20b.py"
+
+
 async def test_a_test_file_that_is_there_is_left_alone(runtime, tmp_path):
     (tmp_path / "test_a.py").write_text("x")
     uri = (tmp_path / "a.py").as_uri()
