@@ -17,7 +17,7 @@ from lsp_server.edits.offers import KINDS, Diagnosed, Offer, offered
 from lsp_server.edits.rewrite import CouldNotError
 from lsp_server.edits.tasks import NAMES, Task, file_for_tests, file_name
 from lsp_server.edits.verify import Reported
-from lsp_server.features import explain
+from lsp_server.features import explain, workspace_edits
 from lsp_server.features.announced import announces
 from lsp_server.features.documents import whole
 from lsp_server.features.doing import done, is_free, refusal, sorry
@@ -71,9 +71,8 @@ async def _applied(server: CodeLlamaServer, task: Task, title: str, token: str) 
     edit = await done(server, task, title, confirm=annotates(server), token=token)
     if edit is None:
         return
-    answer = await server.workspace_apply_edit_async(types.ApplyWorkspaceEditParams(edit, label=title))
-    if not answer.applied:
-        sorry(server, title, CouldNotError(answer.failure_reason or "The editor did not apply the edit."))
+    if why_not := await workspace_edits.apply(server, edit, title):
+        sorry(server, title, CouldNotError(why_not))
 
 
 def _diagnosed(document: Document, diagnostics: Sequence[types.Diagnostic]) -> list[Diagnosed]:
