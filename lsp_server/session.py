@@ -82,7 +82,7 @@ class CodeLlamaServer(LanguageServer):
     @property
     def folders(self) -> list[Path]:
         """The folders of the window, in its order."""
-        roots = [to_fs_path(folder) for folder in self.workspace.folders] or [self.workspace.root_path]
+        roots = [to_fs_path(folder.uri) for folder in self.workspace.folders.values()] or [self.workspace.root_path]
         return [Path(root) for root in roots if root]
 
     @cached_property

@@ -90,6 +90,17 @@ class ChatSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ActionSettings:
+    """Code actions.
+
+    Attributes:
+        prompts: instructions of the person's own, each of which is offered as an action.
+    """
+
+    prompts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StatisticsSettings:
     """What becomes of suggestions.
 
@@ -107,6 +118,7 @@ class Settings:
     completion: CompletionSettings = field(default_factory=CompletionSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     chat: ChatSettings = field(default_factory=ChatSettings)
+    actions: ActionSettings = field(default_factory=ActionSettings)
     statistics: StatisticsSettings = field(default_factory=StatisticsSettings)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,12 +119,17 @@ async def gather(mention: Mention, desk: Desk) -> tuple[list[Attachment], list[L
 
 
 async def changes(desk: Desk, *, staged: bool = False) -> tuple[list[Attachment], list[LeftOut]]:
-    """The diff of the workspace, or of what is staged in its whole repository."""
-    at = desk.current.path.parent if desk.current and desk.current.path else None
-    folder = next((f for f in desk.folders if at is None or at.is_relative_to(f)), at)
-    root = repository(folder / "x") if folder else None
-    if folder is None or root is None or not (root / ".git").exists():
+    """The diff of the workspace's folder, or of what is staged in the whole repository.
+
+    The repository is the one that the current document lies in, which may be one within the folder; without a document
+    that of the first folder.
+    """
+    at = desk.current.path.parent if desk.current and desk.current.path else next(iter(desk.folders), None)
+    root = repository(at / "x") if at else None
+    if at is None or root is None or not (root / ".git").exists():
         raise RefusedMention("There is no git repository here, so there is no diff.")
+    opened = next((folder for folder in desk.folders if at.is_relative_to(folder)), at)
+    folder = opened if opened.is_relative_to(root) else root
     try:
         found = await diff(root if staged else folder, desk.why_not, staged=staged)
     except GitError as error:
@@ -240,7 +246,9 @@ def _around(desk: Desk) -> Iterator[OpenFile]:
     known = {file.path for file in opened}
     for path in imported(here.language, here.text, here.path, root):
         if path not in known and not desk.why_not(path):
-            yield OpenFile(path.as_uri(), path, language_of(path) or "", _read(Mention("file", path.name), path))
+            with suppress(RefusedMention):  # what is no text, or too long, is looked for in the others
+                text = _read(Mention("file", path.name), path)
+                yield OpenFile(path.as_uri(), path, language_of(path) or "", text)
 
 
 def _nothing(staged: bool, left_out: Sequence[LeftOut]) -> str:

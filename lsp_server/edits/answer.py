@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from inference.generation.answer import Cause
@@ -27,16 +28,25 @@ class Answer:
 def read(text: str, cause: Cause | None = "end") -> Answer:
     """The first fenced block, or all of an answer without one; ``cause`` None while the model is still writing.
 
-    Source of what a fence is: CommonMark 0.31, "Fenced code blocks".
+    Source of what a fence is: CommonMark 0.31, "Fenced code blocks"; but a fence with an info string inside a block
+    begins one within it, as models write it, and the next bare one ends that. Where these don't come out even in an
+    answer that is all there, the last bare one ends the block.
     """
     text = with_lf(text)
     opening = _FENCE.search(text)
     if opening is None:
         return Answer(_bare(text), cause is not None and cause not in _CUT_OFF, fenced=False)
-    begin = opening.end() + 1
-    for closing in _FENCE.finditer(text, begin):
-        if closing[2].startswith(opening[2]) and not closing[3].strip():
-            return Answer(_bare(text[begin : closing.start()]))
+    begin, open_fences, last = opening.end() + 1, [opening[2]], -1
+    for fence in _FENCE.finditer(text, begin):
+        if fence[3].strip():
+            open_fences += [fence[2]] * fence[2].startswith(opening[2])
+        elif fence[2].startswith(open_fences[-1]):
+            open_fences.pop()
+            last = fence.start()
+        if not open_fences:
+            return Answer(_bare(text[begin:last]))
+    if last >= 0 and cause is not None and cause not in _CUT_OFF:
+        return Answer(_bare(text[begin:last]))
     return Answer(_bare(text[begin:]), whole=False)
 
 
@@ -52,14 +62,21 @@ def dedented(code: str) -> tuple[str, str]:
 
 
 def fitted(code: str, original: str) -> str:
-    """``code`` with its first line indented as ``original``'s is, and the others along with it."""
+    """``code`` with its first line indented as ``original``'s is, and the others along with it.
+
+    But for lines that stand further left in the original already, and are the same: what a heredoc or a string of
+    several lines holds, a directive for C's preprocessor.
+    """
     wanted, given = _first_lead(original), _first_lead(code)
     if wanted == given:
         return code
+    shown, common = dedented(original)
+    if given == _first_lead(shown):  # as it was put to the model
+        return _moved(code, "", common, frozenset())
+    left = frozenset(line for line in original.split("\n") if not line.startswith(wanted))
     if given.startswith(wanted):
-        return _without(code, given[len(wanted) :])
-    lines = _without(code, given).split("\n")
-    return "\n".join(wanted + line if line.strip() else line for line in lines)
+        return _moved(code, given[len(wanted) :], "", left)
+    return _moved(code, given, wanted, left)
 
 
 def fence_for(code: str) -> str:
@@ -68,8 +85,10 @@ def fence_for(code: str) -> str:
     return "`" * (longest + 1)
 
 
-def _without(code: str, lead: str) -> str:
-    return "\n".join(line.removeprefix(lead) for line in code.split("\n"))
+def _moved(code: str, lead: str, to: str, stay: Collection[str]) -> str:
+    """``to`` in place of ``lead`` in front of all lines but blank ones and those that ``stay``."""
+    lines = ((line, line.removeprefix(lead)) for line in code.split("\n"))
+    return "\n".join(line if line in stay else (to + bare if bare.strip() else bare) for line, bare in lines)
 
 
 def _first_lead(code: str) -> str:

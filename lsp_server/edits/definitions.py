@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
-from tree_sitter import Node
+from tree_sitter import Node, Tree
 
 from inference.text.place import window
 from inference.text.syntax import parse
@@ -85,7 +86,7 @@ def enclosing(language: str, text: str, start: int, stop: int) -> Iterator[Defin
     begin, head = start - len(before), before.encode(errors="replace")  # php's window may bring its own first line
     middle = text[start:stop].encode(errors="replace")
     data = head + middle + after.encode(errors="replace")
-    tree = parse(language, data, PARSE_SECONDS)
+    tree = _parsed(language, data)
     node = tree.root_node.descendant_for_byte_range(len(head), len(head) + len(middle)) if tree else None
     cut = stop + AROUND < len(text)
     while node is not None:
@@ -97,6 +98,12 @@ def enclosing(language: str, text: str, start: int, stop: int) -> Iterator[Defin
             documented, typed = _documented(language, core, outer), _typed(language, core, data)
             yield Definition(at, to, kind, _name(core, data), documented, typed)
         node = outer.parent
+
+
+@lru_cache(maxsize=2)
+def _parsed(language: str, data: bytes) -> Tree | None:
+    """For one list of actions the same text is looked at once for each of them."""
+    return parse(language, data, PARSE_SECONDS)
 
 
 def _kind(node: Node) -> Literal["function", "type"] | None:

@@ -6,6 +6,7 @@ Pure. What does not change keeps its bytes, line ends included; new lines end as
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -18,8 +19,10 @@ LINES = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
 _WORDS = re.compile(r"\r\n|\n|\r|\w+|[^\S\r\n]+|.")
 _WORD = re.compile(r"\w|\r|\n")
 
-MOST_COMPARED = 4_000_000
-"""Pairs of lines or words; beyond that a run is replaced as a whole rather than compared for seconds."""
+MOST_COMPARED = 250_000
+"""Pairs of a line (or word) and one that is the same, which is what comparing takes its time for: a third of a second.
+Beyond that a run is replaced as a whole, as it is where there are ``EACH_SAME`` times as many pairs at all."""
+EACH_SAME = 16
 
 ALIKE = 0.5
 """How much of a run of lines must stay for its words to be told apart; of less, single words are confetti."""
@@ -56,17 +59,18 @@ def applied(text: str, hunks: Sequence[Hunk]) -> str:
     return "".join(pieces) + text[at:]
 
 
-def smallest(text: str, start: int, stop: int, rewrite: str, line_end: str) -> list[Hunk]:
+def smallest(text: str, start: int, stop: int, rewrite: str, line_end: str, most: int = MOST_COMPARED) -> list[Hunk]:
     """What turns ``text[start:stop]`` into ``rewrite`` (of LF), new lines ending in ``line_end``.
 
-    Applied, it is the rewrite exactly, but for the line ends that stay as they were. Raises UnwritableError.
+    Applied, it is the rewrite exactly, but for the line ends that stay as they were. ``most`` as in ``runs``. Raises
+    UnwritableError.
     """
     rewrite = with_lf(rewrite)
     wanted = with_lf(text[:start]) + rewrite + with_lf(text[stop:])
     # A CR that comes to stand before an LF is one line end instead of two: then all of it is written anew, at last
     # with line ends that no neighbour changes.
     for found in (
-        list(_small(text, start, stop, rewrite, line_end)),
+        list(_small(text, start, stop, rewrite, line_end, most)),
         [Hunk(start, stop, rewrite.replace("\n", line_end))],
         [Hunk(start, stop, rewrite.replace("\n", "\r\n"))],
     ):
@@ -75,19 +79,24 @@ def smallest(text: str, start: int, stop: int, rewrite: str, line_end: str) -> l
     raise UnwritableError("The document mixes line ends in a way that this change can't be written into.")
 
 
-def runs(old: Sequence[str], new: Sequence[str]) -> list[Run]:
-    """Where two sequences differ, in order."""
+def runs(old: Sequence[str], new: Sequence[str], most: int = MOST_COMPARED) -> list[Run]:
+    """Where two sequences differ, in order; as one run where comparing would take more than ``most`` allows."""
     head = next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
-    most = min(len(old), len(new)) - head
+    rest = min(len(old), len(new)) - head
     pairs = zip(reversed(old), reversed(new), strict=False)
-    tail = next((n for n, (a, b) in enumerate(pairs) if n >= most or a != b), most)
+    tail = next((n for n, (a, b) in enumerate(pairs) if n >= rest or a != b), rest)
     a, b = old[head : len(old) - tail], new[head : len(new) - tail]
     if not a and not b:
         return []
-    if not a or not b or len(a) * len(b) > MOST_COMPARED:
+    if not a or not b or len(a) * len(b) > EACH_SAME * most or _same_pairs(a, b) > most:
         return [Run(head, head + len(a), head, head + len(b))]
     opcodes = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
     return [Run(head + i, head + j, head + k, head + m) for kind, i, j, k, m in opcodes if kind != "equal"]
+
+
+def _same_pairs(a: Sequence[str], b: Sequence[str]) -> int:
+    in_b = Counter(b)
+    return sum(n * in_b[item] for item, n in Counter(a).items())
 
 
 def starts_of(pieces: Sequence[str], start: int = 0) -> list[int]:
@@ -95,23 +104,23 @@ def starts_of(pieces: Sequence[str], start: int = 0) -> list[int]:
     return list(accumulate(map(len, pieces), initial=start))
 
 
-def _small(text: str, start: int, stop: int, rewrite: str, line_end: str) -> Iterator[Hunk]:
+def _small(text: str, start: int, stop: int, rewrite: str, line_end: str, most: int) -> Iterator[Hunk]:
     old, new = LINES.findall(text[start:stop]), LINES.findall(rewrite)
     starts = starts_of(old, start)
-    for run in runs([with_lf(line) for line in old], new):
+    for run in runs([with_lf(line) for line in old], new, most):
         lines, put = old[run.old_start : run.old_stop], "".join(new[run.new_start : run.new_stop])
-        for hunk in _words("".join(lines), put):
+        for hunk in _words("".join(lines), put, most):
             at = starts[run.old_start]
             yield Hunk(at + hunk.start, at + hunk.stop, hunk.new.replace("\n", line_end))
 
 
-def _words(old: str, new: str) -> list[Hunk]:
+def _words(old: str, new: str, most: int) -> list[Hunk]:
     """What changes within a run of lines; all of it where little stays."""
     whole = [Hunk(0, len(old), new)]
     if not old or not new:
         return whole
     before, after = _WORDS.findall(old), _WORDS.findall(new)
-    changed = _joined(runs([with_lf(word) for word in before], after), before)
+    changed = _joined(runs([with_lf(word) for word in before], after, most), before)
     starts = starts_of(before)
     if len(old) - sum(starts[run.old_stop] - starts[run.old_start] for run in changed) < ALIKE * len(old):
         return whole

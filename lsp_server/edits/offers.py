@@ -20,6 +20,7 @@ TESTS = f"{REWRITE}.tests"
 KINDS = (QUICK_FIX, REWRITE)
 
 MOST_FIXES = 5
+MOST_OWN = 20
 LONGEST_MESSAGE = 60
 
 _TODO = re.compile(r"\b(?:TODO|FIXME)\b")
@@ -46,12 +47,15 @@ class Offer:
     fixes: int | None = None
 
 
-def offered(document: Document, start: int, stop: int, diagnosed: Sequence[Diagnosed]) -> list[Offer]:
-    """For a person who has selected this, or stands there."""
+def offered(
+    document: Document, start: int, stop: int, diagnosed: Sequence[Diagnosed], own: Sequence[str] = ()
+) -> list[Offer]:
+    """For a person who has selected this, or stands there, and has these instructions of their ``own``."""
     found = list(_fixes(document, diagnosed))
     target = target_of(document.language, document.text, start, stop)
     if target.of(document.text).strip() and not target.too_long(document.text):
         found += _of_target(document, target, start)
+        found += _own(document, target, own) if target.kind != "line" else ()
     return found
 
 
@@ -87,6 +91,11 @@ def _of_target(document: Document, target: Target, cursor: int) -> Iterator[Offe
         yield Offer(f"Simplify {name}", REWRITE, task)
     if todo := _TODO.search(_asked_about(text, target, cursor)):
         yield Offer(f"Complete the {todo.group()}", REWRITE, replace(task, name="todo"))
+
+
+def _own(document: Document, target: Target, instructions: Sequence[str]) -> Iterator[Offer]:
+    for one in [one for one in dict.fromkeys(instructions) if one.strip()][:MOST_OWN]:
+        yield Offer(_short(one), REWRITE, Task("edit", document, target.start, target.stop, instruction=one))
 
 
 def _is_all(target: Target, text: str) -> bool:

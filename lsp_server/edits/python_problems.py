@@ -18,6 +18,9 @@ from pyflakes.messages import Message, UndefinedExport, UndefinedLocal, Undefine
 MOST_CHARS = 400_000
 """Longer files are not looked at: a second's work."""
 
+SYNTAX = "SyntaxError"
+"""The kind of problem that a file has which can't be compiled."""
+
 _NAMES = (UndefinedName, UndefinedLocal, UndefinedExport)
 _WORD = re.compile(r"\w+")
 _QUOTED = re.compile(r"[`'\"‘“]([^`'\"’”]+)[`'\"’”]")
@@ -54,7 +57,7 @@ def parsed(text: str) -> ast.Module | Problem | None:
             return ast.parse(text)
         except SyntaxError as error:
             line = (error.lineno or 1) - 1
-            return Problem(f"it is no valid Python: {error.msg}", line, "SyntaxError")
+            return Problem(f"it is no valid Python: {error.msg}", line, SYNTAX)
         except (ValueError, RecursionError, MemoryError):
             return None
 
@@ -90,22 +93,31 @@ def new_problems(before: str, after: str, *, unresolved: bool = False) -> list[P
     return found
 
 
-def told_by(text: str, line: int, message: str) -> list[Problem]:
+def told_by(text: str, line: int, message: str, within: range) -> list[Problem]:
     """Which problems of a file a diagnostic on ``line`` may be about: those of that line that share a name with it.
 
     Servers word things in their own ways; names they quote as they are in the file. A file that can't be compiled has
-    one problem, and whatever is said of it is about that.
+    one problem, and whatever is said of it is about that, if it lies ``within`` the lines looked at.
     """
-    here = [one for one in problems(text) if one.kind == "SyntaxError" or one.line == line]
     said = set(_QUOTED.findall(message)) | set(_WORD.findall(message))
-    return [one for one in here if one.kind == "SyntaxError" or said & set(one.names)]
+    return [
+        one
+        for one in problems(text)
+        if (one.line in within if one.kind == SYNTAX else one.line == line and said & set(one.names))
+    ]
 
 
-def still_there(told: list[Problem], before: str, after: str) -> Problem | None:
-    """The first of some problems of ``before`` that ``after`` has as often, wherever they stand."""
+def still_there(told: list[Problem], before: str, after: str, within: range) -> Problem | None:
+    """The first of some problems of ``before`` that ``after`` has as often, wherever they stand.
+
+    But an error of syntax counts only ``within`` the lines that were written anew: a file tells of one at a time, and
+    once the one is mended, of another elsewhere.
+    """
     had, has = (Counter(one.key for one in problems(text)) for text in (before, after))
     kept = {one.key for one in told if has[one.key] >= had[one.key]}
-    return next((one for one in problems(after) if one.key in kept), None)
+    return next(
+        (one for one in problems(after) if one.key in kept and (one.kind != SYNTAX or one.line in within)), None
+    )
 
 
 def _problem(message: Message) -> Problem:

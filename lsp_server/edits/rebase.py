@@ -5,6 +5,7 @@ Pure. A hunk goes along where every line it touches is as it was; it is never pu
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,16 +25,22 @@ class _Same(NamedTuple):
 
 def rebased(old: str, hunks: Sequence[Hunk], new: str) -> list[Hunk] | None:
     """``hunks`` of ``old`` as hunks of ``new``; None where a line that one of them touches has changed."""
+    found = [hunk for hunk in each(old, hunks, new) if hunk is not None]
+    return found if len(found) == len(hunks) else None
+
+
+def each(old: str, hunks: Sequence[Hunk], new: str) -> list[Hunk | None]:
+    """The same one by one: None for a hunk of which a line has changed. The texts are compared once."""
     if old == new:
         return list(hunks)
-    same, moved = _unchanged(old, new), []
-    for hunk in hunks:
-        start, stop = _touched(old, hunk)
-        by = next((piece.by for piece in same if piece.start <= start and stop <= piece.stop), None)
-        if by is None:
-            return None
-        moved.append(Hunk(hunk.start + by, hunk.stop + by, hunk.new))
-    return moved
+    same, starts = _unchanged(old, new), starts_of(LINES.findall(old))
+    return [_along(hunk, _touched(old, starts, hunk), same) for hunk in hunks]
+
+
+def _along(hunk: Hunk, touched: tuple[int, int], same: Sequence[_Same]) -> Hunk | None:
+    start, stop = touched
+    by = next((piece.by for piece in same if piece.start <= start and stop <= piece.stop), None)
+    return None if by is None else Hunk(hunk.start + by, hunk.stop + by, hunk.new)
 
 
 def moved(old: str, start: int, stop: int, new: str) -> tuple[int, int] | None:
@@ -56,12 +63,10 @@ def _unchanged(old: str, new: str) -> list[_Same]:
     return found
 
 
-def _touched(text: str, hunk: Hunk) -> tuple[int, int]:
+def _touched(text: str, starts: Sequence[int], hunk: Hunk) -> tuple[int, int]:
     """The lines a hunk changes; for one that only adds, those it stands between."""
     between = hunk.start == hunk.stop and text[hunk.start - 1 : hunk.start] in ("\n", "\r")
     first = hunk.start - 1 if between and hunk.start else hunk.start
     last = hunk.stop - 1 if hunk.stop > hunk.start else hunk.stop
-    starts = starts_of(LINES.findall(text))
-    start = max((at for at in starts[:-1] if at <= first), default=0)
-    stop = min((at for at in starts if at > last), default=len(text) + len(_END))
-    return start, stop
+    line, behind = bisect_right(starts, first, hi=len(starts) - 1), bisect_right(starts, last)
+    return starts[line - 1] if line else 0, starts[behind] if behind < len(starts) else len(text) + len(_END)

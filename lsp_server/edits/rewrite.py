@@ -6,7 +6,7 @@ Knows no LSP. What the model says can become text at the task's place, and nothi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,12 +17,14 @@ from inference.text.prompts import Message
 from lsp_server.completion.indentation import document_indentation
 from lsp_server.edits.answer import Answer, dedented, fitted, read
 from lsp_server.edits.hunks import Hunk, UnwritableError, smallest
-from lsp_server.edits.tasks import Task, fenced, messages
+from lsp_server.edits.tasks import Name, Task, fenced, messages
 from lsp_server.edits.verify import Change, failure
 from lsp_server.snapshot import Position, take, with_lf
 
 TRIES = 2
 LEAST_TOKENS = 256
+LEAST_OF: Mapping[Name, int] = dict.fromkeys(("tests", "todo", "edit"), 1_024)
+"""Tasks whose answer may be much longer than what it is about. The context has the last word."""
 CHARACTERS_A_TOKEN = 2
 """Fewer than any vocabulary has on code: an answer gets room for half as much again as it replaces, at least."""
 
@@ -93,7 +95,8 @@ async def _answer(
 def _request(task: Task, turns: tuple[Message, ...]) -> ChatRequest:
     """Most of an answer is what stood there already: that is drafted."""
     code = dedented(task.original)[0]
-    room = max(LEAST_TOKENS, LEAST_TOKENS // 2 + len(code) // CHARACTERS_A_TOKEN)
+    least = LEAST_OF.get(task.name, LEAST_TOKENS)
+    room = max(least, least // 2 + len(code) // CHARACTERS_A_TOKEN)
     prediction = "" if task.into else fenced(code, task.document.language)
     sampling = Sampling(max_tokens=min(room, MAX_TOKENS_LIMIT), prediction=prediction)
     return ChatRequest(turns, sampling=sampling)

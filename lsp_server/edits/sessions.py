@@ -6,13 +6,13 @@ Pure but for the task that is at work. Knows no LSP: hunks have numbers, and off
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from inference.text.prompts import Message
 from lsp_server.edits.document import Document
 from lsp_server.edits.hunks import Hunk, applied
-from lsp_server.edits.rebase import moved, rebased
+from lsp_server.edits.rebase import each, moved, rebased
 from lsp_server.edits.rewrite import CouldNotError
 from lsp_server.edits.target import selected_lines
 
@@ -31,7 +31,7 @@ class EditSession:
         place: what may change; None once a person has changed it too.
         said: the conversation with the model so far.
         work: the request that waits for the model.
-        turn: held while a hunk is being applied.
+        turn: held while something is being decided: hunks applied or dropped, or others proposed in their place.
     """
 
     id: str
@@ -53,11 +53,10 @@ class EditSession:
 
     def follow(self, now: Document) -> tuple[int, int]:
         """What may change, in the document as it is now. Raises CouldNotError where a person has changed it too."""
-        place = self._moved(now)
+        place, left = self._along(self.hunks, now)
         if place is None:
             raise CouldNotError(f"{CHANGED} Begin a new edit.")
-        self.hunks = _along(self.document.text, self.hunks, now.text)
-        self.place, self.document = place, now
+        self.place, self.hunks, self.document = place, left, now
         return place
 
     def to_apply(self, chosen: Collection[int], now: Document) -> list[Hunk]:
@@ -68,12 +67,11 @@ class EditSession:
             raise CouldNotError(CHANGED)
         return found
 
-    def accept(self, chosen: Collection[int], now: Document) -> None:
-        """They have been applied to ``now``. Of the others those go that can't be told apart any more."""
-        taken = self.to_apply(chosen, now)
-        place, growth = self._moved(now), sum(map(_growth, taken))
-        left = _along(self.document.text, self.hunks, now.text)
-        self.hunks = {n: _behind(hunk, taken) for n, hunk in left.items() if n not in chosen}
+    def accept(self, chosen: Collection[int], now: Document, taken: Sequence[Hunk]) -> None:
+        """They have been applied to ``now``, as ``taken``. Of the others those go that can't be told apart any more."""
+        others = {n: hunk for n, hunk in self.hunks.items() if n not in chosen}
+        (place, left), growth = self._along(others, now), sum(map(_growth, taken))
+        self.hunks = {n: _behind(hunk, taken) for n, hunk in left.items()}
         self.place = (place[0], place[1] + growth) if place else None
         self.document = replace(now, text=applied(now.text, taken), version=None)  # the client counts it anew
 
@@ -83,6 +81,14 @@ class EditSession:
 
     def _moved(self, now: Document) -> tuple[int, int] | None:
         return moved(self.document.text, *self.place, now.text) if self.place else None
+
+    def _along(self, hunks: Mapping[int, Hunk], now: Document) -> tuple[tuple[int, int] | None, dict[int, Hunk]]:
+        """The place and those hunks that can be found again."""
+        asked = [*hunks.values(), *([Hunk(*self.place, "")] if self.place else [])]
+        found = each(self.document.text, asked, now.text)
+        place = found.pop() if self.place else None
+        left = {n: hunk for n, hunk in zip(hunks, found, strict=True) if hunk is not None}
+        return (place.start, place.stop) if place else None, left
 
     def stop_work(self) -> None:
         """Leave the model alone."""
@@ -119,18 +125,12 @@ class EditSessions:
             self.forget(id_)
 
 
-def _along(old: str, hunks: dict[int, Hunk], new: str) -> dict[int, Hunk]:
-    """Those that can be found again."""
-    found = {n: rebased(old, [hunk], new) for n, hunk in hunks.items()}
-    return {n: one[0] for n, one in found.items() if one}
-
-
-def _behind(hunk: Hunk, taken: list[Hunk]) -> Hunk:
+def _behind(hunk: Hunk, taken: Sequence[Hunk]) -> Hunk:
     by = _grown(hunk.start, taken)
     return replace(hunk, start=hunk.start + by, stop=hunk.stop + by)
 
 
-def _grown(offset: int, taken: list[Hunk]) -> int:
+def _grown(offset: int, taken: Sequence[Hunk]) -> int:
     """How much further on what stands at ``offset`` stands once ``taken`` are applied."""
     return sum(_growth(one) for one in taken if one.stop <= offset)
 

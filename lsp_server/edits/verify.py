@@ -107,15 +107,22 @@ def _of_python(change: Change) -> str:
         return f"The answer brings a new problem: {new[0].sentence}{_where(change, new[0].line)}."
     if change.reported is None:
         return ""
-    told = python_problems.told_by(change.old, change.reported.line, change.reported.message)
-    left = python_problems.still_there(told, change.old, change.new)
+    told = python_problems.told_by(
+        change.old, change.reported.line, change.reported.message, _lines(change, change.original)
+    )
+    left = python_problems.still_there(told, change.old, change.new, _lines(change, change.rewrite))
     return f"The problem is still there: {left.sentence}{_where(change, left.line)}." if left else ""
 
 
 def _where(change: Change, line: int) -> str:
     """The line's text, where it is one of the answer's: numbers would be the file's, which a model does not see."""
     lines = change.new.split("\n")
-    first = change.before.count("\n")
-    if first <= line <= first + change.rewrite.count("\n") and lines[line].strip():
+    if line in _lines(change, change.rewrite) and lines[line].strip():
         return f", in `{lines[line].strip()[:120]}`"
     return ""
+
+
+def _lines(change: Change, piece: str) -> range:
+    """The lines that the original or the rewrite takes up."""
+    first = change.before.count("\n")
+    return range(first, first + piece.count("\n") + 1)

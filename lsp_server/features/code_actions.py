@@ -17,7 +17,7 @@ from lsp_server.edits.offers import KINDS, Diagnosed, Offer, offered
 from lsp_server.edits.rewrite import CouldNotError
 from lsp_server.edits.tasks import NAMES, Task, file_for_tests, file_name
 from lsp_server.edits.verify import Reported
-from lsp_server.features import explain
+from lsp_server.features import explain, workspace_edits
 from lsp_server.features.announced import announces
 from lsp_server.features.documents import whole
 from lsp_server.features.doing import done, is_free, refusal, sorry
@@ -46,7 +46,8 @@ def code_action(server: CodeLlamaServer, params: types.CodeActionParams) -> list
         return []
     where, only = params.range, params.context.only
     start, stop = (document.offset(one.line, one.character) for one in (where.start, where.end))
-    offers = offered(document, start, max(start, stop), _diagnosed(document, params.context.diagnostics))
+    diagnosed, own = _diagnosed(document, params.context.diagnostics), server.settings.actions.prompts
+    offers = offered(document, start, max(start, stop), diagnosed, own)
     found = [_action(server, one, params.context) for one in offers if _wanted(one.kind, only) and _can(server, one)]
     return [*found, *_commands(server, document, start, max(start, stop), only)]
 
@@ -71,9 +72,8 @@ async def _applied(server: CodeLlamaServer, task: Task, title: str, token: str) 
     edit = await done(server, task, title, confirm=annotates(server), token=token)
     if edit is None:
         return
-    answer = await server.workspace_apply_edit_async(types.ApplyWorkspaceEditParams(edit, label=title))
-    if not answer.applied:
-        sorry(server, title, CouldNotError(answer.failure_reason or "The editor did not apply the edit."))
+    if why_not := await workspace_edits.apply(server, edit, title):
+        sorry(server, title, CouldNotError(why_not))
 
 
 def _diagnosed(document: Document, diagnostics: Sequence[types.Diagnostic]) -> list[Diagnosed]:
@@ -134,6 +134,8 @@ def _data(task: Task) -> dict[str, Any]:
     found |= {"start": task.start, "stop": task.stop}
     if task.reported:
         found |= {"line": task.reported.line, "message": task.reported.message}
+    if task.instruction:
+        found |= {"instruction": task.instruction}
     return found
 
 
@@ -149,8 +151,11 @@ def _task(server: CodeLlamaServer, data: Any) -> Task:
     start, stop, line = (data.get(name) for name in ("start", "stop", "line"))
     if type(start) is not int or type(stop) is not int or not 0 <= start <= stop <= len(document.text):
         raise JsonRpcInvalidParams("This is no action of codellama-ls.")
+    instruction = data.get("instruction", "")
+    if data["task"] == "edit" and instruction not in server.settings.actions.prompts:
+        raise JsonRpcContentModified("The settings have changed since; ask for the document's actions again.")
     reported = Reported(line, str(data.get("message", ""))) if type(line) is int else None
     into = file_for_tests(document.language, file_name(document.uri)) if data["task"] == "tests" else ""
     if data["task"] == "tests" and not into:
         raise JsonRpcInvalidParams("There is no custom for where such tests go.")
-    return Task(data["task"], document, start, stop, reported=reported, into=into)
+    return Task(data["task"], document, start, stop, instruction, reported, into)

@@ -7,7 +7,7 @@ from typing import Any
 
 from lsp_server.chat.gathering import Desk, Selected
 from lsp_server.context.gather import OpenFile
-from lsp_server.features.documents import ENCODINGS, path_of
+from lsp_server.features.documents import path_of, whole
 from lsp_server.features.params import document_uri, failed, member, span
 from lsp_server.features.surroundings import open_files
 from lsp_server.session import CodeLlamaServer
@@ -42,9 +42,9 @@ def desk_of(server: CodeLlamaServer, params: Any) -> Desk:
 
 
 def _selected(server: CodeLlamaServer, uri: str, chosen: tuple[Position, Position]) -> Selected:
-    text = server.workspace.text_documents[uri].source
-    encoding = ENCODINGS[server.workspace.position_encoding or "utf-16"]
-    start, stop = (take(text, position, encoding) for position in chosen)
+    document = whole(server, uri)
+    assert document is not None, "it is the current one"
+    start, stop = (take(document.text, position, document.encoding) for position in chosen)
     return Selected(stop.before[len(start.before) :], start.line + 1)
 
 

@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from lsprotocol import types
 from pygls.uris import to_fs_path
+from pygls.workspace import TextDocument
 
 from lsp_server.edits.document import Document
 from lsp_server.session import CodeLlamaServer
@@ -15,11 +16,16 @@ from lsp_server.snapshot import Encoding, Position, Snapshot, take
 ENCODINGS: dict[str, Encoding] = {"utf-8": "utf-8", "utf-16": "utf-16", "utf-32": "utf-32"}
 
 
+def opened(server: CodeLlamaServer, uri: str) -> TextDocument | None:
+    """What the client has open under ``uri``: pygls keeps it by the name that this stands for, without its quoting."""
+    return server.workspace.text_documents.get(unquote(uri))
+
+
 def freeze(
     server: CodeLlamaServer, identifier: types.TextDocumentIdentifier, position: types.Position
 ) -> Snapshot | None:
     """The document as it is now; None if the client never opened it. Must be called before any await."""
-    document = server.workspace.text_documents.get(identifier.uri)
+    document = opened(server, identifier.uri)
     if document is None:
         return None
     return take(
@@ -34,7 +40,7 @@ def freeze(
 
 def whole(server: CodeLlamaServer, uri: str) -> Document | None:
     """A document as it is now, with its own line ends; None if the client never opened it."""
-    document = server.workspace.text_documents.get(uri)
+    document = opened(server, uri)
     if document is None:
         return None
     encoding = ENCODINGS[server.workspace.position_encoding or "utf-16"]

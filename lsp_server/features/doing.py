@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from lsprotocol import types
 
@@ -77,7 +78,7 @@ def refusal(server: CodeLlamaServer, document: Document) -> str:
 
 def beside(uri: str, name: str) -> str:
     """The URI of a file in the same folder. ``name`` is ours, and no path."""
-    return uri[: uri.rfind("/") + 1] + name
+    return uri[: uri.rfind("/") + 1] + quote(name)
 
 
 def is_free(uri: str, name: str) -> bool:

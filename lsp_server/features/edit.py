@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from lsprotocol import types
@@ -19,7 +19,7 @@ from inference.serving.client import EngineError
 from inference.text.prompts import Message
 from lsp_server.edits.document import Document
 from lsp_server.edits.hunks import Hunk
-from lsp_server.edits.partial import so_far
+from lsp_server.edits.partial import Sketch
 from lsp_server.edits.rewrite import CouldNotError, rewritten
 from lsp_server.edits.sessions import EditSession
 from lsp_server.edits.target import target_of
@@ -28,13 +28,15 @@ from lsp_server.features.documents import whole
 from lsp_server.features.doing import as_it_is_now, engine, in_lines, refusal
 from lsp_server.features.params import document_uri, member, offsets, text, token
 from lsp_server.features.work import at_work
-from lsp_server.features.workspace_edits import changing, range_of
+from lsp_server.features.workspace_edits import apply, changing, range_of
 from lsp_server.session import CodeLlamaServer
 
 METHOD = "codellama/edit"
 FOLLOW_UP = "Write all of the code again, in one code block, changed as follows: "
 TITLE = "Edit"
 LONGEST_TITLE = 60
+OVER = "There is no such edit; it is over."
+DECIDED = "There is no such change left in this edit."
 
 
 def register(server: CodeLlamaServer) -> None:
@@ -66,12 +68,14 @@ async def follow_up(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
     """``id`` and another ``instruction``: what is still proposed gives way to the new answer."""
     session = _session(server, params)
     instruction = text(params, "instruction")
-    if session.work is not None:
-        raise JsonRpcInvalidParams("This edit is still being answered.")
-    try:
-        start, stop = session.follow(_open(server, session.document.uri))
-    except CouldNotError as why:
-        return _told(session, str(why))
+    async with _turn(server, session):
+        if session.work is not None:
+            raise JsonRpcInvalidParams("This edit is still being answered.")
+        try:
+            start, stop = session.follow(_open(server, session.document.uri))
+        except CouldNotError as why:
+            return _told(session, str(why))
+        session.work = asyncio.current_task()
     task = Task("edit", session.document, start, stop, instruction=instruction)
     more = Message("user", f"{FOLLOW_UP}{instruction}")
     return await _asked(server, session, task, params, (*session.said, more) if session.said else ())
@@ -80,26 +84,26 @@ async def follow_up(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
 async def accept(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
     """``id``, and ``hunk`` for one; without it all that is left. Applied through ``workspace/applyEdit``."""
     session = _session(server, params)
-    async with session.turn:
-        now, chosen = whole(server, session.document.uri), _chosen(session, params)
+    async with _turn(server, session, _chosen(session, params)) as chosen:
+        now = whole(server, session.document.uri)
         try:
             if now is None:
                 raise CouldNotError("The document was closed meanwhile.")
             hunks = session.to_apply(chosen, now)
         except CouldNotError as why:
             return {"applied": False, **_told(session, str(why))}
-        change = types.ApplyWorkspaceEditParams(changing(server, now, hunks, TITLE, confirm=False), label=TITLE)
-        answer = await server.workspace_apply_edit_async(change)
-        if answer.applied:
-            session.accept(chosen, now)
-        return {"applied": answer.applied, **_told(session, answer.failure_reason or "")}
+        why_not = await apply(server, changing(server, now, hunks, TITLE, confirm=False), TITLE)
+        if not why_not:
+            session.accept(chosen, now, hunks)
+        return {"applied": not why_not, **_told(session, why_not)}
 
 
-def reject(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
+async def reject(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
     """``id``, and ``hunk`` for one; without it all that is left."""
     session = _session(server, params)
-    session.reject(_chosen(session, params))
-    return _told(session)
+    async with _turn(server, session, _chosen(session, params)) as chosen:
+        session.reject(chosen)
+        return _told(session)
 
 
 def cancel(server: CodeLlamaServer, params: Any) -> None:
@@ -116,42 +120,40 @@ async def _asked(
     try:
         work_token, drawing_token = token(params, "workDoneToken"), token(params, "partialResultToken")
         async with at_work(server, title, work_token, given=work_token is not None) as say:
-            draw = _Drawing(server, session, task, drawing_token, in_lines(say))
+            draw = _drawing(server, session, task, drawing_token, in_lines(say))
             rewrite = await rewritten(engine(server), task, draw, said, server.keeps_lines)
-        document, hunks = as_it_is_now(server, task.document, rewrite.hunks)
-        session.said = rewrite.said
-        session.propose(document, hunks)
-        return _told(session)
+        async with session.turn:
+            document, hunks = as_it_is_now(server, task.document, rewrite.hunks)
+            session.said = rewrite.said
+            session.propose(document, hunks)
+            return _told(session)
     except (CouldNotError, EngineError) as why:
         return _told(session, str(why))
     finally:
         session.work = None
-        if not session.said:  # nothing came of it, and nothing can follow
+        # where nothing came of it, nothing can follow; another may have been begun under its name meanwhile
+        if not session.said and server.edits.find(session.id) is session:
             server.edits.forget(session.id)
 
 
-@dataclass
-class _Drawing:
-    """Tells how far an answer is and, where the client wants it, what is certain of it: once a line, if it is new."""
+def _drawing(
+    server: CodeLlamaServer, session: EditSession, task: Task, to: int | str | None, tell: Callable[[str], None]
+) -> Callable[[str], None]:
+    """Tells how far an answer is and, where the client wants it, what is certain of it."""
+    if to is None:
+        return tell
 
-    server: CodeLlamaServer
-    session: EditSession
-    task: Task
-    token: int | str | None
-    tell: Callable[[str], None]
-    lines: int = 0
-    drawn: tuple[Hunk, ...] = ()
+    def show(hunks: tuple[Hunk, ...]) -> None:
+        shown = _shown(session.id, task.document, dict(enumerate(hunks)))
+        server.protocol.notify(types.PROGRESS, types.ProgressParams(to, shown))
 
-    def __call__(self, text: str) -> None:
-        self.tell(text)
-        lines = text.count("\n")
-        if self.token is None or lines == self.lines:
-            return
-        self.lines, hunks = lines, tuple(so_far(self.task, text, self.server.keeps_lines))
-        if hunks != self.drawn:
-            self.drawn = hunks
-            shown = _shown(self.session.id, self.task.document, dict(enumerate(hunks)))
-            self.server.protocol.notify(types.PROGRESS, types.ProgressParams(self.token, shown))
+    sketch = Sketch(task, show, server.keeps_lines)
+
+    def draw(text: str) -> None:
+        tell(text)
+        sketch(text)
+
+    return draw
 
 
 def _told(session: EditSession, message: str = "") -> dict[str, Any]:
@@ -178,8 +180,23 @@ def _open(server: CodeLlamaServer, uri: str) -> Document:
 def _session(server: CodeLlamaServer, params: Any) -> EditSession:
     session = server.edits.find(text(params, "id"))
     if session is None:
-        raise JsonRpcInvalidParams("There is no such edit; it is over.")
+        raise JsonRpcInvalidParams(OVER)
     return session
+
+
+@asynccontextmanager
+async def _turn(server: CodeLlamaServer, session: EditSession, chosen: Collection[int] = ()) -> AsyncIterator[set[int]]:
+    """Alone with a session that is still open, and which of the hunks are left that a person chose before the wait.
+
+    Raises JsonRpcInvalidParams where the session is over by then, or none is left.
+    """
+    async with session.turn:
+        if server.edits.find(session.id) is not session:
+            raise JsonRpcInvalidParams(OVER)
+        left = set(chosen) & set(session.hunks)
+        if chosen and not left:
+            raise JsonRpcInvalidParams(DECIDED)
+        yield left
 
 
 def _chosen(session: EditSession, params: Any) -> set[int]:
@@ -188,7 +205,7 @@ def _chosen(session: EditSession, params: Any) -> set[int]:
     if hunk is None:
         return set(session.hunks)
     if hunk not in session.hunks:
-        raise JsonRpcInvalidParams("There is no such change left in this edit.")
+        raise JsonRpcInvalidParams(DECIDED)
     return {hunk}
 
 

@@ -79,3 +79,5 @@ async def _explained(server: CodeLlamaServer, task: Task) -> None:
         await show_markdown(server, f"Explained: {file_name(task.document.uri)}", text)
     except (CouldNotError, EngineError) as why:
         sorry(server, TITLE, why)
+    except OSError as error:
+        sorry(server, TITLE, CouldNotError(f"The text can't be written to a file: {error.strerror or error}."))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from lsprotocol import types
+from pygls.exceptions import JsonRpcException
 
 from lsp_server.session import CodeLlamaServer
 
@@ -17,14 +19,15 @@ async def show_markdown(server: CodeLlamaServer, title: str, text: str) -> bool:
     """Show ``text`` under the heading ``title``; tells whether the editor opened it.
 
     It stands in a temporary file that only its user can read and that goes with the server. A person whose editor can't
-    open files for servers is told where it is.
+    open files for servers is told where it is. Raises OSError where it can't be written.
     """
     path = _written(Path(server.pages.name), title, f"# {_one_line(title)}\n\n{text.strip()}\n")
     window = server.client_capabilities.window
     if window is not None and window.show_document is not None and window.show_document.support:
         params = types.ShowDocumentParams(path.as_uri(), external=False, take_focus=True)
-        if (await server.window_show_document_async(params)).success:
-            return True
+        with suppress(JsonRpcException):
+            if (await server.window_show_document_async(params)).success:
+                return True
     told = f"codellama-ls: {_one_line(title)}: the text is in {path}"
     server.window_show_message(types.ShowMessageParams(types.MessageType.Info, told))
     return False

@@ -16,6 +16,7 @@ from lsprotocol import types
 
 from lsp_server.completion.trace import Record
 from lsp_server.features.announced import announces
+from lsp_server.features.documents import opened
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Snapshot, with_lf
 from lsp_server.statistics.collected import USUAL_DAYS, collected
@@ -71,7 +72,7 @@ def changed(server: CodeLlamaServer, uri: str) -> None:
     """A document has been changed."""
     if not _watching(server) or not server.watch.watches(uri):
         return
-    document = server.workspace.text_documents.get(uri)
+    document = opened(server, uri)
     if document is not None:
         server.watch.changed(uri, with_lf(document.source))
 

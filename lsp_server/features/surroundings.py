@@ -46,8 +46,8 @@ def context_of(server: CodeLlamaServer, snapshot: Snapshot) -> tuple[ContextChun
 def open_files(server: CodeLlamaServer) -> list[OpenFile]:
     """All documents as they are in the editor."""
     return [
-        OpenFile(uri, _path(uri), document.language_id or "", with_lf(document.source))
-        for uri, document in list(server.workspace.text_documents.items())
+        OpenFile(document.uri, _path(document.uri), document.language_id or "", with_lf(document.source))
+        for document in list(server.workspace.text_documents.values())
     ]
 
 

@@ -7,6 +7,7 @@ of a command is done beside it, and its token is what ends it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
@@ -17,6 +18,8 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
 from lsp_server.session import CodeLlamaServer
+
+log = logging.getLogger(__name__)
 
 Token = int | str
 
@@ -48,18 +51,24 @@ async def under(server: CodeLlamaServer, token: Token | None, title: str) -> Asy
 
 
 def beside(server: CodeLlamaServer, work: Coroutine[Any, Any, None]) -> None:
-    """Do something that no request waits for; ``shutdown`` ends it."""
+    """Do something that no request waits for; ``shutdown`` ends it. What goes wrong in it unforeseen is logged."""
     task = asyncio.ensure_future(work)
     server.beside.add(task)
-    task.add_done_callback(server.beside.discard)
+
+    def ended(task: asyncio.Task[None]) -> None:
+        server.beside.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("work beside ended with an error", exc_info=error)
+
+    task.add_done_callback(ended)
 
 
 async def end_all(server: CodeLlamaServer) -> None:
-    """Of what is done beside."""
-    for task in list(server.beside):
+    """Of what is done beside, whatever each ends with: ``shutdown`` is answered in any case."""
+    tasks = list(server.beside)
+    for task in tasks:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Bar:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lsprotocol import types
+from pygls.exceptions import JsonRpcException
 
 from lsp_server.edits.document import Document
 from lsp_server.edits.hunks import Hunk
@@ -42,6 +43,15 @@ def creating(uri: str, text: str, title: str, *, confirm: bool) -> types.Workspa
     return types.WorkspaceEdit(
         document_changes=[created, written], change_annotations=_annotations(title) if confirm else None
     )
+
+
+async def apply(server: CodeLlamaServer, edit: types.WorkspaceEdit, title: str) -> str:
+    """Have the client apply it; an empty string, or why it has not."""
+    try:
+        answer = await server.workspace_apply_edit_async(types.ApplyWorkspaceEditParams(edit, label=title))
+    except JsonRpcException as error:
+        return f"The editor did not apply the edit: {error.message.rstrip('.')}."
+    return "" if answer.applied else answer.failure_reason or "The editor did not apply the edit."
 
 
 def range_of(document: Document, start: int, stop: int) -> types.Range:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def folder(tmp_path: Path) -> Path:
         (workspace / name).parent.mkdir(parents=True, exist_ok=True)
         (workspace / name).write_text(text, newline="")
     (workspace / "bytes.py").write_bytes(b"\xff\xfe")
+    os.mkfifo(workspace / "pipe.py")  # to read it would be to wait for ever
     (workspace / "out.py").symlink_to("../outside.py")
     (workspace / "notes.txt").symlink_to(".git/config")
     return workspace
@@ -89,6 +91,7 @@ OUTSIDE = "lies outside the folders of this window; only files in them can be na
         ("nobody.py", "#file:nobody.py: there is no such file in the folders of this window."),
         ("lib", "#file:lib: there is no such file in the folders of this window."),
         ("bytes.py", "#file:bytes.py can't be read as text."),
+        ("pipe.py", "#file:pipe.py: there is no such file in the folders of this window."),
     ],
 )
 async def test_files_that_are_not_shown(folder: Path, name: str, why: str) -> None:
@@ -156,6 +159,12 @@ async def test_a_symbol_of_a_private_file_is_not_found(folder: Path) -> None:
     assert "no open file defines it" in await refusal("#symbol:area", desk(folder, here, current=here))
     opened = document(folder / "hidden.py", AREA)
     assert "no open file defines it" in await refusal("#symbol:area", desk(folder, opened, current=here))
+
+
+async def test_a_symbol_is_looked_for_beside_imports_that_cannot_be_read(folder: Path) -> None:
+    here = document(folder / "main.py", "import bytes\nimport pipe\nimport hidden\nfrom lib.area import area\n")
+    (found,) = await pieces("#symbol:area", desk(folder, here, current=here))
+    assert found.title == "lib/area.py, definition of area"
 
 
 async def test_a_diff_needs_a_repository(tmp_path: Path) -> None:

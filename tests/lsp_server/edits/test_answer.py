@@ -19,6 +19,13 @@ from lsp_server.edits.answer import dedented, fence_for, fitted, read
         ("```\r\na\r\n    b\r\n```", "end", "a\n    b", True),
         # a fence within the code is indented, or brings a word with it
         ('```python\ndef f():\n    """\n    ```\n    x\n    ```\n    """\n```', "end", None, True),
+        # or is not, and is told from the block's own by the word it begins with
+        ("```md\n# A\n```sh\nls\n```\nB\n```\nThat's it.", "end", "# A\n```sh\nls\n```\nB", True),
+        ("```md\n~~~sh\n```\nx\n```", "end", "~~~sh", True),
+        ("```md\n````sh\n```\n````\nB\n```", "end", "````sh\n```\n````\nB", True),
+        ("````md\n```sh\n````\nB", "end", "```sh", True),
+        ("```md\n```sh\nls\n```\nB", "length", "```sh\nls\n```\nB", False),
+        ("```py\nx\n```py\ny\n```\nDone.", "end", "x\n```py\ny", True),
         # without a fence: all of it
         ("\n\nx = 1\ny = 2\n\n", "end", "x = 1\ny = 2", True),
         ("    x = 1", "end", "    x = 1", True),
@@ -53,6 +60,26 @@ def test_first_block_or_all_of_it(text, cause, code, whole):
     ],
 )
 def test_as_far_indented_as_what_it_replaces(code, original, result):
+    assert fitted(code, original) == result
+
+
+HEREDOC = "    if a; then\n        cat <<END\nleft\nEND\n    fi"
+
+
+@pytest.mark.parametrize(
+    ("code", "original", "result"),
+    [
+        # a model that takes the indentation off takes it off the rest alone
+        ("if b; then\n    cat <<END\nleft\nEND\nfi", HEREDOC, HEREDOC.replace("if a", "if b")),
+        ("      if b; then\n          cat <<END\nleft\nEND\n      fi", HEREDOC, HEREDOC.replace("if a", "if b")),
+        ("#ifdef A\nf();\n#endif", "\tf();\n#endif", "\t#ifdef A\n\tf();\n#endif"),
+        ("x = 2\n  y", "    x = 1\n  y", "    x = 2\n  y"),
+        # a selection that begins deeper than it ends, as it is shown to the model
+        ("    x = 2\nreturn x", "        x = 1\n    return x", "        x = 2\n    return x"),
+    ],
+)
+def test_what_stands_further_left_stays_there(code, original, result):
+    """A heredoc's end that is indented ends nothing, and a string of several lines would say something else."""
     assert fitted(code, original) == result
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsp_server.edits.hunks import Hunk, applied, smallest
+from lsp_server.edits import rebase
+from lsp_server.edits.hunks import Hunk, applied, runs, smallest
 from lsp_server.edits.rebase import moved, rebased
 
 OLD = "import a\n\ndef f():\n    return 1\n\ndef g():\n    return 2\n"
@@ -70,3 +73,16 @@ def test_edits_elsewhere_and_the_change_give_the_same_in_either_order(data):
         return
     names = {(False, False): "line", (True, False): "typed", (False, True): "model"}
     assert applied(now, hunks) == "".join(f"{names[n in mine, n in theirs]} {n}\n" for n in range(12))
+
+
+def test_hunks_one_by_one_of_texts_that_are_compared_once(monkeypatch):
+    """A document is long, and an edit may have a hundred hunks."""
+    old = "".join(f"line {n}\n" for n in range(50))
+    hunks = smallest(old, 0, len(old), "".join(f"{'line' if n % 5 else 'model'} {n}\n" for n in range(50)), "\n")
+    compared = []
+    monkeypatch.setattr(rebase, "runs", lambda a, b: compared.append(1) or runs(a, b))
+    now = "new\n" + old.replace("line 20\n", "typed\n")
+    found = rebase.each(old, hunks, now)
+    assert [n for n, one in enumerate(found) if one is None] == [4] and len(found) == 10
+    assert found[0] == replace(hunks[0], start=hunks[0].start + 4, stop=hunks[0].stop + 4)
+    assert rebased(old, hunks, now) is None and len(compared) == 2

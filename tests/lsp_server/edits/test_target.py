@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from inference.text.syntax import parse
+from lsp_server.edits import definitions
+from lsp_server.edits.document import Document
+from lsp_server.edits.offers import Diagnosed, offered
 from lsp_server.edits.target import MOST_LINES, selected_lines, target_of
 
 
@@ -102,3 +106,15 @@ def test_what_a_definition_lacks(language, text, documented, typed):
     definition = target_of(language, text, at, at).definition
     assert definition is not None
     assert (definition.documented, definition.typed) == (documented, typed)
+
+
+def test_one_text_is_parsed_once_however_many_actions_ask_of_it(monkeypatch):
+    """The list is asked for at every move of the cursor, and has a target for each diagnostic."""
+    parsed = []
+    monkeypatch.setattr(definitions, "parse", lambda *given: parsed.append(given) or parse(*given))
+    text = "".join(f"def f{n}():\n    return {n}\n\n\n" for n in range(10))
+    document = Document("file:///once.py", "python", 1, text)
+    places = [text.index(f"return {n}") for n in range(5)]
+    found = offered(document, 0, 0, [Diagnosed(at, at + 6, f"no {at}", n) for n, at in enumerate(places)])
+    assert [one.task.original.split("\n")[0] for one in found[:5]] == [f"def f{n}():" for n in range(5)]
+    assert len(parsed) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lsp_server.edits.unchanged import same_behaviour, same_code
 from lsp_server.edits.verify import Change, Reported, failure
 
 DEF = "def f(a):\n    return a"
@@ -132,3 +133,24 @@ def test_what_pyflakes_is_given_is_never_run(tmp_path):
 def test_other_languages_are_judged_by_their_grammar(rewrite):
     why = failure(Change("edit", "go", "package a\n\n", "func f() {\n}", "\n", rewrite))
     assert why == "The answer does not parse, or does not fit where it is to stand."
+
+
+@pytest.mark.parametrize(
+    ("original", "rewrite", "message", "after"),
+    [
+        ("x = foo", "x = 1", '"foo" is not defined', "\ny = (\n"),
+        ("x = (1", "x = (1)", "'(' was never closed", "\ny = )\n"),
+    ],
+)
+def test_an_error_of_syntax_elsewhere_is_not_held_against_a_fix(original, rewrite, message, after):
+    """Neither one that hid the problem from the compiler, nor one that comes to light behind the mended one."""
+    given = Change("fix", "python", "import os\n\n", original, after, rewrite, True, Reported(2, message))
+    assert failure(given) == ""
+
+
+@pytest.mark.parametrize(("added", "same"), [("  # so", True), (" + 0", False)])
+def test_what_is_nested_deep_is_compared_all_the_same(added, same):
+    """A sum of a thousand numbers: deeper than a function may call itself."""
+    long = "def f():\n    return " + " + ".join("1" for _ in range(1_500))
+    assert same_code("python", long, long + added) is same
+    assert same_behaviour("python", long, long + added) is same

@@ -13,6 +13,7 @@ from acting import BODY, CODE, EDITORS, FIX, GOOD, UNDEFINED, titles
 from editing import begun, editor, freed
 from fakes.chatter import block
 from lsprotocol import types
+from pygls.exceptions import JsonRpcInternalError
 from waiting import until
 
 
@@ -76,6 +77,20 @@ async def test_tests_go_to_a_new_file_that_the_title_names(runtime, name):
     assert [one.new_text for one in written.edits] == [tests + "\n"]
 
 
+async def test_the_new_file_of_a_name_with_signs_lies_beside_it(runtime):
+    """A ``#`` in a URI ends its path: tests of ``a#b.py`` would go to a file ``test_a``."""
+    uri = "file:///project/a%23%20b.py"
+    async with editor(runtime, [block("def test_f():\n    assert True")]) as one:
+        one.window.open(CODE, uri)
+        where = types.Range(types.Position(4, 9), types.Position(4, 9))
+        params = types.CodeActionParams(types.TextDocumentIdentifier(uri), where, types.CodeActionContext([]))
+        found = await one.client.text_document_code_action_async(params)
+        action = next(each for each in found or [] if each.title == "Write tests for 'f' in test_a# b.py")
+        assert isinstance(action, types.CodeAction)
+        created, written = (await one.resolved(action)).edit.document_changes
+    assert created.uri == written.text_document.uri == "file:///project/test_a%23%20b.py"
+
+
 async def test_a_test_file_that_is_there_is_left_alone(runtime, tmp_path):
     (tmp_path / "test_a.py").write_text("x")
     uri = (tmp_path / "a.py").as_uri()
@@ -137,6 +152,41 @@ async def test_explain_and_instructions_are_left_to_a_client_that_has_views_for_
     assert explain.arguments[0]["prompt"] == "/explain" and explain.arguments[0]["uri"] == "file:///project/a.py"
     assert (instruct.title, instruct.command) == ("Edit with instruction…", "codellama.editWithInstruction")
     assert instruct.arguments[0]["range"] == {"start": {"line": 4, "character": 9}, "end": {"line": 5, "character": 4}}
+
+
+async def test_an_answer_has_room_by_what_is_asked_for(runtime):
+    """Tests of three lines are longer than these; a docstring hardly is."""
+    async with editor(runtime, [GOOD, block("def test_f():\n    pass")]) as one:
+        one.open(CODE)
+        for title in ("Simplify 'f'", "Write tests for 'f' in test_a.py"):
+            assert (await one.resolved(await one.action(title, (4, 9)))).edit is not None
+        assert [sampling.max_tokens for _, _, sampling in one.engine.asked] == [256, 1_024]
+
+
+async def test_an_editor_that_answers_an_error_is_no_success(runtime):
+    async with editor(runtime, [GOOD], adjust=plain_client) as one:
+
+        def fails(params):
+            raise JsonRpcInternalError("it is read-only")
+
+        one.client.protocol.fm.features[types.WORKSPACE_APPLY_EDIT] = fails
+        one.open(CODE)
+        await one.client.workspace_execute_command_async(await one.command("Simplify 'f'", (4, 9)))
+        await until(lambda: one.told)
+    why = "The editor did not apply the edit: it is read-only."
+    assert one.told == [f"codellama-ls: “Simplify 'f'” didn't work out. {why}"]
+
+
+async def test_an_explanation_that_cannot_be_written_down_is_told(runtime):
+    async with editor(runtime, ["It adds."]) as one:
+        one.open(CODE)
+        one.server.pages.cleanup()
+        command = await one.action("Explain", (4, 9))
+        params = types.ExecuteCommandParams(command.command, command.arguments)
+        await one.client.workspace_execute_command_async(params)
+        await until(lambda: one.told)
+    why = "The text can't be written to a file: No such file or directory."
+    assert one.told == [f"codellama-ls: “Explain” didn't work out. {why}"]
 
 
 async def test_closing_the_window_ends_what_is_done_beside(runtime):

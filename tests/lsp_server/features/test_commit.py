@@ -78,6 +78,24 @@ async def test_only_private_files_are_staged(runtime, repository):
         assert await one.is_refused(COMMIT) == (FAILED, text)
 
 
+async def test_the_repository_is_the_one_that_the_document_lies_in(runtime, repository):
+    """A folder of several repositories is opened as one workspace, and may itself be in one."""
+    inner = repository / "inner"
+    (inner / "sub").mkdir(parents=True)
+    run(inner, "init", "-q")
+    (inner / "c.py").write_text("z\n")
+    run(inner, "add", "c.py")
+    (inner / "c.py").write_text("z\nmore\n")
+    async with chatter(runtime, repository) as one:
+        document = one.opens("inner/sub/d.py", "")
+        await one.asks(COMMIT, textDocument=document)
+        await one.says("/commit", textDocument=document)
+        await one.says("#diff", textDocument=document)
+        shown = [one.read(n)[-1][1] for n in range(3)]
+    assert all("+++ b/c.py" in text and "a.py" not in text for text in shown)
+    assert ["+more" in text for text in shown] == [False, False, True]
+
+
 async def test_no_message_written(runtime, repository):
     async with chatter(runtime, repository, ScriptedAnswerer([" \n"])) as one:
         assert await one.is_refused(COMMIT) == (FAILED, "The model wrote no message.")

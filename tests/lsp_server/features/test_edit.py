@@ -12,6 +12,7 @@ from chatting import plain
 from editing import begun, editor, freed, where
 from fakes.chatter import block
 from lsprotocol import types
+from pygls.exceptions import JsonRpcInternalError
 from waiting import until
 
 URI = "file:///project/a.py"
@@ -165,6 +166,20 @@ async def test_cancelled_in_the_middle_the_model_is_free_within_a_step(runtime, 
         assert one.server.work_done_progress.tokens == {}
 
 
+async def test_an_edit_begun_anew_under_the_same_name_outlives_the_end_of_the_one_before(runtime):
+    """What was cancelled comes to its end after the new one has begun."""
+    async with editor(runtime, [block(NEW), block(NEW)], hold=True) as one:
+        one.open(CODE)
+        first = one.asking("codellama/edit", start(id="e"))
+        await begun(one)
+        over = one.asking("codellama/edit/cancel", {"id": "e"})
+        second = one.asking("codellama/edit", start(id="e"))
+        await asyncio.wait_for(asyncio.gather(first, over, return_exceptions=True), 10)
+        one.engine.go.set()
+        assert hunks(await asyncio.wait_for(second, 20)) == HUNKS
+        assert (await one.ask("codellama/edit/accept", id="e")).applied
+
+
 async def test_two_edits_at_once_do_not_disturb_each_other(runtime):
     other = block("def g(b):\n    return b + 1")
     async with editor(runtime, [block(NEW), other], hold=True) as one:
@@ -179,6 +194,54 @@ async def test_two_edits_at_once_do_not_disturb_each_other(runtime):
         assert (await one.ask("codellama/edit/accept", id="f")).applied
         assert (await one.ask("codellama/edit/accept", id="g")).applied
         assert one.text == NEW + "\n\n\ndef g(b):\n    return b + 1\n"
+
+
+def holds(one, error: str = "") -> tuple[asyncio.Event, asyncio.Event]:
+    """From now on the editor is asked to apply an edit (first), and does when it may (second), or answers an error."""
+    asked, may = asyncio.Event(), asyncio.Event()
+    features = one.client.protocol.fm.features
+    apply = features[types.WORKSPACE_APPLY_EDIT]
+
+    async def held(params):
+        asked.set()
+        await asyncio.wait_for(may.wait(), 10)
+        if error:
+            raise JsonRpcInternalError(error)
+        return await apply(params)
+
+    features[types.WORKSPACE_APPLY_EDIT] = held
+    return asked, may
+
+
+@pytest.mark.parametrize("last", ["reject", "followUp"])
+async def test_what_is_asked_while_a_hunk_is_being_applied_is_of_what_is_left_then(runtime, last):
+    """Or it would be decided about hunks of a text that is no more."""
+    async with editor(runtime, [block(NEW), block(NEW.replace("y = 2", "y = 20"))]) as one:
+        one.open(CODE)
+        first, second = [found["id"] for found in plain(await one.ask("codellama/edit", **start(id="e")))["hunks"]]
+        asked, may = holds(one)
+        taken = one.asking("codellama/edit/accept", {"id": "e", "hunk": first})
+        await asyncio.wait_for(asked.wait(), 10)
+        then = one.asking(f"codellama/edit/{last}", {"id": "e", "instruction": "y too"})
+        again = one.asking("codellama/edit/accept", {"id": "e", "hunk": first})
+        await one.window.trace()
+        assert not then.done() and len(one.engine.turns) == 1
+        may.set()
+        answer = await asyncio.wait_for(taken, 10)
+        assert (answer.applied, [found["id"] for found in plain(answer)["hunks"]]) == (True, [second])
+        left = [] if last == "reject" else [((2, 8, 2, 9), "20"), ((3, 8, 3, 9), "30")]
+        assert hunks(await asyncio.wait_for(then, 10)) == left
+        assert await refused(again) and len(one.applied) == 1
+
+
+async def test_an_editor_that_answers_an_error_has_not_applied_it(runtime):
+    async with editor(runtime, [block(NEW)]) as one:
+        one.open(CODE)
+        await one.ask("codellama/edit", **start(id="e"))
+        holds(one, "it is read-only")[1].set()
+        answer = await one.ask("codellama/edit/accept", id="e")
+        assert (answer.applied, hunks(answer)) == (False, HUNKS)
+        assert answer.message == "The editor did not apply the edit: it is read-only."
 
 
 @pytest.mark.parametrize(

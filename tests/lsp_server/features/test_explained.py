@@ -11,6 +11,7 @@ from e2e_window import window_on
 from fakes.answerer import ScriptedAnswerer
 from fixtures_engine import serving
 from lsprotocol import types
+from pygls.exceptions import JsonRpcInternalError
 
 from lsp_server.features.explained import show_markdown
 from lsp_server.server import create_server
@@ -53,3 +54,18 @@ async def test_editor_that_opens_nothing_is_told_where_the_text_is(runtime):
         (message,) = opened.client.messages
     assert message.type == types.MessageType.Info
     assert message.message == f"codellama-ls: a: the text is in {server.pages.name}/a.md"
+
+
+async def test_editor_that_answers_an_error_is_told_where_the_text_is(runtime):
+    server = create_server()
+    async with serving(runtime, ScriptedAnswerer()), window_on(server) as opened:
+
+        def fails(params):
+            raise JsonRpcInternalError("no")
+
+        opened.client.protocol.fm.features[types.WINDOW_SHOW_DOCUMENT] = fails
+        assert not await show_markdown(server, "a", "t")
+        await opened.trace()
+        assert [one.message for one in opened.client.messages] == [
+            f"codellama-ls: a: the text is in {server.pages.name}/a.md"
+        ]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from lsprotocol import types
 from pygls.workspace import Workspace
 
 from inference.text.context import ContextChunk
 from lsp_server.features.documents import freeze
-from lsp_server.features.surroundings import context_of, did_close
+from lsp_server.features.surroundings import context_of, did_close, open_files
 from lsp_server.server import create_server
 from lsp_server.session import CodeLlamaServer
 from lsp_server.settings import parse_settings
@@ -57,3 +58,15 @@ def test_a_closed_document_goes_along_no_more(tmp_path: Path) -> None:
     server.workspace.remove_text_document(uri)
     did_close(server, types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(uri)))
     assert context(server, tmp_path) == ()
+
+
+@pytest.mark.parametrize("name", ["my file.py", "größe.py", "a#b.py", "100%.py"])
+def test_a_file_whose_name_a_uri_quotes_is_found_and_shown_like_any(tmp_path: Path, name: str) -> None:
+    """Editors quote what is no plain letter (RFC 3986); pygls keeps documents by their names unquoted."""
+    folder = tmp_path / "my #1 project"
+    server, uri = editor(folder, contextChars=2_000), (folder / name).as_uri()
+    server.workspace.put_text_document(types.TextDocumentItem(uri, "python", 3, AREA))
+    snapshot = freeze(server, types.TextDocumentIdentifier(uri), types.Position(0, 4))
+    assert snapshot is not None and (snapshot.uri, snapshot.version, snapshot.left) == (uri, 3, "def ")
+    assert server.folders == [folder]
+    assert [file.path for file in open_files(server) if file.uri == uri] == [folder / name]
