@@ -95,9 +95,11 @@ class ActionSettings:
 
     Attributes:
         prompts: instructions of the person's own, each of which is offered as an action.
+        context_chars: how much of the document around what is to be changed the model sees; 0 for none.
     """
 
     prompts: tuple[str, ...] = ()
+    context_chars: int = _within(0, 0, 100_000)
 
 
 @dataclass(frozen=True, slots=True)

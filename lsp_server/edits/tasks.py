@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from inference.text.prompts import Message
 from lsp_server.edits.answer import dedented, fence_for
+from lsp_server.edits.around import around
 from lsp_server.edits.document import Document
 from lsp_server.edits.verify import Reported
 from lsp_server.prompts.load import messages_for
@@ -43,6 +44,7 @@ class Task:
         instruction: in the person's words, where the task is ``edit``.
         reported: the problem to fix, where it is ``fix``.
         into: the new file that tests go to; nothing of the document changes then.
+        context_chars: how much of the document around it is shown too.
     """
 
     name: Name
@@ -52,6 +54,7 @@ class Task:
     instruction: str = ""
     reported: Reported | None = None
     into: str = ""
+    context_chars: int = 0
 
     @property
     def original(self) -> str:
@@ -68,7 +71,10 @@ def fields(task: Task) -> Mapping[str, str]:
     """All that a prompt may name, so that a person's own may too."""
     language = task.document.language
     file = file_name(task.document.uri)
+    before, after = around(language, task.document.text, task.start, task.stop, task.context_chars)
     return {
+        "before": fenced(before, language) if before else "",
+        "after": fenced(after, language) if after else "",
         "code": fenced(dedented(task.original)[0], language),
         "language": language,
         "file": file,

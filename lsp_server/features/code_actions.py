@@ -158,4 +158,5 @@ def _task(server: CodeLlamaServer, data: Any) -> Task:
     into = file_for_tests(document.language, file_name(document.uri)) if data["task"] == "tests" else ""
     if data["task"] == "tests" and not into:
         raise JsonRpcInvalidParams("There is no custom for where such tests go.")
-    return Task(data["task"], document, start, stop, instruction, reported, into)
+    around = server.settings.actions.context_chars
+    return Task(data["task"], document, start, stop, instruction, reported, into, around)

@@ -54,7 +54,8 @@ async def edit(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
     start, stop = offsets(document, params)
     target = target_of(document.language, document.text, start, stop)
     session = EditSession(member(params, "id", str, "") or str(uuid.uuid4()), document, (target.start, target.stop))
-    task = Task("edit", document, target.start, target.stop, instruction=text(params, "instruction"))
+    instruction, around = text(params, "instruction"), server.settings.actions.context_chars
+    task = Task("edit", document, target.start, target.stop, instruction, context_chars=around)
     if target.too_long(document.text):
         raise JsonRpcInvalidParams("That is too much to write again at once: select less.")
     try:
@@ -76,7 +77,8 @@ async def follow_up(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
         except CouldNotError as why:
             return _told(session, str(why))
         session.work = asyncio.current_task()
-    task = Task("edit", session.document, start, stop, instruction=instruction)
+    around = server.settings.actions.context_chars
+    task = Task("edit", session.document, start, stop, instruction, context_chars=around)
     more = Message("user", f"{FOLLOW_UP}{instruction}")
     return await _asked(server, session, task, params, (*session.said, more) if session.said else ())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 
@@ -36,6 +37,12 @@ def test_a_fix_is_asked_for_with_the_code_and_what_is_wrong():
         "This python code has a problem in the line `return os.nam(a)  # {{code}} {x}`: no 'nam'\n\n"
         "Write all of it again with this problem fixed. Change nothing else."
     )
+
+
+def test_what_stands_around_it_goes_along_where_a_person_wants_that():
+    user = messages(replace(task("edit", instruction="shorter"), context_chars=19))[-1].content
+    before = "These lines stand before the code. Do not write them again:\n```python\nimport os\n\nclass A:\n```"
+    assert user == f"{before}\n\n{CODE}\n\nWrite this python code again, changed as follows: shorter"
 
 
 def test_an_instruction_is_what_the_person_said():

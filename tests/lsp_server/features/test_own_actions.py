@@ -9,7 +9,8 @@ import asyncio
 
 import pytest
 from acting import CODE, EDITORS, GOOD, OTHERS, titles
-from editing import editor
+from e2e_window import URI
+from editing import editor, where
 from fakes.chatter import block
 from lsprotocol import types
 
@@ -54,3 +55,14 @@ async def test_one_that_the_settings_have_no_more_is_not_put_to_the_model(runtim
         one.client.workspace_did_change_configuration(types.DidChangeConfigurationParams(changed))
         (error,) = await asyncio.wait_for(asyncio.gather(one.resolving(action), return_exceptions=True), 10)
         assert getattr(error, "code", None) == -32801 and one.engine.log == []
+
+
+async def test_what_stands_around_it_is_shown_where_the_settings_say_so(runtime):
+    async with editor(runtime, [GOOD, GOOD], settings={"actions": {"contextChars": 40}}) as one:
+        one.open(CODE)
+        await one.resolved(await one.action("Simplify 'f'", (4, 9)))
+        at = {"textDocument": {"uri": URI}, "range": where((4, 9), (4, 9)), "instruction": "shorter"}
+        await one.ask("codellama/edit", **at)
+        shown = [turn[1][1] for turn in one.engine.turns]
+    assert ["Do not write them again:\n```python\nimport os\n```" in text for text in shown] == [True, True]
+    assert ["Do not write them again:\n```python\nprint(os, f)\n```" in text for text in shown] == [True, True]
