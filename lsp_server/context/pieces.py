@@ -39,7 +39,7 @@ def definitions(language: str, path: str, text: str, most_lines: int = LINES) ->
         return []
     return [
         Piece(path, "\n".join(_lines(data, node)[:most_lines]), name)
-        for node, name in _defining(tree.root_node)
+        for node, name in _defining(tree.root_node, data)
         if name and node.end_point.row > node.start_point.row
     ]
 
@@ -63,17 +63,17 @@ def _portion(path: str, lines: Sequence[str]) -> Piece:
     return Piece(path, "\n".join(lines).rstrip())
 
 
-def _defining(root: Node) -> Iterator[tuple[Node, str]]:
+def _defining(root: Node, data: bytes) -> Iterator[tuple[Node, str]]:
     waiting = [(root, 0)]
     while waiting:
         node, depth = waiting.pop()
         if _DEFINES.search(node.type):
-            yield node, _name(node)
+            yield node, _name(node, data)
         if depth < _DEEPEST:
             waiting += [(child, depth + 1) for child in reversed(node.named_children)]
 
 
-def _name(node: Node) -> str:
+def _name(node: Node, data: bytes) -> str:
     """Of C's declarators the innermost has the name."""
     while True:
         name = node.child_by_field_name("name")
@@ -81,12 +81,8 @@ def _name(node: Node) -> str:
         if inner is None:
             return ""
         if name or not inner.named_children:
-            return _text(inner)
+            return data[inner.start_byte : inner.end_byte].decode(errors="replace")
         node = inner
-
-
-def _text(node: Node) -> str:
-    return node.text.decode(errors="replace") if node.text else ""
 
 
 def _lines(data: bytes, node: Node) -> list[str]:

@@ -50,13 +50,14 @@ def _defines(file: SourceFile) -> frozenset[str]:
 def _identifiers(place: Place) -> set[str]:
     """That begin in what is missing, read in the whole document."""
     before, middle = place.snapshot.before.encode(), place.middle.encode()
-    tree = parse(place.snapshot.language, before + middle + place.snapshot.after.encode(), SECONDS)
+    data = before + middle + place.snapshot.after.encode()
+    tree = parse(place.snapshot.language, data, SECONDS)
     if tree is None:
         return set()
     return {
-        node.text.decode(errors="replace")
+        data[node.start_byte : node.end_byte].decode(errors="replace")
         for node in _leaves(tree.root_node, len(before), len(before) + len(middle))
-        if node.type.endswith("identifier") and node.text
+        if node.type.endswith("identifier")
     }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from inference.text.syntax import blocks, parser
+from inference.text.syntax import blocks, parse, parser
 
 BODIES = {
     "python": ("def f(x):\n    if x:\n        a = 1\n        b = 2\n    return x\n", "a = 1\n        b = 2"),
@@ -60,3 +61,22 @@ def test_each_thread_reads_with_parsers_of_its_own():
         assert other.submit(parser, "python").result() is not parser("python")
         assert other.submit(parser, "ruby").result() is None
     assert parser("python") is parser("python")
+
+
+@pytest.mark.parametrize("seconds", [5.0, -1.0])
+def test_a_text_that_was_parsed_is_forgotten(seconds: float) -> None:
+    """The grammar's library keeps what it is given piece by piece: a server that types all day would grow."""
+    data = bytes(bytearray(b"def f(x):\n    return x\n" * 400))
+    before = sys.getrefcount(data)
+    tree = parse("python", data, seconds)
+    assert (tree is None) == (seconds < 0)
+    del tree
+    assert sys.getrefcount(data) == before
+
+
+def test_a_text_longer_than_what_is_read_at_once_is_parsed_whole() -> None:
+    data = ("# \u00e9\U0001f600\n" + "x = 'a \u00e9'\n" * 3000 + "def f():\n    return (1\n").encode()
+    tree, whole = parse("python", data, 5.0), parser("python")
+    assert tree is not None
+    assert whole is not None
+    assert str(tree.root_node) == str(whole.parse(data).root_node)
