@@ -25,12 +25,14 @@ function M.cycle(by)
   vim.lsp.inline_completion.select({ count = by })
 end
 
-function M.dismiss()
+function M.clear()
   local namespace = vim.api.nvim_get_namespaces()[NAMESPACE]
   if namespace then
     vim.api.nvim_buf_clear_namespace(0, namespace, 0, -1)
   end
 end
+
+M.dismiss = M.clear
 
 function M.trigger()
   require('codellama.client').say("asking by hand needs renderer = 'own'.")

@@ -39,6 +39,11 @@ function M.dismiss()
   it().dismiss()
 end
 
+--- Nothing is shown any more.
+function M.clear()
+  it().clear()
+end
+
 function M.trigger()
   it().trigger()
 end
