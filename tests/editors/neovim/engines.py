@@ -43,7 +43,8 @@ class Model(ScriptedChatter):
 
     def says(self, texts: Mapping[str | tuple[str, int], str]) -> None:
         """From now on."""
-        self.texts, self.prompts, self.hold = texts, [], False
+        self.texts, self.prompts, self.hold, self.answers, self.log = texts, [], False, [], []
+        self.asked.clear()
         self.go.clear()
         self.began.clear()
 

@@ -72,6 +72,21 @@ local function reuse(client, config)
   return true
 end
 
+--- Code actions are asked for with what any server reports there, not only ours: else there is nothing to fix.
+---@param client vim.lsp.Client
+local function tell_all_diagnostics(client)
+  local request = client.request
+  client.request = function(self, method, params, handler, bufnr)
+    if method == 'textDocument/codeAction' and params then
+      local range = params.range
+      local of = vim.uri_to_bufnr(params.textDocument.uri)
+      local found = require('codellama.place').diagnostics(of, range.start.line, range['end'].line)
+      params = vim.tbl_extend('force', params, { context = vim.tbl_extend('force', params.context, { diagnostics = found }) })
+    end
+    return request(self, method, params, handler, bufnr)
+  end
+end
+
 --- What `lsp/codellama.lua` is.
 ---@return vim.lsp.Config
 function M.config()
@@ -100,6 +115,7 @@ function M.config()
         require('codellama.status').take(params)
       end,
     },
+    on_init = tell_all_diagnostics,
     on_exit = function()
       vim.schedule(function()
         require('codellama.status').gone()
