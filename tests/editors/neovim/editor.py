@@ -18,7 +18,7 @@ PLUGIN = ROOT / "editor_clients" / "neovim"
 HOME = Path(os.environ.get("EDITORS", Path(sys.prefix) / "editors"))
 """Where `make test-editors` installs editors."""
 VERSIONS = ("0.11", "0.12")
-SECONDS = 20.0
+SECONDS = 60.0
 
 SETTINGS = {"completion": {"prefetch": False, "alternatives": 1, "debounceMs": 0, "minConfidence": 0}}
 

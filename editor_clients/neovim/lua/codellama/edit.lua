@@ -7,7 +7,7 @@ local M = {}
 
 local METHOD = 'codellama/edit'
 
----@type table<codellama.Proposal, { client: vim.lsp.Client, id: string, request?: integer }>
+---@type table<codellama.Proposal, { client: vim.lsp.Client, id: string, request?: integer, token?: string }>
 local sessions = setmetatable({}, { __mode = 'k' })
 local count = 0
 
@@ -30,6 +30,7 @@ local function ask(proposal, method, params)
     proposals.show(proposal, partial.hunks)
   end)
   params = vim.tbl_extend('error', params, { id = session.id, partialResultToken = drawing, workDoneToken = drawing .. 'w' })
+  session.token = drawing
   session.request = client.ask(session.client, method, params, function(answer)
     client.forget(drawing)
     session.request = nil
@@ -73,6 +74,7 @@ local function begin(to, bufnr)
     give_up = function()
       if session.request then
         to:cancel_request(session.request)
+        client.forget(session.token)
       end
       to:request(METHOD .. '/cancel', { id = session.id }, function() end, bufnr)
     end,
