@@ -81,7 +81,8 @@ local function tell_all_diagnostics(client)
       local range = params.range
       local of = vim.uri_to_bufnr(params.textDocument.uri)
       local found = require('codellama.place').diagnostics(of, range.start.line, range['end'].line)
-      params = vim.tbl_extend('force', params, { context = vim.tbl_extend('force', params.context, { diagnostics = found }) })
+      params =
+        vim.tbl_extend('force', params, { context = vim.tbl_extend('force', params.context, { diagnostics = found }) })
     end
     return request(self, method, params, handler, bufnr)
   end
@@ -91,6 +92,7 @@ end
 ---@return vim.lsp.Config
 function M.config()
   local settings = require('codellama.config').options.settings
+  settings = next(settings) and settings or vim.empty_dict() -- an empty table would be sent as a list
   return {
     cmd = function(dispatchers)
       local cmd = assert(require('codellama.server').command(), require('codellama.server').MISSING)

@@ -29,7 +29,8 @@ local function ask(proposal, method, params)
   local drawing = client.listen(function(partial)
     proposals.show(proposal, partial.hunks)
   end)
-  params = vim.tbl_extend('error', params, { id = session.id, partialResultToken = drawing, workDoneToken = drawing .. 'w' })
+  params =
+    vim.tbl_extend('error', params, { id = session.id, partialResultToken = drawing, workDoneToken = drawing .. 'w' })
   session.token = drawing
   session.request = client.ask(session.client, method, params, function(answer)
     client.forget(drawing)

@@ -274,48 +274,19 @@ function M.trigger()
   ask(place(), INVOKED)
 end
 
+--- A menu came or went, or insert mode began.
+function M.changed()
+  if inserting() then
+    M.update()
+  end
+end
+
 --- The model has become ready: who waits for it in insert mode is served.
 function M.ready()
   if inserting() and not offer and not pending then
     settled = nil
     M.update()
   end
-end
-
---- Follow what happens in insert mode from now on.
-function M.watch()
-  local group = vim.api.nvim_create_augroup('codellama.ghost', {})
-  vim.api.nvim_create_autocmd('LspAttach', {
-    group = group,
-    callback = function(event)
-      local attached = vim.lsp.get_client_by_id(event.data.client_id)
-      if not attached or attached.name ~= client.NAME then
-        return
-      end
-      if require('codellama.suggesting').renderer() == 'builtin' then
-        require('codellama.builtin').enable(attached.id)
-      end
-    end,
-  })
-  if require('codellama.suggesting').renderer() == 'builtin' then
-    return
-  end
-  local events = { 'InsertEnter', 'TextChangedI', 'TextChangedP', 'CursorMovedI' }
-  vim.api.nvim_create_autocmd(events, {
-    group = group,
-    callback = function(event)
-      if event.event == 'InsertEnter' then
-        return vim.schedule(M.update)
-      end
-      M.update()
-    end,
-  })
-  vim.api.nvim_create_autocmd({ 'InsertLeave', 'BufLeave', 'WinLeave' }, { group = group, callback = M.clear })
-  popup.watch(group, function()
-    if inserting() then
-      M.update()
-    end
-  end)
 end
 
 return M

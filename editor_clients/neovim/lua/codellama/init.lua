@@ -26,9 +26,9 @@ function M.start()
   end
   started = true
   require('codellama.highlights').define()
+  require('codellama.ghost.watch').begin()
   require('codellama.client').enable()
   require('codellama.keys').map()
-  require('codellama.ghost').watch()
 end
 
 --- Is a suggestion on the screen? For mappings of one's own.

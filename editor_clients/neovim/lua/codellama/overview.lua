@@ -41,10 +41,21 @@ end
 ---@param group table
 ---@return string[]
 local function of_group(name, group)
-  local lines = { ('%s: %d shown, %d accepted%s, %d in part'):format(name, group.shown, group.accepted, percent(group.acceptance), group.partly_accepted) }
+  local lines = {
+    ('%s: %d shown, %d accepted%s, %d in part'):format(
+      name,
+      group.shown,
+      group.accepted,
+      percent(group.acceptance),
+      group.partly_accepted
+    ),
+  }
   lines[#lines + 1] = ('  %d characters not typed'):format(group.characters_saved)
   if type(group.latency_ms) == 'table' then
-    lines[#lines + 1] = ('  answers took %.0f ms, 95 %% less than %.0f ms'):format(group.latency_ms.p50, group.latency_ms.p95)
+    lines[#lines + 1] = ('  answers took %.0f ms, 95 %% less than %.0f ms'):format(
+      group.latency_ms.p50,
+      group.latency_ms.p95
+    )
   end
   return lines
 end

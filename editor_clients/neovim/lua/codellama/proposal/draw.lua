@@ -22,7 +22,8 @@ local namespace = vim.api.nvim_create_namespace('codellama.proposal')
 ---@param hunk codellama.Hunk
 ---@return codellama.Span
 function M.span(bufnr, hunk)
-  local row, column, details = unpack(vim.api.nvim_buf_get_extmark_by_id(bufnr, namespace, hunk.mark, { details = true }))
+  local row, column, details =
+    unpack(vim.api.nvim_buf_get_extmark_by_id(bufnr, namespace, hunk.mark, { details = true }))
   return { row = row, column = column, last = details.end_row or row, stop = details.end_col or column }
 end
 
@@ -50,7 +51,9 @@ end
 ---@param a codellama.Span
 ---@param b codellama.Span
 local function share(a, b)
-  return a.last == b.row and not (a.stop == 0 and a.last > a.row) and not (a.row == a.last and a.stop == 0 and b.column == 0)
+  return a.last == b.row
+    and not (a.stop == 0 and a.last > a.row)
+    and not (a.row == a.last and a.stop == 0 and b.column == 0)
 end
 
 --- Hunks that touch the same lines are drawn as one.
