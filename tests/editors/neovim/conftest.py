@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.importorskip("pynvim", reason="`make test-editors` installs what these tests need")
+if TYPE_CHECKING:  # without pynvim, tests that need it skip
+    from editors.neovim.editor import Editor
+    from editors.neovim.engines import Engine
 
-from editors.neovim.editor import VERSIONS, Editor, executable, neovim  # noqa: E402
-from editors.neovim.engines import Engine, engine_in_a_thread  # noqa: E402
 
-
-@pytest.fixture(params=VERSIONS, scope="module")
+@pytest.fixture(params=["0.11", "0.12"], scope="module")
 def version(request: pytest.FixtureRequest) -> str:
+    from editors.neovim.editor import executable
+
     if executable(request.param) is None:
         pytest.skip(f"Neovim {request.param} is not installed; `make test-editors` does it")
     return request.param
@@ -21,12 +23,16 @@ def version(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def engine(version: str) -> Iterator[Engine]:
+    from editors.neovim.engines import engine_in_a_thread
+
     with engine_in_a_thread() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def shared(version: str, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Editor]:
+    from editors.neovim.editor import neovim
+
     with neovim(version, tmp_path_factory.mktemp("project")) as opened:
         yield opened
 

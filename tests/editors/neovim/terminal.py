@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import pynvim
+from typing import Any
 
 WIDTH, HEIGHT = 80, 24
 MARK = "terminal-mark"
@@ -14,7 +13,7 @@ MARK = "terminal-mark"
 class Terminal:
     """The grid of one UI; knows no colours."""
 
-    def __init__(self, nvim: pynvim.Nvim) -> None:
+    def __init__(self, nvim: Any) -> None:
         self._nvim = nvim
         self._cells = [[" "] * WIDTH for _ in range(HEIGHT)]
 
@@ -48,7 +47,7 @@ class Terminal:
 
 
 @contextmanager
-def watching(nvim: pynvim.Nvim) -> Iterator[Terminal]:
+def watching(nvim: Any) -> Iterator[Terminal]:
     """From a screen that is complete on."""
     nvim.ui_attach(WIDTH, HEIGHT, rgb=True, ext_linegrid=True)
     try:

@@ -110,9 +110,7 @@ def test_explain_shows_the_model_the_lines(editor, engine):
 def test_the_code_action_explain_opens_the_conversation(editor, engine):
     engine.model.answers = ["It returns a."]
     editor.open(CODE)
-    editor.lua(
-        "vim.lsp.buf.code_action({apply = true, filter = function(a) return a.title == 'Explain' end})"
-    )
+    editor.lua("vim.lsp.buf.code_action({apply = true, filter = function(a) return a.title == 'Explain' end})")
     says(editor, *answered("/explain", "It returns a."))
 
 
@@ -153,8 +151,10 @@ def test_conversations_are_listed_to_go_back_to_one(talk, engine):
     engine.model.answers = ["Two."]
     talk.nvim.command("CodeLlama! chat And this?")
     talk.until(lambda: "Two." in talk.lines, "the second conversation")
-    talk.lua("vim.ui.select = function(items, o, done) _G.titles = vim.tbl_map(o.format_item, items);"
-             " for i, t in ipairs(_G.titles) do if t:find('^What') then done(items[i]) end end end")
+    talk.lua(
+        "vim.ui.select = function(items, o, done) _G.titles = vim.tbl_map(o.format_item, items);"
+        " for i, t in ipairs(_G.titles) do if t:find('^What') then done(items[i]) end end end"
+    )
     talk.nvim.command("CodeLlama chats")
     talk.until(lambda: "What does it do?" in talk.lines, "the first one")
     assert sorted(talk.lua("return _G.titles")) == ["And this? (1)", "What does it do? (1)"]
@@ -166,5 +166,3 @@ def test_a_code_block_helper_sees_unclosed_and_longer_fences(editor):
     assert editor.lua(block_at, lines, 3) == ["```", "a", "```"]
     assert editor.lua(block_at, lines, 6) is None
     assert editor.lua(block_at, lines, 8) == ["c"]
-
-

@@ -127,8 +127,10 @@ def test_one_server_for_files_of_several_folders(editor):
     for name in ("a", "b"):
         (editor.folder / name / ".git").mkdir(parents=True, exist_ok=True)
         editor.open("x = 1\n", name=f"{name}/file.py")
-    clients = editor.lua("return vim.tbl_map(function(c) return vim.tbl_map(function(f) return f.name end,"
-                         " c.workspace_folders) end, vim.lsp.get_clients({name = 'codellama'}))")
+    clients = editor.lua(
+        "return vim.tbl_map(function(c) return vim.tbl_map(function(f) return f.name end,"
+        " c.workspace_folders) end, vim.lsp.get_clients({name = 'codellama'}))"
+    )
     assert len(clients) == 1
     assert {f"{editor.folder}/a", f"{editor.folder}/b"} <= set(clients[0])
 
@@ -157,7 +159,13 @@ def test_checkhealth_names_program_server_and_keys(editor):
     editor.open()
     editor.nvim.command("checkhealth codellama")
     text = "\n".join(editor.lines)
-    for part in ("Neovim", "-m lsp_server --stdio", "codellama-ls 0.1.0", "engine: ready, model starter", "<Tab>: accept"):
+    for part in (
+        "Neovim",
+        "-m lsp_server --stdio",
+        "codellama-ls 0.1.0",
+        "engine: ready, model starter",
+        "<Tab>: accept",
+    ):
         assert part in text, text
 
 
@@ -181,6 +189,8 @@ def test_with_the_starter_itself(version, starter_folder, tmp_path, runtime):
         editor.until(lambda: editor.ghost(), lambda: str(editor.trace()))
         shown = editor.ghost()
         editor.keys("<Tab>")
-        editor.until(lambda: "\n".join(editor.lines) == f"def add(a, b):\n    return {shown}\n\n\nprint(add(1, 2))",
-                     lambda: f"{shown!r} in {editor.lines!r}")
+        editor.until(
+            lambda: "\n".join(editor.lines) == f"def add(a, b):\n    return {shown}\n\n\nprint(add(1, 2))",
+            lambda: f"{shown!r} in {editor.lines!r}",
+        )
     shutil.rmtree(tmp_path, ignore_errors=True)

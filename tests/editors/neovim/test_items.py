@@ -6,10 +6,10 @@ The server is a table of answers inside the editor: what is looked at here is Ne
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
-import pynvim
 import pytest
-from editors.neovim.editor import executable
+from editors.neovim.editor import executable, pynvim
 
 pytestmark = pytest.mark.editors
 
@@ -26,7 +26,8 @@ local function server(dispatchers)
     end
     return true, 1
   end
-  return { request = request, notify = function() return true end, is_closing = function() end, terminate = function() end }
+  local function nothing() return true end
+  return { request = request, notify = nothing, is_closing = function() end, terminate = nothing }
 end
 vim.lsp.start({ name = 'fake', cmd = server })
 vim.lsp.inline_completion.enable(true)
@@ -53,19 +54,26 @@ def nvim():
 
 def typed(nvim, text: str, start: int | None, stop: int | None) -> tuple[list[str], list[str], int]:
     """The screen with the item shown, the lines once it is accepted, and the cursor's column then."""
-    item = {"insertText": text}
+    item: dict[str, Any] = {"insertText": text}
     if start is not None:
         item["range"] = {"start": {"line": 0, "character": start}, "end": {"line": 0, "character": stop}}
     nvim.exec_lua("_G.item = ...", item)
     nvim.current.buffer[:] = [LINE.replace("= ,", "=,"), "below"]
     nvim.current.window.cursor = (1, AT - 2)
     nvim.input("a ")
-    shown = "vim.wait(10000, function() return #vim.api.nvim_buf_get_extmarks(0, vim.api.nvim_get_namespaces()" \
-            "['nvim.lsp.inline_completion'] or -1, 0, -1, {}) > 0 end, 20)"
+    shown = (
+        "vim.wait(10000, function() return #vim.api.nvim_buf_get_extmarks(0, vim.api.nvim_get_namespaces()"
+        "['nvim.lsp.inline_completion'] or -1, 0, -1, {}) > 0 end, 20)"
+    )
     assert nvim.exec_lua("return " + shown)
     nvim.command("redraw")
-    rows = [nvim.exec_lua("local n = ...; local t = {} for c = 1, 80 do t[c] = vim.fn.screenstring(n, c) end "
-                          "return table.concat(t)", n).rstrip() for n in (1, 2, 3)]
+    rows = [
+        nvim.exec_lua(
+            "local n = ...; local t = {} for c = 1, 80 do t[c] = vim.fn.screenstring(n, c) end return table.concat(t)",
+            n,
+        ).rstrip()
+        for n in (1, 2, 3)
+    ]
     nvim.input("<Tab>")
     assert nvim.exec_lua("return vim.wait(10000, function() return vim.fn.getline(1):find('g%(') ~= nil end)")
     return rows, nvim.current.buffer[:], nvim.current.window.cursor[1]

@@ -30,7 +30,10 @@ def test_ours_shows_several_lines_in_the_middle_of_one_as_they_will_be(editor):
 def test_what_is_no_insertion_at_the_cursor_is_not_shown(editor, item, text):
     if "range" in item:
         line, start, last, stop = item["range"]
-        item = {**item, "range": {"start": {"line": line, "character": start}, "end": {"line": last, "character": stop}}}
+        item = {
+            **item,
+            "range": {"start": {"line": line, "character": start}, "end": {"line": last, "character": stop}},
+        }
     here = {"bufnr": 1, "tick": 1, "row": 0, "left": "x = ", "right": ")"}
     found = editor.lua("return require('codellama.ghost.item').suggestion(...)", item, here)
     assert (found and found["text"]) == text

@@ -31,8 +31,24 @@ class Tmux:
         init = folder / "init.lua"
         init.write_text(INIT.format(plugin=PLUGIN, python=sys.executable))
         environment = ["env", "TERM=tmux-256color", "COLORTERM=truecolor", f"PYTHONPATH={ROOT}"]
-        self("-f", "/dev/null", "new-session", "-d", "-x", "60", "-y", "9", "-c", str(folder), *environment,
-             str(executable(version)), "--clean", "-u", str(init), file)
+        self(
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            "60",
+            "-y",
+            "9",
+            "-c",
+            str(folder),
+            *environment,
+            str(executable(version)),
+            "--clean",
+            "-u",
+            str(init),
+            file,
+        )
 
     def __call__(self, *words: str) -> str:
         return subprocess.run(["tmux", "-L", self._socket, *words], check=True, capture_output=True, text=True).stdout
