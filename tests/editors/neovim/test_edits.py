@@ -84,6 +84,18 @@ def test_only_the_lines_of_a_range(editor, engine):
     editor.has(*LINES[:-1], "print(f, 1)")
 
 
+def test_a_mapping_of_ones_own_on_what_is_selected_asks_for_the_instruction(editor, engine):
+    open_code(editor, engine, block("print(f, 1)"))
+    editor.lua(
+        "vim.keymap.set({'n', 'x'}, '<Leader>e', '<Plug>(codellama-edit)');"
+        "vim.ui.input = function(o, done) _G.prompt = o.prompt; done('add 1') end"
+    )
+    editor.keys("GV<Leader>e")
+    proposes(editor, "print(f, 1)")
+    assert editor.lua("return _G.prompt") == "Code Llama, edit: "
+    assert "add 1" in engine.model.turns[0][-1][1]
+
+
 def test_what_is_certain_is_drawn_while_the_rest_is_being_written(editor, engine):
     engine.model.hold = True
     open_code(editor, engine, GOOD)

@@ -84,6 +84,19 @@ local actions = {
   },
 }
 
+--- For mappings of a person's own in normal and visual mode: of the definition at the cursor, or what is selected.
+local function map_commands()
+  for _, name in ipairs({ 'edit', 'fix', 'doc', 'types', 'tests', 'simplify', 'explain', 'chat' }) do
+    local lhs = ('<Plug>(codellama-%s)'):format(name)
+    vim.keymap.set(
+      { 'n', 'x' },
+      lhs,
+      (':CodeLlama %s<CR>'):format(name),
+      { silent = true, desc = 'Code Llama: ' .. name }
+    )
+  end
+end
+
 ---@type table<string, string>
 local mapped = {}
 
@@ -93,6 +106,7 @@ function M.map()
     pcall(vim.keymap.del, 'i', lhs)
   end
   mapped = {}
+  map_commands()
   local keys = require('codellama.config').options.keys
   for name, action in pairs(actions) do
     local plug = name:gsub('_', '-')
