@@ -97,7 +97,7 @@ def engine_in_a_thread() -> Iterator[Engine]:
         patch.setenv(URL_VARIABLE, LOCAL)
         patch.setenv(load.FOLDER_VARIABLE, f"{folder}/prompts")
         patch.setenv("NVIM_LOG_FILE", os.devnull)
-        for kind in ("CONFIG", "DATA", "STATE", "CACHE"):
+        for kind in ("CONFIG", "DATA", "STATE"):  # models lie in the cache
             patch.setenv(f"XDG_{kind}_HOME", f"{folder}/{kind.lower()}")
         engine = Engine(Model(), runtime_folder())
         engine.start()

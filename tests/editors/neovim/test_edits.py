@@ -90,7 +90,7 @@ def test_a_mapping_of_ones_own_on_what_is_selected_asks_for_the_instruction(edit
         "vim.keymap.set({'n', 'x'}, '<Leader>e', '<Plug>(codellama-edit)');"
         "vim.ui.input = function(o, done) _G.prompt = o.prompt; done('add 1') end"
     )
-    editor.keys("GV<Leader>e")
+    editor.keys("GV\\e")
     proposes(editor, "print(f, 1)")
     assert editor.lua("return _G.prompt") == "Code Llama, edit: "
     assert "add 1" in engine.model.turns[0][-1][1]
