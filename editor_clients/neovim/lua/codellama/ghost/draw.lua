@@ -1,0 +1,71 @@
+--- A suggestion on the screen: text that is not in the buffer. Knows no server.
+local M = {}
+
+local namespace = vim.api.nvim_create_namespace('codellama.ghost')
+
+--- A terminal shows a tab in virtual text as `^I`.
+---@param line string
+---@param column integer the screen column it begins at
+---@param tabstop integer
+---@return string
+local function expanded(line, column, tabstop)
+  if not line:find('\t', 1, true) then
+    return line
+  end
+  local parts = {}
+  for before, tab in line:gmatch('([^\t]*)(\t?)') do
+    column = column + vim.fn.strdisplaywidth(before, column)
+    local blanks = tab == '' and 0 or tabstop - column % tabstop
+    column = column + blanks
+    parts[#parts + 1] = before .. (' '):rep(blanks)
+  end
+  return table.concat(parts)
+end
+
+--- Several lines with text right of the cursor: that text ends up behind the last one, so the first one covers it.
+---@param first string
+---@param here codellama.Here
+---@return string
+local function covering(first, here)
+  local width = vim.fn.strdisplaywidth(here.left .. here.right) - vim.fn.strdisplaywidth(here.left)
+  return first .. (' '):rep(width - vim.fn.strdisplaywidth(first))
+end
+
+---@param text string
+---@param here codellama.Here
+---@param more string what to say behind it
+function M.show(text, here, more)
+  local tabstop = vim.bo[here.bufnr].tabstop
+  local lines = vim.split(text, '\n', { plain = true })
+  local moved = #lines > 1 and here.right:find('%S') ~= nil
+  local first = expanded(lines[1], vim.fn.strdisplaywidth(here.left), tabstop)
+  if moved then
+    first = covering(first, here)
+    lines[#lines] = lines[#lines] .. here.right
+  end
+  local below = {}
+  for n = 2, #lines do
+    below[#below + 1] = { { expanded(lines[n], 0, tabstop), 'CodeLlamaGhost' } }
+  end
+  local at_end = #below > 0 and below[#below] or nil
+  local chunks = { { first, 'CodeLlamaGhost' } }
+  if more ~= '' then
+    table.insert(at_end or chunks, { more, 'CodeLlamaGhostMore' })
+  end
+  M.clear(here.bufnr)
+  vim.api.nvim_buf_set_extmark(here.bufnr, namespace, here.row, #here.left, {
+    virt_text = chunks,
+    virt_text_pos = moved and 'overlay' or 'inline',
+    virt_lines = #below > 0 and below or nil,
+    hl_mode = 'combine',
+  })
+end
+
+---@param bufnr integer
+function M.clear(bufnr)
+  if vim.api.nvim_buf_is_valid(bufnr) then
+    vim.api.nvim_buf_clear_namespace(bufnr, namespace, 0, -1)
+  end
+end
+
+return M

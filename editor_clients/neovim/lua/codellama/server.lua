@@ -1,0 +1,41 @@
+--- Where the language server's program is. Looks only where its user put things, never into an opened folder: a
+--- repository could bring a program of that name along. Knows no LSP.
+local M = {}
+
+M.MISSING = 'the program codellama-ls was not found. Install it, e.g. with `pipx install PATH-OF-THE-CHECKOUT`, '
+  .. 'or name it: require("codellama").setup({ cmd = { "/path/to/codellama-ls", "--stdio" } }). '
+  .. ':checkhealth codellama says where it was looked for.'
+
+--- Candidates, in the order in which they are tried.
+---@return string[]
+function M.places()
+  local here = vim.fs.dirname(debug.getinfo(1, 'S').source:sub(2))
+  local checkout = vim.fs.normalize(vim.fs.joinpath(here, '../../../..'))
+  local found = {}
+  for _, folder in ipairs({ vim.env.VIRTUAL_ENV or '', '~/.local', vim.fs.joinpath(checkout, '.venv') }) do
+    if folder ~= '' then
+      found[#found + 1] = vim.fs.normalize(vim.fs.joinpath(folder, 'bin', 'codellama-ls'))
+    end
+  end
+  return found
+end
+
+--- The words to start it with; nil where it is not to be found.
+---@return string[]?
+function M.command()
+  local cmd = require('codellama.config').options.cmd
+  if cmd then
+    return vim.fn.executable(cmd[1]) == 1 and cmd or nil
+  end
+  local inpath = vim.fn.exepath('codellama-ls')
+  if inpath ~= '' then
+    return { inpath, '--stdio' }
+  end
+  for _, path in ipairs(M.places()) do
+    if vim.fn.executable(path) == 1 then
+      return { path, '--stdio' }
+    end
+  end
+end
+
+return M

@@ -1,0 +1,161 @@
+"""A real Neovim with the plugin, driven over its RPC as a person at the keyboard would, and its screen read."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pynvim: Any = pytest.importorskip("pynvim", reason="pynvim is not installed; `make test-editors` does it")
+
+ROOT = Path(__file__).parents[3]
+PLUGIN = ROOT / "editor_clients" / "neovim"
+HOME = Path(os.environ.get("EDITORS", Path(sys.prefix) / "editors"))
+"""Where `make test-editors` installs editors."""
+SECONDS = 60.0
+
+SETTINGS = {"completion": {"prefetch": False, "alternatives": 1, "debounceMs": 0, "minConfidence": 0}}
+
+SETUP = """
+vim.opt.runtimepath:prepend(%(plugin)s)
+vim.o.columns, vim.o.lines, vim.o.swapfile = 80, 24, false
+vim.notify = function(text) _G.told = _G.told or {}; table.insert(_G.told, text) end
+vim.lsp.log.set_level('WARN')
+require('codellama').setup(vim.json.decode(%(options)s))
+"""
+
+
+def executable(version: str) -> Path | None:
+    """That of a Neovim that was installed for the tests."""
+    return next(HOME.glob(f"neovim-{version}/**/install/bin/nvim"), None)
+
+
+class Editor:
+    """One Neovim. ``keys`` are typed; what is asked is answered once the editor has come to rest."""
+
+    def __init__(self, nvim: Any, folder: Path, version: str) -> None:
+        self.nvim, self.folder, self.version = nvim, folder, version
+        self._files = 0
+
+    @property
+    def lines(self) -> list[str]:
+        return self.nvim.current.buffer[:]
+
+    @property
+    def cursor(self) -> tuple[int, int]:
+        """One-based row, zero-based column in bytes."""
+        return tuple(self.nvim.current.window.cursor)
+
+    def lua(self, code: str, *arguments: Any) -> Any:
+        return self.nvim.exec_lua(code, *arguments)
+
+    def open(self, text: str = "", name: str = "", *, attached: bool = True) -> None:
+        """A new file, which the language server serves."""
+        self._files += 1
+        path = self.folder / (name or f"file{self._files}.py")
+        path.write_text(text, encoding="utf-8")
+        self.nvim.command(f"edit {path}")
+        if attached:
+            client = "return require('codellama.client').of(0) ~= nil"
+            self.until(lambda: self.lua(client), "the server has the file")
+            self.until(lambda: self.lua("return (require('codellama.status').last() or {}).phase") == "ready", "ready")
+
+    def keys(self, keys: str) -> None:
+        self.nvim.input(keys)
+
+    def screen(self, rows: int = 6) -> list[str]:
+        """The first rows as they are on the screen, without blanks at their ends."""
+        self.nvim.command("redraw")
+        return [self._row(n).rstrip() for n in range(1, rows + 1)]
+
+    def _row(self, n: int) -> str:
+        return self.lua(
+            "local n = ...; local t = {} for c = 1, vim.o.columns do t[c] = vim.fn.screenstring(n, c) end "
+            "return table.concat(t)",
+            n,
+        )
+
+    def ghost(self) -> str | None:
+        """The text that is shown and not there, lines and all."""
+        marks = self.lua(
+            "return vim.api.nvim_buf_get_extmarks(0, vim.api.nvim_create_namespace('codellama.ghost'), 0, -1,"
+            " {details = true})"
+        )
+        if not marks:
+            return None
+        ((_, _, _, details),) = marks
+        rows = [details.get("virt_text", []), *details.get("virt_lines", [])]
+        return "\n".join("".join(chunk[0] for chunk in row) for row in rows)
+
+    def sees(self, ghost: str | None) -> None:
+        self.until(lambda: self.ghost() == ghost, lambda: f"ghost text {ghost!r}, not {self.ghost()!r}")
+
+    def has(self, *lines: str) -> None:
+        self.until(lambda: self.lines == list(lines), lambda: f"text {list(lines)!r}, not {self.lines!r}")
+
+    @property
+    def told(self) -> list[str]:
+        return self.lua("return _G.told or {}")
+
+    def hears(self, part: str) -> None:
+        self.until(lambda: any(part in one for one in self.told), lambda: f"{part!r} in {self.told!r}")
+
+    def until(self, condition: Callable[[], object], what: str | Callable[[], str]) -> None:
+        stop = time.monotonic() + SECONDS
+        while not condition():
+            if time.monotonic() > stop:
+                raise AssertionError(f"waited in vain for {what() if callable(what) else what}")
+            time.sleep(0.02)
+
+    def settled(self) -> None:
+        """No request of the editor's is under way any more."""
+        asked = (
+            "local n = 0; for _, c in ipairs(vim.lsp.get_clients({name = 'codellama'})) do "
+            "for _, r in pairs(c.requests) do if r.type == 'pending' then n = n + 1 end end end; return n"
+        )
+        self.until(lambda: self.lua(asked) == 0, "the server's answers")
+
+    def trace(self) -> list[dict[str, Any]]:
+        """What the server says of the requests of this window."""
+        return self.lua(
+            "return vim.lsp.get_clients({name = 'codellama'})[1]:request_sync('codellama/trace', {}, 5000).result"
+        )
+
+    def reset(self) -> None:
+        """Back to normal mode and one window, with nothing open."""
+        self.keys("<C-\\><C-n>")
+        self.nvim.command("silent! only | silent! %bwipeout!")
+        self.lua("_G.told = {}; vim.g.codellama_enabled = nil")
+
+
+@contextmanager
+def neovim(version: str, folder: Path, options: dict[str, Any] | None = None, *, before: str = "") -> Iterator[Editor]:
+    """``before`` is Lua that runs before the plugin is there."""
+    nvim_path = executable(version)
+    assert nvim_path is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "lsp_server", "--stdio"]
+    asked = {"cmd": command, "settings": SETTINGS, **(options or {})}
+    init = folder / "init.lua"
+    lua = SETUP % {"plugin": json.dumps(str(PLUGIN)), "options": json.dumps(json.dumps(asked))}
+    init.write_text(before + lua, encoding="utf-8")
+    argv = [str(nvim_path), "--embed", "--headless", "--clean", "-u", str(init)]
+    previous = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(ROOT)
+    try:
+        nvim = pynvim.attach("child", argv=argv)
+    finally:
+        os.environ.pop("PYTHONPATH") if previous is None else os.environ.update(PYTHONPATH=previous)
+    try:
+        yield Editor(nvim, folder, version)
+    finally:
+        with suppress(EOFError, OSError):
+            nvim.command("qall!")
+        nvim.close()

@@ -1,0 +1,222 @@
+"""Edits and tasks in a real Neovim: drawn as they are written, taken hunk by hunk, exact to the character."""
+
+from __future__ import annotations
+
+import pytest
+from fakes.chatter import block
+
+pytestmark = pytest.mark.editors
+
+CODE = "def f(a):\n    x = foo\n    return a\n\n\nprint(f)\n"
+LINES = CODE.splitlines()
+GOOD = block("def f(a):\n    x = 1\n    return a + x")
+EDITED = ["def f(a):", "    x = 1", "    return a + x", "", "", "print(f)"]
+DOCUMENTED = block('def f(a):\n    """Return a."""\n    x = foo\n    return a')
+
+
+def drawn(editor) -> list[str]:
+    """The lines that are proposed."""
+    return editor.lua(
+        "local found = {}; for _, m in ipairs(vim.api.nvim_buf_get_extmarks(0,"
+        " vim.api.nvim_create_namespace('codellama.proposal'), 0, -1, {details = true})) do"
+        " for _, line in ipairs(m[4].virt_lines or {}) do"
+        " table.insert(found, vim.iter(line):map(function(c) return c[1] end):join('')) end end; return found"
+    )
+
+
+def proposes(editor, *lines: str) -> None:
+    """Once the answer is whole."""
+    editor.until(lambda: drawn(editor) == list(lines), lambda: f"proposed {list(lines)!r}, not {drawn(editor)!r}")
+    editor.settled()
+    assert drawn(editor) == list(lines)
+
+
+def open_code(editor, engine, *answers: str) -> None:
+    engine.model.answers = list(answers)
+    editor.open(CODE)
+
+
+def test_an_edit_is_drawn_below_what_it_changes_and_nothing_is_changed_yet(editor, engine):
+    open_code(editor, engine, GOOD)
+    editor.nvim.command("CodeLlama edit add one")
+    proposes(editor, "    x = 1", "    return a + x")
+    assert editor.screen(5) == [
+        "def f(a):",
+        "    x = foo   \\a accept  \\r reject  \\A accept all  \\R reject all",
+        "    x = 1",
+        "    return a",
+        "    return a + x",
+    ]
+    assert editor.lines == LINES
+    asked = engine.model.turns[0][-1][1]
+    assert "add one" in asked and "def f(a):" in asked and "print(f)" not in asked
+
+
+def test_all_is_accepted_and_undone_as_one(editor, engine):
+    open_code(editor, engine, GOOD)
+    editor.nvim.command("CodeLlama edit add one")
+    proposes(editor, "    x = 1", "    return a + x")
+    editor.keys("\\A")
+    editor.has(*EDITED)
+    proposes(editor)
+    editor.keys("u")
+    editor.has(*LINES)
+
+
+def test_one_change_is_accepted_and_the_other_rejected(editor, engine):
+    open_code(editor, engine, GOOD)
+    editor.nvim.command("CodeLlama edit add one")
+    proposes(editor, "    x = 1", "    return a + x")
+    editor.keys("]h\\a")
+    editor.has("def f(a):", "    x = 1", "    return a", "", "", "print(f)")
+    proposes(editor, "    return a + x")
+    editor.keys("]h\\r")
+    proposes(editor)
+    assert editor.lines == ["def f(a):", "    x = 1", "    return a", "", "", "print(f)"]
+
+
+def test_only_the_lines_of_a_range(editor, engine):
+    open_code(editor, engine, block("print(f, 1)"))
+    editor.nvim.command("6CodeLlama edit add 1")
+    proposes(editor, "print(f, 1)")
+    assert "def f" not in engine.model.turns[0][-1][1].split("```")[1]
+    editor.keys("\\A")
+    editor.has(*LINES[:-1], "print(f, 1)")
+
+
+def test_a_mapping_of_ones_own_on_what_is_selected_asks_for_the_instruction(editor, engine):
+    open_code(editor, engine, block("print(f, 1)"))
+    editor.lua(
+        "vim.keymap.set({'n', 'x'}, '<Leader>e', '<Plug>(codellama-edit)');"
+        "vim.ui.input = function(o, done) _G.prompt = o.prompt; done('add 1') end"
+    )
+    editor.keys("GV\\e")
+    proposes(editor, "print(f, 1)")
+    assert editor.lua("return _G.prompt") == "Code Llama, edit: "
+    assert "add 1" in engine.model.turns[0][-1][1]
+
+
+def test_what_is_certain_is_drawn_while_the_rest_is_being_written(editor, engine):
+    engine.model.hold = True
+    open_code(editor, engine, GOOD)
+    editor.nvim.command("CodeLlama edit add one")
+    assert engine.model.began.wait(10)
+    engine.model.go.set()
+    proposes(editor, "    x = 1", "    return a + x")
+
+
+def test_what_is_typed_elsewhere_meanwhile_stays(editor, engine):
+    open_code(editor, engine, GOOD)
+    editor.nvim.command("CodeLlama edit add one")
+    proposes(editor, "    x = 1", "    return a + x")
+    editor.keys("ggOimport os<Esc>")
+    editor.has("import os", *LINES)
+    editor.keys("\\A")
+    editor.has("import os", *EDITED)
+
+
+def test_a_change_of_the_same_line_wins_over_the_proposal_and_that_is_said(editor, engine):
+    open_code(editor, engine, GOOD)
+    editor.nvim.command("CodeLlama edit add one")
+    proposes(editor, "    x = 1", "    return a + x")
+    editor.keys("2GA.bar<Esc>\\a")
+    editor.hears("The document was changed in the same lines meanwhile.")
+    assert editor.lines[1] == "    x = foo.bar"
+
+
+def test_refined_in_the_same_conversation(editor, engine):
+    open_code(editor, engine, GOOD, block("def f(a):\n    x = 2\n    return a"))
+    editor.nvim.command("CodeLlama edit add one")
+    proposes(editor, "    x = 1", "    return a + x")
+    editor.nvim.command("CodeLlama refine two rather")
+    proposes(editor, "    x = 2")
+    assert engine.model.turns[1][-1][1].endswith("two rather")
+    editor.keys("\\A")
+    editor.has("def f(a):", "    x = 2", "    return a", "", "", "print(f)")
+
+
+def test_cancelled_in_the_middle_the_model_is_left_alone(editor, engine):
+    engine.model.hold = True
+    open_code(editor, engine, GOOD)
+    editor.nvim.command("CodeLlama edit add one")
+    assert engine.model.began.wait(10)
+    editor.nvim.command("CodeLlama cancel")
+    editor.settled()
+    engine.model.go.set()
+    editor.until(lambda: "closed chat" in engine.model.log, "the model left alone")
+    assert drawn(editor) == [] and editor.lines == LINES
+
+
+def test_nothing_came_of_it_and_that_is_said(editor, engine):
+    open_code(editor, engine, "I'd rather not.\n", "No.\n")
+    editor.nvim.command("CodeLlama edit add one")
+    editor.until(lambda: editor.told, "a word")
+    assert editor.lines == LINES and drawn(editor) == []
+    assert editor.lua("return vim.fn.maparg('<LocalLeader>a', 'n')") == ""
+
+
+def test_a_docstring_is_shown_above_where_it_goes_and_taken(editor, engine):
+    open_code(editor, engine, DOCUMENTED)
+    editor.nvim.command("CodeLlama doc")
+    proposes(editor, '    """Return a."""')
+    assert editor.screen(3)[1] == '    """Return a."""'
+    editor.keys("j\\A")
+    editor.has("def f(a):", '    """Return a."""', *LINES[1:])
+    editor.keys("u")
+    editor.has(*LINES)
+
+
+DIAGNOSTIC = (
+    "vim.diagnostic.set(vim.api.nvim_create_namespace('other'), 0, {{lnum = 1, col = 8, end_col = 11,"
+    " message = \"undefined name 'foo'\", source = 'linter'}})"
+)
+
+
+def test_a_fix_of_what_another_tool_reports(editor, engine):
+    open_code(editor, engine, GOOD)
+    editor.lua(DIAGNOSTIC)
+    editor.keys("j")
+    editor.nvim.command("CodeLlama fix")
+    proposes(editor, "    x = 1", "    return a + x")
+    assert "undefined name 'foo'" in engine.model.turns[0][-1][1]
+    editor.keys("\\A")
+    editor.has(*EDITED)
+
+
+def test_no_fix_where_nothing_is_reported(editor, engine):
+    open_code(editor, engine)
+    editor.nvim.command("CodeLlama fix")
+    editor.hears("no problem is reported on this line")
+
+
+def test_a_rejected_task_changes_nothing(editor, engine):
+    open_code(editor, engine, DOCUMENTED)
+    editor.nvim.command("CodeLlama doc")
+    proposes(editor, '    """Return a."""')
+    editor.keys("\\R")
+    proposes(editor)
+    assert editor.lines == LINES
+
+
+def test_tests_go_to_a_new_file_in_a_window_of_its_own(editor, engine):
+    written = "from code_1 import f\n\n\ndef test_f():\n    assert f(1) == 1"
+    engine.model.answers = [block(written)]
+    editor.open(CODE, name="code_1.py")
+    editor.nvim.command("CodeLlama tests")
+    editor.until(lambda: editor.nvim.current.buffer.name.endswith("/test_code_1.py"), "the new file")
+    editor.has(*written.splitlines())
+    assert len(editor.nvim.windows) == 2
+
+
+def test_code_actions_alone_do_it_too(editor, engine):
+    """Also those for what other servers report, of which Neovim tells by itself only what a server reported itself."""
+    open_code(editor, engine, GOOD)
+    editor.lua(DIAGNOSTIC)
+    editor.keys("j")
+    editor.lua(
+        "vim.fn.confirm = function(text) _G.confirmed = text; return 1 end;"
+        "vim.lsp.buf.code_action({apply = true, filter = function(a) return a.title:find('^Fix') ~= nil end})"
+    )
+    editor.has(*EDITED)
+    if editor.version == "0.12":
+        assert "Fix: undefined name 'foo'" in editor.lua("return _G.confirmed")
