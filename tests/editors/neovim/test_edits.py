@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
+from editors.neovim.editor import neovim
 from fakes.chatter import block
 
 pytestmark = pytest.mark.editors
@@ -73,6 +76,62 @@ def test_one_change_is_accepted_and_the_other_rejected(editor, engine):
     editor.keys("]h\\r")
     proposes(editor)
     assert editor.lines == ["def f(a):", "    x = 1", "    return a", "", "", "print(f)"]
+
+
+@pytest.mark.parametrize(
+    ("where", "new", "screen"),
+    [
+        ((0, 0, 0, 0), "import os\n\n", ["import os", "", "a = 1", "b = (2,", "     3)", "c = 4"]),
+        ((1, 0, 1, 0), "x = 0\n", ["a = 1", "x = 0", "b = (2,", "     3)", "c = 4"]),
+        ((0, 5, 0, 5), "\nx = 0", ["a = 1", "x = 0", "b = (2,", "     3)", "c = 4"]),
+        ((4, 0, 4, 0), "x = 0\n", ["a = 1", "b = (2,", "     3)", "c = 4", "x = 0"]),
+        ((1, 0, 3, 0), "", ["a = 1", "b = (2,", "     3)", "c = 4"]),
+        ((1, 0, 3, 0), "b = 5\n", ["a = 1", "b = (2,", "     3)", "b = 5", "c = 4"]),
+        ((1, 7, 2, 5), " ", ["a = 1", "b = (2,", "     3)", "b = (2, 3)", "c = 4"]),
+        ((3, 4, 3, 5), "55\t5", ["a = 1", "b = (2,", "     3)", "c = 4", "c = 55  5"]),
+    ],
+)
+def test_every_kind_of_change_is_shown_where_it_goes(editor, where, new, screen):
+    """What is there stays, struck out where it goes; what comes stands below it, or where it is to be."""
+    editor.open("a = 1\nb = (2,\n     3)\nc = 4\n", attached=False)
+    first, column, last, stop = where
+    hunk = {
+        "id": 1,
+        "newText": new,
+        "range": {"start": {"line": first, "character": column}, "end": {"line": last, "character": stop}},
+    }
+    editor.lua(
+        "local p = require('codellama.proposal'); local function nothing() end; p.show(p.begin({bufnr ="
+        " vim.api.nvim_get_current_buf(), encoding = 'utf-8', hunks = {}, take = nothing, refuse = nothing,"
+        " give_up = nothing}), {...})",
+        hunk,
+    )
+    editor.until(lambda: editor.screen(len(screen)) == screen, lambda: repr(editor.screen(8)))
+    editor.nvim.command("CodeLlama cancel")
+    assert drawn(editor) == []
+
+
+def test_the_code_action_for_an_edit_asks_for_the_instruction(editor, engine):
+    open_code(editor, engine, GOOD)
+    editor.lua(
+        "vim.ui.input = function(_, done) done('add one') end; vim.lsp.buf.code_action({apply = true,"
+        " filter = function(a) return a.title:find('^Edit with') ~= nil end})"
+    )
+    proposes(editor, "    x = 1", "    return a + x")
+    assert "add one" in engine.model.turns[0][-1][1]
+
+
+def test_a_commit_message_for_what_is_staged(version, engine, tmp_path):
+    engine.model.says({})
+    engine.model.answers = ["Add f\n\nIt returns a.\n"]
+    (tmp_path / "code.py").write_text(CODE)
+    for words in (["init", "-q"], ["add", "code.py"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    with neovim(version, tmp_path) as editor:
+        editor.open(name="COMMIT.txt")
+        editor.nvim.command("CodeLlama commit")
+        editor.has("Add f", "", "It returns a.", "")
+    assert "+def f(a):" in engine.model.turns[0][-1][1]
 
 
 def test_only_the_lines_of_a_range(editor, engine):

@@ -103,6 +103,20 @@ def test_a_new_line_with_its_indentation_is_typed_through_too(editor, engine):
     assert editor.lines == ["def add(a, b):", "    "]
 
 
+def test_a_bracket_that_the_editor_closes_leads_on_into_the_suggestion(editor, engine):
+    """As plugins do that close brackets: the rest of the line has changed, and the server knows how."""
+    engine.model.says({"x = ": "f(1, 2)"})
+    editor.open()
+    editor.nvim.command("inoremap <buffer> ( ()<Left>")
+    editor.keys("ix = ")
+    editor.sees("f(1, 2)")
+    editor.keys("f(")
+    editor.sees("1, 2")
+    assert engine.model.prompts == ["x = "]
+    editor.keys("<Tab>")
+    editor.has("x = f(1, 2)")
+
+
 def test_something_else_typed_takes_it_away(editor, engine):
     engine.model.says({"x = ": "compute(1)"})
     editor.open()

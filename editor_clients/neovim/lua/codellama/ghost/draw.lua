@@ -1,26 +1,9 @@
 --- A suggestion on the screen: text that is not in the buffer. Knows no server.
+local expanded = require('codellama.tabs').expanded
+
 local M = {}
 
 local namespace = vim.api.nvim_create_namespace('codellama.ghost')
-
---- A terminal shows a tab in virtual text as `^I`.
----@param line string
----@param column integer the screen column it begins at
----@param tabstop integer
----@return string
-local function expanded(line, column, tabstop)
-  if not line:find('\t', 1, true) then
-    return line
-  end
-  local parts = {}
-  for before, tab in line:gmatch('([^\t]*)(\t?)') do
-    column = column + vim.fn.strdisplaywidth(before, column)
-    local blanks = tab == '' and 0 or tabstop - column % tabstop
-    column = column + blanks
-    parts[#parts + 1] = before .. (' '):rep(blanks)
-  end
-  return table.concat(parts)
-end
 
 --- Several lines with text right of the cursor: that text ends up behind the last one, so the first one covers it.
 ---@param first string

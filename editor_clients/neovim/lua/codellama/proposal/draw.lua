@@ -130,16 +130,37 @@ end
 ---@param bufnr integer
 ---@param lines [string, string][][]
 local function visible(bufnr, lines)
-  local tab = (' '):rep(vim.bo[bufnr].tabstop)
+  local tabstop = vim.bo[bufnr].tabstop
   for _, line in ipairs(lines) do
+    local column = 0
     for _, chunk in ipairs(line) do
-      chunk[1] = chunk[1]:gsub('\t', tab)
+      chunk[1] = require('codellama.tabs').expanded(chunk[1], column, tabstop)
+      column = column + vim.fn.strdisplaywidth(chunk[1], column)
     end
     if #line == 0 then
       line[1] = { ' ', 'CodeLlamaAdded' }
     end
   end
   return lines
+end
+
+--- Lines above the first one are not shown unless a window is told to begin with them.
+---@param bufnr integer
+---@param count integer
+local function make_room(bufnr, count)
+  for _, win in ipairs(vim.fn.win_findbuf(bufnr)) do
+    vim.api.nvim_win_call(win, function()
+      if vim.fn.winsaveview().topline == 1 then
+        vim.schedule(function()
+          if vim.api.nvim_win_is_valid(win) then
+            vim.api.nvim_win_call(win, function()
+              vim.fn.winrestview({ topline = 1, topfill = count })
+            end)
+          end
+        end)
+      end
+    end)
+  end
 end
 
 ---@param bufnr integer
@@ -153,6 +174,9 @@ local function draw(bufnr, group)
     row, above = last.last - 1, last.last == 0
   end
   row = math.max(row, 0)
+  if above then
+    make_room(bufnr, #lines)
+  end
   return vim.api.nvim_buf_set_extmark(bufnr, namespace, row, 0, { virt_lines = lines, virt_lines_above = above })
 end
 
