@@ -25,7 +25,7 @@ CLIENT = ROOT / "editor_clients/vscode"
 HERE = Path(__file__).parent / "editors/vscode"
 TOOLS = Path(os.environ.get("VSCODE_TOOLS", ROOT / ".vscode-tools")).resolve()
 GHOST = ".ghost-text-decoration, .ghost-text-decoration-preview, .ghost-text"
-WAIT = 30.0
+WAIT, START = 45.0, 180.0
 
 SETTINGS = {
     "chat.commandCenter.enabled": False,
@@ -61,7 +61,7 @@ class _Lines:
         number = next(self._numbers)
         self._waiting[number] = asyncio.get_running_loop().create_future()
         self._writer.write(json.dumps({"id": number, **question}).encode() + b"\n")
-        answer = await asyncio.wait_for(self._waiting[number], WAIT + 30)
+        answer = await asyncio.wait_for(self._waiting[number], START)
         if "error" in answer:
             raise AssertionError(answer["error"])
         return answer.get("value")
@@ -140,6 +140,15 @@ class CodeWindow:
             await vscode.commands.executeCommand("workbench.action.focusActiveEditorGroup");"""
         )
 
+    async def shows(self, text: str) -> None:
+        """Grey text of one line."""
+        await self.see(GHOST)
+        found, end = "", time.monotonic() + 10
+        while time.monotonic() < end and found != text:
+            found = "".join(await self.texts(GHOST))
+            await asyncio.sleep(0.05)
+        assert found == text
+
     async def holds(self, text: str, seconds: float = 10) -> None:
         """The document comes to have this text: keys take a moment to reach the extension host."""
         found, end = "", time.monotonic() + seconds
@@ -170,7 +179,7 @@ class Vscode:
         """A new window on a folder, once its extensions run."""
         url = f"http://127.0.0.1:{self.port}/?folder={quote(str(folder))}"
         page = await self.browser.ask(page=-1, call="open", args=[url, width, height])
-        return CodeWindow(page, self.browser, await asyncio.wait_for(self.hosts.get(), WAIT))
+        return CodeWindow(page, self.browser, await asyncio.wait_for(self.hosts.get(), START))
 
 
 def program(folder: Path) -> Path:
@@ -245,7 +254,7 @@ def _packed(extension: Path, into: Path) -> Path:
 
 async def _healthy(port: int) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
-        end = time.monotonic() + WAIT
+        end = time.monotonic() + START
         while time.monotonic() < end:
             try:
                 if (await client.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200:

@@ -122,7 +122,7 @@ export class Session implements vscode.Disposable {
   private async begin(): Promise<void> {
     const settings = vscode.workspace.getConfiguration('codellama.server');
     try {
-      const places = { setting: settings.get('path', ''), path: process.env['PATH'] ?? '', own: this.ownFolder };
+      const places = { setting: settings.get<string>('path', ''), path: process.env['PATH'] ?? '', own: this.ownFolder };
       this.found = find(places);
     } catch (error) {
       this.show({ ...NOTHING, phase: 'failed', message: (error as Error).message });

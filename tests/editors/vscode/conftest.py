@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from fakes.chatter import ScriptedChatter
 from fixtures_engine import RunningService, serving
-from vscode_window import CodeWindow, Vscode, missing, program, vscode
+from vscode_window import START, CodeWindow, Vscode, missing, program, vscode
 
 from inference.models.adapters import FOLDER_VARIABLE
 from inference.serving.private import runtime_folder
@@ -66,7 +66,7 @@ async def window(home: Path, code: Vscode) -> CodeWindow:
     """A window on ``folder``, whose language server has found the engine."""
     (home / "project").mkdir()
     opened = await code.window(home / "project")
-    await opened.see('.statusbar-item[aria-label*="Code Llama"] .codicon-sparkle')
+    await opened.see('.statusbar-item[aria-label*="Code Llama"] .codicon-sparkle', START)
     return opened
 
 
