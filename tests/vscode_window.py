@@ -10,7 +10,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,8 @@ import httpx
 ROOT = Path(__file__).parents[1]
 CLIENT = ROOT / "editor_clients/vscode"
 HERE = Path(__file__).parent / "editors/vscode"
-TOOLS = Path(os.environ.get("VSCODE_TOOLS", ROOT / ".vscode-tools")).resolve()
+TOOLS = Path(os.environ.get("VSCODE_TOOLS", ROOT / ".venv/editors/vscode")).resolve()
+STATUS = '.statusbar-item[id="codellama-ls.codellama-ls.codellama.status"]'
 GHOST = ".ghost-text-decoration, .ghost-text-decoration-preview, .ghost-text"
 WAIT, START = 45.0, 180.0
 
@@ -80,6 +81,14 @@ class _Lines:
         self._writer.close()
 
 
+async def becomes(look: Callable[[], Awaitable[Any]], wanted: Any, seconds: float = WAIT) -> None:
+    """What ``look`` finds comes to be ``wanted``: neither a screen nor an extension host says when it is done."""
+    end = time.monotonic() + seconds
+    while (found := await look()) != wanted:
+        assert time.monotonic() < end, f"it is {found!r}"
+        await asyncio.sleep(0.05)
+
+
 @dataclass
 class CodeWindow:
     """One window."""
@@ -121,17 +130,9 @@ class CodeWindow:
     async def texts(self, selector: str) -> list[str]:
         return [text.replace("\xa0", " ") for text in await self.do("texts", selector)]
 
-    async def until(self, code: str, seconds: float = WAIT) -> Any:
-        """Ask the extension host again and again until it returns something that counts as true."""
-        end = time.monotonic() + seconds
-        while not (found := await self.host(code)):
-            assert time.monotonic() < end, f"never true: {code}"
-            await asyncio.sleep(0.1)
-        return found
-
     async def open(self, path: Path, text: str, line: int, character: int) -> None:
         """A file with the cursor in it, and the keyboard too."""
-        path.write_text(text)
+        await asyncio.to_thread(path.write_text, text)
         await self.host(
             f"""await vscode.commands.executeCommand("workbench.action.closeAllEditors");
             const at = new vscode.Position({line}, {character});
@@ -142,28 +143,44 @@ class CodeWindow:
 
     async def shows(self, text: str) -> None:
         """Grey text of one line."""
-        await self.see(GHOST)
-        found, end = "", time.monotonic() + 10
-        while time.monotonic() < end and found != text:
-            found = "".join(await self.texts(GHOST))
-            await asyncio.sleep(0.05)
-        assert found == text
 
-    async def holds(self, text: str, seconds: float = 10) -> None:
+        async def found() -> str:
+            return "".join(await self.texts(GHOST))
+
+        await becomes(found, text)
+
+    async def holds(self, text: str) -> None:
         """The document comes to have this text: keys take a moment to reach the extension host."""
-        found, end = "", time.monotonic() + seconds
-        while time.monotonic() < end and found != text:
-            found = await self.host("return vscode.window.activeTextEditor.document.getText()")
-            await asyncio.sleep(0.05)
-        assert found == text
+        await becomes(lambda: self.host("return vscode.window.activeTextEditor?.document.getText()"), text)
+
+    async def lists(self, selector: str, wanted: list[str]) -> None:
+        """The texts that a part of the screen comes to have."""
+        await becomes(lambda: self.texts(selector), wanted)
+
+    async def command(self, name: str, *args: Any) -> None:
+        """Begin a command of VS Code's; its end is not waited for."""
+        given = "".join(f", {json.dumps(arg)}" for arg in args)
+        await self.host(f"vscode.commands.executeCommand({json.dumps(name)}{given});")
 
     async def ask(self, method: str, **params: Any) -> Any:
         """A request to this window's language server, past all editors."""
         extension = "vscode.extensions.getExtension('codellama-ls.codellama-ls').exports"
         return await self.host(f"return {extension}.request({json.dumps(method)}, {json.dumps(params)})")
 
-    async def status(self) -> str:
-        return "\n".join(await self.texts('.statusbar-item[id="codellama-ls.codellama-ls.codellama.status"]'))
+    async def choose(self, title: str) -> None:
+        """Of the list that has just opened at the top, the entry that has this text."""
+        await self.see(".quick-input-widget .monaco-list-row")
+        await self.write(title)
+        await self.press("Enter")
+        await self.gone(".quick-input-widget .monaco-list-row")
+
+    async def status(self, wanted: str) -> None:
+        """The text of our status bar item comes to be this."""
+
+        async def found() -> str:
+            return "".join(await self.texts(STATUS)).strip()
+
+        await becomes(found, wanted)
 
 
 @dataclass
@@ -203,7 +220,14 @@ async def vscode(folder: Path, settings: dict[str, Any], env: dict[str, str]) ->
         port = free.getsockname()[1]
     (folder / "config.yaml").write_text("")
     entry = [str(TOOLS / "bin/node"), str(TOOLS / "node_modules/code-server/out/node/entry.js")]
-    folders = ["--config", str(folder / "config.yaml"), "--user-data-dir", str(user), "--extensions-dir", str(extensions)]
+    folders = [
+        "--config",
+        str(folder / "config.yaml"),
+        "--user-data-dir",
+        str(user),
+        "--extensions-dir",
+        str(extensions),
+    ]
     env = {**os.environ, **env, "CODELLAMA_PROBE": str(folder / "probe.sock")}
     quiet: dict[str, Any] = {"stdout": (folder / "log").open("ab"), "stderr": asyncio.subprocess.STDOUT, "env": env}
     for vsix in (CLIENT / "dist/codellama-ls.vsix", _packed(HERE / "probe", folder)):

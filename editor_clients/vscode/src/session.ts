@@ -57,7 +57,9 @@ export class Session implements vscode.Disposable {
 
   /** Ask the server. Raises an error for the person where it is not there. */
   async request<T>(method: string, params: object, token?: vscode.CancellationToken): Promise<T> {
-    return this.counted(() => this.running().sendRequest<T>(method, params, token));
+    const client = this.running();
+    // A token that is undefined would count as a second parameter.
+    return this.counted(() => (token ? client.sendRequest<T>(method, params, token) : client.sendRequest<T>(method, params)));
   }
 
   /** The same, and have `tell` called with each partial result. */

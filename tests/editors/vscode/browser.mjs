@@ -25,7 +25,7 @@ const calls = {
   click: (page, selector) => page.locator(selector).first().click(),
   hover: (page, selector) => page.locator(selector).first().hover(),
   wait: (page, selector, timeout) => page.locator(selector).first().waitFor({ timeout }).then(() => true),
-  gone: (page, selector, timeout) => page.locator(selector).first().waitFor({ state: 'detached', timeout }).then(() => true),
+  gone: (page, selector, timeout) => page.locator(selector).first().waitFor({ state: 'hidden', timeout }).then(() => true),
   texts: (page, selector) => page.locator(selector).allInnerTexts(),
   evaluate: (page, code) => page.evaluate(code),
   screenshot: (page, path, clip) => page.screenshot({ path, ...(clip ? { clip } : {}) }).then(() => path),
