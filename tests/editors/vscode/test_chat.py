@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from vscode_window import START, CodeWindow, becomes
+import pytest_asyncio
+from vscode_window import CodeWindow, becomes
 from waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ANSWERS = ".interactive-response .rendered-markdown"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
+async def _chat(window: CodeWindow) -> None:
+    """Opened by our own command, which chooses the only model: without one VS Code asks no participant."""
+    await window.command("codellama.openChat")
+    await window.see(".interactive-session .chat-input-container")
 
 
 async def says(window: CodeWindow, text: str) -> None:
@@ -21,7 +29,7 @@ async def answered(window: CodeWindow, text: str) -> None:
     async def last() -> bool:
         return any(text in answer for answer in await window.texts(ANSWERS))
 
-    await becomes(last, True, START)
+    await becomes(last, True)
 
 
 async def test_the_participant_answers_and_remembers(window, folder, engine):

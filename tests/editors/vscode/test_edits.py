@@ -135,5 +135,6 @@ async def test_a_code_action_is_previewed_and_then_applied(window, folder, engin
     rows = await window.texts(f"{PREVIEW} .monaco-list-row")
     assert any("preview.py" in row for row in rows), rows
     await window.holds(CODE)
+    await window.do("click", f":is({PREVIEW}) .monaco-list-row .edit-checkbox")  # what a model wrote is not ticked yet
     await window.do("click", f":is({PREVIEW}) .monaco-button:has-text('Apply')")
     await window.holds(CODE.replace("def f(a):\n", 'def f(a):\n    """Give a back."""\n'))

@@ -132,8 +132,8 @@ async def test_how_several_lines_before_text_may_be_formed(window, folder, engin
     await window.host(f"state.form = {json.dumps(form)};")
     await window.command("editor.action.inlineSuggest.trigger")
     await window.see(GHOST)
-    ghost = [text.strip() for text in await window.texts(GHOST)]
-    assert sorted(filter(None, ghost)) == [")", ",", "1", "bar("], "the rest of the line is none"
+    ghost = "".join(await window.texts(GHOST)).replace(" ", "")
+    assert sorted(ghost) == sorted("bar(1,)"), "the rest of the line is none"
     await window.press("Tab")
     await window.holds(wanted)
     await window.host("state.provider.dispose()")

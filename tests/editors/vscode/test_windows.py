@@ -25,20 +25,24 @@ def servers(folder: str) -> list[psutil.Process]:
     return found
 
 
-async def test_the_status_bar_follows_the_engine(window, service):
+async def test_the_status_bar_follows_the_engine(window, service, folder, engine):
     board = service.service.board
     await window.status("Code Llama")
-    for changes, text in (
-        ({"phase": "loading", "progress": 40, "message": "loading weights"}, "Code Llama 40 %"),
-        (
-            {"phase": "failed", "message": "The model 'x' is not installed: run `codellama-ls pull x`."},
-            "Code Llama: no model",
-        ),
-    ):
-        board.set(**changes)
-        await window.status(text)
-        board.set(phase="ready", message="ready")
-        await window.status("Code Llama")
+    board.set(phase="loading", progress=40, message="loading weights")
+    await window.status("Code Llama 40 %")
+    board.set(phase="ready", message="ready")
+    await window.status("Code Llama")
+    board.set(phase="failed", message="The model 'x' is not installed: run `codellama-ls pull x`.")
+    await window.status("Code Llama: no model")
+    board.set(phase="ready", message="ready")
+    await window.open(folder / "asks.py", CODE, 1, 12)
+
+    async def asked() -> str:
+        """A window whose engine failed looks again when a suggestion is asked for."""
+        await window.command("editor.action.inlineSuggest.trigger")
+        return "".join(await window.texts(STATUS)).strip()
+
+    await becomes(asked, "Code Llama")
 
 
 async def test_the_hover_tells_model_and_what_was_accepted(window):
@@ -71,7 +75,7 @@ async def test_switched_off_in_the_settings_nothing_is_suggested(window, folder,
 async def test_statistics_and_requests_are_shown_as_pages(window):
     await window.command("codellama.stats")
     await becomes(
-        lambda: window.host("return vscode.window.tabGroups.activeTabGroup.activeTab?.label"), "Preview Statistics"
+        lambda: window.host("return vscode.window.tabGroups.activeTabGroup.activeTab?.label"), "Preview Statistics.md"
     )
     await window.command("workbench.action.closeAllEditors")
 

@@ -3,6 +3,8 @@ import * as vscode from 'vscode';
 import { asRange } from '../edits/drawing';
 import type { Span } from '../edits/hunks';
 
+const VENDOR = 'codellama';
+
 /** As the server's code action gives it. */
 interface About {
   readonly uri: string;
@@ -17,5 +19,12 @@ export async function openChat(about?: About): Promise<void> {
     editor.selection = new vscode.Selection(range.start, range.end);
   }
   const query = `@codellama ${about?.prompt ?? ''}`;
-  await vscode.commands.executeCommand('workbench.action.chat.open', { query, isPartialQuery: !about?.prompt });
+  const options = { query, isPartialQuery: !about?.prompt, ...(await selection()) };
+  await vscode.commands.executeCommand('workbench.action.chat.open', options);
+}
+
+/** VS Code lets no participant answer while no model is chosen in its chat: where ours is the only one, choose it. */
+async function selection(): Promise<object> {
+  const models = await vscode.lm.selectChatModels({});
+  return models.length > 0 && models.every((model) => model.vendor === VENDOR) ? { modelSelector: { vendor: VENDOR } } : {};
 }
