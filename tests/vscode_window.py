@@ -26,7 +26,7 @@ HERE = Path(__file__).parent / "editors/vscode"
 TOOLS = Path(os.environ.get("VSCODE_TOOLS", ROOT / ".venv/editors/vscode")).resolve()
 STATUS = '.statusbar-item[id="codellama-ls.codellama-ls.codellama.status"]'
 GHOST = ".ghost-text-decoration, .ghost-text-decoration-preview, .ghost-text"
-WAIT, START = 30.0, 180.0
+WAIT, START = 30.0, 300.0
 
 SETTINGS = {
     "chat.commandCenter.enabled": False,

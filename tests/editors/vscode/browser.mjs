@@ -15,8 +15,8 @@ const calls = {
     const context = await browser.newContext({ viewport: { width, height }, deviceScaleFactor: 1 });
     await context.grantPermissions(['clipboard-read', 'clipboard-write']);
     const page = await context.newPage();
-    await page.goto(url, { waitUntil: 'domcontentloaded', timeout: 120000 });
-    await page.waitForSelector('.monaco-workbench .statusbar', { timeout: 120000 });
+    await page.goto(url, { waitUntil: 'domcontentloaded', timeout: 240000 });
+    await page.waitForSelector('.monaco-workbench .statusbar', { timeout: 240000 });
     return pages.push(page) - 1;
   },
   close: (page) => page.context().close(),

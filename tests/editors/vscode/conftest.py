@@ -27,11 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All of this folder need VS Code; where there is none they say so."""
     here, why = Path(__file__).parent, missing()
     for item in items:
-        if item.path.is_relative_to(here):
-            item.add_marker(pytest.mark.editors)
-            item.add_marker(pytest.mark.slow)
-            if why:
-                item.add_marker(pytest.mark.skip(reason=why))
+        if why and item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.skip(reason=why))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest_asyncio
 from vscode_window import CodeWindow, becomes
 from waiting import until
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 ANSWERS = ".interactive-response .rendered-markdown"
 

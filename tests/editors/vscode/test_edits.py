@@ -9,7 +9,7 @@ from fakes.chatter import block
 from vscode_window import CodeWindow
 from waiting import until
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 CODE = "def f(a):\n    x = foo\n    return a\n\n\nprint(f)\n"
 GOOD = block("def f(a):\n    x = 1\n    return a + x")

@@ -8,7 +8,7 @@ import json
 import pytest
 from vscode_window import GHOST, CodeWindow, becomes
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 CODE = "def total(values):\n    result =\n    return result\n"
 

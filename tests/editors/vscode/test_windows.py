@@ -9,7 +9,7 @@ import psutil
 import pytest
 from vscode_window import GHOST, START, STATUS, becomes
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 CODE = "def total(values):\n    result =\n    return result\n"
 HOVER = ".monaco-hover:visible"
