@@ -4,9 +4,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EDITORS := $(VENV)/editors
+VSCODE := editor_clients/vscode
+VSCODE_TOOLS ?= $(CURDIR)/$(EDITORS)/vscode
+WITH_NODE := PATH="$(VSCODE_TOOLS)/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-editors test-neovim gpu heavy soak test-wheel starter-adapter lint format constraints clean
+.PHONY: help demo test test-fast test-editors test-neovim test-vscode vsix gpu heavy soak test-wheel starter-adapter lint format constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -21,10 +24,23 @@ test: $(VENV)/.dev  ## set up and pass all tests
 test-fast: $(VENV)/.dev  ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow and not heavy and not editors"
 
-test-editors: test-neovim  ## the plugins in real editors, which it installs under .venv
+test-editors: test-neovim test-vscode  ## the plugins in real editors, which it installs under .venv
 
 test-neovim: $(EDITORS)/.neovim
 	$(BIN)/python -m pytest -m editors tests/editors/neovim tests/editors/emacs
+
+# Where Debian or npm give no VS Code its tests skip, as they do by hand; the rest of the extension is checked all the same.
+test-vscode: $(VENV)/.dev
+	PYTHON=$(PYTHON) tests/editors/vscode/install.sh $(VSCODE_TOOLS) || echo "no VS Code: its tests skip"
+	$(WITH_NODE) $(MAKE) vsix
+	cd $(VSCODE) && $(WITH_NODE) npm run --silent check && $(WITH_NODE) npm run --silent test
+	VSCODE_TOOLS=$(VSCODE_TOOLS) $(BIN)/python -m pytest -m editors tests/editors/vscode
+
+vsix: $(VSCODE)/node_modules/.package-lock.json  ## the VS Code extension as one file (needs Node 20 or newer)
+	cd $(VSCODE) && npm run --silent package
+
+$(VSCODE)/node_modules/.package-lock.json: $(VSCODE)/package-lock.json
+	cd $(VSCODE) && npm ci --no-audit --no-fund
 
 gpu: $(VENV)/.dev  ## what needs a CUDA device: loading, parity, memory and speed of a 7B's shape
 	$(BIN)/python -m pytest -s -m gpu tests/gpu

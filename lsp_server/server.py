@@ -11,6 +11,7 @@ from lsp_server.features import (
     explain,
     inline_completion,
     keys,
+    language_model,
     lifecycle,
     statistics,
     surroundings,
@@ -26,6 +27,6 @@ def create_server(engine_url: str = "") -> CodeLlamaServer:
     """
     server = CodeLlamaServer(engine_url)
     features = (lifecycle, configuration, keys, inline_completion, surroundings, statistics, chat, commit, trace)
-    for feature in (*features, code_actions, explain, edit):
+    for feature in (*features, language_model, code_actions, explain, edit):
         feature.register(server)
     return server

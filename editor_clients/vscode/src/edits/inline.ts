@@ -1,0 +1,8 @@
+/** New text as it can stand behind a line: VS Code's decorations have one line and eat blanks. Pure. */
+
+const LONGEST = 160;
+
+export function inline(text: string): string {
+  const shown = text.replaceAll('\r', '').replaceAll('\n', '⏎').replaceAll('\t', '    ').replaceAll(' ', '\u00a0');
+  return shown.length <= LONGEST ? shown : `${shown.slice(0, LONGEST - 1)}…`;
+}

@@ -1,0 +1,42 @@
+/** Which commands set up the language server in an environment of its own. Pure; knows no VS Code and runs nothing. */
+import { join } from 'node:path';
+
+export interface Step {
+  readonly says: string;
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+/** What is installed: a folder of source, a wheel or a requirement; `wheels` is a folder that stands in for the network. */
+export interface Source {
+  readonly what: string;
+  readonly wheels?: string | undefined;
+}
+
+export const OLDEST_PYTHON = [3, 11] as const;
+
+export function steps(python: string, folder: string, source: Source): Step[] {
+  const own = join(folder, 'bin', 'python');
+  const offline = source.wheels ? ['--no-index', '--find-links', source.wheels] : [];
+  const options = ['--disable-pip-version-check', '--no-input', '--progress-bar', 'off', ...offline];
+  return [
+    { says: 'Making an environment', command: python, args: ['-m', 'venv', '--clear', folder] },
+    { says: 'Installing', command: own, args: ['-m', 'pip', 'install', ...options, source.what] },
+  ];
+}
+
+/** Does what `python --version` prints name one that is new enough? */
+export function isNewEnough(version: string): boolean {
+  const found = /Python (\d+)\.(\d+)/.exec(version);
+  if (!found) return false;
+  const [major, minor] = [Number(found[1]), Number(found[2])];
+  return major > OLDEST_PYTHON[0] || (major === OLDEST_PYTHON[0] && minor >= OLDEST_PYTHON[1]);
+}
+
+/** What of pip's output tells a person how far it is; an empty text for the rest. */
+export function progress(line: string): string {
+  const found = /^\s*(Collecting|Downloading|Using cached|Building wheel for|Installing collected packages)\b[:\s]*(\S*)/.exec(line);
+  if (!found) return '';
+  const name = found[1] === 'Installing collected packages' ? '' : ` ${(found[2] ?? '').split('/').at(-1) ?? ''}`;
+  return `${found[1] ?? ''}${name}`;
+}

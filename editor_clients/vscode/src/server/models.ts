@@ -1,0 +1,68 @@
+/** Choosing a model, and fetching one. */
+import * as vscode from 'vscode';
+import type { Session } from '../session';
+import { choices, type Model, type Role } from './catalogue';
+import { inTerminal, output } from './running';
+
+const SETTINGS: Record<Role, string> = { completion: 'model', chat: 'chatModel' };
+
+/** Ask for what, and which; fetch it if need be; have the engine use it. */
+export async function chooseModel(session: Session): Promise<void> {
+  const role = await askRole();
+  if (!role) return;
+  const model = await askModel(session, role, 'Which model?');
+  if (!model || (!model.installed && !(await fetched(session, model.id)))) return;
+  await use(session, role, model.id);
+}
+
+/** Fetch a model, and offer to use it. */
+export async function pullModel(session: Session): Promise<void> {
+  const model = await askModel(session, 'completion', 'Which model to fetch?');
+  if (!model || !(await fetched(session, model.id))) return;
+  const used = settings().get<string>('model') === model.id;
+  const chosen = used ? 'Use It' : await vscode.window.showInformationMessage(`${model.title} is installed.`, 'Use It');
+  if (chosen) await use(session, 'completion', model.id);
+}
+
+async function askRole(): Promise<Role | undefined> {
+  const chat = settings().get<string>('chatModel', '');
+  const items = [
+    { label: 'Suggestions', description: settings().get<string>('model', ''), role: 'completion' as const },
+    { label: 'Chat and edits', description: chat || 'the same', role: 'chat' as const },
+  ];
+  return (await vscode.window.showQuickPick(items, { title: 'Code Llama: choose the model for …' }))?.role;
+}
+
+async function askModel(session: Session, role: Role, title: string): Promise<Model | undefined> {
+  const models = JSON.parse(await output(program(session), ['models', '--json'])) as Model[];
+  const current = settings().get<string>(SETTINGS[role], '');
+  const chosen = await vscode.window.showQuickPick(choices(models, role, current), { title, matchOnDescription: true });
+  return chosen?.model;
+}
+
+/** In a terminal: it shows how far it is, and the licence of what has one to be accepted. */
+async function fetched(session: Session, id: string): Promise<boolean> {
+  return (await inTerminal(`Fetch ${id}`, program(session), ['pull', id])) === 0;
+}
+
+/** The engine that runs is let go: it would go on with the model that it has. */
+async function use(session: Session, role: Role, id: string): Promise<void> {
+  await vscode.window.withProgress({ location: vscode.ProgressLocation.Window, title: `Code Llama: ${id}` }, async () => {
+    const command = program(session);
+    await session.stop();
+    await output(command, ['engine', 'stop']).catch((error: unknown) => {
+      session.log.warn(String(error));
+    });
+    await settings().update(SETTINGS[role], id, vscode.ConfigurationTarget.Global);
+    await session.restart();
+  });
+}
+
+function settings(): vscode.WorkspaceConfiguration {
+  return vscode.workspace.getConfiguration('codellama.engine');
+}
+
+function program(session: Session): string {
+  if (!session.found) throw new Error('The language server is not installed here: set it up first.');
+  return session.found.command;
+}

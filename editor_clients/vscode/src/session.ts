@@ -1,0 +1,204 @@
+/** The language server of this window: started, stopped, restarted, asked. Knows no feature. */
+import * as vscode from 'vscode';
+import {
+  CloseAction,
+  ErrorAction,
+  LanguageClient,
+  ProgressType,
+  RevealOutputChannelOn,
+  State,
+  type LanguageClientOptions,
+  type Middleware,
+} from 'vscode-languageclient/node';
+import { find, type Found } from './server/finding';
+import { forServer } from './settings';
+import { NOTHING, type Status } from './status';
+
+/** What our client does beyond a plain one; the server reads it under `experimental`. */
+const SAYS = { codellamaStatus: true, codellamaReports: true, codellamaChat: true, codellamaEdit: true };
+
+/** Documents of these schemes reach the server, which decides for itself what it looks at. */
+const SCHEMES = ['file', 'untitled', 'vscode-notebook-cell'];
+
+const MOST_RESTARTS = 4;
+
+export class Session implements vscode.Disposable {
+  status: Status = NOTHING;
+  /** Requests under way. */
+  busy = 0;
+  /** The program that runs, once one was found. */
+  found: Found | undefined;
+  /** Asked of each inline completion, and given each command; set by the features before the start. */
+  middleware: Middleware = {};
+  readonly log = vscode.window.createOutputChannel('Code Llama', { log: true });
+  private readonly changed = new vscode.EventEmitter<void>();
+  /** The status, or whether anything is under way, has changed. */
+  readonly onDidChange = this.changed.event;
+  private client: LanguageClient | undefined;
+  private turn: Promise<void> = Promise.resolve();
+  private crashes = 0;
+
+  constructor(private readonly ownFolder: string) {}
+
+  /** Start, or stop and start anew; one after the other, however often it is called. */
+  restart(): Promise<void> {
+    this.turn = this.turn.then(async () => {
+      await this.end();
+      await this.begin();
+    });
+    return this.turn;
+  }
+
+  /** Stop until `restart`. */
+  stop(): Promise<void> {
+    this.turn = this.turn.then(() => this.end());
+    return this.turn;
+  }
+
+  /** Ask the server. Raises an error for the person where it is not there. */
+  async request<T>(method: string, params: object, token?: vscode.CancellationToken): Promise<T> {
+    const client = this.running();
+    // A token that is undefined would count as a second parameter.
+    return this.counted(() => (token ? client.sendRequest<T>(method, params, token) : client.sendRequest<T>(method, params)));
+  }
+
+  /** The same, and have `tell` called with each partial result. */
+  async stream<T>(
+    method: string,
+    params: object,
+    tell: (part: unknown) => void,
+    token?: vscode.CancellationToken,
+  ): Promise<T> {
+    const partialResultToken = `codellama-${crypto.randomUUID()}`;
+    const heard = this.running().onProgress(new ProgressType<unknown>(), partialResultToken, tell);
+    try {
+      return await this.request<T>(method, { ...params, partialResultToken }, token);
+    } finally {
+      heard.dispose();
+    }
+  }
+
+  /** Tell the server, if it is there. */
+  notify(method: string, params: object): void {
+    if (this.client?.state === State.Running) void this.client.sendNotification(method, params);
+  }
+
+  /** Do something that counts as being busy. */
+  async counted<T>(work: () => Thenable<T> | Promise<T>): Promise<T> {
+    this.busy += 1;
+    this.changed.fire();
+    try {
+      return await work();
+    } finally {
+      this.busy -= 1;
+      this.changed.fire();
+    }
+  }
+
+  /** Push the settings as they are now. */
+  configure(): void {
+    this.notify('workspace/didChangeConfiguration', { settings: { codellama: serverSettings() } });
+  }
+
+  /** A VS Code range as the server takes it. */
+  range(range: vscode.Range): object {
+    return this.running().code2ProtocolConverter.asRange(range);
+  }
+
+  /** Diagnostics as the server takes them. */
+  diagnostics(found: readonly vscode.Diagnostic[]): object[] {
+    return found.map((one) => this.running().code2ProtocolConverter.asDiagnostic(one));
+  }
+
+  dispose(): void {
+    void this.stop();
+    this.changed.dispose();
+    this.log.dispose();
+  }
+
+  private running(): LanguageClient {
+    if (this.client?.state !== State.Running) throw new Error('The Code Llama language server is not running.');
+    return this.client;
+  }
+
+  private async begin(): Promise<void> {
+    const settings = vscode.workspace.getConfiguration('codellama.server');
+    try {
+      const places = { setting: settings.get<string>('path', ''), path: process.env['PATH'] ?? '', own: this.ownFolder };
+      this.found = find(places);
+    } catch (error) {
+      this.show({ ...NOTHING, phase: 'failed', message: (error as Error).message });
+      return;
+    }
+    if (!this.found) {
+      this.show({ ...NOTHING, phase: 'missing', message: 'the language server is not installed' });
+      return;
+    }
+    await this.launch(this.found.command);
+  }
+
+  private async launch(command: string): Promise<void> {
+    this.log.info(`starting ${command} --stdio`);
+    this.crashes = 0;
+    this.show(NOTHING);
+    const run = { command, args: ['--stdio'] };
+    const client = new LanguageClient('codellama', 'Code Llama', run, this.options());
+    client.registerFeature({
+      fillClientCapabilities: (capabilities) => {
+        capabilities.experimental = { ...(capabilities.experimental as object | undefined), ...SAYS };
+      },
+      initialize: () => undefined,
+      getState: () => ({ kind: 'static' }),
+      clear: () => undefined,
+    });
+    client.onNotification('codellama/status', (status: Status) => {
+      this.show({ ...NOTHING, ...status });
+    });
+    client.onDidChangeState(({ newState }) => {
+      if (newState === State.Stopped && this.client === client) this.show({ ...NOTHING, phase: 'ended' });
+    });
+    this.client = client;
+    try {
+      await client.start();
+    } catch (error) {
+      this.show({ ...NOTHING, phase: 'failed', message: `the server did not start: ${String(error)}` });
+    }
+  }
+
+  private options(): LanguageClientOptions {
+    return {
+      documentSelector: SCHEMES.map((scheme) => ({ scheme })),
+      initializationOptions: serverSettings,
+      outputChannel: this.log,
+      revealOutputChannelOn: RevealOutputChannelOn.Never,
+      middleware: this.middleware,
+      errorHandler: {
+        error: () => ({ action: ErrorAction.Continue }),
+        closed: () => {
+          this.crashes += 1;
+          return { action: this.crashes > MOST_RESTARTS ? CloseAction.DoNotRestart : CloseAction.Restart, handled: true };
+        },
+      },
+    };
+  }
+
+  private async end(): Promise<void> {
+    const { client } = this;
+    this.client = undefined;
+    if (client?.needsStop()) {
+      await client.stop().catch((error: unknown) => {
+        this.log.warn(`the server did not stop in order: ${String(error)}`);
+      });
+    }
+  }
+
+  private show(status: Status): void {
+    this.status = status;
+    this.changed.fire();
+  }
+}
+
+function serverSettings(): Record<string, unknown> {
+  const settings = vscode.workspace.getConfiguration('codellama');
+  return forServer((section) => settings.get(section));
+}

@@ -1,0 +1,86 @@
+"""One VS Code with one window for all these tests, and an engine that says what a test tells it to."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from fakes.chatter import ScriptedChatter
+from fixtures_engine import RunningService, serving
+from vscode_window import START, CodeWindow, Vscode, missing, program, vscode
+
+from inference.models.adapters import FOLDER_VARIABLE
+from inference.serving.private import runtime_folder
+from lsp_server.prompts import load
+from lsp_server.remote.allowed import LOCAL, URL_VARIABLE
+from lsp_server.statistics import storage
+
+SETTINGS = {"codellama.completion.prefetch": False, "codellama.completion.alternatives": 1}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of this folder need VS Code; where there is none they say so."""
+    here, why = Path(__file__).parent, missing()
+    for item in items:
+        if why and item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.skip(reason=why))
+
+
+@pytest.fixture(scope="session")
+def home() -> Iterator[Path]:
+    """A folder with a path short enough for sockets, where everything of these tests lies."""
+    folder = Path(tempfile.mkdtemp(prefix="vsc-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        patch.setenv(FOLDER_VARIABLE, f"{folder}/adapters")
+        patch.setenv(storage.FOLDER_VARIABLE, f"{folder}/statistics")
+        patch.setenv(URL_VARIABLE, LOCAL)
+        patch.setenv(load.FOLDER_VARIABLE, f"{folder}/prompts")
+        yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def service(home: Path) -> AsyncIterator[RunningService]:
+    async with serving(runtime_folder(), ScriptedChatter()) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def code(home: Path, service: RunningService) -> AsyncIterator[Vscode]:
+    settings = {**SETTINGS, "codellama.server.path": str(program(home))}
+    async with vscode(home, settings, {}) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def window(home: Path, code: Vscode) -> CodeWindow:
+    """A window on ``folder``, whose language server has found the engine."""
+    (home / "project").mkdir()
+    opened = await code.window(home / "project")
+    await opened.see('.statusbar-item[aria-label*="Code Llama"] .codicon-sparkle', START)
+    return opened
+
+
+@pytest.fixture(scope="session")
+def folder(home: Path) -> Path:
+    """The one that the window shows."""
+    return home / "project"
+
+
+@pytest.fixture
+def engine(service: RunningService) -> Iterator[ScriptedChatter]:
+    """What it says, and what it was asked, from now on."""
+    said = service.answerer
+    assert isinstance(said, ScriptedChatter)
+    said.pieces, said.answers, said.hold = ["a", "b"], [], False
+    said.go, said.began, said.closed = threading.Event(), threading.Event(), threading.Event()
+    said.log.clear()
+    said.asked.clear()
+    yield said
+    said.go.set()

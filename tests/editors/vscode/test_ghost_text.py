@@ -1,0 +1,139 @@
+"""Grey text in real VS Code: the keys and the screen of a person, the real language server, a scripted engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from vscode_window import GHOST, CodeWindow, becomes
+
+pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+CODE = "def total(values):\n    result =\n    return result\n"
+
+PROVIDER = """
+state.provider = vscode.languages.registerInlineCompletionItemProvider({pattern: "**/form.py"}, {
+  provideInlineCompletionItems(document, position) {
+    if (!state.form) return [];
+    const line = document.lineAt(position.line).text;
+    const left = line.slice(0, position.character), right = line.slice(position.character);
+    const span = (start, stop) => new vscode.Range(position.line, start, position.line, stop);
+    const [text, range] = {
+      "at the cursor": [state.text, span(position.character, position.character)],
+      "to the cursor": [left + state.text, span(0, position.character)],
+      "the whole line": [left + state.text + right, span(0, line.length)],
+    }[state.form];
+    return [new vscode.InlineCompletionItem(text, range)];
+  },
+});
+"""
+
+
+async def shown(window: CodeWindow) -> dict:
+    """Today's figures of the statistics."""
+    return (await window.ask("codellama/stats"))["today"]
+
+
+async def test_a_suggestion_is_seen_and_tab_takes_it(window, folder, engine):
+    engine.pieces = ["sum(values)"]
+    before = await shown(window)
+    await window.open(folder / "seen.py", CODE, 1, 12)
+    await window.write(" ")
+    await window.shows("sum(values)")
+    await window.press("Tab")
+    await window.holds(CODE.replace("result =", "result = sum(values)", 1))
+    after = await shown(window)
+    counts = {name: after[name] - before[name] for name in ("shown", "accepted", "characters_saved")}
+    assert counts == {"shown": 1, "accepted": 1, "characters_saved": 11}, "told by didShow and didAccept"
+
+
+async def test_a_block_is_seen_and_taken_whole(window, folder, engine):
+    engine.pieces = ["total = 0\n    for value in values:\n        total += value\n    return total"]
+    await window.open(folder / "block.py", "def total(values):\n    \n", 1, 4)
+    await window.command("editor.action.inlineSuggest.trigger")
+    await window.see(GHOST)
+    await window.press("Tab")
+    await window.holds(f"def total(values):\n    {engine.pieces[0]}\n")
+
+
+async def test_a_word_is_taken_by_a_key_and_counted(window, folder, engine):
+    """VS Code tells no extension of it: the key is ours, and runs VS Code's own command."""
+    engine.pieces = ["max(values) - min(values)"]
+    before = (await shown(window))["partly_accepted"]
+    await window.open(folder / "word.py", CODE, 1, 12)
+    await window.write(" ")
+    await window.see(GHOST)
+    await window.press("Control+ArrowRight")
+    await window.holds(CODE.replace("result =", "result = max", 1))
+    assert (await shown(window))["partly_accepted"] == before + 1
+
+
+async def test_typing_what_is_shown_asks_no_model(window, folder, engine):
+    engine.pieces = ["sorted(values)"]
+    await window.open(folder / "typed.py", CODE, 1, 12)
+    await window.write(" ")
+    await window.see(GHOST)
+    asked = len(engine.asked)
+    await window.write("sor")
+    await window.shows("ted(values)")
+    assert len(engine.asked) == asked
+
+
+async def test_the_next_key_cancels_what_is_being_written(window, folder, engine):
+    engine.pieces, engine.hold = ["sum(", "values)"], True
+    await window.open(folder / "cancelled.py", CODE, 1, 12)
+    await window.write(" ")
+    assert await asyncio.to_thread(engine.began.wait, 20)
+    await window.write("1")
+
+    async def first() -> str:
+        records = await window.ask("codellama/trace")
+        return next(one["result"] for one in records if one["uri"].endswith("cancelled.py"))
+
+    await becomes(first, "cancelled")
+    engine.pieces = ["00"]
+    engine.go.set()
+    await window.shows("00")
+
+
+async def test_with_the_list_open_what_extends_its_entry_is_shown(window, folder, engine):
+    engine.pieces = ["(values)"]
+    await window.open(folder / "list.py", "values_of_all = 1\nvalues_of\n", 1, 9)
+    await window.command("editor.action.triggerSuggest")
+    await window.see(".suggest-widget.visible .monaco-list-row.focused[aria-label^='values_of_all']")
+    await window.shows("_all(values)")
+    assert engine.asked[-1][0].endswith("values_of_all"), "asked as if the entry had been taken"
+    await window.press("Escape", "Escape")
+
+
+async def test_a_file_is_switched_off_and_on(window, folder, engine):
+    await window.open(folder / "off.py", CODE, 1, 12)
+    for state in (": off", ""):
+        await window.command("codellama.toggle")
+        await window.choose("for this file")
+        await window.status(f"Code Llama{state}")
+        if state:
+            await window.write(" ")
+            await asyncio.sleep(1)
+            assert engine.asked == []
+
+
+@pytest.mark.parametrize("form", ["at the cursor", "to the cursor", "the whole line"])
+async def test_how_several_lines_before_text_may_be_formed(window, folder, engine, form):
+    """With text right of the cursor an item of several lines is shown and lands as it should, also in the form that our
+    server gives, the whole line. (Without a range VS Code replaces the rest of the line, or shows nothing.)
+    """
+    engine.pieces = [""]
+    code, text = "def f(a):\n    y =  + rest(1)\n    return 1\n", "bar(\n        1,\n    )"
+    wanted = code.replace("y = ", f"y = {text}")
+    await window.host(f"{PROVIDER} state.form = null; state.text = {json.dumps(text)};")
+    await window.open(folder / "form.py", code, 1, 8)
+    await window.host(f"state.form = {json.dumps(form)};")
+    await window.command("editor.action.inlineSuggest.trigger")
+    await window.see(GHOST)
+    ghost = "".join(await window.texts(GHOST)).replace(" ", "")
+    assert sorted(ghost) == sorted("bar(1,)"), "the rest of the line is none"
+    await window.press("Tab")
+    await window.holds(wanted)
+    await window.host("state.provider.dispose()")

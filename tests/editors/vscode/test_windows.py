@@ -1,0 +1,125 @@
+"""The status bar, commands, a server that dies, and a second window, in real VS Code."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psutil
+import pytest
+from vscode_window import GHOST, START, STATUS, becomes
+
+pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+CODE = "def total(values):\n    result =\n    return result\n"
+HOVER = ".monaco-hover:visible"
+
+
+def servers(folder: str) -> list[psutil.Process]:
+    """The language servers of these windows."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        about = process.info["cmdline"] or []
+        if about[-2:] == ["lsp_server", "--stdio"] and (process.info["environ"] or {}).get("XDG_RUNTIME_DIR") == folder:
+            found.append(process)
+    return found
+
+
+async def test_the_status_bar_follows_the_engine(window, service, folder, engine):
+    board = service.service.board
+    await window.status("Code Llama")
+    board.set(phase="loading", progress=40, message="loading weights")
+    await window.status("Code Llama 40 %")
+    board.set(phase="ready", message="ready")
+    await window.status("Code Llama")
+    board.set(phase="failed", message="The model 'x' is not installed: run `codellama-ls pull x`.")
+    await window.status("Code Llama: no model")
+    board.set(phase="ready", message="ready")
+    await window.open(folder / "asks.py", CODE, 1, 12)
+
+    async def asked() -> str:
+        """A window whose engine failed looks again when a suggestion is asked for."""
+        await window.command("editor.action.inlineSuggest.trigger")
+        return "".join(await window.texts(STATUS)).strip()
+
+    await becomes(asked, "Code Llama")
+
+
+async def test_the_hover_tells_model_and_what_was_accepted(window):
+    await window.do("hover", STATUS)
+    await window.see(f"{HOVER}:has-text('Model: starter')")
+    (text,) = [text for text in await window.texts(HOVER) if "Model: starter" in text]
+    assert "Ready." in text and "Today:" in text and "Why no suggestion?" in text
+    await window.press("Escape")
+
+
+async def test_switched_off_in_the_settings_nothing_is_suggested(window, folder, engine):
+    update = "await vscode.workspace.getConfiguration('codellama.completion').update('enabled', {}, true)"
+    await window.host(update.format("false"))
+    await window.status("Code Llama: off")
+    await window.open(folder / "settings.py", CODE, 1, 12)
+    await window.command("editor.action.inlineSuggest.trigger")
+
+    async def last() -> tuple[str, str]:
+        records = await window.ask("codellama/trace")
+        return (records[-1]["uri"].rpartition("/")[2], records[-1]["result"])
+
+    await becomes(last, ("settings.py", "off"))
+    await window.command("codellama.why")
+    await window.see(".notification-list-item-message:has-text('completion is switched off in the settings')")
+    await window.command("notifications.clearAll")
+    await window.host(update.format("undefined"))
+    await window.status("Code Llama")
+
+
+async def test_statistics_and_requests_are_shown_as_pages(window):
+    await window.command("codellama.stats")
+    await becomes(
+        lambda: window.host("return vscode.window.tabGroups.activeTabGroup.activeTab?.label"), "Preview Statistics.md"
+    )
+    await window.command("workbench.action.closeAllEditors")
+
+
+async def test_a_server_that_is_killed_is_started_again(window, folder, engine, home):
+    engine.pieces = ["sum(values)"]
+    (before,) = servers(str(home))
+    os.kill(before.pid, signal.SIGKILL)
+
+    async def another() -> bool:
+        return any(process.pid != before.pid for process in servers(str(home)))
+
+    await becomes(another, True, START)
+    await window.status("Code Llama")
+    await window.open(folder / "again.py", CODE, 1, 12)
+    await window.write(" ")
+    await window.shows("sum(values)")
+
+
+async def test_two_windows_have_one_engine(window, code, home, service, engine, folder):
+    engine.pieces = ["max(values)"]
+    (home / "other").mkdir()
+    second = await code.window(home / "other")
+    await second.status("Code Llama")
+    assert service.service.leases.held - service.service.requests.held == 2
+    for one, where in ((second, home / "other"), (window, folder)):
+        await one.open(where / "two.py", CODE, 1, 12)
+        await one.write(" ")
+        await one.shows("max(values)")
+    await second.do("close")
+
+
+async def test_without_a_server_setting_it_up_is_offered(window, folder, engine):
+    path = await window.host("return vscode.workspace.getConfiguration('codellama.server').get('path')")
+    update = "await vscode.workspace.getConfiguration('codellama.server').update('path', {!r}, true)"
+    await window.host(update.format("/nowhere/codellama-ls"))
+    await window.status("Code Llama")
+    await window.do("hover", STATUS)
+    await window.see(f"{HOVER}:has-text('which can\\'t be run')")
+    await window.press("Escape")
+    await window.host(update.format(path))
+    await window.open(folder / "back.py", CODE, 1, 12)
+    await window.status("Code Llama")
+    engine.pieces = ["min(values)"]
+    await window.see(f"{STATUS} .codicon-sparkle")
+    await window.write(" ")
+    await window.see(GHOST)
