@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -14,10 +14,12 @@ from fakes.openai_server import FakeOpenAi
 from fixtures_engine import RunningService, serving
 from vocabulary import TRAINER, write_proto
 
+from inference.generation.answer import Finished, Outcome
 from inference.models import store, vocabularies
 from inference.remote.client import RemoteClient
 from inference.remote.door import Address, open_door
 from inference.remote.probe import Wanted, probe
+from inference.serving.wire import ChatRequest, CompletionRequest
 from inference.text.llama import CodeLlamaTokenizer
 
 SENTINELS = ("▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>")
@@ -80,3 +82,17 @@ async def own_engine(
 
 def address_of(running: RunningService, token: str = TOKEN) -> Address:
     return Address(f"http://127.0.0.1:{running.port}", token)
+
+
+async def told(client: RemoteClient, request: CompletionRequest | ChatRequest) -> tuple[str, Outcome]:
+    """All that is written in answer, and how it ended."""
+    text, outcomes = "", []
+    stream = client.chat(request) if isinstance(request, ChatRequest) else client.complete(request)
+    async with aclosing(stream) as events:
+        async for event in events:
+            if isinstance(event, Finished):
+                outcomes.append(event.outcome)
+            else:
+                text += event.text
+    (outcome,) = outcomes
+    return text, outcome

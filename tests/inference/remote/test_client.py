@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 
 import pytest
 from fakes.answerer import ScriptedAnswerer
 from fakes.clock import HandClock
 from fakes.openai_server import FakeOpenAi
-from fixtures_remote import connected, own_engine, sharing
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from fixtures_remote import connected, own_engine, sharing, told
 
-from inference.generation.answer import Finished, Outcome, Sampling, TextChunk
+from inference.generation.answer import Finished, Sampling, TextChunk
 from inference.models import vocabularies
 from inference.remote.client import RemoteClient
 from inference.remote.probe import Wanted, probe
-from inference.remote.troubles import NotUnderstood
-from inference.serving.client import EngineUnavailable, ModelRefused
+from inference.serving.client import ModelRefused
 from inference.serving.wire import ChatRequest, CompletionRequest
 from inference.text.context import ContextChunk
 from inference.text.llama import CodeLlamaTokenizer
@@ -25,23 +22,6 @@ from inference.text.prompts import Message
 from inference.text.stopping import StopRule
 
 LINE = StopRule("line")
-
-
-def stream(*events: str) -> Response:
-    return Response("".join(f"data: {event}\n\n" for event in events), media_type="text/event-stream")
-
-
-async def told(client: RemoteClient, request: CompletionRequest | ChatRequest) -> tuple[str, Outcome]:
-    text, outcomes = "", []
-    stream = client.chat(request) if isinstance(request, ChatRequest) else client.complete(request)
-    async with aclosing(stream) as events:
-        async for event in events:
-            if isinstance(event, Finished):
-                outcomes.append(event.outcome)
-            else:
-                text += event.text
-    (outcome,) = outcomes
-    return text, outcome
 
 
 async def test_infilling_is_asked_for_with_the_references_ids(codellama_vocabulary, no_models):
@@ -178,86 +158,6 @@ async def test_any_character_comes_through(small, text):
     """Python's own idea of a line's end is not that of server-sent events."""
     async with connected(sharing(small, says=[text])) as client:
         assert (await told(client, CompletionRequest("x")))[0] == text
-
-
-@pytest.mark.parametrize(
-    ("says", "message"),
-    [
-        (["a", "break"], "there has gone in the middle of a request."),
-        (["a", "error"], "there failed in the middle of an answer."),
-    ],
-)
-async def test_an_answer_that_breaks_off_is_no_answer(small, says, message):
-    async with connected(sharing(small, says=says)) as client:
-        with pytest.raises(EngineUnavailable) as error:
-            await told(client, CompletionRequest("x"))
-    assert str(error.value) == message
-
-
-async def test_an_answer_without_an_end_broke_off(small):
-    """A proxy between may close the stream in order."""
-    fake = sharing(small)
-    async with connected(fake) as client:
-        fake.ends = False
-        with pytest.raises(EngineUnavailable, match="there broke off in the middle of an answer"):
-            await told(client, CompletionRequest("x"))
-
-
-async def test_what_is_no_answer_is_recognised(small):
-    fake = sharing(small, says=["nonsense"])
-    async with connected(fake) as client:
-        for failure in ([], [HTMLResponse("<html>")], [JSONResponse({"choices": []})], [stream('{"choices": [7]}')]):
-            fake.failures = list(failure)
-            with pytest.raises(NotUnderstood, match="there answers in a way that is not OpenAI's API"):
-                await told(client, CompletionRequest("x"))
-
-
-@pytest.mark.parametrize(
-    "usage",
-    [
-        "null",
-        '{"prompt_tokens": null, "completion_tokens_details": [], "prompt_tokens_details": 1}',
-        '{"prompt_tokens": "7"}',
-    ],
-)
-async def test_a_usage_that_says_nothing_is_no_failure(small, usage):
-    """Tokens are counted here then."""
-    fake = sharing(small)
-    timings = '{"cause": "why", "prefill_ms": null}'
-    end = f'{{"choices": [{{"text": "a", "finish_reason": "stop"}}], "usage": {usage}, "timings": {timings}}}'
-    async with connected(fake) as client:
-        for request in (CompletionRequest("x"), ChatRequest((Message("user", "Hi"),))):
-            fake.failures = [stream(end, "[DONE]")]
-            text, outcome = await told(client, request)
-            assert (text, outcome.cause, outcome.reused_tokens) == ("a", "end", 0)
-            assert outcome.prompt_tokens == (
-                len(small.encode("x")) + 1 if isinstance(request, CompletionRequest) else 0
-            )
-
-
-async def test_half_a_character_becomes_one_that_can_be_written_on(small):
-    fake = sharing(small)
-    async with connected(fake) as client:
-        fake.failures = [stream(r'{"choices": [{"text": "a\ud83d", "finish_reason": "stop"}]}')]
-        assert (await told(client, CompletionRequest("x")))[0] == "a\ufffd"
-
-
-async def test_an_event_nested_too_deeply_to_be_read_is_no_answer(small):
-    fake = sharing(small)
-    async with connected(fake) as client:
-        fake.failures = [stream("[" * 200_000 + "]" * 200_000)]
-        with pytest.raises(NotUnderstood, match="there answers in a way that is not OpenAI's API"):
-            await told(client, CompletionRequest("x"))
-
-
-async def test_an_answer_without_bounds_is_left(small, monkeypatch):
-    """One that is not kept to ``max_tokens`` would fill the memory."""
-    monkeypatch.setattr("inference.remote.stream.LONGEST_ANSWER", 500)
-    fake = sharing(small, says=["x"] * 100 + ["…"])
-    async with connected(fake) as client:
-        with pytest.raises(EngineUnavailable, match="there does not come to an end with an answer"):
-            await told(client, CompletionRequest("x"))
-        await asyncio.wait_for(fake.left.wait(), 10)
 
 
 async def test_what_is_listed_can_be_asked_for_by_name_and_nothing_else(small):
