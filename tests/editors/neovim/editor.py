@@ -115,10 +115,10 @@ class Editor:
             time.sleep(0.02)
 
     def settled(self) -> None:
-        """No request of the editor's is under way any more."""
+        """No request of the editor's is under way any more, nor is the answer to one that it took back."""
         asked = (
             "local n = 0; for _, c in ipairs(vim.lsp.get_clients({name = 'codellama'})) do "
-            "for _, r in pairs(c.requests) do if r.type == 'pending' then n = n + 1 end end end; return n"
+            "n = n + vim.tbl_count(c.requests) end; return n"
         )
         self.until(lambda: self.lua(asked) == 0, "the server's answers")
 

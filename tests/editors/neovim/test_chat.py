@@ -59,8 +59,7 @@ def test_the_answer_streams_and_can_be_stopped_and_what_was_said_stays(editor, e
     assert editor.nvim.current.buffer.options["modifiable"] is False
     editor.keys("<C-c>")
     says(editor, "## You", "", "Count.", "", "## Code Llama", "", "One.", "", "", "## You", "", "")
-    busy = "return vim.lsp.get_clients({name = 'codellama'})[1]:request_sync('codellama/chat/list', {}, 5000).result"
-    editor.until(lambda: not editor.lua(busy)[-1]["busy"], "the server to hear of it")
+    editor.settled()
     engine.model.go.set()
     editor.until(lambda: "closed chat" in engine.model.log, "the model left alone")
     assert editor.nvim.current.buffer.options["modifiable"] is True
