@@ -1,7 +1,7 @@
 /** Which settings go to the server, and which of them take a new server or engine to hold. Pure; knows no VS Code. */
 
 /** The sections that the server knows; `codellama.server` is the extension's own. */
-export const SECTIONS = ['completion', 'chat', 'engine', 'statistics'] as const;
+export const SECTIONS = ['completion', 'chat', 'actions', 'engine', 'statistics'] as const;
 
 /** What is sent as `initializationOptions`. `get` reads a section of `codellama`. */
 export function forServer(get: (section: string) => unknown): Record<string, unknown> {

@@ -6,7 +6,11 @@ const KEY = 'filesOff';
 
 export class Toggle implements vscode.Disposable {
   private readonly changed = new vscode.EventEmitter<void>();
+  /** Also where the settings were changed elsewhere. */
   readonly onDidChange = this.changed.event;
+  private readonly listening = vscode.workspace.onDidChangeConfiguration((change) => {
+    if (change.affectsConfiguration('codellama.completion')) this.changed.fire();
+  });
 
   constructor(private readonly memory: vscode.Memento) {}
 
@@ -40,20 +44,19 @@ export class Toggle implements vscode.Disposable {
   }
 
   dispose(): void {
+    this.listening.dispose();
     this.changed.dispose();
   }
 
   private async everywhere(enabled: boolean): Promise<void> {
     const settings = vscode.workspace.getConfiguration('codellama.completion');
     await settings.update('enabled', enabled, vscode.ConfigurationTarget.Global);
-    this.changed.fire();
   }
 
   private async language(language: string): Promise<void> {
     const settings = vscode.workspace.getConfiguration('codellama.completion');
     const languages = toggled(settings.get<string[]>('disabledLanguages', []), language);
     await settings.update('disabledLanguages', languages, vscode.ConfigurationTarget.Global);
-    this.changed.fire();
   }
 
   private async file(document: vscode.TextDocument): Promise<void> {

@@ -6,6 +6,7 @@ test('the server gets its sections and none of the extension’s own', () => {
   assert.deepEqual(forServer((section) => ({ of: section })), {
     completion: { of: 'completion' },
     chat: { of: 'chat' },
+    actions: { of: 'actions' },
     engine: { of: 'engine' },
     statistics: { of: 'statistics' },
   });

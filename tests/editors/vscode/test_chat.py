@@ -17,7 +17,7 @@ ANSWERS = ".interactive-response .rendered-markdown"
 @pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
 async def _chat(window: CodeWindow) -> None:
     """Opened by our own command, which chooses the only model: without one VS Code asks no participant."""
-    await window.command("codellama.openChat")
+    await window.host("await vscode.commands.executeCommand('codellama.openChat')")
     await window.see(".interactive-session .chat-input-container")
 
 
@@ -35,7 +35,7 @@ async def answered(window: CodeWindow, text: str) -> None:
 async def test_the_participant_answers_and_remembers(window, folder, engine):
     engine.pieces = ["The sky ", "is blue."]
     await window.open(folder / "chat.py", "x = 1\n", 0, 0)
-    await window.command("workbench.action.chat.newChat")
+    await window.host("await vscode.commands.executeCommand('workbench.action.chat.newChat')")
     await says(window, "@codellama What colour is the sky?")
     await answered(window, "The sky is blue.")
     engine.pieces = ["Because of ", "scattering."]
@@ -50,21 +50,21 @@ async def test_a_slash_command_shows_the_model_what_is_selected(window, folder, 
     engine.pieces = ["It adds."]
     await window.open(folder / "slash.py", "def add(a, b):\n    return a + b\n", 0, 0)
     await window.host("vscode.window.activeTextEditor.selection = new vscode.Selection(0, 0, 1, 16)")
-    await window.command("workbench.action.chat.newChat")
+    await window.host("await vscode.commands.executeCommand('workbench.action.chat.newChat')")
     await says(window, "@codellama /explain")
     await answered(window, "It adds.")
     asked = engine.asked[-1][0][-1].content
     assert "slash.py, lines 1 to 2" in asked and "return a + b" in asked
 
 
-async def test_stopping_leaves_the_model_alone(window, folder, engine):
+async def test_stopping_leaves_the_model_alone(window, service, engine):
     engine.pieces, engine.hold = ["One, ", "two, ", "three."], True
-    await window.command("workbench.action.chat.newChat")
+    await window.host("await vscode.commands.executeCommand('workbench.action.chat.newChat')")
     await says(window, "@codellama Count.")
     assert await asyncio.to_thread(engine.began.wait, 60)
     await answered(window, "One,")
     await window.command("workbench.action.chat.cancel")
-    await window.gone(".interactive-response .chat-response-loading")
+    await until(lambda: service.service.requests.held == 0)
     engine.go.set()
     await until(lambda: any(line.startswith("closed ") for line in engine.log))
 
@@ -73,14 +73,14 @@ async def test_explain_opens_the_chat_about_the_place(window, folder, engine):
     """The server's *Explain* of a client that has a chat."""
     engine.pieces = ["It multiplies."]
     await window.open(folder / "explain.py", "def mul(a, b):\n    return a * b\n", 1, 4)
-    await window.command("workbench.action.chat.newChat")
+    await window.host("await vscode.commands.executeCommand('workbench.action.chat.newChat')")
     await window.host(
         """const { document } = vscode.window.activeTextEditor;
         const range = new vscode.Range(0, 0, 1, 16);
         const found = await vscode.commands.executeCommand("vscode.executeCodeActionProvider", document.uri, range);
-        const { command } = found.find((one) => one.title === "Explain");
-        const { command: name, arguments: args } = typeof command === "string" ? { command, arguments: [] } : command;
-        vscode.commands.executeCommand(name, ...args);"""
+        const explain = found.find((one) => one.title === "Explain");
+        const { command, arguments: args } = typeof explain.command === "string" ? explain : explain.command;
+        vscode.commands.executeCommand(command, ...args);"""
     )
     await answered(window, "It multiplies.")
     assert "return a * b" in engine.asked[-1][0][-1].content

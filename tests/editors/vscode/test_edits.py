@@ -31,6 +31,7 @@ async def test_an_edit_is_taken_hunk_by_hunk(window, folder, engine):
     await window.open(folder / "edit.py", CODE, 1, 4)
     await ask_for(window, "add one")
     await window.lists(LENSES, [*PROPOSED, *ONE, *ONE])
+    await window.keep("edit")
     await window.do("click", f"{LENSES}:text-is('Accept')")
     await window.holds(CODE.replace("foo", "1"))
     await window.lists(LENSES, ["Accept All 1", *PROPOSED[1:], *ONE])

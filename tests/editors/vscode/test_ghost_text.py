@@ -53,6 +53,7 @@ async def test_a_block_is_seen_and_taken_whole(window, folder, engine):
     await window.open(folder / "block.py", "def total(values):\n    \n", 1, 4)
     await window.command("editor.action.inlineSuggest.trigger")
     await window.see(GHOST)
+    await window.keep("ghost")
     await window.press("Tab")
     await window.holds(f"def total(values):\n    {engine.pieces[0]}\n")
 

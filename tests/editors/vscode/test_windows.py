@@ -25,7 +25,7 @@ def servers(folder: str) -> list[psutil.Process]:
     return found
 
 
-async def test_the_status_bar_follows_the_engine(window, service, folder, engine):
+async def test_the_status_bar_follows_the_engine(window, service):
     board = service.service.board
     await window.status("Code Llama")
     board.set(phase="loading", progress=40, message="loading weights")
@@ -35,14 +35,8 @@ async def test_the_status_bar_follows_the_engine(window, service, folder, engine
     board.set(phase="failed", message="The model 'x' is not installed: run `codellama-ls pull x`.")
     await window.status("Code Llama: no model")
     board.set(phase="ready", message="ready")
-    await window.open(folder / "asks.py", CODE, 1, 12)
-
-    async def asked() -> str:
-        """A window whose engine failed looks again when a suggestion is asked for."""
-        await window.command("editor.action.inlineSuggest.trigger")
-        return "".join(await window.texts(STATUS)).strip()
-
-    await becomes(asked, "Code Llama")
+    await window.command("codellama.restart")
+    await window.status("Code Llama")
 
 
 async def test_the_hover_tells_model_and_what_was_accepted(window):
@@ -62,7 +56,7 @@ async def test_switched_off_in_the_settings_nothing_is_suggested(window, folder,
 
     async def last() -> tuple[str, str]:
         records = await window.ask("codellama/trace")
-        return (records[-1]["uri"].rpartition("/")[2], records[-1]["result"])
+        return (records[-1]["uri"].rpartition("/")[2], records[-1]["result"]) if records else ("", "")
 
     await becomes(last, ("settings.py", "off"))
     await window.command("codellama.why")
