@@ -16,6 +16,7 @@ from typing import NamedTuple
 from inference.models.adapters import Stamp
 from inference.text.context import ContextChunk
 from inference.text.stopping import suffix_start
+from lsp_server.completion.confidence import Chances
 from lsp_server.completion.trace import Source
 from lsp_server.settings import CompletionSettings
 
@@ -98,12 +99,15 @@ class Answer:
     Attributes:
         why: nothing was to be shown.
         cut: it ended because time was up: who has more may get more.
+        doubted: the model was not sure enough of it for it to be shown unasked; it may be of what is left of its first
+            line, once some of that is typed.
     """
 
     place: Place
     text: str
     why: str = ""
     cut: bool = False
+    doubted: Chances | None = None
 
 
 class Cache:
@@ -117,14 +121,14 @@ class Cache:
     def __len__(self) -> int:
         return len(self._answers)
 
-    def put(self, place: Place, text: str, why: str = "", *, cut: bool = False) -> None:
+    def put(self, place: Place, text: str, why: str = "", *, cut: bool = False, doubted: Chances | None = None) -> None:
         """Remember an answer, instead of any other for the same place. One that is cut and empty says nothing."""
         kept = place.remembered()
         for answer in [a for a in self._answers if a.place == kept]:
             self._drop(answer)
         if cut and not text:
             return
-        self._answers.append(Answer(kept, text, why, cut))
+        self._answers.append(Answer(kept, text, why, cut, doubted))
         self._characters += _size(self._answers[-1])
         self._make_room()
 
@@ -141,7 +145,7 @@ class Cache:
         for answer in reversed(self._answers):
             if by_hand and (answer.cut or not answer.text):
                 continue
-            hit = _held(answer, place)
+            hit = _held(answer, place, 0.0 if by_hand else place.scope.settings.min_confidence)
             if hit is not None:
                 self._answers.remove(answer)
                 self._answers.append(answer)
@@ -169,11 +173,15 @@ def on_the_way(now: Place, goal: Place) -> bool:
     return any(True for _ in _since(now.remembered(), goal, LONGEST_TYPED))
 
 
-def _held(answer: Answer, place: Place) -> Hit | None:
+def _held(answer: Answer, place: Place, least: float) -> Hit | None:
+    doubted = answer.doubted
     for since in _since(answer.place, place, len(answer.text)):
-        left = rest(answer.text, since)
+        left, typed = rest(answer.text, since), len(since.typed)
+        if doubted and typed >= doubted.line:
+            continue
         if left or (left == "" and not answer.text):
-            return Hit(left, "typed" if since.typed or since.closed else "same", answer.why)
+            shown = left if not doubted or doubted.after(typed) >= least else ""
+            return Hit(shown, "typed" if since.typed or since.closed else "same", "" if shown else answer.why)
     return None
 
 

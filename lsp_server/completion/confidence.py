@@ -8,27 +8,50 @@ what the model would have written in that word's place, and not how well it goes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import exp
 
 from inference.generation.answer import TokenChance
 
 
-def confidence(tokens: Sequence[TokenChance], text: str, shown: str) -> float:
-    """The probability that the model gave to the first line of ``shown``: 0 to 1, 1 where no token of it is known.
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """How likely the tokens of an answer's first line were.
 
-    ``tokens`` are those of ``text``, all that was written; ``shown`` is as much of it as was kept.
+    Attributes:
+        line: characters of that line, and of blanks before it.
+        tokens: of each that begins within the answer where that is, in characters, and its log-probability.
     """
+
+    line: int
+    tokens: tuple[tuple[int, float], ...] = ()
+
+    def after(self, typed: int) -> float:
+        """The probability of what is left of the line once so many of its characters are typed: 0 to 1.
+
+        A token that was typed in part does not count any more, as one that begins before the answer does not.
+        """
+        return exp(sum(logprob for at, logprob in self.tokens if at >= typed))
+
+
+def chances(tokens: Sequence[TokenChance], text: str, shown: str) -> Chances:
+    """Of the first line of ``shown``. ``tokens`` are those of ``text``, all that was written."""
     said = b"".join(token.piece for token in tokens)
     first = _first_line(shown)
     dropped = max(text.find(first), 0)  # blanks that the document has already
     start = max(said.find(_bytes(text)), 0) + len(_bytes(text[:dropped]))
-    end, at = start + len(_bytes(first)), 0
-    chances: list[float] = []
+    line, at = _bytes(first), -start
+    found: list[tuple[int, float]] = []
     for token in tokens:
-        if at >= start and at < end:
-            chances.append(token.logprob)
+        if 0 <= at < len(line):
+            found.append((len(line[:at].decode(errors="ignore")), token.logprob))
         at += len(token.piece)
-    return exp(sum(chances))
+    return Chances(len(first), tuple(found))
+
+
+def confidence(tokens: Sequence[TokenChance], text: str, shown: str) -> float:
+    """The probability that the model gave to the first line of ``shown``: 0 to 1, 1 where no token of it is known."""
+    return chances(tokens, text, shown).after(0)
 
 
 def _first_line(text: str) -> str:

@@ -22,7 +22,7 @@ from inference.serving.wire import CompletionRequest, Priority
 from inference.text.context import ContextChunk
 from lsp_server.completion.amount import stop_rule
 from lsp_server.completion.cache import Cache, Hit, Place, Scope, may_become, on_the_way
-from lsp_server.completion.confidence import confidence
+from lsp_server.completion.confidence import Chances, chances
 from lsp_server.completion.generations import Generation, Generations
 from lsp_server.completion.shape import Shaped, shape
 from lsp_server.completion.timing import Rhythm, debounce
@@ -79,10 +79,17 @@ class Asked:
 
 @dataclass(eq=False)
 class Work:
-    """What one generation is for, and what came of it."""
+    """What one generation is for, and what came of it.
+
+    Attributes:
+        written: what would be shown if the model were sure of it.
+        doubted: how likely its words were, where that was not enough: then nothing is ``shaped``.
+    """
 
     asked: Asked
     shaped: Shaped = field(default_factory=lambda: Shaped(""))
+    written: str = ""
+    doubted: Chances | None = None
     shape_ms: float = 0.0
 
     @property
@@ -215,7 +222,7 @@ class Suggestions:
         place, outcome = work.asked.place, generation.outcome
         if work.asked.record.adapter == place.scope.adapter:  # else the engine refused it and answered without
             cut = outcome is not None and outcome.cause == "deadline"
-            self.cache.put(place, work.shaped.text, work.shaped.why_nothing, cut=cut)
+            self.cache.put(place, work.written, work.shaped.why_nothing, cut=cut, doubted=work.doubted)
 
     async def _shape(self, generation: Generation[Work]) -> None:
         await asyncio.get_running_loop().run_in_executor(self.shaper, _put_into_shape, generation)
@@ -227,8 +234,10 @@ def _put_into_shape(generation: Generation[Work]) -> None:
     cut = generation.outcome is not None and generation.outcome.cause in ("length", "deadline")
     shaped = shape(work.asked.snapshot, generation.text, cut=cut)
     least = 0.0 if work.asked.record.invoked else work.asked.settings.min_confidence
-    doubted = shaped.text and confidence(generation.tokens, generation.text, shaped.text) < least
-    work.shaped = Shaped("", (*shaped.rules, "confidence")) if doubted else shaped
+    sure = chances(generation.tokens, generation.text, shaped.text)
+    work.written, work.shaped = shaped.text, shaped
+    if shaped.text and sure.after(0) < least:
+        work.doubted, work.shaped = sure, Shaped("", (*shaped.rules, "confidence"))
     work.shape_ms = (time.perf_counter() - started) * 1000
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import log
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from inference.text.context import ContextChunk
 from lsp_server.completion.cache import Cache, Hit, Place, Scope, may_become, on_the_way
+from lsp_server.completion.confidence import Chances
 from lsp_server.settings import CompletionSettings
 
 SETTINGS = CompletionSettings(prefix_chars=100, suffix_chars=100)
@@ -240,3 +242,28 @@ def test_accepting_what_is_left_gives_the_document_that_was_proposed_or_its_begi
     hit = cache.find(now)
     if hit is not None:
         assert (before + answer + after).startswith(now.before + hit.text)
+
+
+@pytest.mark.parametrize(
+    ("now", "found"),
+    [
+        ("x = |", Hit("", "same", "in doubt")),
+        ("x = f|", Hit("", "typed", "in doubt")),
+        ("x = fo|", Hit("o.bar(1)\n    y", "typed")),  # "foo" is typed in part, and the rest is likely
+        ("x = foo.bar(1|", Hit(")\n    y", "typed")),
+        ("x = foo.bar(1)|", None),  # how likely the next line was is not known
+        ("x = fa|", None),
+    ],
+)
+def test_what_was_doubted_is_shown_once_so_much_is_typed_that_the_rest_of_the_line_is_sure(now, found):
+    """And until then the model is not asked for the same again."""
+    cache, doubted = Cache(), Chances(10, ((0, log(0.5)), (1, log(0.3)), (3, log(0.6))))
+    sure = replace(SETTINGS, min_confidence=0.5)
+    cache.put(at("x = |", settings=sure), "foo.bar(1)\n    y", "in doubt", doubted=doubted)
+    assert cache.find(at(now, settings=sure)) == found
+
+
+def test_who_asks_by_hand_gets_what_was_doubted():
+    cache, sure = Cache(), replace(SETTINGS, min_confidence=0.5)
+    cache.put(at("x = |", settings=sure), "foo", "in doubt", doubted=Chances(3, ((0, log(0.1)),)))
+    assert cache.find(at("x = |", settings=sure), by_hand=True) == Hit("foo", "same")

@@ -200,8 +200,17 @@ async def test_what_the_model_is_not_sure_of_is_not_shown_to_who_types(least, sh
 
 
 async def test_who_asks_by_hand_sees_it_all_the_same():
-    person = Person(Teller(infill="n"), replace(SETTINGS, min_confidence=0.6))
+    person = Person(model := Teller(infill="n"), replace(SETTINGS, min_confidence=0.6))
     assert (await person.sees("x = "), await person.sees("x = ", by_hand=True)) == ([], ["n"])
+    assert len(model.asked) == 1
+
+
+async def test_who_types_on_into_what_was_doubted_asks_no_model_again():
+    """Half of the word that the model doubted is typed: of the rest it is sure."""
+    person = Person(model := Teller(infill="name"), replace(SETTINGS, min_confidence=0.6))
+    assert [await person.sees(text) for text in ("x = ", "x = n", "x = na")] == [[], ["ame"], ["me"]]
+    assert (person.record.result, person.record.source) == ("shown", "typed")
+    assert len(model.asked) == 1
 
 
 @pytest.mark.parametrize(("least", "logprobs"), [(0.0, None), (0.5, 0)])
