@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_sc
 CODE = "def total(values):\n    result =\n    return result\n"
 
 PROVIDER = """
-state.provider = vscode.languages.registerInlineCompletionItemProvider({pattern: "**/form.py"}, {
+state.provider = vscode.languages.registerInlineCompletionItemProvider({pattern: "**/form *.py"}, {
   provideInlineCompletionItems(document, position) {
     if (!state.form || document.getText() !== state.code) return [];
     const line = document.lineAt(position.line).text;
@@ -131,7 +131,7 @@ async def test_how_several_lines_before_text_may_be_formed(window, folder, engin
     await window.host(
         f"{PROVIDER} state.form = null; state.text = {json.dumps(text)}; state.code = {json.dumps(code)};"
     )
-    await window.open(folder / "form.py", code, 1, 8)
+    await window.open(folder / f"form {form}.py", code, 1, 8)
     await window.host(f"state.form = {json.dumps(form)};")
     await window.command("editor.action.inlineSuggest.trigger")
     await window.see(GHOST)
