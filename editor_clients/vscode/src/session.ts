@@ -20,7 +20,10 @@ const SAYS = { codellamaStatus: true, codellamaReports: true, codellamaChat: tru
 /** Documents of these schemes reach the server, which decides for itself what it looks at. */
 const SCHEMES = ['file', 'untitled', 'vscode-notebook-cell'];
 
+/** So many crashes within so many milliseconds are followed by another start, after a moment. */
 const MOST_RESTARTS = 4;
+const CRASHES_WITHIN = 180_000;
+const RESTART_AFTER = 500;
 
 export class Session implements vscode.Disposable {
   status: Status = NOTHING;
@@ -36,7 +39,8 @@ export class Session implements vscode.Disposable {
   readonly onDidChange = this.changed.event;
   private client: LanguageClient | undefined;
   private turn: Promise<void> = Promise.resolve();
-  private crashes = 0;
+  /** When the server ended by itself. */
+  private crashes: number[] = [];
 
   constructor(private readonly ownFolder: string) {}
 
@@ -139,7 +143,6 @@ export class Session implements vscode.Disposable {
 
   private async launch(command: string): Promise<void> {
     this.log.info(`starting ${command} --stdio`);
-    this.crashes = 0;
     this.show(NOTHING);
     const run = { command, args: ['--stdio'] };
     const client = new LanguageClient('codellama', 'Code Llama', run, this.options());
@@ -175,11 +178,18 @@ export class Session implements vscode.Disposable {
       errorHandler: {
         error: () => ({ action: ErrorAction.Continue }),
         closed: () => {
-          this.crashes += 1;
-          return { action: this.crashes > MOST_RESTARTS ? CloseAction.DoNotRestart : CloseAction.Restart, handled: true };
+          this.revive();
+          return { action: CloseAction.DoNotRestart, handled: true };
         },
       },
     };
+  }
+
+  /** Start anew after a crash, but not one that crashes again and again. */
+  private revive(): void {
+    const now = Date.now();
+    this.crashes = [...this.crashes.filter((at) => now - at < CRASHES_WITHIN), now];
+    if (this.crashes.length <= MOST_RESTARTS) setTimeout(() => void this.restart(), RESTART_AFTER);
   }
 
   private async end(): Promise<void> {

@@ -13,9 +13,9 @@ pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_sc
 CODE = "def total(values):\n    result =\n    return result\n"
 
 PROVIDER = """
-state.provider = vscode.languages.registerInlineCompletionItemProvider({pattern: "**/form.py"}, {
+state.provider = vscode.languages.registerInlineCompletionItemProvider({pattern: "**/form *.py"}, {
   provideInlineCompletionItems(document, position) {
-    if (!state.form) return [];
+    if (!state.form || document.getText() !== state.code) return [];
     const line = document.lineAt(position.line).text;
     const left = line.slice(0, position.character), right = line.slice(position.character);
     const span = (start, stop) => new vscode.Range(position.line, start, position.line, stop);
@@ -128,8 +128,10 @@ async def test_how_several_lines_before_text_may_be_formed(window, folder, engin
     engine.pieces = [""]
     code, text = "def f(a):\n    y =  + rest(1)\n    return 1\n", "bar(\n        1,\n    )"
     wanted = code.replace("y = ", f"y = {text}")
-    await window.host(f"{PROVIDER} state.form = null; state.text = {json.dumps(text)};")
-    await window.open(folder / "form.py", code, 1, 8)
+    await window.host(
+        f"{PROVIDER} state.form = null; state.text = {json.dumps(text)}; state.code = {json.dumps(code)};"
+    )
+    await window.open(folder / f"form {form}.py", code, 1, 8)
     await window.host(f"state.form = {json.dumps(form)};")
     await window.command("editor.action.inlineSuggest.trigger")
     await window.see(GHOST)
