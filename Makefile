@@ -9,7 +9,7 @@ VSCODE_TOOLS ?= $(CURDIR)/$(EDITORS)/vscode
 WITH_NODE := PATH="$(VSCODE_TOOLS)/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-editors test-neovim test-vscode vsix gpu heavy soak test-wheel starter-adapter lint format constraints clean
+.PHONY: help demo test test-fast test-editors install-neovim test-neovim test-vscode vsix gpu heavy soak test-wheel starter-adapter lint format constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -26,7 +26,9 @@ test-fast: $(VENV)/.dev  ## the tests that take seconds
 
 test-editors: test-neovim test-vscode  ## the plugins in real editors, which it installs under .venv
 
-test-neovim: $(EDITORS)/.neovim
+install-neovim: $(EDITORS)/.neovim
+
+test-neovim: install-neovim
 	$(BIN)/python -m pytest -m editors tests/editors/neovim tests/editors/emacs
 
 # Where Debian or npm give no VS Code its tests skip, as they do by hand; the rest of the extension is checked all the same.
