@@ -55,7 +55,7 @@ soak: $(VENV)/.dev  ## half an hour: 8 windows typing for 10 minutes, then 50 en
 	SOAK=long SOAK_FIGURES=build/soak.txt $(BIN)/python -m pytest tests/soak
 	cat build/soak.txt
 
-WHEEL_TESTS := package test_arrows.py inference/fetching inference/native inference/learning/test_packages.py \
+WHEEL_TESTS := test_arrows.py inference/fetching inference/native inference/learning/test_packages.py \
     lsp_server/prompts lsp_server/measure/gains lsp_server/test_cli.py \
     e2e/test_initialize.py e2e/test_inline_completion.py e2e/test_chat.py e2e/test_edits.py e2e/test_shared_engine.py
 
