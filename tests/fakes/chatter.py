@@ -11,9 +11,19 @@ from inference.generation.answer import Sampling, Steps
 
 @dataclass
 class ScriptedChatter(ScriptedAnswerer):
-    """``answers`` in turn, each in lines; then ``pieces``. All logs are one."""
+    """``answers`` in turn, each in lines; then ``pieces``. All logs are one.
+
+    ``by_chance`` is what it completes with instead of ``pieces`` where it is given a seed, as for alternatives.
+    """
 
     answers: list[str] = field(default_factory=list)
+    by_chance: dict[int, str] = field(default_factory=dict)
+
+    def complete(self, prompt, suffix, sampling: Sampling, rule, deadline, context=()) -> Steps:
+        pieces = [self.by_chance[sampling.seed]] if sampling.seed in self.by_chance else self.pieces
+        return ScriptedAnswerer.complete(
+            replace(self, pieces=pieces), prompt, suffix, sampling, rule, deadline, context
+        )
 
     def chat(self, messages, sampling: Sampling, deadline) -> Steps:
         self.asked.append((messages, None, sampling))

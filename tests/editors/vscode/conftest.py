@@ -78,7 +78,7 @@ def engine(service: RunningService) -> Iterator[ScriptedChatter]:
     """What it says, and what it was asked, from now on."""
     said = service.answerer
     assert isinstance(said, ScriptedChatter)
-    said.pieces, said.answers, said.hold = ["a", "b"], [], False
+    said.pieces, said.answers, said.by_chance, said.hold = ["a", "b"], [], {}, False
     said.go, said.began, said.closed = threading.Event(), threading.Event(), threading.Event()
     said.log.clear()
     said.asked.clear()

@@ -70,6 +70,44 @@ async def test_a_word_is_taken_by_a_key_and_counted(window, folder, engine):
     assert (await shown(window))["partly_accepted"] == before + 1
 
 
+async def test_a_line_of_several_is_taken_and_the_rest_stays(window, folder, engine):
+    """VS Code takes the line with its end, and shows the next one from its indentation on."""
+    lines = ["total = 0", "for value in values:", "    total += value"]
+    engine.pieces = ["\n    ".join(lines)]
+    before = (await shown(window))["partly_accepted"]
+    head = "def total(values):\n    "
+    await window.open(folder / "line.py", f"{head}\n", 1, 4)
+    await window.command("editor.action.inlineSuggest.trigger")
+    await window.see(GHOST)
+    await window.command("codellama.acceptLine")
+    await window.holds(f"{head}total = 0\n\n")
+    below, here = "        total += value", "    for value in values:"
+    await window.shows(below + here)  # the page has the lines below the cursor's before it
+    assert (await shown(window))["partly_accepted"] == before + 1
+
+
+async def test_keys_show_the_next_and_the_one_before_and_tab_takes_what_is_shown(window, folder, engine):
+    """The first is what the model thinks likeliest, the others are what it says by chance."""
+    engine.pieces, engine.by_chance = ["sum(values)"], {1: "max(values, default=0)", 2: "len(values)"}
+    update = "await vscode.workspace.getConfiguration('codellama.completion').update('alternatives', {}, false)"
+    await window.host(update.format(3))
+    before = await shown(window)
+    await window.open(folder / "others.py", CODE.replace("result =", "result = "), 1, 13)
+    await window.command("editor.action.inlineSuggest.trigger")
+    await window.shows("sum(values)")
+    for key, text in (("]", "max(values, default=0)"), ("]", "len(values)"), ("]", "sum(values)")):
+        await window.press(f"Alt+{key}")
+        await window.shows(text)
+    await window.press("Alt+[", "Alt+[")
+    await window.shows("max(values, default=0)")
+    await window.press("Tab")
+    await window.holds(CODE.replace("result =", "result = max(values, default=0)", 1))
+    after = await shown(window)
+    counts = {name: after[name] - before[name] for name in ("accepted", "characters_saved")}
+    assert counts == {"accepted": 1, "characters_saved": 22}, "told by didAccept which one it was"
+    await window.host(update.format("undefined"))
+
+
 async def test_typing_what_is_shown_asks_no_model(window, folder, engine):
     engine.pieces = ["sorted(values)"]
     await window.open(folder / "typed.py", CODE, 1, 12)
