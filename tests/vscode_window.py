@@ -204,11 +204,12 @@ class Vscode:
         return CodeWindow(page, self.browser, await asyncio.wait_for(self.hosts.get(), START))
 
 
-def program(folder: Path) -> Path:
-    """The language server of this source tree, as one file that can be run."""
+def program(folder: Path, runtime: Path | None = None) -> Path:
+    """The language server of this source tree, as one file that can be run; ``runtime`` is where its engine is."""
     file = folder / "bin/codellama-ls"
     file.parent.mkdir()
-    file.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m lsp_server "$@"\n')
+    where = f"XDG_RUNTIME_DIR={runtime} " if runtime else ""
+    file.write_text(f'#!/bin/sh\n{where}PYTHONPATH={ROOT} exec {sys.executable} -m lsp_server "$@"\n')
     file.chmod(0o755)
     return file
 

@@ -1,0 +1,75 @@
+"""VS Code with the starter itself: the engine is the language server's own, its words are its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from engine_processes import engines
+from vscode_window import START, STATUS, CodeWindow, program
+from waiting import until
+
+pytestmark = [
+    pytest.mark.editors,
+    pytest.mark.slow,
+    pytest.mark.starter,
+    pytest.mark.asyncio(loop_scope="session"),
+]
+
+CODE = "def add(a, b):\n    return\n\n\nprint(add(1, 2))\n"
+MESSAGES = ".notifications-center .notification-list-item"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def runtime(home: Path, window: CodeWindow, starter_folder: Path) -> AsyncIterator[Path]:
+    """Where the window's language server has an engine of its own, with the starter, from now on."""
+    del starter_folder  # it is installed
+    own = home / "own"
+    own.mkdir(0o700)
+    path = await window.host("return vscode.workspace.getConfiguration('codellama.server').get('path')")
+    update = "await vscode.workspace.getConfiguration('codellama.server').update('path', {}, true)"
+    await window.host(update.format(json.dumps(str(program(own, own)))))
+    runtime = own / "codellama-ls"
+    await until(lambda: engines(runtime), START)
+    await window.see(f"{STATUS} .codicon-sparkle", START)
+    yield runtime
+    await window.host(update.format(json.dumps(path)))
+    await until(lambda: not engines(runtime), START)
+    await window.see(f"{STATUS} .codicon-sparkle", START)
+
+
+async def takes_what_is_shown(window: CodeWindow, file: Path) -> None:
+    await window.open(file, CODE, 1, 10)
+    await window.write(" ")
+    await window.shows("a + b")
+    await window.press("Tab")
+    await window.holds(CODE.replace("return", "return a + b"))
+
+
+async def test_what_the_starter_writes_is_seen_and_tab_puts_exactly_it(window, folder, runtime):
+    await takes_what_is_shown(window, folder / "starter.py")
+
+
+async def test_an_engine_that_is_killed_comes_back_and_nobody_is_told_of_an_error(window, folder, runtime):
+    """The next suggestion comes from another engine; what happened is told once, as something to know."""
+    await takes_what_is_shown(window, folder / "before.py")
+    await window.command("notifications.clearAll")
+    (killed,) = engines(runtime)
+    killed.send_signal(signal.SIGKILL)
+    await until(lambda: {one.pid for one in engines(runtime)} - {killed.pid}, START)
+    await window.see(f"{STATUS} .codicon-sparkle", START)
+    await takes_what_is_shown(window, folder / "after.py")
+    await window.command("notifications.showList")
+    await window.lists(
+        f"{MESSAGES}-message",
+        [
+            "codellama-ls: The engine ended unexpectedly and was started again: it was killed by SIGKILL, as when the "
+            "system runs out of memory. See `codellama-ls engine logs`."
+        ],
+    )
+    assert await window.texts(f"{MESSAGES} .codicon-error") == []
+    await window.command("notifications.clearAll")
