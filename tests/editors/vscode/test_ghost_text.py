@@ -84,6 +84,8 @@ async def test_a_line_of_several_is_taken_and_the_rest_stays(window, folder, eng
     below, here = "        total += value", "    for value in values:"
     await window.shows(below + here)  # the page has the lines below the cursor's before it
     assert (await shown(window))["partly_accepted"] == before + 1
+    await window.command("editor.action.inlineSuggest.commit")  # Tab indents where only indentation is left of it
+    await window.holds(head + engine.pieces[0] + "\n")
 
 
 async def test_keys_show_the_next_and_the_one_before_and_tab_takes_what_is_shown(window, folder, engine):
