@@ -85,7 +85,7 @@ async def _asked(client: EngineClient, status: Status, say: Say) -> AsyncIterato
     if status.phase == "idle":
         say("loading the weights that an idle engine had unloaded")
         started = time.perf_counter()
-        await _answer(client.complete(_completion(None, 1)))
+        await collected(client.complete(_completion(None, 1)))
         text = f"unloaded weights were loaded and a token answered in {_ms(started):,.0f} ms"
         yield Check("waking", "ok", text, figures={"load_ms": round(_ms(started))})
     say("asking for an infilling")
@@ -104,7 +104,7 @@ def _completion(suffix: str | None, tokens: int) -> CompletionRequest:
 async def _answered(name: str, events: AsyncGenerator[TextChunk | Finished, None], limits: str = "") -> Check:
     """One answer's check; ``limits`` is what the model can't do."""
     try:
-        text, outcome, total = await _answer(events)
+        text, outcome, total = await collected(events)
     except ModelRefused as refusal:
         return Check(name, "warning", str(refusal), "Set engine.chatModel to a model that can, if you want it.")
     except EngineError as error:
@@ -115,7 +115,7 @@ async def _answered(name: str, events: AsyncGenerator[TextChunk | Finished, None
     return Check(name, "warning" if limits else "ok", _stages(outcome), limits, figures)
 
 
-async def _answer(events: AsyncGenerator[TextChunk | Finished, None]) -> tuple[str, Outcome, float]:
+async def collected(events: AsyncGenerator[TextChunk | Finished, None]) -> tuple[str, Outcome, float]:
     """The text, how it went, and milliseconds in all. Raises EngineError."""
     started, text, outcome = time.perf_counter(), "", Outcome("end")
     async with aclosing(events):

