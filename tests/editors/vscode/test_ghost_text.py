@@ -149,15 +149,20 @@ async def test_with_the_list_open_what_extends_its_entry_is_shown(window, folder
 
 
 async def test_a_file_is_switched_off_and_on(window, folder, engine):
+    engine.pieces = ["sum(values)"]
     await window.open(folder / "off.py", CODE, 1, 12)
     for state in (": off", ""):
         await window.command("codellama.toggle")
         await window.choose("for this file")
         await window.status(f"Code Llama{state}")
-        if state:
+        await window.write(" ")
+        if state:  # another file, whose request comes later, is answered; of this one there was none
+            await window.open(folder / "on.py", CODE, 1, 12)
             await window.write(" ")
-            await asyncio.sleep(1)
-            assert engine.asked == []
+        await window.shows("sum(values)")
+        of_this = [record for record in await window.ask("codellama/trace") if record["uri"].endswith("off.py")]
+        assert bool(of_this) == (not state)
+        await window.open(folder / "off.py", CODE, 1, 12)
 
 
 @pytest.mark.parametrize("form", ["at the cursor", "to the cursor", "the whole line"])
