@@ -18,30 +18,34 @@ demo: $(VENV)/.run  ## set up, fetch the starter model, and show ghost text in a
 	$(BIN)/codellama-ls pull starter
 	$(BIN)/codellama-ls demo
 
+# Tests start many processes, and wait for screens: on a busy machine one may come too late. What failed is tried once
+# more, by itself, and must pass then.
+AGAIN = || { test $$? = 1 && $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+
+TESTS := -o cache_dir=.pytest_cache/tests -m "not heavy and not editors"
+
 test: $(VENV)/.dev  ## set up and pass all tests
-	$(BIN)/python -m pytest -m "not heavy and not editors"
+	$(BIN)/python -m pytest $(TESTS) $(AGAIN) $(TESTS); }
 
 test-fast: $(VENV)/.dev  ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow and not heavy and not editors"
 
 test-editors: test-neovim test-vscode  ## the plugins in real editors, which it installs under .venv
 
-# A screen may be late on a busy machine: what failed is tried once more, and must pass then.
-NEOVIM_TESTS := -m editors tests/editors/neovim tests/editors/emacs
-VSCODE_TESTS := -m editors tests/editors/vscode
+NEOVIM_TESTS := -o cache_dir=.pytest_cache/neovim -m editors tests/editors/neovim tests/editors/emacs
+VSCODE_TESTS := -o cache_dir=.pytest_cache/vscode -m editors tests/editors/vscode
 
 install-neovim: $(EDITORS)/.neovim
 
 test-neovim: install-neovim
-	$(BIN)/python -m pytest $(NEOVIM_TESTS) || $(BIN)/python -m pytest --last-failed $(NEOVIM_TESTS)
+	$(BIN)/python -m pytest $(NEOVIM_TESTS) $(AGAIN) $(NEOVIM_TESTS); }
 
 # Where Debian or npm give no VS Code its tests skip, as they do by hand; the rest of the extension is checked all the same.
 test-vscode: $(VENV)/.dev
 	PYTHON=$(PYTHON) tests/editors/vscode/install.sh $(VSCODE_TOOLS) || echo "no VS Code: its tests skip"
 	$(WITH_NODE) $(MAKE) vsix
 	cd $(VSCODE) && $(WITH_NODE) npm run --silent check && $(WITH_NODE) npm run --silent test
-	export VSCODE_TOOLS=$(VSCODE_TOOLS) && \
-	  ($(BIN)/python -m pytest $(VSCODE_TESTS) || $(BIN)/python -m pytest --last-failed $(VSCODE_TESTS))
+	export VSCODE_TOOLS=$(VSCODE_TOOLS) && $(BIN)/python -m pytest $(VSCODE_TESTS) $(AGAIN) $(VSCODE_TESTS); }
 
 vsix: $(VSCODE)/node_modules/.package-lock.json  ## the VS Code extension as one file (needs Node 20 or newer)
 	cd $(VSCODE) && npm run --silent package
