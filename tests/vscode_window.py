@@ -26,6 +26,7 @@ HERE = Path(__file__).parent / "editors/vscode"
 TOOLS = Path(os.environ.get("VSCODE_TOOLS", ROOT / ".venv/editors/vscode")).resolve()
 STATUS = '.statusbar-item[id="codellama-ls.codellama-ls.codellama.status"]'
 GHOST = ".ghost-text-decoration, .ghost-text-decoration-preview, .ghost-text"
+MESSAGE = ".notifications-center .notification-list-item"
 WAIT, START = 30.0, 300.0
 
 SETTINGS = {
@@ -34,6 +35,7 @@ SETTINGS = {
     "editor.minimap.enabled": False,
     "extensions.autoUpdate": False,
     "security.workspace.trust.enabled": False,
+    "terminal.integrated.gpuAcceleration": "off",  # its text is in the page then
     "telemetry.telemetryLevel": "off",
     "update.mode": "none",
     "workbench.startupEditor": "none",
@@ -124,10 +126,10 @@ class CodeWindow:
         path.parent.mkdir(exist_ok=True)
         await self.do("screenshot", str(path))
 
-    async def keep(self, name: str) -> None:
+    async def keep(self, name: str, right: int = 1000) -> None:
         """A picture for the documentation, where VSCODE_PICTURES names a folder for such."""
         if folder := os.environ.get("VSCODE_PICTURES"):
-            await self.do("screenshot", f"{folder}/{name}.png", {"x": 300, "y": 0, "width": 700, "height": 640})
+            await self.do("screenshot", f"{folder}/{name}.png", {"x": 300, "y": 0, "width": right - 300, "height": 640})
 
     async def gone(self, selector: str, seconds: float = WAIT) -> None:
         await self.do("gone", selector, seconds * 1000)
@@ -179,13 +181,39 @@ class CodeWindow:
         await self.press("Enter")
         await self.gone(".quick-input-widget .monaco-list-row")
 
-    async def status(self, wanted: str) -> None:
+    async def answer(self, button: str, seconds: float = WAIT) -> None:
+        """A button of a message, which need not be on the screen any more."""
+        selector = f"{MESSAGE} .monaco-button:text-is('{button}')"
+        await self._listed(selector, seconds)
+        await self.do("click", selector)
+
+    async def tells(self, text: str, seconds: float = WAIT) -> None:
+        """A message with this text comes, or is there already."""
+        await self._listed(f"{MESSAGE}-message:has-text({json.dumps(text)})", seconds)
+
+    async def _listed(self, selector: str, seconds: float) -> None:
+        """The list of messages closes by itself whenever it comes to be empty."""
+
+        async def found() -> bool:
+            await self.host("await vscode.commands.executeCommand('notifications.showList')")
+            return bool(await self.texts(selector))
+
+        await becomes(found, True, seconds)
+
+    async def setting(self, name: str, value: Any) -> None:
+        """Of the user, or the machine; None takes it out."""
+        section, _, name = name.rpartition(".")
+        given = "undefined" if value is None else json.dumps(value)
+        change = f"vscode.workspace.getConfiguration({json.dumps(section)}).update({json.dumps(name)}, {given}, true)"
+        await self.host(f"await {change}")
+
+    async def status(self, wanted: str, seconds: float = WAIT) -> None:
         """The text of our status bar item comes to be this."""
 
         async def found() -> str:
             return "".join(await self.texts(STATUS)).strip()
 
-        await becomes(found, wanted)
+        await becomes(found, wanted, seconds)
 
 
 @dataclass
@@ -204,12 +232,12 @@ class Vscode:
         return CodeWindow(page, self.browser, await asyncio.wait_for(self.hosts.get(), START))
 
 
-def program(folder: Path, runtime: Path | None = None) -> Path:
-    """The language server of this source tree, as one file that can be run; ``runtime`` is where its engine is."""
+def program(folder: Path, **env: str) -> Path:
+    """The language server of this source tree, as one file that can be run, with ``env`` besides VS Code's own."""
     file = folder / "bin/codellama-ls"
     file.parent.mkdir()
-    where = f"XDG_RUNTIME_DIR={runtime} " if runtime else ""
-    file.write_text(f'#!/bin/sh\n{where}PYTHONPATH={ROOT} exec {sys.executable} -m lsp_server "$@"\n')
+    given = " ".join(f"{name}='{value}'" for name, value in {**env, "PYTHONPATH": ROOT}.items())
+    file.write_text(f'#!/bin/sh\n{given} exec {sys.executable} -m lsp_server "$@"\n')
     file.chmod(0o755)
     return file
 

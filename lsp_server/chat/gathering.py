@@ -118,13 +118,15 @@ async def gather(mention: Mention, desk: Desk) -> tuple[list[Attachment], list[L
     return [code(desk, whole=False)], []
 
 
-async def changes(desk: Desk, *, staged: bool = False) -> tuple[list[Attachment], list[LeftOut]]:
+async def changes(
+    desk: Desk, at: Path | None = None, *, staged: bool = False
+) -> tuple[list[Attachment], list[LeftOut]]:
     """The diff of the workspace's folder, or of what is staged in the whole repository.
 
-    The repository is the one that the current document lies in, which may be one within the folder; without a document
-    that of the first folder.
+    The repository is that of the folder ``at``; else the one that the current document lies in, which may be one within
+    the folder; without a document that of the first folder.
     """
-    at = desk.current.path.parent if desk.current and desk.current.path else next(iter(desk.folders), None)
+    at = at or (desk.current.path.parent if desk.current and desk.current.path else next(iter(desk.folders), None))
     root = repository(at / "x") if at else None
     if at is None or root is None or not (root / ".git").exists():
         raise RefusedMention("There is no git repository here, so there is no diff.")

@@ -1,7 +1,8 @@
 """``codellama/commitMessage``: a message for what is staged (our own request).
 
-``textDocument`` may say which repository is meant; else it is the one of the window's first folder. The message streams
-as ``$/progress`` with ``{text}`` under a ``partialResultToken``; the response has all of it.
+``repository``, the URI of its folder, or ``textDocument`` may say which one is meant; else it is that of the window's
+first folder. The message streams as ``$/progress`` with ``{text}`` under a ``partialResultToken``; the response has all
+of it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from lsp_server.chat.blocks import code_blocks
 from lsp_server.chat.gathering import RefusedMention, changes
 from lsp_server.features.answering import Answer, answer, engine_of, finish_reason
 from lsp_server.features.desk import desk_of
+from lsp_server.features.documents import path_of
 from lsp_server.features.lifecycle import say_once
-from lsp_server.features.params import failed, token
+from lsp_server.features.params import failed, member, token
 from lsp_server.features.work import under
 from lsp_server.prompts.load import messages_for
 from lsp_server.session import CodeLlamaServer
@@ -39,8 +41,9 @@ async def commit_message(server: CodeLlamaServer, params: Any) -> dict[str, Any]
     """Raises JsonRpcException, also where nothing is staged."""
     desk, link = desk_of(server, params), engine_of(server)
     to, work_token = token(params, "partialResultToken"), token(params, "workDoneToken")
+    folder = member(params, "repository", str, "")
     try:
-        diff, left_out = await changes(desk, staged=True)
+        diff, left_out = await changes(desk, path_of(folder) if folder else None, staged=True)
     except RefusedMention as refusal:
         raise failed(str(refusal)) from refusal
     kept, lost = fit(diff, server.settings.chat.context_chars)

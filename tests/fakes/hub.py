@@ -31,10 +31,11 @@ class Request:
 
 @dataclass
 class FakeHub:
-    """One repository, ``owner/name``.
+    """One repository.
 
     Attributes:
         folder: its files.
+        name: its own, with its owner's.
         licence: of its card.
         token: that must be sent, or None.
         refusal: status and ``X-Error-Code`` of every answer, or None.
@@ -44,6 +45,7 @@ class FakeHub:
     """
 
     folder: Path
+    name: str = "owner/name"
     licence: str = "llama2"
     token: str | None = None
     refusal: tuple[int, str] | None = None
@@ -70,7 +72,7 @@ class FakeHub:
             thread.join()
 
     def listing(self) -> dict[str, object]:
-        """The answer of ``/api/models/owner/name?blobs=True``."""
+        """The answer of ``/api/models/NAME?blobs=True``."""
         files = []
         for path in sorted(self.folder.iterdir()):
             content = path.read_bytes()
@@ -78,7 +80,7 @@ class FakeHub:
             if path.name.endswith(LARGE):
                 entry["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
             files.append(entry)
-        return {"id": "owner/name", "sha": COMMIT, "siblings": files, "cardData": {"license": self.licence}}
+        return {"id": self.name, "sha": COMMIT, "siblings": files, "cardData": {"license": self.licence}}
 
     def content(self, name: str) -> bytes:
         content = (self.folder / name).read_bytes()
@@ -103,9 +105,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif hub.refusal or (hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}"):
             status, code = hub.refusal or (401, "GatedRepo")
             self._send(status, b"{}", {"X-Error-Code": code})
-        elif path in ("/api/models/owner/name", f"/api/models/owner/name/revision/{COMMIT}"):
+        elif path in (f"/api/models/{hub.name}", f"/api/models/{hub.name}/revision/{COMMIT}"):
             self._send(200, json.dumps(hub.listing()).encode())
-        elif path != f"/owner/name/resolve/{COMMIT}/{name}" or not (hub.folder / name).exists():
+        elif path != f"/{hub.name}/resolve/{COMMIT}/{name}" or not (hub.folder / name).exists():
             self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
         elif name.endswith(LARGE):
             self._send(302, b"", {"Location": f"{hub.url.replace('127.0.0.1', 'localhost')}/cdn/{name}"})

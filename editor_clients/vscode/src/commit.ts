@@ -8,27 +8,40 @@ interface GitApi {
 interface Repository {
   readonly rootUri: vscode.Uri;
   readonly inputBox: { value: string };
+  readonly ui: { readonly selected: boolean };
 }
 
 export async function writeCommitMessage(session: Session, source?: vscode.SourceControl): Promise<void> {
   const repository = await find(source?.rootUri);
-  const options = { location: vscode.ProgressLocation.SourceControl, title: 'Code Llama writes a commit message' };
-  await vscode.window.withProgress(options, async (_, token) => {
-    let text = '';
-    const tell = (part: unknown): void => {
-      text += (part as { text: string }).text;
-      repository.inputBox.value = text;
-    };
-    const { message } = await session.stream<{ message: string }>('codellama/commitMessage', {}, tell, token);
-    repository.inputBox.value = message;
-  });
+  const title = 'Code Llama writes a commit message';
+  const options = { location: vscode.ProgressLocation.Notification, title, cancellable: true };
+  await vscode.window.withProgress(options, (_, token) => written(session, repository, token));
 }
 
-/** The repository asked for, else the first. Raises an error where there is none. */
+/** Into the box while it is written. What stood there comes back where nothing comes of it. */
+async function written(session: Session, { rootUri, inputBox }: Repository, token: vscode.CancellationToken): Promise<void> {
+  const before = inputBox.value;
+  let text = '';
+  const tell = (part: unknown): void => {
+    text += (part as { text: string }).text;
+    if (!token.isCancellationRequested) inputBox.value = text;
+  };
+  try {
+    const params = { repository: rootUri.toString() };
+    const { message } = await session.stream<{ message: string }>('codellama/commitMessage', params, tell, token);
+    inputBox.value = message;
+  } catch (error) {
+    inputBox.value = before;
+    if (!token.isCancellationRequested) throw error;
+  }
+}
+
+/** The repository asked for, else the one that is chosen in the Git view. Raises an error where there is none. */
 async function find(root: vscode.Uri | undefined): Promise<Repository> {
   const git = vscode.extensions.getExtension<{ getAPI(version: 1): GitApi }>('vscode.git');
   const api = git && (await git.activate()).getAPI(1);
-  const found = api?.repositories.find((one) => one.rootUri.toString() === root?.toString()) ?? api?.repositories[0];
+  const all = api?.repositories ?? [];
+  const found = all.find((one) => one.rootUri.toString() === root?.toString()) ?? all.find((one) => one.ui.selected) ?? all[0];
   if (!found) throw new Error('There is no Git repository open.');
   return found;
 }

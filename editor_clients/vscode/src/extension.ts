@@ -57,8 +57,7 @@ export async function deactivate(): Promise<void> {
 }
 
 /** For the walkthrough, which ticks off what is done. */
-async function tellContext({ status: { phase } }: Session): Promise<void> {
-  const running = phase !== 'missing' && phase !== 'starting' && phase !== 'ended';
-  await vscode.commands.executeCommand('setContext', 'codellama.running', running);
+async function tellContext({ started, status: { phase } }: Session): Promise<void> {
+  await vscode.commands.executeCommand('setContext', 'codellama.running', started);
   await vscode.commands.executeCommand('setContext', 'codellama.ready', phase === 'ready' || phase === 'idle');
 }

@@ -25,6 +25,13 @@ const MOST_RESTARTS = 4;
 const CRASHES_WITHIN = 180_000;
 const RESTART_AFTER = 500;
 
+/** Says in the log what goes wrong; what a person is to be told of it, the session knows better. */
+class Client extends LanguageClient {
+  override error(message: string, data?: unknown): void {
+    super.error(message, data, false);
+  }
+}
+
 export class Session implements vscode.Disposable {
   status: Status = NOTHING;
   /** Requests under way. */
@@ -41,6 +48,8 @@ export class Session implements vscode.Disposable {
   private turn: Promise<void> = Promise.resolve();
   /** When the server ended by itself. */
   private crashes: number[] = [];
+  /** Whether the one that there is has come as far as answering. */
+  started = false;
 
   constructor(private readonly ownFolder: string) {}
 
@@ -145,7 +154,7 @@ export class Session implements vscode.Disposable {
     this.log.info(`starting ${command} --stdio`);
     this.show(NOTHING);
     const run = { command, args: ['--stdio'] };
-    const client = new LanguageClient('codellama', 'Code Llama', run, this.options());
+    const client = new Client('codellama', 'Code Llama', run, this.options());
     client.registerFeature({
       fillClientCapabilities: (capabilities) => {
         capabilities.experimental = { ...(capabilities.experimental as object | undefined), ...SAYS };
@@ -161,10 +170,14 @@ export class Session implements vscode.Disposable {
       if (newState === State.Stopped && this.client === client) this.show({ ...NOTHING, phase: 'ended' });
     });
     this.client = client;
+    this.started = false;
     try {
       await client.start();
+      this.started = true;
+      this.changed.fire();
     } catch (error) {
-      this.show({ ...NOTHING, phase: 'failed', message: `the server did not start: ${String(error)}` });
+      this.log.error(String(error));
+      void this.tellNotStarted();
     }
   }
 
@@ -175,6 +188,7 @@ export class Session implements vscode.Disposable {
       outputChannel: this.log,
       revealOutputChannelOn: RevealOutputChannelOn.Never,
       middleware: this.middleware,
+      initializationFailedHandler: () => false, // as the start's failure it is told once
       errorHandler: {
         error: () => ({ action: ErrorAction.Continue }),
         closed: () => {
@@ -185,8 +199,17 @@ export class Session implements vscode.Disposable {
     };
   }
 
-  /** Start anew after a crash, but not one that crashes again and again. */
+  private async tellNotStarted(): Promise<void> {
+    const text = 'the language server did not start; its log says why';
+    this.show({ ...NOTHING, phase: 'failed', message: text });
+    const chosen = await vscode.window.showErrorMessage(`Code Llama: ${text}.`, 'Show Log', 'Start Again');
+    if (chosen === 'Show Log') this.log.show();
+    if (chosen === 'Start Again') await this.restart();
+  }
+
+  /** Start anew after a crash, but not one that crashes again and again, or has not started at all. */
   private revive(): void {
+    if (!this.started) return;
     const now = Date.now();
     this.crashes = [...this.crashes.filter((at) => now - at < CRASHES_WITHIN), now];
     if (this.crashes.length <= MOST_RESTARTS) setTimeout(() => void this.restart(), RESTART_AFTER);
@@ -195,6 +218,7 @@ export class Session implements vscode.Disposable {
   private async end(): Promise<void> {
     const { client } = this;
     this.client = undefined;
+    this.started = false;
     if (client?.needsStop()) {
       await client.stop().catch((error: unknown) => {
         this.log.warn(`the server did not stop in order: ${String(error)}`);

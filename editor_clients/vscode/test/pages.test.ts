@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { choices, type Model } from '../src/server/catalogue';
-import { isNewEnough, progress, steps } from '../src/server/installing';
+import { isNewEnough, progress, reason, steps } from '../src/server/installing';
 import { statisticsPage, type Group } from '../src/statistics';
 import { explained, page, type Trace } from '../src/why';
 
@@ -38,16 +38,25 @@ test('the statistics in a table', () => {
 });
 
 const MODEL: Model = {
-  id: 'starter', title: 'SmolLM2', infill: true, chat: 'chatml', licence: 'Apache-2.0', installed: true, fits: true, nf4_bytes: 116_413_056,
+  id: 'starter', title: 'SmolLM2', infill: true, chat: 'chatml', licence: 'Apache-2.0', installed: true,
+  fits: true, fits_when_idle: true, nf4_bytes: 116_413_056,
 };
 
 test('models to choose among: what is installed first, nothing that does not fit or can’t chat', () => {
   const base: Model = { ...MODEL, id: 'codellama-7b', chat: null, installed: false };
-  const large: Model = { ...MODEL, id: 'codellama-70b', fits: false, installed: false };
+  const large: Model = { ...MODEL, id: 'codellama-70b', fits: false, fits_when_idle: false, installed: false };
   const labels = choices([base, large, MODEL], 'completion', 'starter').map((one) => one.label);
   assert.deepEqual(labels, ['$(check) starter', '$(cloud-download) codellama-7b']);
   assert.deepEqual(choices([base, large, MODEL], 'chat', '').map((one) => one.label), ['$(circle-outline) starter']);
   assert.equal(choices([{ ...MODEL, infill: false }], 'completion', '')[0]?.detail, '0.1 GB of weights in 4 bits · Apache-2.0 · continues, but does not infill');
+});
+
+test('a model that fits once what is loaded now has gone can be chosen, and of an unknown one nothing is made up', () => {
+  const full: Model = { ...MODEL, id: 'codellama-13b', fits: false };
+  const details = (model: Model) => choices([model], 'completion', '').map((one) => one.detail);
+  assert.deepEqual(details(full), ['0.1 GB of weights in 4 bits · Apache-2.0 · needs more memory than is free now']);
+  const unknown: Model = { id: 'mine', title: null, infill: null, chat: null, licence: null, installed: true, fits: false, nf4_bytes: null };
+  assert.deepEqual(details(unknown), ['needs more memory than is free now']);
 });
 
 test('the set-up makes an environment of its own, and asks no index where wheels are given', () => {
@@ -68,4 +77,12 @@ test('of pip’s output a person sees what is being done', () => {
   assert.equal(progress('  Downloading https://a.example/b/torch-2.11-cp311.whl (900 MB)'), 'Downloading torch-2.11-cp311.whl');
   assert.equal(progress('Installing collected packages: a, b'), 'Installing collected packages');
   assert.equal(progress('Requirement already satisfied: pip'), '');
+});
+
+test('why a step failed: pip’s own errors, what Debian leaves out, else the last words', () => {
+  const pip = ['Looking in links: /w', 'ERROR: Could not find a version', 'ERROR: No matching distribution found for x', '[notice] a new pip'];
+  assert.equal(reason(pip), 'Could not find a version No matching distribution found for x');
+  assert.match(reason(['The virtual environment was not created because ensurepip is not available.', '', 'Failing command: x']), /python3-venv/);
+  assert.equal(reason(['a', 'b', 'c', 'd']), 'b c d');
+  assert.equal(reason([]), 'It failed without a word.');
 });

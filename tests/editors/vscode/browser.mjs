@@ -19,14 +19,18 @@ const calls = {
     await page.waitForSelector('.monaco-workbench .statusbar', { timeout: 240000 });
     return pages.push(page) - 1;
   },
+  resize: (page, width, height) => page.setViewportSize({ width, height }),
   close: (page) => page.context().close(),
   type: (page, text, delay) => page.keyboard.type(text, { delay }),
+  fill: (page, selector, text) => page.locator(selector).first().fill(text),
   press: (page, key) => page.keyboard.press(key),
   click: (page, selector) => page.locator(selector).first().click(),
   hover: (page, selector) => page.locator(selector).first().hover(),
   wait: (page, selector, timeout) => page.locator(selector).first().waitFor({ timeout }).then(() => true),
   gone: (page, selector, timeout) => page.locator(selector).first().waitFor({ state: 'hidden', timeout }).then(() => true),
   texts: (page, selector) => page.locator(selector).allInnerTexts(),
+  // Of all frames: those of webviews are within others.
+  framed: (page) => Promise.all(page.frames().map((frame) => frame.locator('body').innerText({ timeout: 1000 }).catch(() => ''))),
   evaluate: (page, code) => page.evaluate(code),
   screenshot: (page, path, clip) => page.screenshot({ path, ...(clip ? { clip } : {}) }).then(() => path),
 };

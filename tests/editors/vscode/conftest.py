@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
@@ -51,10 +52,15 @@ async def service(home: Path) -> AsyncIterator[RunningService]:
         yield running
 
 
+def without_ours(path: str) -> str:
+    """Where this machine has a language server, it is not to be found: the tests name theirs, or set one up."""
+    return ":".join(folder for folder in path.split(":") if not Path(folder, "codellama-ls").exists())
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def code(home: Path, service: RunningService) -> AsyncIterator[Vscode]:
     settings = {**SETTINGS, "codellama.server.path": str(program(home))}
-    async with vscode(home, settings, {}) as running:
+    async with vscode(home, settings, {"PATH": without_ours(os.environ["PATH"])}) as running:
         yield running
 
 

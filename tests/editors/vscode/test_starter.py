@@ -32,7 +32,7 @@ async def runtime(home: Path, window: CodeWindow, starter_folder: Path) -> Async
     own.mkdir(0o700)
     path = await window.host("return vscode.workspace.getConfiguration('codellama.server').get('path')")
     update = "await vscode.workspace.getConfiguration('codellama.server').update('path', {}, true)"
-    await window.host(update.format(json.dumps(str(program(own, own)))))
+    await window.host(update.format(json.dumps(str(program(own, XDG_RUNTIME_DIR=str(own))))))
     runtime = own / "codellama-ls"
     await until(lambda: engines(runtime), START)
     await window.see(f"{STATUS} .codicon-sparkle", START)

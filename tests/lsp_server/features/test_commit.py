@@ -96,6 +96,20 @@ async def test_the_repository_is_the_one_that_the_document_lies_in(runtime, repo
     assert ["+more" in text for text in shown] == [False, False, True]
 
 
+async def test_the_repository_may_be_named(runtime, repository):
+    """As a client does whose person presses the button of one of several."""
+    inner = repository / "inner"
+    inner.mkdir()
+    run(inner, "init", "-q")
+    (inner / "c.py").write_text("z\n")
+    run(inner, "add", "c.py")
+    async with chatter(runtime, repository) as one:
+        for folder in (inner, repository):
+            await one.asks(COMMIT, repository=folder.as_uri())
+        shown = [one.read(n)[-1][1] for n in range(2)]
+    assert [["b/c.py" in text, "b/a.py" in text] for text in shown] == [[True, False], [False, True]]
+
+
 async def test_no_message_written(runtime, repository):
     async with chatter(runtime, repository, ScriptedAnswerer([" \n"])) as one:
         assert await one.is_refused(COMMIT) == (FAILED, "The model wrote no message.")

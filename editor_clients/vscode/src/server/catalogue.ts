@@ -2,13 +2,16 @@
 
 export interface Model {
   readonly id: string;
-  readonly title: string;
-  readonly infill: boolean;
   readonly chat: string | null;
-  readonly licence: string;
   readonly installed: boolean;
+  /** Into what is free now; into all there is. Missing where the model can't be read. */
   readonly fits: boolean;
-  readonly nf4_bytes: number;
+  readonly fits_when_idle?: boolean;
+  /** Null where nothing is known: of models that were put in by hand. */
+  readonly title: string | null;
+  readonly infill: boolean | null;
+  readonly licence: string | null;
+  readonly nf4_bytes: number | null;
 }
 
 export type Role = 'completion' | 'chat';
@@ -22,9 +25,9 @@ export interface Choice {
 
 /** Those that can do it here, installed ones first. */
 export function choices(models: readonly Model[], role: Role, current: string): Choice[] {
-  const able = models.filter((model) => (role === 'chat' ? model.chat !== null : true) && (model.fits || model.installed));
+  const able = models.filter((model) => (role === 'completion' || model.chat !== null) && (model.fits_when_idle || model.installed));
   const order = [...able.filter((model) => model.installed), ...able.filter((model) => !model.installed)];
-  return order.map((model) => ({ label: label(model, current), description: model.title, detail: detail(model, role), model }));
+  return order.map((model) => ({ label: label(model, current), description: model.title ?? '', detail: detail(model, role), model }));
 }
 
 function label(model: Model, current: string): string {
@@ -33,8 +36,11 @@ function label(model: Model, current: string): string {
 }
 
 function detail(model: Model, role: Role): string {
-  const parts = [`${(model.nf4_bytes / 1e9).toFixed(1)} GB of weights in 4 bits`, model.licence];
-  if (role === 'completion' && !model.infill) parts.push('continues, but does not infill');
+  const parts: string[] = [];
+  if (model.nf4_bytes !== null) parts.push(`${(model.nf4_bytes / 1e9).toFixed(1)} GB of weights in 4 bits`);
+  if (model.licence) parts.push(model.licence);
+  if (role === 'completion' && model.infill === false) parts.push('continues, but does not infill');
+  if (!model.fits) parts.push('needs more memory than is free now');
   if (!model.installed) parts.push('is fetched first');
   return parts.join(' · ');
 }

@@ -15,6 +15,11 @@ export interface Source {
 
 export const OLDEST_PYTHON = [3, 11] as const;
 
+const TOLD_LINES = 3;
+
+/** As on Debian and what comes of it. */
+const LACKS_PIP = 'This Python makes no environments: install the package python3-venv, or name another one in codellama.server.python.';
+
 export function steps(python: string, folder: string, source: Source): Step[] {
   const own = join(folder, 'bin', 'python');
   const offline = source.wheels ? ['--no-index', '--find-links', source.wheels] : [];
@@ -31,6 +36,13 @@ export function isNewEnough(version: string): boolean {
   if (!found) return false;
   const [major, minor] = [Number(found[1]), Number(found[2])];
   return major > OLDEST_PYTHON[0] || (major === OLDEST_PYTHON[0] && minor >= OLDEST_PYTHON[1]);
+}
+
+/** Why a step failed, from what it printed: pip's own errors, else its last words. */
+export function reason(lines: readonly string[]): string {
+  if (lines.some((line) => line.includes('ensurepip is not available'))) return LACKS_PIP;
+  const errors = lines.filter((line) => line.startsWith('ERROR: ')).map((line) => line.slice('ERROR: '.length));
+  return (errors.length > 0 ? errors : lines).slice(-TOLD_LINES).join(' ') || 'It failed without a word.';
 }
 
 /** What of pip's output tells a person how far it is; an empty text for the rest. */

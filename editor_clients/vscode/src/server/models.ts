@@ -34,10 +34,10 @@ async function askRole(): Promise<Role | undefined> {
 }
 
 async function askModel(session: Session, role: Role, title: string): Promise<Model | undefined> {
-  const models = JSON.parse(await output(program(session), ['models', '--json'])) as Model[];
   const current = settings().get<string>(SETTINGS[role], '');
-  const chosen = await vscode.window.showQuickPick(choices(models, role, current), { title, matchOnDescription: true });
-  return chosen?.model;
+  const listed = output(program(session), ['models', '--json']).then((said) => choices(JSON.parse(said) as Model[], role, current));
+  const options = { title, matchOnDescription: true, placeHolder: 'What fits this machine' };
+  return (await vscode.window.showQuickPick(listed, options))?.model;
 }
 
 /** In a terminal: it shows how far it is, and the licence of what has one to be accepted. */
@@ -53,8 +53,8 @@ async function use(session: Session, role: Role, id: string): Promise<void> {
     await output(command, ['engine', 'stop']).catch((error: unknown) => {
       session.log.warn(String(error));
     });
-    await settings().update(SETTINGS[role], id, vscode.ConfigurationTarget.Global);
-    await session.restart();
+    if (settings().get(SETTINGS[role]) === id) await session.restart();
+    else await settings().update(SETTINGS[role], id, vscode.ConfigurationTarget.Global); // which starts the server anew
   });
 }
 

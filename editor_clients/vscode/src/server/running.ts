@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import * as vscode from 'vscode';
+import { PROGRAM } from './finding';
 
 const execute = promisify(execFile);
 
@@ -11,17 +12,27 @@ export async function output(command: string, args: readonly string[]): Promise<
   return stdout;
 }
 
-/** Run it in a terminal, where it can ask and be stopped; returns its exit status. */
+/** Run it in a terminal, where it can ask and be stopped; returns its exit status. Raises an error for the person where
+ * VS Code would open one only if they trusted the folder, which has nothing to do with it. */
 export async function inTerminal(title: string, command: string, args: readonly string[]): Promise<number | undefined> {
+  if (!vscode.workspace.isTrusted) {
+    const line = [PROGRAM, ...args].join(' ');
+    throw new Error(`in a folder that you don't trust VS Code opens no terminal; run '${line}' in another window, or by hand.`);
+  }
   const execution = new vscode.ProcessExecution(command, [...args]);
   const task = new vscode.Task({ type: 'process' }, vscode.TaskScope.Workspace, title, 'Code Llama', execution, []);
   task.presentationOptions = { reveal: vscode.TaskRevealKind.Always, focus: true, clear: true };
-  const running = await vscode.tasks.executeTask(task);
-  return new Promise((resolve) => {
-    const listening = vscode.tasks.onDidEndTaskProcess(({ execution: ended, exitCode }) => {
-      if (ended !== running) return;
-      listening.dispose();
-      resolve(exitCode);
+  // Listened to before it begins: what is quick has ended by the time that one is told that it runs.
+  let listening: vscode.Disposable | undefined;
+  const ended = new Promise<number | undefined>((resolve) => {
+    listening = vscode.tasks.onDidEndTaskProcess(({ execution: { task: one }, exitCode }) => {
+      if (one.name === title && one.source === task.source) resolve(exitCode);
     });
   });
+  try {
+    await vscode.tasks.executeTask(task);
+    return await ended;
+  } finally {
+    listening?.dispose();
+  }
 }

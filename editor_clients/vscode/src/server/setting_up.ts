@@ -1,28 +1,16 @@
-/** Setting up the language server: asked first, shown while it is done, stopped on request, and nothing half left. */
-import { spawn } from 'node:child_process';
-import { rm } from 'node:fs/promises';
-import { createInterface } from 'node:readline';
+/** Setting up the language server: asked first, shown while it is done, and stopped on request. */
 import * as vscode from 'vscode';
 import type { Session } from '../session';
-import { isNewEnough, progress, steps, type Source, type Step } from './installing';
+import { install, Stopped } from './installation';
+import { isNewEnough, steps, type Source, type Step } from './installing';
 import { output } from './running';
-
-/** Whatever a pip that fails prints last; more of it is in the log. */
-const TOLD_LINES = 3;
 
 /** Ask, and set it up in `folder`, which is ours. */
 export async function setUp(session: Session, folder: string): Promise<void> {
   const python = await findPython();
   const source = python ? await askSource() : undefined;
   if (!python || !source || !(await agreed(folder, source))) return;
-  await session.stop();
-  try {
-    await done(session, steps(python, folder, source));
-  } catch (error) {
-    await rm(folder, { recursive: true, force: true });
-    void vscode.window.showErrorMessage(`Code Llama: the set-up ended. ${(error as Error).message}`);
-  }
-  await session.restart();
+  await done(session, folder, steps(python, folder, source));
 }
 
 /** Offer it once in this window. */
@@ -30,7 +18,7 @@ export async function offerSetUp(): Promise<void> {
   const text = 'Code Llama needs its language server, codellama-ls, which is not installed here.';
   const chosen = await vscode.window.showInformationMessage(text, 'Set Up…', 'Settings');
   if (chosen === 'Set Up…') await vscode.commands.executeCommand('codellama.setUp');
-  if (chosen === 'Settings') await vscode.commands.executeCommand('workbench.action.openSettings', 'codellama.server');
+  if (chosen === 'Settings') await openSettings('codellama.server');
 }
 
 async function findPython(): Promise<string | undefined> {
@@ -38,9 +26,8 @@ async function findPython(): Promise<string | undefined> {
   const version = await output(python, ['--version']).catch(() => '');
   if (isNewEnough(version)) return python;
   const found = version ? `'${python}' is ${version.trim()}` : `there is no '${python}'`;
-  void vscode.window.showErrorMessage(
-    `Code Llama needs Python 3.11 or newer, and ${found}: set codellama.server.python to one.`,
-  );
+  const text = `Code Llama needs Python 3.11 or newer, and ${found}: set codellama.server.python to one.`;
+  if (await vscode.window.showErrorMessage(text, 'Settings')) await openSettings('codellama.server.python');
   return undefined;
 }
 
@@ -75,38 +62,53 @@ async function agreed(folder: string, source: Source): Promise<boolean> {
   return (await vscode.window.showInformationMessage('Set up the language server?', options, 'Set Up')) === 'Set Up';
 }
 
-async function done(session: Session, all: readonly Step[]): Promise<void> {
+/** What was agreed to, again where it failed and the person wants that. */
+async function done(session: Session, folder: string, all: readonly Step[]): Promise<void> {
+  await session.stop();
+  const failure = await shown(session, folder, all);
+  await session.restart();
+  if (failure instanceof Stopped) void vscode.window.showInformationMessage('Code Llama: the set-up was stopped.');
+  else if (failure) await tellFailure(session, failure, () => done(session, folder, all));
+  else tellOther(session);
+}
+
+/** Do it, and show how far it is; returns what went wrong. */
+async function shown(session: Session, folder: string, all: readonly Step[]): Promise<Error | undefined> {
   const options = { location: vscode.ProgressLocation.Notification, title: 'Code Llama', cancellable: true };
-  await vscode.window.withProgress(options, async (shown, token) => {
-    for (const step of all) {
-      shown.report({ message: step.says });
-      await run(session, step, token, (line) => {
-        const said = progress(line);
-        if (said) shown.report({ message: said });
-      });
-    }
+  return vscode.window.withProgress(options, async (progress, token) => {
+    const stopping = new AbortController();
+    token.onCancellationRequested(() => {
+      stopping.abort();
+    });
+    const tell = (message: string): void => {
+      progress.report({ message });
+    };
+    const log = (line: string): void => {
+      session.log.info(line);
+    };
+    return install(all, folder, { signal: stopping.signal, tell, log }).then(
+      () => undefined,
+      (error: unknown) => error as Error,
+    );
   });
 }
 
-/** Raises an error with the last that it said where it fails or is stopped. */
-function run(session: Session, step: Step, token: vscode.CancellationToken, tell: (line: string) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const running = spawn(step.command, step.args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    const told: string[] = [];
-    for (const stream of [running.stdout, running.stderr]) {
-      createInterface(stream).on('line', (line) => {
-        session.log.info(line);
-        told.push(line);
-        tell(line);
-      });
-    }
-    token.onCancellationRequested(() => running.kill());
-    running.on('error', reject);
-    running.on('close', (status) => {
-      if (status === 0) resolve();
-      else reject(new Error(token.isCancellationRequested ? 'It was stopped.' : told.slice(-TOLD_LINES).join(' ')));
-    });
-  });
+async function tellFailure(session: Session, failure: Error, again: () => Promise<void>): Promise<void> {
+  const text = `Code Llama: the set-up failed. ${failure.message}`;
+  const chosen = await vscode.window.showErrorMessage(text, 'Try Again', 'Show Log');
+  if (chosen === 'Try Again') await again();
+  if (chosen === 'Show Log') session.log.show();
+}
+
+/** Where a setting or PATH names a program, that one is used. */
+function tellOther({ found }: Session): void {
+  if (!found || found.from === 'own') return;
+  const why = found.from === 'setting' ? 'codellama.server.path names it' : 'it is on PATH';
+  void vscode.window.showInformationMessage(`Code Llama is set up, but ${found.command} is used, as ${why}.`);
+}
+
+async function openSettings(query: string): Promise<void> {
+  await vscode.commands.executeCommand('workbench.action.openSettings', query);
 }
 
 function settings(): vscode.WorkspaceConfiguration {

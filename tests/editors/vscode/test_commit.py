@@ -1,0 +1,91 @@
+"""A commit message for what is staged, by the button of VS Code's own Git view, in real repositories."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from vscode_window import CodeWindow, becomes
+from waiting import until
+
+pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+GIT = "const git = (await vscode.extensions.getExtension('vscode.git').activate()).getAPI(1);"
+
+
+def git(folder: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=folder, check=True)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def repositories(window: CodeWindow, folder: Path) -> AsyncIterator[list[Path]]:
+    """Two, each with a file staged, in the Git view."""
+    found = [folder / name for name in ("one", "two")]
+    for at in found:
+        at.mkdir()
+        (at / f"{at.name}.py").write_text(f"{at.name} = 1\n")
+        git(at, "init", "-q")
+        git(at, "add", ".")
+        await window.host(f"{GIT} await git.openRepository(vscode.Uri.file({json.dumps(str(at))}));")
+    await window.command("workbench.view.scm")
+    yield found
+    await window.command("workbench.view.explorer")
+
+
+async def click(window: CodeWindow, at: Path) -> None:
+    """The button in the row of a repository."""
+    row = f".scm-view .monaco-list-row:has(.scm-provider):has-text('{at.name}')"
+    await window.do("hover", row)
+    await window.do("click", f"{row} .action-label[aria-label*='Write Commit Message']")
+
+
+async def box(window: CodeWindow, at: Path, text: str | None = None) -> str:
+    """What stands in a repository's box for the message, after `text` was put there."""
+    put = "" if text is None else f"found.inputBox.value = {json.dumps(text)};"
+    return await window.host(
+        f"""{GIT} const found = git.repositories.find((one) => one.rootUri.fsPath === {json.dumps(str(at))});
+        {put} return found.inputBox.value;"""
+    )
+
+
+async def test_the_message_is_of_the_repository_that_was_asked_for(window, engine, repositories):
+    engine.pieces = ["Add ", "a number"]
+    one, other = repositories
+    await click(window, other)
+    await becomes(lambda: box(window, other), "Add a number")
+    assert await box(window, one) == ""
+    asked = engine.asked[-1][0][-1].content
+    assert "+two = 1" in asked and "one = 1" not in asked
+    await box(window, other, "")
+
+
+async def test_stopping_brings_back_what_stood_there(window, engine, service, repositories):
+    engine.pieces, engine.hold = ["Add ", "a number"], True
+    one, _ = repositories
+    await box(window, one, "by hand")
+    await click(window, one)
+    assert await asyncio.to_thread(engine.began.wait, 20)
+    await becomes(lambda: box(window, one), "Add ")
+    await window.answer("Cancel")
+    await becomes(lambda: box(window, one), "by hand")
+    await until(lambda: service.service.requests.held == 0)
+    engine.go.set()
+    await until(lambda: any(line.startswith("closed ") for line in engine.log))
+    assert await box(window, one) == "by hand"
+    await box(window, one, "")
+
+
+async def test_where_nothing_is_staged_that_is_told(window, engine, repositories):
+    one, _ = repositories
+    git(one, "rm", "-q", "--cached", "-r", ".")
+    await box(window, one, "by hand")
+    await click(window, one)
+    await window.tells("Nothing is staged")
+    assert (await box(window, one), engine.asked) == ("by hand", [])
+    await box(window, one, "")
+    await window.command("notifications.clearAll")

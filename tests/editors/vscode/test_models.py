@@ -1,0 +1,140 @@
+"""Choosing and fetching models in real VS Code, from a hub of the tests'; doctor and logs; a real engine.
+
+The hub's Code Llama 7B is a small one with random weights: it is really fetched and loaded, and never asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from engine_processes import engines
+from fakes.hub import FakeHub
+from vscode_window import START, STATUS, CodeWindow, becomes, program
+from waiting import until
+
+from inference.models import store
+from inference.models.catalog import CATALOG
+
+pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+ID = "codellama-7b"
+HOVER = ".monaco-hover:visible"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def runtime(home: Path, window: CodeWindow) -> AsyncIterator[Path]:
+    """Where the window's language server has an engine of its own, and no model, from now on."""
+    from fakes.tiny_llama import save_checkpoint
+
+    own, published = home / "models", home / "repository"
+    own.mkdir(0o700)
+    published.mkdir()
+    save_checkpoint(published, sentinels=True)
+    path = await window.host("return vscode.workspace.getConfiguration('codellama.server').get('path')")
+    with FakeHub(published, CATALOG[ID].hub).serving() as hub:
+        env = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "0", "HF_HOME": f"{own}/hub"}
+        env |= {"XDG_RUNTIME_DIR": str(own), store.FOLDER_VARIABLE: f"{own}/installed"}
+        await window.setting("codellama.server.path", str(program(own, **env)))
+        await window.status("Code Llama: no model", START)
+        yield own / "codellama-ls"
+    await window.setting("codellama.engine.model", None)
+    await window.setting("codellama.server.path", path)
+    for engine in engines(own / "codellama-ls"):
+        engine.terminate()  # without its grace, which is a minute
+    await until(lambda: not engines(own / "codellama-ls"), START)
+    await window.see(f"{STATUS} .codicon-sparkle", START)
+
+
+async def terminal(window: CodeWindow, text: str) -> None:
+    """It comes to show this."""
+
+    async def shown() -> bool:
+        return text in "".join(await window.texts(".terminal-wrapper.active .xterm-rows")).replace("\n", "")
+
+    await becomes(shown, True, START)
+
+
+async def closes_terminals(window: CodeWindow) -> None:
+    """One that has ended goes with the next key, and its text would be taken for the next one's."""
+    await window.command("workbench.action.terminal.killAll")
+    await window.gone(".terminal-wrapper.active")
+
+
+async def pick(window: CodeWindow, label: str) -> None:
+    """Of a list that a program fills."""
+    await window.see(f".quick-input-widget .monaco-list-row:has-text('{label}')", START)
+    await window.choose(label)
+
+
+async def asked_for_licence(window: CodeWindow) -> None:
+    await window.command("codellama.pullModel")
+    await pick(window, ID)
+    await terminal(window, "Do you accept it? [y/N]")
+    await terminal(window, "This model is under the licence: Llama 2 Community License")
+    await window.see(".terminal-wrapper.active .xterm.focus")
+
+
+async def test_a_pull_is_cancelled_in_its_terminal(window, runtime):
+    await asked_for_licence(window)
+    await window.press("Control+c")
+    await terminal(window, "nothing was installed")
+    assert not (runtime.parent / "installed" / ID).exists()
+    await window.status("Code Llama: no model")
+    await closes_terminals(window)
+
+
+async def test_a_model_is_pulled_under_its_licence_and_used(window, runtime):
+    await asked_for_licence(window)
+    await window.write("y\n")
+    await window.tells("Code Llama 7B is installed.", START)
+    assert (runtime.parent / "installed" / ID).exists()
+    await window.answer("Use It")
+    await window.see(f"{STATUS} .codicon-sparkle", START)
+    await window.status("Code Llama")
+    await window.command("notifications.clearAll")
+
+    async def told() -> bool:
+        await window.do("hover", STATUS)
+        return f"Model: {ID}" in "\n".join(await window.texts(HOVER))
+
+    await becomes(told, True)
+    await window.press("Escape")
+
+
+async def test_a_model_is_chosen_and_the_engine_starts_with_it(window, runtime):
+    (before,) = engines(runtime)
+    await window.command("codellama.chooseModel")
+    await window.choose("Suggestions")
+    await pick(window, ID)
+    await until(lambda: {one.pid for one in engines(runtime)} - {before.pid}, START)
+    await window.see(f"{STATUS} .codicon-sparkle", START)
+
+
+async def test_the_doctor_speaks_in_a_terminal(window, runtime):
+    await window.command("codellama.doctor")
+    await window.see(".terminal-wrapper.active .xterm.focus", START)
+    await terminal(window, "torch")
+    await closes_terminals(window)
+
+
+async def test_both_logs_are_shown(window, runtime):
+    await window.command("codellama.engineLogs")
+    label = "return vscode.window.tabGroups.activeTabGroup.activeTab?.label"
+    await becomes(lambda: window.host(label), "Preview Log of the engine.md", START)
+    found = await window.host(
+        """const page = vscode.Uri.from({ scheme: "codellama-page", path: "/Log of the engine.md" });
+        return (await vscode.workspace.openTextDocument(page)).getText();"""
+    )
+    title, *lines = [line for line in found.splitlines() if line and not line.startswith("```")]
+    written = "".join(path.read_text() for path in runtime.parent.rglob("*.log"))
+    assert title == "# Log of the engine" and lines and all(line in written for line in lines), found
+    await window.command("workbench.action.closeAllEditors")
+    await window.command("codellama.logs")
+    shown = """const documents = vscode.window.visibleTextEditors.map(({ document }) => document);
+        const log = documents.find(({ uri }) => uri.scheme === "output");
+        return log?.getText().includes("--stdio") ?? false;"""
+    await becomes(lambda: window.host(shown), True)
+    await window.command("workbench.action.closePanel")
