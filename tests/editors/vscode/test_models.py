@@ -49,10 +49,11 @@ async def runtime(home: Path, window: CodeWindow) -> AsyncIterator[Path]:
 
 
 async def terminal(window: CodeWindow, text: str) -> None:
-    """It comes to show this."""
+    """It comes to show this, wherever its lines are broken."""
 
     async def shown() -> bool:
-        return text in "".join(await window.texts(".terminal-wrapper.active .xterm-rows")).replace("\n", "")
+        rows = await window.texts(".terminal-wrapper.active .xterm-rows")
+        return "".join(text.split()) in "".join("".join(rows).split())
 
     await becomes(shown, True, START)
 
