@@ -29,8 +29,6 @@ const calls = {
   wait: (page, selector, timeout) => page.locator(selector).first().waitFor({ timeout }).then(() => true),
   gone: (page, selector, timeout) => page.locator(selector).first().waitFor({ state: 'hidden', timeout }).then(() => true),
   texts: (page, selector) => page.locator(selector).allInnerTexts(),
-  // Of all frames: those of webviews are within others.
-  framed: (page) => Promise.all(page.frames().map((frame) => frame.locator('body').innerText({ timeout: 1000 }).catch(() => ''))),
   evaluate: (page, code) => page.evaluate(code),
   screenshot: (page, path, clip) => page.screenshot({ path, ...(clip ? { clip } : {}) }).then(() => path),
 };
