@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from code_server import Vscode, missing, program, vscode
 from fakes.chatter import ScriptedChatter
 from fixtures_engine import RunningService, serving
-from vscode_window import START, CodeWindow, Vscode, missing, program, vscode
+from vscode_window import START, CodeWindow
 
 from inference.models.adapters import FOLDER_VARIABLE
 from inference.serving.private import runtime_folder

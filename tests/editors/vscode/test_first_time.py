@@ -14,7 +14,8 @@ from zipfile import ZipFile
 import psutil
 import pytest
 import pytest_asyncio
-from vscode_window import ROOT, SETTINGS, START, STATUS, CodeWindow, becomes
+from code_server import SETTINGS
+from vscode_window import ROOT, START, STATUS, CodeWindow, becomes
 from waiting import until
 
 pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]

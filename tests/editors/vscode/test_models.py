@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from code_server import program
 from engine_processes import engines
 from fakes.hub import FakeHub
-from vscode_window import START, STATUS, CodeWindow, becomes, program
+from vscode_window import START, STATUS, CodeWindow, becomes
 from waiting import until
 
 from inference.models import store

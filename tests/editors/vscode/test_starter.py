@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from code_server import program
 from engine_processes import engines
-from vscode_window import START, STATUS, CodeWindow, program
+from vscode_window import START, STATUS, CodeWindow
 from waiting import until
 
 pytestmark = [
