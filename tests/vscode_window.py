@@ -107,14 +107,21 @@ class CodeWindow:
         return [text.replace("\xa0", " ") for text in await self.do("texts", selector)]
 
     async def open(self, path: Path, text: str, line: int, character: int) -> None:
-        """A file with the cursor in it, and the keyboard too."""
+        """A file with the cursor in it, and the keyboard too; all others are closed."""
+        await self.close_editors()
         await asyncio.to_thread(path.write_text, text)
         await self.host(
-            f"""await vscode.commands.executeCommand("workbench.action.closeAllEditors");
-            const at = new vscode.Position({line}, {character});
+            f"""const at = new vscode.Position({line}, {character});
             await vscode.window.showTextDocument(vscode.Uri.file({json.dumps(str(path))}),
               {{selection: new vscode.Range(at, at), preview: false}});
             await vscode.commands.executeCommand("workbench.action.focusActiveEditorGroup");"""
+        )
+
+    async def close_editors(self) -> None:
+        """Saved first: VS Code would ask a person about each that is not, and wait for an answer."""
+        await self.host(
+            """await vscode.workspace.saveAll();
+            await vscode.commands.executeCommand("workbench.action.closeAllEditors");"""
         )
 
     async def shows(self, text: str) -> None:

@@ -133,7 +133,7 @@ async def test_both_logs_are_shown(window, runtime):
     title, *lines = [line for line in found.splitlines() if line and not line.startswith("```")]
     written = "".join(path.read_text() for path in runtime.parent.rglob("*.log"))
     assert title == "# Log of the engine" and lines and all(line in written for line in lines), found
-    await window.command("workbench.action.closeAllEditors")
+    await window.close_editors()
     await window.command("codellama.logs")
     shown = """const documents = vscode.window.visibleTextEditors.map(({ document }) => document);
         const log = documents.find(({ uri }) => uri.scheme === "output");

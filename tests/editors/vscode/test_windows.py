@@ -75,7 +75,7 @@ async def test_statistics_and_requests_are_shown_as_pages(window):
     await becomes(
         lambda: window.host("return vscode.window.tabGroups.activeTabGroup.activeTab?.label"), "Preview Statistics.md"
     )
-    await window.command("workbench.action.closeAllEditors")
+    await window.close_editors()
 
 
 async def test_a_server_that_is_killed_is_started_again(window, folder, engine, home):
