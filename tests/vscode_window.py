@@ -95,10 +95,10 @@ class CodeWindow:
         path.parent.mkdir(exist_ok=True)
         await self.do("screenshot", str(path))
 
-    async def keep(self, name: str, right: int = 1000) -> None:
+    async def keep(self, name: str) -> None:
         """A picture for the documentation, where VSCODE_PICTURES names a folder for such."""
         if folder := os.environ.get("VSCODE_PICTURES"):
-            await self.do("screenshot", f"{folder}/{name}.png", {"x": 300, "y": 0, "width": right - 300, "height": 640})
+            await self.do("screenshot", f"{folder}/{name}.png", {"x": 300, "y": 0, "width": 700, "height": 640})
 
     async def gone(self, selector: str, seconds: float = WAIT) -> None:
         await self.do("gone", selector, seconds * 1000)

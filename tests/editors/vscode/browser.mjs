@@ -19,7 +19,6 @@ const calls = {
     await page.waitForSelector('.monaco-workbench .statusbar', { timeout: 240000 });
     return pages.push(page) - 1;
   },
-  resize: (page, width, height) => page.setViewportSize({ width, height }),
   close: (page) => page.context().close(),
   type: (page, text, delay) => page.keyboard.type(text, { delay }),
   fill: (page, selector, text) => page.locator(selector).first().fill(text),
