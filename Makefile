@@ -67,6 +67,7 @@ soak: $(VENV)/.dev  ## half an hour: 8 windows typing for 10 minutes, then 50 en
 WHEEL_TESTS := test_arrows.py inference/fetching inference/native inference/learning/test_packages.py \
     lsp_server/prompts lsp_server/measure/gains lsp_server/test_cli.py \
     e2e/test_initialize.py e2e/test_inline_completion.py e2e/test_chat.py e2e/test_edits.py e2e/test_shared_engine.py
+IN_WHEEL := -m "not slow and not heavy and not editors" $(WHEEL_TESTS:%=tests/%)
 
 test-wheel: $(VENV)/.dev  ## what reads files of the package or starts its programs, against the built wheel
 	rm -rf build
@@ -75,7 +76,8 @@ test-wheel: $(VENV)/.dev  ## what reads files of the package or starts its progr
 	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > $$(build/venv/bin/python -c "import site; print(site.getsitepackages()[0])")/dependencies.pth
 	build/venv/bin/python -m pip install --quiet --no-index --no-deps build/wheel/*.whl
 	mkdir build/tree && cp -r tests pyproject.toml constraints.txt README.md docs build/tree
-	cd build/tree && ../venv/bin/python -m pytest -m "not slow and not heavy and not editors" $(WHEEL_TESTS:%=tests/%)
+	cd build/tree && ../venv/bin/python -m pytest $(IN_WHEEL) || { test $$? = 1 && \
+	  ../venv/bin/python -m pytest --last-failed --last-failed-no-failures none $(IN_WHEEL); }
 
 starter-adapter: $(VENV)/.run  ## make the starter's adapter anew: fetch its sources, train for hours (needs npm)
 	$(BIN)/python -m inference.learning.packages build/packages

@@ -14,6 +14,10 @@ SAMPLES = 20
 STILL_TYPING = 1000.0
 """Milliseconds; a longer gap between two keys is no rhythm but a rest."""
 
+TOGETHER = 20.0
+"""Milliseconds; changes closer than this are one key's: an editor closes a bracket, or several cursors type.
+Nobody is that quick."""
+
 USUAL_GAP = 180.0
 """Milliseconds from key to key of a person of whom nothing is known: about 65 words a minute."""
 
@@ -31,7 +35,7 @@ class Rhythm:
 
     def key(self, now: float) -> None:
         """The document was changed at ``now``, of any clock."""
-        if self._last_key is not None and 0 < now - self._last_key < STILL_TYPING:
+        if self._last_key is not None and TOGETHER < now - self._last_key < STILL_TYPING:
             self._gaps.append(now - self._last_key)
         self._last_key = now
 

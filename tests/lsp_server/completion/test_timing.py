@@ -31,6 +31,14 @@ def test_a_slow_typist_is_given_more_time_and_a_rest_is_no_rhythm():
     assert debounce("x", known, 1000) == 300
 
 
+def test_what_the_editor_adds_to_a_key_is_no_key():
+    """A closing bracket, or the same text at several cursors, comes at once."""
+    known = rhythm(gap=200)
+    for n in range(21):
+        known.key(10_000 + 5 * n)
+    assert known.gap == 200
+
+
 def test_a_quick_model_is_asked_sooner():
     """Asking in vain costs no more than its answer takes."""
     assert debounce("x", rhythm(gap=200, latency=40), 1000) == 40
