@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from inference.learning.recipe import RECIPES, Recipe
+from inference.learning.recipe import RECIPES, Recipe, usual
 from inference.learning.task import Code, Task, TuningError, open_base, read_code
 from inference.models import adapters
 
@@ -56,7 +56,7 @@ def _tune(options: argparse.Namespace, console: Console) -> None:
     code = read_code(options.paths)
     console.print(_told(code), markup=False)
     name = options.name or re.sub(r"[^A-Za-z0-9._-]+|^[._-]+", "-", options.paths[0].resolve().stem).strip("-")
-    task = Task(base, code, _recipe(options), _work_folder(options.out, name), options.start)
+    task = Task(base, code, _recipe(options, usual(base.row.layout)), _work_folder(options.out, name), options.start)
     weights = (options.format, options.device)
     if options.dry_run:
         told = forecast.told(task, forecast.forecast(task, weights), options.minutes, options.steps)
@@ -76,8 +76,8 @@ def _tune(options: argparse.Namespace, console: Console) -> None:
     console.print(where, markup=False)
 
 
-def _recipe(options: argparse.Namespace) -> Recipe:
-    recipe = RECIPES[options.recipe]
+def _recipe(options: argparse.Namespace, usually: str) -> Recipe:
+    recipe = RECIPES[options.recipe or usually]
     if options.seed is not None:
         recipe = replace(recipe, seed=options.seed)
     if options.spm is not None:
@@ -134,7 +134,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--from", dest="start", type=Path, metavar="FOLDER", help="go on from this adapter's weights")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the adapter there; it is not installed then")
-    parser.add_argument("--recipe", choices=list(RECIPES), default="user", help="how to teach (default: %(default)s)")
+    parser.add_argument(
+        "--recipe", choices=list(RECIPES), help="how to teach (default: user, or user-spm where the base infills so)"
+    )
     parser.add_argument("--rank", type=int, help="of the adapter, instead of the recipe's")
     parser.add_argument(
         "--spm", type=float, metavar="SHARE", help="examples suffix-first, instead of the recipe's share"

@@ -11,8 +11,10 @@ import pytest
 from fakes.tiny_lesson import install_tiny, write_repository
 from waiting import until
 
+from inference.learning.recipe import RECIPES, usual
 from inference.learning.tune import main
 from inference.models import adapters, store
+from inference.models.catalog import find
 
 FAST = ["--model", "tiny", "--rank", "4", "--device", "cpu"]
 
@@ -37,9 +39,16 @@ def test_an_adapter_and_what_it_gained(repository: Path, tmp_path: Path, capsys:
     assert len(rows) == 6  # end, line and block in both layouts
     facts = json.loads((out / "tuning.json").read_text())
     assert facts["after"] < facts["before"]
+    assert facts["recipe"]["spm"] == 0.5
     assert (facts["base"], facts["base_source"], facts["files"]) == ("tiny", "a test", 11)
     assert {path.name for path in out.iterdir()} >= {"adapter_config.json", "adapter_model.safetensors", "tuning.json"}
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_base_that_infills_suffix_first_alone_is_taught_so() -> None:
+    """Half of the examples in the order it was never taught would cost half of the time."""
+    assert RECIPES[usual(find("starter").layout)].spm == 0.95
+    assert RECIPES[usual(find("codellama-7b").layout)].spm == 0.5
 
 
 def test_without_a_place_it_is_installed_and_takes_the_place_of_an_older_one(
