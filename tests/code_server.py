@@ -150,5 +150,6 @@ async def _healthy(port: int) -> None:
                 if (await client.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200:
                     return
             except httpx.TransportError:
-                await asyncio.sleep(0.1)
+                pass  # it does not listen yet
+            await asyncio.sleep(0.1)
     raise AssertionError("code-server does not answer")

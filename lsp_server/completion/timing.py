@@ -15,8 +15,7 @@ STILL_TYPING = 1000.0
 """Milliseconds; a longer gap between two keys is no rhythm but a rest."""
 
 TOGETHER = 20.0
-"""Milliseconds; changes closer than this are one key's: an editor closes a bracket, or several cursors type.
-Nobody is that quick."""
+"""Milliseconds; nobody types faster. Changes this close are one key's: an editor closes a bracket, or cursors type."""
 
 USUAL_GAP = 180.0
 """Milliseconds from key to key of a person of whom nothing is known: about 65 words a minute."""

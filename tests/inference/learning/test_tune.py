@@ -11,10 +11,8 @@ import pytest
 from fakes.tiny_lesson import install_tiny, write_repository
 from waiting import until
 
-from inference.learning.recipe import RECIPES, usual
 from inference.learning.tune import main
 from inference.models import adapters, store
-from inference.models.catalog import find
 
 FAST = ["--model", "tiny", "--rank", "4", "--device", "cpu"]
 
@@ -45,10 +43,15 @@ def test_an_adapter_and_what_it_gained(repository: Path, tmp_path: Path, capsys:
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_base_that_infills_suffix_first_alone_is_taught_so() -> None:
-    """Half of the examples in the order it was never taught would cost half of the time."""
-    assert RECIPES[usual(find("starter").layout)].spm == 0.95
-    assert RECIPES[usual(find("codellama-7b").layout)].spm == 0.5
+def test_a_base_that_infills_suffix_first_alone_is_taught_so(repository: Path, tmp_path: Path) -> None:
+    """Unless the person says otherwise."""
+    install_tiny("starter")
+    taught = []
+    for options in ([], ["--recipe", "user"], ["--spm", "0.7"]):
+        out = tmp_path / f"mine{len(taught)}"
+        assert main([str(repository), *FAST, "--model", "starter", *options, "--steps", "1", "--out", str(out)]) == 0
+        taught.append(json.loads((out / "tuning.json").read_text())["recipe"]["spm"])
+    assert taught == [0.95, 0.5, 0.7]
 
 
 def test_without_a_place_it_is_installed_and_takes_the_place_of_an_older_one(
