@@ -42,7 +42,22 @@ def attach(base: Any, recipe: Recipe, new_tokens: Sequence[int] = (), *, recompu
         enable = getattr(base, "activation_checkpointing_enable", None) or base.gradient_checkpointing_enable
         enable({"use_reentrant": False})
     torch.manual_seed(recipe.seed)
-    return peft.get_peft_model(base, config)
+    model = peft.get_peft_model(base, config)
+    layers: list[Any] = list(model.modules()) if in_bfloat16(base) else []
+    for layer in layers:
+        if hasattr(layer, "cast_input_dtype_enabled"):
+            layer.cast_input_dtype_enabled = False  # autocast does it, the other way round
+    return model
+
+
+def in_bfloat16(base: Any) -> bool:
+    """Whether the adapter's products too are computed in bfloat16, under autocast, from its float32 weights.
+
+    So they are on a CPU whose base is in bfloat16; a quarter quicker with AVX512_BF16. A GPU has TF32 for float32.
+    """
+    weight = base.get_input_embeddings().weight
+    four_bits = getattr(base, "is_loaded_in_4bit", False)
+    return weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and not four_bits
 
 
 def trainable(model: Any) -> list[torch.nn.Parameter]:

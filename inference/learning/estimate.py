@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from inference.learning.recipe import AT_ONCE, Recipe
+from inference.learning.recipe import AT_ONCE, CHARACTERS, Recipe
 from inference.models.shape import Shape
 
 EFFICIENCY = 0.65
@@ -49,10 +49,11 @@ class Estimate:
         return self.memory(recompute=False) > SPARE * free
 
 
-def estimate(shape: Shape, recipe: Recipe, weight_bytes: int, value: int) -> Estimate:
-    """For a base whose weights take ``weight_bytes``; ``value``: bytes of an activation."""
+def estimate(shape: Shape, recipe: Recipe, weight_bytes: int, value: int, device: str) -> Estimate:
+    """For a base whose weights take ``weight_bytes`` on ``device``; ``value``: bytes of an activation."""
     trained = adapter_weights(shape, recipe.rank)
-    tokens = min(recipe.batch * recipe.longest, max(AT_ONCE, recipe.longest))
+    longest = recipe.longest + (recipe.told // CHARACTERS if recipe.elsewhere else 0)
+    tokens = min(recipe.batch * longest, max(AT_ONCE[device], longest))
     logits = tokens * round(3 * 4 * shape.vocab * recipe.context)
     layer = tokens * kept(shape) * value
     return Estimate(

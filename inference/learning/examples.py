@@ -10,9 +10,10 @@ import math
 import random
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, islice
 
+from inference.learning.elsewhere import Elsewhere
 from inference.learning.recipe import Recipe
 from inference.text.holes import Hole, Kind, take_hole
 from inference.text.infill import Layout, infill_prompt
@@ -47,6 +48,7 @@ class Batches:
     def __init__(self, files: Sequence[SourceFile], tokenizer: Tokenizer, recipe: Recipe) -> None:
         self._files, self._tokenizer, self._recipe = files, tokenizer, recipe
         self._weights = list(accumulate(min(len(file.text), LARGEST_WEIGHT) for file in files))
+        self._elsewhere = Elsewhere(files) if recipe.elsewhere else None
         self._pool: tuple[int, list[list[Example]]] = (-1, [])
 
     def __getitem__(self, number: int) -> list[Example]:
@@ -79,9 +81,13 @@ class Batches:
             hole = Hole(hole.name, hole.kind, hole.prefix + hole.middle, "", hole.suffix)
         length = round(math.exp(rng.uniform(math.log(recipe.shortest), math.log(recipe.longest))))
         layout: Layout = "spm" if rng.random() < recipe.spm else "psm"
-        example = make_example(self._tokenizer, cut(self._tokenizer, hole, length, rng), layout)
+        shown = cut(self._tokenizer, hole, length, rng)
+        example = make_example(self._tokenizer, shown, layout)
         if len(example.ids) > recipe.longest + 8:
             return None
+        if self._elsewhere and rng.random() < recipe.elsewhere:
+            told = self._elsewhere.told(hole, f"{shown.prefix}\n{shown.suffix}", recipe.told, rng)
+            example = make_example(self._tokenizer, replace(shown, prefix=told + shown.prefix), layout)
         around = [i for i in range(1, example.middle) if rng.random() < recipe.context]
         ends = [len(example.ids) - 1] * (recipe.end - 1)
         return Example(example.ids, example.middle, [*around, *example.learnt, *ends])

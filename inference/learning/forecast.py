@@ -41,12 +41,13 @@ class Forecast:
 def forecast(task: Task, weights: tuple[Format, str | None]) -> Forecast:
     """For the wanted format and device of the base. Raises LoadError for a device that is not there."""
     device = choose_device(weights[1])
-    form = choose_format(weights[0], device)
+    found = machine.look()
+    quick = weights[0] == "auto" and device.type == "cpu" and found.memory.repacks  # has AVX512_BF16
+    form = "bf16" if quick else choose_format(weights[0], device)
     shape = task.base.row.shape
     value = choose_dtype(form, device).itemsize
-    found = machine.look()
     free = (found.best if device.type == "cuda" else found.memory).free
-    guess = estimate(shape, task.recipe, shape.weight_bytes(form), value)
+    guess = estimate(shape, task.recipe, shape.weight_bytes(form), value, device.type)
     return Forecast(guess, form, device.type, free, guess.must_recompute(free))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
+from inference.learning.adapter import in_bfloat16
 from inference.learning.examples import Example
 
 
@@ -24,7 +25,8 @@ def token_losses(model: Any, examples: Sequence[Example]) -> list[torch.Tensor]:
     device = base.get_input_embeddings().weight.device
     longest = max(len(example.ids) for example in examples)
     ids = torch.tensor([example.ids + [0] * (longest - len(example.ids)) for example in examples], device=device)
-    hidden = base.model(input_ids=ids, use_cache=False).last_hidden_state
+    with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16(base)):
+        hidden = base.model(input_ids=ids, use_cache=False).last_hidden_state
     counts = [len(example.learnt) for example in examples]
     rows = torch.repeat_interleave(torch.arange(len(examples)), torch.tensor(counts)).to(device)
     places = torch.tensor([place for example in examples for place in example.learnt], device=device)

@@ -64,6 +64,7 @@ class Trainer:
         self.model, self.run = model, run
         self._batches, self._recipe = batches, recipe
         self._weights = adapter.trainable(model)
+        self._device = self._weights[0].device.type
         self._optimiser = torch.optim.AdamW(self._weights, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
 
     def steps(self) -> Iterator[Step]:
@@ -118,7 +119,7 @@ class Trainer:
     def _backward(self, examples: list[Example]) -> float:
         """Add the gradients of the batch's mean loss; that loss."""
         counted, loss = sum(len(example.learnt) for example in examples), torch.zeros(())
-        for some in passes(examples):
+        for some in passes(examples, AT_ONCE[self._device]):
             part = torch.cat(token_losses(self.model, some)).sum() / counted
             part.backward()
             loss = loss + part.detach()
@@ -138,7 +139,7 @@ class Trainer:
         return loss
 
 
-def passes(examples: Sequence[Example], most: int = AT_ONCE) -> Iterator[list[Example]]:
+def passes(examples: Sequence[Example], most: int) -> Iterator[list[Example]]:
     """The examples of a batch in as few parts as hold at most ``most`` tokens each, padding included."""
     longest = max(len(example.ids) for example in examples)
     size = max(most // longest, 1)

@@ -57,7 +57,7 @@ def train(task: Task, length: Length, weights: tuple[Format, str | None], consol
     console.print(f"Loading {task.base.row.id} ...")
     seen = forecast(task, weights)
     console.print(seen.memory(), markup=False)
-    base = read_transformers(task.base.folder, *weights)
+    base = read_transformers(task.base.folder, seen.format, weights[1])
     model = adapter.attach(base, task.recipe, task.base.new_tokens, recompute=seen.recompute)
     if task.start:
         adapter.warm(model, task.start)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from inference.text.excerpts import definitions
 from inference.text.languages import language_of
 from inference.text.source import MAX_BYTES, NOT_YOURS
 from lsp_server.chat.attachments import Attachment, LeftOut
@@ -22,7 +23,6 @@ from lsp_server.chat.mentions import Mention
 from lsp_server.completion.gate import PRIVATE, WRITTEN
 from lsp_server.context.gather import OpenFile
 from lsp_server.context.imports import imported
-from lsp_server.context.pieces import definitions
 from lsp_server.files import privacy, repository
 from lsp_server.snapshot import with_lf
 

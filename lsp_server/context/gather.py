@@ -13,23 +13,16 @@ from functools import lru_cache
 from pathlib import Path
 
 from inference.text.context import ContextChunk
+from inference.text.excerpts import Piece, definitions, portions
 from inference.text.languages import language_of
+from inference.text.relevance import choose
 from inference.text.source import MAX_BYTES
 from lsp_server.context.imports import imported
-from lsp_server.context.pieces import Piece, definitions, portions
-from lsp_server.context.rank import bm25, words
 from lsp_server.context.recent import Recent
 from lsp_server.snapshot import Snapshot
 
 SECONDS = 0.05
-MOST_CHUNKS = 8
 MOST_PIECES = 400
-QUERY_LINES = 20
-"""Lines before the cursor that say what is wanted."""
-SAME = 0.6
-"""Of a piece's telling lines, as many in the window or in a better piece make it superfluous."""
-DEFINED_HERE = 2.0
-"""A definition of a name that is used at the cursor counts this many times."""
 STAYS_LINES, STAYS_SECONDS = 12, 5.0
 """As long as the cursor moves no further, the pause is no longer, and nothing is edited in other open files, the chunks
 stay what they are."""
@@ -73,7 +66,7 @@ class Context:
     def chunks(
         self, snapshot: Snapshot, window: str, files: Sequence[OpenFile], root: Path, limit: int
     ) -> tuple[ContextChunk, ...]:
-        """At most ``limit`` characters in ``MOST_CHUNKS`` chunks, the most important first; ``window`` is shown anyway.
+        """At most ``limit`` characters in a few chunks, the most important first; ``window`` is shown anyway.
 
         ``files`` are the open documents, the snapshot's own among them; paths are given relative to ``root``.
         """
@@ -85,7 +78,7 @@ class Context:
             old.used = now
             return old.chunks
         pieces = self._pieces(snapshot, files, root, now + SECONDS)
-        chosen = choose(snapshot, window, pieces, limit)
+        chosen = choose(snapshot.before, snapshot.right, window, pieces, limit)
         self._frozen = {snapshot.uri: _Frozen(snapshot.line, now, others, chosen)}
         return chosen
 
@@ -132,29 +125,6 @@ class Context:
             if file.path is not None and len(file.text) <= MAX_BYTES and self.may_read(file.path):
                 name = _named(file.path, root)
                 yield definitions(file.language, name, file.text) + portions(name, file.text)
-
-
-def choose(snapshot: Snapshot, window: str, pieces: Sequence[Piece], limit: int) -> tuple[ContextChunk, ...]:
-    """The pieces that speak most of what stands before the cursor, and say something new."""
-    query = words("\n".join(snapshot.before.split("\n")[-QUERY_LINES:]) + "\n" + snapshot.right)
-    scores = bm25(query, [words(piece.text) for piece in pieces])
-    used = set(query)
-    weighed = [s * (DEFINED_HERE if p.defines.lower() in used else 1.0) for s, p in zip(scores, pieces, strict=True)]
-    order = sorted(range(len(pieces)), key=lambda n: -weighed[n])
-    shown, chosen = _telling(window), []
-    for n in order:
-        lines = _telling(pieces[n].text)
-        if weighed[n] <= 0 or len(chosen) == MOST_CHUNKS:
-            break
-        if len(pieces[n].text) <= limit and len(lines & shown) < SAME * len(lines):
-            chosen.append(ContextChunk(pieces[n].path, pieces[n].text))
-            limit -= len(pieces[n].text)
-            shown |= lines
-    return tuple(chosen)
-
-
-def _telling(text: str) -> set[str]:
-    return {line.strip() for line in text.split("\n") if len(line.strip()) >= 8}
 
 
 def _named(path: Path, root: Path) -> str:

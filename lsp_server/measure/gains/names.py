@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from tree_sitter import Node
 
+from inference.text.excerpts import definitions
 from inference.text.source import SourceFile
 from inference.text.syntax import parse
-from lsp_server.context.pieces import definitions
 from lsp_server.measure.gains.places import Place
 
 SHORTEST = 3

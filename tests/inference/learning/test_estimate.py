@@ -24,6 +24,6 @@ def test_the_adapters_weights_are_counted_exactly() -> None:
 def test_layers_are_computed_again_where_memory_is_short(free: int, recompute: bool) -> None:
     """A 7B in 4 bits on a card of 24 GB: its activations would not fit, its layers' inputs do."""
     shape = CATALOG["codellama-7b"].shape
-    guess = estimate(shape, USER, shape.weight_bytes("nf4"), 2)
+    guess = estimate(shape, USER, shape.weight_bytes("nf4"), 2, "cuda")
     assert guess.must_recompute(free) == recompute
     assert guess.memory(recompute=recompute) < free

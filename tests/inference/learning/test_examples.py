@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from inference.learning.examples import Batches, Example, make_example, window
-from inference.learning.recipe import STARTER, STARTER_2, USER, Recipe
+from inference.learning.recipe import STARTER, STARTER_2, STARTER_3, USER, Recipe
 from inference.text.holes import Hole
 from inference.text.infill import infill_prompt
 from inference.text.llama import CodeLlamaTokenizer
@@ -78,7 +80,7 @@ def test_a_batch_depends_on_its_number_alone(codellama: CodeLlamaTokenizer) -> N
     assert drawn(Recipe(batch=4, seed=4), codellama, [0]) != in_order[:1]
 
 
-@pytest.mark.parametrize("recipe", [USER, STARTER, STARTER_2])
+@pytest.mark.parametrize("recipe", [USER, STARTER, STARTER_2, replace(STARTER_3, elsewhere=0)])
 def test_examples_keep_the_recipes_bounds_and_learn_every_token_of_the_answer(
     recipe: Recipe, codellama: CodeLlamaTokenizer
 ) -> None:

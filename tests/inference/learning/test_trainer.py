@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from fakes.tiny_lesson import install_tiny, write_repository
 
 from inference.learning import adapter
 from inference.learning.examples import Batches
-from inference.learning.recipe import Recipe
+from inference.learning.likelihood import token_losses
+from inference.learning.recipe import AT_ONCE, Recipe
 from inference.learning.trainer import Run, Trainer, checkpoint, passes, schedule
 from inference.models import store
 from inference.models.adapter_facts import AdapterError
@@ -78,7 +78,7 @@ def test_batch_in_several_passes_has_the_gradients_of_one(
     """Examples count by what is to be learnt in them, whichever pass they are in."""
     gradients = []
     for most, parts in ((1000, 1), (50, 4)):
-        monkeypatch.setattr("inference.learning.trainer.passes", partial(passes, most=most))
+        monkeypatch.setitem(AT_ONCE, "cpu", most)
         run = trainer(folder, repository, 1)
         loss = run._backward(batch := run._batches[0])
         assert len(list(passes(batch, most))) == parts
@@ -87,6 +87,21 @@ def test_batch_in_several_passes_has_the_gradients_of_one(
     assert other == pytest.approx(loss)
     for one, another in zip(whole, added, strict=True):
         torch.testing.assert_close(another, one)
+
+
+def test_an_adapter_over_bfloat16_is_computed_in_it_and_kept_in_float32(folder: Path, repository: Path) -> None:
+    """It learns as one over float32 does, but for rounding."""
+    runs = [trainer(folder, repository, 12, weights) for weights in ("fp32", "bf16")]
+    losses = [[step.loss for step in run.steps()] for run in runs]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    assert losses[1][-1] < 0.9 * losses[1][0]
+    assert {weight.dtype for weight in adapter.trainable(runs[1].model)} == {torch.float32}
+    seen = set[torch.dtype]()
+    for layer in runs[1].model.modules():
+        if hasattr(layer, "lora_A"):
+            layer.lora_A["default"].register_forward_hook(lambda _, __, made: seen.add(made.dtype))
+    token_losses(runs[1].model, runs[1]._batches[0])
+    assert seen == {torch.bfloat16}
 
 
 def test_layers_computed_again_give_the_same_losses(folder: Path, repository: Path) -> None:

@@ -13,6 +13,7 @@ from waiting import until
 
 from inference.learning.tune import main
 from inference.models import adapters, store
+from inference.planning import machine
 
 FAST = ["--model", "tiny", "--rank", "4", "--device", "cpu"]
 
@@ -116,8 +117,19 @@ def test_a_dry_run_tells_data_time_and_memory_and_does_nothing(
     assert main([str(repository), *FAST, "--minutes", "5", "--dry-run", "--out", str(tmp_path / "mine")]) == 0
     told = capsys.readouterr().out
     assert "tokens of code; in 5 minutes about" in told
-    assert "weights (fp32)" in told
     assert {path.name for path in tmp_path.iterdir()} == {"repository", "models"}
+
+
+@pytest.mark.parametrize(("quick", "form"), [(False, "fp32"), (True, "bf16")])
+def test_a_cpu_that_multiplies_bfloat16_quickly_learns_in_it(
+    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, quick: bool, form: str
+) -> None:
+    """With AVX512_BF16, unless the person says otherwise."""
+    monkeypatch.setattr(machine, "_has_avx512_bf16", lambda: quick)
+    assert main([str(repository), *FAST, "--dry-run"]) == 0
+    assert f"weights ({form})" in capsys.readouterr().out
+    assert main([str(repository), *FAST, "--dry-run", "--format", "nf4"]) == 0
+    assert "weights (nf4)" in capsys.readouterr().out
 
 
 def test_a_model_without_sentinels_is_refused_in_one_sentence(

@@ -1,4 +1,4 @@
-"""The parts that context is gathered with: ranking, recent places, imports, pieces."""
+"""Where context comes from: recent places, and the files that a document imports."""
 
 from __future__ import annotations
 
@@ -7,23 +7,7 @@ from pathlib import Path
 import pytest
 
 from lsp_server.context.imports import imported
-from lsp_server.context.pieces import definitions, portions
-from lsp_server.context.rank import bm25, words
 from lsp_server.context.recent import Recent
-
-
-def test_names_are_found_by_their_parts() -> None:
-    assert words("getUserName(HTTPServer, max_len)") == (
-        ["getusername", "get", "user", "name", "httpserver", "http", "server", "max_len", "max", "len"]
-    )
-
-
-def test_bm25_is_the_formula() -> None:
-    """One document of two has the word, once, and is as long as the mean: log(1 + 1.5 / 1.5)."""
-    assert bm25(["a"], [["a", "b"], ["c", "d"]]) == [pytest.approx(0.6931, abs=1e-4), 0.0]
-    rare, common = bm25(["x"], [["x"], ["y"], ["z"]])[0], bm25(["x"], [["x"], ["x"], ["z"]])[0]
-    assert rare > common > 0
-    assert bm25([], []) == []
 
 
 def test_a_place_is_remembered_when_it_is_left() -> None:
@@ -79,31 +63,3 @@ def test_imports_lead_to_files_of_the_project(
         (root / path).touch()
     paths = imported(language, text, root / name, root)
     assert [path.relative_to(root).as_posix() for path in paths] == found
-
-
-@pytest.mark.parametrize(
-    ("language", "text", "names"),
-    [
-        ("python", "class A:\n    def f(self):\n        pass\n", ["A", "f"]),
-        ("typescript", "interface A {\n  x: number\n}\nfunction f() {\n}\n", ["A", "f"]),
-        ("go", "package p\nfunc (a A) F() {\n}\ntype T struct {\n\tx int\n}\n", ["F", "T"]),
-        ("rust", "impl A {\n    fn f() {\n    }\n}\nstruct B {\n    x: i32,\n}\n", ["f", "B"]),
-        ("c", "int *f(int x) {\n  return 0;\n}\n", ["f"]),
-        ("java", "class A {\n  int f() {\n    return 1;\n  }\n}\n", ["A", "f"]),
-        ("ruby", "def f\nend\n", []),
-    ],
-)
-def test_definitions_are_found_by_grammar(language: str, text: str, names: list[str]) -> None:
-    assert [piece.defines for piece in definitions(language, "a", text)] == names
-
-
-def test_a_definition_keeps_its_indentation_and_has_an_end() -> None:
-    text = "class A:\n" + "".join(f"    def f{n}(self):\n        pass\n" for n in range(20))
-    whole, first, *_ = definitions("python", "a.py", text)
-    assert whole.text.count("\n") == 23
-    assert first.text == "    def f0(self):\n        pass"
-
-
-def test_portions_are_cut_at_empty_lines() -> None:
-    text = "\n\n".join("\n".join(f"{n}.{line}" for line in range(14)) for n in range(3)) + "\n"
-    assert [piece.text.split("\n")[0] for piece in portions("a", text)] == ["0.0", "1.0", "2.0"]

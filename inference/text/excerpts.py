@@ -1,4 +1,4 @@
-"""Pieces of a file that may be shown beside another: what it defines, by its grammar, and its lines in portions.
+"""Pieces of a file that may be shown elsewhere: what it defines and imports, by its grammar, and its lines in portions.
 
 Pure; knows neither disk nor ranking.
 """
@@ -20,6 +20,7 @@ _LARGEST = 100_000
 """Characters of a file that are read by its grammar."""
 _DEFINES = re.compile(r"(?:definition|declaration|_item|_spec|_declarator)$")
 _DEEPEST = 6
+_IMPORTS = re.compile(r"^(?:import_|preproc_include$|use_declaration$|using_directive$|namespace_use_declaration$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,15 @@ def definitions(language: str, path: str, text: str, most_lines: int = LINES) ->
         for node, name in _defining(tree.root_node, data)
         if name and node.end_point.row > node.start_point.row
     ]
+
+
+def import_lines(language: str, path: str, text: str) -> list[Piece]:
+    """All that a document imports, as one piece; none where no grammar is installed, or nothing is imported."""
+    data = text[:_LARGEST].encode(errors="replace")
+    tree = parse(language, data, SECONDS)
+    nodes = tree.root_node.named_children if tree else []
+    lines = [line for node in nodes if _IMPORTS.match(node.type) for line in _lines(data, node)]
+    return [Piece(path, "\n".join(lines))] if lines else []
 
 
 def portions(path: str, text: str) -> list[Piece]:
