@@ -13,8 +13,10 @@ import torch
 from inference.learning.recipe import AT_ONCE, CHARACTERS, Recipe
 from inference.models.shape import Shape
 
-EFFICIENCY = 0.65
-"""Of the matrix product alone that a training step reaches (measured on two AVX-512 cores: 0.6 to 0.7)."""
+EFFICIENCY, EFFICIENCY_BF16 = 0.65, 0.3
+"""Of the matrix product alone that a training step reaches (measured on two AVX-512 cores: 0.6 to 0.7; in bfloat16,
+where the processor multiplies it five times as fast, what is not a product weighs more).
+"""
 ADAM_BYTES = 16
 """A trained weight in float32, its gradient and AdamW's two averages."""
 SPARE = 0.85

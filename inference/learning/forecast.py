@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inference.learning.estimate import EFFICIENCY, Estimate, estimate, matrix_flops
+from inference.learning.estimate import EFFICIENCY, EFFICIENCY_BF16, Estimate, estimate, matrix_flops
 from inference.learning.task import Task
 from inference.models.checkpoint import WeightFormat
 from inference.models.loader import Format, choose_device, choose_dtype, choose_format
@@ -35,7 +35,8 @@ class Forecast:
 
     def tokens_per_second(self, flops: float) -> float:
         """About, where a matrix product reaches ``flops`` a second."""
-        return EFFICIENCY * flops / (self.estimate.flops_per_token * (1.3 if self.recompute else 1.0))
+        share = EFFICIENCY_BF16 if (self.device, self.format) == ("cpu", "bf16") else EFFICIENCY
+        return share * flops / (self.estimate.flops_per_token * (1.3 if self.recompute else 1.0))
 
 
 def forecast(task: Task, weights: tuple[Format, str | None]) -> Forecast:

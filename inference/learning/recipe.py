@@ -84,7 +84,7 @@ STARTER_2 = replace(
 
 STARTER_3 = replace(
     STARTER_2,
-    learning_rate=1.2e-3,
+    learning_rate=1e-3,
     batch=16,
     shortest=80,
     longest=336,
@@ -92,7 +92,7 @@ STARTER_3 = replace(
     kinds={"end": 0.35, "line": 0.35, "block": 0.3},
     context=0.1,
     elsewhere=0.5,
-    seed=3,
+    seed=4,
 )
 """For the starter's third training: windows as an editor's are, and told of other places as its requests are."""
 
