@@ -83,7 +83,8 @@ starter-adapter: $(VENV)/.run  ## make the starter's adapter anew: fetch its sou
 	$(BIN)/python -m inference.learning.packages build/packages
 	$(BIN)/codellama-ls pull starter --bare
 	$(BIN)/codellama-ls tune build/packages/train --model starter-bare --recipe starter --steps 551 --out build/starter-adapter-1
-	$(BIN)/codellama-ls tune build/packages/train --model starter-bare --recipe starter-2 --from build/starter-adapter-1 --steps 520 --out build/starter-adapter
+	$(BIN)/codellama-ls tune build/packages/train --model starter-bare --recipe starter-2 --from build/starter-adapter-1 --steps 520 --out build/starter-adapter-2
+	$(BIN)/codellama-ls tune build/packages/train --model starter-bare --recipe starter-3 --from build/starter-adapter-2 --steps 354 --out build/starter-adapter
 
 lint: $(VENV)/.dev  ## formatting, rules, types
 	$(BIN)/ruff format --check .

@@ -38,11 +38,13 @@ class Hole:
     suffix: str
 
 
-def sample_holes(files: Sequence[SourceFile], kind: Kind, count: int, seed: int) -> list[Hole]:
+def sample_holes(
+    files: Sequence[SourceFile], kind: Kind, count: int, seed: int, per_file: int = PER_FILE
+) -> list[Hole]:
     """``count`` holes of one kind, or fewer where the files don't give them; the same for the same files and seed."""
     rng = random.Random(f"{seed}/{kind}")
     holes: list[Hole] = []
-    for _ in range(PER_FILE):
+    for _ in range(per_file):
         order = sorted(files, key=lambda file: file.name)
         rng.shuffle(order)
         for file in order:

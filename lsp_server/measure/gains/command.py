@@ -30,11 +30,12 @@ from inference.models.shape import FORMATS
 from inference.models.store import MANIFEST, StoreError, installed
 from inference.serving.client import EngineClient, EngineError
 from inference.serving.wire import CompletionRequest
+from inference.text.holes import PER_FILE, Kind
 from lsp_server.completion.suggest import Completer
 from lsp_server.measure.gains.asking import Answered, Answers, Limits, question
 from lsp_server.measure.gains.figures import figures
 from lsp_server.measure.gains.names import Defined, defined
-from lsp_server.measure.gains.places import Found, Place, find_places
+from lsp_server.measure.gains.places import KINDS, Found, Place, find_places
 from lsp_server.measure.gains.projects import fetch_all, fetched, home, name_of
 from lsp_server.measure.gains.report import show
 from lsp_server.measure.sides.own import started_engine
@@ -80,9 +81,18 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--line-tokens", type=int, default=24, metavar="N", help="longest answer where a line is missing")
     add("--block-tokens", type=int, default=40, metavar="N", help="longest answer where a block is missing")
     add("--other-files", action="store_true", help="only where a name is missing that another file defines")
+    add("--kinds", type=_kinds, default=KINDS, metavar="K,K", help="of holes (default: end,line,block)")
+    add("--per-file", type=int, default=PER_FILE, metavar="N", help="holes of a kind at most (default: %(default)s)")
     add("--json", action="store_true", help="print nothing but the last line")
     add("--output", type=Path, metavar="FILE", help="write the JSON here too, the answers beside it")
     return parser.parse_args(argv)
+
+
+def _kinds(text: str) -> tuple[Kind, ...]:
+    kinds = tuple(kind for kind in KINDS if kind in text.split(","))
+    if len(kinds) != len(text.split(",")):
+        raise argparse.ArgumentTypeError(f"some of {', '.join(KINDS)}, with commas between")
+    return kinds
 
 
 def _fetch() -> int:
@@ -97,7 +107,7 @@ def _fetch() -> int:
 
 
 def _measure(args: argparse.Namespace) -> int:
-    found = find_places(args.folders or fetched(home()), args.holes, args.seed)
+    found = find_places(args.folders or fetched(home()), args.holes, args.seed, args.kinds, args.per_file)
     if not found.places:
         raise FileNotFoundError("There is no source code in these folders to make holes in.")
     known = {project: defined(files) for project, files in found.files.items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from inference.text.holes import Hole, Kind, sample_holes
+from inference.text.holes import PER_FILE, Hole, Kind, sample_holes
 from inference.text.source import SourceFile, read_sources
 from lsp_server.snapshot import Snapshot
 
@@ -40,19 +40,21 @@ class Found:
     files: dict[Path, list[SourceFile]]
 
 
-def find_places(projects: Sequence[Path], count: int, seed: int) -> Found:
-    """About ``count`` places, as many in each project, or as it has. Raises FileNotFoundError.
+def find_places(
+    projects: Sequence[Path], count: int, seed: int, kinds: Sequence[Kind] = KINDS, per_file: int = PER_FILE
+) -> Found:
+    """About ``count`` places of ``kinds``, as many in each project, or as it has. Raises FileNotFoundError.
 
     Files that are nearly copies of others are left out. Places of one file follow each other, in the order of their
     lines, so that the engine need not read a beginning twice; files come by chance, of all projects at once.
     """
-    parts = len(projects) * sum(SHARES.values())
+    parts = len(projects) * sum(SHARES[kind] for kind in kinds)
     files = {project.resolve(): read_sources([project]).files for project in projects}
     by_file: dict[tuple[Path, str], list[Place]] = defaultdict(list)
     for project, some in files.items():
         languages = {file.name: file.language for file in some}
-        for kind in KINDS:
-            for hole in _holes(some, kind, -(-count * SHARES[kind] // parts), seed):
+        for kind in kinds:
+            for hole in _holes(some, kind, -(-count * SHARES[kind] // parts), seed, per_file):
                 by_file[project, hole.name].append(_place(project, hole, languages[hole.name]))
     order = sorted(by_file)
     Random(f"{seed}/order").shuffle(order)
@@ -60,9 +62,9 @@ def find_places(projects: Sequence[Path], count: int, seed: int) -> Found:
     return Found(places, files)
 
 
-def _holes(files: Sequence[SourceFile], kind: Kind, count: int, seed: int) -> list[Hole]:
+def _holes(files: Sequence[SourceFile], kind: Kind, count: int, seed: int, per_file: int) -> list[Hole]:
     """Those with something before them, as in ``eval``: there is nothing to continue at a file's very start."""
-    return [hole for hole in sample_holes(files, kind, 2 * count, seed) if hole.prefix.strip()][:count]
+    return [hole for hole in sample_holes(files, kind, 2 * count, seed, per_file) if hole.prefix.strip()][:count]
 
 
 def _place(project: Path, hole: Hole, language: str) -> Place:

@@ -62,3 +62,11 @@ def test_what_is_nearly_a_copy_of_another_file_has_no_places(projects):
 def test_a_folder_that_is_not_there_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no file or folder"):
         find_places([tmp_path / "none"], 9, 0)
+
+
+def test_one_kind_alone_and_more_of_it_in_a_file(projects):
+    """As a name of another file is seldom missing at a line's end, many places are looked at for a few of those."""
+    places = find_places(projects, 48, 0, ("end",), per_file=8).places
+    assert {place.kind for place in places} == {"end"}
+    assert max(Counter((place.project.name, place.name) for place in places).values()) > 3
+    assert len(places) == len(set(places)) == 48
