@@ -89,8 +89,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _kinds(text: str) -> tuple[Kind, ...]:
-    kinds = tuple(kind for kind in KINDS if kind in text.split(","))
-    if len(kinds) != len(text.split(",")):
+    wanted = text.split(",")
+    kinds: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind in wanted)
+    if len(kinds) != len(wanted):
         raise argparse.ArgumentTypeError(f"some of {', '.join(KINDS)}, with commas between")
     return kinds
 

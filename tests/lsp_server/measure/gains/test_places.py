@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lsp_server.measure.gains.command import main
 from lsp_server.measure.gains.places import find_places
 
 
@@ -70,3 +71,9 @@ def test_one_kind_alone_and_more_of_it_in_a_file(projects):
     assert {place.kind for place in places} == {"end"}
     assert max(Counter((place.project.name, place.name) for place in places).values()) > 3
     assert len(places) == len(set(places)) == 48
+
+
+def test_a_kind_of_holes_that_there_is_not_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--kinds", "end,words"])
+    assert "--kinds: some of end, line, block, with commas between" in capsys.readouterr().err
