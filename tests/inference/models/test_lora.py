@@ -64,14 +64,19 @@ def test_nf4_logits_are_pefts(tmp_path, double):
         bnb_4bit_compute_dtype=torch.float32,
         bnb_4bit_use_double_quant=double,
     )
-    base: Any = AutoModelForCausalLM.from_pretrained(
-        checkpoint, dtype=torch.float32, quantization_config=quantised, device_map={"": "cpu"}
-    )
+
+    def load() -> Any:
+        return AutoModelForCausalLM.from_pretrained(
+            checkpoint, dtype=torch.float32, quantization_config=quantised, device_map={"": "cpu"}
+        )
+
+    base = load()
     unquantised: Any = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     folder = save_lora(tmp_path / "adapter", unquantised)
     plain = lean(Llama(base))
     ours = lean(with_adapter(Llama(base), folder))
-    theirs = reference(PeftModel.from_pretrained(base, str(folder)))
+    # peft copies weights that AVX512_BF16 processors rewrite at the first forward pass, so it gets some of its own
+    theirs = reference(PeftModel.from_pretrained(load(), str(folder)))
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
     assert torch.equal(ours.argmax(-1), theirs.argmax(-1))
     assert (ours - plain).abs().max() > 0.1, "the adapter says something"
