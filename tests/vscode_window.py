@@ -107,13 +107,19 @@ class CodeWindow:
         return [text.replace("\xa0", " ") for text in await self.do("texts", selector)]
 
     async def open(self, path: Path, text: str, line: int, character: int) -> None:
-        """A file with the cursor in it, and the keyboard too; all others are closed."""
+        """A file with the cursor in it, and the keyboard too; all others are closed.
+
+        VS Code shows what it remembers of a file that was open before, and reads it anew beside; the cursor is set when
+        the text is the file's, as that reading moves it.
+        """
         await self.close_editors()
         await asyncio.to_thread(path.write_text, text)
+        file = f"vscode.Uri.file({json.dumps(str(path))})"
+        await self.host(f"await vscode.window.showTextDocument({file}, {{preview: false}});")
+        await self.holds(text)
         await self.host(
             f"""const at = new vscode.Position({line}, {character});
-            await vscode.window.showTextDocument(vscode.Uri.file({json.dumps(str(path))}),
-              {{selection: new vscode.Range(at, at), preview: false}});
+            await vscode.window.showTextDocument({file}, {{selection: new vscode.Range(at, at), preview: false}});
             await vscode.commands.executeCommand("workbench.action.focusActiveEditorGroup");"""
         )
 
