@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 from inference.text.context import ContextChunk, as_comment
 from inference.text.excerpts import Piece, definitions, import_lines, portions
 from inference.text.holes import Hole
-from inference.text.relevance import Here, fitting, told
+from inference.text.relevance import choose, fitting
 from inference.text.source import SourceFile
 
 FILES = 6
@@ -44,25 +44,21 @@ class Elsewhere:
 
     def told(self, hole: Hole, window: str, limit: int, rng: random.Random) -> str:
         """Comments of at most about ``limit`` characters; ``window`` is what the example shows anyway."""
-        file = self._files[hole.name]
-        here = Here(file.language, hole.name, hole.prefix, hole.suffix, window)
-        pieces = self._pieces(file, here)
+        here = self._files[hole.name]
+        document = f"{hole.prefix}\n{hole.suffix}"
+        pieces = [*definitions(here.language, here.name, document), *portions(here.name, document)]
+        pieces += import_lines(here.language, here.name, document)
+        for file in self._imported(here):
+            pieces += _definitions(file)
+        right = hole.suffix.partition("\n")[0]
+        chunks = choose(hole.prefix, right, window, pieces, limit)
         missing = set(_NAME.findall(hole.middle)) - set(_NAME.findall(window))
-        chunks = told(here, pieces, limit)
         if missing and rng.random() < HELPFUL:
             helpful = [piece for piece in pieces if missing & set(_NAME.findall(piece.text))]
             rng.shuffle(helpful)
             best = [Piece(chunk.path, chunk.text) for chunk in chunks]
             chunks = fitting([*helpful[:1], *best], window, limit)
         return "".join(as_comment(_shortly_named(chunk)) for chunk in reversed(chunks))
-
-    def _pieces(self, file: SourceFile, here: Here) -> list[Piece]:
-        document = f"{here.before}\n{here.after}"
-        pieces = [*definitions(here.language, here.path, document), *portions(here.path, document)]
-        pieces += import_lines(here.language, here.path, document)
-        for other in self._imported(file):
-            pieces += _definitions(other)
-        return pieces
 
     def _imported(self, here: SourceFile) -> list[SourceFile]:
         """The files that the words of its imports may mean: of each name the one that lies nearest."""

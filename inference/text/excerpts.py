@@ -1,4 +1,4 @@
-"""Pieces of a file that may be shown elsewhere: what it defines, imports and names, and its lines.
+"""Pieces of a file that may be shown elsewhere: what it defines and imports, by its grammar, and its lines in portions.
 
 Pure; knows neither disk nor ranking.
 """
@@ -6,13 +6,12 @@ Pure; knows neither disk nor ranking.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tree_sitter import Node
 
-from inference.text.syntax import identifiers, parse
+from inference.text.syntax import parse
 
 LINES = 24
 """The longest piece."""
@@ -21,9 +20,6 @@ _LARGEST = 100_000
 """Characters of a file that are read by its grammar."""
 _DEFINES = re.compile(r"(?:definition|declaration|_item|_spec|_declarator)$")
 _DEEPEST = 6
-SHORTEST_NAME = 4
-_NAMES = "Names: "
-_NAME = re.compile(r"[^\W\d]\w*")
 _IMPORTS = re.compile(r"^(?:import_|preproc_include$|use_declaration$|using_directive$|namespace_use_declaration$)")
 
 
@@ -47,23 +43,6 @@ def definitions(language: str, path: str, text: str, most_lines: int = LINES) ->
         for node, name in _defining(tree.root_node, data)
         if name and node.end_point.row > node.start_point.row
     ]
-
-
-def names(language: str, path: str, document: str, window: str, limit: int) -> list[Piece]:
-    """A line of at most ``limit`` characters: what a document calls by a name, and its window does not show.
-
-    The most frequent first, then the one that comes first. A name that is missing at the cursor stands elsewhere in the
-    same document more often than in any few lines of it or of another file. None where no grammar is installed.
-    """
-    shown = set(_NAME.findall(window))
-    found = Counter(identifiers(language, document[:_LARGEST].encode(errors="replace"), SECONDS))
-    line, least = _NAMES, len(_NAMES)
-    for name, _ in found.most_common():
-        if len(name) >= SHORTEST_NAME and name.isidentifier() and name not in shown:
-            if len(line) + len(name) + 2 > limit:
-                break
-            line += f"{', ' if len(line) > least else ''}{name}"
-    return [Piece(path, line)] if len(line) > least else []
 
 
 def import_lines(language: str, path: str, text: str) -> list[Piece]:

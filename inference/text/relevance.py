@@ -9,17 +9,14 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from inference.text.context import ContextChunk
-from inference.text.excerpts import Piece, names
+from inference.text.excerpts import Piece
 
 K1, B = 1.2, 0.75
 MOST_CHUNKS = 8
 QUERY_LINES = 20
 """Lines before the cursor that say what is wanted."""
-NAMES = 0.5
-"""Of the room, for names of the document itself."""
 SAME = 0.6
 """Of a piece's telling lines, as many in the window or in a better piece make it superfluous."""
 DEFINED_HERE = 2.0
@@ -54,37 +51,18 @@ def bm25(query: Sequence[str], documents: Sequence[Sequence[str]]) -> list[float
     return scores
 
 
-@dataclass(frozen=True, slots=True)
-class Here:
-    """A document at a cursor: its text before and after, and what of that is shown anyway; no path if it is no file."""
+def choose(before: str, right: str, window: str, pieces: Sequence[Piece], limit: int) -> tuple[ContextChunk, ...]:
+    """The pieces that speak most of what stands before the cursor, and say something new; the best first.
 
-    language: str
-    path: str
-    before: str
-    after: str
-    window: str
-
-
-def told(here: Here, pieces: Sequence[Piece], limit: int) -> tuple[ContextChunk, ...]:
-    """What a request tells of other places, in at most ``limit`` characters; the best first.
-
-    Up to half of it are names of the document itself, the rest are the pieces that ``choose`` takes.
+    ``before`` is the text before the cursor, ``right`` the rest of its line, ``window`` what is shown anyway. At most
+    ``limit`` characters in ``MOST_CHUNKS`` chunks.
     """
-    document = f"{here.before}\n{here.after}" if here.path else ""
-    listed = names(here.language, here.path, document, here.window, int(limit * NAMES))
-    limit -= sum(len(piece.text) for piece in listed)
-    return (*(ContextChunk(piece.path, piece.text) for piece in listed), *choose(here, pieces, limit))
-
-
-def choose(here: Here, pieces: Sequence[Piece], limit: int) -> tuple[ContextChunk, ...]:
-    """The pieces that speak most of what stands at the cursor, and say something new; at most ``MOST_CHUNKS``."""
-    right = here.after.partition("\n")[0]
-    query = words("\n".join(here.before.split("\n")[-QUERY_LINES:]) + "\n" + right)
+    query = words("\n".join(before.split("\n")[-QUERY_LINES:]) + "\n" + right)
     scores = bm25(query, [words(piece.text) for piece in pieces])
     used = set(query)
     weighed = [s * (DEFINED_HERE if p.defines.lower() in used else 1.0) for s, p in zip(scores, pieces, strict=True)]
     order = sorted(range(len(pieces)), key=lambda n: -weighed[n])
-    return fitting([pieces[n] for n in order if weighed[n] > 0], here.window, limit)
+    return fitting([pieces[n] for n in order if weighed[n] > 0], window, limit)
 
 
 def fitting(pieces: Sequence[Piece], window: str, limit: int) -> tuple[ContextChunk, ...]:

@@ -6,13 +6,12 @@ Torch-free. Knows no files and no prompts; offsets count characters.
 from __future__ import annotations
 
 import importlib
-import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from tree_sitter import Language, Node, Parser, Query, QueryCursor, Tree
+from tree_sitter import Language, Node, Parser, Tree
 
 _GRAMMARS = {
     "bash": ("tree_sitter_bash", "language"),
@@ -29,8 +28,6 @@ _GRAMMARS = {
     "typescript": ("tree_sitter_typescript", "language_typescript"),
     "typescriptreact": ("tree_sitter_typescript", "language_tsx"),
 }
-
-_NAMING = re.compile(r"identifier$|^(variable_)?name$")
 
 PARSE_SECONDS = 0.03
 """Of the processor's time: five times what a window of code takes. Text that no person wrote may take far more."""
@@ -93,31 +90,6 @@ def parse(language: str, data: bytes, seconds: float = PARSE_SECONDS) -> Tree | 
     except ValueError:  # all that a parse which was broken off says
         reader.reset()
         return None
-
-
-def identifiers(language: str, data: bytes, seconds: float = PARSE_SECONDS) -> list[str]:
-    """Every identifier of a text in UTF-8, in order; not the words of strings and comments.
-
-    Empty where there is no grammar, or the parse took longer than ``seconds``.
-    """
-    tree, wanted = parse(language, data, seconds), _identifier_query(language)
-    if tree is None or wanted is None:
-        return []
-    spans = sorted(
-        (node.start_byte, node.end_byte) for node in QueryCursor(wanted).captures(tree.root_node).get("name", ())
-    )
-    return [data[begin:end].decode(errors="replace") for begin, end in spans]
-
-
-@cache
-def _identifier_query(language: str) -> Query | None:
-    """Asks for the nodes that the grammar calls some kind of identifier, or of name."""
-    grammar = _grammar(language)
-    if grammar is None:
-        return None
-    kinds = {grammar.node_kind_for_id(i) for i in range(grammar.node_kind_count) if grammar.node_kind_is_named(i)}
-    names = sorted(kind for kind in kinds if kind and _NAMING.search(kind) and not kind.startswith("_"))
-    return Query(grammar, "\n".join(f"({name}) @name" for name in names))
 
 
 def blocks(language: str, text: str, lines: range = range(1, 13)) -> list[Span]:

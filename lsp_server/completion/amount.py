@@ -57,12 +57,12 @@ def stop_rule(snapshot: Snapshot) -> StopRule:
 
 
 def _on_empty_line(snapshot: Snapshot, place: Place) -> StopRule:
-    """The rest of the body; of a list or of arguments, one line."""
+    """The rest of the body; of a list or of arguments, one line, or all of them where there is none yet."""
     indent = indent_width(snapshot.left)
     body = place.opened[-1] if place.opened else None
     if body is not None:
         if _holds_data(body, snapshot.language):
-            return LINE
+            return StopRule("block", max(indent, body.indent + 1)) if _is_empty(body, snapshot) else LINE
         if _UNINDENTED.match(body.head):
             return StopRule("block", indent)
         head = _head(body, indent, snapshot.before)
@@ -98,6 +98,13 @@ def _among_data(snapshot: Snapshot, place: Place) -> bool:
 def _holds_data(bracket: Opened, language: str) -> bool:
     """Not statements."""
     return bracket.bracket != "{" or language in _BRACES_HOLD_DATA
+
+
+def _is_empty(bracket: Opened, snapshot: Snapshot) -> bool:
+    """Whether nothing stands between it and what closes it below."""
+    below = next((line for line in snapshot.after.split("\n")[1:] if line.strip()), "")
+    closer = _CLOSERS[bracket.bracket]
+    return _line_above(snapshot.before).rstrip().endswith(bracket.bracket) and below.lstrip().startswith(closer)
 
 
 def _head(body: Opened, indent: int, before: str) -> int:

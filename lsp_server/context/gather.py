@@ -15,7 +15,7 @@ from pathlib import Path
 from inference.text.context import ContextChunk
 from inference.text.excerpts import Piece, definitions, portions
 from inference.text.languages import language_of
-from inference.text.relevance import Here, told
+from inference.text.relevance import choose
 from inference.text.source import MAX_BYTES
 from lsp_server.context.imports import imported
 from lsp_server.context.recent import Recent
@@ -78,7 +78,7 @@ class Context:
             old.used = now
             return old.chunks
         pieces = self._pieces(snapshot, files, root, now + SECONDS)
-        chosen = told(_here(snapshot, window, files, root), pieces, limit) if limit else ()
+        chosen = choose(snapshot.before, snapshot.right, window, pieces, limit)
         self._frozen = {snapshot.uri: _Frozen(snapshot.line, now, others, chosen)}
         return chosen
 
@@ -125,12 +125,6 @@ class Context:
             if file.path is not None and len(file.text) <= MAX_BYTES and self.may_read(file.path):
                 name = _named(file.path, root)
                 yield definitions(file.language, name, file.text) + portions(name, file.text)
-
-
-def _here(snapshot: Snapshot, window: str, files: Sequence[OpenFile], root: Path) -> Here:
-    path = next((file.path for file in files if file.uri == snapshot.uri), None)
-    name = _named(path, root) if path else ""
-    return Here(snapshot.language, name, snapshot.before, snapshot.after, window)
 
 
 def _named(path: Path, root: Path) -> str:

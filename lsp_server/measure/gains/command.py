@@ -30,18 +30,17 @@ from inference.models.shape import FORMATS
 from inference.models.store import MANIFEST, StoreError, installed
 from inference.serving.client import EngineClient, EngineError
 from inference.serving.wire import CompletionRequest
-from inference.text.holes import PER_FILE, Kind
 from lsp_server.completion.suggest import Completer
 from lsp_server.measure.gains.asking import Answered, Answers, Limits, question
 from lsp_server.measure.gains.figures import figures
 from lsp_server.measure.gains.names import Defined, defined
-from lsp_server.measure.gains.places import KINDS, Found, Place, find_places
+from lsp_server.measure.gains.places import Found, Place, find_places, more_ends
 from lsp_server.measure.gains.projects import fetch_all, fetched, home, name_of
 from lsp_server.measure.gains.report import show
 from lsp_server.measure.sides.own import started_engine
 from lsp_server.measure.sides.side import BenchError
 
-HOLES = 1050
+HOLES, OTHERS = 1050, 600
 EVERY = 25
 """Holes after which progress is told."""
 
@@ -77,23 +76,19 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--format", default="auto", choices=["auto", *FORMATS], help="how weights are held (default: %(default)s)")
     add("--prefix-chars", type=int, default=500, metavar="N", help="shown before the cursor (default: %(default)s)")
     add("--suffix-chars", type=int, default=250, metavar="N", help="shown after it (default: %(default)s)")
-    add("--context-chars", type=int, default=400, metavar="N", help="shown of other places (default: %(default)s)")
+    add("--context-chars", type=int, default=800, metavar="N", help="shown of other places (default: %(default)s)")
     add("--line-tokens", type=int, default=24, metavar="N", help="longest answer where a line is missing")
     add("--block-tokens", type=int, default=40, metavar="N", help="longest answer where a block is missing")
-    add("--other-files", action="store_true", help="only where a name is missing that another file defines")
-    add("--kinds", type=_kinds, default=KINDS, metavar="K,K", help="of holes (default: end,line,block)")
-    add("--per-file", type=int, default=PER_FILE, metavar="N", help="holes of a kind at most (default: %(default)s)")
+    add(
+        "--others",
+        type=int,
+        default=OTHERS,
+        metavar="N",
+        help="ends of lines beside these that need another file's name (default: %(default)s)",
+    )
     add("--json", action="store_true", help="print nothing but the last line")
     add("--output", type=Path, metavar="FILE", help="write the JSON here too, the answers beside it")
     return parser.parse_args(argv)
-
-
-def _kinds(text: str) -> tuple[Kind, ...]:
-    wanted = text.split(",")
-    kinds: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind in wanted)
-    if len(kinds) != len(wanted):
-        raise argparse.ArgumentTypeError(f"some of {', '.join(KINDS)}, with commas between")
-    return kinds
 
 
 def _fetch() -> int:
@@ -108,15 +103,16 @@ def _fetch() -> int:
 
 
 def _measure(args: argparse.Namespace) -> int:
-    found = find_places(args.folders or fetched(home()), args.holes, args.seed, args.kinds, args.per_file)
+    found = find_places(args.folders or fetched(home()), args.holes, args.seed)
     if not found.places:
         raise FileNotFoundError("There is no source code in these folders to make holes in.")
     known = {project: defined(files) for project, files in found.files.items()}
-    places = [place for place in found.places if not args.other_files or _needs_others(place, known, limits(args))]
-    answered = asyncio.run(_answers(args, places))
+    others = [place for place in more_ends(found, args.seed) if _needs_others(place, known, limits(args))]
+    answered = asyncio.run(_answers(args, [*found.places, *others[: args.others]]))
     if not answered:
         return _say("nothing is answered yet: leave out --minutes, or give it more", 1)
-    result = {**_head(args, found), **figures(answered, known)}
+    count = len(found.places)
+    result = {**_head(args, found), **figures(answered[:count], answered[count:], known)}
     line = json.dumps(result, ensure_ascii=False)
     if args.output:
         args.output.write_text(f"{line}\n", "utf-8")

@@ -22,20 +22,25 @@ from lsp_server.measure.gains.places import KINDS
 from lsp_server.measure.gains.projects import name_of
 from lsp_server.measure.gains.stages import STAGES, shaped, texts
 
-OTHER_FILES = "other files' names"
+OTHER_FILES, OTHER_ENDS = "other files' names", "ends with such names"
 THRESHOLDS = (0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 Scores = Mapping[str, Mapping[str, float]]
 """Of one place: by stage, by measure."""
 
 
-def figures(answered: Sequence[Answered], known: Mapping[Path, Defined]) -> dict[str, Any]:
-    """All of them. ``known`` are the names that each project's files define. There is at least one answer."""
-    scores = [_scores(one) for one in answered]
+def figures(answered: Sequence[Answered], others: Sequence[Answered], known: Mapping[Path, Defined]) -> dict[str, Any]:
+    """All of them; there is at least one answer. ``known`` are the names that each project's files define.
+
+    ``others`` are ends of lines beside these that need another file's name, a group of their own.
+    """
+    scores = [_scores(one) for one in (*answered, *others)]
+    groups = _groups(answered, known) | {OTHER_ENDS: list(range(len(answered), len(scores)))}
     return {
         "holes": len(answered),
+        "others": len(others),
         "with_context": sum(one.context is not None for one in answered),
-        "groups": {name: _group([scores[n] for n in some]) for name, some in _groups(answered, known).items() if some},
+        "groups": {name: _group([scores[n] for n in some]) for name, some in groups.items() if some},
         "rules": [asdict(effect) for effect in effects(answered)],
         "true_blocks": judged_blocks([one.place for one in answered]),
         "confidence": _confidence(answered),

@@ -1,6 +1,6 @@
 """Which places need another file: what is missing there uses a name that only another file of the project defines.
 
-Names are those of the definitions that ``context.pieces`` finds by grammar; what is missing uses identifiers, again by
+Names are those of the definitions that ``text.excerpts`` finds by grammar; what is missing uses identifiers, again by
 grammar, and not the words of strings and comments. Pure; knows no model.
 """
 

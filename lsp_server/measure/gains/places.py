@@ -7,7 +7,7 @@ so that the first thousand are a fair sample of all.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -19,6 +19,8 @@ from lsp_server.snapshot import Snapshot
 SHARES: dict[Kind, int] = {"end": 2, "line": 2, "block": 1}
 """How many of each kind. Blocks take the most time to write, and are least often right."""
 KINDS = tuple(SHARES)
+MOST_ENDS, ENDS_PER_FILE = 16_000, 40
+"""Ends of lines among which those are looked for that need another file's name: few do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +42,38 @@ class Found:
     files: dict[Path, list[SourceFile]]
 
 
-def find_places(
-    projects: Sequence[Path], count: int, seed: int, kinds: Sequence[Kind] = KINDS, per_file: int = PER_FILE
-) -> Found:
-    """About ``count`` places of ``kinds``, as many in each project, or as it has. Raises FileNotFoundError.
+def find_places(projects: Sequence[Path], count: int, seed: int) -> Found:
+    """About ``count`` places of all kinds, as many in each project, or as it has. Raises FileNotFoundError.
 
-    Files that are nearly copies of others are left out. Places of one file follow each other, in the order of their
-    lines, so that the engine need not read a beginning twice; files come by chance, of all projects at once.
+    Files that are nearly copies of others are left out.
     """
-    parts = len(projects) * sum(SHARES[kind] for kind in kinds)
     files = {project.resolve(): read_sources([project]).files for project in projects}
+    return Found(_places(files, SHARES, count, seed, PER_FILE), files)
+
+
+def more_ends(found: Found, seed: int) -> list[Place]:
+    """Very many ends of lines in the same files; none of them was found already."""
+    ends = _places(found.files, {"end": 1}, MOST_ENDS, seed, ENDS_PER_FILE)
+    known = set(found.places)
+    return [place for place in ends if place not in known]
+
+
+def _places(
+    files: Mapping[Path, Sequence[SourceFile]], shares: Mapping[Kind, int], count: int, seed: int, per_file: int
+) -> list[Place]:
+    """Those of one file follow each other, in the order of their lines, so that the engine need not read a beginning
+    twice; files come by chance, of all projects at once.
+    """
+    parts = len(files) * sum(shares.values())
     by_file: dict[tuple[Path, str], list[Place]] = defaultdict(list)
     for project, some in files.items():
         languages = {file.name: file.language for file in some}
-        for kind in kinds:
-            for hole in _holes(some, kind, -(-count * SHARES[kind] // parts), seed, per_file):
+        for kind, share in shares.items():
+            for hole in _holes(some, kind, -(-count * share // parts), seed, per_file):
                 by_file[project, hole.name].append(_place(project, hole, languages[hole.name]))
     order = sorted(by_file)
     Random(f"{seed}/order").shuffle(order)
-    places = [place for key in order for place in sorted(by_file[key], key=lambda one: len(one.snapshot.before))]
-    return Found(places, files)
+    return [place for key in order for place in sorted(by_file[key], key=lambda one: len(one.snapshot.before))]
 
 
 def _holes(files: Sequence[SourceFile], kind: Kind, count: int, seed: int, per_file: int) -> list[Hole]:

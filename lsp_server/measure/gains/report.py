@@ -8,13 +8,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lsp_server.measure.gains.figures import OTHER_FILES
+from lsp_server.measure.gains.figures import OTHER_ENDS, OTHER_FILES
 from lsp_server.measure.gains.places import KINDS
 
 NOTES = (
     "Each difference is to the stage above, in points, with its 95 % interval (paired bootstrap over holes). Where a "
     "line is missing, every stage is cut after its first; of a block, those without rules show all that was written. "
-    "Nothing shown counts as wrong; similarity is that of what is shown, compared where both stages show something."
+    "Nothing shown counts as wrong; similarity is that of what is shown, compared where both stages show something. "
+    "Last come ends of lines beside the other holes, all of which need a name that only another file defines."
 )
 RULE_NOTES = (
     "Each rule left out by itself: touched are the holes at which another text is shown then; dropped, those at which "
@@ -34,7 +35,7 @@ def show(console: Console, found: Mapping[str, Any]) -> None:
 def _stages(groups: Mapping[str, Any]) -> Table:
     columns = [heading for name in HEADINGS for heading in (HEADINGS[name], "added")]
     table = _table("What each part adds", ("holes", "", "stage"), (*columns, "shown", "right of shown"))
-    for name in ("all", *KINDS, OTHER_FILES):
+    for name in ("all", *KINDS, OTHER_FILES, OTHER_ENDS):
         if name in groups:
             _group(table, name, groups[name])
     return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inference.text.excerpts import Piece, definitions, import_lines, names, portions
+from inference.text.excerpts import definitions, import_lines, portions
 
 
 @pytest.mark.parametrize(
@@ -52,22 +52,3 @@ def test_what_a_document_imports_is_one_piece(language: str, text: str, lines: s
 
 def test_nothing_imported_gives_no_piece() -> None:
     assert import_lines("python", "a", "x = 1\n") == import_lines("ruby", "a", "require 'b'\n") == []
-
-
-DOCUMENT = """\
-# seldom, seldom, seldom: words of comments and "strings" are no names
-def area(width, height):
-    return Rectangle(width, height).measure("seldom", width)
-"""
-
-
-def test_names_that_are_not_shown_are_listed_by_how_often_they_stand_there() -> None:
-    assert names("python", "a.py", DOCUMENT, "height", 200) == [Piece("a.py", "Names: width, area, Rectangle, measure")]
-    assert names("python", "a.py", DOCUMENT, "height", 25) == [Piece("a.py", "Names: width, area")]
-
-
-@pytest.mark.parametrize(
-    ("language", "window", "limit"), [("python", DOCUMENT, 200), ("python", "", 8), ("ruby", "", 200)]
-)
-def test_where_no_name_is_left_none_is_listed(language: str, window: str, limit: int) -> None:
-    assert names(language, "a.py", DOCUMENT, window, limit) == []

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from inference.text.context import ContextChunk
-from inference.text.excerpts import Piece
-from inference.text.relevance import NAMES, Here, bm25, told, words
+from inference.text.relevance import bm25, words
 
 
 def test_names_are_found_by_their_parts() -> None:
@@ -23,26 +19,3 @@ def test_bm25_is_the_formula() -> None:
     rare, common = bm25(["x"], [["x"], ["y"], ["z"]])[0], bm25(["x"], [["x"], ["x"], ["z"]])[0]
     assert rare > common > 0
     assert bm25([], []) == []
-
-
-NOTE = Piece("note.py", "def area_of(shape):\n    return shape.area()")
-HERE = Here("python", "main.py", "import geometry_of_shapes\n\nx = area(", ")\n", "x = area()\n")
-
-
-def test_names_of_the_document_come_before_pieces_of_others() -> None:
-    """Its far places are not in the window, and what is missing is more often called there than anywhere else."""
-    names = ContextChunk("main.py", "Names: geometry_of_shapes")
-    assert told(HERE, [NOTE], 200) == (names, ContextChunk(NOTE.path, NOTE.text))
-    assert told(HERE, [], 200) == (names,)
-
-
-def test_names_take_no_more_than_their_share_and_leave_the_rest() -> None:
-    room = len(NOTE.text) + len("Names: geometry_of_shapes")
-    assert [chunk.path for chunk in told(HERE, [NOTE], room)] == ["main.py", "note.py"]
-    assert [chunk.path for chunk in told(HERE, [NOTE], room - 1)] == ["main.py"]
-    assert [chunk.path for chunk in told(HERE, [NOTE], len(NOTE.text))] == ["note.py"]
-    assert len("Names: geometry_of_shapes") > NAMES * len(NOTE.text)
-
-
-def test_a_document_that_is_no_file_lists_nothing() -> None:
-    assert told(replace(HERE, path=""), [], 200) == ()

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from inference.text.syntax import blocks, identifiers, parse, parser
+from inference.text.syntax import blocks, parse, parser
 
 BODIES = {
     "python": ("def f(x):\n    if x:\n        a = 1\n        b = 2\n    return x\n", "a = 1\n        b = 2"),
@@ -80,16 +80,3 @@ def test_a_text_longer_than_what_is_read_at_once_is_parsed_whole() -> None:
     assert tree is not None
     assert whole is not None
     assert str(tree.root_node) == str(whole.parse(data).root_node)
-
-
-@pytest.mark.parametrize("language", sorted(BODIES))
-def test_identifiers_are_found_in_every_language_that_has_a_grammar(language: str) -> None:
-    """In their order, without the language's own words."""
-    found = identifiers(language, BODIES[language][0].encode())
-    assert {"return", "if", "int", "const", "class"}.isdisjoint(found)
-    assert found or (parser(language) is None) or language == "bash"  # its body here has no variable
-
-
-def test_identifiers_come_in_order_and_as_often_as_they_stand_there() -> None:
-    assert identifiers("python", "def f(é):\n    'g'  # h\n    return é.k\n".encode()) == ["f", "é", "é", "k"]
-    assert identifiers("ruby", b"a = b") == []

@@ -63,6 +63,14 @@ def at(text: str, language: str) -> Snapshot:
         ("python", "x = [\n    1,\n    |\n]\n", LINE),
         ("python", "x = {\n    'a': 1,\n    |\n}\n", LINE),
         ("javascript", "f(a, () => {\n  |\n});\n", StopRule("block", 2)),
+        # the first of a list that is closed below is all of it
+        ("python", "x = [\n    |\n]\n", StopRule("block", 4)),
+        ("python", "x = {\n|\n}\n", StopRule("block", 1)),
+        ("typescript", "  function f(\n    |\n  ) {\n  }\n", StopRule("block", 4)),
+        ("python", "x = [\n    |\n    2,\n]\n", LINE),
+        ("python", "x = [1,\n    |\n]\n", LINE),
+        ("python", "x = [\n    |\n)\n", LINE),
+        ("python", "x = [\n    |\n", LINE),
         # a head of several lines is as deep as its first
         ("cpp", "  void f(int a,\n         int b) {|\n", StopRule("block", 3, "}")),
         ("cpp", "  void f(int a,\n         int b) {\n    |\n  }\n", StopRule("block", 4)),

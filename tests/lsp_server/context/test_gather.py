@@ -152,20 +152,6 @@ def test_a_closed_document_is_forgotten(tmp_path: Path) -> None:
     context = Context(lambda _: True)
     main, area = tmp_path / "main.py", opened(tmp_path / "area.py", AREA)
     snapshot = at(main, "x = rectangle_area(|")
-    window = snapshot.before
-    assert context.chunks(snapshot, window, [opened(main, "x"), area], tmp_path, 2_000) != ()
+    assert context.chunks(snapshot, "", [opened(main, "x"), area], tmp_path, 2_000) != ()
     context.forget(area.uri)
-    assert context.chunks(snapshot, window, [opened(main, "x")], tmp_path, 2_000) == ()
-
-
-def test_names_of_the_document_beyond_its_window_come_first(tmp_path: Path) -> None:
-    """The nearest to the prefix, and kept where there is little room."""
-    main, area = tmp_path / "src" / "main.py", opened(tmp_path / "area.py", AREA)
-    snapshot = at(main, "def far_above_it():\n    pass\n\nx = rectangle_area(|")
-    chunks = Context(lambda _: True).chunks(snapshot, "x = rectangle_area(", [opened(main, "x"), area], tmp_path, 400)
-    assert chunks == (ContextChunk("src/main.py", "Names: far_above_it"), ContextChunk("area.py", AREA[:-1]))
-
-
-def test_no_context_wanted_lists_no_names(tmp_path: Path) -> None:
-    main = tmp_path / "main.py"
-    assert Context(lambda _: True).chunks(at(main, "far_above\n|"), "", [opened(main, "x")], tmp_path, 0) == ()
+    assert context.chunks(snapshot, "", [opened(main, "x")], tmp_path, 2_000) == ()

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lsp_server.measure.gains.command import main
-from lsp_server.measure.gains.places import find_places
+from lsp_server.measure.gains.places import find_places, more_ends
 
 
 def code(name: str) -> str:
@@ -65,15 +64,10 @@ def test_a_folder_that_is_not_there_is_told(tmp_path):
         find_places([tmp_path / "none"], 9, 0)
 
 
-def test_one_kind_alone_and_more_of_it_in_a_file(projects):
-    """As a name of another file is seldom missing at a line's end, many places are looked at for a few of those."""
-    places = find_places(projects, 48, 0, ("end",), per_file=8).places
-    assert {place.kind for place in places} == {"end"}
-    assert max(Counter((place.project.name, place.name) for place in places).values()) > 3
-    assert len(places) == len(set(places)) == 48
-
-
-def test_a_kind_of_holes_that_there_is_not_is_refused(capsys):
-    with pytest.raises(SystemExit, match="2"):
-        main(["--kinds", "end,words"])
-    assert "--kinds: some of end, line, block, with commas between" in capsys.readouterr().err
+def test_very_many_ends_of_lines_are_none_of_the_places(projects):
+    """As a name of another file is seldom missing at a line's end, many are looked at for a few of those."""
+    found = find_places(projects, 40, 0)
+    ends = more_ends(found, 0)
+    assert {place.kind for place in ends} == {"end"}
+    assert not set(ends) & set(found.places)
+    assert len(ends) == len(set(ends)) > 5 * sum(place.kind == "end" for place in found.places)

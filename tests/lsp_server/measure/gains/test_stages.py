@@ -15,7 +15,7 @@ from inference.evaluation.journal import Journal
 from inference.text.source import SourceFile
 from lsp_server.measure.gains.asking import Answered, Answers, Limits, question
 from lsp_server.measure.gains.effects import MORE, STOP, cut_blocks, effects, judged_blocks
-from lsp_server.measure.gains.figures import OTHER_FILES, figures
+from lsp_server.measure.gains.figures import OTHER_ENDS, OTHER_FILES, figures
 from lsp_server.measure.gains.names import defined
 from lsp_server.measure.gains.places import Place
 from lsp_server.measure.gains.report import show
@@ -131,7 +131,7 @@ async def test_figures_of_two_places(root, ask):
         await ask(end, Teller("nt", "ce", "ce")),
     ]
     known = {root: defined([SourceFile("shapes.py", "python", SHAPES)])}
-    found = figures(answered, known)
+    found = figures(answered, [], known)
     exact = {stage: scores["exact"] for stage, scores in found["groups"]["all"]["stages"].items()}
     assert exact == {PREFIX: 0.0, INFILL: 0.5, SHAPED: 0.5, CONTEXT: 1.0}
     assert found["groups"]["all"]["added"][INFILL]["exact"] == {"value": 0.5, "low": 0.0, "high": 1.0}
@@ -144,11 +144,21 @@ async def test_figures_of_two_places(root, ask):
     assert json.loads(json.dumps(found)) == found
 
 
+async def test_ends_beside_the_others_are_a_group_of_their_own(root, ask):
+    """What they gain changes no other figure."""
+    end, known = place(root, "end", "total = pri|\n", "ce"), {root: defined([])}
+    one, other = await ask(end, Teller("ce", "ce", "ce")), await ask(end, Teller("nt", "nt", "ce"))
+    alone, both = figures([one], [], known), figures([one], [other], known)
+    ends = both["groups"].pop(OTHER_ENDS)
+    assert (ends["holes"], ends["stages"][INFILL]["exact"]) == (1, 0.0)
+    assert both == alone | {"others": 1}
+
+
 async def test_confidence_says_what_a_threshold_would_leave(root, ask):
     """Each line is as likely as not: up to 0.5 both answers are left, one of them right; above it none."""
     end = place(root, "end", "total = pri|\n", "ce")
     answered = [await ask(end, Teller(infill="ce")), await ask(end, Teller(infill="nt"))]
-    rows = {row["threshold"]: row for row in figures(answered, {root: defined([])})["confidence"]}
+    rows = {row["threshold"]: row for row in figures(answered, [], {root: defined([])})["confidence"]}
     left = {"threshold": 0.4, "shown": 1.0, "right": 0.5, "first_line": 0.5, "kept_right": 1.0}
     assert rows[0.4] == left
     assert rows[0.6] == dict.fromkeys(left, 0.0) | {"threshold": 0.6}
@@ -156,7 +166,7 @@ async def test_confidence_says_what_a_threshold_would_leave(root, ask):
 
 async def test_the_tables_name_every_stage_and_rule(root, ask):
     end = place(root, "end", "total = pri|\n", "ce")
-    found = figures([await ask(end, Teller("nt", "ce"))], {root: defined([])})
+    found = figures([await ask(end, Teller("nt", "ce"))], [], {root: defined([])})
     console = Console(width=200, record=True, file=io.StringIO())
     show(console, found)
     printed = console.export_text()
