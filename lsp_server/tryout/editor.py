@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from lsprotocol import types
+from pygls.exceptions import JsonRpcException
 from pygls.lsp.client import LanguageClient
 
 import inference
@@ -142,11 +143,18 @@ async def tiny_editor(
         )
         client.initialized(types.InitializedParams())
         yield editor
-        await client.shutdown_async(None)
-        client.exit(None)
     finally:
-        await client.stop()
+        await _leave(client)
         draining.cancel()
+
+
+async def _leave(client: LanguageClient) -> None:
+    """As an editor that closes, whatever has happened: pygls waits for ever for a server that nobody told to go."""
+    with suppress(RuntimeError):  # it has gone by itself
+        with suppress(JsonRpcException):  # it was not initialised
+            await client.shutdown_async(None)
+        client.exit(None)
+    await client.stop()
 
 
 async def _drain(client: LanguageClient) -> None:

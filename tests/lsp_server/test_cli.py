@@ -77,6 +77,17 @@ def test_complete_says_why_there_is_nothing(starter_folder, runtime, tmp_path):
     assert done.stderr == "codellama-ls: no suggestion: the file's name says that it may hold keys or passwords\n"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [("complete", "{}:2:12"), ("demo", "{}")])
+def test_without_a_model_the_person_is_told_and_not_kept_waiting(runtime, monkeypatch, tmp_path, arguments):
+    monkeypatch.setenv("CODELLAMA_LS_MODELS", str(tmp_path))
+    file = tmp_path / "a.py"
+    file.write_text("def add(a, b):\n    return a + b\n")
+    done = run(*(argument.format(file) for argument in arguments))
+    assert done.returncode == 1
+    assert done.stderr == "codellama-ls: The model 'starter' is not installed: run `codellama-ls pull starter`.\n"
+
+
 def test_demo_pauses_inside_lines_of_code():
     text = Path(json.__file__).read_text()
     spots = places(Path(json.__file__), text, 5)
