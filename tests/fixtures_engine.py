@@ -94,6 +94,7 @@ async def serving(
         yield RunningService(service, answerer, path, server, port)
     finally:
         answerer.go.set()
+        board.close()
         server.should_exit = True
         server.force_exit = True
         await running

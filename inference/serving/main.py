@@ -130,7 +130,7 @@ async def _serve(args: argparse.Namespace, folder: Path, crash: str) -> None:
             app, http=PrivateProtocol, ws="none", lifespan="off", log_config=None, access_log=False,
             timeout_graceful_shutdown=1,
         ),
-        scheduler.close,
+        lambda: _close(scheduler, board),
         lambda: _gone(folder, path),
     )  # fmt: skip
     # torch is imported, and every tensor touched, on this thread only
@@ -153,6 +153,12 @@ async def _leave(service: Service, server: uvicorn.Server) -> None:
     await service.unneeded()
     log.info("nobody needs the engine any more")
     server.should_exit = True
+
+
+def _close(scheduler: Scheduler, board: StatusBoard) -> None:
+    """Every stream ends by itself, and with it the last connections."""
+    scheduler.close()
+    board.close()
 
 
 def _gone(folder: Path, path: Path) -> None:

@@ -54,6 +54,7 @@ class StatusBoard:
     def __init__(self, loop: asyncio.AbstractEventLoop, status: Status) -> None:
         self._loop = loop
         self._changed = asyncio.Event()
+        self._closed = False
         self.status = status
 
     def set(self, **changes: Any) -> None:
@@ -66,11 +67,20 @@ class StatusBoard:
         """``set``, soon."""
         self._loop.call_soon_threadsafe(lambda: self.set(**changes))
 
+    def close(self) -> None:
+        """No other status will come: who watches is done. On the event loop only."""
+        self._closed = True
+        self._changed.set()
+
     async def watch(self) -> AsyncIterator[Status]:
-        """The status now and every later one; changes that come quicker than they are read are merged."""
+        """The status now and every later one, until there is none; changes that come quicker than they are read are
+        merged.
+        """
         seen = None
         while True:
             while self.status is seen:
+                if self._closed:
+                    return
                 await self._changed.wait()
             seen = self.status
             yield seen

@@ -109,12 +109,13 @@ async def test_many_windows_opening_at_once_start_one_engine(runtime):
 
 
 async def test_terminated_engine_ends_in_order(runtime):
-    """As at the end of a login session: no socket stays, and nobody is told of a crash."""
+    """As at the end of a login session: no socket stays, nobody is told of a crash, and its log tells of none."""
     async with window(settings=SETTINGS) as editor:
         (engine,) = engines(runtime)
         editor.ready.clear()
         engine.terminate()
         await gone(engine)
+        assert "ERROR" not in (runtime / "engine.log").read_text()
         await asyncio.wait_for(editor.ready.wait(), 120)
         assert editor.client.messages == []
         (other,) = engines(runtime)

@@ -162,6 +162,17 @@ async def test_lease_streams_every_status_and_counts(runtime):
         await client.aclose()
 
 
+async def test_lease_ends_by_itself_when_no_status_will_come(runtime):
+    """Else the last connections of an engine that leaves would have to be broken off."""
+    async with serving(runtime, ScriptedAnswerer()) as running:
+        client = EngineClient(running.socket)
+        lease = client.lease()
+        assert (await anext(lease)).phase == "ready"
+        running.service.board.close()
+        assert [status async for status in lease] == []
+        await client.aclose()
+
+
 async def test_no_engine_is_unavailable_not_a_stack_trace(runtime):
     client = EngineClient(runtime / "engine.sock")
     with pytest.raises(EngineUnavailable, match="The engine is not there"):
