@@ -40,8 +40,11 @@ COMMANDS = {
 }
 
 
+INTERRUPTED = 130
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 well, 1 failed, 2 used wrongly."""
+    """Exit status: 0 well, 1 failed, 2 used wrongly, 130 interrupted (some commands: 1)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if (url := _serving(arguments)) is not None:
         return serve(url)
@@ -53,7 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"codellama-ls: there is no command '{name}'.\n\n{usage()}", file=sys.stderr)  # noqa: T201
         return 2
-    return importlib.import_module(COMMANDS[name][0]).main(rest)
+    try:
+        return importlib.import_module(COMMANDS[name][0]).main(rest)
+    except KeyboardInterrupt:  # commands that leave something behind say so themselves
+        print("codellama-ls: interrupted", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
 
 
 def _serving(arguments: Sequence[str]) -> str | None:

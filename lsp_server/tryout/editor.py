@@ -6,6 +6,7 @@ Knows nothing of how suggestions come about; it sees what an editor sees, and ``
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -150,11 +151,17 @@ async def tiny_editor(
 
 async def _leave(client: LanguageClient) -> None:
     """As an editor that closes, whatever has happened: pygls waits for ever for a server that nobody told to go."""
-    with suppress(RuntimeError):  # it has gone by itself
-        with suppress(JsonRpcException):  # it was not initialised
-            await client.shutdown_async(None)
-        client.exit(None)
-    await client.stop()
+    log = logging.getLogger("pygls")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # an answer to what was broken off is nobody's, and to pygls an error
+    try:
+        with suppress(RuntimeError):  # it has gone by itself
+            with suppress(JsonRpcException):  # it was not initialised
+                await client.shutdown_async(None)
+            client.exit(None)
+        await client.stop()
+    finally:
+        log.setLevel(level)
 
 
 async def _drain(client: LanguageClient) -> None:

@@ -32,6 +32,15 @@ def test_unknown_command_is_refused(capsys):
     assert captured.err.startswith("codellama-ls: there is no command 'complte'.")
 
 
+def test_who_interrupts_a_command_sees_no_stack_trace(monkeypatch, capsys):
+    def interrupted(arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lsp_server.tryout.complete.main", interrupted)
+    assert cli.main(["complete", "a.py:1:1"]) == 130
+    assert capsys.readouterr().err == "codellama-ls: interrupted\n"
+
+
 @pytest.mark.parametrize(
     ("place", "message"),
     [
