@@ -159,7 +159,10 @@ class EngineLink:
         runs, wanted = (status.model, status.chat_model), self._options.models
         if runs == wanted:
             return status
-        text = f"The engine of another window runs {_named(runs)}, this one is set to {_named(wanted)}."
+        text = (
+            f"The engine of another window runs {_named(runs)}, this one is set to {_named(wanted)}: set engine.model "
+            "alike, or end that engine with `codellama-ls engine stop`."
+        )
         return replace(status, phase="failed", message=text)
 
     async def _until_asked(self) -> None:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from inference.models import rows, store
-from inference.models.catalog import STARTER, Model
+from inference.models.catalog import STARTER, Model, UnknownModelError
 from inference.models.shape import FORMATS, Format, Shape, ShapeError
 from inference.planning import machine
 from inference.planning.machine import Device
@@ -72,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         TokenizerError,
         PromptError,
         ShapeError,
+        UnknownModelError,
         store.StoreError,
         DoesNotFitError,
         OSError,

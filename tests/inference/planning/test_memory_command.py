@@ -81,3 +81,8 @@ def test_a_model_that_is_not_installed_is_one_sentence(
     monkeypatch.setenv("CODELLAMA_LS_MODELS", str(tmp_path))
     assert main(["codellama-7b"]) == 1
     assert "codellama-ls pull codellama-7b" in capsys.readouterr().err
+
+
+def test_a_model_that_there_is_not_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gpt5", "--device", "cpu"]) == 1
+    assert capsys.readouterr().err == "There is no model 'gpt5': `codellama-ls models` lists those there are.\n"
