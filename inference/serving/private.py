@@ -84,12 +84,15 @@ def is_own_peer(connection: socket.socket) -> bool:
 def token(path: Path) -> str:
     """The token in the user's own file ``path``, made and written for the user alone where there is none.
 
-    Raises ``NotPrivate`` if others may read it or it is not the user's.
+    Raises ``NotPrivate`` if others may read it or it is not the user's, or it can't be written.
     """
-    with suppress(FileExistsError):
-        path.touch(0o600, exist_ok=False)
-        path.write_text(secrets.token_urlsafe(32))
-    found = path.lstat()
+    try:
+        with suppress(FileExistsError):
+            path.touch(0o600, exist_ok=False)
+            path.write_text(secrets.token_urlsafe(32))
+        found = path.lstat()
+    except OSError as error:
+        raise NotPrivate(f"There can be no token in {path} ({error.strerror}): choose another --token-file.") from error
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise NotPrivate(f"{path} must be a file that only you can read: `chmod 600` it, or remove it.")
     text = path.read_text("ascii", "replace").strip()

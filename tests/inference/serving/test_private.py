@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inference.serving import private
-from inference.serving.private import NotPrivate, bind, runtime_folder
+from inference.serving.private import NotPrivate, bind, runtime_folder, token
 
 
 def mode(path: Path) -> int:
@@ -64,3 +64,9 @@ def test_folder_of_another_user_is_refused(monkeypatch, tmp_path):
     os.chown(tmp_path / "codellama-ls", 12345, 12345)
     with pytest.raises(NotPrivate, match="is not a folder of yours"):
         runtime_folder()
+
+
+def test_a_token_where_none_can_be_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotPrivate, match=r"no token in .*/file/token \(Not a directory\): choose another --token-file"):
+        token(tmp_path / "file" / "token")

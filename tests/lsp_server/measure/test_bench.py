@@ -178,3 +178,11 @@ def test_a_folder_that_is_not_there_is_a_wrong_use(capsys, tmp_path):
 def test_a_folder_without_code_is_a_wrong_use(capsys, tmp_path):
     message = f"There is no source code in {tmp_path}; choose another folder."
     assert refused(capsys, "--files", str(tmp_path)) == (2, message)
+
+
+def test_a_model_that_there_is_not_is_one_sentence(capsys):
+    assert bench.main(["--quick", "--model", "gpt"]) == 1
+    assert (
+        capsys.readouterr().err
+        == "codellama-ls: There is no model 'gpt': `codellama-ls models` lists those there are.\n"
+    )
