@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with FileLock(folder / "engine.lock", timeout=0, mode=0o600):
             crash = post_mortem.begin(folder, log_path())
             log.info("%s: version %s, process %d", post_mortem.STARTED, inference.__version__, os.getpid())
-            asyncio.run(_serve(args, folder, crash))
+            _run(args, folder, crash)
     except Timeout:
         if args.tcp is not None:
             return _fail("An engine is already running: `codellama-ls engine stop` ends it, then try again.")
@@ -82,6 +82,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NotPrivate as error:
         return _fail(str(error))
     return 0
+
+
+def _run(args: argparse.Namespace, folder: Path, crash: str) -> None:
+    """Raises ``NotPrivate``: who is told why there is no engine need not be told of a crash later."""
+    try:
+        asyncio.run(_serve(args, folder, crash))
+    except NotPrivate:
+        post_mortem.end(folder)
+        raise
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

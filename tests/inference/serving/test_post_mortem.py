@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from inference.serving import post_mortem
+from inference.serving.doors import listen
 
 STARTED = "2026-01-01 00:00:00,000 INFO __main__ engine started: version 0.1.0, process 7\n"
 
@@ -71,3 +72,16 @@ def test_tail_begins_with_a_whole_line(tmp_path):
     (tmp_path / "log").write_text("first\nsecond\nthird\n")
     assert post_mortem.tail(tmp_path / "log", 10) == "third\n"
     assert post_mortem.tail(tmp_path / "none") == ""
+
+
+def test_an_engine_that_can_not_listen_is_no_crash(runtime):
+    """Whoever started it is told why there is none; the next window is told of nothing."""
+    with listen(0) as taken:
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "inference.serving.main", "--tcp", port], capture_output=True, timeout=60
+        )
+    assert done.returncode == 1
+    assert b"choose another one." in done.stderr
+    assert post_mortem.begin(runtime, runtime / "engine.log") == ""
