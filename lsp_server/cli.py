@@ -44,7 +44,7 @@ INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 well, 1 failed, 2 used wrongly, 130 interrupted (some commands: 1)."""
+    """Exit status: 0 well, 1 failed, 2 used wrongly, 130 interrupted (1 of those that can go on)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if (url := _serving(arguments)) is not None:
         return serve(url)

@@ -161,7 +161,7 @@ class EngineLink:
             return status
         text = (
             f"The engine of another window runs {_named(runs)}, this one is set to {_named(wanted)}: set engine.model "
-            "alike, or end that engine with `codellama-ls engine stop`."
+            "and engine.chatModel as there, or end that engine with `codellama-ls engine stop`."
         )
         return replace(status, phase="failed", message=text)
 

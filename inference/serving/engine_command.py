@@ -79,20 +79,18 @@ async def _status(args: argparse.Namespace) -> int:
 async def _stop(args: argparse.Namespace) -> int:
     if not await listens(socket_path()):
         return _say(NONE_RUNS)
-    client, waiting = EngineClient(socket_path()), args.now
+    client, told = EngineClient(socket_path()), args.now
     try:
         async with aclosing(client.lease()) as statuses:  # which ends when the engine has gone
             async for status in statuses:
                 if status.phase not in LEAVING:
                     await asyncio.wait_for(client.retire(stop=True, now=args.now), PATIENCE)
-                elif not waiting:
-                    waiting = True
+                elif not told:
+                    told = True
                     print("It answers what it has begun; Ctrl-C stops waiting for it.", file=sys.stderr)  # noqa: T201
     except EngineError:
         if await listens(socket_path()):
             raise
-    except KeyboardInterrupt:
-        return FAILED
     finally:
         await client.aclose()
     return _say("The engine has stopped.")

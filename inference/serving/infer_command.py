@@ -41,8 +41,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(str(error), BAD_INPUT)
     except (EngineError, EngineNotStarted, NotPrivate) as error:
         return _say(str(error), FAILED)
-    except KeyboardInterrupt:
-        return _say("interrupted", FAILED)
     sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
     return OK
 

@@ -1,4 +1,4 @@
-"""From names, open files, imports and recent places to a few ranked chunks for one request. Knows no LSP types.
+"""From open files, imports and recent places to a few ranked chunks for one request. Knows no LSP types.
 
 Within a time budget: a source that comes late is left out. What was gathered stays the same while the person types on
 at one place, or the engine would have to read its prompt anew. No file is read that may not be.

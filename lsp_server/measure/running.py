@@ -19,6 +19,3 @@ def run(measuring: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any] | int:
     except (BenchError, NoFilesError, UnknownModelError) as error:
         print(f"codellama-ls: {error}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, NoFilesError) else 1
-    except KeyboardInterrupt:
-        print("codellama-ls: interrupted", file=sys.stderr)  # noqa: T201
-        return 1

@@ -68,5 +68,6 @@ async def test_window_set_to_another_chat_model_is_told(runtime):
         messages = [message.message for message in editor.client.messages]
     assert messages == [
         "codellama-ls: The engine of another window runs 'codellama-34b', this one is set to 'codellama-34b' and "
-        "'codellama-7b-instruct': set engine.model alike, or end that engine with `codellama-ls engine stop`."
+        "'codellama-7b-instruct': set engine.model and engine.chatModel as there, or end that engine with "
+        "`codellama-ls engine stop`."
     ]

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,7 @@ def _measure(args: argparse.Namespace) -> int:
     if not found.places:
         raise FileNotFoundError("There is no source code in these folders to make holes in.")
     known = {project: defined(files) for project, files in found.files.items()}
-    others = [place for place in more_ends(found, args.seed) if _needs_others(place, known, limits(args))]
-    answered = asyncio.run(_answers(args, [*found.places, *others[: args.others]]))
+    answered = asyncio.run(_answers(args, [*found.places, *_others(args, found, known)]))
     if not answered:
         return _say("nothing is answered yet: leave out --minutes, or give it more", 1)
     count = len(found.places)
@@ -120,6 +120,15 @@ def _measure(args: argparse.Namespace) -> int:
         show(Console(highlight=False, width=None if sys.stdout.isatty() else 230), result)
     print(line)  # noqa: T201
     return 0
+
+
+def _others(args: argparse.Namespace, found: Found, known: Mapping[Path, Defined]) -> list[Place]:
+    """Ends of lines that need another file's name, and are none of the places found."""
+    if args.others <= 0:
+        return []
+    _tell("looking for ends of lines that need another file's name")
+    ends = (place for place in more_ends(found, args.seed) if _needs_others(place, known, limits(args)))
+    return list(islice(ends, args.others))
 
 
 def _needs_others(place: Place, known: Mapping[Path, Defined], limits: Limits) -> bool:
