@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 import inference
+from inference.child_processes import forget_working_directory, leave_working_directory
 
 COMMANDS = {
     "demo": ("lsp_server.tryout.demo", "show ghost text in a real file, without an editor"),
@@ -46,6 +47,7 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 well, 1 failed, 2 used wrongly, 130 interrupted (1 of those that can go on)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    forget_working_directory()
     if (url := _serving(arguments)) is not None:
         return serve(url)
     name, *rest = arguments
@@ -78,6 +80,7 @@ def _serving(arguments: Sequence[str]) -> str | None:
 
 def serve(engine_url: str = "") -> int:
     """Speak LSP on stdin and stdout until told to exit; the log goes to stderr. ``engine_url``: a server elsewhere."""
+    leave_working_directory()
     from lsp_server.server import create_server
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")

@@ -14,6 +14,7 @@ TENSORS = {"torch", "transformers", "bitsandbytes", "peft", "accelerate", "safet
 EDITORS = {"pygls", "lsprotocol", "lsp_server"}
 TORCH_FREE = (
     "inference.text",
+    "inference.child_processes",
     "inference.diagnosis",
     "inference.evaluation.intervals",
     "inference.evaluation.journal",
@@ -67,6 +68,22 @@ def test_lsp_server_knows_no_tensors():
 def test_lsp_server_takes_from_inference_only_what_is_torch_free():
     taken = {m for _, m in imports(lsp_server) if m.startswith("inference.")}
     assert [m for m in taken if not any(m == ok or m.startswith(ok + ".") for ok in TORCH_FREE)] == []
+
+
+def starts_python(node: ast.AST) -> bool:
+    """Is it a command line that begins with ``sys.executable``?"""
+    return isinstance(node, ast.List | ast.Tuple) and any(ast.unparse(part) == "sys.executable" for part in node.elts)
+
+
+def test_child_pythons_are_started_in_one_place():
+    """``child_processes`` keeps the opened folder off ``sys.path``; the sandbox isolates its child (``-I``)."""
+    found = set()
+    for package in (inference, lsp_server):
+        root = Path(package.__file__).parent
+        for path in root.rglob("*.py"):
+            if any(starts_python(node) for node in ast.walk(ast.parse(path.read_text("utf-8")))):
+                found.add(str(path.relative_to(root.parent)))
+    assert found == {"inference/child_processes.py", "inference/evaluation/sandbox.py"}
 
 
 def test_what_is_called_torch_free_is():

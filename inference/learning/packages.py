@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+from inference.child_processes import python_module
 from inference.text.source import read_sources
 
 LIST = Path(__file__).with_name("starter_adapter") / "sources.toml"
@@ -90,7 +91,7 @@ def remove_copies(train: Path, judge: Path) -> int:
 def _command(registry: str, name: str) -> list[str]:
     if registry == "npm":
         return ["npm", "pack", "--silent", name]
-    return [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", name]
+    return [*python_module("pip"), "download", "--quiet", "--no-deps", "--only-binary=:all:", name]
 
 
 def _run(command: list[str], folder: Path) -> None:

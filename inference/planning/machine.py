@@ -13,6 +13,8 @@ from typing import Literal
 
 import psutil
 
+from inference.child_processes import NEUTRAL_FOLDER
+
 GPU_QUERY = ["nvidia-smi", "--query-gpu=uuid,name,memory.total,memory.free", "--format=csv,noheader,nounits"]
 """One line a GPU, by PCI bus; memory in MiB."""
 
@@ -68,7 +70,9 @@ def look() -> Machine:
 
 def _gpus() -> list[tuple[str, Device | None]]:
     """Every GPU by UUID, in PCI order; None for one that does not tell its memory (some that share the CPU's)."""
-    answer = subprocess.run(GPU_QUERY, capture_output=True, text=True, timeout=20, check=True).stdout
+    answer = subprocess.run(
+        GPU_QUERY, capture_output=True, text=True, timeout=20, check=True, cwd=NEUTRAL_FOLDER
+    ).stdout
     return [_gpu(line) for line in answer.splitlines() if line.strip()]
 
 

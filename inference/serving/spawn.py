@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from inference.child_processes import NEUTRAL_FOLDER, python_module
 from inference.models.catalog import canonical
 from inference.serving import post_mortem
 from inference.serving.private import runtime_folder
@@ -85,7 +85,7 @@ async def ensure_engine(options: EngineOptions, command: Sequence[str] = ()) -> 
     one may have been about to leave; and a few times where a signal ended the one before it listened.
     """
     path, log = socket_path(), log_path()
-    arguments = [*(command or [sys.executable, "-m", "inference.serving.main"]), *options.arguments()]
+    arguments = [*(command or python_module("inference.serving.main")), *options.arguments()]
     starting, killed = FileLock(path.with_name("engine.starting"), mode=0o600), 0
     process: subprocess.Popen[bytes] | None = None
     deadline = asyncio.get_running_loop().time() + START_SECONDS
@@ -130,7 +130,12 @@ def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as stderr:
         log.chmod(0o600)
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+            cwd=NEUTRAL_FOLDER,
         )
     # waited for, or it stays as a zombie
     threading.Thread(target=_reap, args=(process, log), daemon=True, name="reap-engine").start()

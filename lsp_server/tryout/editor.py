@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from pygls.exceptions import JsonRpcException
 from pygls.lsp.client import LanguageClient
 
 import inference
+from inference.child_processes import NEUTRAL_FOLDER, python_module
 from inference.serving.state import ANSWERING
 
 LANGUAGES = {
@@ -125,7 +125,7 @@ async def tiny_editor(
     """Start the server, initialise it, and shut it down at the end."""
     client = LanguageClient("codellama-ls", inference.__version__)
     editor = TinyEditor(client, on_progress)
-    await client.start_io(sys.executable, "-m", "lsp_server", "--stdio")
+    await client.start_io(*python_module("lsp_server"), "--stdio", cwd=NEUTRAL_FOLDER)
     draining = asyncio.ensure_future(_drain(client))
     try:
         await client.initialize_async(

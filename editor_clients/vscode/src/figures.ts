@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import * as vscode from 'vscode';
+import { NEUTRAL_FOLDER } from './server/finding';
 import type { Session } from './session';
 
 const run = promisify(execFile);
@@ -57,7 +58,7 @@ export class Figures implements vscode.Disposable {
     const { found } = this.session;
     if (!found) return undefined;
     try {
-      const { stdout } = await run(found.command, ['engine', 'status', '--json'], { timeout: PATIENCE });
+      const { stdout } = await run(found.command, ['engine', 'status', '--json'], { timeout: PATIENCE, cwd: NEUTRAL_FOLDER });
       const { memory } = JSON.parse(stdout) as EngineStats;
       return { resident: memory.resident_bytes, gpu: memory.gpu_bytes };
     } catch {

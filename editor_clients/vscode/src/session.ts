@@ -10,7 +10,7 @@ import {
   type LanguageClientOptions,
   type Middleware,
 } from 'vscode-languageclient/node';
-import { find, type Found } from './server/finding';
+import { find, NEUTRAL_FOLDER, type Found } from './server/finding';
 import { forServer } from './settings';
 import { NOTHING, type Status } from './status';
 
@@ -153,7 +153,7 @@ export class Session implements vscode.Disposable {
   private async launch(command: string): Promise<void> {
     this.log.info(`starting ${command} --stdio`);
     this.show(NOTHING);
-    const run = { command, args: ['--stdio'] };
+    const run = { command, args: ['--stdio'], options: { cwd: NEUTRAL_FOLDER } };
     const client = new Client('codellama', 'Code Llama', run, this.options());
     client.registerFeature({
       fillClientCapabilities: (capabilities) => {

@@ -27,6 +27,12 @@ test('one step after the other, with what they print', async (t) => {
   assert.deepEqual([readdirSync(root), readFileSync(join(folder, 'a'), 'utf8')], [['server'], 'y\n']);
 });
 
+test('steps run outside the opened folder', async (t) => {
+  const { folder, heard, watcher } = place(t);
+  await install([shell('Making', 'pwd')], folder, watcher);
+  assert.deepEqual(heard, ['[Making]', '/']);
+});
+
 test('where a step fails the others are left out, and what was there before is there again', async (t) => {
   const { root, folder, watcher } = place(t);
   mkdirSync(folder);

@@ -61,7 +61,7 @@ test('a model that fits once what is loaded now has gone can be chosen, and of a
 
 test('the set-up makes an environment of its own, and asks no index where wheels are given', () => {
   const [make, install] = steps('python3', '/own', { what: 'codellama-ls', wheels: '/wheels' });
-  assert.deepEqual([make?.command, make?.args], ['python3', ['-m', 'venv', '--clear', '/own']]);
+  assert.deepEqual([make?.command, make?.args], ['python3', ['-I', '-m', 'venv', '--clear', '/own']]);
   assert.equal(install?.command, '/own/bin/python');
   assert.deepEqual(install.args.slice(-4), ['--no-index', '--find-links', '/wheels', 'codellama-ls']);
   assert.ok(!steps('python3', '/own', { what: '/src' })[1]?.args.includes('--no-index'));

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
+from inference.child_processes import NEUTRAL_FOLDER, python_module
 from lsp_server.measure.sides.side import Answer, Ask, BenchError, Stopwatch
 
-COMMAND = (sys.executable, "-m", "inference.measuring.transformers_rival")
+COMMAND = python_module("inference.measuring.transformers_rival")
 
 
 class TransformersSide:
@@ -55,7 +55,7 @@ class TransformersSide:
 async def start_transformers(model: str, form: str, command: Sequence[str] = COMMAND) -> TransformersSide:
     """Start the process and wait until the model is loaded. Raises ``BenchError``."""
     process = await asyncio.create_subprocess_exec(
-        *command, "--model", model, "--format", form, stdin=PIPE, stdout=PIPE
+        *command, "--model", model, "--format", form, stdin=PIPE, stdout=PIPE, cwd=NEUTRAL_FOLDER
     )
     return TransformersSide(process, (await heard(process))["format"])
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import pytest_asyncio
 from code_server import program
 from engine_processes import engines
+from support.trap_folder import TrapFolder, lay_traps
 from vscode_window import START, STATUS, CodeWindow
 from waiting import until
 
@@ -25,10 +28,19 @@ CODE = "def add(a, b):\n    return\n\n\nprint(add(1, 2))\n"
 MESSAGES = ".notifications-center .notification-list-item"
 
 
+@pytest.fixture(scope="module")
+def trap(home: Path, folder: Path) -> Iterator[TrapFolder]:
+    """The window's folder, full of traps for this module's tests."""
+    before = set(folder.iterdir())
+    yield lay_traps(folder, home / "sprung")
+    for path in set(folder.iterdir()) - before:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def runtime(home: Path, window: CodeWindow, starter_folder: Path) -> AsyncIterator[Path]:
+async def runtime(home: Path, trap: TrapFolder, window: CodeWindow, starter_folder: Path) -> AsyncIterator[Path]:
     """Where the window's language server has an engine of its own, with the starter, from now on."""
-    del starter_folder  # it is installed
+    del starter_folder, trap  # it is installed; traps lie in the folder from before the start
     own = home / "own"
     own.mkdir(0o700)
     path = await window.host("return vscode.workspace.getConfiguration('codellama.server').get('path')")
@@ -53,6 +65,13 @@ async def takes_what_is_shown(window: CodeWindow, file: Path) -> None:
 
 async def test_what_the_starter_writes_is_seen_and_tab_puts_exactly_it(window, folder, runtime):
     await takes_what_is_shown(window, folder / "starter.py")
+
+
+async def test_opened_folder_supplies_no_code(runtime, trap):
+    """The server and its engine were started while the folder held a trap for every module they import."""
+    [engine] = engines(runtime)
+    assert (engine.cwd(), psutil.Process(engine.ppid()).cwd()) == ("/", "/")
+    assert trap.sprung() == []
 
 
 async def test_an_engine_that_is_killed_comes_back_and_nobody_is_told_of_an_error(window, folder, runtime):

@@ -82,7 +82,7 @@ def test_pip_is_asked_for_this_wheel_and_nothing_else(wheel: Path) -> None:
         return copying(wheel)(command, temporary, on_line)
 
     assert run_pull(wheel, run) == 0
-    assert commands[0][:4] == [sys.executable, "-m", "pip", "download"]
+    assert commands[0][:5] == [sys.executable, "-P", "-m", "pip", "download"]
     assert {"--no-deps", "--only-binary=:all:", "tiny-starter==1.0"} < set(commands[0])
 
 

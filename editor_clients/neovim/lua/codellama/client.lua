@@ -95,8 +95,9 @@ function M.config()
   settings = next(settings) and settings or vim.empty_dict() -- an empty table would be sent as a list
   return {
     cmd = function(dispatchers)
-      local cmd = assert(require('codellama.server').command(), require('codellama.server').MISSING)
-      return vim.lsp.rpc.start(cmd, dispatchers)
+      local server = require('codellama.server')
+      local cmd = assert(server.command(), server.MISSING)
+      return vim.lsp.rpc.start(cmd, dispatchers, { cwd = server.NEUTRAL_FOLDER })
     end,
     root_dir = root_dir,
     reuse_client = reuse,

@@ -35,7 +35,8 @@ local function run(command, ...)
     return word ~= '--stdio'
   end, command)
   local ok, result = pcall(function(...)
-    return vim.system(vim.list_extend(words, { ... }), { text = true }):wait(60000)
+    local options = { text = true, cwd = require('codellama.server').NEUTRAL_FOLDER }
+    return vim.system(vim.list_extend(words, { ... }), options):wait(60000)
   end, ...)
   return ok and result.stdout or nil
 end

@@ -2,9 +2,13 @@
  * folder of the workspace: what somebody else put there must not be run. Knows no VS Code. */
 import { accessSync, constants, statSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { delimiter, isAbsolute, join } from 'node:path';
+import { delimiter, isAbsolute, join, parse } from 'node:path';
 
 export const PROGRAM = 'codellama-ls';
+
+/** The working directory of every child process. VS Code's own may be the opened folder, which must not supply code:
+ * Python and Windows look for modules and programs in the working directory. */
+export const NEUTRAL_FOLDER = parse(process.execPath).root;
 
 export interface Places {
   /** `codellama.server.path`; empty for none. */

@@ -3,6 +3,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { rename, rm } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
+import { NEUTRAL_FOLDER } from './finding';
 import { progress, reason, type Step } from './installing';
 
 export interface Watcher {
@@ -45,7 +46,7 @@ function run(step: Step, { signal, log, tell }: Watcher): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) throw new Stopped();
     tell(step.says);
-    const running = spawn(step.command, step.args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    const running = spawn(step.command, step.args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true, cwd: NEUTRAL_FOLDER });
     const said: string[] = [];
     for (const stream of [running.stdout, running.stderr]) {
       createInterface(stream).on('line', (line) => {

@@ -20,13 +20,14 @@ const TOLD_LINES = 3;
 /** As on Debian and what comes of it. */
 const LACKS_PIP = 'This Python makes no environments: install the package python3-venv, or name another one in codellama.server.python.';
 
+/** `-I` keeps modules of the working directory, and of PYTHONPATH, out of both steps. */
 export function steps(python: string, folder: string, source: Source): Step[] {
   const own = join(folder, 'bin', 'python');
   const offline = source.wheels ? ['--no-index', '--find-links', source.wheels] : [];
   const options = ['--disable-pip-version-check', '--no-input', '--progress-bar', 'off', ...offline];
   return [
-    { says: 'Making an environment', command: python, args: ['-m', 'venv', '--clear', folder] },
-    { says: 'Installing', command: own, args: ['-m', 'pip', 'install', ...options, source.what] },
+    { says: 'Making an environment', command: python, args: ['-I', '-m', 'venv', '--clear', folder] },
+    { says: 'Installing', command: own, args: ['-I', '-m', 'pip', 'install', ...options, source.what] },
   ];
 }
 

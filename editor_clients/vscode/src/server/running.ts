@@ -2,13 +2,13 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import * as vscode from 'vscode';
-import { PROGRAM } from './finding';
+import { NEUTRAL_FOLDER, PROGRAM } from './finding';
 
 const execute = promisify(execFile);
 
 /** What a command prints. Raises an error with what it said where it fails. */
 export async function output(command: string, args: readonly string[]): Promise<string> {
-  const { stdout } = await execute(command, args, { maxBuffer: 1 << 24 });
+  const { stdout } = await execute(command, args, { maxBuffer: 1 << 24, cwd: NEUTRAL_FOLDER });
   return stdout;
 }
 
@@ -19,7 +19,7 @@ export async function inTerminal(title: string, command: string, args: readonly 
     const line = [PROGRAM, ...args].join(' ');
     throw new Error(`in a folder that you don't trust VS Code opens no terminal; run '${line}' in another window, or by hand.`);
   }
-  const execution = new vscode.ProcessExecution(command, [...args]);
+  const execution = new vscode.ProcessExecution(command, [...args], { cwd: NEUTRAL_FOLDER });
   const task = new vscode.Task({ type: 'process' }, vscode.TaskScope.Workspace, title, 'Code Llama', execution, []);
   task.presentationOptions = { reveal: vscode.TaskRevealKind.Always, focus: true, clear: true };
   // Listened to before it begins: what is quick has ended by the time that one is told that it runs.
