@@ -134,11 +134,12 @@ async def test_who_closes_half_of_the_connection_is_gone(runtime):
     answerer = ScriptedAnswerer(["1", "2", "3"], hold=True)
     async with serving(runtime, answerer) as running:
         body = b'{"prompt": "p", "stream": true}'
-        asking = asyncio.ensure_future(
-            exchange(running, POST, b"content-length: %d\r\n\r\n" % len(body), body, close=True)
-        )
+        reader, writer = await asyncio.open_unix_connection(str(running.socket))
+        writer.write(POST + b"content-length: %d\r\n\r\n" % len(body) + body)
         assert await asyncio.to_thread(answerer.began.wait, 10)
-        await asking
+        writer.write_eof()
+        await reader.read()
+        writer.close()
         await until(lambda: not running.service.requests.held)
         answerer.go.set()
         assert await asyncio.to_thread(answerer.closed.wait, 10)
