@@ -74,9 +74,10 @@ class TextChunk:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last event of a generation that went well."""
+    """The last event of a generation that went well; ``adapter`` is the one it was written under, empty for none."""
 
     outcome: Outcome
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -49,7 +50,7 @@ class RemoteClient:
             events = self._foreign(request)
         async with aclosing(events):
             async for event in events:
-                yield event
+                yield replace(event, adapter=request.model) if isinstance(event, Finished) else event
 
     async def chat(self, request: ChatRequest) -> Events:
         """Stream a chat answer. Raises ``EngineError``; ``ModelRefused`` where ``request.model`` is not there."""

@@ -89,13 +89,13 @@ class EngineClient:
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
         """Stream a completion. Raises ``EngineError``."""
         async with aclosing(self._stream("/v1/completions", request.to_json())) as events:
-            async for event in _progress(events, lambda choice: choice.get("text")):
+            async for event in _progress(events, lambda choice: choice.get("text"), request.model):
                 yield event
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[TextChunk | Finished, None]:
         """Stream a chat answer. Raises ``EngineError``."""
         async with aclosing(self._stream("/v1/chat/completions", request.to_json())) as events:
-            async for event in _progress(events, lambda choice: choice["delta"].get("content")):
+            async for event in _progress(events, lambda choice: choice["delta"].get("content"), request.model):
                 yield event
 
     async def score(self, body: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -124,14 +124,16 @@ async def _events(answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
 
 
 async def _progress(
-    events: AsyncIterator[dict[str, Any]], text_of: Callable[[Mapping[str, Any]], str | None]
+    events: AsyncIterator[dict[str, Any]], text_of: Callable[[Mapping[str, Any]], str | None], asked: str
 ) -> AsyncIterator[TextChunk | Finished]:
     """Text as it comes, and the end once all is known of it: the usage comes in an event of its own, without choices.
 
-    A server that sends none is taken at its finish reason.
+    A server that sends none is taken at its finish reason. ``asked`` is the model or adapter that was asked for; the
+    answer names the one that was used.
     """
-    reason, used, timed = "", {}, {}
+    reason, used, timed, model = "", {}, {}, ""
     async for event in events:
+        model = event.get("model") or model
         used = event.get("usage") or used
         timed = event.get("timings") or timed
         for choice in event["choices"]:
@@ -139,7 +141,7 @@ async def _progress(
                 yield TextChunk(text, _chances(choice))
             reason = choice.get("finish_reason") or reason
     if reason:
-        yield Finished(parse_outcome(reason, used, timed))
+        yield Finished(parse_outcome(reason, used, timed), asked if asked == model else "")
 
 
 def _chances(choice: Mapping[str, Any]) -> tuple[TokenChance, ...]:

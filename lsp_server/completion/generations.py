@@ -31,6 +31,7 @@ class Generation(Generic[P]):
         text: as far as it is written; ``tokens`` are those of it, where they were asked for.
         outcome: once the model has written all of it. From then on nothing stops it: no model works for it any more,
             and what is written whole is kept.
+        adapter: the one that the answer was written under, once it is whole; empty for none.
     """
 
     def __init__(self, origin: P, *, ahead: bool = False) -> None:
@@ -39,6 +40,7 @@ class Generation(Generic[P]):
         self.text = ""
         self.tokens: list[TokenChance] = []
         self.outcome: Outcome | None = None
+        self.adapter = ""
         self._error: Exception | None = None
         self._ended = self._stopped = self._whole = False
         self._followers = 0
@@ -127,7 +129,7 @@ class Generation(Generic[P]):
                         self.tokens += event.tokens
                         self._tell()
                     else:
-                        outcome = event.outcome
+                        outcome, self.adapter = event.outcome, event.adapter
             self.outcome = outcome
             if outcome is not None:
                 await then(self)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -50,31 +50,37 @@ class Asked:
     """One request.
 
     Attributes:
-        record: is told what becomes of it; names the adapter that is asked for.
+        record: the trace of this request. It is written to, never read.
+        invoked: the user asked for it by hand.
+        adapter: the user's adapter that the model is asked for; empty for none.
         model: the one the engine runs.
-        edition: of that adapter.
-        context: pieces of other files to be shown to the model.
+        edition: which training of the adapter.
+        context: snippets of other files to be shown to the model.
+        refused: the engine answered without the adapter.
     """
 
     snapshot: Snapshot
     settings: CompletionSettings
     engine: Completer
     record: Record
+    invoked: bool = False
+    adapter: str = ""
     model: str = ""
     edition: Stamp = ()
     context: tuple[ContextChunk, ...] = ()
+    refused: bool = False
 
     def __post_init__(self) -> None:
         here = self.snapshot
-        about = (here.uri, here.language, self.model, self.record.adapter, self.settings, self.edition, self.context)
+        about = (here.uri, here.language, self.model, self.adapter, self.settings, self.edition, self.context)
         self.place = Place(Scope(*about), here.before, here.after)
 
     def once_accepted(self, text: str) -> Asked:
         """What will be asked when ``text`` has been inserted. Nobody asks yet: its record is in no trace."""
         snapshot = self.snapshot
         after = replace(snapshot, before=snapshot.before + text, line=snapshot.line + text.count("\n"))
-        record = Record(snapshot.uri, after.line, invoked=False, adapter=self.record.adapter)
-        return replace(self, snapshot=after, record=record)
+        record = Record(snapshot.uri, after.line, invoked=False, adapter=self.adapter)
+        return replace(self, snapshot=after, record=record, invoked=False)
 
 
 @dataclass(eq=False)
@@ -105,16 +111,18 @@ class Suggestions:
     Attributes:
         shaper: one thread in which all texts are put into shape, in the order in which they were written: parsing takes
             milliseconds, and the event loop has keys to answer.
+        clock: seconds; measures how long a request has waited for the model.
     """
 
     cache: Cache = field(default_factory=Cache)
     generations: Generations[Work] = field(default_factory=Generations)
     rhythm: Rhythm = field(default_factory=Rhythm)
     shaper: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "shape"))
+    clock: Callable[[], float] = time.perf_counter
 
     async def suggest(self, asked: Asked, most: int = 1) -> list[str]:
         """Texts to insert at the cursor, the best first: none, or up to ``most``. The record is told why."""
-        started, record = time.perf_counter(), asked.record
+        started, record = self.clock(), asked.record
         try:
             hit = await self._found(asked)
             texts = list(dict.fromkeys(filter(None, [hit.text, *await self._sampled(asked, most - 1)])))
@@ -128,7 +136,7 @@ class Suggestions:
             record.result, record.reason = "failed", str(error)
             return []
         finally:
-            record.total_ms = (time.perf_counter() - started) * 1000
+            record.total_ms = (self.clock() - started) * 1000
         record.shown, record.source, record.alternatives = len("".join(texts[:1])), hit.source, len(texts[1:])
         record.result, record.reason = ("shown", "") if texts else ("empty", hit.why)
         return texts
@@ -137,22 +145,24 @@ class Suggestions:
         """Ask for what follows once ``text`` is accepted, when the model has nothing better to do."""
         goal, uri = asked.once_accepted(text), asked.snapshot.uri
         known = self.cache.find(goal.place) or self.generations.under_way(uri, lambda g: g.origin.place == goal.place)
-        if not known and asked.record.adapter == asked.place.scope.adapter:
+        if not known and not asked.refused:
             self._begin(goal, _request(goal, priority="prefetch"), ahead=True)
 
     async def _found(self, asked: Asked) -> Hit:
-        hit = self._remembered(asked) or await self._continued(asked)
-        if hit is None:
-            await self._pause(asked)
-            hit = self._remembered(asked) or await self._written(asked)
-        return hit
+        if hit := self._remembered(asked):
+            return hit
+        hit, waited_ms = await self._continued(asked)
+        if hit:
+            return hit
+        await self._pause(asked, waited_ms)
+        return self._remembered(asked) or await self._written(asked, waited_ms)
 
     def _remembered(self, asked: Asked) -> Hit | None:
         with asked.record.timed("cache"):
-            return self.cache.find(asked.place, by_hand=asked.record.invoked)
+            return self.cache.find(asked.place, by_hand=asked.invoked)
 
-    async def _continued(self, asked: Asked) -> Hit | None:
-        """What the engine is writing already, if that comes to hold here."""
+    async def _continued(self, asked: Asked) -> tuple[Hit | None, float]:
+        """Reuse an in-flight generation if it matches this cursor; returns the milliseconds spent on it, too."""
         here, record = asked.place, asked.record
         running = self.generations.find(
             here.scope.uri,
@@ -161,35 +171,36 @@ class Suggestions:
             lambda g: g.ahead and g.origin.place != here and on_the_way(here, g.origin.place),
         )
         if running is None:
-            return None
+            return None, 0.0
+        started = self.clock()
         suits = partial(may_become, running.origin.place, here)
         with record.timed("engine"):
-            ended = await running.follow(suits, patient=not record.invoked)
-        hit = self.cache.find(here, by_hand=record.invoked) if ended else None
+            ended = await running.follow(suits, patient=not asked.invoked)
+        hit = self.cache.find(here, by_hand=asked.invoked) if ended else None
         if hit:
             _note(record, running)
-        return hit and hit._replace(source="running")
+        return hit and hit._replace(source="running"), (self.clock() - started) * 1000
 
-    async def _pause(self, asked: Asked) -> None:
-        """Until the typing seems to have paused; having waited for an answer that then did not suit counts."""
+    async def _pause(self, asked: Asked, waited_ms: float) -> None:
+        """Debounce. Time already spent on a discarded generation counts."""
         record = asked.record
-        if record.invoked:
+        if asked.invoked:
             return
         wanted = debounce(asked.snapshot.left, self.rhythm, asked.settings.debounce_ms)
-        record.waited_ms = max(wanted - record.stages.get("engine", 0.0), 0.0)
+        record.waited_ms = left_ms = max(wanted - waited_ms, 0.0)
         with record.timed("debounce"):
-            await asyncio.sleep(record.waited_ms / 1000)
+            await asyncio.sleep(left_ms / 1000)
 
-    async def _written(self, asked: Asked) -> Hit:
-        """Ask the engine. Raises ``EngineError``."""
-        record, started = asked.record, time.perf_counter()
+    async def _written(self, asked: Asked, waited_ms: float) -> Hit:
+        """Ask the engine, which has ``waited_ms`` less time. Raises ``EngineError``."""
+        record, started = asked.record, self.clock()
         with record.timed("engine"):
-            request = _request(asked)
+            request = _request(asked, waited_ms=waited_ms)
             record.amount = request.stop_rule.kind
             generation = self._begin(asked, request)
-            if not await generation.follow(lambda _: True, patient=not record.invoked):
+            if not await generation.follow(lambda _: True, patient=not asked.invoked):
                 raise EngineUnavailable("the server is shutting down")
-        self.rhythm.answered((time.perf_counter() - started) * 1000)
+        self.rhythm.answered((self.clock() - started) * 1000)
         _note(record, generation)
         return Hit(generation.origin.shaped.text, "", generation.origin.shaped.why_nothing)
 
@@ -220,7 +231,8 @@ class Suggestions:
         await self._shape(generation)
         work = generation.origin
         place, outcome = work.asked.place, generation.outcome
-        if work.asked.record.adapter == place.scope.adapter:  # else the engine refused it and answered without
+        work.asked.refused = generation.adapter != place.scope.adapter
+        if not work.asked.refused:
             cut = outcome is not None and outcome.cause == "deadline"
             self.cache.put(place, work.written, work.shaped.why_nothing, cut=cut, doubted=work.doubted)
 
@@ -233,7 +245,7 @@ def _put_into_shape(generation: Generation[Work]) -> None:
     work, started = generation.origin, time.perf_counter()
     cut = generation.outcome is not None and generation.outcome.cause in ("length", "deadline")
     shaped = shape(work.asked.snapshot, generation.text, cut=cut)
-    least = 0.0 if work.asked.record.invoked else work.asked.settings.min_confidence
+    least = 0.0 if work.asked.invoked else work.asked.settings.min_confidence
     sure = chances(generation.tokens, generation.text, shaped.text)
     work.written, work.shaped = shaped.text, shaped
     if shaped.text and sure.after(0) < least:
@@ -244,6 +256,7 @@ def _put_into_shape(generation: Generation[Work]) -> None:
 def _note(record: Record, generation: Generation[Work]) -> None:
     work = generation.origin
     record.outcome, record.generated = generation.outcome, len(generation.text)
+    record.adapter = generation.adapter
     record.filter = ", ".join(work.shaped.rules)
     record.stages["shape"] = round(work.shape_ms, 3)
 
@@ -260,11 +273,15 @@ def request_for(snapshot: Snapshot, settings: CompletionSettings) -> CompletionR
     )
 
 
-def _request(asked: Asked, seed: int | None = None, priority: Priority = "completion") -> CompletionRequest:
-    """The likeliest text or, with a ``seed``, one by chance, in time."""
+def _request(
+    asked: Asked, seed: int | None = None, priority: Priority = "completion", waited_ms: float = 0.0
+) -> CompletionRequest:
+    """Ask for the likeliest text or, with a ``seed``, a sampled one, by the deadline.
+
+    ``waited_ms`` has been spent already, on a generation that was discarded.
+    """
     plain, settings = request_for(asked.snapshot, asked.settings), asked.settings
     by_chance = replace(plain.sampling, temperature=0.0 if seed is None else TEMPERATURE, seed=seed)
-    longest = settings.deadline_ms * (PATIENCE if asked.record.invoked else 1)
-    waited = asked.record.stages.get("engine", 0.0)  # for what was being written and then did not suit
-    deadline_ms = max(int(longest - waited), 1)
+    longest = settings.deadline_ms * (PATIENCE if asked.invoked else 1)
+    deadline_ms = max(int(longest - waited_ms), 1)
     return replace(plain, sampling=by_chance, context=asked.context, priority=priority, deadline_ms=deadline_ms)

@@ -31,13 +31,15 @@ async def ask(
     """
     record = server.trace.begin(snapshot.uri, snapshot.line, invoked)
     try:
-        texts = await _answer(server, snapshot, record, misplaced, most)
+        texts = await _answer(server, snapshot, record, invoked, misplaced, most)
     finally:
         server.journal.add(record)
     return offers(server, snapshot, record, texts)
 
 
-async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record, misplaced: bool, most: int) -> list[str]:
+async def _answer(
+    server: CodeLlamaServer, snapshot: Snapshot, record: Record, invoked: bool, misplaced: bool, most: int
+) -> list[str]:
     link = server.link
     if not server.settings.completion.enabled:
         record.result, record.reason = "off", "completion is switched off in the settings"
@@ -47,14 +49,13 @@ async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record, m
         return []
     record.server = link.server
     with record.timed("gate"):
-        record.reason = _refusal(server, snapshot, link, record, misplaced)
-    if record.reason:
-        record.result = "refused"
+        reason = _refusal(server, snapshot, link, invoked, misplaced)
+    record.limits = link.status.limits
+    if reason:
+        record.result, record.reason = "refused", reason
         return []
-    engine = _under_adapter(server, link, snapshot.uri, record)
-    edition, context = adapters.edition(record.adapter), context_of(server, snapshot)
-    asked = Asked(snapshot, server.settings.completion, engine, record, link.status.model, edition, context)
-    texts = await server.turns.take(snapshot.uri, record.invoked, lambda: server.suggestions.suggest(asked, most))
+    asked = _asked(server, snapshot, link, record, invoked)
+    texts = await server.turns.take(snapshot.uri, invoked, lambda: server.suggestions.suggest(asked, most))
     if texts is None:
         record.result, record.reason = "superseded", "a newer request came for the same document"
     elif texts and asked.settings.prefetch:
@@ -63,30 +64,36 @@ async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record, m
     return texts or []
 
 
-def _refusal(server: CodeLlamaServer, snapshot: Snapshot, link: Link, record: Record, misplaced: bool) -> str:
+def _refusal(server: CodeLlamaServer, snapshot: Snapshot, link: Link, invoked: bool, misplaced: bool) -> str:
     """What the gate says, once the disk has been asked."""
     settings, path = server.settings.completion, path_of(snapshot.uri)
-    record.limits = link.status.limits
-    given = Circumstances(record.invoked, not record.limits, misplaced=misplaced)
+    given = Circumstances(invoked, not link.status.limits, misplaced=misplaced)
     if path is not None:
         private = privacy(path, server.folders, settings.excluded_files)
         given = replace(given, private=private, read_only=is_read_only(path))
     return refusal(snapshot, settings, given)
 
 
-def _under_adapter(server: CodeLlamaServer, engine: Completer, uri: str, record: Record) -> Completer:
-    """The engine, asked for the adapter that the settings or the document's folder choose, if any."""
-    refused = partial(_without_adapter, server, record)
+def _asked(server: CodeLlamaServer, snapshot: Snapshot, link: Link, record: Record, invoked: bool) -> Asked:
+    """The request, under the adapter that the settings or the document's folder choose, if any."""
+    record.adapter = adapter = _adapter(server, snapshot.uri)
+    engine: Completer = link
+    if adapter:
+        engine = adapters.UnderAdapter(link, adapter, partial(_warn_without_adapter, server))
+    known = (link.status.model, adapters.edition(adapter), context_of(server, snapshot))
+    return Asked(snapshot, server.settings.completion, engine, record, invoked, adapter, *known)
+
+
+def _adapter(server: CodeLlamaServer, uri: str) -> str:
     try:
-        record.adapter = adapters.chosen(server.settings.engine.adapter, folder_of(server, uri))
+        return adapters.chosen(server.settings.engine.adapter, folder_of(server, uri))
     except AdapterError as error:
-        refused(str(error))
-    return adapters.UnderAdapter(engine, record.adapter, refused) if record.adapter else engine
+        _warn_without_adapter(server, str(error))
+        return ""
 
 
-def _without_adapter(server: CodeLlamaServer, record: Record, why: str) -> None:
-    """Note that the model answers without; the person is told each reason once in this window."""
-    record.adapter = ""
+def _warn_without_adapter(server: CodeLlamaServer, why: str) -> None:
+    """Tell the user, once per reason and window, that the model answers without the adapter."""
     if why not in server.told:
         server.told.add(why)
         text = f"codellama-ls: {why} Completion goes on without it."

@@ -11,8 +11,9 @@ from typing import Any
 from fakes.teller import Teller
 
 from inference.generation.answer import Cause, Finished, Outcome, TextChunk
-from inference.serving.client import EngineError
+from inference.serving.client import EngineError, ModelRefused
 from inference.serving.wire import CompletionRequest
+from lsp_server.adapters import UnderAdapter
 from lsp_server.completion.suggest import Asked, Suggestions
 from lsp_server.completion.trace import Record
 from lsp_server.settings import CompletionSettings
@@ -24,18 +25,26 @@ URI = "file:///a.py"
 
 @dataclass
 class Told:
-    """Says ``texts`` by prompt, or by prompt and seed; "|" in one is where it stands still until ``go``."""
+    """Says ``texts`` by prompt, or by prompt and seed; "|" in one is where it stands still until ``go``.
+
+    Under an adapter it says the adapter's name first. ``refuses`` are the requests, counted from 1, whose adapter it
+    does not have.
+    """
 
     texts: dict[str | tuple[str, int], str] = field(default_factory=dict)
     asked: list[CompletionRequest] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     go: asyncio.Event = field(default_factory=asyncio.Event)
     cause: Cause = "end"
+    refuses: set[int] = field(default_factory=set)
 
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
         self.asked.append(request)
         prompt, seed = str(request.prompt), request.sampling.seed
         text = self.texts.get((prompt, seed) if seed else prompt, "")
+        if request.model and len(self.asked) in self.refuses:
+            raise ModelRefused("There is no such adapter.")
+        text = f"<{request.model}>{text}" if request.model else text
         if text == "boom":
             raise EngineError("The engine failed.")
         try:
@@ -45,7 +54,7 @@ class Told:
             if still:
                 await self.go.wait()
                 yield TextChunk(rest)
-            yield Finished(Outcome(self.cause))
+            yield Finished(Outcome(self.cause), request.model)
         except GeneratorExit:
             self.left.append(prompt)
             raise
@@ -81,7 +90,8 @@ class Person:
     def asks(self, before: str, *, by_hand: bool = False, adapter: str = "", **known) -> Asked:
         self.record = Record(URI, 0, by_hand, adapter=adapter)
         snapshot = take(before, Position(0, len(before)), "utf-32", uri=URI)
-        return Asked(snapshot, self.settings, self.model, self.record, **known)
+        engine = UnderAdapter(self.model, adapter, lambda _: None) if adapter else self.model
+        return Asked(snapshot, self.settings, engine, self.record, by_hand, adapter, **known)
 
     async def sees(self, before: str, *, most: int = 1, **asked) -> list[str]:
         return await self.suggestions.suggest(self.asks(before, **asked), most)

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from fakes.clock import HandClock
 from fakes.suggesting import SETTINGS, Person, Told
 from fakes.teller import Teller
 from waiting import settle
@@ -24,17 +25,17 @@ async def test_other_context_of_other_files_is_another_question():
 async def test_adapter_trained_anew_under_its_name_is_asked_anew():
     person = Person(Told({"x = ": "1"}))
     for size in (10, 10, 11):
-        assert await person.sees("x = ", adapter="mine", edition=((7, size, 0),)) == ["1"]
+        assert await person.sees("x = ", adapter="mine", edition=((7, size, 0),)) == ["<mine>1"]
     assert len(person.model.asked) == 2
 
 
 async def test_what_follows_is_asked_ahead_with_the_same_context_and_then_is_there():
     chunk = ContextChunk("b.py", "def f(a)")
-    person = Person(Told({"x = ": "f(", "x = f(": "y)"}))
+    person = Person(Told({"x = ": "f(", "x = <mine>f(": "y)"}))
     known = {"context": (chunk,), "edition": ((7, 10, 0),), "adapter": "mine"}
     asked = person.asks("x = ", **known)
     person.suggestions.look_ahead(asked, (await person.suggestions.suggest(asked))[0])
-    assert await person.sees("x = f(", **known) == ["y)"]
+    assert await person.sees("x = <mine>f(", **known) == ["<mine>y)"]
     assert [request.context for request in person.model.asked] == [(chunk,), (chunk,)]
 
 
@@ -150,24 +151,52 @@ async def test_answer_cut_for_lack_of_time_is_not_the_last_word_for_who_asks_by_
     assert [request.deadline_ms for request in model.asked] == [5000, 20000]
 
 
-async def test_waiting_for_what_then_did_not_suit_counts_towards_the_deadline():
-    """Else a person waits twice as long as they are told: for the answer to an earlier key, then for their own."""
-    person = Person(Told({"x = b": "ar"}))
-    asked = person.asks("x = b")
-    asked.record.stages["engine"] = 1500.0
-    assert await person.suggestions.suggest(asked) == ["ar"]
-    assert [request.deadline_ms for request in person.model.asked] == [3500]
+async def test_time_spent_on_a_discarded_generation_counts_towards_the_deadline():
+    """Else a user waits twice as long as configured: for the answer to an earlier key, then for their own."""
+    model, clock = Told({"x = ": "foo|xar", "x = foob": "ar"}), HandClock()
+    person = Person(model)
+    person.suggestions.clock = clock
+    first = asyncio.ensure_future(person.sees("x = "))
+    await settle()
+    second = asyncio.ensure_future(person.sees("x = foob"))
+    await settle()
+    clock.now += 1.5
+    model.go.set()
+    assert await second == ["ar"]
+    await first
+    assert [request.deadline_ms for request in model.asked] == [5000, 3500]
 
 
-async def test_answer_given_without_the_adapter_that_was_asked_for_is_not_remembered_as_its_own():
-    """It may be there at the next key."""
-    model = Told({"x = ": "foo"})
+async def test_answer_without_the_adapter_is_not_cached_as_its_own():
+    """The adapter may be there at the next key."""
+    model = Told({"x = ": "foo"}, refuses={1})
+    person = Person(model)
+    assert await person.sees("x = ", adapter="mine") == ["foo"]
+    assert person.record.adapter == ""
+    assert await person.sees("x = ", adapter="mine") == ["<mine>foo"]
+    assert person.record.adapter == "mine"
+
+
+async def test_refused_prefetch_is_not_cached_as_the_adapters():
+    """The refusal concerns the prefetch. The request it was made for was answered under the adapter."""
+    model = Told({"x = ": "a", "x = <mine>a": "b"}, refuses={2})
     person = Person(model)
     asked = person.asks("x = ", adapter="mine")
-    person.record.adapter = ""  # as the adapter's refusal does
-    assert await person.suggestions.suggest(asked) == ["foo"]
-    assert await person.suggestions.suggest(person.asks("x = ", adapter="mine")) == ["foo"]
-    assert len(model.asked) == 2
+    [text] = await person.suggestions.suggest(asked)
+    person.suggestions.look_ahead(asked, text)
+    await settle()
+    assert asked.record.adapter == "mine"
+    assert await person.sees("x = <mine>a", adapter="mine") == ["<mine>b"]
+
+
+async def test_nothing_is_prefetched_after_a_refusal():
+    """It would be written without the adapter again, and could not be kept."""
+    person = Person(Told({"x = ": "a"}, refuses={1}))
+    asked = person.asks("x = ", adapter="mine")
+    [text] = await person.suggestions.suggest(asked)
+    person.suggestions.look_ahead(asked, text)
+    await settle()
+    assert person.model.prompts == ["x = ", "x = "]
 
 
 @pytest.mark.parametrize(
