@@ -36,6 +36,7 @@ TORCH_FREE = (
     "inference.serving.post_mortem",
     "inference.serving.events",
     "inference.serving.spawn",
+    "inference.serving.starts",
     "inference.serving.state",
     "inference.serving.private",
 )

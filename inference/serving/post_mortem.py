@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from inference.serving import starts
+
 MARK = "engine.running"
 TAIL_BYTES = 16_384
 LONGEST = 200
@@ -42,6 +44,7 @@ def begin(folder: Path, log: Path) -> str:
 def end(folder: Path) -> None:
     """The engine ends in order."""
     (folder / MARK).unlink(missing_ok=True)
+    starts.clear(folder)
 
 
 def note(log: Path, status: int) -> None:

@@ -72,7 +72,7 @@ def test_read_only_folder_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     tmp_path.chmod(0o500)
     try:
-        with pytest.raises(NotPrivate, match="can't be used .*Permission denied"):
+        with pytest.raises(NotPrivate, match=r"can't be used .*Permission denied"):
             runtime_folder()
     finally:
         tmp_path.chmod(0o700)
