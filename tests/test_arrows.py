@@ -35,6 +35,7 @@ TORCH_FREE = (
     "inference.serving.client",
     "inference.serving.post_mortem",
     "inference.serving.events",
+    "inference.serving.liveness",
     "inference.serving.spawn",
     "inference.serving.starts",
     "inference.serving.state",
