@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -55,7 +55,7 @@ class Rig:
     silence: float = SILENCE
     searches: int = 0
     requests: int = 0
-    find: Callable[..., object] = ensure_engine
+    find: Callable[..., Awaitable[Path]] = ensure_engine
     window: Window | None = None
 
     def says(self, word: str) -> None:
@@ -88,7 +88,7 @@ class Rig:
 
         async def find(options: EngineOptions) -> Path:
             self.searches += 1
-            return await self.find(options, command)  # type: ignore[misc]
+            return await self.find(options, command)
 
         link = partial(engine_link.EngineLink, find=find, silence=self.silence)
         self.monkeypatch.setattr(lifecycle, "EngineLink", link)

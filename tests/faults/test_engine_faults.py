@@ -19,8 +19,11 @@ import pytest
 from faults.rig import Rig, row
 from waiting import until
 
+from inference.diagnosis import running
+from inference.diagnosis.smoke import smoke
 from inference.serving import engine_command, liveness, private
-from inference.serving.client import SILENT_SECONDS
+from inference.serving.client import SILENT, SILENT_SECONDS
+from inference.serving.spawn import EngineOptions
 from inference.serving.starts import MOST_DEATHS
 
 
@@ -48,7 +51,6 @@ DEATHS = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("death", DEATHS, ids=lambda death: death.word.replace(" ", "-"))
 async def test_engine_that_dies_while_loading_is_given_up(rig: Rig, death: Death):
     rig.says(death.word)
@@ -69,7 +71,6 @@ async def test_engine_that_dies_while_loading_is_given_up(rig: Rig, death: Death
     row(death.name, told, seconds, "yes, at the next request after `pull`")
 
 
-@pytest.mark.slow
 async def test_restarted_session_tries_a_dying_engine_once_more(rig: Rig):
     rig.says("SIGKILL")
     async with rig.session():
@@ -157,7 +158,6 @@ PLACES = [
 ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "place",
     [pytest.param(place, id=place.name, marks=[ROOT_ONLY] if place.damage is foreign else []) for place in PLACES],
@@ -175,7 +175,6 @@ async def test_unusable_place_is_told_and_mending_it_is_enough(rig: Rig, place: 
     row(place.name, told, seconds, "yes, at the next request")
 
 
-@pytest.mark.slow
 async def test_temporary_folder_with_a_long_path_is_no_fault(rig: Rig):
     long = rig.folder / ("x" * 120)
     long.mkdir()
@@ -194,8 +193,7 @@ async def hang(rig: Rig) -> psutil.Process:
     return process
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("silence", [2.0, pytest.param(SILENT_SECONDS, id="as-installed")])
+@pytest.mark.parametrize("silence", [2.0, pytest.param(SILENT_SECONDS, id="as-installed", marks=pytest.mark.slow)])
 async def test_hung_engine_is_replaced_and_its_requests_answered(rig: Rig, silence: float):
     rig.silence = silence
     async with rig.session():
@@ -212,7 +210,6 @@ async def test_hung_engine_is_replaced_and_its_requests_answered(rig: Rig, silen
     row(name, told, seconds, "yes, by itself")
 
 
-@pytest.mark.slow
 async def test_session_that_finds_a_hung_engine_replaces_it(rig: Rig):
     rig.silence = 60  # the first session notices nothing
     async with rig.session():
@@ -225,7 +222,6 @@ async def test_session_that_finds_a_hung_engine_replaces_it(rig: Rig):
         assert len(rig.begun) == 2
 
 
-@pytest.mark.slow
 async def test_paused_machine_costs_no_engine(rig: Rig):
     """It goes on before the engine's second chance is over, as after a suspend."""
     alive: list[bool] = []
@@ -267,3 +263,17 @@ async def test_commands_about_a_hung_engine_end_with_a_sentence(rig: Rig, capsys
     assert "Traceback" not in shown.err
     row(f"`engine {' '.join(arguments)}` on a hung engine", said, seconds, "" if status else "yes, ended")
     assert process.pid in rig.begun
+
+
+@pytest.mark.slow
+async def test_doctor_reports_a_hung_engine(rig: Rig):
+    rig.silence = 120  # the session itself leaves it alone
+    async with rig.session():
+        await hang(rig)
+        since = time.monotonic()
+        (check,) = await asyncio.to_thread(lambda: list(running.check_running(running.look())))
+        seconds = time.monotonic() - since
+        asked = [check async for check in smoke(EngineOptions(), lambda text: None)]
+    assert (check.verdict, check.text) == ("problem", "one listens but does not answer: it may hang")
+    assert [(one.name, one.verdict, one.text) for one in asked] == [("loading", "problem", SILENT)]
+    row("`doctor` on a hung engine", f"{check.text}. {check.advice}", seconds, "")
