@@ -25,6 +25,9 @@ LONGEST_SOCKET_PATH = 100
 SHORTEST_TOKEN = 16
 
 
+NO_ENGINE = "No engine can be started: "
+
+
 class NotPrivate(RuntimeError):
     """A place that should be the user's own is not, or can't be used; the message says which and what to do."""
 
@@ -45,10 +48,10 @@ def _sentence(error: OSError) -> str:
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return f"No engine can be started ({reason}): close some files or windows, or raise `ulimit -n`."
     if error.errno == errno.EISDIR:
-        return f"No engine can be started: {path} is a folder, but a file belongs there. Remove it."
+        return f"{NO_ENGINE}{path} is a folder, but a file belongs there. Remove it."
     if path is None:
         return f"No engine can be started ({reason}): free what the system is short of, then ask again."
-    return f"No engine can be started: {path} can't be used ({reason}). Make it writable for you, or remove it."
+    return f"{NO_ENGINE}{path} can't be used ({reason}). Make it writable for you, or remove it."
 
 
 def runtime_folder() -> Path:

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from inference.models.catalog import canonical
 from inference.serving import post_mortem, starts
-from inference.serving.private import in_words, runtime_folder
+from inference.serving.private import NO_ENGINE, in_words, runtime_folder
 from inference.serving.starts import MOST_DEATHS
 
 START_SECONDS = 30.0
@@ -187,5 +187,5 @@ def _reap(process: subprocess.Popen[bytes], log: Path) -> None:
 
 def _last_words(log: Path) -> str:
     lines = [line for line in log.read_text("utf-8", errors="replace").splitlines() if line.strip()]
-    said = lines[-1] if lines else "nothing"
+    said = lines[-1].removeprefix(NO_ENGINE) if lines else "nothing"
     return f"The engine did not start: {said} (the whole log is {log})"
