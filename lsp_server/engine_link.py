@@ -19,9 +19,10 @@ from packaging.version import InvalidVersion, Version
 
 import inference
 from inference.generation.answer import Finished, TextChunk
-from inference.serving.client import EngineClient, EngineError, EngineUnavailable
+from inference.serving.client import SILENT_SECONDS, EngineClient, EngineError, EngineSilent, EngineUnavailable
+from inference.serving.liveness import NotEnded, end_if_hung
 from inference.serving.private import NotPrivate
-from inference.serving.spawn import EngineNotStarted, EngineOptions, ensure_engine
+from inference.serving.spawn import EngineNotStarted, EngineOptions, allow_one_more, ensure_engine
 from inference.serving.state import ANSWERING, LEAVING, Status
 from inference.serving.wire import ChatRequest, CompletionRequest
 from lsp_server.backoff import BackOff
@@ -34,9 +35,14 @@ RETRY_AFTER = 5.0
 GIVE_WAY = 1.0
 """Seconds that a window waits after an engine which another one asked to leave: that one is to start the next."""
 
+BROKEN = "The link to the engine broke; the language server's log has the details. The next request tries again."
+
 
 class EngineLink:
-    """From the language server to the engine of one's own. ``find``, ``sleep`` and ``clock`` are given by tests."""
+    """From the language server to the engine of one's own.
+
+    ``find``, ``sleep``, ``clock`` and ``silence``, after which an engine may hang, are given by tests.
+    """
 
     server = ""
 
@@ -47,15 +53,17 @@ class EngineLink:
         find: Callable[[EngineOptions], Awaitable[Path]] = ensure_engine,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
+        silence: float = SILENT_SECONDS,
     ) -> None:
         self._options = options
         self._on_status = on_status
-        self._find, self._sleep = find, sleep
+        self._find, self._sleep, self._silence = find, sleep, silence
         self._backoff = BackOff(clock)
         self._client: EngineClient | None = None
         self._task: asyncio.Task[None] | None = None
         self._asked = asyncio.Event()
         self._lost = self._replacing = False
+        self._by_hand = True  # to open a window, or to restart its server, is to ask
         self._window = uuid.uuid4().hex
         self.status = Status()
 
@@ -78,7 +86,11 @@ class EngineLink:
                 yield event
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[TextChunk | Finished, None]:
-        """Stream a chat answer. Raises ``EngineError``, as ``complete`` does."""
+        """Stream a chat answer. Raises ``EngineError``, as ``complete`` does.
+
+        Nobody chats by typing on: an engine that kept dying is tried once more.
+        """
+        self._by_hand = True
         async with aclosing(self._ready().chat(replace(request, user=self._window))) as events:
             async for event in events:
                 yield event
@@ -101,8 +113,11 @@ class EngineLink:
         while True:
             try:
                 await self._hold()
-            except (EngineNotStarted, NotPrivate) as error:
+            except (EngineNotStarted, NotPrivate, NotEnded) as error:
                 self._tell(Status(phase="failed", message=str(error)))
+            except Exception:
+                log.exception("the link to the engine broke")
+                self._tell(Status(phase="failed", message=BROKEN))
             if self.status.phase in ("failed", "stopping"):
                 await self._until_asked()
             elif self.status.phase == "retiring":
@@ -113,20 +128,35 @@ class EngineLink:
                 await self._sleep(self._backoff.pause())
 
     async def _hold(self) -> None:
-        """Hold a lease until the engine ends or fails."""
-        client = EngineClient(await self._find(self._options))
+        """Hold a lease until the engine ends, fails or hangs."""
+        if self._by_hand:
+            self._by_hand = False
+            allow_one_more()
+        socket = await self._find(self._options)
+        client = EngineClient(socket, self._silence)
         try:
             self._client = client
+            while not await self._followed(client):
+                if await end_if_hung(socket, self._silence / 2):
+                    log.warning("ended the engine, which did not answer")
+                    break
+        finally:
+            self._client = None
+            await client.aclose()
+
+    async def _followed(self, client: EngineClient) -> bool:
+        """Hold a lease until the engine ends or fails; False where it fell silent."""
+        try:
             async with aclosing(client.lease()) as statuses:
                 async for status in statuses:
                     await self._take(client, status)
                     if self.status.phase == "failed":
                         break
+        except EngineSilent:
+            return False
         except EngineUnavailable as error:
             log.info("lost the engine: %s", error)
-        finally:
-            self._client = None
-            await client.aclose()
+        return True
 
     async def _take(self, client: EngineClient, status: Status) -> None:
         """A status of the engine's: tell it, with what it means for this window."""
@@ -172,7 +202,10 @@ class EngineLink:
 
     def _tell(self, status: Status) -> None:
         self.status = status
-        self._on_status(status)
+        try:
+            self._on_status(status)
+        except Exception:
+            log.exception("a status could not be shown")
 
 
 def _older(version: str) -> bool:

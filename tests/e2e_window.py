@@ -133,6 +133,7 @@ async def window_on(
     editor: str = "vscode",
     settings: Any = None,
     *,
+    wait: bool = True,
     says: Sequence[str] = (),
     root: str = ROOT,
 ) -> AsyncIterator[Window]:
@@ -145,7 +146,8 @@ async def window_on(
         listening.append(asyncio.ensure_future(run_async(threading.Event(), reader, protocol)))
     try:
         opened = await _introduced(client, editor, settings, says, root)
-        await asyncio.wait_for(opened.ready.wait(), 120)
+        if wait:
+            await asyncio.wait_for(opened.ready.wait(), 120)
         yield opened
         await asyncio.wait_for(client.shutdown_async(None), 30)
     finally:

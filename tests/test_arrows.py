@@ -36,7 +36,9 @@ TORCH_FREE = (
     "inference.serving.client",
     "inference.serving.post_mortem",
     "inference.serving.events",
+    "inference.serving.liveness",
     "inference.serving.spawn",
+    "inference.serving.starts",
     "inference.serving.state",
     "inference.serving.private",
 )

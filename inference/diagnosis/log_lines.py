@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from inference.diagnosis.own_words import ELSE, OwnWords
-from inference.serving.post_mortem import ENDED, FATAL
+from inference.serving.post_mortem import ENDED, FATAL, HUNG
 
 _LOGGED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) ([A-Z]+) ([\w.]+) (.*)")
 _FRAME = re.compile(r'  File "(.*)", line (\d+)(,?) in (\w+|<\w+>)')
 _ERROR = re.compile(r"((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Warning))(?::.*)?")
-_ENDED = re.compile(re.escape(ENDED) + "SIG[A-Z0-9]+")
+_ENDED = re.compile(f"{re.escape(ENDED)}SIG[A-Z0-9]+|{re.escape(HUNG)}")
 _FATAL = re.compile(
     re.escape(FATAL) + "(Segmentation fault|Aborted|Bus error|Floating-point exception|Illegal instruction)"
 )

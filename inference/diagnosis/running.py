@@ -46,6 +46,10 @@ def has_loaded(stats: Mapping[str, Any] | None, models: tuple[str, str]) -> bool
 
 def check_running(stats: Mapping[str, Any] | None) -> Iterator[Check]:
     """What runs, and whether the one before it ended in order."""
+    if stats is None and _listens():
+        text = "one listens but does not answer: it may hang"
+        yield Check("engine", "problem", text, "`codellama-ls engine stop --now` ends it.")
+        return
     if stats is None:
         yield Check("engine", "ok", "none runs; the first window starts one")
         if died():
@@ -71,6 +75,12 @@ def _engine(stats: Mapping[str, Any], engine: Mapping[str, Any]) -> Check:
         advice = "`codellama-ls engine stop` has the next window start the installed one."
         return Check("engine", "warning", f"{text}, but {inference.__version__} is installed", advice, figures)
     return Check("engine", "ok", text, figures=figures)
+
+
+def _listens() -> bool:
+    with suppress(NotPrivate, OSError):
+        return asyncio.run(listens(socket_path()))
+    return False
 
 
 def died() -> bool:

@@ -15,7 +15,14 @@ from inference.diagnosis.check import Check, Say
 from inference.generation.answer import Finished, Outcome, Sampling, TextChunk
 from inference.serving.client import EngineClient, EngineError, ModelRefused
 from inference.serving.private import NotPrivate
-from inference.serving.spawn import EngineNotStarted, EngineOptions, ensure_engine, listens, socket_path
+from inference.serving.spawn import (
+    EngineNotStarted,
+    EngineOptions,
+    allow_one_more,
+    ensure_engine,
+    listens,
+    socket_path,
+)
 from inference.serving.state import Status
 from inference.serving.wire import ChatRequest, CompletionRequest
 from inference.text.prompts import Message
@@ -41,6 +48,7 @@ async def smoke(options: EngineOptions, say: Say) -> AsyncIterator[Check]:
     started = time.perf_counter()
     try:
         ran = await listens(socket_path())
+        allow_one_more()
         client = EngineClient(await ensure_engine(options))
     except (EngineNotStarted, NotPrivate, OSError) as error:
         yield Check("engine start", "problem", str(error), LOGS, quotes=True)

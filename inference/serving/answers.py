@@ -29,6 +29,8 @@ Answers = AsyncIterator[tuple[int, Event]]
 
 T = TypeVar("T")
 
+_END = object()
+
 
 class TextShape:
     """Answers of ``/v1/completions``."""
@@ -196,6 +198,24 @@ async def after(first: tuple[int, Event], rest: Answers) -> Answers:
     yield first
     async for one in rest:
         yield one
+
+
+async def beating(events: AsyncIterator[T], seconds: float) -> AsyncIterator[T | None]:
+    """``events``, and None whenever none has come for so long."""
+    iterator = aiter(events)
+    coming = asyncio.ensure_future(anext(iterator, _END))
+    try:
+        while True:
+            await asyncio.wait((coming,), timeout=seconds)
+            if not coming.done():
+                yield None
+            elif (event := coming.result()) is _END:
+                return
+            else:
+                yield event  # type: ignore[misc]  it is no _END
+                coming = asyncio.ensure_future(anext(iterator, _END))
+    finally:
+        coming.cancel()
 
 
 async def unless_gone(http: Request, answering: Awaitable[T]) -> T:

@@ -5,6 +5,7 @@ Torch-free; knows no editor. Leaving a stream early closes it, and that cancels 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
@@ -17,10 +18,20 @@ from inference.generation.answer import Finished, TextChunk, TokenChance
 from inference.serving.events import event_data
 from inference.serving.outcomes import parse_outcome
 from inference.serving.state import Status
-from inference.serving.wire import ChatRequest, CompletionRequest
+from inference.serving.wire import LONGEST_SECONDS, ChatRequest, CompletionRequest
 
 CONNECT_SECONDS = 5.0
 
+ANSWER_SECONDS = 10.0
+"""For what the engine answers at once, even while it loads."""
+
+SILENT_SECONDS = 10.0
+"""Of a lease, on which the engine sends something every ``BEAT_SECONDS`` (``service``), whatever it is doing."""
+
+LATE_SECONDS = 2.0
+"""How much later than at its deadline an answer may end: a step of the model is not interrupted."""
+
+SILENT = "The engine does not answer: `codellama-ls engine stop --now` ends it, and the next request starts another."
 
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 
@@ -33,6 +44,13 @@ class EngineUnavailable(EngineError):
     """There is no engine, or it is not ready: nothing is wrong with the request."""
 
 
+class EngineSilent(EngineUnavailable):
+    """The engine is there but does not answer in time: it may hang (``liveness``), or the machine slept."""
+
+    def __init__(self, text: str = SILENT) -> None:
+        super().__init__(text)
+
+
 class BadRequest(EngineError):
     """What was asked is not a valid request."""
 
@@ -42,11 +60,16 @@ class ModelRefused(EngineError):
 
 
 class EngineClient:
-    """Talks to one engine over its Unix socket."""
+    """Talks to one engine over its Unix socket.
 
-    def __init__(self, socket: Path) -> None:
+    Every request has a time limit and raises ``EngineSilent`` after it; a lease does once the engine has sent nothing
+    for ``silence`` seconds.
+    """
+
+    def __init__(self, socket: Path, silence: float = SILENT_SECONDS) -> None:
+        self._silence = silence
         transport = httpx.AsyncHTTPTransport(uds=str(socket))
-        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
+        timeout = httpx.Timeout(min(ANSWER_SECONDS, silence), connect=CONNECT_SECONDS)
         # trust_env: a proxy set for the web must never see a prompt
         self._http = httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=timeout, trust_env=False)
 
@@ -82,33 +105,50 @@ class EngineClient:
     async def lease(self) -> AsyncGenerator[Status, None]:
         """The engine's status and every change, for as long as it lives; holding this keeps it alive."""
         with _in_words():
-            async with self._http.stream("GET", "/lease") as answer:
+            async with self._http.stream("GET", "/lease", timeout=self._silence) as answer:
                 async for event in _events(answer):
                     yield _status(event)
 
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
         """Stream a completion. Raises ``EngineError``."""
-        async with aclosing(self._stream("/v1/completions", request.to_json())) as events:
+        async with aclosing(self._stream("/v1/completions", request)) as events:
             async for event in _progress(events, lambda choice: choice.get("text"), request.model):
                 yield event
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[TextChunk | Finished, None]:
         """Stream a chat answer. Raises ``EngineError``."""
-        async with aclosing(self._stream("/v1/chat/completions", request.to_json())) as events:
+        async with aclosing(self._stream("/v1/chat/completions", request)) as events:
             async for event in _progress(events, lambda choice: choice["delta"].get("content"), request.model):
                 yield event
 
     async def score(self, body: Mapping[str, Any]) -> list[dict[str, str]]:
         """Answer a model card's request (see ``serving.score``). Raises ``BadRequest``, ``EngineError``."""
         with _in_words():
-            answer = await self._http.post("/score", json=body)
+            answer = await self._http.post("/score", json=body, timeout=_limit(None) * _texts(body))
             if answer.status_code != 200:
                 raise _refusal(answer.status_code, answer.content)
             return answer.json()
 
-    async def _stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+    async def _stream(
+        self, path: str, request: CompletionRequest | ChatRequest
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Events of an answer until its deadline and a little more; the engine ends it before, if it can."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + _limit(request.deadline_ms)
+        async with aclosing(self._endless(path, request.to_json())) as events:
+            while True:
+                try:
+                    async with asyncio.timeout_at(ends):
+                        event = await anext(events)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError:
+                    raise EngineSilent from None
+                yield event
+
+    async def _endless(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         with _in_words():
-            async with self._http.stream("POST", path, json={**body, **STREAMED}) as answer:
+            async with self._http.stream("POST", path, json={**body, **STREAMED}, timeout=None) as answer:
                 if answer.status_code != 200:
                     raise _refusal(answer.status_code, await answer.aread())
                 async for event in _events(answer):
@@ -151,6 +191,19 @@ def _chances(choice: Mapping[str, Any]) -> tuple[TokenChance, ...]:
     return tuple(TokenChance(piece.encode(), chance) for piece, chance in pairs)
 
 
+def _limit(deadline_ms: int | None) -> float:
+    """Seconds after which a request is given up here; a hung engine keeps no deadline."""
+    return (LONGEST_SECONDS if deadline_ms is None else deadline_ms / 1000) + LATE_SECONDS
+
+
+def _texts(body: Mapping[str, Any]) -> int:
+    """How many texts a model card's request, valid or not, has continued one after the other."""
+    try:
+        return max(len(body["input_data"]["input_string"]), 1)
+    except (KeyError, TypeError):
+        return 1
+
+
 def _status(fields: Mapping[str, Any]) -> Status:
     known = {name: fields[name] for name in Status.__dataclass_fields__ if name in fields}
     return Status(**known)
@@ -170,11 +223,16 @@ def _failure(error: Mapping[str, Any], kind: type[EngineError]) -> EngineError:
 
 
 class _in_words:  # noqa: N801  used like a function
-    """Transport errors as ``EngineUnavailable``: to a caller a dead engine and a missing one are the same."""
+    """Transport errors as ``EngineUnavailable``: to a caller a dead engine and a missing one are the same.
+
+    A time-out is ``EngineSilent``.
+    """
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, httpx.TimeoutException):
+            raise EngineSilent from error
         if isinstance(error, httpx.HTTPError | OSError | ValueError):
             raise EngineUnavailable("The engine is not there or has just gone.") from error

@@ -17,16 +17,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from inference.serving import post_mortem
-from inference.serving.client import EngineClient, EngineError
+from inference.serving import liveness, post_mortem
+from inference.serving.client import EngineClient, EngineError, EngineSilent
 from inference.serving.private import NotPrivate
 from inference.serving.spawn import listens, log_path, socket_path
 from inference.serving.state import LEAVING
 
 OK, FAILED = 0, 1
 
-PATIENCE = 10.0
-"""Seconds an engine has to answer; it does so at once, even while it loads."""
+NOW_SECONDS = 5.0
+"""How long an engine that is to stop now may say nothing, and how long it may take in all, before it is killed."""
 
 NONE_RUNS = "No engine is running; editors start one themselves."
 
@@ -41,9 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parse(arguments)
     try:
         return asyncio.run(args.run(args))
-    except (EngineError, NotPrivate, TimeoutError) as error:
-        text = str(error) or "The engine does not answer; `codellama-ls engine logs` may say why."
-        print(f"codellama-ls: {text}", file=sys.stderr)  # noqa: T201
+    except (EngineError, NotPrivate) as error:
+        print(f"codellama-ls: {error}", file=sys.stderr)  # noqa: T201
         return FAILED
 
 
@@ -67,7 +66,7 @@ async def _status(args: argparse.Namespace) -> int:
         return _say(NONE_RUNS, FAILED)
     client = EngineClient(socket_path())
     try:
-        stats = await asyncio.wait_for(client.stats(), PATIENCE)
+        stats = await client.stats()
     finally:
         await client.aclose()
     if args.json:
@@ -79,12 +78,26 @@ async def _status(args: argparse.Namespace) -> int:
 async def _stop(args: argparse.Namespace) -> int:
     if not await listens(socket_path()):
         return _say(NONE_RUNS)
-    client, told = EngineClient(socket_path()), args.now
+    if not args.now:
+        await _leave(EngineClient(socket_path()))
+        return _say("The engine has stopped.")
+    try:
+        async with asyncio.timeout(NOW_SECONDS):
+            await _leave(EngineClient(socket_path()), now=True)
+    except (TimeoutError, EngineSilent):
+        if await liveness.end(socket_path()):
+            return _say("The engine did not stop by itself and was killed.")
+    return _say("The engine has stopped.")
+
+
+async def _leave(client: EngineClient, *, now: bool = False) -> None:
+    """Ask the engine to leave, and return when it has gone. Raises ``EngineError``; closes the client."""
+    told = now
     try:
         async with aclosing(client.lease()) as statuses:  # which ends when the engine has gone
             async for status in statuses:
                 if status.phase not in LEAVING:
-                    await asyncio.wait_for(client.retire(stop=True, now=args.now), PATIENCE)
+                    await client.retire(stop=True, now=now)
                 elif not told:
                     told = True
                     print("It answers what it has begun; Ctrl-C stops waiting for it.", file=sys.stderr)  # noqa: T201
@@ -93,7 +106,6 @@ async def _stop(args: argparse.Namespace) -> int:
             raise
     finally:
         await client.aclose()
-    return _say("The engine has stopped.")
 
 
 async def _logs(args: argparse.Namespace) -> int:

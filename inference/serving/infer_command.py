@@ -16,7 +16,7 @@ from typing import Any
 from inference.serving.client import BadRequest, EngineClient, EngineError, EngineUnavailable
 from inference.serving.private import NotPrivate
 from inference.serving.score import parse_score
-from inference.serving.spawn import EngineNotStarted, EngineOptions, ensure_engine
+from inference.serving.spawn import EngineNotStarted, EngineOptions, allow_one_more, ensure_engine
 from inference.serving.state import ANSWERING
 from inference.serving.wire import WireError
 
@@ -57,6 +57,7 @@ def read_request(content: bytes, model: str | None) -> Mapping[str, Any]:
 
 async def infer(body: Mapping[str, Any], model: str | None) -> list[dict[str, str]]:
     """Find or start an engine, wait until it is ready and ask it, holding a lease all the time."""
+    allow_one_more()
     client = EngineClient(await ensure_engine(EngineOptions(model or "starter")))
     try:
         async with aclosing(client.lease()) as statuses:

@@ -20,9 +20,6 @@ LARGEST_BODY = 8 * 1024 * 1024
 BODY_SECONDS = 30.0
 """How long a body may take to arrive: over a socket of this machine the largest takes milliseconds."""
 
-LONGEST_SECONDS = 600.0
-"""Of a request with no deadline of its own: what there is by then has to do."""
-
 MOST_WAITING = 128
 """Answers queued or under way; more would only wait longer than anybody does."""
 

@@ -14,7 +14,8 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -25,11 +26,11 @@ import inference
 from inference.folders import close_roots
 from inference.models.catalog import canonical
 from inference.models.shape import FORMATS
-from inference.serving import post_mortem
+from inference.serving import post_mortem, starts
 from inference.serving.doors import PUBLIC, PrivateProtocol, TokenRequired, listen
 from inference.serving.leases import Leases
 from inference.serving.loading import Wanted, load_models
-from inference.serving.private import NotPrivate, bind, runtime_folder, token
+from inference.serving.private import NotPrivate, bind, in_words, runtime_folder, token
 from inference.serving.scheduler import Scheduler
 from inference.serving.service import Service
 from inference.serving.spawn import IDLE_SECONDS, log_path
@@ -71,8 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         folder = runtime_folder()
         close_roots()
-        with FileLock(folder / "engine.lock", timeout=0, mode=0o600):
-            crash = post_mortem.begin(folder, log_path())
+        with _sole_engine(folder) as crash:
             log.info("%s: version %s, process %d", post_mortem.STARTED, inference.__version__, os.getpid())
             _run(args, folder, crash)
     except Timeout:
@@ -82,6 +82,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NotPrivate as error:
         return _fail(str(error))
     return 0
+
+
+@contextmanager
+def _sole_engine(folder: Path) -> Iterator[str]:
+    """Hold the engine's lock; yields how the engine before ended. Raises ``Timeout``, ``NotPrivate``."""
+    lock = FileLock(folder / "engine.lock", timeout=0, mode=0o600)
+    with in_words():
+        lock.acquire()
+    try:
+        with in_words():
+            crash = post_mortem.begin(folder, log_path())
+        yield crash
+    finally:
+        lock.release()
 
 
 def _run(args: argparse.Namespace, folder: Path, crash: str) -> None:
@@ -145,7 +159,8 @@ async def _serve(args: argparse.Namespace, folder: Path, crash: str) -> None:
     # torch is imported, and every tensor touched, on this thread only
     threading.Thread(target=scheduler.run, daemon=True, name="model").start()
     weights.load()
-    beside = [asyncio.ensure_future(_leave(service, server)), asyncio.ensure_future(service.sleep_when_idle())]
+    tasks = (_leave(service, server), service.sleep_when_idle(), _forget_deaths(board, folder))
+    beside = [asyncio.ensure_future(task) for task in tasks]
     try:
         await server.serve(sockets=[bind(path), *sockets])
     finally:
@@ -162,6 +177,14 @@ async def _leave(service: Service, server: uvicorn.Server) -> None:
     await service.unneeded()
     log.info("nobody needs the engine any more")
     server.should_exit = True
+
+
+async def _forget_deaths(board: StatusBoard, folder: Path) -> None:
+    """Loading has ended, whichever way: this engine did not die of it."""
+    async for status in board.watch():
+        if status.phase != "loading":
+            return starts.clear(folder)
+    return None
 
 
 def _close(scheduler: Scheduler, board: StatusBoard) -> None:

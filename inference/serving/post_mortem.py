@@ -10,9 +10,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+from inference.serving import starts
 
 MARK = "engine.running"
 TAIL_BYTES = 16_384
@@ -26,6 +29,7 @@ STARTED = "engine started"
 """What an engine logs first; what stands before is another one's."""
 
 ENDED = "the engine was ended by "
+HUNG = "the engine did not answer and was ended"
 UNKNOWN = "it ended without a word, as when the system runs out of memory"
 
 
@@ -42,6 +46,21 @@ def begin(folder: Path, log: Path) -> str:
 def end(folder: Path) -> None:
     """The engine ends in order."""
     (folder / MARK).unlink(missing_ok=True)
+    starts.clear(folder)
+
+
+def marked(folder: Path) -> int:
+    """The process of the engine that runs, or of the last one where it did not end in order; 0 for none."""
+    try:
+        return int((folder / MARK).read_text("ascii", "replace"))
+    except (OSError, ValueError):
+        return 0
+
+
+def note_hung(log: Path) -> None:
+    """Write into the log why the engine is about to be killed."""
+    with suppress(OSError), log.open("a", encoding="utf-8") as file:
+        file.write(f"{HUNG}\n")
 
 
 def note(log: Path, status: int) -> None:
@@ -61,16 +80,27 @@ def cause_in(logged: Iterable[str]) -> str:
 
     An exception did it only where nothing was logged after: the engine outlives those of its requests.
     """
-    lines = [line for line in logged if line.strip()]
+    lines = _of_the_last(logged)
+    if HUNG in lines:  # its killer knows more than the parent, which saw the signal
+        return "it did not answer any more"
     for line in reversed(lines):
-        if STARTED in line:
-            break
         if ENDED in line:
             name = line.partition(ENDED)[2]
             return f"it was killed by {name}" + (", as when the system runs out of memory" if name == "SIGKILL" else "")
         if line.startswith(FATAL):
             return line.removeprefix(FATAL)[:LONGEST]
     return lines[-1][:LONGEST] if lines and _is_error(lines[-1]) else UNKNOWN
+
+
+def _of_the_last(logged: Iterable[str]) -> list[str]:
+    """Lines of the last engine, without the one that tells of its start."""
+    lines: list[str] = []
+    for line in logged:
+        if STARTED in line:
+            lines = []
+        elif line.strip():
+            lines.append(line)
+    return lines
 
 
 def tail(log: Path, size: int = TAIL_BYTES) -> str:

@@ -29,6 +29,7 @@ from inference.serving.answers import (
     FailedError,
     TextShape,
     after,
+    beating,
     collect,
     failure,
     sse,
@@ -37,7 +38,7 @@ from inference.serving.answers import (
     whole,
 )
 from inference.serving.leases import Leases
-from inference.serving.limits import LONGEST_SECONDS, check_room, json_body
+from inference.serving.limits import check_room, json_body
 from inference.serving.retirement import parse_retirement
 from inference.serving.router import Chosen, RefusedError, choose, listed
 from inference.serving.scheduler import Scheduler
@@ -45,8 +46,14 @@ from inference.serving.score import ScoreRequest, parse_score
 from inference.serving.state import ANSWERING, StatusBoard
 from inference.serving.stats import Stats
 from inference.serving.weights import Weights
-from inference.serving.wire import WireError, error_body
+from inference.serving.wire import LONGEST_SECONDS, WireError, error_body
 from inference.text.stopping import StopRule
+
+BEAT_SECONDS = 2.0
+BEAT = ":\n\n"
+"""A comment (WHATWG HTML, section 9.2) on a lease whenever there is no news: whoever holds it sees that the engine
+lives. ``client.SILENT_SECONDS`` allows for five of them.
+"""
 
 
 @dataclass
@@ -184,8 +191,8 @@ class Service:
 
     async def _leased(self) -> AsyncIterator[str]:
         with self.leases.hold():
-            async for status in self.board.watch():
-                yield sse(status.to_json())
+            async for status in beating(self.board.watch(), BEAT_SECONDS):
+                yield BEAT if status is None else sse(status.to_json())
 
     async def _generate(
         self, http: Request, parse: Callable[[Any], Any], role: Role, shape: type[TextShape | ChatShape]

@@ -18,20 +18,24 @@ from filelock import FileLock, Timeout
 
 from inference.child_processes import NEUTRAL_FOLDER, python_module
 from inference.models.catalog import canonical
-from inference.serving import post_mortem
-from inference.serving.private import runtime_folder
+from inference.serving import post_mortem, starts
+from inference.serving.private import NO_ENGINE, in_words, runtime_folder
+from inference.serving.starts import MOST_DEATHS
 
 START_SECONDS = 30.0
 AGAIN_SECONDS = 0.25
 LOG_BYTES = 1024 * 1024
 IDLE_SECONDS = 600.0
-
-MOST_KILLED = 3
-"""Engines ended by a signal before they listened: so many in one search are no accident."""
+LISTENING_SECONDS = 5.0
+"""A connection takes microseconds, unless whoever listens accepts none."""
 
 
 class EngineNotStarted(RuntimeError):
     """No engine came up; the message says what it said."""
+
+
+class EngineKeepsDying(EngineNotStarted):
+    """Engines died one after another while they loaded; none is started until something changes (``starts``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +82,43 @@ def log_path() -> Path:
     return runtime_folder() / "engine.log"
 
 
+def allow_one_more() -> None:
+    """Let ``ensure_engine`` start one more engine although those before it died: the user asked. Raises ``NotPrivate``.
+
+    Does nothing where they did not.
+    """
+    starts.allow_one_more(runtime_folder())
+
+
 async def ensure_engine(options: EngineOptions, command: Sequence[str] = ()) -> Path:
     """The socket of a listening engine, started if need be; raises ``EngineNotStarted`` or ``NotPrivate``.
 
-    Whoever starts one does so until it listens: an engine that finds another one's lock taken leaves at once, and that
-    one may have been about to leave; and a few times where a signal ended the one before it listened.
+    Raises ``EngineKeepsDying``, and starts none, where several died before they were ready (``starts``).
     """
+    with in_words():
+        return await _ensure_engine(options, command)
+
+
+async def _ensure_engine(options: EngineOptions, command: Sequence[str]) -> Path:
+    """Start one until it listens: an engine that finds the lock taken leaves at once, as that one may be leaving."""
     path, log = socket_path(), log_path()
+    under = starts.circumstances(options.arguments(), options.models)
     arguments = [*(command or python_module("inference.serving.main")), *options.arguments()]
-    starting, killed = FileLock(path.with_name("engine.starting"), mode=0o600), 0
-    process: subprocess.Popen[bytes] | None = None
+    starting = FileLock(path.with_name("engine.starting"), mode=0o600)
+    process: _Child | None = None
     deadline = asyncio.get_running_loop().time() + START_SECONDS
     try:
         while asyncio.get_running_loop().time() < deadline:
             if await listens(path):
                 return path
             if process is None and _is_ours(starting):
+                _check_deaths(path.parent, under, options, log)
+                starts.add(path.parent, under)
                 process = _start(arguments, log)
-            elif process is not None and (status := process.poll()) is not None:
-                killed += status < 0
-                if status > 0 or killed == MOST_KILLED:
+            elif process is not None and not process.reaper.is_alive():
+                if process.popen.returncode >= 0:  # it was not killed
+                    starts.clear(path.parent)
+                if process.popen.returncode > 0:
                     raise EngineNotStarted(_last_words(log))
                 process = None
                 await asyncio.sleep(AGAIN_SECONDS)
@@ -110,7 +131,8 @@ async def ensure_engine(options: EngineOptions, command: Sequence[str] = ()) -> 
 async def listens(path: Path) -> bool:
     """Does somebody accept connections there?"""
     try:
-        _, writer = await asyncio.open_unix_connection(str(path))
+        async with asyncio.timeout(LISTENING_SECONDS):
+            _, writer = await asyncio.open_unix_connection(str(path))
     except OSError:
         return False
     writer.close()
@@ -124,7 +146,26 @@ def _is_ours(lock: FileLock) -> bool:
     return False
 
 
-def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+def _check_deaths(folder: Path, under: str, options: EngineOptions, log: Path) -> None:
+    """Raises ``EngineKeepsDying``."""
+    if starts.deaths(folder, under) < MOST_DEATHS:
+        return
+    names = " and ".join(f"'{model}'" for model in dict.fromkeys(options.models))
+    raise EngineKeepsDying(
+        f"The engine died {MOST_DEATHS} times while it loaded {names}: {post_mortem.cause(log)}. It is not started "
+        "again by itself: run `codellama-ls doctor`, which tries once more, or choose another model."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """An engine started here, and the thread that waits for its end and logs how it ended."""
+
+    popen: subprocess.Popen[bytes]
+    reaper: threading.Thread
+
+
+def _start(command: Sequence[str], log: Path) -> _Child:
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
     with log.open("ab") as stderr:
@@ -138,8 +179,9 @@ def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
             cwd=NEUTRAL_FOLDER,
         )
     # waited for, or it stays as a zombie
-    threading.Thread(target=_reap, args=(process, log), daemon=True, name="reap-engine").start()
-    return process
+    reaper = threading.Thread(target=_reap, args=(process, log), daemon=True, name="reap-engine")
+    reaper.start()
+    return _Child(process, reaper)
 
 
 def _reap(process: subprocess.Popen[bytes], log: Path) -> None:
@@ -150,5 +192,5 @@ def _reap(process: subprocess.Popen[bytes], log: Path) -> None:
 
 def _last_words(log: Path) -> str:
     lines = [line for line in log.read_text("utf-8", errors="replace").splitlines() if line.strip()]
-    said = lines[-1] if lines else "nothing"
+    said = lines[-1].removeprefix(NO_ENGINE) if lines else "nothing"
     return f"The engine did not start: {said} (the whole log is {log})"

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
 
 import pytest
 from fakes.answerer import ScriptedAnswerer
 from fakes.clock import HandClock
 from fixtures_engine import serving
-from waiting import until
+from waiting import settle, until
 
 import inference
+from inference.serving import starts
 from inference.serving.client import EngineUnavailable
-from inference.serving.spawn import EngineOptions
+from inference.serving.private import bind
+from inference.serving.spawn import EngineKeepsDying, EngineOptions
+from inference.serving.starts import MOST_DEATHS
 from inference.serving.state import Status
-from inference.serving.wire import CompletionRequest
+from inference.serving.wire import ChatRequest, CompletionRequest
+from inference.text.prompts import Message
 from lsp_server.engine_link import GIVE_WAY, RETRY_AFTER, EngineLink
 
 
@@ -132,6 +137,63 @@ async def test_stopped_engine_is_started_again_by_the_next_request_only(runtime)
         with pytest.raises(EngineUnavailable, match="stopped"):
             await anext(one.link.complete(CompletionRequest("p")))
         await until(lambda: one.searches == 2)
+
+
+async def test_chat_allows_an_engine_that_kept_dying_one_more_start(runtime):
+    """To type on does not."""
+    for _ in range(MOST_DEATHS):
+        starts.add(runtime, "the same")
+    one = OneWindow(runtime / "engine.sock")
+    counts: list[int] = []
+
+    async def find(options: EngineOptions):
+        counts.append(starts.deaths(runtime, "the same"))
+        starts.add(runtime, "the same")
+        raise EngineKeepsDying("it dies")
+
+    one.link = EngineLink(EngineOptions(), one.statuses.append, find, one.clock.sleep, one.clock)
+    one.link.start()
+    try:
+        asks = (one.link.complete(CompletionRequest("p")), one.link.chat(ChatRequest((Message("user", "hello"),))))
+        for n, ask in enumerate(asks, 1):
+            await until(lambda n=n: len(counts) == n)
+            await settle()
+            with pytest.raises(EngineUnavailable, match="it dies"):
+                await anext(ask)
+        await until(lambda: len(counts) == 3)
+    finally:
+        await one.link.stop()
+    assert counts == [MOST_DEATHS - 1, MOST_DEATHS, MOST_DEATHS - 1]
+
+
+async def test_status_that_cannot_be_shown_does_not_end_the_link(runtime):
+    def broken(status: Status) -> None:
+        raise RuntimeError("the editor has gone")
+
+    async with serving(runtime, ScriptedAnswerer(["x"])) as running:
+        one = OneWindow(running.socket)
+        one.link = EngineLink(EngineOptions(), broken, one._find, one.clock.sleep, one.clock)
+        one.link.start()
+        await until(lambda: one.link.status.phase == "ready")
+        stream = one.link.complete(CompletionRequest("p"))
+        assert (await anext(stream)).text == "x"  # type: ignore[union-attr]
+        await stream.aclose()
+        await one.link.stop()
+
+
+async def test_silent_process_that_is_not_known_is_told_and_left_alone(runtime):
+    """There is no engine's mark; the next request looks again."""
+    with bind(runtime / "engine.sock") as listener:
+        listener.listen()
+        one = OneWindow(runtime / "engine.sock")
+        one.link = EngineLink(EngineOptions(), one.statuses.append, one._find, one.clock.sleep, one.clock, silence=0.2)
+        one.link.start()
+        assert f"process {os.getpid()} is not known to be it" in (await one.phase("failed")).message
+        await settle()
+        with pytest.raises(EngineUnavailable):
+            await anext(one.link.complete(CompletionRequest("p")))
+        await until(lambda: one.searches == 2)
+        await one.link.stop()
 
 
 async def test_engine_without_its_weights_is_asked_all_the_same(runtime):

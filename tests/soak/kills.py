@@ -16,6 +16,7 @@ from engine_processes import marked, statistics
 from soak.person import Person, endless
 from waiting import until
 
+from inference.serving.starts import MOST_DEATHS
 from inference.text.source import SourceFile
 from lsp_server.measure.trace import Request
 
@@ -64,13 +65,17 @@ async def undisturbed(alone: Window, files: Sequence[SourceFile], count: int) ->
 async def kill_engines(
     runtime: Path, people: Sequence[Person], known: Sequence[Known], dice: Random
 ) -> tuple[list[Kill], list[str]]:
-    """Kill one engine for each of the ``known``, and ask that once all windows have another; what came wrong."""
-    kills, wrong, loading = [], [], False
+    """Kill one engine for each of the ``known``, and ask that once all windows have another; what came wrong.
+
+    Not so many in a row while they load that none is started any more.
+    """
+    kills, wrong, loading, in_a_row = [], [], False, 0
     for n, one in enumerate(known, 1):
         await asyncio.sleep(dice.uniform(*(LOADING if loading else MOMENT)))
         under_way, old, started = sum(person.under_way for person in people), marked(runtime), time.monotonic()
         os.kill(old, signal.SIGKILL)
-        again = n < len(known) and dice.random() < AGAIN
+        again = n < len(known) and in_a_row < MOST_DEATHS - 1 and dice.random() < AGAIN
+        in_a_row = in_a_row + 1 if again else 0
         await (another_begins(runtime, old) if again else all_have_another(people, old))
         kills.append(Kill(loading, under_way, None if again else time.monotonic() - started))
         loading = again

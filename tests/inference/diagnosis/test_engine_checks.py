@@ -17,6 +17,7 @@ from inference.diagnosis.check import Check
 from inference.diagnosis.smoke import smoke
 from inference.models.catalog import CATALOG
 from inference.serving import post_mortem
+from inference.serving.private import bind
 from inference.serving.spawn import EngineOptions
 
 
@@ -93,6 +94,16 @@ async def test_engine_of_another_version_and_a_crash_before_it_are_warnings(runt
         "warning",
         "the engine before this one ended unexpectedly: it was killed by SIGKILL",
     )
+
+
+def test_engine_that_does_not_answer_is_a_problem(runtime):
+    """Whatever the last one died of."""
+    (runtime / post_mortem.MARK).touch()
+    with bind(runtime / "engine.sock") as listener:
+        listener.listen()
+        (check,) = running.check_running(None)
+    assert (check.name, check.verdict) == ("engine", "problem")
+    assert "engine stop --now" in check.advice
 
 
 @pytest.mark.parametrize("since_boot", [True, False])

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from math import log
+from typing import Any
 
+import httpx
 import pytest
 from fakes.answerer import ScriptedAnswerer
 from fixtures_engine import serving
 
 from inference.generation.answer import Sampling, TextChunk, TokenChance
-from inference.serving.client import EngineClient
-from inference.serving.wire import CompletionRequest
+from inference.serving import client as client_module
+from inference.serving import service
+from inference.serving.client import SILENT_SECONDS, EngineClient, EngineSilent
+from inference.serving.private import bind
+from inference.serving.wire import ChatRequest, CompletionRequest
+from inference.text.prompts import Message
 
 
 @pytest.mark.parametrize("text", ["a\u2028b", "a\x85b", "a\x0cb", "é😋"])
@@ -21,6 +27,62 @@ async def test_any_character_comes_through(runtime, text):
         events = [event async for event in client.complete(CompletionRequest("x"))]
         await client.aclose()
     assert events[0] == TextChunk(text)
+
+
+@pytest.fixture
+def mute(runtime, monkeypatch):
+    """A socket on which somebody listens and never answers, as an engine that was stopped does."""
+    monkeypatch.setattr(client_module, "LATE_SECONDS", 0.0)
+    monkeypatch.setattr(client_module, "LONGEST_SECONDS", 0.1)
+    with bind(runtime / "engine.sock") as listener:
+        listener.listen()
+        yield runtime / "engine.sock"
+
+
+@pytest.mark.parametrize("asked", ["complete", "chat", "lease", "health", "stats", "models", "retire", "score"])
+async def test_silent_engine_is_given_up(mute, asked):
+    client = EngineClient(mute, silence=0.1)
+    message = (Message("user", "hello"),)
+    requests: dict[str, Any] = {
+        "complete": lambda: anext(client.complete(CompletionRequest("x", deadline_ms=100))),
+        "chat": lambda: anext(client.chat(ChatRequest(message))),
+        "lease": lambda: anext(client.lease()),
+        "score": lambda: client.score({"input_data": {"input_string": ["x"]}}),
+    }
+    try:
+        with pytest.raises(EngineSilent, match="engine stop --now"):
+            await requests.get(asked, getattr(client, asked))()
+    finally:
+        await client.aclose()
+
+
+async def test_answer_that_stops_coming_is_given_up_at_its_deadline(runtime, monkeypatch):
+    monkeypatch.setattr(client_module, "LATE_SECONDS", 0.0)
+    async with serving(runtime, ScriptedAnswerer(["a", "b"], hold=True)) as running:
+        client = EngineClient(running.socket)
+        stream = client.complete(CompletionRequest("x", deadline_ms=300))
+        assert await anext(stream) == TextChunk("a")
+        with pytest.raises(EngineSilent):
+            await anext(stream)
+        await client.aclose()
+
+
+async def test_engine_without_news_keeps_a_lease_alive(runtime, monkeypatch):
+    """A comment every now and then; no status is repeated, as editors would be told of each."""
+    monkeypatch.setattr(service, "BEAT_SECONDS", 0.02)
+    async with serving(runtime, ScriptedAnswerer()) as running:
+        transport = httpx.AsyncHTTPTransport(uds=str(running.socket))
+        async with (
+            httpx.AsyncClient(transport=transport, base_url="http://engine") as http,
+            http.stream("GET", "/lease") as answer,
+        ):
+            lines = answer.aiter_lines()
+            found = [await anext(lines) for _ in range(8)]
+    assert [line[:5] for line in found] == ["data:", "", ":", "", ":", "", ":", ""]
+
+
+def test_a_lease_may_miss_some_signs_of_life():
+    assert SILENT_SECONDS >= 5 * service.BEAT_SECONDS
 
 
 async def chunks(client: EngineClient, sampling: Sampling) -> list[TextChunk]:

@@ -43,6 +43,55 @@ def test_path_too_long_for_a_socket_falls_back(monkeypatch, tmp_path):
     assert len(str(runtime_folder() / "engine.sock")) <= private.LONGEST_SOCKET_PATH
 
 
+def test_temporary_folder_with_a_too_long_path_falls_back_to_tmp(monkeypatch, tmp_path):
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
+    monkeypatch.setattr(private.tempfile, "gettempdir", lambda: str(long))
+    assert runtime_folder() == Path("/tmp") / f"codellama-ls-{os.getuid()}"
+
+
+def test_missing_temporary_folder_falls_back_to_tmp(monkeypatch):
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(private.tempfile, "gettempdir", none)
+    assert runtime_folder() == Path("/tmp") / f"codellama-ls-{os.getuid()}"
+
+
+def test_folder_that_cannot_be_made_is_one_sentence(monkeypatch):
+    """Nobody can make a folder there, not even root."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/proc/self")
+    with pytest.raises(NotPrivate, match=r"/proc/self/codellama-ls can't be used \(.*\): set XDG_RUNTIME_DIR"):
+        runtime_folder()
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_read_only_folder_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(NotPrivate, match=r"can't be used .*Permission denied"):
+            runtime_folder()
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_dangling_link_in_place_of_the_folder_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "codellama-ls").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(NotPrivate, match="is not a folder of yours"):
+        runtime_folder()
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_folder_in_place_of_the_socket_is_one_sentence(runtime: Path):
+    (runtime / "engine.sock").mkdir()
+    with pytest.raises(NotPrivate, match=r"engine\.sock is a folder, but a file belongs there\. Remove it\."):
+        bind(runtime / "engine.sock")
+
+
 def test_folder_that_others_may_enter_is_closed(monkeypatch, runtime):
     runtime.chmod(0o755)
     assert mode(runtime_folder()) == 0o700
