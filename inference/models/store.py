@@ -30,6 +30,9 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 """Version of the manifest and of the layout of what is beside it; raised when older ones can't be read."""
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""A name that is a folder's name and no more."""
+
 
 class StoreError(Exception):
     """A model can't be found, trusted or stored; the text is one sentence for the user."""
@@ -63,7 +66,7 @@ def models_folder() -> Path:
 
 def location(model_id: str) -> Path:
     """Where a model lies if it is installed. Raises StoreError for a name that could leave the models' folder."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", model_id):
+    if not NAME.fullmatch(model_id):
         raise StoreError(f"{model_id!r} can't name a model: use letters, digits, '.', '_' and '-'.")
     return models_folder() / model_id
 
@@ -108,11 +111,23 @@ def source(model_id: str) -> str:
         raise _damaged(model_id, error) from error
 
 
+def hashes(model_id: str) -> dict[str, str]:
+    """The SHA-256 of each file of an installed model. Raises ModelMissingError, ModelDamagedError."""
+    folder = _existing(model_id)
+    try:
+        return {name: file.sha256 for name, file in _files(_read_json(folder)).items()}
+    except _MismatchError as error:
+        raise _damaged(model_id, error) from error
+
+
 def kept(model_id: str, version: str) -> Path:
     """A folder beside the models for what was downloaded of one version of a model until it can be installed.
 
-    It outlives an interrupted download; what was kept of another version is removed.
+    It outlives an interrupted download; what was kept of another version is removed. Raises StoreError for a version
+    that could leave that folder.
     """
+    if not NAME.fullmatch(version):
+        raise StoreError(f"{version[:80]!r} can't name a version: use letters, digits, '.', '_' and '-'.")
     root = location(model_id).with_name(f".{model_id}.download")
     for other in root.iterdir() if root.is_dir() else ():
         if other.name != version:
