@@ -23,6 +23,7 @@ from inference.fetching.listing import Listed, ListingError
 from inference.fetching.source import description
 from inference.fetching.wheel import PullError
 from inference.models import store
+from inference.models.manifest import sha256
 from inference.models.progress import OnProgress
 
 
@@ -126,7 +127,7 @@ class Hub:
         """Compare a file that came with what the hub lists; a damaged one is removed."""
         listed, part = self._listed[name], self._part(name)
         if listed.sha256:
-            wrong = store.sha256(part) != listed.sha256
+            wrong = sha256(part) != listed.sha256
         else:
             wrong = listed.blob is not None and _blob(part.read_bytes()) != listed.blob
         if wrong:
