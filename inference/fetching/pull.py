@@ -22,7 +22,7 @@ from inference.fetching.adapter import STARTER_ADAPTER
 from inference.fetching.hub import is_hub_id
 from inference.fetching.licence import LicenceError
 from inference.fetching.wheel import PullError, Run, Stages, Wheel, run_command
-from inference.models import quantised, store
+from inference.models import manifest, quantised, store
 from inference.models.catalog import CATALOG, STARTER, UnknownModelError, find
 from inference.models.checkpoint import LoadError, inspect
 from inference.models.progress import OnProgress
@@ -265,7 +265,7 @@ def _check_copies(model_id: str, on_progress: OnProgress) -> None:
     found = ""
     for where in quantised.copies(store.location(model_id)):
         if why := quantised.damage(where, full=True, on_progress=on_progress):
-            quantised.drop(where, why)
+            manifest.remove(where)
             found += f"The quantised weights in {where} were damaged ({why}) and were removed. "
     if found:
         raise store.ModelDamagedError(f"{found}Run `codellama-ls engine stop`; the next start makes them again.")

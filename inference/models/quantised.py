@@ -81,7 +81,7 @@ def keep(save: Callable[[Path], object], where: Path, bytes_needed: int) -> bool
 
 def drop(where: Path, why: str) -> None:
     """Remove kept weights that can't be loaded."""
-    log.warning("the quantised weights in %s are damaged (%s): quantising again", where, why)
+    log.warning("the quantised weights in %s are not used (%s): quantising again", where, why)
     shutil.rmtree(where, ignore_errors=True)
 
 
