@@ -1,8 +1,9 @@
-"""Making this program's own folders, for their user alone. Knows not what is kept in them; torch-free."""
+"""Make this program's own folders for their user alone; check who could have written what is in one. Torch-free."""
 
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,3 +40,23 @@ def close_roots() -> None:
             found = path.stat()
             if found.st_uid == os.getuid() and found.st_mode & 0o077:
                 path.chmod(0o700)
+
+
+def untrusted(path: Path, like: Path | None = None) -> str:
+    """Say why what lies at ``path`` could be another user's work, or nothing. Raises OSError.
+
+    It must belong to this user or to root, and others must not be able to write to it. What ``like`` grants is granted
+    here too: its owner, and its write permissions.
+    """
+    found, owners, granted = path.lstat(), {os.getuid(), 0}, 0
+    if like is not None:
+        pattern = like.stat()
+        owners.add(pattern.st_uid)
+        granted = pattern.st_mode
+    if stat.S_ISLNK(found.st_mode):
+        return f"{path.name} is a link"
+    if found.st_uid not in owners:
+        return f"{path.name} belongs to another user"
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) & ~granted:
+        return f"other users can write to {path.name}"
+    return ""

@@ -26,6 +26,7 @@ TORCH_FREE = (
     "inference.models.catalog",
     "inference.models.cores",
     "inference.models.inventory",
+    "inference.models.manifest",
     "inference.models.rows",
     "inference.models.shape",
     "inference.models.store",

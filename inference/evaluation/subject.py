@@ -20,6 +20,7 @@ from inference.models import adapters, rows, store
 from inference.models.adapter_facts import read
 from inference.models.catalog import STARTER, Model, asked_to_infill
 from inference.models.checkpoint import LoadError
+from inference.models.manifest import MANIFEST
 from inference.models.shape import Shape
 from inference.text.loading import load_tokenizer
 from inference.text.tokenizer import Tokenizer
@@ -117,7 +118,7 @@ def _with_adapter(model: Any, folder: Path) -> Any:
 
 def _digest(folder: Path) -> str:
     """Of what a folder's files hold; the manifest of an installed model has done that already."""
-    manifest = folder / store.MANIFEST
+    manifest = folder / MANIFEST
     if manifest.is_file():
         return key_of(json.loads(manifest.read_text("utf-8")))
     files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".model"))

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from inference.fetching import hub
+from inference.fetching.hub_http import withheld
 from inference.fetching.licence import Licence
 from inference.fetching.pickled import to_safetensors
 from inference.fetching.source import Folder, Source, description, weight_files
@@ -47,20 +48,46 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A checkpoint that can be had, and the licence it is under as far as that is known."""
+    """A checkpoint that can be had.
+
+    Attributes:
+        source: where its files are.
+        licence: the licence it is under, as far as that is known.
+        notices: sentences for the user, before anything is downloaded.
+    """
 
     source: Source
     licence: Licence
+    notices: tuple[str, ...] = ()
 
 
 def look_up(wish: Wish, where: Path | str) -> Found:
-    """Find the checkpoint in a folder, or in a repository of the hub. Raises PullError."""
+    """Find the checkpoint in a folder, or in a repository of the hub. Raises PullError.
+
+    A repository of the catalogue is asked for the revision that the catalogue pins, if it pins one. Any other is
+    pinned by its first pull: the manifest keeps its revision and hashes, and a later one compares them.
+    """
     row = CATALOG.get(wish.model_id)
     terms = Licence(row.licence, row.licence_url, row.policy_url) if row else None
     if isinstance(where, Path):
         return Found(Folder(where), terms or Licence(UNKNOWN, ""))
-    found = hub.look_up(where, wish.model_id)
-    return Found(found, terms or Licence(found.licence, hub.page(where)))
+    found = hub.look_up(where, wish.model_id, row.revision if row and row.hub == where else None)
+    notices = tuple(filter(None, (withheld(), _moved(wish.model_id, found))))
+    return Found(found, terms or Licence(found.licence, hub.page(where)), notices)
+
+
+def _moved(model_id: str, found: hub.Hub) -> str:
+    """Say where the repository of an installed model holds another revision now, and whether its weights changed."""
+    try:
+        name, _, commit = store.source(model_id).rpartition("@")
+        before = store.hashes(model_id)
+    except store.StoreError:
+        return ""
+    if name != found.name or commit == found.version:
+        return ""
+    changed = [file for file, sha256 in found.hashes.items() if before.get(file, sha256) != sha256]
+    what = f"these files have changed: {', '.join(changed)}" if changed else "its weights have not changed"
+    return f"{name} has moved from revision {commit} (installed) to {found.version}; {what}."
 
 
 def install(wish: Wish, found: Found, stages: Stages) -> Trained | None:

@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 
 from inference.models.adapter_facts import WEIGHTS
 from inference.models.checkpoint import LoadError
+from inference.models.manifest import sha256
 from inference.models.progress import OnProgress
-from inference.models.store import sha256
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,8 +1,8 @@
 """A checkpoint on the Hugging Face Hub, or on whatever ``HF_ENDPOINT`` names: listed, downloaded, verified.
 
-The only file that names ``huggingface_hub``, which brings the token (``HF_TOKEN``), proxies and endpoint. Knows neither
-the terminal nor what is in the files. Downloads are streamed here because the library (2.4) starts a file that was
-cut short over again; a file here is taken up where it ended, also by another process on another day.
+Knows neither the terminal nor what is in the files. Downloads are streamed here because the library (2.4) starts a file
+that was cut short over again; a file here is taken up where it ended, also by another process on another day. What the
+hub says is untrusted: ``listing`` validates it, and a file that is longer than listed is cut off.
 """
 
 from __future__ import annotations
@@ -13,31 +13,18 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import inference
+from inference.fetching import hub_http, listing
+from inference.fetching.hub_http import endpoint
+from inference.fetching.listing import Listed, ListingError
 from inference.fetching.source import description
 from inference.fetching.wheel import PullError
 from inference.models import store
+from inference.models.manifest import sha256
 from inference.models.progress import OnProgress
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A file as the hub lists it.
-
-    Attributes:
-        bytes: its length.
-        sha256: of its content, where it is a large file.
-        blob: git's hash of its content, where it is a small one.
-    """
-
-    bytes: int
-    sha256: str | None
-    blob: str | None
 
 
 class Hub:
@@ -51,6 +38,7 @@ class Hub:
         self.version = commit
         self.licence = licence
         self.files: Mapping[str, int] = {file: entry.bytes for file, entry in listed.items()}
+        self.hashes: Mapping[str, str] = {file: one.sha256 for file, one in listed.items() if one.sha256}
         self._listed = listed
         self._model_id = model_id
 
@@ -84,6 +72,7 @@ class Hub:
     def _download(self, names: Sequence[str], on_progress: OnProgress) -> None:
         total = sum(self.files[name] for name in names)
         with explained(self.name):
+            listing.check_sizes(names, self._listed)
             for name in names:
                 if not (self._kept / name).exists():
                     before = total - self.still_needed(names) - self._have(name)
@@ -114,26 +103,31 @@ class Hub:
                 ) from cause
 
     def _stream(self, name: str, start: int, on_bytes: Callable[[int], None]) -> None:
-        from huggingface_hub import constants, hf_hub_url
-        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+        from huggingface_hub import hf_hub_url
 
-        url = hf_hub_url(self.name, name, revision=self.version, endpoint=_endpoint())
-        headers = _agent(build_hf_headers) | {"Accept-Encoding": "identity"}
-        headers |= {"Range": f"bytes={start}-"} if start else {}
-        timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
-        with get_session().stream("GET", url, headers=headers, timeout=timeout) as answer:
-            hf_raise_for_status(answer)
+        url = hf_hub_url(self.name, name, revision=self.version, endpoint=endpoint())
+        with hub_http.get(url, **({"Range": f"bytes={start}-"} if start else {})) as answer:
             resumed = answer.status_code == 206  # a server that ignores ranges sends everything
             with self._part(name).open("ab" if resumed else "wb") as part:
-                for block in answer.iter_bytes():
-                    part.write(block)
+                for block in answer.iter_raw():
+                    part.write(block[: self.files[name] - part.tell() + 1])
+                    if part.tell() > self.files[name]:
+                        self._cut_off(name)
                     on_bytes(part.tell())
+
+    def _cut_off(self, name: str) -> None:
+        """Remove a file of which more came than the hub lists."""
+        self._part(name).unlink()
+        raise PullError(
+            f"The hub sends more of {name} than the {self.files[name]:,} bytes that it lists, so the download was cut "
+            "off and removed: run the same command again, or check HF_ENDPOINT."
+        )
 
     def _verify(self, name: str) -> None:
         """Compare a file that came with what the hub lists; a damaged one is removed."""
         listed, part = self._listed[name], self._part(name)
         if listed.sha256:
-            wrong = store.sha256(part) != listed.sha256
+            wrong = sha256(part) != listed.sha256
         else:
             wrong = listed.blob is not None and _blob(part.read_bytes()) != listed.blob
         if wrong:
@@ -144,30 +138,23 @@ class Hub:
             )
 
 
-def look_up(hub_id: str, model_id: str) -> Hub:
-    """Ask the hub what a repository holds now. Raises PullError, in a sentence that says what to do."""
+def look_up(hub_id: str, model_id: str, revision: str | None = None) -> Hub:
+    """Ask the hub what a repository holds, now or at a ``revision``. Raises PullError."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub import HfApi
+    from huggingface_hub.utils import validate_repo_id
 
     with explained(hub_id):
-        api = _agent(HfApi, endpoint=_endpoint())
-        found = api.model_info(hub_id, files_metadata=True, timeout=30)
-        if found.sha is None or found.siblings is None:
-            raise PullError(f"{_endpoint() or 'The hub'} does not answer like a Hugging Face Hub: check HF_ENDPOINT.")
-        listed = {
-            file.rfilename: Listed(file.size, file.lfs.sha256 if file.lfs else None, file.blob_id)
-            for file in found.siblings
-            if file.size is not None
-        }
-        licence = getattr(found.card_data, "license", None)
-    return Hub(hub_id, found.sha, listed, licence if isinstance(licence, str) else "unknown", model_id)
+        validate_repo_id(hub_id)
+        at = f"/revision/{revision}" if revision else ""
+        found = listing.parse(hub_http.read(f"{endpoint()}/api/models/{hub_id}{at}?blobs=True"))
+        if revision not in (None, found.commit):
+            raise ListingError(f"it answers with commit {found.commit} when asked for {revision}")
+    return Hub(hub_id, found.commit, found.files, found.licence, model_id)
 
 
 def page(hub_id: str) -> str:
     """The address of a model's page."""
-    from huggingface_hub import constants
-
-    return f"{(_endpoint() or constants.ENDPOINT).rstrip('/')}/{hub_id}"
+    return f"{endpoint()}/{hub_id}"
 
 
 def is_hub_id(text: str) -> bool:
@@ -187,6 +174,11 @@ def explained(hub_id: str) -> Iterator[None]:
 
     try:
         yield
+    except ListingError as error:
+        raise PullError(
+            f"{endpoint()} does not answer like a Hugging Face Hub about {hub_id} ({error}), so nothing was "
+            "downloaded: check HF_ENDPOINT."
+        ) from error
     except OfflineModeIsEnabled as error:
         raise PullError("HF_HUB_OFFLINE is set, so the hub can't be asked: unset it to pull.") from error
     except HfHubHTTPError as error:
@@ -195,7 +187,7 @@ def explained(hub_id: str) -> Iterator[None]:
         raise PullError(f"{hub_id!r} is no name of a model on the hub, which looks like owner/name.") from error
     except HTTPError as error:
         raise PullError(
-            f"{_endpoint() or 'The hub'} can't be reached ({error}): check the network and HTTPS_PROXY, or fetch the "
+            f"{endpoint()} can't be reached ({error}): check the network and HTTPS_PROXY, or fetch the "
             "files on another machine and pull their folder with --as.",
         ) from error
     except OSError as error:
@@ -209,6 +201,8 @@ def explained(hub_id: str) -> Iterator[None]:
 
 def _refusal(hub_id: str, answer: Any) -> str:
     status = answer.status_code
+    if status in (401, 403) and (reason := hub_http.withheld()):
+        return f"The hub does not show {hub_id} to everybody ({status}). {reason}"
     if status in (401, 403) and os.environ.get("HF_TOKEN"):
         return (
             f"The hub refuses {hub_id} to this HF_TOKEN ({status}): check that the token is valid and may read the "
@@ -219,18 +213,14 @@ def _refusal(hub_id: str, answer: Any) -> str:
             f"The hub does not show {hub_id} to everybody ({status}): accept the model's licence on {page(hub_id)}, "
             "make a token there, and run this again with HF_TOKEN set to it. (A misspelt name gets the same answer.)"
         )
+    if status == 404 and answer.headers.get("X-Error-Code") == "RevisionNotFound":
+        return (
+            f"{hub_id} no longer has the revision that this version pins: update codellama-ls, or pull a copy of the "
+            "repository by its own name with --as."
+        )
     if status == 404:
         return f"There is no model {hub_id} on {page('').rstrip('/')}, or a file of it is gone: check the name."
     return f"The hub answered {status} when asked for {hub_id}: try again later."
-
-
-def _agent(make: Callable[..., Any], **options: Any) -> Any:
-    return make(library_name="codellama-ls", library_version=inference.__version__, **options)
-
-
-def _endpoint() -> str | None:
-    """Read when it is needed: the library reads it only once, when it is imported."""
-    return os.environ.get("HF_ENDPOINT") or None
 
 
 def _blob(content: bytes) -> str:

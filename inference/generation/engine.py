@@ -25,6 +25,7 @@ from inference.generation.sampling import Sampler, make_sampler, reciting, recor
 from inference.generation.shortage import MemoryShortError, enduring
 from inference.generation.speculation import Speculation
 from inference.models.catalog import Model, asked_to_chat
+from inference.models.checkpoint import LoadError
 from inference.models.forward import LanguageModel
 from inference.models.heap import release
 from inference.planning.planner import Role
@@ -41,6 +42,10 @@ log = logging.getLogger(__name__)
 
 DRAFTED_FROM = 65_536
 """Characters of a text that are searched for drafts; encoding them takes less time than two decoding steps."""
+
+
+CHECKED_TOKENS = 32
+"""Tokens that a warm-up reads to see whether the logits are finite: few enough for one step."""
 
 
 class Engine:
@@ -145,16 +150,30 @@ class Engine:
         """Run each kind of step once: the first of each is far slower than the rest, and may rewrite the weights.
 
         Every slot is filled to its planned length, so that no other program can take what a GPU will need for it.
+        Raises LoadError where the logits are not finite: the weights are damaged.
         """
         for role, slot in self._slots.items():
             ids = [0] * min(2 * self._chunk.tokens, slot.budget.context - 2)
             session = slot.pool.acquire(ids)
             session.reserve(slot.budget.context)
+            self._check_finite(session)
             slot.pool.release(session)
             for _ in self._answer(Prompt(ids, frozenset()), Sampling(max_tokens=2), Stopper(), None, role):
                 pass
             slot.pool.clear()
         release()
+
+    def _check_finite(self, session: KVSession) -> None:
+        """Read some tokens of the whole vocabulary, and forget them again. Raises LoadError."""
+        vocabulary = self._model.config.vocab_size
+        ids = list(range(0, vocabulary, -(-vocabulary // CHECKED_TOKENS)))[: session.capacity]
+        logits = self._model.forward(ids, session, every_position=True)
+        session.truncate(0)
+        if not logits.isfinite().all():
+            raise LoadError(
+                f"The weights of {self.row.id} give numbers that are not finite. "
+                f"Run `codellama-ls pull {self.row.id} --verify`."
+            )
 
     def _forget(self, model: LanguageModel) -> None:
         for slot in self._slots.values():

@@ -15,6 +15,7 @@ from inference.learning.recipe import Recipe
 from inference.models import store
 from inference.models.adapter_facts import WEIGHTS
 from inference.models.catalog import Model
+from inference.models.manifest import sha256
 from inference.models.rows import row_of
 from inference.text.loading import load_tokenizer
 from inference.text.pieces import END_OF_INFILL, MIDDLE, PREFIX, SUFFIX
@@ -120,4 +121,4 @@ def _content(folder: Path) -> str:
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise TuningError(f"There is no adapter in {folder}: it holds no {weights.name}.")
-    return store.sha256(weights)
+    return sha256(weights)

@@ -22,7 +22,7 @@ from inference.learning.examples import Example
 from inference.learning.likelihood import token_losses
 from inference.learning.recipe import AT_ONCE, Recipe
 from inference.models.adapter_facts import AdapterError
-from inference.models.store import sync
+from inference.models.manifest import sync
 
 STATE = "training.pt"
 FINAL_SHARE = 0.1

@@ -19,7 +19,6 @@ import platformdirs
 from filelock import FileLock
 
 from inference.folders import make_private
-from inference.models import store
 from inference.models.adapter_facts import (
     CONFIG,
     FORMAT,
@@ -33,6 +32,7 @@ from inference.models.adapter_facts import (
     read_json,
 )
 from inference.models.catalog import CATALOG
+from inference.models.manifest import sync
 
 __all__ = ["Adapter", "AdapterError", "check_usable", "is_base", "read"]
 
@@ -115,7 +115,7 @@ def add(folder: Path, name: str, *, replace: bool = False) -> Adapter:
         if target.exists():
             target.rename(replaced)
         partial.rename(target)
-        store.sync(target.parent)
+        sync(target.parent)
         shutil.rmtree(replaced, ignore_errors=True)
     return find(name)
 
@@ -177,7 +177,7 @@ def _copy(folder: Path, to: Path) -> None:
     for path in (folder / file for file in (CONFIG, WEIGHTS, TUNING, "README.md")):
         if path.is_file():
             shutil.copyfile(path, to / path.name)
-            store.sync(to / path.name)
+            sync(to / path.name)
 
 
 def _listed(folder: Path) -> Adapter:

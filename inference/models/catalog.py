@@ -42,6 +42,7 @@ class Model:
         licence_url: where the licence is.
         policy_url: where its acceptable-use policy is, or None where it has none.
         layout: in which order it is shown prefix and suffix to infill.
+        revision: the commit of its repository that is pulled; None where the first pull pins it (``acquire``).
     """
 
     id: str
@@ -57,6 +58,7 @@ class Model:
     licence_url: str
     policy_url: str | None
     layout: Layout = "psm"
+    revision: str | None = None
 
 
 class UnknownModelError(LookupError):
@@ -80,13 +82,24 @@ STARTER = Model(
 )
 
 
+REVISIONS = {
+    "codellama/CodeLlama-7b-hf": "6c284d1468fe6c413cf56183e69b194dcfa27fe6",
+    "codellama/CodeLlama-7b-Instruct-hf": "22cb240e0292b0b5ab4c17ccd97aa3a2f799cbed",
+    "codellama/CodeLlama-13b-Instruct-hf": "745795438019e47e4dad1347a0093e11deee4c68",
+    "codellama/CodeLlama-34b-Instruct-hf": "d4c1c474abcacd32d2a6eda45f9811d38c83e93d",
+    "codellama/CodeLlama-70b-Instruct-hf": "397cae981dffaf5d5c9c90e89a0a75a850528b70",
+}
+"""Commits that at least two unrelated public projects pin or have downloaded. Of the other seven none is known so."""
+
+
 def _code_llama(size: str, variant: Variant, shape: Shape, *, infill: bool, chat: ChatFormat | None = None) -> Model:
     """One row of the family. Models trained at 16K may be given 100K; those trained at 4K may not be given more."""
     named = "" if variant == "base" else f"-{variant.capitalize()}"
+    hub = f"codellama/CodeLlama-{size}{named}-hf"
     return Model(
         id=f"codellama-{size}{named.lower()}",
         title=f"Code Llama {size.upper()}{named.replace('-', ' ')}",
-        hub=f"codellama/CodeLlama-{size}{named}-hf",
+        hub=hub,
         shape=shape,
         variant=variant,
         infill=infill,
@@ -96,6 +109,7 @@ def _code_llama(size: str, variant: Variant, shape: Shape, *, infill: bool, chat
         licence="Llama 2 Community License",
         licence_url="https://github.com/meta-llama/codellama/blob/main/LICENSE",
         policy_url="https://github.com/meta-llama/codellama/blob/main/USE_POLICY.md",
+        revision=REVISIONS.get(hub),
     )
 
 

@@ -119,7 +119,7 @@ def what_is_read(
     chosen = _stored_format(checkpoint, weight_format) or choose_format(weight_format, where)
     if chosen == "nf4" and not checkpoint.quantised:
         copy = _kept(checkpoint, choose_dtype(chosen, where), double_quant)
-        if copy and copy.is_dir():
+        if copy and quantised.ready(copy):
             checkpoint = inspect(copy)
     return checkpoint, chosen
 
@@ -223,11 +223,11 @@ def _check_memory(needed: int, device: torch.device, folder: Path) -> None:
 def _quantised_once(checkpoint: Checkpoint, plan: _Plan) -> Any:
     """The model in NF4: as it was kept by an earlier start, else quantised now and kept for the next one."""
     where = _kept(checkpoint, plan.dtype, plan.double_quant)
-    if where and where.is_dir():
+    if where and quantised.ready(where):
         try:
             return _read(inspect(where), plan)
-        except LoadError:
-            quantised.drop(where)
+        except LoadError as error:
+            quantised.drop(where, str(error))
     settings = quiet_transformers().BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -6,14 +6,12 @@ is a folder of files with a manifest, and only a folder that was renamed into it
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +19,15 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from inference.folders import make_private
+from inference.models import manifest
+from inference.models.manifest import MismatchError, sync
 from inference.models.progress import OnProgress
 
 FOLDER_VARIABLE = "CODELLAMA_LS_MODELS"
 """Environment variable that names another folder for models, e.g. on a larger disk."""
 
-MANIFEST = "manifest.json"
-FORMAT = 1
-"""Version of the manifest and of the layout of what is beside it; raised when older ones can't be read."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""A name that is a folder's name and no more."""
 
 
 class StoreError(Exception):
@@ -63,7 +62,7 @@ def models_folder() -> Path:
 
 def location(model_id: str) -> Path:
     """Where a model lies if it is installed. Raises StoreError for a name that could leave the models' folder."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", model_id):
+    if not NAME.fullmatch(model_id):
         raise StoreError(f"{model_id!r} can't name a model: use letters, digits, '.', '_' and '-'.")
     return models_folder() / model_id
 
@@ -84,8 +83,8 @@ def verify(model_id: str, *, full: bool = False, on_progress: OnProgress | None 
     """
     folder = _existing(model_id)
     try:
-        _compare(folder, _files(_read_json(folder)), full, on_progress)
-    except _MismatchError as error:
+        manifest.compare(folder, manifest.files(manifest.read(folder)), full, on_progress)
+    except MismatchError as error:
         raise _damaged(model_id, error) from error
 
 
@@ -93,8 +92,8 @@ def facts(model_id: str) -> dict[str, Any]:
     """What was noted about an installed model when it was installed. Raises ModelMissingError, ModelDamagedError."""
     folder = _existing(model_id)
     try:
-        noted = _read_json(folder).get("facts", {})
-    except _MismatchError as error:
+        noted = manifest.read(folder).get("facts", {})
+    except MismatchError as error:
         raise _damaged(model_id, error) from error
     return noted if isinstance(noted, dict) else {}
 
@@ -103,16 +102,28 @@ def source(model_id: str) -> str:
     """Where an installed model came from, version and all. Raises ModelMissingError, ModelDamagedError."""
     folder = _existing(model_id)
     try:
-        return str(_read_json(folder).get("source", ""))
-    except _MismatchError as error:
+        return str(manifest.read(folder).get("source", ""))
+    except MismatchError as error:
+        raise _damaged(model_id, error) from error
+
+
+def hashes(model_id: str) -> dict[str, str]:
+    """The SHA-256 of each file of an installed model. Raises ModelMissingError, ModelDamagedError."""
+    folder = _existing(model_id)
+    try:
+        return {name: file.sha256 for name, file in manifest.files(manifest.read(folder)).items()}
+    except MismatchError as error:
         raise _damaged(model_id, error) from error
 
 
 def kept(model_id: str, version: str) -> Path:
     """A folder beside the models for what was downloaded of one version of a model until it can be installed.
 
-    It outlives an interrupted download; what was kept of another version is removed.
+    It outlives an interrupted download; what was kept of another version is removed. Raises StoreError for a version
+    that could leave that folder.
     """
+    if not NAME.fullmatch(version):
+        raise StoreError(f"{version[:80]!r} can't name a version: use letters, digits, '.', '_' and '-'.")
     root = location(model_id).with_name(f".{model_id}.download")
     for other in root.iterdir() if root.is_dir() else ():
         if other.name != version:
@@ -162,21 +173,11 @@ def installing(
         for folder in (partial, staging.checkpoint, staging.work):
             folder.mkdir(mode=0o700)
         yield staging
-        _write_manifest(staging, model_id, source, on_progress)
+        manifest.write(staging.checkpoint, on_progress, model=model_id, source=source, facts=staging.facts)
         _swap(staging.checkpoint, target, replaced)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
-
-
-class _MismatchError(Exception):
-    """What is on disk differs from the manifest."""
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    bytes: int
-    sha256: str
 
 
 def _existing(model_id: str) -> Path:
@@ -186,55 +187,9 @@ def _existing(model_id: str) -> Path:
     return folder
 
 
-def _damaged(model_id: str, error: _MismatchError) -> ModelDamagedError:
+def _damaged(model_id: str, error: MismatchError) -> ModelDamagedError:
     repair = f"run `codellama-ls pull {model_id} --force`"
     return ModelDamagedError(f"The installed model {model_id!r} is damaged ({error}): {repair}.")
-
-
-def _read_json(folder: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        found = manifest["format"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise _MismatchError(f"its {MANIFEST} can't be read") from error
-    if found != FORMAT:
-        raise _MismatchError(f"it has format {found}, this version reads format {FORMAT}")
-    return manifest
-
-
-def _files(manifest: dict[str, Any]) -> dict[str, _File]:
-    try:
-        return {name: _File(**record) for name, record in manifest["files"].items()}
-    except (TypeError, KeyError, AttributeError) as error:
-        raise _MismatchError(f"its {MANIFEST} can't be read") from error
-
-
-def _compare(folder: Path, files: dict[str, _File], full: bool, on_progress: OnProgress | None) -> None:
-    for name, expected in files.items():
-        path = folder / name
-        if not path.is_file():
-            raise _MismatchError(f"{name} is missing")
-        if (size := path.stat().st_size) != expected.bytes:
-            raise _MismatchError(f"{name} has {size:,} bytes instead of {expected.bytes:,}")
-    if full:
-        hashes = _hash_all(folder, list(files), on_progress)
-        for name, expected in files.items():
-            if hashes[name] != expected.sha256:
-                raise _MismatchError(f"the content of {name} has changed")
-
-
-def _write_manifest(staging: Staging, model_id: str, source: str, on_progress: OnProgress | None) -> None:
-    """Record every file, last of all and only once their content is on the disk."""
-    folder = staging.checkpoint
-    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    hashes = _hash_all(folder, names, on_progress)
-    for name in names:
-        sync(folder / name)
-    files = {name: asdict(_File((folder / name).stat().st_size, hashes[name])) for name in names}
-    manifest = {"format": FORMAT, "model": model_id, "source": source, "facts": staging.facts, "files": files}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
-    sync(folder / MANIFEST)
-    sync(folder)
 
 
 def _swap(new: Path, target: Path, replaced: Path) -> None:
@@ -260,34 +215,3 @@ def _check_free(root: Path, model_id: str, needed: int) -> None:
             f"Installing {model_id!r} takes {needed / 1e9:.1f} GB while it runs, but {root} has {free / 1e9:.1f} GB "
             f"free: make room, or set {FOLDER_VARIABLE} to a folder on a larger disk."
         )
-
-
-def _hash_all(folder: Path, names: list[str], on_progress: OnProgress | None) -> dict[str, str]:
-    total = sum((folder / name).stat().st_size for name in names)
-    done, hashes = 0, {}
-    for name in names:
-        start = done
-        hashes[name] = sha256(folder / name, lambda n, _, start=start: on_progress and on_progress(start + n, total))
-        done += (folder / name).stat().st_size
-    return hashes
-
-
-def sha256(path: Path, on_progress: OnProgress | None = None) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
-    digest, done, total = hashlib.sha256(), 0, path.stat().st_size
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-            done += len(block)
-            if on_progress:
-                on_progress(done, total)
-    return digest.hexdigest()
-
-
-def sync(path: Path) -> None:
-    """Have the disk hold a file's content, or a folder's entries, before anything relies on them."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

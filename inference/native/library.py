@@ -2,6 +2,9 @@
 
 It is compiled where it runs, by the machine's own C compiler, for the instructions that ``INSTRUCTIONS`` lists and no
 others; what a compiler makes of ``-march=native`` in a virtual machine can't be trusted.
+
+A library is code of this user: it is loaded only if its folder and it belong to this user (or root), no other user can
+write to them, and its content is what the manifest beside it says. Any other one is compiled again.
 """
 
 from __future__ import annotations
@@ -16,7 +19,11 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from inference.folders import make_private
+from filelock import FileLock
+
+from inference.folders import make_private, untrusted
+from inference.models import manifest
+from inference.models.manifest import MismatchError
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +32,7 @@ INSTRUCTIONS = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "f
 SOURCES = ("llama.c", "products.h")
 OPTIONS = ("-O3", "-std=gnu11", "-shared", "-fPIC", "-pthread", "-fno-math-errno")
 SECONDS = 120
+FILE = "llama.so"
 
 
 class NoLibraryError(Exception):
@@ -50,35 +58,79 @@ def compiler() -> str | None:
 
 @cache
 def library(folder: Path) -> ctypes.CDLL:
-    """The library, compiled into ``folder`` unless it is there. Raises NoLibraryError."""
+    """The library, compiled into ``folder`` unless it is there. Raises NoLibraryError.
+
+    Where it can't be kept in ``folder``, it is compiled into a temporary one, at every start.
+    """
     if why := missing():
         raise NoLibraryError(why)
-    sources = Path(__file__).parent
-    content = b"".join((sources / name).read_bytes() for name in SOURCES)
-    path = folder / f"llama-{hashlib.sha256(content + repr((INSTRUCTIONS, OPTIONS)).encode()).hexdigest()[:16]}.so"
     try:
-        if not path.exists():
-            _compile(sources / SOURCES[0], path)
-        return ctypes.CDLL(str(path))
+        return _kept(folder)
+    except OSError as error:
+        log.warning("the compiled library can't be kept in %s (%s): every start compiles it", folder, error)
+    try:
+        with tempfile.TemporaryDirectory(prefix="codellama-ls-") as work:
+            _compile(Path(work))
+            return ctypes.CDLL(str(Path(work) / FILE))  # stays mapped without its file
     except OSError as error:
         raise NoLibraryError(f"the library can't be compiled or loaded ({error})") from error
 
 
-def _compile(source: Path, path: Path) -> None:
-    """Raises NoLibraryError, OSError."""
+def _kept(folder: Path) -> ctypes.CDLL:
+    """The library from ``folder``. Raises OSError where it can't be kept or loaded there, NoLibraryError."""
+    open_before = _close(make_private(folder).resolve())
+    where = folder / _name()
+    with FileLock(folder / f".{where.name}.lock", timeout=SECONDS):
+        if why := open_before or _damage(where):
+            if where.exists():
+                log.warning("the compiled library in %s is not used (%s): compiling it again", where, why)
+                manifest.remove(where)
+            manifest.publish(_compile, where)
+            log.info("compiled %s", where)
+        return ctypes.CDLL(str(where / FILE))
+
+
+def _name() -> str:
+    """Of the library's folder: one for each source and set of options."""
+    sources = Path(__file__).parent
+    content = b"".join((sources / name).read_bytes() for name in SOURCES)
+    return f"llama-{hashlib.sha256(content + repr((INSTRUCTIONS, OPTIONS)).encode()).hexdigest()[:16]}"
+
+
+def _close(folder: Path) -> str:
+    """Close the folder to other users; say so if they could write to it. Raises OSError if it is another user's."""
+    why = untrusted(folder)
+    if why and folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{why}; remove it")
+    if why:
+        folder.chmod(0o700)
+    return why
+
+
+def _damage(where: Path) -> str:
+    """Say why the library in ``where`` can't be loaded, or nothing. It is small: all of its content is read."""
+    try:
+        for path in (where, *where.iterdir()):
+            if why := untrusted(path):
+                return why
+        manifest.check(where, full=True)
+    except (MismatchError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def _compile(folder: Path) -> None:
+    """Compile the library into ``folder``. Raises NoLibraryError, OSError."""
     chosen = compiler()
     assert chosen is not None
-    make_private(path.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
     instructions = [f"-m{name.replace('_', '')}" for name in INSTRUCTIONS]
-    with tempfile.TemporaryDirectory(dir=path.parent) as work:
-        made = Path(work) / path.name
-        command = [chosen, *OPTIONS, *instructions, "-o", str(made), str(source), "-lm"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-        except subprocess.TimeoutExpired:
-            raise NoLibraryError(f"{chosen} took more than {SECONDS} s") from None
-        if done.returncode:
-            log.warning("%s failed:\n%s", " ".join(command), done.stderr)
-            raise NoLibraryError(f"{chosen} can't compile it; the log says why")
-        made.replace(path)
-    log.info("compiled %s", path)
+    source = Path(__file__).parent / SOURCES[0]
+    command = [chosen, *OPTIONS, *instructions, "-o", str(folder / FILE), str(source), "-lm"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise NoLibraryError(f"{chosen} took more than {SECONDS} s") from None
+    if done.returncode:
+        log.warning("%s failed:\n%s", " ".join(command), done.stderr)
+        raise NoLibraryError(f"{chosen} can't compile it; the log says why")

@@ -47,14 +47,16 @@ def read(checkpoint: Checkpoint, form: NativeFormat, on_progress: OnProgress | N
 def _packed_once(
     checkpoint: Checkpoint, form: NativeFormat, where: Path, on_progress: OnProgress | None
 ) -> dict[str, Tensor]:
-    if where.is_dir():
+    bits = BITS[form]
+    if quantised.ready(where):
         try:
-            return weights.read(where)
-        except LoadError:
-            quantised.drop(where)
-    packed = weights.packed(checkpoint, BITS[form], on_progress)
-    quantised.keep(lambda folder: weights.write(packed, folder), where, checkpoint.weight_bytes(form, 4))
-    return weights.read(where) if where.is_dir() else dict(weights.packed(checkpoint, BITS[form], on_progress))
+            return weights.read(where, checkpoint, bits)
+        except LoadError as error:
+            quantised.drop(where, str(error))
+    packed = weights.packed(checkpoint, bits, on_progress)
+    if quantised.keep(lambda folder: weights.write(packed, folder), where, checkpoint.weight_bytes(form, 4)):
+        return weights.read(where, checkpoint, bits)
+    return dict(weights.packed(checkpoint, bits, on_progress))
 
 
 def compiled_folder() -> Path:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from inference.models.checkpoint import Checkpoint, LoadError, shards
 from inference.models.progress import OnProgress
-from inference.native.pack import Bits, fits, pack
+from inference.native.pack import Bits, fits, pack, packed_shape
 
 EMBEDDING, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
 HEAD_BITS: Bits = 8
@@ -81,15 +81,36 @@ def write(tensors: Iterable[Named], folder: Path) -> None:
     (folder / INDEX).write_text(json.dumps(index), "utf-8")
 
 
-def read(folder: Path) -> dict[str, Tensor]:
-    """The tensors that ``write`` kept, mapped into memory. Raises LoadError where they are damaged."""
+def read(folder: Path, checkpoint: Checkpoint, bits: Bits) -> dict[str, Tensor]:
+    """The tensors that ``write`` kept, mapped into memory. Raises LoadError where they are damaged.
+
+    C reads them without bounds: their types and shapes must be those that ``packed`` gives for this checkpoint.
+    """
     try:
         index = json.loads((folder / INDEX).read_text("utf-8"))
         size = (folder / DATA).stat().st_size
         data = torch.from_file(str(folder / DATA), shared=False, size=size, dtype=torch.uint8)
-        return {name: _view(data, *place) for name, place in index.items()}
+        found = {name: _view(data, *place) for name, place in index.items()}
     except (OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise LoadError(f"The packed weights in {folder} can't be read ({error}).") from error
+    for name, (types, shape) in _expected(checkpoint, bits).items():
+        if name not in found or found[name].dtype not in types or tuple(found[name].shape) != shape:
+            raise LoadError(f"The packed weights in {folder} lack {name} as the checkpoint has it.")
+    return found
+
+
+def _expected(checkpoint: Checkpoint, bits: Bits) -> dict[str, tuple[tuple[torch.dtype, ...], tuple[int, ...]]]:
+    """Type and shape of each tensor that ``packed`` gives; the embedding may have any type of a checkpoint."""
+    shapes = {HEAD: checkpoint.shapes[EMBEDDING], **checkpoint.shapes}
+    expected: dict[str, tuple[tuple[torch.dtype, ...], tuple[int, ...]]] = {}
+    for name, shape in shapes.items():
+        if name == EMBEDDING:
+            expected[name] = (torch.bfloat16, torch.float16, torch.float32), shape
+        elif len(shape) == 1:
+            expected[name] = (torch.float32,), shape
+        else:
+            expected[name] = (torch.uint8,), packed_shape(shape[0], shape[1], HEAD_BITS if name == HEAD else bits)
+    return expected
 
 
 def _view(data: Tensor, offset: int, dtype: str, shape: list[int]) -> Tensor:

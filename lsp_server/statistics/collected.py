@@ -14,6 +14,10 @@ USUAL_DAYS = 30
 
 
 def collected(days: int) -> dict[str, Any]:
-    """``figures``, and of how many ``days``. Raises ``StatisticsError``."""
+    """Compute the ``figures`` of the last ``days``. Raises ``StatisticsError``.
+
+    Rows from the future, which a wrong clock wrote, are left out.
+    """
+    now = time.time()
     with closing(Storage()) as storage:
-        return {"days": days, **figures(storage.read(time.time() - days * DAY), midnight())}
+        return {"days": days, **figures(storage.read(now - days * DAY, now + DAY), midnight())}

@@ -5,6 +5,7 @@ Several servers write at once: SQLite's write-ahead log lets each wait a moment 
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import time
@@ -26,6 +27,11 @@ FOLDER_VARIABLE = "CODELLAMA_LS_STATISTICS"
 LONGEST_DAYS = 90
 """Older rows are removed."""
 DAY = 86_400
+CONFIRMING_DAYS = 3
+"""Age is counted from the earliest of the newest days with rows, this many: a clock that is wrong for a day or two
+must not make every other row look old."""
+LONGEST_TODAY = 25 * 3600
+"""Seconds in a day on which daylight saving time ends."""
 
 PATIENCE = 5.0
 """Seconds to wait for another process that writes."""
@@ -39,8 +45,10 @@ _TABLE = """CREATE TABLE suggestions (
     typed INTEGER NOT NULL, kept INTEGER)"""
 _INSERT = f"INSERT OR REPLACE INTO suggestions VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 _UPDATE = f"UPDATE suggestions SET {', '.join(f'{name} = ?' for name in _COLUMNS[1:])} WHERE id = ?"  # noqa: S608
-_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM suggestions WHERE at >= ? ORDER BY at"  # noqa: S608
-_TODAY = "SELECT count(*), coalesce(sum(fate = 'accepted'), 0) FROM suggestions WHERE at >= ?"
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM suggestions WHERE at BETWEEN ? AND ? ORDER BY at"  # noqa: S608
+_TODAY = "SELECT count(*), coalesce(sum(fate = 'accepted'), 0) FROM suggestions WHERE at BETWEEN ? AND ?"
+_CONFIRMED_DAY = f"""SELECT DISTINCT CAST(at / {DAY} AS INTEGER) AS day FROM suggestions WHERE at <= ?
+    ORDER BY day DESC LIMIT 1 OFFSET {CONFIRMING_DAYS - 1}"""  # noqa: S608
 
 
 class StatisticsError(RuntimeError):
@@ -84,18 +92,18 @@ class Storage:
                     id_, *rest = astuple(row)
                     connection.execute(*((_INSERT, (id_, *rest)) if new else (_UPDATE, (*rest, id_))))
                 if not self._pruned:
-                    connection.execute("DELETE FROM suggestions WHERE at < ?", (time.time() - LONGEST_DAYS * DAY,))
+                    _prune(connection)
             self._pruned = True
 
-    def read(self, since: float) -> list[Row]:
-        """The rows from ``since`` (seconds since 1970) on, oldest first."""
+    def read(self, since: float, until: float = math.inf) -> list[Row]:
+        """The rows from ``since`` to ``until`` (seconds since 1970), oldest first."""
         with _explained():
-            return [_row(values) for values in self._query(_SELECT, since)]
+            return [_row(values) for values in self._query(_SELECT, since, until)]
 
     def today(self, midnight: float) -> Today:
-        """What was shown since ``midnight``, in all windows."""
+        """What was shown in the day that began at ``midnight``, in all windows."""
         with _explained():
-            return Today(*next(self._query(_TODAY, midnight), (0, 0)))
+            return Today(*next(self._query(_TODAY, midnight, midnight + LONGEST_TODAY), (0, 0)))
 
     def close(self) -> None:
         """The next call opens it again."""
@@ -104,11 +112,11 @@ class Storage:
             with suppress(sqlite3.Error):
                 connection.close()
 
-    def _query(self, query: str, since: float) -> Iterator[Any]:
+    def _query(self, query: str, since: float, until: float) -> Iterator[Any]:
         """Of no file, nothing."""
         if self._connection is None and path().exists():
             self._connection = _open(path())
-        return iter(()) if self._connection is None else self._connection.execute(query, (since,))
+        return iter(()) if self._connection is None else self._connection.execute(query, (since, until))
 
 
 def erase() -> None:
@@ -155,6 +163,12 @@ def _prepare(connection: sqlite3.Connection) -> None:
         connection.executescript(
             f"BEGIN; {_TABLE}; CREATE INDEX suggestions_at ON suggestions (at); PRAGMA user_version = {_FORMAT}; COMMIT"
         )
+
+
+def _prune(connection: sqlite3.Connection) -> None:
+    """Remove rows that are older than ``LONGEST_DAYS``, once enough days confirm the clock (``CONFIRMING_DAYS``)."""
+    for (day,) in connection.execute(_CONFIRMED_DAY, (time.time(),)).fetchall():
+        connection.execute("DELETE FROM suggestions WHERE at < ?", ((day - LONGEST_DAYS) * DAY,))
 
 
 def _row(values: tuple[Any, ...]) -> Row:

@@ -41,6 +41,9 @@ class FakeHub:
         refusal: status and ``X-Error-Code`` of every answer, or None.
         cuts: for a file, after how many bytes each of the next answers breaks off.
         damaged: files that are sent with their last byte changed.
+        longer: for a file, bytes that are sent beyond those listed.
+        changes: what a hostile hub puts into its listing instead of the truth.
+        older: commits that it still has, besides the newest one.
         seen: all requests.
     """
 
@@ -51,6 +54,9 @@ class FakeHub:
     refusal: tuple[int, str] | None = None
     cuts: dict[str, list[int]] = field(default_factory=dict)
     damaged: set[str] = field(default_factory=set)
+    longer: dict[str, int] = field(default_factory=dict)
+    changes: dict[str, object] = field(default_factory=dict)
+    older: set[str] = field(default_factory=set)
     seen: list[Request] = field(default_factory=list)
     url: str = ""
 
@@ -80,10 +86,13 @@ class FakeHub:
             if path.name.endswith(LARGE):
                 entry["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
             files.append(entry)
-        return {"id": self.name, "sha": COMMIT, "siblings": files, "cardData": {"license": self.licence}}
+        listed = {"id": self.name, "sha": COMMIT, "siblings": files, "cardData": {"license": self.licence}}
+        return listed | self.changes
 
     def content(self, name: str) -> bytes:
         content = (self.folder / name).read_bytes()
+        if name in self.longer:
+            return content + bytes(self.longer[name])
         return content[:-1] + bytes([content[-1] ^ 1]) if name in self.damaged else content
 
 
@@ -107,12 +116,22 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(status, b"{}", {"X-Error-Code": code})
         elif path in (f"/api/models/{hub.name}", f"/api/models/{hub.name}/revision/{COMMIT}"):
             self._send(200, json.dumps(hub.listing()).encode())
-        elif path != f"/{hub.name}/resolve/{COMMIT}/{name}" or not (hub.folder / name).exists():
+        elif path.startswith(f"/api/models/{hub.name}/revision/"):
+            if name in hub.older:
+                self._send(200, json.dumps(hub.listing() | {"sha": name}).encode())
+            else:
+                self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
+        elif self._commit(path) not in (COMMIT, *hub.older) or not (hub.folder / name).exists():
             self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
         elif name.endswith(LARGE):
             self._send(302, b"", {"Location": f"{hub.url.replace('127.0.0.1', 'localhost')}/cdn/{name}"})
         else:
             self._send(200, hub.content(name))
+
+    def _commit(self, path: str) -> str:
+        """The commit that a file is asked for at."""
+        prefix = f"/{self.hub.name}/resolve/"
+        return path.removeprefix(prefix).split("/")[0] if path.startswith(prefix) else ""
 
     def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

@@ -27,8 +27,9 @@ from inference.evaluation.journal import Journal, key_of
 from inference.generation.answer import Finished, TextChunk
 from inference.learning.packages import WrongArchiveError
 from inference.models.cores import usable_cores
+from inference.models.manifest import MANIFEST
 from inference.models.shape import FORMATS
-from inference.models.store import MANIFEST, StoreError, installed
+from inference.models.store import StoreError, installed
 from inference.serving.client import EngineClient, EngineError
 from inference.serving.wire import CompletionRequest
 from lsp_server.completion.suggest import Completer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -70,6 +71,69 @@ def test_process_left_behind_is_killed(tmp_path):
         deadline = time.monotonic() + 10
         while running(int(place.read_text())):
             assert time.monotonic() < deadline, "it still runs"
+
+
+DETACHED = """
+import os, time
+parent, child = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.setsid()
+        open(PLACE, "w").write(str(os.getpid()))
+        os.close(child)
+        time.sleep(60)
+    os._exit(0)
+os.close(child)
+os.read(parent, 1)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may fork inside the sandbox")
+@pytest.mark.parametrize("ending", ["", "raise SystemExit(1)", "time.sleep(60)"])
+def test_detached_descendant_is_killed_when_run_returns(tmp_path, ending):
+    """``setsid`` twice leaves both the process group and the session."""
+    place = tmp_path / "pid"
+    run(DETACHED.replace("PLACE", repr(str(place))) + ending, SHORT)
+    assert not running(int(place.read_text()))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may fork inside the sandbox")
+def test_fork_bomb_leaves_no_process(tmp_path):
+    bomb = "import os\nfor _ in range(7): os.fork()\nos.setsid() if os.getpid() % 2 else None\n"
+    tell = f"open({str(tmp_path)!r} + '/' + str(os.getpid()), 'w').close()\nimport time; time.sleep(60)"
+    run(bomb + tell, Limits(seconds=2.0))
+    pids = [int(path.name) for path in tmp_path.iterdir()]
+    assert len(pids) > 1
+    assert [pid for pid in pids if running(pid)] == []
+
+
+SMALL_FOLDER = Limits(seconds=30.0, memory=256 << 20, file=1 << 20, folder=4 << 20)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "for n in range(10**6): open(str(n), 'wb').write(bytes(1 << 19))",
+        "for n in range(10**6): open(str(n), 'wb').close()",
+        "import os\nwhile True: os.mkdir('x'); os.chdir('x')",
+        "for n in range(16): open(str(n), 'wb').write(bytes(1 << 19))",
+    ],
+    ids=["large files", "empty files", "nested folders", "ends before it is looked at"],
+)
+def test_total_size_of_its_folder_is_limited(tmp_path, monkeypatch, program):
+    """The limit of a single file says nothing about many of them."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    started = time.monotonic()
+    assert run(program, SMALL_FOLDER) == "failed"
+    assert time.monotonic() - started < SMALL_FOLDER.seconds
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ordinary_files_are_within_the_limit():
+    program = "import os\nfor n in range(100): open(str(n), 'wb').write(bytes(1 << 10))"
+    assert run(program, SMALL_FOLDER) == "passed"
 
 
 def running(pid: int) -> bool:

@@ -17,6 +17,7 @@ from inference.fetching import pull
 from inference.fetching.hub import look_up
 from inference.fetching.wheel import PullError
 from inference.models import store
+from inference.models.catalog import CATALOG
 
 
 def test_a_whole_pull_installs_what_is_needed_and_nothing_else(hub: FakeHub, published: Path) -> None:
@@ -196,7 +197,8 @@ def test_a_file_that_came_damaged_is_not_kept(hub: FakeHub, capsys: pytest.Captu
 
 def test_a_model_of_the_catalogue_has_its_place_on_the_hub(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     assert pull.main(["codellama-7b"]) == pull.FAILED
-    assert [request.path for request in hub.seen] == ["/api/models/codellama/CodeLlama-7b-hf"]
+    revision = CATALOG["codellama-7b"].revision
+    assert [request.path for request in hub.seen] == [f"/api/models/codellama/CodeLlama-7b-hf/revision/{revision}"]
     assert capsys.readouterr().err.startswith("There is no model codellama/CodeLlama-7b-hf on ")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from copy import deepcopy
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from fakes.byte_llama import EOS, ByteTokenizer, tiny_reference
 from inference.generation.answer import Finished, Outcome, Sampling, Steps, TextChunk
 from inference.generation.engine import Engine, without_leading_space
 from inference.models.catalog import STARTER, Model
+from inference.models.checkpoint import LoadError
 from inference.models.llama import Llama
 from inference.text.prompts import Message, PromptError
 from inference.text.stopping import StopRule
@@ -196,6 +198,16 @@ def test_warming_up_keeps_nothing(engine):
     """A 7B's cache of as many tokens would be half a gigabyte."""
     engine.warm_up()
     assert [slot.pool.tokens for slot in engine._slots.values()] == [0, 0]
+
+
+def test_weights_that_are_not_finite_are_reported_at_warm_up(reference):
+    broken = deepcopy(reference)
+    broken.model.layers[0].mlp.up_proj.weight.data[3, 5] = torch.nan
+    with pytest.raises(LoadError) as told:
+        Engine(Llama(broken), ByteTokenizer(), STARTER).warm_up()
+    assert str(told.value) == (
+        "The weights of starter give numbers that are not finite. Run `codellama-ls pull starter --verify`."
+    )
 
 
 def test_the_end_waits_until_as_many_tokens_as_asked_for(engine, reference):

@@ -1,10 +1,21 @@
 """The catalogue: names, abilities, and every number against transformers' own modules on the meta device."""
 
+import re
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from inference.models.catalog import CATALOG, STARTER, Model, UnknownModelError, asked_to_chat, asked_to_infill, find
+from inference.models.catalog import (
+    CATALOG,
+    REVISIONS,
+    STARTER,
+    Model,
+    UnknownModelError,
+    asked_to_chat,
+    asked_to_infill,
+    find,
+)
 
 FAMILY = [model for model in CATALOG.values() if model is not STARTER]
 
@@ -185,3 +196,9 @@ def test_every_licence_has_a_pointer():
     assert {(m.licence, bool(m.policy_url)) for m in FAMILY} == {("Llama 2 Community License", True)}
     assert (STARTER.licence, STARTER.policy_url) == ("Apache-2.0", None)
     assert all(m.licence_url.startswith("https://") for m in CATALOG.values())
+
+
+def test_pinned_revisions_are_commits_of_the_family():
+    hubs = {model.hub: model.revision for model in FAMILY}
+    assert set(REVISIONS) <= set(hubs)
+    assert all(hubs[hub] == commit and re.fullmatch("[0-9a-f]{40}", commit) for hub, commit in REVISIONS.items())

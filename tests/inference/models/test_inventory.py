@@ -8,6 +8,7 @@ import pytest
 from filelock import FileLock
 
 from inference.models import inventory, store
+from inference.models.manifest import MANIFEST
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def test_all_models_are_listed_and_what_is_beside_them_is_not(models: Path):
 def test_damaged_model_is_listed_and_can_be_removed(models: Path):
     """Else nobody could get rid of it."""
     install("starter")
-    (models / "starter" / store.MANIFEST).unlink()
+    (models / "starter" / MANIFEST).unlink()
     (store.kept("starter", "1") / "shard").write_text("of an interrupted pull")
     inventory.remove("starter")
     assert [path.name for path in models.iterdir()] == [".starter.lock"]

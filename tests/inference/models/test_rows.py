@@ -11,6 +11,7 @@ from fakes.tiny_llama import save_checkpoint
 from inference.fetching import pull
 from inference.models import store
 from inference.models.catalog import CATALOG, STARTER, UnknownModelError, asked_to_infill
+from inference.models.manifest import MANIFEST
 from inference.models.rows import find_row, row_of
 
 
@@ -51,7 +52,7 @@ def test_a_starter_with_its_adapter_infills() -> None:
 
 def test_a_damaged_starter_is_listed_as_what_a_pull_makes_of_it() -> None:
     install_starter()
-    (store.location("starter") / store.MANIFEST).write_text("{")
+    (store.location("starter") / MANIFEST).write_text("{")
     assert find_row("starter") == STARTER
 
 

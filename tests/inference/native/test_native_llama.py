@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from fakes.tiny_llama import change_config, save_llama
 from transformers import LlamaForCausalLM
 
 from inference.generation.kv import KVSession
+from inference.models import manifest
 from inference.models.checkpoint import LoadError, inspect
 from inference.models.llama import MATRICES, Llama
 from inference.models.loader import load
@@ -153,6 +155,22 @@ def test_an_installed_checkpoint_is_packed_once_and_again_where_the_copy_is_dama
     (kept / "index.json").write_text("{")
     assert torch.equal(read(load(folder, "int8")), first)
     assert (kept / "weights.bin").stat().st_mtime_ns > written
+
+
+def test_packed_weights_of_another_shape_are_not_read(folder, tmp_path):
+    """C knows no bounds; the manifest says only that these are the bytes that were written."""
+    other = save_llama(tmp_path / "other", intermediate_size=64)
+    for one in (folder, other):
+        (one / "manifest.json").write_text("{}")
+        load(one, "int8")
+    [theirs], [ours] = other.glob("int8-*"), folder.glob("int8-*")
+    shutil.rmtree(ours)
+    theirs.rename(ours)
+    assert read(load(folder, "int8")).isfinite().all()
+    [again] = folder.glob("int8-*")
+    assert manifest.files(manifest.read(again)) != {}
+    with pytest.raises(LoadError, match="as the checkpoint has it"):
+        weights.read(again, inspect(other), 8)
 
 
 def test_an_engine_starts_without_transformers(folder):

@@ -16,6 +16,7 @@ from fakes.tiny_llama import save_llama
 from inference.fetching import pull
 from inference.generation.answer import Finished, Sampling
 from inference.models import store
+from inference.models.manifest import MANIFEST
 from inference.planning import machine
 from inference.planning.machine import Device, Machine
 from inference.planning.planner import DoesNotFitError, least
@@ -150,7 +151,7 @@ def test_two_models_are_loaded_side_by_side(starter):
     folder = store.installed("starter")
     with store.locked("mine", on_wait=lambda: None), store.installing("mine", "a test", 0) as staging:
         for path in folder.iterdir():
-            if path.name != store.MANIFEST:
+            if path.name != MANIFEST:
                 shutil.copy(path, staging.checkpoint)
     engines = load_models(Wanted("mine", "starter"), lambda message, percent: None)
     assert {name: dict(engine.contexts) for name, engine in engines.items()} == {

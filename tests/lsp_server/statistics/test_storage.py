@@ -12,8 +12,19 @@ from contextlib import closing
 import pytest
 
 from lsp_server.statistics import storage
+from lsp_server.statistics.collected import collected
 from lsp_server.statistics.row import Row
-from lsp_server.statistics.storage import DAY, LONGEST_DAYS, StatisticsError, Storage, Today, erase, path
+from lsp_server.statistics.storage import (
+    CONFIRMING_DAYS,
+    DAY,
+    LONGEST_DAYS,
+    StatisticsError,
+    Storage,
+    Today,
+    erase,
+    path,
+)
+from lsp_server.statistics.writer import midnight
 
 
 def row(n: int, at: float | None = None, **changes) -> Row:
@@ -61,15 +72,50 @@ def test_reading_makes_no_file(runtime):
 
 
 def test_rows_older_than_three_months_go(runtime):
+    """Days of use, not the clock alone, say how old a row is."""
     now = time.time()
-    kept((row(1, at=now - (LONGEST_DAYS + 1) * DAY), True), (row(2, at=now - (LONGEST_DAYS - 1) * DAY), True))
-    assert [one.id for one in kept((row(3, at=now), True))] == [2, 3]
+    kept(*((row(n, at=now - (LONGEST_DAYS + 10 - n) * DAY), True) for n in range(1, 20)))
+    kept(*((row(20 + n, at=now - n * DAY), True) for n in range(CONFIRMING_DAYS)))
+    ids = [one.id for one in kept((row(30, at=now), True))]
+    assert [n for n in ids if n < 20] == list(range(10 - CONFIRMING_DAYS + 1, 20))
+    assert [n for n in ids if n >= 20] == [22, 21, 20, 30]
 
 
-def test_today_counts_since_midnight(runtime):
+def at_clock(monkeypatch, now: float, *changes: tuple[Row, bool]) -> list[int]:
+    """Write in a new process whose clock shows ``now``; the ids of all rows there are then."""
+    monkeypatch.setattr(time, "time", lambda: now)
+    return [one.id for one in kept(*changes)]
+
+
+def test_clock_that_is_years_ahead_removes_nothing(runtime, monkeypatch):
+    now = time.time()
+    usual = [(row(n, at=now - n * DAY), True) for n in range(30)]
+    at_clock(monkeypatch, now, *usual)
+    for hour in range(3):
+        ahead = now + 400 * DAY + hour * 3600
+        assert len(at_clock(monkeypatch, ahead, (row(100 + hour, at=ahead), True))) == 31 + hour
+    assert len(at_clock(monkeypatch, now, (row(200, at=now), True))) == 34
+
+
+def test_clock_that_went_back_removes_nothing(runtime, monkeypatch):
+    now = time.time()
+    at_clock(monkeypatch, now, *((row(n, at=now - n * DAY), True) for n in range(30)))
+    assert len(at_clock(monkeypatch, 1000.0, (row(100, at=1000.0), True))) == 31
+
+
+def test_rows_of_a_clock_that_was_ahead_count_in_no_figure(runtime, monkeypatch):
+    now = time.time()
+    kept((row(1, at=now), True), (row(2, at=now + 400 * DAY, fate="accepted"), True))
+    assert collected(30)["all"]["shown"] == 1
+    with closing(Storage()) as opened:
+        assert opened.today(midnight()) == Today(shown=1, accepted=0)
+
+
+def test_today_counts_from_midnight_to_midnight(runtime):
     kept((row(1, at=99.0, fate="accepted"), True))
     with closing(Storage()) as opened:
-        opened.write([(row(2, at=2e9, fate="accepted"), True), (row(3, at=2e9), True)])
+        opened.write([(row(2, at=1e9, fate="accepted"), True), (row(3, at=1e9 + 0.9 * DAY), True)])
+        opened.write([(row(4, at=1e9 + 2 * DAY), True)])
         assert opened.today(1e9) == Today(shown=2, accepted=1)
 
 
