@@ -82,7 +82,7 @@ def test_child_pythons_are_started_in_one_place():
     """``child_processes`` keeps the opened folder off ``sys.path``; the sandbox isolates its child (``-I``)."""
     found = set()
     for package in (inference, lsp_server):
-        root = Path(package.__file__).parent
+        root = Path(str(package.__file__)).parent
         for path in root.rglob("*.py"):
             if any(starts_python(node) for node in ast.walk(ast.parse(path.read_text("utf-8")))):
                 found.add(str(path.relative_to(root.parent)))

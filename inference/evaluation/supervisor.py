@@ -28,7 +28,8 @@ FAILED = 1
 
 def main(*numbers: str, path: str) -> int:
     """Supervise ``path``; return its exit status, or ``FAILED`` where a signal ended it."""
-    ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)  # before the fork: none can be missed
     program = os.fork()
     if program == 0:

@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 
 import inference
-from inference.models.store import MANIFEST, models_folder
+from inference.models.manifest import MANIFEST
+from inference.models.store import models_folder
 
 RECORD = "engine.starts"
 

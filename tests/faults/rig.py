@@ -18,6 +18,7 @@ from e2e_window import Window, window_on
 from waiting import until
 
 from inference.models import store
+from inference.models.manifest import MANIFEST
 from inference.serving.client import LATE_SECONDS
 from inference.serving.spawn import EngineOptions, ensure_engine
 from lsp_server import engine_link
@@ -64,7 +65,7 @@ class Rig:
 
     def pulled(self) -> None:
         """A model was installed anew."""
-        manifest = self.folder / "models" / "starter" / store.MANIFEST
+        manifest = self.folder / "models" / "starter" / MANIFEST
         manifest.parent.mkdir(parents=True, exist_ok=True)
         manifest.touch()
         os.utime(manifest, ns=(time.time_ns(), time.time_ns()))

@@ -9,7 +9,8 @@ import sys
 import psutil
 import pytest
 
-from inference.models.store import FOLDER_VARIABLE, MANIFEST
+from inference.models.manifest import MANIFEST
+from inference.models.store import FOLDER_VARIABLE
 from inference.serving import starts
 from inference.serving.private import NotPrivate
 from inference.serving.spawn import (
