@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import time
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -80,7 +81,12 @@ def _left_out(folder: Path, names: Collection[str], why_not: Callable[[Path], st
     Git takes the name of a file that became a folder for all that lies in the folder: it is left out where one of these
     is.
     """
-    found = {name: why for name in names if (why := why_not(folder / name))}
+    found, until = {}, time.monotonic() + SECONDS
+    for name in names:
+        if why := why_not(folder / name):
+            found[name] = why
+        if time.monotonic() > until:
+            raise GitError("Whether the changed files may be shown could not be checked in time; no diff is shown.")
     shown = [name for name in names if name not in found]
     found |= dict.fromkeys(shown[MOST_FILES:], f"more than {MOST_FILES} files have changed")
     folders = {str(above): why for name, why in found.items() for above in Path(name).parents}

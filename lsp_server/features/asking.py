@@ -16,7 +16,7 @@ from lsp_server.completion.trace import Record
 from lsp_server.features.documents import folder_of, path_of
 from lsp_server.features.statistics import Offer, offers
 from lsp_server.features.surroundings import context_of
-from lsp_server.files import is_read_only, privacy
+from lsp_server.files import is_read_only
 from lsp_server.link import Link
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Snapshot
@@ -47,12 +47,12 @@ async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record, m
         return []
     record.server = link.server
     with record.timed("gate"):
-        record.reason = _refusal(server, snapshot, link, record, misplaced)
+        record.reason = await _refusal(server, snapshot, link, record, misplaced)
     if record.reason:
         record.result = "refused"
         return []
     engine = _under_adapter(server, link, snapshot.uri, record)
-    edition, context = adapters.edition(record.adapter), context_of(server, snapshot)
+    edition, context = adapters.edition(record.adapter), await context_of(server, snapshot)
     asked = Asked(snapshot, server.settings.completion, engine, record, link.status.model, edition, context)
     texts = await server.turns.take(snapshot.uri, record.invoked, lambda: server.suggestions.suggest(asked, most))
     if texts is None:
@@ -63,13 +63,13 @@ async def _answer(server: CodeLlamaServer, snapshot: Snapshot, record: Record, m
     return texts or []
 
 
-def _refusal(server: CodeLlamaServer, snapshot: Snapshot, link: Link, record: Record, misplaced: bool) -> str:
-    """What the gate says, once the disk has been asked."""
+async def _refusal(server: CodeLlamaServer, snapshot: Snapshot, link: Link, record: Record, misplaced: bool) -> str:
+    """Return why the gate refuses the request, once the disk has been asked."""
     settings, path = server.settings.completion, path_of(snapshot.uri)
     record.limits = link.status.limits
     given = Circumstances(record.invoked, not record.limits, misplaced=misplaced)
     if path is not None:
-        private = privacy(path, server.folders, settings.excluded_files)
+        private = await server.why_private(path)
         given = replace(given, private=private, read_only=is_read_only(path))
     return refusal(snapshot, settings, given)
 

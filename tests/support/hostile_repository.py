@@ -222,7 +222,8 @@ IGNORE_FILES = {
     "link": lambda path: path.symlink_to("../a.py"),
     "folder": lambda path: path.mkdir(),
     "huge": lambda path: path.write_text("*.sql\n" * 1_000_000),
-    "costly": lambda path: path.write_text(f"{EVIL_PATTERN}\n" + "[!a-\uffff]?*" * 50 + "\n**/a" * 400),
+    "costly": lambda path: path.write_text(f"{EVIL_PATTERN}\n{'[!b-z]?*' * 20}b\n{'**/*a' * 200}b\n" * 100),
+    "many": lambda path: path.write_text("".join(f"*{n}*x\n" for n in range(6_000))),
     "bad_lines": lambda path: path.write_text(BAD_LINES + "hidden.py\n"),
 }
 """Folders of the repository, by what is the matter with their ignore files."""
