@@ -6,24 +6,29 @@ import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
-from pathspec import GitIgnoreSpec
-
-from inference.text.ignored import why_private
+from inference.text.ignored import Report, log_problem, why_private
+from inference.text.patterns import Patterns, TooCostlyError
 from lsp_server.completion.gate import Private
 
 
-def privacy(path: Path, workspaces: Sequence[Path], excluded: tuple[str, ...] = ()) -> Private | None:
-    """Why ``path`` must not reach a model, if so, by the name it is opened under or the one it has behind links.
+def privacy(
+    path: Path, workspaces: Sequence[Path], excluded: tuple[str, ...] = (), report: Report = log_problem
+) -> Private | None:
+    """Return why ``path`` must not reach a model, if so, by the name it is opened under or the one it has behind links.
 
-    ``excluded`` are a person's own patterns, as in a .gitignore of the file's workspace.
+    ``excluded`` are a person's own patterns, as in a .gitignore of the file's workspace. ``report`` is told what is
+    wrong with an ignore file. This reads files and may take seconds: call it in a thread (``off_loop``).
     """
+    if "\0" in str(path):
+        return "unclear"  # no file can have this name
     for named in dict.fromkeys((path, Path(os.path.realpath(path)))):
         root = _root(named, workspaces)
-        if why := why_private(named, root):
+        if why := why_private(named, root, report):
             return why
-        if _patterns(excluded).match_file(named.relative_to(root).as_posix()):
-            return "excluded"
+        if why := _excluded(named.relative_to(root).as_posix(), excluded):
+            return why
     return None
 
 
@@ -44,6 +49,13 @@ def _root(path: Path, workspaces: Sequence[Path]) -> Path:
     return min(around, key=lambda folder: len(folder.parts), default=path.parent)
 
 
+def _excluded(name: str, patterns: tuple[str, ...]) -> Literal["excluded", "unclear"] | None:
+    try:
+        return "excluded" if _parsed(patterns).verdict(name) else None
+    except TooCostlyError:
+        return "unclear"
+
+
 @lru_cache(maxsize=8)
-def _patterns(excluded: tuple[str, ...]) -> GitIgnoreSpec:
-    return GitIgnoreSpec.from_lines(excluded)
+def _parsed(patterns: tuple[str, ...]) -> Patterns:
+    return Patterns.parse(patterns)

@@ -15,6 +15,7 @@ from pygls.uris import to_fs_path
 
 import inference
 from lsp_server.chat.conversation import Conversations
+from lsp_server.completion.gate import Private
 from lsp_server.completion.suggest import Suggestions
 from lsp_server.completion.trace import Trace
 from lsp_server.completion.turns import Turns
@@ -23,6 +24,7 @@ from lsp_server.edits.sessions import EditSessions
 from lsp_server.files import privacy
 from lsp_server.journal import Journal
 from lsp_server.link import Link
+from lsp_server.off_loop import checked
 from lsp_server.protocol import Protocol
 from lsp_server.settings import Settings
 from lsp_server.statistics.row import Row
@@ -82,7 +84,9 @@ class CodeLlamaServer(LanguageServer):
     @property
     def folders(self) -> list[Path]:
         """The folders of the window, in its order."""
-        roots = [to_fs_path(folder.uri) for folder in self.workspace.folders.values()] or [self.workspace.root_path]
+        roots = [to_fs_path(folder.uri) for folder in list(self.workspace.folders.values())] or [
+            self.workspace.root_path
+        ]
         return [Path(root) for root in roots if root]
 
     @cached_property
@@ -95,8 +99,18 @@ class CodeLlamaServer(LanguageServer):
         if self.settings.statistics.enabled:
             self.statistics.put(row, new)
 
+    async def why_private(self, path: Path) -> Private | None:
+        """Return why the file must not reach a model, if so. Warn, once, of ignore files that can't be used."""
+        return await checked(path, self.folders, self.settings.completion.excluded_files, self.warn_once)
+
+    def warn_once(self, text: str) -> None:
+        """Show a warning, unless this window has seen it."""
+        if text not in self.told:
+            self.told.add(text)
+            self.window_show_message(types.ShowMessageParams(types.MessageType.Warning, f"codellama-ls: {text}"))
+
     def _may_read(self, path: Path) -> bool:
-        """Whether a file may reach a model as context: by the rule that the gate has for documents."""
+        """Return whether a file may reach a model as context: by the rule that the gate has for documents."""
         return privacy(path, self.folders, self.settings.completion.excluded_files) is None
 
     def report_server_error(self, error: Exception, source: Any) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from inference.text.patterns import Patterns, TooCostlyError
+
 
 def _within(default: Any, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()) -> Any:
     return field(default=default, metadata={"low": low, "high": high, "choices": choices})
@@ -129,7 +131,18 @@ def parse_settings(raw: Any) -> tuple[Settings, list[str]]:
     problems: list[str] = []
     if isinstance(raw, Mapping) and isinstance(raw.get("codellama"), Mapping):
         raw = raw["codellama"]
-    return _section(Settings, raw, "", problems), problems
+    settings = _section(Settings, raw, "", problems)
+    return settings, problems + _bad_patterns(settings.completion.excluded_files)
+
+
+def _bad_patterns(patterns: tuple[str, ...]) -> list[str]:
+    try:
+        bad = Patterns.parse(patterns).bad
+    except TooCostlyError as error:
+        return [f"Setting 'completion.excludedFiles' {error}: no file is shown to the model. Shorten it."]
+    return [
+        f"Setting 'completion.excludedFiles' has {line[:40]!r}, which is no pattern; it is skipped." for _, line in bad
+    ]
 
 
 def _section(kind: type[Any], raw: Any, where: str, problems: list[str]) -> Any:

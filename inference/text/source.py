@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from pathspec import GitIgnoreSpec
-
 from inference.text.generated import is_generated, is_minified
 from inference.text.ignored import SECRET, IgnoreRules
 from inference.text.languages import language_of
+from inference.text.patterns import constant_patterns
+from inference.text.regular_files import read_regular
 
 MAX_BYTES = 400_000
 """Files above are data or generated; editors ask for completions in shorter ones."""
@@ -27,7 +27,7 @@ _TOOLS_FOLDERS = (
     ".git .hg .svn node_modules bower_components __pycache__ .venv venv .tox .nox .mypy_cache .ruff_cache "
     ".pytest_cache site-packages dist build out target vendor third_party .idea .vscode coverage"
 )
-NOT_YOURS = GitIgnoreSpec.from_lines(f"{name}/" for name in _TOOLS_FOLDERS.split())
+NOT_YOURS = constant_patterns(f"{name}/" for name in _TOOLS_FOLDERS.split())
 """Folders that tools fill: dependencies, build results, caches."""
 
 
@@ -88,10 +88,7 @@ def _unfit(name: str, text: str, copies: _Copies) -> str | None:
 
 def _text(path: Path) -> str | None:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            return None
-        with path.open(encoding="utf-8", newline="") as file:
-            text = file.read()
+        text = read_regular(path, MAX_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError):
         return None
     return None if "\0" in text or len(text.strip()) < MIN_CHARACTERS else text.removeprefix("\ufeff")
@@ -116,8 +113,7 @@ def _listed(root: Path, skipped: Counter[str]) -> Iterator[tuple[Path, str]]:
 def _left_out(name: str, ignored: IgnoreRules, skipped: Counter[str]) -> bool:
     rules = (("dependencies and build results", NOT_YOURS), ("secret", SECRET))
     reason = next((reason for reason, rule in rules if rule.match_file(name)), None)
-    if reason is None and ignored.match(name):
-        reason = "ignored"
+    reason = reason or ignored.why(name)
     if reason:
         skipped[reason] += 1
     return reason is not None

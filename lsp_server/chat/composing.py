@@ -11,7 +11,7 @@ from itertools import chain
 
 from lsp_server.chat.attachments import Attachment, LeftOut, fit, written
 from lsp_server.chat.conversation import Turn
-from lsp_server.chat.gathering import Desk, RefusedMention, changes, code, gather, problems
+from lsp_server.chat.gathering import Desk, RefusedMention, changes, code, gather, in_thread, problems
 from lsp_server.chat.mentions import TASKS, mentions, task
 from lsp_server.prompts.load import messages_for
 
@@ -69,8 +69,8 @@ async def _pieces(word: str, question: str, desk: Desk) -> Pieces:
     if word == "commit":
         found.diff, found.left_out = await changes(desk, staged=True)
     elif word and desk.current is not None:
-        found.code = [code(desk, whole=True)]
-        found.problems = [problems(desk)] if word == "fix" and desk.diagnostics else []
+        found.code = [await in_thread(lambda: code(desk, whole=True))]
+        found.problems = [await in_thread(lambda: problems(desk))] if word == "fix" and desk.diagnostics else []
     for mention in mentions(question):
         pieces, left_out = await gather(mention, desk)
         found.left_out += left_out

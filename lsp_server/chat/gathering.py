@@ -7,15 +7,17 @@ as it is in the editor.
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from inference.text.excerpts import definitions
+from inference.text.ignored import Report, log_problem
 from inference.text.languages import language_of
+from inference.text.regular_files import TooLongError, read_regular
 from inference.text.source import MAX_BYTES, NOT_YOURS
 from lsp_server.chat.attachments import Attachment, LeftOut
 from lsp_server.chat.git import GitError, diff
@@ -24,10 +26,13 @@ from lsp_server.completion.gate import PRIVATE, WRITTEN
 from lsp_server.context.gather import OpenFile
 from lsp_server.context.imports import imported
 from lsp_server.files import privacy, repository
+from lsp_server.off_loop import beside
 from lsp_server.snapshot import with_lf
 
 SYMBOL_LINES = 200
 MOST_SYMBOLS = 5
+
+T = TypeVar("T")
 
 
 class RefusedMention(ValueError):
@@ -57,6 +62,7 @@ class Desk:
         current: the one that the request is about, if it names one.
         selected: in it.
         diagnostics: of it, a line of text each.
+        report: is told, in a thread, what is wrong with ignore files.
     """
 
     folders: Sequence[Path]
@@ -65,10 +71,11 @@ class Desk:
     current: OpenFile | None = None
     selected: Selected | None = None
     diagnostics: Sequence[str] = ()
+    report: Report = log_problem
 
     def why_not(self, path: Path) -> str:
         """Why a file must not be shown, in words, or an empty string."""
-        private = privacy(path, self._roots, self.excluded)
+        private = privacy(path, self._roots, self.excluded, self.report)
         if private:
             return PRIVATE[private]
         behind_links = Path(os.path.realpath(path))
@@ -80,7 +87,7 @@ class Desk:
         scheme = file.uri.partition(":")[0].lower()
         if scheme not in WRITTEN:
             return f"'{scheme}:' documents are not written by hand"
-        private = privacy(file.path, self._roots, self.excluded) if file.path else None
+        private = privacy(file.path, self._roots, self.excluded, self.report) if file.path else None
         return PRIVATE[private] if private else ""
 
     def named(self, path: Path) -> str:
@@ -108,14 +115,22 @@ async def gather(mention: Mention, desk: Desk) -> tuple[list[Attachment], list[L
     if mention.kind == "diff":
         return await changes(desk)
     if mention.kind == "open":
-        return _open(desk)
+        return await in_thread(lambda: _open(desk))
     if mention.kind == "file":
-        return [_file(mention, desk)], []
+        return [await in_thread(lambda: _file(mention, desk))], []
     if mention.kind == "symbol":
-        return await _symbol(mention, desk), []
+        return await in_thread(lambda: _symbol(mention, desk)), []
     if mention.kind == "diagnostics":
-        return [problems(desk)], []
-    return [code(desk, whole=False)], []
+        return [await in_thread(lambda: problems(desk))], []
+    return [await in_thread(lambda: code(desk, whole=False))], []
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Run ``work``, which asks whether files may be shown, in a thread. Raises RefusedMention if it takes long, too."""
+    try:
+        return await beside(work)
+    except TimeoutError:
+        raise RefusedMention("The files could not be read in time. Is a file system or an ignore file slow?") from None
 
 
 async def changes(
@@ -211,9 +226,9 @@ def _read(mention: Mention, path: Path) -> str:
     try:
         if not path.is_file():
             raise RefusedMention(f"{mention}: there is no such file in the folders of this window.")
-        if path.stat().st_size > MAX_BYTES:
-            raise RefusedMention(f"{mention} has more than {MAX_BYTES:,} bytes; select the part that matters.")
-        text = path.read_text("utf-8")
+        text = read_regular(path, MAX_BYTES).decode("utf-8")
+    except TooLongError:
+        raise RefusedMention(f"{mention} has more than {MAX_BYTES:,} bytes; select the part that matters.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RefusedMention(f"{mention} can't be read as text.") from error
     if "\0" in text:
@@ -221,12 +236,11 @@ def _read(mention: Mention, path: Path) -> str:
     return with_lf(text.removeprefix("\ufeff"))
 
 
-async def _symbol(mention: Mention, desk: Desk) -> list[Attachment]:
+def _symbol(mention: Mention, desk: Desk) -> list[Attachment]:
     """Its definitions in what is open and in what the current document imports, the current document's own first."""
     found: list[Attachment] = []
     name = mention.name.rpartition(".")[2]
     for file in _around(desk):
-        await asyncio.sleep(0)  # a file may take a while to parse
         pieces = definitions(file.language, desk.title(file), file.text, SYMBOL_LINES)
         found += [
             Attachment(f"{piece.path}, definition of {name}", piece.text, file.language)

@@ -1,27 +1,42 @@
-"""What has changed in a git repository, as git itself says it. Knows no LSP and no model.
+"""The changes in a git repository, as git prints them. Knows no LSP and no model.
 
-Git is run with arguments of ours alone, without a shell. What a repository's configuration may name as a command is not
-run: external diffs, text conversions, filters, monitors, pagers. Files that no model may see are left out by their name
-before anything of them is read.
+Run git with fixed arguments and without a shell. Commands that a repository's configuration names are not run: external
+diffs, text conversions, filters, monitors, hooks, pagers, fetches. Where this can't be made sure, there is no diff.
+Files that no model may see are left out by their name before their content is read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import time
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from lsp_server.files import repository
 
 SECONDS = 10.0
 MOST_FILES = 200
+MOST_FILTERS = 500
 MOST_BYTES = 400_000
 
-_GIT = ("git", "--no-pager", "--literal-pathspecs")
+_GIT = ("--no-pager", "--literal-pathspecs")
 _DIFF = ("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--ignore-submodules=all")
-_LAYOUT = ("--src-prefix=a/", "--dst-prefix=b/", "--unified=3")
+_LAYOUT = ("--src-prefix=a/", "--dst-prefix=b/", "--unified=3", f"-O{os.devnull}")
 _FILTERS = r"^filter\..*\.(clean|process|required)$"
+_NEVER_LINKS = ("HEAD", "config", "config.worktree", "index", "objects", "refs", "packed-refs")
+_SAFE = {
+    "safe.bareRepository": "explicit",
+    "core.fsmonitor": "false",
+    "core.hooksPath": os.devnull,
+    "core.attributesFile": os.devnull,
+    "core.quotePath": "false",
+}
+"""Settings for every call. They win over those of the repository; git reads ``safe.*`` from nowhere else."""
 
 
 class GitError(RuntimeError):
@@ -37,70 +52,145 @@ class Diff:
 
 
 async def diff(folder: Path, why_not: Callable[[Path], str], *, staged: bool = False) -> Diff:
-    """What has changed in and below ``folder`` since the last commit, or what is ``staged`` for the next.
+    """Return the changes in and below ``folder`` since the last commit, or those ``staged`` for the next.
 
-    ``why_not`` tells in words why a file must not be shown, if so. Cancelling ends git. Raises GitError.
+    ``why_not`` says why a file must not be shown, or returns an empty string; it is called in a thread. Cancelling ends
+    git. Raises GitError.
     """
-    settings = await _harmless(folder)
+    await _check_repository(folder)
+    settings = await _filters_off(folder)
     arguments = [*_DIFF, *(["--cached"] if staged else await _since(folder)), "--relative"]
     listed = await _run(folder, *arguments, "--name-only", "-z", settings=settings)
-    names = [name for name in os.fsdecode(listed).split("\0") if name]
-    left_out = {name: why for name in names if (why := why_not(folder / name))}
+    names = _names(listed)
+    left_out = await asyncio.to_thread(_left_out, folder, names, why_not)
     shown = [name for name in names if name not in left_out]
-    left_out |= dict.fromkeys(shown[MOST_FILES:], f"more than {MOST_FILES} files have changed")
     printed = b""
     if shown:
-        printed = await _run(folder, *arguments, *_LAYOUT, "--", *shown[:MOST_FILES], settings=settings)
+        printed = await _run(folder, *arguments, *_LAYOUT, "--", *shown, settings=settings, whole=False)
     told = tuple((os.fsencode(name).decode("utf-8", "replace"), why) for name, why in left_out.items())
     return Diff(printed.decode("utf-8", "replace").replace("\r\n", "\n"), told)
 
 
-async def _harmless(folder: Path) -> dict[str, str]:
-    """Settings that turn off what the repository's own name as commands to be run on changed files."""
+def _names(listed: bytes) -> list[str]:
+    return [name for name in os.fsdecode(listed).split("\0") if name]
+
+
+def _left_out(folder: Path, names: Collection[str], why_not: Callable[[Path], str]) -> dict[str, str]:
+    """Return why files are not shown, by name.
+
+    Git takes the name of a file that became a folder for all that lies in the folder: it is left out where one of these
+    is.
+    """
+    found, until = {}, time.monotonic() + SECONDS
+    for name in names:
+        if why := why_not(folder / name):
+            found[name] = why
+        if time.monotonic() > until:
+            raise GitError("Whether the changed files may be shown could not be checked in time; no diff is shown.")
+    shown = [name for name in names if name not in found]
+    found |= dict.fromkeys(shown[MOST_FILES:], f"more than {MOST_FILES} files have changed")
+    folders = {str(above): why for name, why in found.items() for above in Path(name).parents}
+    return found | {name: folders[name] for name in shown[:MOST_FILES] if name in folders}
+
+
+async def _check_repository(folder: Path) -> None:
+    """Raise GitError unless git looks at the repository that lies around ``folder``, and at no file outside of it."""
+    asked = ("--path-format=absolute", "--show-toplevel", "--git-dir", "--git-common-dir")
+    root, top, git_dir, common = _places(folder, await _run(folder, "rev-parse", *asked))
+    if top != root:
+        raise GitError(f"The repository in {root} has its files in another folder; no diff is shown.")
+    history = _history(root / ".git", git_dir, common)
+    if history == "submodule" and not await _run(folder, "config", "--get", "core.worktree", statuses=(0, 1)):
+        history = "foreign"
+    if history == "foreign":
+        raise GitError(f"The repository in {root} has its history in another folder; no diff is shown.")
+
+
+def _places(folder: Path, printed: bytes) -> tuple[Path, Path, Path, Path]:
+    """Return the folder with ``.git``, and what git says: its work tree, and two folders of its own."""
+    lines = os.fsdecode(printed).splitlines()
+    if len(lines) != 3:
+        raise GitError(f"git gives no clear answer about {folder}; no diff is shown.")
+    root, top, git_dir, common = (Path(os.path.realpath(path)) for path in (repository(folder / "x"), *lines))
+    return root, top, git_dir, common
+
+
+def _history(entry: Path, git_dir: Path, common: Path) -> Literal["own", "submodule", "foreign"]:
+    """Return whose history git reads for the work tree that has ``entry`` as its ``.git``.
+
+    The data of a linked work tree name it, and so do those of a submodule if ``core.worktree`` is set there.
+    """
+    if any((place / name).is_symlink() for place in (git_dir, common) for name in _NEVER_LINKS):
+        return "foreign"
+    if entry.is_dir():
+        return "own" if not entry.is_symlink() and git_dir == common == entry else "foreign"
+    if git_dir == common:
+        return "submodule"
+    return "own" if common == git_dir.parent.parent and _linked(git_dir) == entry else "foreign"
+
+
+def _linked(git_dir: Path) -> Path | None:
+    """Return the ``.git`` of the linked work tree whose data lie in ``git_dir`` (gitrepository-layout(5))."""
     try:
-        listed = await _run(folder, "config", "--name-only", "-z", "--get-regexp", _FILTERS)
-    except GitError:  # none is named, or there is no repository, as the next call will tell
-        listed = b""
-    filters = [name for name in os.fsdecode(listed).split("\0") if name]
-    off = {name: "false" if name.endswith(".required") else "" for name in filters}
-    return {**off, "core.fsmonitor": "false", "core.quotePath": "false"}
+        name = (git_dir / "gitdir").read_text("utf-8", "surrogateescape").removesuffix("\n")
+    except OSError:
+        return None
+    return Path(os.path.realpath(git_dir / name))
+
+
+async def _filters_off(folder: Path) -> dict[str, str]:
+    """Return settings that turn off every filter, whoever named it. Raises GitError if not all are known."""
+    listed = await _run(folder, "config", "--name-only", "-z", "--get-regexp", _FILTERS, statuses=(0, 1))
+    filters = dict.fromkeys(_names(listed))
+    if len(filters) > MOST_FILTERS:
+        raise GitError("The repository's configuration names too many filters; no diff is shown.")
+    return {name: "false" if name.endswith(".required") else "" for name in filters}
 
 
 async def _since(folder: Path) -> list[str]:
-    """A repository without a commit has no HEAD: there, what is not staged yet is all that can be told."""
-    try:
-        await _run(folder, "rev-parse", "--verify", "--quiet", "HEAD")
-    except GitError:
-        return []
-    return ["HEAD"]
+    """Return what to compare with: HEAD, or the index in a repository without a commit."""
+    found = await _run(folder, "rev-parse", "--verify", "--quiet", "HEAD", statuses=(0, 1))
+    return ["HEAD"] if found else []
 
 
-async def _run(folder: Path, *arguments: str, settings: Mapping[str, str] | None = None) -> bytes:
-    """At most ``MOST_BYTES`` of what git prints."""
-    command, environment = (*_GIT, "-C", str(folder), *arguments), _environment(settings or {})
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=environment
-        )
-    except OSError as error:
-        raise GitError(f"git can't be run here ({error.strerror}); is it installed?") from error
+async def _run(
+    folder: Path,
+    *arguments: str,
+    settings: Mapping[str, str] | None = None,
+    statuses: Collection[int] = (0,),
+    whole: bool = True,
+) -> bytes:
+    """Return what git prints; at most ``MOST_BYTES`` of it, more being an error where the ``whole`` is needed."""
+    command = (_program(folder), *_GIT, "-C", str(folder), *arguments)
+    process = await _started(command, _environment(folder, {**_SAFE, **(settings or {})}))
     try:
         async with asyncio.timeout(SECONDS):
-            printed, whole = await _read(process)
-            status = await process.wait() if whole else 0
+            printed, ended = await _read(process)
+            status = await process.wait() if ended else 0
     except TimeoutError:
         raise GitError(f"git took longer than {SECONDS:g} seconds.") from None
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if status:
+    if whole and not ended:
+        raise GitError(f"git lists more in {folder} than can be checked; no diff is shown.")
+    if status not in (statuses if ended else (0,)):
         raise GitError(f"git can't tell what has changed in {folder} (exit status {status}).")
     return printed
 
 
+async def _started(command: tuple[str, ...], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=environment, cwd=os.sep
+        )
+    except OSError as error:
+        raise GitError(f"git can't be run here ({error.strerror}); is it installed?") from error
+
+
 async def _read(process: asyncio.subprocess.Process) -> tuple[bytes, bool]:
-    """What it prints, and whether that is all."""
+    """Return what it prints, and whether that is all."""
     assert process.stdout is not None
     try:
         return await process.stdout.readexactly(MOST_BYTES), False
@@ -108,11 +198,28 @@ async def _read(process: asyncio.subprocess.Process) -> tuple[bytes, bool]:
         return end.partial, True
 
 
-def _environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Ours, without what would send git to another repository, and with ``settings`` for git (git-config(1))."""
+def _program(folder: Path) -> str:
+    """Return the path of git; one that the repository brings along does not count. Raises GitError."""
+    found = shutil.which("git", path=_search_path(folder))
+    if found is None:
+        raise GitError("git can't be run here (it was not found); is it installed?")
+    return found
+
+
+def _search_path(folder: Path) -> str:
+    """Return PATH without relative folders and without those in the repository."""
+    root = os.path.realpath(repository(folder / "x"))
+    entries = [entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(entry).is_absolute()]
+    return os.pathsep.join(entry for entry in entries if not Path(os.path.realpath(entry)).is_relative_to(root))
+
+
+def _environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's variables, without those that choose a repository, and ``settings`` (git-config(1))."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     given = {"GIT_CONFIG_COUNT": str(len(settings))}
     for n, (name, value) in enumerate(settings.items()):
         given |= {f"GIT_CONFIG_KEY_{n}": name, f"GIT_CONFIG_VALUE_{n}": value}
-    fixed = {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    return {**own, **given, **fixed}
+    fixed = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "PATH": _search_path(folder)}
+    # a partial clone would fetch what it lacks; git before 2.45 knows only the second of these
+    offline = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
+    return {**own, **given, **fixed, **offline}

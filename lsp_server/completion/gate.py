@@ -15,12 +15,13 @@ from lsp_server.snapshot import Snapshot
 WRITTEN = frozenset({"file", "untitled", "vscode-notebook-cell"})
 """URI schemes of documents that a person writes; others are old revisions, output, settings pages."""
 
-Private = Literal["secret", "ignored", "excluded"]
+Private = Literal["secret", "ignored", "excluded", "unclear"]
 
 PRIVATE: dict[Private | None, str] = {
     "secret": "the file's name says that it may hold keys or passwords",
     "ignored": "a .gitignore or .codellamaignore names the file or a folder it lies in",
     "excluded": "the setting completion.excludedFiles names the file",
+    "unclear": "it is not clear whether an ignore file names it: one can't be used, or takes too long",
 }
 """Why a file must not reach a model, in words."""
 _CLOSERS = re.compile(r"[\s)\]}>\"'`;,:]*")

@@ -127,7 +127,7 @@ class Suggestions:
             hit = await self._found(asked)
             texts = list(dict.fromkeys(filter(None, [hit.text, *await self._sampled(asked, most - 1)])))
         except asyncio.CancelledError:
-            record.result, record.reason = "cancelled", "the editor took its request back before there was an answer"
+            record.cancel()
             raise
         except EngineUnavailable as error:
             record.result, record.reason = "not ready", str(error)

@@ -73,6 +73,10 @@ class Record:
             spent = (time.perf_counter() - started) * 1000
             self.stages[stage] = round(self.stages.get(stage, 0.0) + spent, 3)
 
+    def cancel(self) -> None:
+        """Note that the request was cancelled by the editor."""
+        self.result, self.reason = "cancelled", "the editor took its request back before there was an answer"
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -38,7 +38,8 @@ class Turns:
     async def take(self, key: str, invoked: bool, work: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
         """The result of ``work``, or None if a newer request for ``key`` came meanwhile.
 
-        Older requests are answered before ``work`` begins. Must be called from the task whose end sends the response.
+        Older requests are answered first, and before ``work`` begins. Must be called from the task whose end sends the
+        response.
         """
         turns = self._under_way.setdefault(key, [])
         older = [turn for turn in turns if invoked or not turn.invoked]
@@ -50,6 +51,7 @@ class Turns:
             return await turn.work
         except asyncio.CancelledError:
             if turn.superseded:
+                await _all_answered(older)  # one that had not begun ends sooner than one that had
                 return None
             raise
         finally:
@@ -62,8 +64,12 @@ class Turns:
 
 
 async def _after(older: list[Turn], work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    await asyncio.gather(*(asyncio.shield(turn.answered) for turn in older))
+    await _all_answered(older)
     return await work()
+
+
+async def _all_answered(turns: list[Turn]) -> None:
+    await asyncio.gather(*(asyncio.shield(turn.answered) for turn in turns))
 
 
 def _begin(invoked: bool, work: Coroutine[Any, Any, T]) -> Turn:

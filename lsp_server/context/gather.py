@@ -15,11 +15,12 @@ from pathlib import Path
 from inference.text.context import ContextChunk
 from inference.text.excerpts import Piece, definitions, portions
 from inference.text.languages import language_of
+from inference.text.regular_files import read_regular
 from inference.text.relevance import choose
 from inference.text.source import MAX_BYTES
 from lsp_server.context.imports import imported
 from lsp_server.context.recent import Recent
-from lsp_server.snapshot import Snapshot
+from lsp_server.snapshot import Snapshot, with_lf
 
 SECONDS = 0.05
 MOST_PIECES = 400
@@ -70,26 +71,27 @@ class Context:
 
         ``files`` are the open documents, the snapshot's own among them; paths are given relative to ``root``.
         """
-        now = self.clock()
+        now, remembered = self.clock(), self._frozen
         self.recent.at(snapshot.uri, snapshot.line, snapshot.before + snapshot.after)
-        old = self._frozen.get(snapshot.uri)
+        old = remembered.get(snapshot.uri)
         others = tuple((file.uri, file.text) for file in files if file.uri != snapshot.uri)
         if old and old.holds(snapshot.line, now, others):
             old.used = now
             return old.chunks
         pieces = self._pieces(snapshot, files, root, now + SECONDS)
         chosen = choose(snapshot.before, snapshot.right, window, pieces, limit)
-        self._frozen = {snapshot.uri: _Frozen(snapshot.line, now, others, chosen)}
+        if self._frozen is remembered:  # not where something was closed or changed meanwhile, as this runs in a thread
+            self._frozen = {snapshot.uri: _Frozen(snapshot.line, now, others, chosen)}
         return chosen
 
     def forget(self, uri: str) -> None:
         """The document is closed."""
         self.recent.forget(uri)
-        self._frozen.clear()
+        self._frozen = {}
 
     def thaw(self) -> None:
         """What may be shown, or how much of it, has changed."""
-        self._frozen.clear()
+        self._frozen = {}
 
     def _pieces(self, snapshot: Snapshot, files: Sequence[OpenFile], root: Path, until: float) -> list[Piece]:
         """Of every source in turn, as long as there is time."""
@@ -136,6 +138,6 @@ def _read(path: Path, changed: int) -> str:
     """A file's text, empty if it is none; ``changed`` is its time, so that it is read anew."""
     del changed
     try:
-        return path.read_text("utf-8") if path.stat().st_size <= MAX_BYTES else ""
+        return with_lf(read_regular(path, MAX_BYTES).decode("utf-8"))
     except (OSError, UnicodeDecodeError):
         return ""

@@ -16,7 +16,7 @@ from lsp_server.completion.trace import Record
 from lsp_server.features.documents import folder_of, path_of
 from lsp_server.features.statistics import Offer, offers
 from lsp_server.features.surroundings import context_of
-from lsp_server.files import is_read_only, privacy
+from lsp_server.files import is_read_only
 from lsp_server.link import Link
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Snapshot
@@ -32,6 +32,9 @@ async def ask(
     record = server.trace.begin(snapshot.uri, snapshot.line, invoked)
     try:
         texts = await _answer(server, snapshot, record, invoked, misplaced, most)
+    except asyncio.CancelledError:
+        record.cancel()
+        raise
     finally:
         server.journal.add(record)
     return offers(server, snapshot, record, texts)
@@ -49,12 +52,12 @@ async def _answer(
         return []
     record.server = link.server
     with record.timed("gate"):
-        reason = _refusal(server, snapshot, link, invoked, misplaced)
+        reason = await _refusal(server, snapshot, link, invoked, misplaced)
     record.limits = link.status.limits
     if reason:
         record.result, record.reason = "refused", reason
         return []
-    asked = _asked(server, snapshot, link, record, invoked)
+    asked = await _asked(server, snapshot, link, record, invoked)
     texts = await server.turns.take(snapshot.uri, invoked, lambda: server.suggestions.suggest(asked, most))
     if texts is None:
         record.result, record.reason = "superseded", "a newer request came for the same document"
@@ -64,23 +67,23 @@ async def _answer(
     return texts or []
 
 
-def _refusal(server: CodeLlamaServer, snapshot: Snapshot, link: Link, invoked: bool, misplaced: bool) -> str:
-    """What the gate says, once the disk has been asked."""
+async def _refusal(server: CodeLlamaServer, snapshot: Snapshot, link: Link, invoked: bool, misplaced: bool) -> str:
+    """Return why the gate refuses the request, once the disk has been asked."""
     settings, path = server.settings.completion, path_of(snapshot.uri)
     given = Circumstances(invoked, not link.status.limits, misplaced=misplaced)
     if path is not None:
-        private = privacy(path, server.folders, settings.excluded_files)
+        private = await server.why_private(path)
         given = replace(given, private=private, read_only=is_read_only(path))
     return refusal(snapshot, settings, given)
 
 
-def _asked(server: CodeLlamaServer, snapshot: Snapshot, link: Link, record: Record, invoked: bool) -> Asked:
+async def _asked(server: CodeLlamaServer, snapshot: Snapshot, link: Link, record: Record, invoked: bool) -> Asked:
     """The request, under the adapter that the settings or the document's folder choose, if any."""
     record.adapter = adapter = _adapter(server, snapshot.uri)
     engine: Completer = link
     if adapter:
         engine = adapters.UnderAdapter(link, adapter, partial(_warn_without_adapter, server))
-    known = (link.status.model, adapters.edition(adapter), context_of(server, snapshot))
+    known = (link.status.model, adapters.edition(adapter), await context_of(server, snapshot))
     return Asked(snapshot, server.settings.completion, engine, record, invoked, adapter, *known)
 
 

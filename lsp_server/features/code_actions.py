@@ -39,10 +39,12 @@ def register(server: CodeLlamaServer) -> None:
     server.command(APPLY)(apply)
 
 
-def code_action(server: CodeLlamaServer, params: types.CodeActionParams) -> list[types.CodeAction | types.Command]:
+async def code_action(
+    server: CodeLlamaServer, params: types.CodeActionParams
+) -> list[types.CodeAction | types.Command]:
     """What makes sense there. Nothing in a document that no model may read."""
     document = whole(server, params.text_document.uri)
-    if document is None or refusal(server, document):
+    if document is None or await refusal(server, document):
         return []
     where, only = params.range, params.context.only
     start, stop = (document.offset(one.line, one.character) for one in (where.start, where.end))
@@ -54,17 +56,17 @@ def code_action(server: CodeLlamaServer, params: types.CodeActionParams) -> list
 
 async def resolve(server: CodeLlamaServer, action: types.CodeAction) -> types.CodeAction:
     """Ask the model. An action of which nothing came has no edit; the person has been told why."""
-    task = _task(server, action.data)
+    task = await _task(server, action.data)
     support = server.client_capabilities.text_document
     honours = support is not None and support.code_action is not None and support.code_action.honors_change_annotations
     action.edit = await done(server, task, action.title, confirm=annotates(server) and bool(honours))
     return action
 
 
-def apply(server: CodeLlamaServer, *arguments: Any) -> None:
+async def apply(server: CodeLlamaServer, *arguments: Any) -> None:
     """Begin what ``resolve`` does and have the client apply it; the command itself is answered at once."""
     data: Any = arguments[0] if arguments else None
-    task, title = _task(server, data), str(data.get("title", ""))
+    task, title = await _task(server, data), str(data.get("title", ""))
     beside(server, _applied(server, task, title, str(data.get("workDoneToken", ""))))
 
 
@@ -139,14 +141,14 @@ def _data(task: Task) -> dict[str, Any]:
     return found
 
 
-def _task(server: CodeLlamaServer, data: Any) -> Task:
+async def _task(server: CodeLlamaServer, data: Any) -> Task:
     """What a client gives back of an action. Raises JsonRpcException where it is not one of ours, or out of date."""
     if not isinstance(data, Mapping) or not isinstance(data.get("uri"), str) or data.get("task") not in NAMES:
         raise JsonRpcInvalidParams("This is no action of codellama-ls.")
     document = whole(server, data["uri"])
     if document is None or document.version != data.get("version"):
         raise JsonRpcContentModified("The document has changed since; ask for its actions again.")
-    if why := refusal(server, document):
+    if why := await refusal(server, document):
         raise JsonRpcInvalidParams(why)
     start, stop, line = (data.get(name) for name in ("start", "stop", "line"))
     if type(start) is not int or type(stop) is not int or not 0 <= start <= stop <= len(document.text):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from lsp_server.chat.gathering import Desk, Selected
@@ -38,6 +40,7 @@ def desk_of(server: CodeLlamaServer, params: Any) -> Desk:
         current=current,
         selected=_selected(server, uri, chosen) if current and chosen else None,
         diagnostics=[_described(one, current) for one in found[:MOST_DIAGNOSTICS]] if current else (),
+        report=partial(asyncio.get_running_loop().call_soon_threadsafe, server.warn_once),
     )
 
 

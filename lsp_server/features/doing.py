@@ -22,7 +22,6 @@ from lsp_server.edits.verify import parses_no_worse
 from lsp_server.features.documents import path_of, whole
 from lsp_server.features.work import Token, at_work
 from lsp_server.features.workspace_edits import changing, creating
-from lsp_server.files import privacy
 from lsp_server.session import CodeLlamaServer
 
 
@@ -65,14 +64,14 @@ def as_it_is_now(
     return now, tuple(moved)
 
 
-def refusal(server: CodeLlamaServer, document: Document) -> str:
-    """Why a document is not for a model to read, if so."""
+async def refusal(server: CodeLlamaServer, document: Document) -> str:
+    """Return why a document is not for a model to read, if so."""
     settings, path = server.settings.completion, path_of(document.uri)
     if document.uri.partition(":")[0].lower() not in WRITTEN:
         return "The document is not one that is written by hand."
     if len(document.text) > settings.max_file_chars:
         return "The document is longer than completion.maxFileChars allows."
-    if path is not None and privacy(path, server.folders, settings.excluded_files):
+    if path is not None and await server.why_private(path):
         return "The file is private: no model may read it."
     return ""
 

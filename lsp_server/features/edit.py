@@ -50,7 +50,7 @@ def register(server: CodeLlamaServer) -> None:
 
 async def edit(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
     """``textDocument``, ``range`` and ``instruction``; ``id`` where the client names the edit itself."""
-    document = _open(server, document_uri(params))
+    document = await _open(server, document_uri(params))
     start, stop = offsets(document, params)
     target = target_of(document.language, document.text, start, stop)
     session = EditSession(member(params, "id", str, "") or str(uuid.uuid4()), document, (target.start, target.stop))
@@ -73,7 +73,7 @@ async def follow_up(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
         if session.work is not None:
             raise JsonRpcInvalidParams("This edit is still being answered.")
         try:
-            start, stop = session.follow(_open(server, session.document.uri))
+            start, stop = session.follow(await _open(server, session.document.uri))
         except CouldNotError as why:
             return _told(session, str(why))
         session.work = asyncio.current_task()
@@ -170,11 +170,11 @@ def _shown(id_: str, document: Document, hunks: Mapping[int, Hunk]) -> dict[str,
     return {"id": id_, "version": document.version, "hunks": drawn}
 
 
-def _open(server: CodeLlamaServer, uri: str) -> Document:
+async def _open(server: CodeLlamaServer, uri: str) -> Document:
     document = whole(server, uri)
     if document is None:
         raise JsonRpcInvalidParams("There is no such document open.")
-    if why := refusal(server, document):
+    if why := await refusal(server, document):
         raise JsonRpcInvalidParams(why)
     return document
 

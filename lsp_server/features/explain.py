@@ -53,13 +53,13 @@ def commands(server: CodeLlamaServer, document: Document, where: types.Range) ->
     return [types.Command(TITLE, EXPLAIN, arguments=[argument])]
 
 
-def explain(server: CodeLlamaServer, *arguments: Any) -> None:
+async def explain(server: CodeLlamaServer, *arguments: Any) -> None:
     """Begin; the command itself is answered at once."""
     given = arguments[0] if arguments else None
     document = whole(server, member(given, "uri", str, ""))
     if document is None:
         raise JsonRpcInvalidParams("There is no such document open.")
-    if why := refusal(server, document):
+    if why := await refusal(server, document):
         raise JsonRpcInvalidParams(why)
     start, stop = offsets(document, given)
     target = target_of(document.language, document.text, start, stop)

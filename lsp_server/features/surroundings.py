@@ -12,6 +12,7 @@ from lsp_server.completion.window import prefix_window, suffix_window
 from lsp_server.context.gather import OpenFile
 from lsp_server.features.documents import folder_of
 from lsp_server.files import repository
+from lsp_server.off_loop import in_order
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Snapshot, with_lf
 
@@ -28,10 +29,11 @@ def did_close(server: CodeLlamaServer, params: types.DidCloseTextDocumentParams)
     server.watch.closed(params.text_document.uri)
 
 
-def context_of(server: CodeLlamaServer, snapshot: Snapshot) -> tuple[ContextChunk, ...]:
+async def context_of(server: CodeLlamaServer, snapshot: Snapshot) -> tuple[ContextChunk, ...]:
     """Pieces of other files for one request, where the settings ask for any.
 
-    They are gathered before anything is remembered or asked: what an answer depends on, it is known by.
+    They are gathered before anything is remembered or asked: what an answer depends on, it is known by. Files are read
+    in a thread.
     """
     settings = server.settings.completion
     if not settings.context_chars:
@@ -40,7 +42,11 @@ def context_of(server: CodeLlamaServer, snapshot: Snapshot) -> tuple[ContextChun
         snapshot.after, settings.suffix_chars
     )
     project = _project(server, snapshot.uri)
-    return server.context.chunks(snapshot, window, open_files(server), project, settings.context_chars)
+    files, limit = open_files(server), settings.context_chars
+    try:
+        return await in_order(lambda: server.context.chunks(snapshot, window, files, project, limit))
+    except TimeoutError:
+        return ()
 
 
 def open_files(server: CodeLlamaServer) -> list[OpenFile]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from inference.text.patterns import MAX_PATTERNS
 from lsp_server.files import is_read_only, privacy
 
 
@@ -51,6 +52,19 @@ def test_a_persons_own_patterns(project):
     patterns = ("*.sql", "/src/generated/")
     asked = [project / "src" / name for name in ("a.sql", "generated/a.py", "a.py")]
     assert [privacy(path, [project], patterns) for path in asked] == ["excluded", "excluded", None]
+
+
+def test_bad_pattern_of_a_person_is_skipped(project):
+    patterns = ("!", "build\\", "[z-a]", "*.sql")
+    assert [privacy(project / name, [project], patterns) for name in ("a.py", "a.sql")] == [None, "excluded"]
+
+
+def test_more_patterns_than_are_used_hide_every_file(project):
+    assert privacy(project / "a.py", [project], tuple(f"{n}.sql" for n in range(MAX_PATTERNS + 1))) == "unclear"
+
+
+def test_name_that_no_file_can_have_is_unclear(project):
+    assert privacy(project / "a\0.py", [project]) == "unclear"
 
 
 def test_file_that_cannot_be_written_is_read_only_and_a_new_one_is_not(project, monkeypatch):

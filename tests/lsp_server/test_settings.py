@@ -24,6 +24,18 @@ def test_lists_are_taken():
     assert (settings.completion, problems) == (CompletionSettings(disabled_languages=("c", "go")), [])
 
 
+def test_bad_pattern_is_reported_and_the_others_are_kept():
+    settings, problems = parse_settings({"completion": {"excludedFiles": ["*.sql", "build\\"]}})
+    assert settings.completion.excluded_files == ("*.sql", "build\\")
+    assert problems == ["Setting 'completion.excludedFiles' has 'build\\\\', which is no pattern; it is skipped."]
+
+
+def test_more_patterns_than_are_used_are_reported():
+    _, problems = parse_settings({"completion": {"excludedFiles": [f"{n}.sql" for n in range(6_000)]}})
+    (problem,) = problems
+    assert "too many patterns: no file is shown to the model" in problem
+
+
 @pytest.mark.parametrize(
     ("raw", "problem"),
     [

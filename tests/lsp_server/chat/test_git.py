@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.hostile_repository import SECRET, HostileRepository, commit, hostile_repository, working_in
 
 from lsp_server.chat import git
 from lsp_server.chat.git import Diff, GitError, diff
@@ -158,3 +162,125 @@ async def test_a_git_that_hangs_is_ended(repository: Path, tmp_path_factory, mon
     monkeypatch.setattr(git, "SECONDS", 0.05)
     with pytest.raises(GitError, match="git took longer than"):
         await asyncio.wait_for(diff(repository, anything), 10)
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> HostileRepository:
+    return hostile_repository(tmp_path)
+
+
+async def refusal(folder: Path, *, staged: bool = False) -> str:
+    with pytest.raises(GitError) as refused:
+        await diff(folder, anything, staged=staged)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("staged", [False, True])
+async def test_hostile_repository_runs_nothing_and_shows_nothing_from_outside(hostile, staged):
+    with working_in(hostile):
+        found = await diff(hostile.root, anything, staged=staged)
+    assert "one = 2" in found.text or staged
+    assert ("was_file/.env", "private") in found.left_out and ("was_file", "private") in found.left_out
+    hostile.assert_untouched(found.text)
+
+
+@pytest.mark.parametrize("staged", [False, True])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("hidden_filter", "more .* than can be checked"),
+        ("elsewhere", "files in another folder"),
+        ("borrowed", "history in another folder"),
+        ("buried", "exit status 128"),
+    ],
+)
+async def test_hostile_repository_within_another_is_refused(hostile, name, why, staged):
+    assert re.search(why, await refusal(hostile.root / name, staged=staged))
+    hostile.assert_untouched()
+
+
+async def test_partial_clone_does_not_fetch_what_it_lacks(hostile):
+    assert "exit status 128" in await refusal(hostile.root / "fetching")
+    hostile.assert_untouched()
+
+
+async def test_buried_repository_is_refused_by_a_git_without_the_setting(hostile, monkeypatch):
+    monkeypatch.setattr(git, "_SAFE", {**git._SAFE, "safe.bareRepository": "all"})
+    assert "files in another folder" in await refusal(hostile.root / "buried")
+    hostile.assert_untouched()
+
+
+def fake_git(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A git that runs ``script`` for ``git config`` and is the real one for all else."""
+    folder.mkdir()
+    real = next(Path(one, "git") for one in os.environ["PATH"].split(":") if Path(one, "git").exists())
+    asked = f'for one in "$@"; do [ "$one" = config ] && {{ {script}; }}; done'
+    (folder / "git").write_text(f'#!/bin/sh\n{asked}\nexec {real} "$@"\n')
+    (folder / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize(
+    ("script", "why"), [("exit 3", "exit status 3"), ("kill -9 $$", "exit status -9"), ("exec cat", "took longer")]
+)
+async def test_filters_that_cannot_be_listed_are_not_taken_for_none(
+    repository, tmp_path_factory, monkeypatch, script, why
+):
+    folder = tmp_path_factory.mktemp("bin")
+    os.mkfifo(folder / "forever")
+    fake_git(folder / "bin", script.replace("cat", f"cat {folder}/forever"), monkeypatch)
+    monkeypatch.setattr(git, "SECONDS", 1)
+    (repository / "a.py").write_text("two\n")
+    assert why in await asyncio.wait_for(refusal(repository), 30)
+
+
+async def test_more_filters_than_git_can_be_told_of_are_refused(repository):
+    with (repository / ".git" / "config").open("a") as file:
+        file.writelines(f'[filter "f{n}"]\n\tclean = cat\n' for n in range(git.MOST_FILTERS + 1))
+    assert "too many filters" in await refusal(repository)
+
+
+async def test_more_names_than_can_be_checked_are_refused(repository, monkeypatch):
+    """The last of them would be cut, and what a cut name stands for may be private."""
+    for name in ("a.py", "b.py"):
+        (repository / name).write_text("two\n")
+    run(repository, "config", "filter.x.clean", "cat")
+    monkeypatch.setattr(git, "MOST_BYTES", 9)
+    assert "more" in await refusal(repository)
+
+
+def linked(folder: Path) -> Path:
+    run(folder, "worktree", "add", "-q", str(folder.parent / "linked"))
+    return folder.parent / "linked"
+
+
+def submodule(folder: Path) -> Path:
+    run(folder, "-c", "protocol.file.allow=always", "submodule", "add", "-q", f"file://{folder}", "sub")
+    return folder / "sub"
+
+
+@pytest.mark.parametrize("make", [linked, submodule])
+async def test_linked_work_trees_and_submodules_have_diffs(tmp_path, make: Callable[[Path], Path]):
+    commit(tmp_path / "main", {"a.py": "one\n"})
+    folder = make(tmp_path / "main")
+    (folder / "a.py").write_text("two\n")
+    assert "+two" in (await diff(folder, anything)).text
+
+
+@pytest.mark.parametrize("name", ["objects", "refs", "packed-refs"])
+async def test_history_behind_a_link_is_refused(tmp_path, name):
+    commit(tmp_path / "private", {"a.py": f"{SECRET}\n"})
+    run(tmp_path / "private", "pack-refs", "--all")
+    commit(tmp_path / "main", {"a.py": "one\n"})
+    there, here = tmp_path / "private" / ".git" / name, tmp_path / "main" / ".git" / name
+    if here.exists():
+        here.rename(tmp_path / "old")
+    here.symlink_to(there)
+    assert "history in another folder" in await refusal(tmp_path / "main")
+
+
+async def test_files_are_checked_off_the_event_loop(repository):
+    (repository / "a.py").write_text("two\n")
+    threads = []
+    await diff(repository, lambda path: threads.append(threading.current_thread()) or "")
+    assert threads != [] and threading.main_thread() not in threads

@@ -44,6 +44,21 @@ async def test_newer_request_supersedes_and_the_older_is_answered_first(desk):
     assert desk.log == ["A begins", "A None", "B begins", "B B"]
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_answers_leave_in_order_however_the_requests_come(desk, turns):
+    """One that has not begun when it is superseded ends sooner than one that waits for an older one."""
+    asked = [desk.ask("A")]
+    await settle()
+    asked.append(desk.ask("B"))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    asked += [desk.ask("C"), desk.ask("D")]
+    await settle()
+    desk.finish.set()
+    assert await asyncio.gather(*asked) == [None, None, None, "D"]
+    assert [line for line in desk.log if "begins" not in line] == ["A None", "B None", "C None", "D D"]
+
+
 async def test_automatic_request_does_not_supersede_one_made_by_hand(desk):
     by_hand, typed = desk.ask("hand", invoked=True), desk.ask("typed")
     await settle()

@@ -30,34 +30,34 @@ def editor(folder: Path, **completion: Any) -> CodeLlamaServer:
     return server
 
 
-def context(server: CodeLlamaServer, folder: Path) -> tuple[ContextChunk, ...]:
+async def context(server: CodeLlamaServer, folder: Path) -> tuple[ContextChunk, ...]:
     """What goes with a request at the end of the first line."""
     snapshot = freeze(server, types.TextDocumentIdentifier((folder / "main.py").as_uri()), types.Position(0, 19))
     assert snapshot is not None
-    return context_of(server, snapshot)
+    return await context_of(server, snapshot)
 
 
-def test_open_files_go_with_a_request_but_for_private_ones(tmp_path: Path) -> None:
+async def test_open_files_go_with_a_request_but_for_private_ones(tmp_path: Path) -> None:
     server = editor(tmp_path, contextChars=2_000)
-    assert context(server, tmp_path) == (ContextChunk("lib/area.py", AREA.replace("\r\n", "\n")[:-1]),)
+    assert await context(server, tmp_path) == (ContextChunk("lib/area.py", AREA.replace("\r\n", "\n")[:-1]),)
 
 
-def test_what_the_settings_exclude_goes_along_as_little_as_it_is_completed(tmp_path: Path) -> None:
-    assert context(editor(tmp_path, contextChars=2_000, excludedFiles=["lib/"]), tmp_path) == ()
+async def test_what_the_settings_exclude_goes_along_as_little_as_it_is_completed(tmp_path: Path) -> None:
+    assert await context(editor(tmp_path, contextChars=2_000, excludedFiles=["lib/"]), tmp_path) == ()
 
 
-def test_nothing_goes_along_by_default(tmp_path: Path) -> None:
+async def test_nothing_goes_along_by_default(tmp_path: Path) -> None:
     """A small model on a CPU would read for seconds what helps it little."""
-    assert context(editor(tmp_path), tmp_path) == ()
+    assert await context(editor(tmp_path), tmp_path) == ()
 
 
-def test_a_closed_document_goes_along_no_more(tmp_path: Path) -> None:
+async def test_a_closed_document_goes_along_no_more(tmp_path: Path) -> None:
     server = editor(tmp_path, contextChars=2_000)
-    assert context(server, tmp_path) != ()
+    assert await context(server, tmp_path) != ()
     uri = (tmp_path / "lib" / "area.py").as_uri()
     server.workspace.remove_text_document(uri)
     did_close(server, types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(uri)))
-    assert context(server, tmp_path) == ()
+    assert await context(server, tmp_path) == ()
 
 
 @pytest.mark.parametrize("name", ["my file.py", "größe.py", "a#b.py", "100%.py"])

@@ -1,0 +1,125 @@
+"""Patterns as in a .gitignore: the same verdicts as pathspec's, in a time that no pattern makes long."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pathspec import GitIgnoreSpec
+from support.hostile_repository import BAD_LINES, git
+
+from inference.text import patterns
+from inference.text.ignored import why_private
+from inference.text.patterns import MAX_LENGTH, MAX_PATTERNS, Patterns, TooCostlyError
+
+HANG = 10
+"""Seconds; pathspec's own expressions would take years."""
+
+piece = st.sampled_from(["a", "b", "*", "?", "/", "**", "/**/", "[ab]", "a*b"])
+PIECES = ["a", "b", "*", "?", "/", "**", "/**/", "[ab]", "[!a]", "!", "\\a", "a*x", "\\[", "[]a]"]
+line = st.lists(piece, min_size=1, max_size=8).map("".join)
+names = st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=5).map("/".join)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(line, min_size=1, max_size=3), names)
+def test_verdicts_are_those_of_pathspec(lines, path):
+    lines = [line for line in lines if not Patterns.parse([line]).bad]
+    assert Patterns.parse(lines).verdict(path) == GitIgnoreSpec.from_lines(lines).check_file(path).include
+
+
+def test_what_git_ignores_is_ignored(tmp_path):
+    """Patterns that a seeded generator makes, each list of them for a folder of its own."""
+    chance, asked = random.Random(5), []
+    git(tmp_path, "init", "-q")
+    for n in range(300):
+        (tmp_path / f"{n}").mkdir()
+        lines = ["".join(chance.choices(PIECES, k=chance.randint(1, 6))) for _ in range(chance.randint(1, 3))]
+        (tmp_path / f"{n}" / ".gitignore").write_text("\n".join(lines))
+        for _ in range(8):
+            parts = ["".join(chance.choices("abx[]\n", k=chance.randint(1, 3))) for _ in range(chance.randint(1, 4))]
+            asked.append("/".join([f"{n}", *parts]))
+    command = ["git", "-C", str(tmp_path), "check-ignore", "--no-index", "-z", "--stdin"]
+    printed = subprocess.run(command, input="\0".join(asked), capture_output=True, text=True).stdout
+    ignored = printed.split("\0")[:-1]
+    assert len(ignored) > 300
+    assert [name for name in ignored if why_private(tmp_path / name, tmp_path) != "ignored"] == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("a*a*a*a*a*a*a*a*a*a*a*b", "a" * 255),
+        ("a*" * 500 + "b", "a" * 2 * MAX_LENGTH),
+        ("**/a/" * 200 + "b", "a/" * 1_000 + "c"),
+        ("**/*a" * 200 + "b", "/".join(["a" * 255] * 8)),
+        ("**/a/*" * 140 + "/b", "/".join("a" * 1_000)),
+        ("*" + "?" * 1_000 + "b", "a" * 2 * MAX_LENGTH),
+        ("[a-z]*" * 150 + "0", "a" * 2 * MAX_LENGTH),
+        ("[!b-z]?*" * 120 + "0", "a" * 2 * MAX_LENGTH),
+    ],
+)
+def test_no_pattern_takes_long(pattern, path):
+    began = time.thread_time()
+    assert Patterns.parse([pattern]).verdict(path) is None
+    assert time.thread_time() - began < HANG
+
+
+def test_bad_lines_are_skipped_and_named():
+    found = Patterns.parse([*BAD_LINES.split("\n"), "x" * (MAX_LENGTH + 1), "hidden.py"])
+    assert found.verdict("hidden.py") is True and found.verdict("a.py") is None
+    bad = [number for number, _ in found.bad]
+    assert bad == sorted(bad) and {1, 2, 3} <= set(bad) and BAD_LINES.count("\n") + 2 in bad
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(st.sampled_from("!\\[]^-*?/# az\n\r\x0c\x00é"), max_size=12))
+def test_no_line_is_an_error(line):
+    Patterns.parse([line]).verdict("a/z")
+
+
+def test_names_with_line_breaks_are_matched():
+    found = Patterns.parse(["*.sql", "/made/"])
+    assert [found.verdict(path) for path in ("a\nb/x.sql", "x\n.sql", "x.sql\n", "made/\n")] == [True, True, None, True]
+
+
+def test_too_many_patterns_are_refused():
+    Patterns.parse(["a"] * MAX_PATTERNS)
+    with pytest.raises(TooCostlyError, match="too many"):
+        Patterns.parse(["a"] * (MAX_PATTERNS + 1))
+
+
+def test_comments_and_blank_lines_do_not_count():
+    assert Patterns.parse(["# a", ""] * MAX_PATTERNS + ["b"]).verdict("b") is True
+
+
+def test_parsing_has_a_time_limit(monkeypatch):
+    monkeypatch.setattr(patterns, "PARSE_SECONDS", -1.0)
+    with pytest.raises(TooCostlyError, match="too many"):
+        Patterns.parse(["a"])
+
+
+def test_matching_has_a_time_limit_and_is_not_tried_again(monkeypatch):
+    found = Patterns.parse(["a"] * 100)
+    with monkeypatch.context() as patched:
+        patched.setattr(patterns, "MATCH_SECONDS", -1.0)
+        with pytest.raises(TooCostlyError, match="too long"):
+            found.verdict("b")
+    with pytest.raises(TooCostlyError, match="too long"):
+        found.verdict("b")
+
+
+def test_time_that_others_used_up_is_not_held_against_the_patterns():
+    found = Patterns.parse(["a"] * 100)
+    with pytest.raises(TooCostlyError, match="too long"):
+        found.verdict("b", until=-1.0)
+    assert found.verdict("b") is None
+
+
+def test_path_longer_than_any_file_has_is_refused():
+    with pytest.raises(TooCostlyError, match="too long"):
+        Patterns.parse(["a"]).verdict("b" * (2 * MAX_LENGTH + 1))
