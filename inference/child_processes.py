@@ -26,6 +26,12 @@ def python_module(name: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", name)
 
 
+def search_path() -> str:
+    """Return PATH without its relative and empty entries, which mean the working directory."""
+    entries = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(entry for entry in entries if Path(entry).is_absolute())
+
+
 def forget_working_directory() -> None:
     """Remove the working directory from ``sys.path``, unless this program itself lies there.
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from inference.child_processes import search_path
 from inference.folders import make_private, untrusted
 from inference.models import manifest
 from inference.models.manifest import MismatchError
@@ -53,7 +54,8 @@ def missing(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 def compiler() -> str | None:
     """The C compiler: ``$CC``, or the first of the usual ones."""
-    return next(filter(None, map(shutil.which, filter(None, (os.environ.get("CC"), "cc", "gcc", "clang")))), None)
+    names = filter(None, (os.environ.get("CC"), "cc", "gcc", "clang"))
+    return next(filter(None, (shutil.which(name, path=search_path()) for name in names)), None)
 
 
 @cache
@@ -128,7 +130,7 @@ def _compile(folder: Path) -> None:
     source = Path(__file__).parent / SOURCES[0]
     command = [chosen, *OPTIONS, *instructions, "-o", str(folder / FILE), str(source), "-lm"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=folder)
     except subprocess.TimeoutExpired:
         raise NoLibraryError(f"{chosen} took more than {SECONDS} s") from None
     if done.returncode:

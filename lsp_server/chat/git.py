@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from inference.child_processes import search_path
 from lsp_server.files import repository
 
 SECONDS = 10.0
@@ -209,7 +210,7 @@ def _program(folder: Path) -> str:
 def _search_path(folder: Path) -> str:
     """Return PATH without relative folders and without those in the repository."""
     root = os.path.realpath(repository(folder / "x"))
-    entries = [entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(entry).is_absolute()]
+    entries = search_path().split(os.pathsep)
     return os.pathsep.join(entry for entry in entries if not Path(os.path.realpath(entry)).is_relative_to(root))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from support.hostile_repository import (
     hostile_repository,
     working_in,
 )
+from support.trap_folder import lay_traps
 
 from lsp_server import off_loop
 from lsp_server.server import create_server
 
+PROGRAM = [str(Path(sys.executable).with_name("codellama-ls")), "--stdio"]
 HANG = 120
 """Seconds for everything that is done in one window."""
 MENTIONS = (
@@ -47,7 +50,9 @@ MENTIONS = (
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> HostileRepository:
-    return hostile_repository(tmp_path)
+    made = hostile_repository(tmp_path)
+    lay_traps(made.root, made.witness)
+    return made
 
 
 async def asked(editor: Window, method: str, **params: Any) -> str:
@@ -80,7 +85,7 @@ async def test_hostile_repository_runs_hangs_and_leaks_nothing(runtime, hostile)
     answerer = ScriptedAnswerer()
     async with asyncio.timeout(HANG):
         with working_in(hostile):
-            async with serving(runtime, answerer), window(root=hostile.root.as_uri()) as editor:
+            async with serving(runtime, answerer), window(command=PROGRAM, root=hostile.root.as_uri()) as editor:
                 shown = await used(editor, hostile.root)
     assert "one = ab" in shown["completion"]
     for ok in ("#file:a.py", "#diff", "#open", "#selection", "#symbol:one", "#file:bad_lines/a.py", "commit "):
@@ -98,7 +103,7 @@ async def test_window_on_each_folder_of_a_hostile_repository(runtime, hostile):
         with working_in(hostile):
             async with serving(runtime, answerer):
                 for name in REPOSITORIES:
-                    async with window(root=(hostile.root / name).as_uri()) as editor:
+                    async with window(command=PROGRAM, root=(hostile.root / name).as_uri()) as editor:
                         uri = (hostile.root / name / "a.py").as_uri()
                         editor.open("one = ", uri)
                         await editor.inline(0, 6, uri=uri)
@@ -109,7 +114,11 @@ async def test_window_on_each_folder_of_a_hostile_repository(runtime, hostile):
 
 async def test_ignore_files_that_cannot_be_used_refuse_and_are_told_once(runtime, hostile):
     answerer, results = ScriptedAnswerer(), {}
-    async with asyncio.timeout(HANG), serving(runtime, answerer), window(root=hostile.root.as_uri()) as editor:
+    async with (
+        asyncio.timeout(HANG),
+        serving(runtime, answerer),
+        window(command=PROGRAM, root=hostile.root.as_uri()) as editor,
+    ):
         for name in IGNORE_FILES:
             for file in ("a.py", EVIL_NAME):
                 uri = (hostile.root / name / file).as_uri()

@@ -7,23 +7,27 @@ from dataclasses import dataclass
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-_SPRING = "with open({witness!r}, 'a') as file:\n    file.write(__name__ + '\\n')\n"
+_SPRING = "open({witness!r} + '/python-' + __name__, 'w').close()\n"
+
+
+PROGRAMS = ("as", "cc", "clang", "codellama-ls", "gcc", "git", "ld", "nvidia-smi", "pip", "python", "python3")
 
 
 @dataclass(frozen=True)
 class TrapFolder:
-    """The folder that an editor opens, and the file outside it where a trap that ran leaves its name."""
+    """The folder that an editor opens, and the folder outside it where a trap that ran leaves a file."""
 
     root: Path
     witness: Path
 
     def sprung(self) -> list[str]:
         """Return the names of the traps that ran."""
-        return self.witness.read_text().splitlines() if self.witness.exists() else []
+        return sorted(path.name for path in self.witness.iterdir())
 
 
 def lay_traps(root: Path, witness: Path) -> TrapFolder:
-    """Write a trap for each standard module and each installed package into ``root``; traps append to ``witness``."""
+    """Write a trap for each standard module, installed package and program into ``root``; ``witness`` is made."""
+    witness.mkdir(exist_ok=True)
     spring = _SPRING.format(witness=str(witness))
     installed = {name for name in packages_distributions() if name.isidentifier()}
     for name in sorted(installed | {"inference", "lsp_server", "pip", "sitecustomize", "usercustomize"}):
@@ -32,4 +36,8 @@ def lay_traps(root: Path, witness: Path) -> TrapFolder:
             (root / name / file).write_text(spring)
     for name in sorted(sys.stdlib_module_names - installed):
         (root / f"{name}.py").write_text(spring)
+    for name in PROGRAMS:
+        if not (root / name).exists():
+            (root / name).write_text(f"#!/bin/sh\n: > '{witness}/program-{name}'\nexit 1\n")
+            (root / name).chmod(0o755)
     return TrapFolder(root, witness)

@@ -1,4 +1,4 @@
-"""Opening a folder never runs its code, whatever modules lie in it. Starts the real programs with the folder as cwd."""
+"""Opening a folder never runs its code. Starts the real programs in a hostile repository full of traps."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from e2e_window import window
 from engine_processes import engines
-from support.trap_folder import TrapFolder, lay_traps
+from support.hostile_repository import HostileRepository, hostile_repository, working_in
+from support.trap_folder import lay_traps
 
 PROGRAM = str(Path(sys.executable).with_name("codellama-ls"))
 
@@ -20,12 +22,13 @@ SOURCE = "def add(a, b):\n    return \n"
 
 
 @pytest.fixture
-def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrapFolder:
-    """The current folder."""
-    laid = lay_traps(tmp_path / "repository", tmp_path / "sprung")
-    (laid.root / "adding.py").write_text(SOURCE)
-    monkeypatch.chdir(laid.root)
-    return laid
+def hostile(tmp_path: Path) -> Iterator[HostileRepository]:
+    """The current folder, which PATH names by a relative entry, too."""
+    made = hostile_repository(tmp_path)
+    lay_traps(made.root, made.witness)
+    (made.root / "adding.py").write_text(SOURCE)
+    with working_in(made):
+        yield made
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -34,24 +37,24 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_traps_spring_when_python_looks_in_the_folder(trap: TrapFolder):
+def test_traps_spring_when_python_looks_in_the_folder(hostile: HostileRepository):
     """Otherwise the other tests could not fail."""
     subprocess.run([sys.executable, "-m", "inference"], capture_output=True, timeout=60)
-    assert trap.sprung()
+    assert list(hostile.witness.iterdir())
 
 
 @pytest.mark.starter
 @pytest.mark.slow
-async def test_window_starts_its_own_engine(trap: TrapFolder, runtime: Path, starter_folder: Path):
-    uri = (trap.root / "adding.py").as_uri()
+async def test_window_starts_its_own_engine(hostile: HostileRepository, runtime: Path, starter_folder: Path):
+    uri = (hostile.root / "adding.py").as_uri()
     settings = {"engine": {"graceSeconds": 0.2}}
-    async with window(settings=settings, command=[PROGRAM, "--stdio"], root=trap.root.as_uri()) as editor:
+    async with window(settings=settings, command=[PROGRAM, "--stdio"], root=hostile.root.as_uri()) as editor:
         editor.open(SOURCE, uri)
-        assert await editor.inline(1, 11, uri=uri)
+        [(text, _)] = await editor.inline(1, 11, uri=uri)
         [engine] = engines(runtime)
         folders = {psutil.Process(editor.pid).cwd(), engine.cwd()}
     await asyncio.to_thread(engine.wait, 60)
-    assert trap.sprung() == []
+    hostile.assert_untouched(text)
     assert folders == {"/"}
 
 
@@ -69,18 +72,18 @@ async def test_window_starts_its_own_engine(trap: TrapFolder, runtime: Path, sta
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_command_runs_in_the_folder(
-    trap: TrapFolder, runtime: Path, starter_folder: Path, arguments: list[str], says: str
+    hostile: HostileRepository, runtime: Path, starter_folder: Path, arguments: list[str], says: str
 ):
     done = run(*arguments)
     assert says in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    assert trap.sprung() == []
+    hostile.assert_untouched(done.stdout, done.stderr)
 
 
-def test_pull_runs_its_own_pip(trap: TrapFolder, runtime: Path, tmp_path: Path):
+def test_pull_runs_its_own_pip(hostile: HostileRepository, runtime: Path, tmp_path: Path):
     done = run(
         "pull", "starter", CODELLAMA_LS_MODELS=str(tmp_path / "models"), PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path)
     )
     assert done.returncode == 1
     assert "No matching distribution" in done.stderr + done.stdout
-    assert trap.sprung() == []
+    hostile.assert_untouched(done.stdout, done.stderr)
