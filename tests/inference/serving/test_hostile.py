@@ -120,10 +120,10 @@ async def test_who_sends_no_whole_request_is_let_go(runtime, monkeypatch):
 
 
 async def test_body_that_does_not_arrive_is_not_waited_for(runtime, monkeypatch):
-    monkeypatch.setattr(limits, "BODY_SECONDS", 0.01)
+    monkeypatch.setattr(doors, "BODY_SECONDS", 0.01)
     async with serving(runtime, ScriptedAnswerer()) as running:
         answer = await exchange(running, POST, b"content-length: 100\r\n\r\n", b'{"prompt"')
-        monkeypatch.setattr(limits, "BODY_SECONDS", 30)
+        monkeypatch.setattr(doors, "BODY_SECONDS", 30)
         await works(running)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
