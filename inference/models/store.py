@@ -27,6 +27,9 @@ FOLDER_VARIABLE = "CODELLAMA_LS_MODELS"
 """Environment variable that names another folder for models, e.g. on a larger disk."""
 
 MANIFEST = "manifest.json"
+LONGEST_NAME = 200
+"""Characters of a model's or adapter's name; file systems take 255 bytes, and unfinished copies get longer names."""
+
 FORMAT = 1
 """Version of the manifest and of the layout of what is beside it; raised when older ones can't be read."""
 
@@ -63,6 +66,8 @@ def models_folder() -> Path:
 
 def location(model_id: str) -> Path:
     """Where a model lies if it is installed. Raises StoreError for a name that could leave the models' folder."""
+    if len(model_id) > LONGEST_NAME:
+        raise StoreError(f"A model's name has at most {LONGEST_NAME} characters, not {len(model_id)}.")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", model_id):
         raise StoreError(f"{model_id!r} can't name a model: use letters, digits, '.', '_' and '-'.")
     return models_folder() / model_id
