@@ -150,7 +150,7 @@ class PrivateProtocol(TimedProtocol):
 
 
 class TokenProtocol(TimedProtocol):
-    """HTTP over TCP, where the peer may be anybody: nothing of a request without the token is read but its headers."""
+    """HTTP over TCP, where the peer may be anybody: without the token only a request's headers are parsed."""
 
     def __init__(self, token: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

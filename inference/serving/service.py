@@ -146,9 +146,10 @@ class Service:
     async def lease(self, http: Request) -> Response:
         """``GET /lease``: a stream of statuses that stays open; while one is open the engine stays.
 
-        Who takes one after loading has failed has it tried again.
+        Who takes one after loading has failed has it tried again. HEAD asks for headers alone and takes none.
         """
-        del http
+        if http.method == "HEAD":
+            return Response(media_type="text/event-stream")
         self.weights.retry()
         return StreamingResponse(self._leased(), media_type="text/event-stream")
 

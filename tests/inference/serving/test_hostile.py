@@ -238,6 +238,14 @@ async def test_request_without_a_deadline_gets_one(runtime, monkeypatch):
     assert answer.json()["error"]["message"].startswith("The engine was too busy to begin with this request in time")
 
 
+async def test_head_of_a_lease_is_answered_and_takes_none(runtime):
+    """Its stream would have no end, and no events that tell the client that it has begun."""
+    async with serving(runtime, ScriptedAnswerer()) as running:
+        answer = await exchange(running, b"HEAD /lease HTTP/1.1\r\nhost: e\r\nconnection: close\r\n\r\n")
+        assert running.service.leases.held == 0
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
 async def test_error_quotes_little_of_what_was_sent(runtime):
     """Else a request of megabytes gets its own text back."""
     async with serving(runtime, ScriptedAnswerer()) as running, http(running) as client:
