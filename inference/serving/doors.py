@@ -13,7 +13,7 @@ import logging
 import socket
 import time
 from collections.abc import Collection
-from typing import Any
+from typing import Any, cast
 
 import h11
 import uvicorn
@@ -36,6 +36,9 @@ HEADER_SECONDS = 10.0
 
 BODY_SECONDS = 30.0
 """Time for a body after its headers: over a socket of this machine the largest takes milliseconds."""
+
+LINGER_SECONDS = 2.0
+"""After a response that closes, how long bytes are still taken from a client that has not finished its request."""
 
 PIECE = 4096
 """Bytes parsed at once. h11 checks its limit on headers (16 KiB) between pieces, and so do we with the token."""
@@ -70,6 +73,31 @@ class _OncePerMinute(logging.Filter):
         return True
 
 
+class _LingeringTransport:
+    """A transport that does not close on a client that may still be sending: it ends our side and drops the rest.
+
+    Closing with unread bytes resets the connection, which can destroy a response on its way (RFC 9112, section 9.6).
+    """
+
+    def __init__(self, transport: asyncio.Transport, protocol: H11Protocol) -> None:
+        self._transport, self._protocol, self._lingers = transport, protocol, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        return self._lingers or self._transport.is_closing()
+
+    def close(self) -> None:
+        if self._protocol.conn.their_state not in (h11.SEND_BODY, h11.ERROR) or self._transport.is_closing():
+            self._transport.close()
+        elif not self._lingers:
+            self._lingers = True
+            self._transport.write_eof()
+            self._transport.resume_reading()
+            self._protocol.loop.call_later(LINGER_SECONDS, self._transport.abort)
+
+
 class TimedProtocol(H11Protocol):
     """HTTP/1.1 with a time limit on every request's headers and on its body, also on a connection kept alive."""
 
@@ -77,7 +105,7 @@ class TimedProtocol(H11Protocol):
     _awaited: tuple[Any, Any] = (None, None)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", _LingeringTransport(transport, self)))
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -125,6 +153,9 @@ class TimedProtocol(H11Protocol):
             body = json.dumps(error_body(text, "invalid_request_error")).encode()
             head = b"HTTP/1.1 %d %s\r\nconnection: close\r\ncontent-type: application/json\r\n" % (status, phrase)
             self.transport.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+            if self.cycle is not None and not self.cycle.response_complete:
+                self.cycle.disconnected = True  # the app's own response is not sent any more
+                self.cycle.message_event.set()
             self.transport.close()
         else:
             self.transport.abort()
@@ -180,8 +211,7 @@ class TokenProtocol(TimedProtocol):
         if self.cycle is None:
             return True
         if not self._required.shown(self.cycle.scope):
-            self.flow.pause_reading()  # the app answers 401 and closes
-            return False
+            return False  # the app answers 401 and closes
         self.trusted = True
         return True
 

@@ -268,6 +268,17 @@ async def test_client_that_leaves_is_not_logged_as_an_error(runtime, caplog):
     assert logged == []
 
 
+async def test_body_broken_halfway_gets_one_response(runtime, caplog):
+    """The app may be answering the same request already, here with 404."""
+    sent = b"POST /nothing HTTP/1.1\r\nhost: e\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
+    async with serving(runtime, ScriptedAnswerer()) as running:
+        answer = await exchange(running, sent)
+        await works(running)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
 async def test_unexpected_exception_is_logged_once_and_answered_500(runtime, caplog, monkeypatch):
     async with serving(runtime, ScriptedAnswerer()) as running:
         monkeypatch.setattr(service, "listed", lambda *_: 1 / 0)
