@@ -19,7 +19,7 @@ from waiting import until
 
 from inference.models.adapters import FOLDER_VARIABLE
 from inference.models.catalog import asked_to_infill
-from inference.serving.doors import PUBLIC, PrivateProtocol, TokenRequired, listen
+from inference.serving.doors import DoorServer, PrivateProtocol, listen
 from inference.serving.leases import Leases
 from inference.serving.private import bind, runtime_folder
 from inference.serving.scheduler import Scheduler
@@ -77,18 +77,17 @@ async def serving(
     weights = Weights(load or (lambda tell: answerers), board, scheduler, lambda: None)
     weights.answerers = answerers
     service = Service(board, scheduler, weights, Leases(60), idle or Leases(600))
-    app = TokenRequired(service.app(), token, PUBLIC) if token else service.app()
     config = uvicorn.Config(
-        app, http=PrivateProtocol, ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=0
+        service.app(), http=PrivateProtocol, ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=0
     )
-    server = uvicorn.Server(config)
+    tcp = listen(0) if token else None
+    server = DoorServer(config, tcp, token)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     path = runtime / "engine.sock"
     thread = threading.Thread(target=service.scheduler.run, daemon=True)
     thread.start()
-    sockets = [bind(path), *([listen(0)] if token else [])]
-    port = sockets[-1].getsockname()[1] if token else 0
-    running = asyncio.ensure_future(server._serve(sockets))
+    port = tcp.getsockname()[1] if tcp else 0
+    running = asyncio.ensure_future(server._serve([bind(path)]))
     await until(lambda: server.started)
     try:
         yield RunningService(service, answerer, path, server, port)

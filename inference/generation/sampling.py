@@ -9,16 +9,19 @@ from torch import Tensor
 
 from inference.generation.answer import TokenChance
 
+COLDEST = 1e-5
+"""Temperatures below are greedy, as in vLLM: logits divided by less overflow float32."""
+
 Sampler = Callable[[Tensor], int]
 """From logits ``[vocab]`` (or of the allowed ids only) to an index into them."""
 
 
 def make_sampler(temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None) -> Sampler:
-    """Greedy at temperature 0, else nucleus sampling (Holtzman et al. 2019, arXiv 1904.09751).
+    """Greedy at a temperature (almost) 0, else nucleus sampling (Holtzman et al. 2019, arXiv 1904.09751).
 
     With a ``seed`` the choices repeat on the same machine.
     """
-    if temperature <= 0:
+    if temperature < COLDEST:
         return lambda logits: int(logits.argmax())
     generator = torch.Generator()
     if seed is None:

@@ -33,6 +33,7 @@ from inference.models.adapter_facts import (
 )
 from inference.models.catalog import CATALOG
 from inference.models.manifest import sync
+from inference.models.store import LONGEST_NAME
 
 __all__ = ["Adapter", "AdapterError", "check_usable", "is_base", "read"]
 
@@ -64,6 +65,8 @@ def adapters_folder() -> Path:
 
 def location(name: str) -> Path:
     """Where an adapter of this name lies, if there is one. Raises AdapterNameError for a name that none can have."""
+    if len(name) > LONGEST_NAME:
+        raise AdapterNameError(f"An adapter's name has at most {LONGEST_NAME} characters, not {len(name)}.")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise AdapterNameError(f"{name!r} can't name an adapter: use letters, digits, '.', '_' and '-'.")
     if name == AUTO or name.lower() in CATALOG:

@@ -28,6 +28,8 @@ FOLDER_VARIABLE = "CODELLAMA_LS_MODELS"
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """A name that is a folder's name and no more."""
+LONGEST_NAME = 200
+"""Characters of a model's or adapter's name; file systems take 255 bytes, and unfinished copies get longer names."""
 
 
 class StoreError(Exception):
@@ -62,6 +64,8 @@ def models_folder() -> Path:
 
 def location(model_id: str) -> Path:
     """Where a model lies if it is installed. Raises StoreError for a name that could leave the models' folder."""
+    if len(model_id) > LONGEST_NAME:
+        raise StoreError(f"A model's name has at most {LONGEST_NAME} characters, not {len(model_id)}.")
     if not NAME.fullmatch(model_id):
         raise StoreError(f"{model_id!r} can't name a model: use letters, digits, '.', '_' and '-'.")
     return models_folder() / model_id

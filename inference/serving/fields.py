@@ -1,4 +1,4 @@
-"""Checked fields of a request's JSON body. Knows no request: what a field means is its reader's affair."""
+"""Checked fields of a request's JSON body: types, ranges and lengths. Each reader gives its fields a meaning."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+LONGEST_NAME = 256
+"""Characters in the name of a model, a session or a user."""
+
+LONGEST_MESSAGE = 500
+"""Characters of an error message, which may quote what the client sent."""
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "echo": (False,), "best_of": (1,), "logit_bias": ({},), "frequency_penalty": (0,), "presence_penalty": (0,),
@@ -19,8 +25,8 @@ class WireError(ValueError):
     """A body that is not a valid request. The message names the field; ``param`` is the field's name, if it is one."""
 
     def __init__(self, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.param = param
+        super().__init__(_shortened(message))
+        self.param = param and _shortened(param)
 
 
 def members(body: Any) -> Mapping[str, Any]:
@@ -43,6 +49,14 @@ def typed(fields: Mapping[str, Any], name: str, kind: type[T], default: T) -> T:
     return value
 
 
+def short(fields: Mapping[str, Any], name: str) -> str:
+    """A string of at most ``LONGEST_NAME`` characters, or "" where it is missing or null. Raises WireError."""
+    value = typed(fields, name, str, "")
+    if len(value) > LONGEST_NAME:
+        raise WireError(f"'{name}' must have at most {LONGEST_NAME} characters.", name)
+    return value
+
+
 def number(
     fields: Mapping[str, Any], name: str, default: float | None, low: float, high: float, *, whole: bool = False
 ) -> Any:
@@ -58,5 +72,9 @@ def number(
 
 
 def _article(kind: type) -> str:
-    names = {str: "a string", bool: "true or false", dict: "an object", list: "a list", int: "a number"}
-    return names.get(kind, kind.__name__)
+    names = {str: "a string", bool: "true or false", dict: "an object", list: "a list"}
+    return names.get(kind, "a number")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 3] + "..."

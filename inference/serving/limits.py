@@ -5,7 +5,6 @@ Knows HTTP bodies and queues, no models. A refusal says when to come again where
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from starlette.requests import Request
@@ -17,9 +16,6 @@ from inference.serving.wire import WireError, error_body
 
 LARGEST_BODY = 8 * 1024 * 1024
 
-BODY_SECONDS = 30.0
-"""How long a body may take to arrive: over a socket of this machine the largest takes milliseconds."""
-
 MOST_WAITING = 128
 """Answers queued or under way; more would only wait longer than anybody does."""
 
@@ -30,20 +26,15 @@ RETRY_SECONDS = "2"
 
 
 async def json_body(http: Request) -> Any:
-    """The parsed body. Raises ``WireError`` where it is no JSON, RefusedError where it is too large or too slow."""
+    """The parsed body. Raises ``WireError`` where it is no JSON, RefusedError where it is too large."""
     declared = http.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > LARGEST_BODY:
         raise _too_large()
     body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for part in http.stream():
-                body += part
-                if len(body) > LARGEST_BODY:
-                    raise _too_large()
-    except TimeoutError:
-        text = f"The request's body did not arrive within {BODY_SECONDS:.0f} seconds."
-        raise RefusedError(408, error_body(text, "invalid_request_error"), {"Connection": "close"}) from None
+    async for part in http.stream():
+        body += part
+        if len(body) > LARGEST_BODY:
+            raise _too_large()
     try:
         return parse_json(bytes(body))
     except ValueError as error:

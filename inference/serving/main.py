@@ -27,7 +27,7 @@ from inference.folders import close_roots
 from inference.models.catalog import canonical
 from inference.models.shape import FORMATS
 from inference.serving import post_mortem, starts
-from inference.serving.doors import PUBLIC, PrivateProtocol, TokenRequired, listen
+from inference.serving.doors import DoorServer, PrivateProtocol, listen
 from inference.serving.leases import Leases
 from inference.serving.loading import Wanted, load_models
 from inference.serving.private import NotPrivate, bind, in_words, runtime_folder, token
@@ -44,12 +44,19 @@ FIRST_SECONDS = 10.0
 """How long an engine stays at least for its first window to come."""
 
 
-class EngineServer(uvicorn.Server):
+class EngineServer(DoorServer):
     """uvicorn, told how an engine ends in order, whoever ends it: a signal, a person, or its last lease."""
 
-    def __init__(self, config: uvicorn.Config, ending: Callable[[], object], ended: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        ending: Callable[[], object],
+        ended: Callable[[], object],
+        tcp: socket.socket | None = None,
+        token: str = "",
+    ) -> None:
         """``ending`` is called while clients can still be answered, ``ended`` when nobody is connected any more."""
-        super().__init__(config)
+        super().__init__(config, tcp, token)
         self._ending, self._ended = ending, ended
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -143,18 +150,20 @@ async def _serve(args: argparse.Namespace, folder: Path, crash: str) -> None:
     weights = Weights(partial(load_models, wanted), board, scheduler)
     grace = math.inf if args.tcp is not None else args.grace
     service = Service(board, scheduler, weights, Leases(grace, FIRST_SECONDS), Leases(args.idle or math.inf))
-    path, sockets, app = folder / "engine.sock", [], service.app()
+    path, tcp, known = folder / "engine.sock", None, ""
     if args.tcp is not None:
         file = args.token_file or folder / "engine.token"
-        app, sockets = TokenRequired(app, token(file), PUBLIC), [listen(args.tcp)]
-        log.info("listening on http://%s:%d with the token in %s", *sockets[0].getsockname(), file)
+        known, tcp = token(file), listen(args.tcp)
+        log.info("listening on http://%s:%d with the token in %s", *tcp.getsockname(), file)
     server = EngineServer(
         uvicorn.Config(
-            app, http=PrivateProtocol, ws="none", lifespan="off", log_config=None, access_log=False,
+            service.app(), http=PrivateProtocol, ws="none", lifespan="off", log_config=None, access_log=False,
             timeout_graceful_shutdown=1,
         ),
         lambda: _close(scheduler, board),
         lambda: _gone(folder, path),
+        tcp,
+        known,
     )  # fmt: skip
     # torch is imported, and every tensor touched, on this thread only
     threading.Thread(target=scheduler.run, daemon=True, name="model").start()
@@ -162,7 +171,7 @@ async def _serve(args: argparse.Namespace, folder: Path, crash: str) -> None:
     tasks = (_leave(service, server), service.sleep_when_idle(), _forget_deaths(board, folder))
     beside = [asyncio.ensure_future(task) for task in tasks]
     try:
-        await server.serve(sockets=[bind(path), *sockets])
+        await server.serve(sockets=[bind(path)])
     finally:
         for task in beside:
             task.cancel()

@@ -1,22 +1,24 @@
-"""JSON of strangers, be it a client's request or another server's answer. Knows no shapes; torch-free."""
+"""Parse untrusted JSON: a client's request or another server's answer. Knows no shapes; torch-free."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-SURROGATE = b"\\ud"
+SURROGATE = "\\ud"
 """How JSON begins to spell one."""
 
 
 def parse_json(body: bytes) -> Any:
-    """What ``body`` says. Raises ValueError where it is no JSON, or nested deeper than can be read.
+    """Parse ``body``. Raises ValueError where it is no JSON in UTF-8 (RFC 8259), or nested deeper than can be read.
 
-    JSON can spell half a surrogate pair, which is no character and can't be written on: it becomes U+FFFD.
+    JSON can spell half a surrogate pair, which is no character and can't be written on: it becomes U+FFFD. Bytes are
+    decoded here, as ``json.loads`` would also take other encodings, and halves of pairs in UTF-8.
     """
+    text = body.decode("utf-8-sig")
     try:
-        parsed = json.loads(body)
-        return _spellable(parsed) if SURROGATE in body.lower() else parsed
+        parsed = json.loads(text)
+        return _spellable(parsed) if SURROGATE in text.lower() else parsed
     except RecursionError as error:
         raise ValueError(str(error)) from error
 

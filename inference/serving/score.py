@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference.generation.answer import Sampling
-from inference.serving.wire import MAX_TOKENS_LIMIT, WireError
+from inference.serving.fields import WireError, short
+from inference.serving.wire import MAX_TOKENS_LIMIT
 
 MOST_INPUTS = 64
 
@@ -34,10 +35,7 @@ def parse_score(body: Any) -> ScoreRequest:
     """Check a parsed body. Raises ``WireError``, whose message and ``param`` say where the first mistake is."""
     fields = _object(body, "", ("input_data", "model"))
     data = _object(fields.get("input_data"), "input_data", ("input_string", "parameters"))
-    model = fields.get("model", "")
-    if not isinstance(model, str):
-        raise WireError("'model' must be a string.", "model")
-    return ScoreRequest(_inputs(data.get("input_string")), _sampling(data.get("parameters")), model)
+    return ScoreRequest(_inputs(data.get("input_string")), _sampling(data.get("parameters")), short(fields, "model"))
 
 
 def _object(value: Any, where: str, known: tuple[str, ...]) -> Mapping[str, Any]:

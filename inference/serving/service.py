@@ -16,7 +16,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -76,7 +76,7 @@ class Service:
 
     def app(self) -> Starlette:
         """The routing table."""
-        return Starlette(
+        app = Starlette(
             routes=[
                 Route("/v1/completions", self.completions, methods=["POST"]),
                 Route("/v1/chat/completions", self.chat_completions, methods=["POST"]),
@@ -88,8 +88,10 @@ class Service:
                 Route("/lease", self.lease),
                 Route("/retire", self.retire, methods=["POST"]),
             ],
-            exception_handlers={HTTPException: _not_there, Exception: _broken},
+            exception_handlers={HTTPException: _not_there, ClientDisconnect: _gone, Exception: _broken},
         )
+        app.router.redirect_slashes = False  # a path is served or not; a redirect would name the client's Host
+        return app
 
     async def completions(self, http: Request) -> Response:
         """``POST /v1/completions``."""
@@ -151,9 +153,10 @@ class Service:
     async def lease(self, http: Request) -> Response:
         """``GET /lease``: a stream of statuses that stays open; while one is open the engine stays.
 
-        Who takes one after loading has failed has it tried again.
+        Who takes one after loading has failed has it tried again. HEAD asks for headers alone and takes none.
         """
-        del http
+        if http.method == "HEAD":
+            return Response(media_type="text/event-stream")
         self.weights.retry()
         return StreamingResponse(self._leased(), media_type="text/event-stream")
 
@@ -292,12 +295,18 @@ def _each(request: Any) -> list[Any]:
 async def _not_there(http: Request, error: Exception) -> Response:
     """A path or a method that is not served, in OpenAI's shape."""
     assert isinstance(error, HTTPException)
-    text = f"{http.method} {http.url.path}: {error.detail}."
+    text = f"{http.method} {http.scope['path']}: {error.detail}."
     return JSONResponse(error_body(text, "invalid_request_error"), error.status_code, error.headers)
 
 
+async def _gone(http: Request, error: Exception) -> Response:
+    """The client left, which is no error; nobody reads this response."""
+    del http, error
+    return Response(status_code=408)
+
+
 async def _broken(http: Request, error: Exception) -> Response:
-    """A mistake of ours; starlette has it logged."""
+    """Unhandled exception; Starlette raises it again, and uvicorn logs it."""
     del http
     text = f"The engine failed at this request ({type(error).__name__}); its log has the details."
     return JSONResponse(error_body(text, "server_error"), 500)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from inference.generation.answer import Sampling
-from inference.serving.fields import WireError, members, number, typed
+from inference.serving.fields import WireError, members, number, short, typed
 from inference.text.context import ContextChunk
 from inference.text.prompts import Message
 from inference.text.stopping import StopRule
@@ -105,15 +105,15 @@ def parse_completion(body: Any) -> CompletionRequest:
     return CompletionRequest(
         prompt=_prompt(fields),
         suffix=typed(fields, "suffix", str, None),
-        model=typed(fields, "model", str, ""),
+        model=short(fields, "model"),
         stream=typed(fields, "stream", bool, False),
         sampling=_sampling(fields, 128, number(fields, "logprobs", None, 0, MOST_LOGPROBS, whole=True)),
         stop_rule=_stop_rule(fields),
         context=_context(fields),
         priority=_priority(fields, "completion"),
         deadline_ms=number(fields, "deadline_ms", None, 1, 3_600_000, whole=True),
-        session=typed(fields, "session", str, ""),
-        user=typed(fields, "user", str, ""),
+        session=short(fields, "session"),
+        user=short(fields, "user"),
         n=number(fields, "n", 1, 1, MOST_ANSWERS, whole=True),
         include_usage=_include_usage(fields),
     )
@@ -124,13 +124,13 @@ def parse_chat(body: Any) -> ChatRequest:
     fields = members(body)
     return ChatRequest(
         messages=_messages(fields),
-        model=typed(fields, "model", str, ""),
+        model=short(fields, "model"),
         stream=typed(fields, "stream", bool, False),
         sampling=_sampling(fields, 512, _chat_logprobs(fields)),
         priority=_priority(fields, "chat"),
         deadline_ms=number(fields, "deadline_ms", None, 1, 3_600_000, whole=True),
-        session=typed(fields, "session", str, ""),
-        user=typed(fields, "user", str, ""),
+        session=short(fields, "session"),
+        user=short(fields, "user"),
         n=number(fields, "n", 1, 1, MOST_ANSWERS, whole=True),
         include_usage=_include_usage(fields),
     )
@@ -182,13 +182,20 @@ def _message(message: Any, n: int) -> Message:
 
 
 def _content(holder: Mapping[str, Any], where: str) -> str:
-    """OpenAI's content: a string or parts, of which only text has a meaning here."""
+    """OpenAI's content: a string or parts. Parts without text are ignored."""
     content = holder.get("content")
     if isinstance(content, list):
-        content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
+        content = "".join(_part(part, f"{where}.content[{n}]") for n, part in enumerate(content))
     if not isinstance(content, str):
         raise WireError(f"'{where}.content' must be a string.", where)
     return content
+
+
+def _part(part: Any, where: str) -> str:
+    text = part.get("text", "") if isinstance(part, dict) else None
+    if not isinstance(text, str):
+        raise WireError(f"'{where}' must be an object whose 'text' is a string.", where)
+    return text
 
 
 def _prediction(fields: Mapping[str, Any]) -> str:

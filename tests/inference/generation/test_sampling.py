@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 import torch
 
 from inference.generation.sampling import make_sampler
@@ -37,3 +38,9 @@ def test_frequencies_are_the_probabilities():
 
 def test_low_temperature_sharpens():
     assert counts(temperature=0.3, seed=3)[0] > counts(temperature=1.0, seed=3)[0] * 1.4
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-300, 1e-39, 1e-6])
+def test_tiny_temperature_is_greedy(temperature):
+    """Logits divided by it would overflow, and probabilities be no numbers."""
+    assert make_sampler(temperature)(torch.tensor([1.0, 30.0, 2.0])) == 1

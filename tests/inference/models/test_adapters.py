@@ -238,3 +238,9 @@ def test_adding_never_replaces_unless_told_to(root, tmp_path):
     with pytest.raises(AdapterError, match="There is an adapter 'mine' already: remove it first"):
         adapters.add(make(tmp_path / "given"), "mine")
     assert adapters.find("mine").tokens == 0
+
+
+def test_name_longer_than_file_names_can_be_is_refused():
+    """Else the file system's error would end the request that asked for it."""
+    with pytest.raises(AdapterNameError, match="at most 200 characters, not 20000"):
+        adapters.location("a" * 20_000)

@@ -74,6 +74,11 @@ async def test_malformed_http_is_refused(runtime, sent):
         b'{"prompt": "' + b"\\u0000" * 3 + b'", "stop": 5}',
         b'{"prompt": NaN}',
         b'{"prompt": "a", "n": 1e400}',
+        b'{"prompt": "a", "n": ' + b"9" * 5000 + b"}",
+        b'{"prompt": "\xed\xa0\x80"}',
+        '{"prompt": "\\ud800"}'.encode("utf-16"),
+        b"[" * 100_000,
+        b'{"prompt": "a", "model": "' + b"m" * 20_000 + b'"}',
     ],
 )
 async def test_what_is_no_request_is_refused_in_openais_shape(runtime, content):
@@ -120,10 +125,10 @@ async def test_who_sends_no_whole_request_is_let_go(runtime, monkeypatch):
 
 
 async def test_body_that_does_not_arrive_is_not_waited_for(runtime, monkeypatch):
-    monkeypatch.setattr(limits, "BODY_SECONDS", 0.01)
+    monkeypatch.setattr(doors, "BODY_SECONDS", 0.01)
     async with serving(runtime, ScriptedAnswerer()) as running:
         answer = await exchange(running, POST, b"content-length: 100\r\n\r\n", b'{"prompt"')
-        monkeypatch.setattr(limits, "BODY_SECONDS", 30)
+        monkeypatch.setattr(doors, "BODY_SECONDS", 30)
         await works(running)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
@@ -138,7 +143,8 @@ async def test_who_closes_half_of_the_connection_is_gone(runtime):
         writer.write(POST + b"content-length: %d\r\n\r\n" % len(body) + body)
         assert await asyncio.to_thread(answerer.began.wait, 10)
         writer.write_eof()
-        await reader.read()
+        async with asyncio.timeout(20):
+            await reader.read()
         writer.close()
         await until(lambda: not running.service.requests.held)
         answerer.go.set()
@@ -230,6 +236,68 @@ async def test_request_without_a_deadline_gets_one(runtime, monkeypatch):
         answer = await client.post("/v1/completions", json={"prompt": "p", "stream": True})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.json()["error"]["message"].startswith("The engine was too busy to begin with this request in time")
+
+
+async def test_head_of_a_lease_is_answered_and_takes_none(runtime):
+    """Its stream would have no end, and no events that tell the client that it has begun."""
+    async with serving(runtime, ScriptedAnswerer()) as running:
+        answer = await exchange(running, b"HEAD /lease HTTP/1.1\r\nhost: e\r\nconnection: close\r\n\r\n")
+        assert running.service.leases.held == 0
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_error_quotes_little_of_what_was_sent(runtime):
+    """Else a request of megabytes gets its own text back."""
+    async with serving(runtime, ScriptedAnswerer()) as running, http(running) as client:
+        answers = [await client.post(path, json={"x" * 1_000_000: 1}) for path in ("/score", "/retire")]
+        await works(running)
+    assert [answer.status_code for answer in answers] == [422, 400]
+    assert max(len(answer.content) for answer in answers) < 2000
+
+
+async def test_client_that_leaves_is_not_logged_as_an_error(runtime, caplog):
+    """Neither while its body arrives nor while its answer is generated."""
+    answerer = ScriptedAnswerer(["1", "2"], hold=True)
+    async with serving(runtime, answerer) as running:
+        await exchange(running, POST, b"content-length: 100\r\n\r\n", b'{"prompt"', close=True)
+        asking = exchange(running, POST, b'content-length: 15\r\n\r\n{"prompt": "p"}', close=True)
+        await asking
+        await until(lambda: not running.service.requests.held and not running.server.server_state.tasks)
+        logged = [record.getMessage() for record in caplog.records if record.exc_info]
+        answerer.go.set()
+    assert logged == []
+
+
+async def test_body_broken_halfway_gets_one_response(runtime, caplog):
+    """The app may be answering the same request already, here with 404."""
+    sent = b"POST /nothing HTTP/1.1\r\nhost: e\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
+    async with serving(runtime, ScriptedAnswerer()) as running:
+        answer = await exchange(running, sent)
+        await works(running)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
+async def test_unexpected_exception_is_logged_once_and_answered_500(runtime, caplog, monkeypatch):
+    async with serving(runtime, ScriptedAnswerer()) as running:
+        monkeypatch.setattr(service, "listed", lambda *_: 1 / 0)
+        async with http(running) as client:
+            answer = await client.get("/v1/models")
+        await works(running)
+        logged = [record for record in caplog.records if record.exc_info]
+    assert answer.status_code == 500
+    assert answer.json()["error"]["type"] == "server_error"
+    assert len(logged) == 1
+
+
+@pytest.mark.parametrize("host", [b"", b"[", b"[::1", b"a b", b"\xff", b":", b"a:99999999"])
+@pytest.mark.parametrize("path", [b"/nothing", b"//[", b"/health/", b"/%00", b"/v1/models/%ff%00", b"*"])
+async def test_odd_host_and_path_are_not_found(runtime, host, path):
+    async with serving(runtime, ScriptedAnswerer()) as running:
+        sent = b"GET %s HTTP/1.1\r\nhost: %s\r\nconnection: close\r\n\r\n" % (path, host)
+        answer = await exchange(running, sent)
+    assert answer.split(b" ")[1] in (b"404", b"400")
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,14 @@ def test_chat_takes_content_in_parts():
         ({"prompt": "a", "context": "b"}, "'context' must be a list of at most 64 objects."),
         ({"prompt": "a", "context": [{}] * 65}, "'context' must be a list of at most 64 objects."),
         ({"prompt": "a", "context": [{"path": "b"}]}, "Each of 'context' must be an object with 'path' and 'text'."),
+        ({"prompt": "a", "temperature": 1.5, "suffix": 0.5}, "'suffix' must be a string, not a number."),
+        ({"prompt": "a", "model": "m" * 257}, "'model' must have at most 256 characters."),
+        ({"prompt": "a", "user": "u" * 20_000}, "'user' must have at most 256 characters."),
+        ({"prompt": "a", "session": "s" * 20_000}, "'session' must have at most 256 characters."),
+        (
+            {"prompt": "a", "prediction": {"content": [{"text": 5}]}},
+            "'prediction.content[0]' must be an object whose 'text' is a string.",
+        ),
         ({"prompt": "a", "priority": "now"}, "'priority' must be one of completion, chat, prefetch."),
     ],
 )
@@ -98,6 +106,15 @@ def test_wrong_completion_is_refused_in_words(body, message):
         (["Hi"], "'messages[0]' must be an object with 'role' and 'content'."),
         ([{"role": "tool", "content": ""}], "'messages[0].role' must be system, user or assistant."),
         ([{"role": "user"}], "'messages[0].content' must be a string."),
+        ([{"role": ["user"], "content": ""}], "'messages[0].role' must be system, user or assistant."),
+        (
+            [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": 5}]}],
+            "'messages[0].content[1]' must be an object whose 'text' is a string.",
+        ),
+        (
+            [{"role": "user", "content": ["a"]}],
+            "'messages[0].content[0]' must be an object whose 'text' is a string.",
+        ),
     ],
 )
 def test_wrong_chat_is_refused_in_words(messages, message):
