@@ -140,7 +140,7 @@ def _recent(messages: Sequence[Message], budget: int) -> tuple[Sequence[Message]
     """Return the messages that may fit into ``budget`` tokens, and how many were dropped.
 
     Messages that cannot fit are cut in their middle. The oldest go, after the system message and in pairs. As in
-    ``_first_left`` what goes is counted from the beginning in halves, so that one beginning stays for several questions.
+    ``_first_left`` what goes is counted from the beginning in halves, and one beginning stays for several questions.
     """
     messages = [Message(m.role, without_middle(m.content, budget)) for m in messages]
     first = 1 if messages and messages[0].role == "system" else 0
