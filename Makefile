@@ -9,7 +9,7 @@ VSCODE_TOOLS ?= $(CURDIR)/$(EDITORS)/vscode
 WITH_NODE := PATH="$(VSCODE_TOOLS)/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-editors install-neovim test-neovim test-vscode vsix gpu heavy soak test-wheel starter-adapter lint format constraints clean
+.PHONY: help demo test test-fast test-editors install-neovim test-neovim test-vscode vsix gpu fuzz heavy soak test-wheel starter-adapter lint format constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -53,8 +53,19 @@ vsix: $(VSCODE)/node_modules/.package-lock.json  ## the VS Code extension as one
 $(VSCODE)/node_modules/.package-lock.json: $(VSCODE)/package-lock.json
 	cd $(VSCODE) && npm ci --no-audit --no-fund
 
-gpu: $(VENV)/.dev  ## what needs a CUDA device: loading, parity, memory and speed of a 7B's shape
-	$(BIN)/python -m pytest -s -m gpu tests/gpu
+# A PYTHON that is named is used as it is, and nothing is installed.
+ifeq ($(origin PYTHON),file)
+gpu: $(VENV)/.dev
+gpu: GPU_PYTHON := $(BIN)/python
+else
+gpu: GPU_PYTHON := $(PYTHON)
+endif
+
+gpu:  ## the tests that need a CUDA device, in five minutes: a 7B's speed, memory, parity (PYTHON=... installs nothing)
+	$(GPU_PYTHON) tests/gpu/run.py
+
+fuzz: $(VENV)/.dev  ## malformed messages to the server and the engine, ten times as many as `make test`
+	FUZZ=long $(BIN)/python -m pytest tests/fuzz
 
 heavy: $(VENV)/.dev  ## what needs minutes and gigabytes: a 7B's shape on this machine's CPU
 	$(BIN)/python -m pytest -s -m heavy

@@ -39,7 +39,8 @@ class Outcome:
     """How one generation went: milliseconds and tokens. ``reused`` prompt tokens did not have to be read again.
 
     Of the tokens that were drafted, the answer has the ``accepted`` ones. Of a conversation too long for the context
-    the oldest messages were ``dropped``; a question too long by itself was ``cut`` in its middle.
+    the oldest messages were ``dropped``; a question too long by itself was ``cut`` in its middle;
+    where it is far too long, ``cut`` counts only what was encoded.
     """
 
     cause: Cause

@@ -66,21 +66,24 @@ def generate(
 ) -> Iterator[Prefilled | int]:
     """Yield a ``Prefilled`` per chunk of the prompt, then up to ``max_tokens`` ids. The driver stops at end tokens.
 
-    Room for the prompt and the answer is reserved first. Each ``next()`` is at most one step: one chunk, or one
-    decoding step; ids that a step had more of, thanks to ``speculation``, come without another one. Where the pool took
-    the session's buffers between two steps, all is read again, and the answer goes on as if it had not.
+    Room for the prompt and the answer is reserved first, or as much of it as other answers under way leave. Each
+    ``next()`` is at most one step: one chunk, or one decoding step. Ids that a step had more of, thanks to
+    ``speculation``, come without another one. Where the pool took some of the session's buffers between two steps, what
+    they held is read again, and the answer goes on as if nothing had been taken.
     """
     reused = session.rewind(prompt)
     ids, end = list(prompt), len(prompt) + max_tokens
     while len(ids) < end:
         if len(ids) > len(prompt) and session.length == len(ids) - 1:
             draft = speculation.draft(ids, len(prompt), end - len(ids) - 1) if speculation else []
+            session.reserve(len(ids) + len(draft), end)
             chosen = _decode(model, session, [ids[-1], *draft], sampler, speculation)
         else:
             logits = None
             while session.length < len(ids):
-                session.reserve(end)
-                logits = _prefill(model, session, ids[session.length : session.length + chunk.tokens], chunk)
+                after = min(session.length + chunk.tokens, len(ids))
+                session.reserve(after, end)
+                logits = _prefill(model, session, ids[session.length : after], chunk)
                 yield Prefilled(session.length, len(ids), reused)
             assert logits is not None, "a prompt has at least one token"
             chosen = [sampler(logits[0])]

@@ -39,12 +39,26 @@ class KVSession:
     keys: list[torch.Tensor] = field(default_factory=list)
     values: list[torch.Tensor] = field(default_factory=list)
 
-    def reserve(self, tokens: int) -> None:
-        """Make room for ``tokens`` in all; what is cached stays. The pool may take other sessions' buffers for it."""
+    def reserve(self, tokens: int, wanted: int = 0) -> None:
+        """Make room for ``tokens`` in all, and for as many as ``wanted`` where there is room; what is cached stays.
+
+        The pool may take other sessions' buffers for it.
+        """
         if tokens <= self.capacity:
             return
-        capacity = -(-tokens // GROWTH) * GROWTH
-        self.capacity = self.pool.make_room(self, tokens, capacity) if self.pool else capacity
+        capacity = -(-max(tokens, wanted) // GROWTH) * GROWTH
+        self._resize(self.pool.make_room(self, tokens, capacity) if self.pool else capacity)
+
+    def shrink(self, capacity: int) -> None:
+        """Keep buffers for ``capacity`` tokens only; what was read last is forgotten."""
+        if capacity < GROWTH:
+            self.clear()
+        elif capacity < self.capacity:
+            self.truncate(capacity)
+            self._resize(capacity)
+
+    def _resize(self, capacity: int) -> None:
+        self.capacity = capacity
         layers = self.model.config.num_hidden_layers
         for buffers in (self.keys, self.values):
             buffers.extend([self._buffer(0)] * (layers - len(buffers)))
@@ -114,22 +128,31 @@ class KVPool:
             self._idle.append(session)
 
     def make_room(self, session: KVSession, needed: int, capacity: int) -> int:
-        """Take buffers from others until ``session`` can have ``capacity`` tokens (but ``needed`` near the limit).
+        """Take buffers from others until ``session`` can have ``capacity`` tokens; returns how many it can have.
 
         Idle sessions lose theirs first: of the window that keeps most, the least recently used, so that no window with
         many documents drives out another's only one. Then those that are in use: one model works at one answer at a
-        time, so theirs are under way but stand still; they read again what they lose.
+        time, so theirs are under way but stand still. They lose no more than what ``needed`` takes, from their ends,
+        and read it again: so answers that are read in turns do not each begin anew.
         Raises ValueError for more than the limit, which is what any one session may have.
         """
         if needed > self.limit:
             raise ValueError(f"{needed} tokens do not fit into a pool of {self.limit}")
         capacity = min(capacity, self.limit)
-        for other in (*self._by_window(), *(s for s in self._busy if s is not session)):
-            if self.tokens - session.capacity + capacity <= self.limit:
+        for other in self._by_window():
+            if self._excess(session, capacity) <= 0:
                 break
             other.clear()
         self._idle = [s for s in self._idle if s.capacity]
+        least = min(-(-needed // GROWTH) * GROWTH, capacity)
+        capacity = max(least, capacity - max(self._excess(session, capacity), 0))
+        for other in (s for s in self._busy if s is not session):
+            other.shrink(other.capacity - max(self._excess(session, capacity), 0))
         return capacity
+
+    def _excess(self, session: KVSession, capacity: int) -> int:
+        """Tokens by which the limit would be exceeded if ``session`` had ``capacity``."""
+        return self.tokens - session.capacity + capacity - self.limit
 
     def _by_window(self) -> Iterator[KVSession]:
         """Idle sessions in the order in which they make room."""

@@ -6,9 +6,11 @@ Strict priority keeps typing quick, and alone it would let a few busy windows st
 had a step for its ``PATIENCE`` gets one: a bounded wait, measured in time rather than in steps because the promise is
 made to a person. It costs a completion at most one step in half a second, which most completions do not last.
 
-Within a class each window has its turn. A turn ends with its answer, or after ``TURN_SECONDS`` if another window waits,
-but not before the answer has grown: two answers too long for the memory they share would else take each other's keys
-and values away and read for ever.
+Within a class each window has its turn. A turn ends with its answer, or after ``TURN_SECONDS`` if another window waits
+and the answer has grown. A long prompt takes longer than that to read. While it is read, the other windows have guest
+turns of ``GUEST_SECONDS``, one after each share of ``TURN_SECONDS``. Two prompts too long for the memory that they
+share take each other's keys and values away. So the share grows by a quarter each time, and the prompt is read in the
+end.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ PATIENCE: Mapping[Priority, float] = {"completion": 0.0, "chat": 0.5, "prefetch"
 """Seconds without a step after which a class gets one, whatever else waits. Completions come first anyway."""
 
 TURN_SECONDS = 0.5
+
+GUEST_SECONDS = 0.25
 
 MOST_WINDOWS = 256
 """Windows of which it is known when they had their last turn; more than anybody has open."""
@@ -43,11 +47,25 @@ J = TypeVar("J", bound=Waiting)
 
 @dataclass(slots=True)
 class Turn:
-    """What the model is at, in one class."""
+    """What the model is at, in one class.
+
+    Attributes:
+        guest: the number of the job that has a guest turn now.
+        switched: when the guest turn began, or the last one ended.
+        guests: guest turns so far.
+    """
 
     number: int
     since: float
+    switched: float
     grown: bool = False
+    guest: int | None = None
+    guests: int = 0
+
+    @property
+    def share(self) -> float:
+        """Seconds until the next guest turn."""
+        return TURN_SECONDS * (1 + self.guests / 4)
 
 
 class Order:
@@ -88,10 +106,29 @@ class Order:
         turn = self._turns.get(priority)
         current = next((job for job in jobs if turn and job.number == turn.number), None)
         if current is not None and turn is not None and not self._over(turn, current, jobs, now):
-            return current
-        job = min(jobs, key=lambda j: (self._served.get((priority, j.window), 0), j.number))
-        self._turns[priority] = Turn(job.number, now)
-        self._serve(priority, job.window)
+            others = [] if turn.grown else [job for job in jobs if job.window != current.window]
+            return self._guest(turn, others, now) or current
+        job = self._longest_unserved(jobs)
+        self._turns[priority] = Turn(job.number, now, now)
+        return job
+
+    def _guest(self, turn: Turn, others: list[J], now: float) -> J | None:
+        """The job of another window that has a guest turn, or None."""
+        guest = next((job for job in others if job.number == turn.guest), None)
+        if guest is not None and now - turn.switched < GUEST_SECONDS:
+            return guest
+        if turn.guest is not None:
+            turn.guest, turn.switched = None, now
+        elif others and now - turn.switched >= turn.share:
+            guest = self._longest_unserved(others)
+            turn.guest, turn.switched, turn.guests = guest.number, now, turn.guests + 1
+            return guest
+        return None
+
+    def _longest_unserved(self, jobs: list[J]) -> J:
+        """The first job of the window whose last turn is longest ago. It counts as served now."""
+        job = min(jobs, key=lambda j: (self._served.get((j.priority, j.window), 0), j.number))
+        self._serve(job.priority, job.window)
         return job
 
     def _over(self, turn: Turn, current: J, jobs: list[J], now: float) -> bool:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, chain
 
+from inference.text.ends import MOST_CHARACTERS_A_TOKEN, SLACK, without_middle
 from inference.text.pieces import END, STEP
 from inference.text.prompts import Message, Prompt, PromptError, begin_ids, clean
 from inference.text.tokenizer import Tokenizer
@@ -37,12 +38,13 @@ def chatml_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int
         raise PromptError("This model's vocabulary has no ChatML markers, so it cannot chat in that format.")
     if not messages:
         raise PromptError("A conversation needs at least one message.")
+    messages, forgotten = _recent(messages, budget)
     newline = tokenizer.encode("\n")
     turns = [[start, *tokenizer.encode(f"{m.role}\n{clean(m.content)}"), end, *newline] for m in messages]
     system = turns.pop(0) if messages[0].role == "system" and len(messages) > 1 else []
     tail = [start, *tokenizer.encode("assistant\n")]
     ids, dropped, cut = _fit(system, turns, turns, tail, budget)
-    return Prompt(ids, tokenizer.eos_ids | {end}, dropped=dropped, cut=cut)
+    return Prompt(ids, tokenizer.eos_ids | {end}, dropped=forgotten + dropped, cut=cut)
 
 
 def llama_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int) -> Prompt:
@@ -54,11 +56,15 @@ def llama_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int)
     """
     if tokenizer.control_id(END) is None:
         raise PromptError("This model's vocabulary has no </s>, so it cannot chat in the [INST] format.")
-    system, exchanges = _exchanges(messages)
-    plain = [_inst(tokenizer, None, *exchange) for exchange in exchanges]
-    folded = plain if system is None else [_inst(tokenizer, system, *exchange) for exchange in exchanges]
-    ids, dropped, cut = _fit([], folded, plain, [], budget)
-    return Prompt(ids, tokenizer.eos_ids, dropped=2 * dropped, cut=cut)
+    system, exchanges, forgotten = _exchanges(messages, budget)
+    plain = [_inst(tokenizer, *exchange) for exchange in exchanges]
+    if system is None:
+        ids, dropped, cut = _fit([], plain, plain, [], budget)
+    else:
+        lead = begin_ids(tokenizer) + _encode(tokenizer, f"[INST] <<SYS>>\n{_guard(system)}\n<</SYS>>")
+        folded = [_inst_after_lead(tokenizer, *exchange) for exchange in exchanges]
+        ids, dropped, cut = _fit([], folded, plain, [], budget, lead)
+    return Prompt(ids, tokenizer.eos_ids, dropped=forgotten + 2 * dropped, cut=cut)
 
 
 def step_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int) -> Prompt:
@@ -70,7 +76,7 @@ def step_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int) 
     step = tokenizer.control_id(STEP)
     if step is None:
         raise PromptError("This model's vocabulary has no <step>, so it cannot chat in the 70B model's format.")
-    system, exchanges = _exchanges(messages)
+    system, exchanges, forgotten = _exchanges(messages, budget)
 
     def turn(role: str, content: str) -> list[int]:
         body = tokenizer.encode(f"\n\n {clean(content).strip()}") if content else []
@@ -80,7 +86,7 @@ def step_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int) 
     head = begin_ids(tokenizer) + turn("system", system or "")
     tail = tokenizer.encode(" Source: assistant\nDestination: user") + tokenizer.encode("\n\n ")
     ids, dropped, cut = _fit(head, turns, turns, tail, budget)
-    return Prompt(ids, tokenizer.eos_ids | {step}, dropped=2 * dropped, cut=cut)
+    return Prompt(ids, tokenizer.eos_ids | {step}, dropped=forgotten + 2 * dropped, cut=cut)
 
 
 CHAT_PROMPTS: Mapping[str, Callable[[Tokenizer, Sequence[Message], int], Prompt]] = {
@@ -91,16 +97,30 @@ CHAT_PROMPTS: Mapping[str, Callable[[Tokenizer, Sequence[Message], int], Prompt]
 """The builder for each ``ChatFormat`` of the catalogue."""
 
 
-def _inst(tokenizer: Tokenizer, system: str | None, ask: str, answer: str | None) -> list[int]:
-    """One exchange; without an answer, the question to be answered."""
-    ask = _guard(ask)
-    folded = ask if system is None else f"<<SYS>>\n{_guard(system)}\n<</SYS>>\n\n{ask}"
-    text = f"[INST] {folded.strip()} [/INST]"
-    if answer is None:
-        return begin_ids(tokenizer) + _encode(tokenizer, text)
+def _inst(tokenizer: Tokenizer, ask: str, answer: str | None) -> list[int]:
+    """Encode one exchange; without an answer, the question to be answered."""
+    text = f"[INST] {_guard(ask).strip()} [/INST]"
+    return [*begin_ids(tokenizer), *_encode(tokenizer, text + _said(answer)), *_end(tokenizer, answer)]
+
+
+def _inst_after_lead(tokenizer: Tokenizer, ask: str, answer: str | None) -> list[int]:
+    """Encode what follows BOS, ``[INST]`` and the system message in an exchange.
+
+    Encoded apart, so that a long system message is encoded once: no vocabulary of this family joins a line end with
+    anything.
+    """
+    text = f"\n\n{_guard(ask)}".rstrip() + " [/INST]" + _said(answer)
+    parts = text.split(_BREAK)
+    return [*(i for part in parts for i in tokenizer.encode_continuation(part)), *_end(tokenizer, answer)]
+
+
+def _said(answer: str | None) -> str:
+    return "" if answer is None else f" {_guard(answer).strip()} "
+
+
+def _end(tokenizer: Tokenizer, answer: str | None) -> list[int]:
     end = tokenizer.control_id(END)
-    assert end is not None
-    return [*begin_ids(tokenizer), *_encode(tokenizer, f"{text} {_guard(answer).strip()} "), end]
+    return [] if answer is None or end is None else [end]
 
 
 def _guard(content: str) -> str:
@@ -116,34 +136,58 @@ def _encode(tokenizer: Tokenizer, guarded: str) -> list[int]:
     return tokenizer.encode(first) + [i for other in others for i in tokenizer.encode_continuation(other)]
 
 
-def _exchanges(messages: Sequence[Message]) -> tuple[str | None, list[tuple[str, str | None]]]:
-    """The system message, if any, and questions with their answers; the last has none yet."""
-    system = messages[0].content if messages and messages[0].role == "system" else None
-    turns = list(messages) if system is None else list(messages[1:])
+def _recent(messages: Sequence[Message], budget: int) -> tuple[Sequence[Message], int]:
+    """Return the messages that may fit into ``budget`` tokens, and how many were dropped.
+
+    Messages that cannot fit are cut in their middle. The oldest go, after the system message and in pairs. As in
+    ``_first_left`` what goes is counted from the beginning in halves, and one beginning stays for several questions.
+    """
+    messages = [Message(m.role, without_middle(m.content, budget)) for m in messages]
+    first = 1 if messages and messages[0].role == "system" else 0
+    room = (max(budget, 1) + SLACK) * MOST_CHARACTERS_A_TOKEN
+    sizes = [len(m.content) + MOST_CHARACTERS_A_TOKEN for m in messages[first:]]
+    if (excess := sum(sizes) - room) <= 0:
+        return messages, 0
+    gone = -(-excess // (room // 2)) * (room // 2)
+    dropped = (sum(size < gone for size in accumulate(sizes)) + 2) // 2 * 2
+    dropped = min(dropped, (len(sizes) - 1) // 2 * 2)
+    return [*messages[:first], *messages[first + dropped :]], dropped
+
+
+def _exchanges(messages: Sequence[Message], budget: int) -> tuple[str | None, list[tuple[str, str | None]], int]:
+    """Return the system message, if any, questions with their answers (the last has none yet), and messages dropped."""
+    first = 1 if messages and messages[0].role == "system" else 0
+    turns = messages[first:]
     if len(turns) % 2 == 0 or any(turn.role != ("user", "assistant")[n % 2] for n, turn in enumerate(turns)):
         raise PromptError(
             "A conversation must alternate between user and assistant, beginning and ending with the user; "
             "only a system message may stand before it."
         )
-    asked, answered = turns[::2], turns[1::2]
-    answers = [*(turn.content for turn in answered), None]
-    return system, [(ask.content, answer) for ask, answer in zip(asked, answers, strict=True)]
+    messages, forgotten = _recent(messages, budget)
+    system, turns = messages[0].content if first else None, messages[first:]
+    answers = [*(turn.content for turn in turns[1::2]), None]
+    return system, [(ask.content, answer) for ask, answer in zip(turns[::2], answers, strict=True)], forgotten
 
 
 def _fit(
-    head: list[int], leading: list[list[int]], following: list[list[int]], tail: list[int], budget: int
+    head: list[int],
+    leading: list[list[int]],
+    following: list[list[int]],
+    tail: list[int],
+    budget: int,
+    lead: Sequence[int] = (),
 ) -> tuple[list[int], int, int]:
     """Drop the oldest turns until ``budget`` tokens are left: these, how many turns went, and tokens cut from the rest.
 
-    ``leading`` holds each turn as it is written where it comes first, ``following`` as it is written elsewhere.
+    ``leading`` holds each turn as it is written behind ``lead`` where it comes first, ``following`` as elsewhere.
     """
-    start = _first_left(leading, following, budget - len(head) - len(tail))
-    ids = [*head, *leading[start], *chain(*following[start + 1 :]), *tail]
+    start = _first_left(leading, following, budget - len(head) - len(tail), len(lead))
+    ids = [*head, *lead, *leading[start], *chain(*following[start + 1 :]), *tail]
     left = _drop_middle(ids, max(budget, 1))
     return left, start, len(ids) - len(left)
 
 
-def _first_left(leading: list[list[int]], following: list[list[int]], room: int) -> int:
+def _first_left(leading: list[list[int]], following: list[list[int]], room: int, lead: int) -> int:
     """The oldest turn that stays.
 
     What goes is counted from the very beginning, in whole halves of the room. So one beginning stays for several
@@ -151,7 +195,7 @@ def _first_left(leading: list[list[int]], following: list[list[int]], room: int)
     """
     newest = len(following) - 1
     after = [0, *accumulate(len(turn) for turn in reversed(following))][::-1]  # tokens of turn n and all later ones
-    whole = [len(turn) + after[n + 1] for n, turn in enumerate(leading)]
+    whole = [lead + len(turn) + after[n + 1] for n, turn in enumerate(leading)]
     fits = next((n for n in range(newest) if whole[n] <= room), newest)
     if fits == 0:
         return 0

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from inference.text.ends import encode_end, encode_start
 from inference.text.languages import comment_mark, language_of
 from inference.text.prompts import TRIM_BLOCK, clean
 from inference.text.tokenizer import Tokenizer
@@ -35,12 +36,15 @@ def in_front(tokenizer: Tokenizer, chunks: Sequence[ContextChunk], prefix: str, 
     """
     if not chunks:
         return prefix
-    taken = len(tokenizer.encode(clean(prefix))) + len(tokenizer.encode_continuation(clean(suffix))) + FRAME
+    before, after = encode_end(tokenizer, clean(prefix), room), encode_start(tokenizer, clean(suffix), room)
+    taken = len(before) + len(after) + FRAME
     free = min(max(room - taken, 0) // TRIM_BLOCK * TRIM_BLOCK, room // SHARE)
     kept: list[str] = []
     for chunk in chunks:
+        if clean(chunk.text).strip("\n").count("\n") > free:  # each line takes a token at least
+            continue
         text = as_comment(chunk)
-        size = len(tokenizer.encode(text))
+        size = len(encode_end(tokenizer, text, free))
         if size <= free:
             free -= size
             kept.append(text)

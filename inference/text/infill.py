@@ -7,6 +7,7 @@ infill is the catalogue's to say.
 
 from __future__ import annotations
 
+from inference.text.ends import encode_end, encode_start
 from inference.text.pieces import END_OF_INFILL, MIDDLE, PREFIX, SUFFIX, Layout
 from inference.text.prompts import TRIM_BLOCK, Prompt, PromptError, begin_ids, clean, joined_from, trim_start
 from inference.text.tokenizer import Tokenizer
@@ -33,7 +34,8 @@ def infill_prompt(
     begin, suffix_mark, middle, end = _sentinels(tokenizer)
     if prefix.endswith("\r") and suffix.startswith("\n"):
         prefix = prefix[:-1]  # a cursor inside CRLF: one line break, not two
-    before, after = tokenizer.encode(clean(prefix)), tokenizer.encode_continuation(clean(suffix))
+    before = encode_end(tokenizer, clean(prefix), budget)
+    after = encode_start(tokenizer, clean(suffix), budget)
     cut = joined_from(tokenizer, before, healed_with) if healed_with and layout == "spm" else len(before)
     heal = b"".join(map(tokenizer.piece_bytes, before[cut:])).decode()
     before = before[:cut]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from inference.text.ends import encode_end
 from inference.text.tokenizer import Tokenizer
 from inference.text.vocabulary import Vocabulary
 
@@ -62,13 +63,13 @@ def completion_prompt(
     prefix = clean(prefix)
     begin = begin_ids(tokenizer)
     if healed_with:
-        ids = tokenizer.encode(prefix)
+        ids = encode_end(tokenizer, prefix, budget)
         cut = joined_from(tokenizer, ids, healed_with)
         cut = cut if cut or begin else len(ids)  # something must be left to continue
         ids, heal = ids[:cut], b"".join(map(tokenizer.piece_bytes, ids[cut:])).decode()
     else:
         stem = prefix.rstrip(" \t") or prefix
-        ids, heal = tokenizer.encode(stem), prefix[len(stem) :]
+        ids, heal = encode_end(tokenizer, stem, budget), prefix[len(stem) :]
     return Prompt(begin + trim_start(ids, max(budget - len(begin), 1)), tokenizer.eos_ids, heal)
 
 

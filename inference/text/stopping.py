@@ -1,14 +1,18 @@
-"""Where a completion ends in its text: at the line's end, at the dedent, where the suffix begins, at a stop string.
+"""Find the end of a completion: a line end, a dedent, the text after the cursor, or a stop string.
 
-Pure functions over the text generated so far, applied after every token; knows no tokens and no model. The same rules
-serve our own engine and clients of foreign ones.
+The rules are applied after every token. Each keeps its own state and reads only the new text, so that a long answer, a
+long suffix or a long stop string costs no more per token than a short one. The same rules serve the engine and clients
+of remote servers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from inference.text.substring import SubstringSearch
 
 TAB_WIDTH = 4
 MAX_BLANK_LINES = 1
@@ -43,165 +47,284 @@ class Verdict(NamedTuple):
     safe: int
 
 
-@dataclass
+class Judge(Protocol):
+    """One rule, applied to a growing text. Positions count from the beginning of the text."""
+
+    def feed(self, part: str, at: int) -> Verdict:
+        """Read ``part``, which begins at position ``at``. Not called again after a verdict with an end."""
+        ...
+
+    def finish(self, length: int) -> Verdict:
+        """Judge the whole text of ``length`` characters, which will not grow any more."""
+        ...
+
+
 class Stopper:
-    """Applies every rule that holds for one completion to its growing text.
+    """Apply every rule of one completion to its growing text.
 
     ``feed`` returns the characters that are now certain to stay; once ``cause`` is set, generation is over.
     """
 
-    rule: StopRule = field(default_factory=StopRule)
-    suffix: str = ""
-    stops: Sequence[str] = ()
-    text: str = ""
-    shown: int = 0
-    cause: Cause | None = None
+    def __init__(self, rule: StopRule | None = None, suffix: str = "", stops: Sequence[str] = ()) -> None:
+        """Stop by ``rule``, where the text repeats ``suffix``, and at any of ``stops``."""
+        self.cause: Cause | None = None
+        self._judges = _judges(rule or StopRule(), suffix, stops)
+        self._text = io.StringIO()
+        self._length = self._shown = 0
 
     def feed(self, chunk: str) -> str:
-        """Add newly generated text."""
-        self.text += chunk
-        end, self.cause, safe = self._judge(final=False)
+        """Add newly generated text. After the end, nothing is added."""
+        if self.cause:
+            return ""
+        at = self._length
+        self._text.seek(at)
+        self._text.write(chunk)
+        self._length += len(chunk)
+        verdicts: list[tuple[Cause, Verdict]] = [(cause, judge.feed(chunk, at)) for cause, judge in self._judges]
+        end, self.cause = _earliest(verdicts)
+        safe = min((verdict.safe for _, verdict in verdicts), default=self._length)
         return self._show(safe if end is None else end)
 
     def finish(self) -> str:
         """The generation ended by itself: judge what was held back. ``cause`` stays what it was."""
         if self.cause:
             return ""
-        end, _, _ = self._judge(final=True)
-        return self._show(len(self.text) if end is None else end)
+        verdicts: list[tuple[Cause, Verdict]] = [(cause, judge.finish(self._length)) for cause, judge in self._judges]
+        end, _ = _earliest(verdicts)
+        return self._show(self._length if end is None else end)
 
     @property
     def trimmed(self) -> bool:
         """Whether a rule cut away what was written last: then nothing that is left is unfinished."""
-        return self.shown < len(self.text)
-
-    def _judge(self, *, final: bool) -> tuple[int | None, Cause | None, int]:
-        """The earliest end that any rule sees and whose it is, and up to where all agree that text stays."""
-        verdicts: list[tuple[Cause, Verdict]] = [(cause, judge(self.text, final)) for cause, judge in self._judges()]
-        end, by = None, None
-        for cause, verdict in verdicts:
-            if verdict.end is not None and (end is None or verdict.end < end):
-                end, by = verdict.end, cause
-        return end, by, min((verdict.safe for _, verdict in verdicts), default=len(self.text))
+        return self._shown < self._length
 
     def _show(self, upto: int) -> str:
-        piece = self.text[self.shown : upto]
-        self.shown = max(upto, self.shown)
+        if upto <= self._shown:
+            return ""
+        self._text.seek(self._shown)
+        piece = self._text.read(upto - self._shown)
+        self._shown = upto
         return piece
 
-    def _judges(self) -> list[tuple[Cause, Callable[[str, bool], Verdict]]]:
-        judges: list[tuple[Cause, Callable[[str, bool], Verdict]]] = []
-        if self.rule.kind == "line":
-            judges.append(("rule", line_end))
-        if self.rule.kind == "block":
-            judges.append(("rule", lambda text, final: block_end(text, final, self.rule.indent, self.rule.closer)))
-        if self.suffix.strip():
-            judges.append(("suffix", lambda text, final: suffix_start(text, final, self.suffix)))
-        if self.stops:
-            judges.append(("stop", lambda text, _: stop_string(text, self.stops)))
-        return judges
+
+def _judges(rule: StopRule, suffix: str, stops: Sequence[str]) -> list[tuple[Cause, Judge]]:
+    judges: list[tuple[Cause, Judge]] = []
+    if rule.kind == "line":
+        judges.append(("rule", LineEnd()))
+    if rule.kind == "block":
+        judges.append(("rule", BlockEnd(rule.indent, rule.closer)))
+    if suffix.strip():
+        judges.append(("suffix", SuffixStart(suffix)))
+    if stops:
+        judges.append(("stop", StopStrings(stops)))
+    return judges
 
 
-def line_end(text: str, final: bool = False) -> Verdict:
-    """The first newline ends it."""
-    del final
-    newline = text.find("\n")
-    return Verdict(None, len(text)) if newline < 0 else Verdict(newline, newline)
+def _earliest(verdicts: Sequence[tuple[Cause, Verdict]]) -> tuple[int | None, Cause | None]:
+    """The first end that any rule sees, and whose it is."""
+    end: int | None = None
+    by: Cause | None = None
+    for cause, verdict in verdicts:
+        if verdict.end is not None and (end is None or verdict.end < end):
+            end, by = verdict.end, cause
+    return end, by
 
 
-def block_end(text: str, final: bool, indent: int, closer: str) -> Verdict:
-    """The end of the last line that belongs to the block; the first line is what the cursor stands in."""
-    kept = text.find("\n")
-    if kept < 0:
-        return Verdict(None, len(text))
-    blank, start = 0, kept + 1
-    while start <= len(text):
-        newline = text.find("\n", start)
-        complete = newline >= 0 or final
-        stop = newline if newline >= 0 else len(text)
-        line = text[start:stop]
-        if not line.strip():
-            blank += newline >= 0
-            if blank > MAX_BLANK_LINES:
-                return Verdict(kept, kept)
-        elif indent_width(line) < indent or (blank and not line[0].isspace() and not indent):
-            return _dedented(line, stop, kept, complete, closer)
-        else:
-            blank, kept = 0, stop
-        if newline < 0:
-            break
-        start = newline + 1
-    return Verdict(kept if final and kept < len(text) else None, kept)
+class LineEnd:
+    """End at the first newline."""
+
+    def feed(self, part: str, at: int) -> Verdict:
+        """See ``Judge``."""
+        newline = part.find("\n")
+        return Verdict(None, at + len(part)) if newline < 0 else Verdict(at + newline, at + newline)
+
+    def finish(self, length: int) -> Verdict:
+        """See ``Judge``."""
+        return Verdict(None, length)
 
 
-def _dedented(line: str, stop: int, kept: int, complete: bool, closer: str) -> Verdict:
-    """A line left of the block: its closer belongs to it, anything else does not."""
-    if not closer or not line.strip().startswith(closer):
-        return Verdict(kept, kept)
-    return Verdict(stop, stop) if complete else Verdict(None, kept)
+class BlockEnd:
+    """End after the last line that belongs to the block. The first line, with the cursor in it, always does."""
+
+    def __init__(self, indent: int, closer: str) -> None:
+        """The block is indented by ``indent`` columns; ``closer`` is as in ``StopRule``."""
+        self._indent, self._closer = indent, closer
+        self._kept = 0  # where the last line of the block ends
+        self._blank = 0  # blank lines since
+        self._line: Literal["blank", "inside", "closer"] = "inside"
+        self._margin: list[str] = []  # of a line that is blank so far
+
+    def feed(self, part: str, at: int) -> Verdict:
+        """See ``Judge``."""
+        *lines, last = part.split("\n")
+        for line in lines:
+            if verdict := self._grow(line, at) or self._newline(at + len(line)):
+                return verdict
+            at += len(line) + 1
+        return self._grow(last, at) or Verdict(None, self._kept)
+
+    def finish(self, length: int) -> Verdict:
+        """See ``Judge``."""
+        if self._line == "closer":
+            return Verdict(length, length)
+        return Verdict(self._kept if self._kept < length else None, self._kept)
+
+    def _grow(self, part: str, at: int) -> Verdict | None:
+        """The current line goes on with ``part``."""
+        if self._line == "blank" and not part.strip():
+            self._margin.append(part)
+        elif self._line == "blank" and self._dedented(line := "".join([*self._margin, part])):
+            if not self._closer or not line.strip().startswith(self._closer):
+                return Verdict(self._kept, self._kept)
+            self._line = "closer"
+        elif self._line != "closer":
+            self._line, self._blank, self._kept = "inside", 0, at + len(part)
+        return None
+
+    def _dedented(self, line: str) -> bool:
+        return indent_width(line) < self._indent or bool(self._blank and not line[0].isspace() and not self._indent)
+
+    def _newline(self, at: int) -> Verdict | None:
+        if self._line == "closer":
+            return Verdict(at, at)
+        if self._line == "blank":
+            self._blank += 1
+            if self._blank > MAX_BLANK_LINES:
+                return Verdict(self._kept, self._kept)
+        self._line, self._margin = "blank", []
+        return None
 
 
-def suffix_start(text: str, final: bool, suffix: str) -> Verdict:
-    """Where the text begins to repeat what already stands after the cursor.
+class SuffixStart:
+    """End where the text begins to repeat what already stands after the cursor.
 
     On the cursor's line: at the rest of that line outside any bracket opened since, or at a closer that nothing
     opened and that the rest begins with. Below: at a line equal to the first that stands below.
     """
-    rest, below = _landmarks(suffix)
-    first_end = text.find("\n")
-    first = text if first_end < 0 else text[:first_end]
-    if rest and (cut := _rest_in_line(first, rest)) is not None:
-        return Verdict(cut, cut)
-    if first_end < 0:
-        held = len(rest) - 1 if rest and not final else 0
-        return Verdict(None, max(len(text) - held, 0))
-    return _line_below(text, final, first_end, below)
+
+    def __init__(self, suffix: str) -> None:
+        """``suffix`` is the text after the cursor."""
+        rest, self._below = _landmarks(suffix)
+        self._held = max(len(rest) - 1, 0)
+        self._rest = _RestOfLine(rest) if rest else None
+        self._newline: int | None = None  # the last one
+        self._same: int | None = 0  # characters of ``below`` on the current line; None where another text is
+
+    def feed(self, part: str, at: int) -> Verdict:
+        """See ``Judge``."""
+        if self._newline is None:
+            line, newline, part = part.partition("\n")
+            cut = self._rest.feed(line) if self._rest else None
+            at += len(line)
+            if cut is not None:
+                return Verdict(cut, cut)
+            if not newline:
+                return Verdict(None, max(at - self._held, 0))
+            self._newline, at = at, at + 1
+        return self._read_below(part, at, self._newline)
+
+    def finish(self, length: int) -> Verdict:
+        """See ``Judge``."""
+        repeated = self._newline is not None and self._repeats()
+        return Verdict(self._newline, self._newline or 0) if repeated else Verdict(None, length)
+
+    def _read_below(self, part: str, at: int, newline: int) -> Verdict:
+        if not self._below:
+            return Verdict(None, at + len(part))
+        *lines, last = part.split("\n")
+        for line in lines:
+            self._compare(line)
+            if self._repeats():
+                return Verdict(newline, newline)
+            newline, self._same = at + len(line), 0
+            at = newline + 1
+        self._newline = newline
+        self._compare(last)
+        return Verdict(None, at + len(last) if self._same is None else newline)
+
+    def _compare(self, part: str) -> None:
+        """The current line goes on with ``part``: is it still the line below, white space at its end aside?"""
+        if self._same is not None:
+            wanted = self._below[self._same : self._same + len(part)]
+            alike = part.startswith(wanted) and not part[len(wanted) :].strip()
+            self._same = self._same + len(wanted) if alike else None
+
+    def _repeats(self) -> bool:
+        return bool(self._below) and self._same == len(self._below)
+
+
+def suffix_start(text: str, suffix: str) -> int | None:
+    """Where the whole of ``text`` begins to repeat ``suffix``, as ``SuffixStart`` finds it, or None."""
+    judge = SuffixStart(suffix)
+    end = judge.feed(text, 0).end
+    return judge.finish(len(text)).end if end is None else end
 
 
 def _landmarks(suffix: str) -> tuple[str, str]:
     """The rest of the cursor's line, and the first line below it that is not blank."""
     rest, _, below = suffix.partition("\n")
-    return rest.strip(), next((line.rstrip() for line in below.split("\n") if line.strip()), "")
+    text = below.lstrip()
+    start = len(below) - len(text)
+    margin = below[below.rfind("\n", 0, start) + 1 : start]
+    return rest.strip(), (margin + text.partition("\n")[0]).rstrip()
 
 
-def _rest_in_line(line: str, rest: str) -> int | None:
-    depth: list[str] = []
-    for i, char in enumerate(line):
-        if not depth and line.startswith(rest, i):
-            return i
-        if char in OPENERS.values():
-            depth.append(char)
-        elif char in OPENERS:
-            if depth and depth[-1] == OPENERS[char]:
-                depth.pop()
-            elif not depth and rest[0] == char:
-                return i
-    return None
+class _RestOfLine:
+    """Look for the rest of the cursor's line in what is written on that line."""
+
+    def __init__(self, rest: str) -> None:
+        self._search = SubstringSearch(rest)
+        self._opened: list[str] = []
+        self._outside = bytearray()  # for each character: whether no bracket is open before it
+
+    def feed(self, part: str) -> int | None:
+        """Where on the line the rest begins, if it does."""
+        before = len(self._outside) - len(self._search.pattern)
+        closer = self._brackets(part)
+        starts = (before + end for end in self._search.feed(part))
+        start = next((start for start in starts if self._outside[start]), None)
+        return min((at for at in (start, closer) if at is not None), default=None)
+
+    def _brackets(self, part: str) -> int | None:
+        """Where a closer that nothing opened begins the rest, if one does."""
+        found = None
+        for char in part:
+            self._outside.append(not self._opened)
+            if char in OPENERS.values():
+                self._opened.append(char)
+            elif char in OPENERS:
+                if self._opened and self._opened[-1] == OPENERS[char]:
+                    self._opened.pop()
+                elif not self._opened and found is None and self._search.pattern[0] == char:
+                    found = len(self._outside) - 1
+        return found
 
 
-def _line_below(text: str, final: bool, first_end: int, below: str) -> Verdict:
-    if not below:
-        return Verdict(None, len(text))
-    before = first_end
-    while True:
-        newline = text.find("\n", before + 1)
-        line = text[before + 1 : newline if newline >= 0 else len(text)]
-        complete = newline >= 0 or final
-        if complete and line.rstrip() == below:
-            return Verdict(before, before)
-        if newline < 0:
-            undecided = below.startswith(line) or line.rstrip() == below
-            return Verdict(None, before if undecided and not final else len(text))
-        before = newline
+class StopStrings:
+    """End before the first stop string. The beginning of one at the end of the text is held back."""
 
+    def __init__(self, stops: Sequence[str]) -> None:
+        """Empty strings stop nothing."""
+        self._searches = [SubstringSearch(stop) for stop in stops if stop]
 
-def stop_string(text: str, stops: Sequence[str]) -> Verdict:
-    """The earliest stop string ends it; the beginning of one at the very end is held back."""
-    ends = [at for stop in stops if stop and (at := text.find(stop)) >= 0]
-    if ends:
-        return Verdict(min(ends), min(ends))
-    held = max((n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
-    return Verdict(None, len(text) - held)
+    def feed(self, part: str, at: int) -> Verdict:
+        """See ``Judge``."""
+        found = [self._first(search, part) for search in self._searches]
+        ends = [at + start for start in found if start is not None]
+        if ends:
+            return Verdict(min(ends), min(ends))
+        held = max((search.matched for search in self._searches), default=0)
+        return Verdict(None, at + len(part) - held)
+
+    def finish(self, length: int) -> Verdict:
+        """See ``Judge``."""
+        return Verdict(None, length)
+
+    @staticmethod
+    def _first(search: SubstringSearch, part: str) -> int | None:
+        """Where the first occurrence starts, counted from the start of ``part``: negative if before it."""
+        end = next(search.feed(part), None)
+        return None if end is None else end - len(search.pattern)
 
 
 def indent_width(line: str) -> int:

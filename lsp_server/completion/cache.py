@@ -196,7 +196,7 @@ def rest(text: str, since: Since) -> str | None:
     if not closed:
         return left
     if closed.strip() and "\n" not in closed:
-        end = suffix_start(left, True, closed).end
+        end = suffix_start(left, closed)
         if end is not None:
             return left[:end]
     return left[: -len(closed)] if left.endswith(closed) else None

@@ -104,7 +104,7 @@ def agreeing(shown: str, person: Person, least: How = "word") -> tuple[How, str]
     parts: dict[How, str] = {"whole": shown, "line": _first(_LINE, shown), "word": _first(_WORD, shown)}
     for how in HOWS[: HOWS.index(least) + 1]:
         part = parts[how]
-        if len(part) >= LEAST and ahead.startswith(part) and suffix_start(part, True, closed).end is None:
+        if len(part) >= LEAST and ahead.startswith(part) and suffix_start(part, closed) is None:
             return how, part
     return None
 

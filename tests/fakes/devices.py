@@ -13,6 +13,12 @@ ON_GPU = (
 DEVICES = ("cpu", pytest.param("cuda", marks=ON_GPU))
 
 
+def needs(*modules: str) -> None:
+    """Skip the test where a module is missing: on a GPU machine with packages of its own (`make gpu PYTHON=...`)."""
+    for module in modules:
+        pytest.importorskip(module, reason=f"needs {module}, which this Python does not have")
+
+
 def name_of(device: str) -> str:
     """What a person calls it."""
     return torch.cuda.get_device_name() if device == "cuda" else "CPU"

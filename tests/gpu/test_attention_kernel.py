@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from fakes.devices import DEVICES, name_of
+from fakes.devices import DEVICES, name_of, needs
 from fakes.random_nf4 import save_random_nf4
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -65,6 +65,7 @@ def _takes(name: str, case: Case, device: str) -> bool:
 def test_a_chunk_at_the_end_of_a_long_context(tmp_path: Path, device: str) -> None:
     """Its memory is compared with the plan's; its logits don't depend on how the prompt was cut."""
     case = CASES[device]
+    needs("bitsandbytes")
     model = load(save_random_nf4(tmp_path, case.shape), "nf4", device)
     ids = [(7919 * n + 11) % case.shape.vocab for n in range(case.context)]
     session = filled(model, ids[: -case.chunk], case.chunk)

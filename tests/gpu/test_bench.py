@@ -9,13 +9,12 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes.devices import ON_GPU
+from fakes.devices import ON_GPU, needs
 from fakes.random_nf4 import install_random_nf4
 
 from inference.models import store
 from inference.models.catalog import find
 from inference.models.shape import Shape
-from lsp_server.measure import bench
 
 SMALL, LARGE = Shape(512, 256, 2, 8, 8, 704, head_dim=32, positions=2048), find("codellama-7b").shape
 TEXT = "".join(f"value_{n} = other(total_{n // 4}, {n})\n" for n in range(400))
@@ -33,6 +32,9 @@ TEXT = "".join(f"value_{n} = other(total_{n // 4}, {n})\n" for n in range(400))
 def test_a_large_model_is_measured_against_transformers_in_a_few_requests(
     shape: Shape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    needs("bitsandbytes", "pygls", "lsprotocol", "cattrs", "pathspec", "httpx", "starlette", "uvicorn")
+    from lsp_server.measure import bench
+
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "models"))
     install_random_nf4("random", shape)
     (tmp_path / "long.py").write_text(TEXT)

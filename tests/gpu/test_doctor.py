@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from fakes.devices import needs
 
 from inference.diagnosis import hardware
 from inference.planning import machine
@@ -13,6 +14,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 
 def test_gpu_is_seen_and_its_four_bit_kernels_compute():
+    needs("bitsandbytes")
     facts = hardware.ask(EngineOptions())
     (gpu,) = hardware.check_gpu(machine.look(), hardware.driver(), facts)
     assert (gpu.name, gpu.verdict) == ("GPU", "ok"), gpu.text

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from fakes.devices import ON_GPU, name_of
+from fakes.devices import ON_GPU, name_of, needs
 from fakes.random_nf4 import save_random_nf4
 from fakes.tiny_llama import save_llama
 
@@ -41,6 +41,8 @@ def read(model: Llama | GraphedLlama) -> torch.Tensor:
 @pytest.mark.parametrize("form", ["nf4", "bf16"])
 def test_graphs_compute_what_eager_steps_do(tmp_path: Path, form: str) -> None:
     """Their attention sees the whole buffers under a mask, so the last bits may differ."""
+    if form == "nf4":
+        needs("bitsandbytes")
     model = load(save_random_nf4(tmp_path, SMALL), "nf4", "cuda") if form == "nf4" else _dense(tmp_path)
     eager, graphed = read(model), read(GraphedLlama(model))
     assert float((graphed - eager).abs().max()) <= 0.1 * float(eager.std())
@@ -58,6 +60,7 @@ def _dense(folder: Path) -> Llama:
 
 def test_what_a_token_takes_with_and_without(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A 7B's shape. Seconds are printed, never asserted; that graphs are in use is."""
+    needs("bitsandbytes")
     model = load(save_random_nf4(tmp_path, find("codellama-7b").shape), "nf4", "cuda")
     eager, graphed = _milliseconds(model), _milliseconds(GraphedLlama(model))
     print(f"\n{name_of('cuda')}: {eager:.2f} ms a token eagerly, {graphed:.2f} ms with graphs")  # noqa: T201

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fakes.devices import DEVICES, name_of
+from fakes.devices import DEVICES, name_of, needs
 from fakes.tiny_llama import save_llama
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -61,6 +61,7 @@ def ours(model: Llama, pieces: list[int]) -> torch.Tensor:
 @pytest.mark.parametrize("device", DEVICES)
 def test_every_way_to_feed_a_prompt_agrees_with_transformers(folder: Path, device: str) -> None:
     """Whole, in chunks, and token by token: on a GPU these take different 4-bit kernels. Teacher-forced throughout."""
+    needs("bitsandbytes")
     model = load(folder, "nf4", device)
     wanted = reference(folder, device, model.dtype)
     allowed = TOLERANCE[model.dtype] * float(wanted.std())

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from fakes.devices import DEVICES, name_of
+from fakes.devices import DEVICES, name_of, needs
 from fakes.random_nf4 import save_random_nf4
 
 from inference.generation.answer import Finished, Outcome, Sampling
@@ -36,7 +36,8 @@ def device(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def folder(device: str) -> Iterator[Path]:
-    """Removed at once: pytest would keep 4 GB for a while."""
+    """A model that is removed at once: pytest would keep 4 GB for a while."""
+    needs("bitsandbytes")
     with TemporaryDirectory() as scratch:
         yield save_random_nf4(Path(scratch) / "model", SHAPES[device])
 

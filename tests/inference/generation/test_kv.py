@@ -84,6 +84,41 @@ def run(pool: KVPool, model: Llama, prompt: list[int]):
     pool.release(session)
 
 
+def test_short_answer_takes_no_more_than_it_needs_from_a_long_prompt(model):
+    """The long one goes on from where it was cut, not from its beginning."""
+    long, short = [(7 * i * i + i) % 256 for i in range(3 * GROWTH)], list(b"short")
+    alone = [*run(KVPool(model, 4 * GROWTH), model, long)]
+    pool = KVPool(model, 4 * GROWTH)
+    session = pool.acquire(long)
+    chunk = ChunkSize(64, 64)
+    steps = generate(model, session, long, make_sampler(), max_tokens=6, chunk=chunk)
+    while session.length < 3 * GROWTH - 64:
+        next(steps)
+    pool.acquire([1]).reserve(2 * GROWTH)  # another answer under way
+    assert [*run(pool, model, short)] == [*run(KVPool(model, GROWTH), model, short)]
+    assert session.length >= GROWTH
+    assert pool.tokens <= 4 * GROWTH
+    assert [step for step in steps if isinstance(step, int)] == alone
+    assert pool.tokens <= 4 * GROWTH
+
+
+def test_two_answers_that_fill_the_memory_read_in_turns_are_both_right(model):
+    """Each takes the other's end; the one that has more turns gets ahead."""
+    prompts = [[(7 * i * i + i + n) % 256 for i in range(3 * GROWTH)] for n in (0, 5)]
+    alone = [[*run(KVPool(model, 4 * GROWTH), model, prompt)] for prompt in prompts]
+    pool = KVPool(model, 4 * GROWTH)
+    steps = [
+        generate(model, pool.acquire(prompt), prompt, make_sampler(), max_tokens=6, chunk=ChunkSize(64, 64))
+        for prompt in prompts
+    ]
+    said: list[list[int]] = [[], []]
+    for n in (*[0, 0, 1] * 60, *[0] * 60, *[1] * 60):
+        step = next(steps[n], None)
+        said[n] += [step] if isinstance(step, int) else []
+        assert pool.tokens <= 4 * GROWTH
+    assert said == alone
+
+
 def test_busy_session_is_not_given_twice(model):
     pool = KVPool(model, 4 * GROWTH)
     fill(pool, model, [1, 2, 3, 4])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from inference.serving.order import MOST_WINDOWS, PATIENCE, TURN_SECONDS, Order
+from inference.serving.order import GUEST_SECONDS, MOST_WINDOWS, PATIENCE, TURN_SECONDS, Order
 from inference.serving.wire import Priority
 
 
@@ -131,12 +131,43 @@ def test_long_chats_of_two_windows_alternate():
     assert play.run(4 * turn) == ["a"] * turn + ["b"] * turn + ["a"] * turn + ["b"] * turn
 
 
-def test_turn_does_not_end_before_the_answer_has_grown():
-    """Else two prompts that do not fit into memory together would be read again and again, and never answered."""
+def test_short_completion_has_its_turn_while_a_long_prompt_is_read():
+    """After at most TURN_SECONDS and a step, and then until it has ended if it is quick."""
     play = Play()
-    play.add("chat", "reading", 20, grows=False)
-    play.add("chat", "b", 1)
-    assert play.run(20) == ["reading"] * 20
+    play.add("completion", "reading", 100, grows=False)
+    play.add("completion", "short", 2)
+    turn = round(TURN_SECONDS / play.step)
+    assert play.run(turn + 5) == ["reading"] * turn + ["short"] * 2 + ["reading"] * 3
+
+
+def test_each_of_many_windows_has_a_guest_turn_while_a_long_prompt_is_read():
+    play = Play(step=0.05)
+    play.add("completion", "reading", 1000, grows=False)
+    for name in "abcd":
+        play.add("completion", name, 1000, grows=False)
+    play.run(400)
+    assert all(max(play.waits(name)) < 4 * (2 * TURN_SECONDS + GUEST_SECONDS) * 3 for name in "abcd")
+    assert max(play.waits("reading")) <= GUEST_SECONDS + 2 * play.step
+
+
+def test_reading_has_most_of_the_time_and_ever_more_of_it():
+    """Else two prompts that do not fit into memory together would be read again and again, and never answered."""
+    play = Play(step=0.05)
+    play.add("chat", "reading", 10_000, grows=False)
+    play.add("chat", "b", 10_000, grows=False)
+    play.run(2_000)
+    early, late = (play.taken[part].count("reading") / 200 for part in (slice(200), slice(1_800, 2_000)))
+    assert 0.6 < early < 0.85
+    assert late > 0.9
+
+
+def test_turn_ends_in_time_once_a_long_prompt_was_read():
+    play = Play(step=0.125)
+    play.add("chat", "reading", 40, grows=False)
+    play.add("chat", "b", 40)
+    play.run(11)
+    play.jobs[0].grows = True
+    assert play.run(10).count("b") >= 4
 
 
 def test_alone_a_window_keeps_its_turn():

@@ -8,7 +8,8 @@ import threading
 import pytest
 from fakes.answerer import ScriptedAnswerer
 
-from inference.generation.answer import Failed, Finished, TextChunk
+from inference.generation.answer import Failed, Finished, Outcome, TextChunk
+from inference.serving.order import TURN_SECONDS
 from inference.serving.scheduler import Scheduler
 
 
@@ -174,3 +175,29 @@ def test_out_of_memory_is_told_in_words(scheduler):
     scheduler.start()
     (failed,) = drain(events)
     assert failed.message.startswith("The model ran out of memory for this request")
+
+
+def test_short_answer_does_not_wait_for_another_windows_long_prompt():
+    """Chunks take a tenth of a second of a clock that only the steps move."""
+    now, log = 0.0, []
+
+    def steps(name: str, chunks: int):
+        nonlocal now
+        for _ in range(chunks):
+            now += 0.1
+            log.append(name)
+            yield None
+        yield Finished(Outcome("end"))
+
+    scheduler = Scheduler(lambda: now)
+    long, short = queue.Queue(), queue.Queue()
+    scheduler.submit(lambda: steps("long", 600), "completion", long.put, "a", expires=600.0)
+    scheduler.submit(lambda: steps("short", 2), "completion", short.put, "b", expires=600.0)
+    thread = threading.Thread(target=scheduler.run)
+    thread.start()
+    drain(short)
+    drain(long)
+    scheduler.close()
+    thread.join(10)
+    assert log.index("short") <= round(TURN_SECONDS / 0.1) + 1
+    assert log.count("long") == 600

@@ -149,6 +149,17 @@ def test_no_message_can_write_a_tag(llama2: CodeLlamaTokenizer, system: str, ask
     assert [i for i in prompt if i < 3] == [1, 2, 1]
 
 
+PLAIN = st.text(alphabet="ab \n\té漢.", max_size=20)
+
+
+@settings(max_examples=100, deadline=None)
+@given(system=PLAIN, ask=PLAIN)
+def test_system_message_encoded_apart_reads_as_one_text(llama2: CodeLlamaTokenizer, system: str, ask: str) -> None:
+    folded = f"<<SYS>>\n{system}\n<</SYS>>\n\n{ask}".strip()
+    whole = llama2.encode(f"[INST] {folded} [/INST]")
+    assert llama_prompt(llama2, talk(ask, system=system), PLENTY).ids == [1, *whole]
+
+
 @settings(max_examples=100, deadline=None)
 @given(system=CONTENT, ask=CONTENT)
 def test_no_message_can_end_itself(seventy_b: CodeLlamaTokenizer, system: str, ask: str) -> None:

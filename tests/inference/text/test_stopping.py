@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from hypothesis import given
+from fakes.whole_text_stopper import WholeTextStopper
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from inference.text.stopping import Stopper, StopRule, indent_width
@@ -84,6 +87,61 @@ def test_what_is_shown_is_how_the_text_begins(text, suffix):
     for rule in (LINE, StopRule("block", 2, "}"), StopRule()):
         shown, _ = written(text, rule, suffix)
         assert text.startswith(shown)
+
+
+TEXT = st.text(alphabet="ab(){}\n \t", max_size=80)
+RULES = st.sampled_from([LINE, StopRule(), StopRule("block", 2, "}"), StopRule("block", 0, "ab"), StopRule("block", 0)])
+
+
+@given(st.lists(TEXT, max_size=12), RULES, TEXT, st.lists(st.text(alphabet="ab} \n", max_size=6), max_size=3))
+@example(["a", "b} ", "b"], StopRule(), "b} b", [])
+@example([" a", ")"], StopRule(), "\n a)\n", ["aab"])
+@example(["x\n", "  ", "\n", "\n  y"], StopRule("block", 2, "}"), " ", [])
+def test_each_token_shows_what_judging_the_whole_text_would(parts, rule, suffix, stops):
+    stopper, whole = Stopper(rule, suffix, stops), WholeTextStopper(rule, suffix, stops)
+    for part in parts:
+        assert (stopper.feed(part), stopper.cause) == (whole.feed(part), whole.cause)
+        if whole.cause:
+            break
+    assert (stopper.finish(), stopper.trimmed) == (whole.finish(), whole.trimmed)
+
+
+def seconds(token: str, tokens: int, *about) -> float:
+    """CPU time that so many tokens take, the least of three."""
+    took = []
+    for _ in range(3):
+        stopper, began = Stopper(*about), time.process_time()
+        for _ in range(tokens):
+            stopper.feed(token)
+        took.append(time.process_time() - began)
+        assert stopper.cause is None
+    return min(took)
+
+
+@pytest.mark.parametrize(
+    ("token", "about"),
+    [
+        ("x = 1;  ", (StopRule(), "", ("END", "\n\n\n"))),
+        ("a" * 8, (StopRule(), "", ("a" * 100 + "b",))),
+        ("    f(x)", (StopRule("block", 4, "}"), ")\n    y = 2\n", ())),
+        ("        ", (StopRule("block", 4, "}"), "", ())),
+        ("    y\n", (StopRule("block", 4, "}"), "\n    z\n", ())),
+        ("aaaa", (StopRule(), "a" * 300_000 + "b\n", ())),
+    ],
+)
+def test_work_per_token_does_not_grow_with_the_answer(token, about):
+    """Four times the tokens take four times as long; reading the whole text each time takes sixteen."""
+    few, many = seconds(token, 4_000, *about), seconds(token, 16_000, *about)
+    assert many < 8 * few
+
+
+@pytest.mark.parametrize(
+    "about", [lambda n: (StopRule(), "", ("a" * n + "b",)), lambda n: (StopRule(), "\n" + " \n" * n)]
+)
+def test_work_per_token_does_not_grow_with_what_is_looked_for(about):
+    """A long stop string or suffix is read once, not at every token."""
+    short, long = seconds("aa", 500, *about(1_000)), seconds("aa", 500, *about(16_000))
+    assert long < 4 * short + 0.01
 
 
 def test_tabs_reach_to_the_next_column_of_four():

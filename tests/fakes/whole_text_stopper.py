@@ -1,0 +1,174 @@
+"""The stop rules, each judged on the whole text at every token: slow, and the reference for the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from inference.text.stopping import MAX_BLANK_LINES, OPENERS, Cause, StopRule, indent_width
+
+
+class Verdict(NamedTuple):
+    """Attributes: ``end``: cut here and stop, or None. ``safe``: text up to here stays whatever comes."""
+
+    end: int | None
+    safe: int
+
+
+@dataclass
+class WholeTextStopper:
+    """``Stopper``, judging all of the text each time."""
+
+    rule: StopRule = field(default_factory=StopRule)
+    suffix: str = ""
+    stops: Sequence[str] = ()
+    text: str = ""
+    shown: int = 0
+    cause: Cause | None = None
+
+    def feed(self, chunk: str) -> str:
+        """Add newly generated text."""
+        self.text += chunk
+        end, self.cause, safe = self._judge(final=False)
+        return self._show(safe if end is None else end)
+
+    def finish(self) -> str:
+        """The generation ended by itself: judge what was held back. ``cause`` stays what it was."""
+        if self.cause:
+            return ""
+        end, _, _ = self._judge(final=True)
+        return self._show(len(self.text) if end is None else end)
+
+    @property
+    def trimmed(self) -> bool:
+        """Whether a rule cut away what was written last: then nothing that is left is unfinished."""
+        return self.shown < len(self.text)
+
+    def _judge(self, *, final: bool) -> tuple[int | None, Cause | None, int]:
+        """The earliest end that any rule sees and whose it is, and up to where all agree that text stays."""
+        verdicts: list[tuple[Cause, Verdict]] = [(cause, judge(self.text, final)) for cause, judge in self._judges()]
+        end, by = None, None
+        for cause, verdict in verdicts:
+            if verdict.end is not None and (end is None or verdict.end < end):
+                end, by = verdict.end, cause
+        return end, by, min((verdict.safe for _, verdict in verdicts), default=len(self.text))
+
+    def _show(self, upto: int) -> str:
+        piece = self.text[self.shown : upto]
+        self.shown = max(upto, self.shown)
+        return piece
+
+    def _judges(self) -> list[tuple[Cause, Callable[[str, bool], Verdict]]]:
+        judges: list[tuple[Cause, Callable[[str, bool], Verdict]]] = []
+        if self.rule.kind == "line":
+            judges.append(("rule", line_end))
+        if self.rule.kind == "block":
+            judges.append(("rule", lambda text, final: block_end(text, final, self.rule.indent, self.rule.closer)))
+        if self.suffix.strip():
+            judges.append(("suffix", lambda text, final: suffix_start(text, final, self.suffix)))
+        if self.stops:
+            judges.append(("stop", lambda text, _: stop_string(text, self.stops)))
+        return judges
+
+
+def line_end(text: str, final: bool = False) -> Verdict:
+    """The first newline ends it."""
+    del final
+    newline = text.find("\n")
+    return Verdict(None, len(text)) if newline < 0 else Verdict(newline, newline)
+
+
+def block_end(text: str, final: bool, indent: int, closer: str) -> Verdict:
+    """The end of the last line that belongs to the block; the first line is what the cursor stands in."""
+    kept = text.find("\n")
+    if kept < 0:
+        return Verdict(None, len(text))
+    blank, start = 0, kept + 1
+    while start <= len(text):
+        newline = text.find("\n", start)
+        complete = newline >= 0 or final
+        stop = newline if newline >= 0 else len(text)
+        line = text[start:stop]
+        if not line.strip():
+            blank += newline >= 0
+            if blank > MAX_BLANK_LINES:
+                return Verdict(kept, kept)
+        elif indent_width(line) < indent or (blank and not line[0].isspace() and not indent):
+            return _dedented(line, stop, kept, complete, closer)
+        else:
+            blank, kept = 0, stop
+        if newline < 0:
+            break
+        start = newline + 1
+    return Verdict(kept if final and kept < len(text) else None, kept)
+
+
+def _dedented(line: str, stop: int, kept: int, complete: bool, closer: str) -> Verdict:
+    """A line left of the block: its closer belongs to it, anything else does not."""
+    if not closer or not line.strip().startswith(closer):
+        return Verdict(kept, kept)
+    return Verdict(stop, stop) if complete else Verdict(None, kept)
+
+
+def suffix_start(text: str, final: bool, suffix: str) -> Verdict:
+    """Where the text begins to repeat what already stands after the cursor.
+
+    On the cursor's line: at the rest of that line outside any bracket opened since, or at a closer that nothing
+    opened and that the rest begins with. Below: at a line equal to the first that stands below.
+    """
+    rest, below = _landmarks(suffix)
+    first_end = text.find("\n")
+    first = text if first_end < 0 else text[:first_end]
+    if rest and (cut := _rest_in_line(first, rest)) is not None:
+        return Verdict(cut, cut)
+    if first_end < 0:
+        held = len(rest) - 1 if rest and not final else 0
+        return Verdict(None, max(len(text) - held, 0))
+    return _line_below(text, final, first_end, below)
+
+
+def _landmarks(suffix: str) -> tuple[str, str]:
+    """The rest of the cursor's line, and the first line below it that is not blank."""
+    rest, _, below = suffix.partition("\n")
+    return rest.strip(), next((line.rstrip() for line in below.split("\n") if line.strip()), "")
+
+
+def _rest_in_line(line: str, rest: str) -> int | None:
+    depth: list[str] = []
+    for i, char in enumerate(line):
+        if not depth and line.startswith(rest, i):
+            return i
+        if char in OPENERS.values():
+            depth.append(char)
+        elif char in OPENERS:
+            if depth and depth[-1] == OPENERS[char]:
+                depth.pop()
+            elif not depth and rest[0] == char:
+                return i
+    return None
+
+
+def _line_below(text: str, final: bool, first_end: int, below: str) -> Verdict:
+    if not below:
+        return Verdict(None, len(text))
+    before = first_end
+    while True:
+        newline = text.find("\n", before + 1)
+        line = text[before + 1 : newline if newline >= 0 else len(text)]
+        complete = newline >= 0 or final
+        if complete and line.rstrip() == below:
+            return Verdict(before, before)
+        if newline < 0:
+            undecided = below.startswith(line) or line.rstrip() == below
+            return Verdict(None, before if undecided and not final else len(text))
+        before = newline
+
+
+def stop_string(text: str, stops: Sequence[str]) -> Verdict:
+    """The earliest stop string ends it; the beginning of one at the very end is held back."""
+    ends = [at for stop in stops if stop and (at := text.find(stop)) >= 0]
+    if ends:
+        return Verdict(min(ends), min(ends))
+    held = max((n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
+    return Verdict(None, len(text) - held)
