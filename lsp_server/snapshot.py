@@ -12,6 +12,9 @@ from typing import Literal
 
 Encoding = Literal["utf-8", "utf-16", "utf-32"]
 
+BLOCK = 4096
+"""Characters that are counted at once."""
+
 LINE_END = re.compile(r"\r\n|\n|\r")
 
 
@@ -113,10 +116,8 @@ def offset_of(text: str, position: Position, encoding: Encoding) -> int:
 
 def position_of(text: str, offset: int, encoding: Encoding) -> Position:
     """The position of a code point that does not lie within a line end."""
-    line = start = 0
-    for end in LINE_END.finditer(text, 0, offset):
-        line, start = line + 1, end.end()
-    return Position(line, units(text[start:offset], encoding))
+    start = max(text.rfind("\n", 0, offset), text.rfind("\r", 0, offset)) + 1
+    return Position(_line_ends(text, 0, offset), units(text[start:offset], encoding))
 
 
 def units(text: str, encoding: Encoding) -> int:
@@ -130,13 +131,29 @@ def units(text: str, encoding: Encoding) -> int:
 
 def _find_line(text: str, wanted: int) -> tuple[int, int, int]:
     """Number, start and stop (before its line end) of line ``wanted``, or of the last one."""
-    start = 0
-    line = 0
-    for end in LINE_END.finditer(text):
+    line, start, block = _skip_lines(text, wanted)
+    for end in LINE_END.finditer(text, block):
         if line >= wanted:
             return line, start, end.start()
         line, start = line + 1, end.end()
     return line, start, len(text)
+
+
+def _skip_lines(text: str, wanted: int) -> tuple[int, int, int]:
+    """A line not below ``wanted``, where it starts, and a place on it before its end: whole blocks are skipped."""
+    line = block = 0
+    while block < len(text):
+        stop = min(block + BLOCK, len(text))
+        stop += text[stop - 1 : stop + 1] == "\r\n"
+        ends = _line_ends(text, block, stop)
+        if line + ends >= wanted:
+            break
+        line, block = line + ends, stop
+    return line, max(text.rfind("\n", 0, block), text.rfind("\r", 0, block)) + 1, block
+
+
+def _line_ends(text: str, start: int, stop: int) -> int:
+    return text.count("\n", start, stop) + text.count("\r", start, stop) - text.count("\r\n", start, stop)
 
 
 def _code_points(line: str, character: int, encoding: Encoding) -> int:
@@ -144,10 +161,16 @@ def _code_points(line: str, character: int, encoding: Encoding) -> int:
     if line.isascii() or encoding == "utf-32":
         return max(0, min(character, len(line)))
     seen = 0
-    for index, char in enumerate(line):
-        seen += units(char, encoding)
-        if seen > character:
-            return index
+    for block in range(0, len(line), BLOCK):
+        part = line[block : block + BLOCK]
+        size = units(part, encoding)
+        if seen + size <= character:
+            seen += size
+            continue
+        for index, char in enumerate(part, block):
+            seen += units(char, encoding)
+            if seen > character:
+                return index
     return len(line)
 
 

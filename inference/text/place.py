@@ -21,6 +21,9 @@ from inference.text.syntax import parse
 WINDOW = 16_000
 """Characters before the position that are parsed, a few milliseconds' worth."""
 
+HEAD = 1_000
+"""Characters of a line before a bracket that are kept."""
+
 _CLOSED_BY = {opener: closer for closer, opener in OPENERS.items()}
 _INTERPOLATION = {"${": "}", "$(": ")", "#{": "}"}
 _QUOTES = frozenset(['"', "'", "`", '"""', "string_start"])
@@ -72,7 +75,8 @@ def place_of(language: str, before: str) -> Place:
     data = text.encode(errors="replace")
     tree = parse(language, data)
     if tree is None:
-        return _by_line(language, before[before.rfind("\n") + 1 :])
+        left = before[before.rfind("\n") + 1 :]
+        return _by_line(language, left[-WINDOW:], indent_width(left))
     found = _Scan(language, data)
     found.read(tree)
     return Place(found.inside(tree), found.brackets(), whole=True)
@@ -124,8 +128,9 @@ class _Scan:
         """What the text's end stands in."""
         if _in_comment(tree, self.data):
             return "comment"
-        for token in reversed(self.opened):
-            if self._interpolates(token):
+        for n in range(len(self.opened) - 1, -1, -1):
+            token = self.opened[n]
+            if self._interpolates(n):
                 return "code"
             if token.kind in _QUOTES and self._lasts(token):
                 return "string"
@@ -135,19 +140,22 @@ class _Scan:
         """Those still open; none that were opened in a string which has no end."""
         kept: list[Opened] = []
         broken = -1
+        expression = max((n for n in range(len(self.opened)) if self._interpolates(n)), default=-1)
         for n, token in enumerate(self.opened):
             if token.kind in _QUOTES:
-                if any(map(self._interpolates, self.opened[n:])):
+                if n <= expression:
                     continue
                 broken = len(self.data) if self._spans_lines(token) else self._line_end(token)
             elif token.start > broken:
-                kept.append(self._opened(token))
+                kept.append(self._opened(n))
         return tuple(kept)
 
-    def _opened(self, token: _Token) -> Opened:
-        head = self.data[self._line_start(token.start) : token.start].decode(errors="replace")
+    def _opened(self, n: int) -> Opened:
+        token = self.opened[n]
+        start = self._line_start(token.start)
+        head = self.data[start : min(token.start, start + HEAD)].decode(errors="replace")
         indent = indent_width(self._line(self._statement(token.start)))
-        return Opened(token.kind, indent, head, self._interpolates(token))
+        return Opened(token.kind, indent, head, self._interpolates(n))
 
     def _open(self, leaf: Node) -> None:
         self.opened.append(_Token(leaf.type, self.data[leaf.start_byte : leaf.end_byte], leaf.start_byte))
@@ -182,13 +190,13 @@ class _Scan:
     def _spans_lines(self, quote: _Token) -> bool:
         return self.language in _QUOTES_SPAN_LINES or _MANY_LINES.match(quote.text) is not None
 
-    def _interpolates(self, token: _Token) -> bool:
-        """Whether it opens an expression inside a string."""
-        return token.kind in _INTERPOLATION or (token.kind == "{" and self._formats(token))
+    def _interpolates(self, n: int) -> bool:
+        """Whether the ``n``-th opens an expression inside a string."""
+        kind = self.opened[n].kind
+        return kind in _INTERPOLATION or (kind == "{" and self._formats(n))
 
-    def _formats(self, brace: _Token) -> bool:
-        """An opening brace in a string that holds expressions."""
-        n = self.opened.index(brace)
+    def _formats(self, n: int) -> bool:
+        """Whether an opening brace stands in a string that holds expressions."""
         outer = self.opened[n - 1] if n else None
         return outer is not None and outer.kind == "string_start" and b"f" in outer.text.lower()
 
@@ -243,8 +251,8 @@ def _in_open_comment(tree: Tree, data: bytes) -> bool:
     return node is not None and node.type in ("/", "/*", "ERROR", "*", "binary_expression")
 
 
-def _by_line(language: str, left: str) -> Place:
-    """Quotes, brackets and a comment's mark on the position's own line."""
+def _by_line(language: str, left: str, indent: int) -> Place:
+    """Quotes, brackets and a comment's mark on the position's own line, of which ``left`` may be the end."""
     mark, quote, opened = comment_mark(language), "", []
     tokens = _TOKEN.finditer(left)
     for token in tokens:
@@ -256,7 +264,7 @@ def _by_line(language: str, left: str) -> Place:
         elif text in "\"'":
             quote = text
         elif text in _CLOSED_BY:
-            opened.append(Opened(text, indent_width(left)))
+            opened.append(Opened(text, indent))
         elif text in OPENERS and opened and opened[-1].bracket == OPENERS[text]:
             opened.pop()
     return Place("string" if quote else "code", tuple(opened))

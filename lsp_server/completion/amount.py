@@ -13,6 +13,9 @@ from lsp_server.snapshot import Snapshot
 
 LINE = StopRule("line")
 
+LONGEST_LINE = 2_000
+"""No longer line opens a block with words. The patterns that look for them take quadratic time."""
+
 _CLOSERS = {opener: closer for closer, opener in OPENERS.items()}
 _BRACES_HOLD_DATA = frozenset(["python", "ruby", "lua", "julia", "elixir"])
 _COLON = re.compile(
@@ -80,6 +83,8 @@ def _opens(language: str, line: str, after: str) -> str | None:
     line = line.rstrip()
     if line.endswith(("{", "[")):
         return _CLOSERS[line[-1]]
+    if len(line) > LONGEST_LINE:
+        return None
     if line.endswith("("):
         listed = _LISTED.search(line) or _closed_below(")", indent_width(line), after)
         return ")" if listed else None

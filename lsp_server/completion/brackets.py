@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from inference.text.languages import comment_mark
-from inference.text.place import Opened, Place, place_of
+from inference.text.place import WINDOW, Opened, Place, place_of
 from inference.text.stopping import OPENERS, indent_width
 from lsp_server.snapshot import Snapshot
 
@@ -72,10 +72,12 @@ def doubled_closers(snapshot: Snapshot, text: str) -> str:
 def _as_read(snapshot: Snapshot) -> Place:
     """By grammar; by the line alone where that opens more: a grammar may not see into it, such as into ``#elif f(``."""
     place = place_of(snapshot.language, snapshot.before)
-    opened = [bracket for _, bracket in brackets_of(snapshot.left, snapshot.language).unclosed]
+    left = snapshot.left
+    opened = [bracket for _, bracket in brackets_of(left[-WINDOW:], snapshot.language).unclosed]
     if len(opened) <= len(place.opened):
         return place
-    return Place(place.inside, tuple(Opened(bracket, indent_width(snapshot.left)) for bracket in opened))
+    indent = indent_width(left)
+    return Place(place.inside, tuple(Opened(bracket, indent) for bracket in opened))
 
 
 def _fits(place: Place, closers: Sequence[str]) -> bool:

@@ -79,7 +79,7 @@ def _faults_with(snapshot: Snapshot, around: tuple[str, str], text: str) -> int:
 def _ends(snapshot: Snapshot, text: str) -> list[str]:
     """Nothing, and what would end what the text or its line begins."""
     ends = [""]
-    for begun in (text, snapshot.left + text):
+    for begun in (text, snapshot.left[-BEFORE:] + text):
         unclosed = brackets_of(begun, snapshot.language).unclosed
         ends.append("".join(_CLOSERS[bracket] for _, bracket in reversed(unclosed)))
     if snapshot.language == "python" and (tried := _TRY.findall(snapshot.left + text)):

@@ -13,6 +13,8 @@ from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Snapshot, units
 
 LONGEST_LABEL = 60
+LONGEST_WORD = 200
+"""Looking for the start of a longer one takes quadratic time."""
 
 
 def register(server: CodeLlamaServer) -> None:
@@ -33,7 +35,7 @@ async def completion(server: CodeLlamaServer, params: types.CompletionParams) ->
 
 def _item(snapshot: Snapshot, offer: Offer, keeps_lines: bool) -> types.CompletionItem:
     """Replaces the word being typed, so that clients that filter by it keep the entry."""
-    found = re.search(r"\w*$", snapshot.left)
+    found = re.search(r"\w*$", snapshot.left[-LONGEST_WORD:])
     word = found.group() if found else ""
     here = snapshot.here()
     start = types.Position(here.line, here.character - units(word, snapshot.encoding))
