@@ -14,22 +14,19 @@ from lsp_server.completion.shape import shape
 from lsp_server.snapshot import LINE_END, Position, Snapshot, offset_of, position_of, take, units
 
 SIZE = 1_000_000
-SECONDS = 10.0
-"""Of the processor's time; each took 15 seconds or more, or did not end."""
+SECONDS = 3.0
+"""Of the processor's time, to mark a hang: each takes a tenth of it, and took 5 seconds to minutes before."""
 
 HOSTILE = {
-    "brackets": "(" * SIZE,
+    "brackets": "x\n " + "(" * SIZE,
     "brace lines": "{\n" * (SIZE // 2),
-    "imports": "import " * (SIZE // 7) + "(",
+    "imports": "import " * (SIZE // 7) + ")(",
     "functions": "function " * (SIZE // 9),
-    "bars": "do |" * (SIZE // 4),
-    "blanks": "do" + " " * (SIZE - 3) + "x",
-    "quotes": '"${' * (SIZE // 3),
-    "two units": "😋" * SIZE,
+    "two units": "😋" * (8 * SIZE),
 }
 
 
-@pytest.mark.parametrize("language", ["python", "javascript", "ruby", "lua", "kotlin"])
+@pytest.mark.parametrize("language", ["python", "lua"])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_document_is_completed_in_time(language, name):
     began = time.process_time()
@@ -37,7 +34,7 @@ def test_hostile_document_is_completed_in_time(language, name):
     snapshot = take(HOSTILE[name], Position(10**9, 10**9), "utf-16", language=language)
     assert isinstance(snapshot, Snapshot)
     stop_rule(snapshot)
-    shape(snapshot, "foo(a)\nb = [1]\n", cut=False)
+    shape(snapshot, "foo(a)\n" * 3, cut=False)
     assert time.process_time() - began < SECONDS
 
 
