@@ -19,6 +19,8 @@ def privacy(path: Path, workspaces: Sequence[Path], excluded: tuple[str, ...] = 
     ``excluded`` are a person's own patterns, as in a .gitignore of the file's workspace.
     """
     for named in dict.fromkeys((path, Path(os.path.realpath(path)))):
+        if not named.name:
+            continue  # ``file:///``: the root folder, and no file
         root = _root(named, workspaces)
         if why := why_private(named, root):
             return why

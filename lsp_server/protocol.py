@@ -13,11 +13,13 @@ import logging
 from contextlib import suppress
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 from lsprotocol import types
 from pygls.exceptions import (
     JsonRpcException,
     JsonRpcInternalError,
+    JsonRpcInvalidParams,
     JsonRpcInvalidRequest,
     JsonRpcMethodNotFound,
     JsonRpcParseError,
@@ -42,6 +44,11 @@ class Protocol(LanguageServerProtocol):
     A message is refused with the error code that JSON-RPC or LSP gives for it. A notification that can't be handled is
     logged. So is a message whose id can't be read: clients stumble over a response without an id.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in [one for one in self.fm.builtin_features if one.startswith("notebookDocument/")]:
+            del self.fm.builtin_features[name]  # never announced: a client that sends them would only fill memory
 
     async def listen(self, read: Read) -> None:
         """Handle messages until the stream ends."""
@@ -77,6 +84,7 @@ class Protocol(LanguageServerProtocol):
                 raise JsonRpcInvalidRequest('A message needs "jsonrpc": "2.0" and a \'method\' that is a string.')
             self._check_call(msg_id, method)
             params = structured(self._converter, method, message.get("params"))
+            self._check_document(method, params)
         except JsonRpcException as error:
             if msg_id is not None or not self._may_drop(method):
                 self._refuse(msg_id, error)
@@ -98,6 +106,12 @@ class Protocol(LanguageServerProtocol):
             self._get_handler(method)
         if method in types.METHOD_TO_TYPES and (types.METHOD_TO_TYPES[method][1] is None) != (msg_id is None):
             raise JsonRpcMethodNotFound(f"'{method}' is a {'request' if msg_id is None else 'notification'}.")
+
+    def _check_document(self, method: str, params: Any) -> None:
+        """Raise JsonRpcInvalidParams where a document is changed that is not open: pygls raises KeyError."""
+        changed = params.text_document.uri if method == types.TEXT_DOCUMENT_DID_CHANGE else None
+        if changed is not None and unquote(changed) not in self.workspace.text_documents:
+            raise JsonRpcInvalidParams(f"'{method}' is about a document that is not open.")
 
     @property
     def _initialized(self) -> bool:
@@ -166,7 +180,6 @@ class Protocol(LanguageServerProtocol):
         if error is None:
             self._send_response(msg_id, result=future.result())
         elif isinstance(error, JsonRpcException):
-            log.info("A request failed: %s", type(error).__name__)
             self._send_response(msg_id, error=error.to_response_error())
         else:
             log.error("Unhandled exception in a request", exc_info=error)

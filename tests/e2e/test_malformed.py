@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from fakes.answerer import ScriptedAnswerer
+from fixtures_engine import serving
 from raw_client import ProcessClient, call, document, encoded, framed, initialize, raw_client
 
 TRACE = "codellama/trace"
@@ -72,3 +75,20 @@ async def test_log_does_not_grow_with_malformed_messages(client):
         client.write(b"Content-Length: x\r\n\r\n")
     await works(client)
     assert len(client.stderr) < 30_000
+
+
+async def test_client_that_refuses_a_progress_bar_is_shown_none(runtime):
+    """Its refusal was an error that nobody handled."""
+    asked = asyncio.Event()
+
+    def refuse(request):
+        asked.set()
+        return {"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32601, "message": "no"}}
+
+    async with serving(runtime, ScriptedAnswerer(), phase="loading"), raw_client(refuse) as client:
+        await client.ask(initialize(capabilities={"window": {"workDoneProgress": True}}))
+        client.send(call("initialized", {}))
+        await asyncio.wait_for(asked.wait(), 30)
+        await works(client)
+        assert await client.ended() == 0
+    assert "never retrieved" not in client.log

@@ -189,3 +189,66 @@ async def test_header_names_are_read_in_any_case(client):
     body = json.dumps(call(TRACE, id_=3)).encode()
     client.write(b"content-type: x\r\nCONTENT-LENGTH:%d\r\n\r\n" % len(body) + body)
     assert "result" in await client.answer(3)
+
+
+WHERE = {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": 1}}
+
+
+@pytest.mark.parametrize("uri", ["file:///\0", "file:///%00a", "untitled:\ud800", "file://["])
+async def test_document_with_an_impossible_uri_is_not_opened(client, tmp_path, uri):
+    """It made each completion in other documents an internal error."""
+    settings = {"codellama": {"completion": {"contextChars": 500}}}
+    client.send(call("workspace/didChangeConfiguration", {"settings": settings}))
+    good = (tmp_path / "a.py").as_uri()
+    client.send(*(call("textDocument/didOpen", {"textDocument": document(one, "x = ")}) for one in (uri, good)))
+    about = {"position": WHERE["start"], "context": {"triggerKind": 1}}
+    assert (
+        await code(client, call("textDocument/inlineCompletion", {**about, "textDocument": {"uri": uri}}, 1))
+        == BAD_PARAMS
+    )
+    answer = await client.ask(call("textDocument/inlineCompletion", {**about, "textDocument": {"uri": good}}, 2))
+    assert answer["result"] == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"task": []}, {"task": {}}, {"instruction": 1.5}, {"uri": 5}, {"uri": None}, {"message": []}, {"version": {}}],
+    ids=str,
+)
+async def test_action_that_was_changed_by_the_client_is_refused(client, tmp_path, change):
+    uri = (tmp_path / "a.py").as_uri()
+    client.send(call("textDocument/didOpen", {"textDocument": document(uri, "x = 1\n")}))
+    data = {"uri": uri, "version": 1, "task": "document", "start": 0, "stop": 3, **change}
+    answer = await client.ask(call("codeAction/resolve", {"title": "T", "data": data}, 1))
+    assert answer["error"]["code"] in (BAD_PARAMS, -32801)
+
+
+@pytest.mark.parametrize("severity", [[], {}, "1", 99, None])
+async def test_diagnostic_of_an_unknown_severity_is_an_error(client, tmp_path, severity):
+    uri = (tmp_path / "a.py").as_uri()
+    client.send(call("textDocument/didOpen", {"textDocument": document(uri, "x = 1\n")}))
+    problem = {"range": WHERE, "message": "m", "severity": severity}
+    params = {"text": "?", "textDocument": {"uri": uri}, "diagnostics": [problem]}
+    assert await code(client, call("codellama/chat", params, 1)) == -32803  # there is no engine
+
+
+async def test_language_that_is_no_string_is_refused(client):
+    bad = {**document("untitled:a", "x = "), "languageId": 1.5}
+    client.send(call("textDocument/didOpen", {"textDocument": bad}))
+    params = {"instruction": "Do", "textDocument": {"uri": "untitled:a"}, "range": WHERE}
+    assert await code(client, call("codellama/edit", params, 1)) == BAD_PARAMS
+
+
+async def test_root_folder_as_a_document_is_answered(client):
+    client.send(call("textDocument/didOpen", {"textDocument": document("file:///", "x = ")}))
+    params = {"textDocument": {"uri": "file:///"}, "range": WHERE, "context": {"diagnostics": []}}
+    assert "result" in await client.ask(call("textDocument/codeAction", params, 1))
+
+
+async def test_token_that_is_no_scalar_is_refused(client, caplog):
+    for token in ([], {}):
+        client.send(call("window/workDoneProgress/cancel", {"token": token}), call("$/cancelRequest", {"id": token}))
+    client.send(call("textDocument/didChange", {"textDocument": {"uri": "a:b", "version": 1}, "contentChanges": []}))
+    client.send(call("notebookDocument/didClose", {"notebookDocument": {"uri": "a:b"}, "cellTextDocuments": []}))
+    await works(client)
+    assert "Unhandled exception" not in caplog.text
