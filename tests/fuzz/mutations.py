@@ -57,7 +57,7 @@ def _places(value: Any, parent: Any = None, key: Any = None) -> list[tuple[Any, 
 
 
 def odd(rng: Random) -> Any:
-    return nested(rng.choice((5, 90, 600))) if rng.random() < 0.03 else copy.deepcopy(rng.choice(ODD_VALUES))
+    return nested(rng.choice((5, 90, 200))) if rng.random() < 0.03 else copy.deepcopy(rng.choice(ODD_VALUES))
 
 
 def _replace(rng: Random, parent: Any, key: Any, holder: list[Any]) -> None:
