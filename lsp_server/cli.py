@@ -6,7 +6,6 @@ Knows no subcommand but its name, and imports it only when it is called: the ser
 from __future__ import annotations
 
 import importlib
-import logging
 import sys
 from collections.abc import Sequence
 
@@ -82,10 +81,9 @@ def serve(engine_url: str = "") -> int:
     """Speak LSP on stdin and stdout until told to exit; the log goes to stderr. ``engine_url``: a server elsewhere."""
     leave_working_directory()
     from lsp_server.server import create_server
+    from lsp_server.server_log import write_to_stderr
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("pygls").setLevel(logging.WARNING)  # at INFO it logs the user's code
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    write_to_stderr()
     create_server(engine_url).start_io()
     return 0
 

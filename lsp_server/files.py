@@ -24,6 +24,8 @@ def privacy(
     if "\0" in str(path):
         return "unclear"  # no file can have this name
     for named in dict.fromkeys((path, Path(os.path.realpath(path)))):
+        if not named.name:
+            continue  # ``file:///``: the root folder, and no file
         root = _root(named, workspaces)
         if why := why_private(named, root, report):
             return why

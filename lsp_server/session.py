@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, BinaryIO
 
 from lsprotocol import types
+from pygls.io_ import StdoutWriter
 from pygls.lsp.server import LanguageServer
 from pygls.uris import to_fs_path
 
@@ -20,6 +22,7 @@ from lsp_server.completion.suggest import Suggestions
 from lsp_server.completion.trace import Trace
 from lsp_server.completion.turns import Turns
 from lsp_server.context.gather import Context
+from lsp_server.converter import tolerant_converter
 from lsp_server.edits.sessions import EditSessions
 from lsp_server.files import privacy
 from lsp_server.journal import Journal
@@ -56,6 +59,7 @@ class CodeLlamaServer(LanguageServer):
 
     settings: Settings
     link: Link | None
+    protocol: Protocol  # type: ignore[assignment]
 
     def __init__(self, engine_url: str = "") -> None:
         super().__init__(
@@ -63,6 +67,7 @@ class CodeLlamaServer(LanguageServer):
             inference.__version__,
             text_document_sync_kind=types.TextDocumentSyncKind.Full,
             protocol_cls=Protocol,
+            converter_factory=tolerant_converter,
         )  # pygls applies incremental changes with str.splitlines, which takes form feeds for line ends
         self.settings = Settings()
         self.engine_url = engine_url
@@ -112,6 +117,19 @@ class CodeLlamaServer(LanguageServer):
     def _may_read(self, path: Path) -> bool:
         """Return whether a file may reach a model as context: by the rule that the gate has for documents."""
         return privacy(path, self.folders, self.settings.completion.excluded_files) is None
+
+    def start_io(self, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None) -> None:
+        """Speak LSP until the client says ``exit`` or closes the stream."""
+        self.protocol.set_writer(StdoutWriter(stdout or sys.stdout.buffer))
+        source: Any = stdin or sys.stdin.buffer
+        try:
+            asyncio.run(self.protocol.listen(lambda size: asyncio.to_thread(source.read1, size)))
+        except BrokenPipeError:
+            log.error("The client has closed the connection. The server ends.")
+        except (KeyboardInterrupt, SystemExit):
+            pass
+        finally:
+            self.shutdown()
 
     def report_server_error(self, error: Exception, source: Any) -> None:
         """Into the log, where the details are; a person is told about what they can act on (``features``)."""

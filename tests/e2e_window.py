@@ -140,10 +140,13 @@ async def window_on(
     """One whose server runs in this process, where a test can give it another clock. They speak LSP all the same."""
     client = make_test_lsp_client()
     ends = [await asyncio.open_connection(sock=end) for end in socket.socketpair()]
-    listening = []
-    for (reader, writer), protocol in zip(ends, (client.protocol, server.protocol), strict=True):
-        protocol.set_writer(writer)
-        listening.append(asyncio.ensure_future(run_async(threading.Event(), reader, protocol)))
+    (reader, writer), (server_reader, server_writer) = ends
+    client.protocol.set_writer(writer)
+    server.protocol.set_writer(server_writer)
+    listening = [
+        asyncio.ensure_future(run_async(threading.Event(), reader, client.protocol)),
+        asyncio.ensure_future(server.protocol.listen(server_reader.read)),
+    ]
     try:
         opened = await _introduced(client, editor, settings, says, root)
         if wait:

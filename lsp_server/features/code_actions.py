@@ -27,6 +27,8 @@ from lsp_server.session import CodeLlamaServer
 
 APPLY = "codellama.apply"
 """Our command, for clients that can't resolve."""
+TEXTS = ("uri", "task", "instruction", "title", "message", "workDoneToken")
+"""What a client gives back of an action that are strings, if it is there."""
 EDIT = "codellama.editWithInstruction"
 """A client's command: it asks for the instruction, and begins a ``codellama/edit``."""
 
@@ -143,7 +145,9 @@ def _data(task: Task) -> dict[str, Any]:
 
 async def _task(server: CodeLlamaServer, data: Any) -> Task:
     """What a client gives back of an action. Raises JsonRpcException where it is not one of ours, or out of date."""
-    if not isinstance(data, Mapping) or not isinstance(data.get("uri"), str) or data.get("task") not in NAMES:
+    if not isinstance(data, Mapping) or any(not isinstance(data.get(name, ""), str) for name in TEXTS):
+        raise JsonRpcInvalidParams("This is no action of codellama-ls.")
+    if "uri" not in data or data.get("task") not in NAMES:
         raise JsonRpcInvalidParams("This is no action of codellama-ls.")
     document = whole(server, data["uri"])
     if document is None or document.version != data.get("version"):

@@ -56,7 +56,8 @@ def _described(diagnostic: Any, file: OpenFile) -> str:
     place = span(diagnostic)
     line = place[0].line if place else 0
     rows = file.text.split("\n")
-    severity = _SEVERITIES.get(getattr(diagnostic, "severity", None) or 1, "error")
+    given = getattr(diagnostic, "severity", None)
+    severity = _SEVERITIES.get(given, "error") if type(given) is int else "error"
     message = " ".join(member(diagnostic, "message", str, "").split())[:LONGEST_MESSAGE]
     names = [getattr(diagnostic, name, None) for name in ("source", "code")]
     named = " ".join(str(name) for name in names if isinstance(name, str | int))

@@ -206,7 +206,7 @@ def _chosen(session: EditSession, params: Any) -> set[int]:
     hunk = getattr(params, "hunk", None)
     if hunk is None:
         return set(session.hunks)
-    if hunk not in session.hunks:
+    if type(hunk) is not int or hunk not in session.hunks:
         raise JsonRpcInvalidParams(DECIDED)
     return {hunk}
 

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 
 from lsprotocol import types
+from pygls.exceptions import JsonRpcException
 
 from inference.serving.state import Status
 from lsp_server.session import CodeLlamaServer
@@ -35,7 +36,10 @@ class EngineProgress:
         window = self._server.client_capabilities.window
         if window is None or not window.work_done_progress:
             return
-        await self._server.work_done_progress.create_async(token)
+        try:
+            await self._server.work_done_progress.create_async(token)
+        except JsonRpcException:  # a client that refuses shows nothing
+            return
         begin = types.WorkDoneProgressBegin(
             title="Code Llama", message=self._latest.message, percentage=self._latest.progress, cancellable=False
         )

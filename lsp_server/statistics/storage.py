@@ -182,7 +182,13 @@ def _explained() -> Iterator[None]:
     """Whatever goes wrong inside, as ``StatisticsError``."""
     try:
         yield
-    except (sqlite3.Error, OSError, NotPrivate) as error:
+    except (
+        sqlite3.Error,
+        OSError,
+        NotPrivate,
+        ValueError,
+        OverflowError,
+    ) as error:  # the last two: odd values of a row
         if _damaged(error):
             raise StatisticsError(f"{path()} is damaged; `codellama-ls stats --erase` begins a new one.") from error
         raise StatisticsError(f"{path()} can't be used: {error}") from error

@@ -66,7 +66,8 @@ class Watch:
         found = self._offered.get(snapshot.uri)
         if found is None or not found.goes_on(snapshot.before, snapshot.after, texts):
             at, length = self.now(), len(texts[0])
-            row = Row(randbits(62), at, snapshot.language, model, record.invoked, round(record.total_ms, 1), length)
+            language = snapshot.language.encode(errors="replace").decode()  # a database takes no lone surrogates
+            row = Row(randbits(62), at, language, model, record.invoked, round(record.total_ms, 1), length)
             found = Suggestion(row, snapshot.uri, snapshot.before, snapshot.after, tuple(texts))
         self._remember(found)
         if not self.reported:

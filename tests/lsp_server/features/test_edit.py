@@ -76,6 +76,14 @@ async def test_one_hunk_accepted_the_other_not(runtime):
         assert len(one.applied) == 1
 
 
+@pytest.mark.parametrize("hunk", [[0], {"a": 0}, "0"])
+async def test_hunk_that_is_no_number_is_refused(runtime, hunk):
+    async with editor(runtime, [block(NEW)]) as one:
+        one.open(CODE)
+        await one.ask("codellama/edit", **start(id="e"))
+        assert await refused(one.asking("codellama/edit/accept", {"id": "e", "hunk": hunk}))
+
+
 async def test_hunks_accepted_one_after_the_other_land_where_they_belong(runtime):
     longer = "def f(a):\n    # one\n    # two\n    x = 1\n    y = 2\n    z = 30\n    return a"
     async with editor(runtime, [block(longer)]) as one:

@@ -6,8 +6,13 @@ import logging
 import time
 from contextlib import closing
 
+import pytest
+
+from lsp_server.completion.trace import Record
+from lsp_server.snapshot import Position, take
 from lsp_server.statistics.row import Row
 from lsp_server.statistics.storage import Storage, Today, erase, path
+from lsp_server.statistics.watch import Watch
 from lsp_server.statistics.writer import Writer
 
 
@@ -90,3 +95,24 @@ def test_place_that_cannot_be_written_is_said_once(runtime, caplog):
         writer.close()
     (record,) = caplog.records
     assert str(path().parent) in record.getMessage()
+
+
+@pytest.mark.parametrize("odd", [{"language": "\ud800"}, {"characters": 2**63}])
+def test_row_that_can_not_be_kept_does_not_end_the_thread(runtime, odd):
+    """Every later row was lost, and each request for figures took two seconds."""
+    writer = Writer()
+    writer.start()
+    writer.put(row(1, **odd), True)
+    writer.flush()
+    writer.put(row(2), True)
+    writer.close()
+    assert kept() == [2]
+
+
+def test_language_of_a_suggestion_is_valid_unicode():
+    rows = []
+    watch = Watch(lambda row, new: rows.append(row))
+    watch.offer(
+        take("x = ", Position(0, 4), "utf-16", language="p\ud800"), ["1"], Record("a:b", 0, True, ""), "starter"
+    )
+    assert [one.language for one in rows] == ["p?"]
