@@ -9,7 +9,7 @@ VSCODE_TOOLS ?= $(CURDIR)/$(EDITORS)/vscode
 WITH_NODE := PATH="$(VSCODE_TOOLS)/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-editors install-neovim test-neovim test-vscode vsix gpu fuzz heavy soak test-wheel starter-adapter lint format constraints clean
+.PHONY: help demo test test-fast test-editors install-neovim test-neovim test-vscode vsix gpu fuzz faults heavy soak test-wheel starter-adapter lint format constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -64,8 +64,15 @@ endif
 gpu:  ## the tests that need a CUDA device, in five minutes: a 7B's speed, memory, parity (PYTHON=... installs nothing)
 	$(GPU_PYTHON) tests/gpu/run.py
 
-fuzz: $(VENV)/.dev  ## malformed messages to the server and the engine, ten times as many as `make test`
-	FUZZ=long $(BIN)/python -m pytest tests/fuzz
+fuzz: $(VENV)/.dev  ## malformed messages to the server and the engine, ten times as many as `make test`; the figures
+	mkdir -p build && rm -f build/fuzz.txt
+	FUZZ=long FUZZ_FIGURES=$(CURDIR)/build/fuzz.txt $(BIN)/python -m pytest tests/fuzz
+	cat build/fuzz.txt
+
+faults: $(VENV)/.dev  ## broken files and processes, each behind a real window; the table
+	mkdir -p build && rm -f build/faults.txt
+	FAULT_TABLE=$(CURDIR)/build/faults.txt $(BIN)/python -m pytest tests/faults
+	cat build/faults.txt
 
 heavy: $(VENV)/.dev  ## what needs minutes and gigabytes: a 7B's shape on this machine's CPU
 	$(BIN)/python -m pytest -s -m heavy

@@ -8,7 +8,11 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 LONGEST_NAME = 256
-"""Characters in the name of a model, a session or a user."""
+"""Characters in the name of a model or a user."""
+
+LONGEST_SESSION = 16_384
+"""Characters in the name of a session, which is a document's URI: Linux paths have up to 4,096 bytes, each of which
+takes three characters where it is escaped."""
 
 LONGEST_MESSAGE = 500
 """Characters of an error message, which may quote what the client sent."""
@@ -49,11 +53,11 @@ def typed(fields: Mapping[str, Any], name: str, kind: type[T], default: T) -> T:
     return value
 
 
-def short(fields: Mapping[str, Any], name: str) -> str:
-    """A string of at most ``LONGEST_NAME`` characters, or "" where it is missing or null. Raises WireError."""
+def short(fields: Mapping[str, Any], name: str, most: int = LONGEST_NAME) -> str:
+    """A string of at most ``most`` characters, or "" where it is missing or null. Raises WireError."""
     value = typed(fields, name, str, "")
-    if len(value) > LONGEST_NAME:
-        raise WireError(f"'{name}' must have at most {LONGEST_NAME} characters.", name)
+    if len(value) > most:
+        raise WireError(f"'{name}' must have at most {most:,} characters.", name)
     return value
 
 

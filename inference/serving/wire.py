@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from inference.generation.answer import Sampling
-from inference.serving.fields import WireError, members, number, short, typed
+from inference.serving.fields import LONGEST_SESSION, WireError, members, number, short, typed
 from inference.text.context import ContextChunk
 from inference.text.prompts import Message
 from inference.text.stopping import StopRule
@@ -112,7 +112,7 @@ def parse_completion(body: Any) -> CompletionRequest:
         context=_context(fields),
         priority=_priority(fields, "completion"),
         deadline_ms=number(fields, "deadline_ms", None, 1, 3_600_000, whole=True),
-        session=short(fields, "session"),
+        session=short(fields, "session", LONGEST_SESSION),
         user=short(fields, "user"),
         n=number(fields, "n", 1, 1, MOST_ANSWERS, whole=True),
         include_usage=_include_usage(fields),
@@ -129,7 +129,7 @@ def parse_chat(body: Any) -> ChatRequest:
         sampling=_sampling(fields, 512, _chat_logprobs(fields)),
         priority=_priority(fields, "chat"),
         deadline_ms=number(fields, "deadline_ms", None, 1, 3_600_000, whole=True),
-        session=short(fields, "session"),
+        session=short(fields, "session", LONGEST_SESSION),
         user=short(fields, "user"),
         n=number(fields, "n", 1, 1, MOST_ANSWERS, whole=True),
         include_usage=_include_usage(fields),

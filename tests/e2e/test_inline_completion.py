@@ -178,3 +178,11 @@ async def test_garbage_on_the_wire_does_not_end_the_server(runtime):
         error = (await asyncio.gather(unknown, return_exceptions=True))[0]
         assert getattr(error, "code", None) == -32601
         assert await editor.inline(0, 4) == [("x = ab", (0, 0, 0, 4))]
+
+
+async def test_document_with_the_longest_path_is_completed(runtime):
+    """Each of a path's 4,096 bytes takes three characters of the URI where it is escaped."""
+    uri = "file:///" + "/".join(["%C3%A9" * 127] * 16) + "/a.py"
+    async with serving(runtime, ScriptedAnswerer(["1"])), window() as editor:
+        editor.open("x = ", uri)
+        assert await editor.inline(0, 4, uri=uri) == [("x = 1", (0, 0, 0, 4))]

@@ -85,7 +85,7 @@ def test_chat_takes_content_in_parts():
         ({"prompt": "a", "temperature": 1.5, "suffix": 0.5}, "'suffix' must be a string, not a number."),
         ({"prompt": "a", "model": "m" * 257}, "'model' must have at most 256 characters."),
         ({"prompt": "a", "user": "u" * 20_000}, "'user' must have at most 256 characters."),
-        ({"prompt": "a", "session": "s" * 20_000}, "'session' must have at most 256 characters."),
+        ({"prompt": "a", "session": "s" * 20_000}, "'session' must have at most 16,384 characters."),
         (
             {"prompt": "a", "prediction": {"content": [{"text": 5}]}},
             "'prediction.content[0]' must be an object whose 'text' is a string.",
