@@ -5,6 +5,7 @@ Knows nothing of models. AMD and Apple GPUs are not looked for: where one is the
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ class Device:
         free: bytes that nothing uses now.
         repacks: a CPU on which bitsandbytes rewrites NF4 weights in place at the first forward pass (AVX512_BF16).
         uuid: of a GPU, as CUDA_VISIBLE_DEVICES takes it.
+        cuda_libraries: a CPU for which torch's CUDA build computes, which takes more memory than its CPU build.
     """
 
     kind: Literal["cuda", "cpu"]
@@ -40,6 +42,7 @@ class Device:
     free: int
     repacks: bool = False
     uuid: str = field(default="", compare=False)
+    cuda_libraries: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,19 @@ def memory(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/
     total, free = memory.total, memory.available
     for limit, left in _limits(cgroups, own):
         total, free = min(total, limit), min(free, left)
-    return Device("cpu", "CPU memory", total, free, repacks=_has_avx512_bf16())
+    cuda = has_cuda_libraries(_torch_folder())
+    return Device("cpu", "CPU memory", total, free, repacks=_has_avx512_bf16(), cuda_libraries=cuda)
+
+
+def has_cuda_libraries(torch_folder: Path) -> bool:
+    """Return whether the torch in ``torch_folder`` was built with CUDA, without importing it."""
+    return any((torch_folder / "lib" / name).exists() for name in ("libtorch_cuda.so", "torch_cuda.dll"))
+
+
+def _torch_folder() -> Path:
+    """Return torch's folder; one that does not exist where torch is not installed."""
+    spec = importlib.util.find_spec("torch")
+    return Path(spec.origin).parent if spec and spec.origin else Path("torch-is-not-installed").absolute()
 
 
 def _limits(cgroups: Path, own: Path) -> list[tuple[int, int]]:

@@ -183,4 +183,6 @@ def test_four_bits_are_tried_by_computing_with_them():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_device_without_four_bits_says_why():
-    assert "CUDA" in why_no_four_bits("cuda")
+    """torch's CPU build speaks of CUDA, its CUDA build of the NVIDIA driver."""
+    why = why_no_four_bits("cuda")
+    assert "CUDA" in why or "NVIDIA driver" in why

@@ -115,3 +115,16 @@ def test_looking_does_not_import_torch():
         "import sys, inference.planning.list_command; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("library", ["libtorch_cuda.so", "torch_cuda.dll", "libtorch_cpu.so"])
+def test_build_of_torch_is_told_by_its_libraries(tmp_path: Path, library: str):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / library).touch()
+    assert machine.has_cuda_libraries(tmp_path) == ("cuda" in library)
+
+
+def test_memory_knows_the_build_of_the_installed_torch(tmp_path: Path):
+    import torch
+
+    assert machine.memory().cuda_libraries == (torch.version.cuda is not None)

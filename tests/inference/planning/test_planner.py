@@ -52,6 +52,12 @@ def test_seven_billion_on_a_gpu_item_by_item():
     }
 
 
+def test_torchs_cuda_build_takes_more_of_a_cpus_memory():
+    builds = [replace(cpu(40), cuda_libraries=cuda) for cuda in (False, True)]
+    taken = [named(least(both(), device))["process and libraries"] for device in builds]
+    assert taken == [320 * MIB, 464 * MIB]
+
+
 def test_a_smaller_chunk_needs_smaller_activations():
     """The chunk is chosen by measurement, so its cost must be planned, not assumed."""
     assert named(least(both(), gpu(8), chunk=64))["activations of 64 tokens"] == 64 * 2 * (20_480 + 33_024) + 64 * 2048
