@@ -31,6 +31,7 @@ from pygls.protocol import LanguageServerProtocol
 from lsp_server.converter import structured
 from lsp_server.framing import Bodies, Read
 from lsp_server.messages import NotJsonError, as_object, is_id, parse
+from lsp_server.tasks import cancel_once
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ class Protocol(LanguageServerProtocol):
     def _handle_cancel_notification(self, msg_id: Any) -> None:
         """Cancel a request of the client; a cancellation that comes after the answer is normal."""
         if is_id(msg_id) and msg_id in self._request_futures and msg_id not in self._result_types:
-            super()._handle_cancel_notification(msg_id)
+            cancel_once(self._request_futures[msg_id])
 
     def _send_handler_result(self, future: Any, *, msg_id: Any) -> None:
         """Answer with what a handler returned or raised. pygls logs and sends a traceback for each error."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from inference.text.prompts import Message
 from lsp_server.chat.attachments import Attachment
+from lsp_server.tasks import cancel_once
 
 MOST_CHARACTERS = 2_000_000
 """Of a conversation, as it is sent; no model reads as much. Beyond it loses its older half."""
@@ -105,7 +106,7 @@ class Conversations:
         """Forget it, if there is one; an answer under way is stopped."""
         conversation = self.known.pop(name, None)
         if conversation is not None and conversation.answering is not None:
-            conversation.answering.cancel()
+            cancel_once(conversation.answering)
 
     def stop(self) -> None:
         """Stop all answers, and forget everything."""

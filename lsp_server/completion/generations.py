@@ -13,6 +13,7 @@ from contextlib import aclosing
 from typing import Generic, TypeVar
 
 from inference.generation.answer import Finished, Outcome, TextChunk, TokenChance
+from lsp_server.tasks import cancel_once
 
 LINGER = 0.15
 """Seconds that a generation goes on when the last request that followed it was cancelled: an editor that cancels at
@@ -95,7 +96,7 @@ class Generation(Generic[P]):
             return
         self._stopped = True
         if self._task is not None:
-            self._task.cancel()
+            cancel_once(self._task)
 
     async def _to_the_end(self, suits: Callable[[str], bool]) -> bool:
         while suits(self.text):

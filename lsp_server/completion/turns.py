@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from lsp_server.tasks import cancel_once
+
 T = TypeVar("T")
 
 
@@ -26,7 +28,7 @@ class Turn:
     def give_way(self) -> None:
         """A newer request is there."""
         self.superseded = True
-        self.work.cancel()
+        cancel_once(self.work)
 
 
 class Turns:

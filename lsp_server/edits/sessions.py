@@ -15,6 +15,7 @@ from lsp_server.edits.hunks import Hunk, applied
 from lsp_server.edits.rebase import each, moved, rebased
 from lsp_server.edits.rewrite import CouldNotError
 from lsp_server.edits.target import selected_lines
+from lsp_server.tasks import cancel_once
 
 MOST_SESSIONS = 50
 """In a window; beyond, the oldest is forgotten."""
@@ -93,7 +94,7 @@ class EditSession:
     def stop_work(self) -> None:
         """Leave the model alone."""
         if self.work is not None:
-            self.work.cancel()
+            cancel_once(self.work)
 
 
 class EditSessions:

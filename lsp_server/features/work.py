@@ -18,6 +18,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
 from lsp_server.session import CodeLlamaServer
+from lsp_server.tasks import cancel_once
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ async def end_all(server: CodeLlamaServer) -> None:
     """Of what is done beside, whatever each ends with: ``shutdown`` is answered in any case."""
     tasks = list(server.beside)
     for task in tasks:
-        task.cancel()
+        cancel_once(task)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
@@ -83,7 +84,7 @@ class _Bar:
         task = asyncio.current_task()
         assert task is not None, "called from a coroutine"
         cancelled: Future[None] = Future()
-        cancelled.add_done_callback(lambda one: task.cancel() if one.cancelled() else None)
+        cancelled.add_done_callback(lambda one: cancel_once(task) if one.cancelled() else None)
         self._server.work_done_progress.tokens[self._token] = cancelled
         window = self._server.client_capabilities.window
         if self._given:

@@ -155,17 +155,19 @@ async def test_an_edit_that_fails_says_why_and_is_over(runtime):
         assert await refused(one.asking("codellama/edit/accept", {"id": "e"}))
 
 
-@pytest.mark.parametrize("way", ["$/cancelRequest", "codellama/edit/cancel", "didClose"])
+@pytest.mark.parametrize("way", ["$/cancelRequest", "codellama/edit/cancel", "didClose", "both"])
 async def test_cancelled_in_the_middle_the_model_is_free_within_a_step(runtime, way):
     async with editor(runtime, [block(NEW)], hold=True) as one:
         one.open(CODE)
         request = one.asking("codellama/edit", start(id="e"), msg_id="the-one")
         await begun(one)
-        if way == "$/cancelRequest":
+        if way in ("$/cancelRequest", "both"):
             one.client.cancel_request(types.CancelParams("the-one"))
+        if way == "both":  # as the Neovim plugin does, in one write
+            await one.ask("codellama/edit/cancel", id="e")
         elif way == "didClose":
             one.client.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(URI)))
-        else:
+        elif way == "codellama/edit/cancel":
             await one.ask(way, id="e")
         (error,) = await asyncio.wait_for(asyncio.gather(request, return_exceptions=True), 10)
         assert getattr(error, "code", None) == -32800
