@@ -100,7 +100,7 @@ def _result(process: subprocess.Popen[bytes], folder: Path, limits: Limits) -> R
 
 
 def _exceeds(folder: Path, limit: int) -> bool:
-    """Whether a folder holds more than ``limit`` bytes. One that can't be measured does, or it could hide anything."""
+    """Return whether a folder holds more than ``limit`` bytes. One that can't be measured counts as if it did."""
     total, folders = 0, [folder]
     while folders and total <= limit:
         try:

@@ -28,7 +28,7 @@ def endpoint() -> str:
 
 
 def in_the_clear() -> bool:
-    """Whether others on the way to the hub could read a token: plain http to another machine."""
+    """Return whether others on the way to the hub could read a token: plain http to another machine."""
     return Address(endpoint().lower()).in_the_clear
 
 

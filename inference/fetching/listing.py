@@ -46,7 +46,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What the hub says about a repository at one commit."""
+    """A repository at one commit, as the hub lists it."""
 
     commit: str
     files: Mapping[str, Listed]

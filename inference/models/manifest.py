@@ -24,12 +24,12 @@ SMALL = 1 << 20
 
 
 class MismatchError(Exception):
-    """What is on disk differs from the manifest."""
+    """The files on disk differ from the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What a file must be."""
+    """The size and content that a file must have."""
 
     bytes: int
     sha256: str
@@ -48,7 +48,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def files(manifest: Mapping[str, Any]) -> dict[str, File]:
-    """What each file must be, by its name. Raises MismatchError."""
+    """Return the required size and content of each file, by name. Raises MismatchError."""
     try:
         return {name: File(**record) for name, record in manifest["files"].items()}
     except (TypeError, KeyError, AttributeError) as error:

@@ -54,7 +54,7 @@ def damage(where: Path, *, full: bool = False, on_progress: OnProgress | None = 
 
 
 def ready(where: Path) -> bool:
-    """Whether there is a copy that can be loaded; one that is damaged is removed."""
+    """Return whether there is a copy that can be loaded; one that is damaged is removed."""
     if not where.is_dir():
         return False
     if why := damage(where):

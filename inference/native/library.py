@@ -93,7 +93,7 @@ def _kept(folder: Path) -> ctypes.CDLL:
 
 
 def _name() -> str:
-    """Of the library's folder: one for each source and set of options."""
+    """Name of the library's folder: one for each source and set of options."""
     sources = Path(__file__).parent
     content = b"".join((sources / name).read_bytes() for name in SOURCES)
     return f"llama-{hashlib.sha256(content + repr((INSTRUCTIONS, OPTIONS)).encode()).hexdigest()[:16]}"

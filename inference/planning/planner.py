@@ -24,7 +24,7 @@ OVERHEAD = {"cuda": 512 * MIB, "cpu": 320 * MIB}
 and bitsandbytes imported, CPU build). CUDA: an allowance for the context, not measured."""
 
 CUDA_LIBRARIES = 144 * MIB
-"""What torch's CUDA build takes besides where it computes on the CPU: measured (140 MiB with torch 2.13.0)."""
+"""Additional memory of torch's CUDA build when it computes on the CPU: measured (140 MiB with torch 2.13.0)."""
 
 KEPT = {"cuda": 128 * MIB, "cpu": 256 * MIB}
 """What an allocator keeps of memory given back to it. CPU: measured (about 210 MiB in glibc after a 1,000-token

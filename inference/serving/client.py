@@ -29,7 +29,7 @@ SILENT_SECONDS = 10.0
 """Of a lease, on which the engine sends something every ``BEAT_SECONDS`` (``service``), whatever it is doing."""
 
 LATE_SECONDS = 2.0
-"""How much later than at its deadline an answer may end: a step of the model is not interrupted."""
+"""Seconds past its deadline that an answer may end: a step of the model is not interrupted."""
 
 SILENT = "The engine does not answer: `codellama-ls engine stop --now` ends it, and the next request starts another."
 
@@ -197,7 +197,7 @@ def _limit(deadline_ms: int | None) -> float:
 
 
 def _texts(body: Mapping[str, Any]) -> int:
-    """How many texts a model card's request, valid or not, has continued one after the other."""
+    """Return the number of texts in a model card's request, valid or not; they are continued one after the other."""
     try:
         return max(len(body["input_data"]["input_string"]), 1)
     except (KeyError, TypeError):

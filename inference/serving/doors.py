@@ -129,7 +129,7 @@ class TimedProtocol(H11Protocol):
         self._fail(400, b"Bad Request", msg)
 
     def _may_continue(self) -> bool:
-        """Whether what comes next may be parsed."""
+        """Return whether what comes next may be parsed."""
         return True
 
     def _watch(self) -> None:
@@ -196,7 +196,7 @@ class TokenProtocol(TimedProtocol):
             transport.abort()
 
     def _make_room(self) -> bool:
-        """Whether there is room for one more, which the oldest connection without token may have to give."""
+        """Return whether there is room for one more, which the oldest connection without token may have to give."""
         others = [one for one in self.connections if isinstance(one, TokenProtocol)]
         strangers = [one for one in others if not one.trusted]
         if len(strangers) >= MOST_STRANGERS or (strangers and len(others) >= MOST_TCP):
@@ -236,7 +236,7 @@ class TokenRequired:
         return await self._app(scope, receive, send)
 
     def shown(self, scope: Any) -> bool:
-        """Whether a request has the token."""
+        """Return whether a request has the token."""
         header = dict(scope["headers"]).get(b"authorization", b"")
         kind, _, token = header.partition(b" ")
         return kind.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)

@@ -26,7 +26,7 @@ from inference.serving.state import LEAVING
 OK, FAILED = 0, 1
 
 NOW_SECONDS = 5.0
-"""How long an engine that is to stop now may say nothing, and how long it may take in all, before it is killed."""
+"""Seconds that an engine asked to stop now may be silent, and may take in all, before it is killed."""
 
 NONE_RUNS = "No engine is running; editors start one themselves."
 

@@ -19,13 +19,13 @@ from inference.serving.client import EngineClient, EngineError, EngineSilent
 from inference.serving.private import peer
 
 PING_SECONDS = 5.0
-"""How long a silent engine has to answer another, new connection."""
+"""Seconds that a silent engine has to answer another, new connection."""
 
 MOST_PINGS = 10
 """For an engine that works so hard that it answers late: an import from a slow disk may hold Python's lock for long."""
 
 BUSY_SHARE = 0.1
-"""Of a processor's time between two looks; an engine that uses less does nothing."""
+"""Share of a processor between two checks; an engine that uses less does nothing."""
 
 KILL_SECONDS = 10.0
 
@@ -56,7 +56,7 @@ async def end(path: Path) -> bool:
 
 
 async def _answers(path: Path, seconds: float) -> bool:
-    """Whether it answers anything, be it that it has gone."""
+    """Return whether it answers anything, be it that it has gone."""
     client = EngineClient(path, silence=seconds)
     try:
         await client.health()
@@ -122,7 +122,7 @@ def _peer(connection: socket.socket, path: Path) -> int | None:
 
 
 def _closes(connection: socket.socket) -> bool:
-    """Whether the other end dies in time. Waits for the socket: to wait for a child would take it from its parent."""
+    """Return whether the other end dies in time. Waits for the socket, as only its parent can wait for the process."""
     connection.settimeout(KILL_SECONDS)
     try:
         while connection.recv(4096):

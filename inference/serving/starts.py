@@ -25,7 +25,7 @@ MOST_DEATHS = 3
 
 
 def circumstances(arguments: Sequence[str], models: Iterable[str]) -> str:
-    """What decides whether an engine comes up; where some of it has changed, the next start may go better.
+    """Return a fingerprint of what an engine's start depends on; once it changes, the next start may succeed.
 
     That is its command line, this program's version, the models' manifests (``pull`` writes them anew) and the folder
     of installed packages (pip changes it). No folder that loading itself writes to.

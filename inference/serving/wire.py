@@ -24,7 +24,7 @@ PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 """In the order in which the model serves them."""
 
 LONGEST_SECONDS = 600.0
-"""Of a request with no deadline of its own: what there is by then has to do."""
+"""Deadline of a request that has none of its own."""
 
 MAX_TOKENS_LIMIT = 8192
 MAX_CHUNKS = 64

@@ -31,7 +31,7 @@ SECRET = constant_patterns(_HOLDING_KEYS.split())
 """What by its name may hold keys or passwords: never read, whatever is in it."""
 
 MAX_BYTES = 128 * 1024
-"""Of an ignore file. Parsed, its patterns take up to forty times as much memory."""
+"""Largest ignore file. Parsed, its patterns take up to forty times as much memory."""
 REMEMBERED = 64
 """Folders whose ignore files are not parsed anew."""
 SECONDS = 2.0
@@ -53,7 +53,7 @@ def log_problem(problem: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """What the ignore files of a folder say; without ``patterns`` nothing in the folder may be read."""
+    """The rules in the ignore files of a folder; without ``patterns`` nothing in the folder may be read."""
 
     patterns: Patterns | None
     problems: tuple[str, ...] = ()

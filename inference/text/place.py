@@ -191,12 +191,12 @@ class _Scan:
         return self.language in _QUOTES_SPAN_LINES or _MANY_LINES.match(quote.text) is not None
 
     def _interpolates(self, n: int) -> bool:
-        """Whether the ``n``-th opens an expression inside a string."""
+        """Return whether the ``n``-th opens an expression inside a string."""
         kind = self.opened[n].kind
         return kind in _INTERPOLATION or (kind == "{" and self._formats(n))
 
     def _formats(self, n: int) -> bool:
-        """Whether an opening brace stands in a string that holds expressions."""
+        """Return whether an opening brace stands in a string that holds expressions."""
         outer = self.opened[n - 1] if n else None
         return outer is not None and outer.kind == "string_start" and b"f" in outer.text.lower()
 

@@ -254,7 +254,7 @@ class SuffixStart:
 
 
 def suffix_start(text: str, suffix: str) -> int | None:
-    """Where the whole of ``text`` begins to repeat ``suffix``, as ``SuffixStart`` finds it, or None."""
+    """Return where ``text`` begins to repeat ``suffix``, as ``SuffixStart`` finds it, or None."""
     judge = SuffixStart(suffix)
     end = judge.feed(text, 0).end
     return judge.finish(len(text)).end if end is None else end
@@ -278,7 +278,7 @@ class _RestOfLine:
         self._outside = bytearray()  # for each character: whether no bracket is open before it
 
     def feed(self, part: str) -> int | None:
-        """Where on the line the rest begins, if it does."""
+        """Return where on the line the rest begins, if it does."""
         before = len(self._outside) - len(self._search.pattern)
         closer = self._brackets(part)
         starts = (before + end for end in self._search.feed(part))
@@ -286,7 +286,7 @@ class _RestOfLine:
         return min((at for at in (start, closer) if at is not None), default=None)
 
     def _brackets(self, part: str) -> int | None:
-        """Where a closer that nothing opened begins the rest, if one does."""
+        """Return where a closer that nothing opened begins the rest, if one does."""
         found = None
         for char in part:
             self._outside.append(not self._opened)
@@ -322,7 +322,7 @@ class StopStrings:
 
     @staticmethod
     def _first(search: SubstringSearch, part: str) -> int | None:
-        """Where the first occurrence starts, counted from the start of ``part``: negative if before it."""
+        """Return where the first occurrence starts, counted from the start of ``part``: negative if before it."""
         end = next(search.feed(part), None)
         return None if end is None else end - len(search.pattern)
 

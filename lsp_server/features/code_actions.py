@@ -28,7 +28,7 @@ from lsp_server.session import CodeLlamaServer
 APPLY = "codellama.apply"
 """Our command, for clients that can't resolve."""
 TEXTS = ("uri", "task", "instruction", "title", "message", "workDoneToken")
-"""What a client gives back of an action that are strings, if it is there."""
+"""Members of an action that a client returns as strings, if it returns them."""
 EDIT = "codellama.editWithInstruction"
 """A client's command: it asks for the instruction, and begins a ``codellama/edit``."""
 

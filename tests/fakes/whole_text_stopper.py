@@ -42,7 +42,7 @@ class WholeTextStopper:
 
     @property
     def trimmed(self) -> bool:
-        """Whether a rule cut away what was written last: then nothing that is left is unfinished."""
+        """Return whether a rule cut away what was written last: then nothing that is left is unfinished."""
         return self.shown < len(self.text)
 
     def _judge(self, *, final: bool) -> tuple[int | None, Cause | None, int]:

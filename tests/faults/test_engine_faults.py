@@ -36,7 +36,7 @@ def rig(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
 
 @dataclass(frozen=True)
 class Death:
-    """How engines die before they are ready, and what is told of it."""
+    """Engines that die before they are ready, and the message about it."""
 
     name: str
     word: str

@@ -1,4 +1,4 @@
-"""What a server answers to malformed messages: every request once, whatever is wrong with it."""
+"""A server answers each malformed request exactly once."""
 
 from __future__ import annotations
 

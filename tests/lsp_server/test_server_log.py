@@ -1,4 +1,4 @@
-"""What of a log is written: little that repeats, and no long entry."""
+"""The log limits repeated and long entries."""
 
 from __future__ import annotations
 
