@@ -42,9 +42,9 @@ FREE = {"completion.maxTokens": 32}
 
 SLOW_PYTHON = """#!/bin/sh
 [ "$1" = --version ] && { echo Python 3.12.0; exit; }
-mkdir -p "$4"
+mkdir -p "$5"
 sleep 1000 &
-echo $! > "$4/../child"
+echo $! > "$5/../child"
 wait
 """
 

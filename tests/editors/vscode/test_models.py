@@ -35,7 +35,9 @@ async def runtime(home: Path, window: CodeWindow) -> AsyncIterator[Path]:
     published.mkdir()
     save_checkpoint(published, sentinels=True)
     path = await window.host("return vscode.workspace.getConfiguration('codellama.server').get('path')")
-    with FakeHub(published, CATALOG[ID].hub).serving() as hub:
+    pinned = CATALOG[ID].revision
+    assert pinned is not None
+    with FakeHub(published, CATALOG[ID].hub, older={pinned}).serving() as hub:
         env = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "0", "HF_HOME": f"{own}/hub"}
         env |= {"XDG_RUNTIME_DIR": str(own), store.FOLDER_VARIABLE: f"{own}/installed"}
         await window.setting("codellama.server.path", str(program(own, **env)))

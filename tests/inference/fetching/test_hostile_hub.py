@@ -60,7 +60,9 @@ def test_size_that_is_no_number_of_bytes_is_refused(hub: FakeHub, capsys, size: 
 
 
 @pytest.mark.parametrize(("name", "most"), [("config.json", "LARGEST_DESCRIPTION"), (SHARDS[0], "LARGEST_FILE")])
-def test_declared_size_beyond_the_limit_is_refused(hub: FakeHub, capsys, name: str, most: str) -> None:
+def test_declared_size_beyond_the_limit_is_refused(hub: FakeHub, capsys, monkeypatch, name: str, most: str) -> None:
+    """The limit is lowered to one for which every disk has room."""
+    monkeypatch.setattr(listing, most, 10 << 20)
     large = {"rfilename": name, "size": getattr(listing, most) + 1}
     others = [one for one in hub.listing()["siblings"] if one["rfilename"] != name]  # type: ignore[attr-defined]
     hub.changes["siblings"] = [*others, large]
