@@ -77,16 +77,10 @@ async def serving(
     weights = Weights(load or (lambda tell: answerers), board, scheduler, lambda: None)
     weights.answerers = answerers
     service = Service(board, scheduler, weights, Leases(60), idle or Leases(600))
-    config = uvicorn.Config(
-        service.app(), http=PrivateProtocol, ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=0
-    )
-    tcp = listen(0) if token else None
-    server = DoorServer(config, tcp, token)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    server, port = _http_server(service, token)
     path = runtime / "engine.sock"
     thread = threading.Thread(target=service.scheduler.run, daemon=True)
     thread.start()
-    port = tcp.getsockname()[1] if tcp else 0
     running = asyncio.ensure_future(server._serve([bind(path)]))
     await until(lambda: server.started)
     try:
@@ -99,3 +93,14 @@ async def serving(
         await running
         service.scheduler.close()
         await asyncio.to_thread(thread.join, 10)
+
+
+def _http_server(service: Service, token: str) -> tuple[DoorServer, int]:
+    """The server, which does not listen yet, and its TCP port: 0 without a token."""
+    config = uvicorn.Config(
+        service.app(), http=PrivateProtocol, ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=0
+    )
+    tcp = listen(0) if token else None
+    server = DoorServer(config, tcp, token)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    return server, tcp.getsockname()[1] if tcp else 0

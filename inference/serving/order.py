@@ -47,7 +47,7 @@ J = TypeVar("J", bound=Waiting)
 
 @dataclass(slots=True)
 class Turn:
-    """What the model is at, in one class.
+    """The job that the model works at, in one class.
 
     Attributes:
         guest: the number of the job that has a guest turn now.

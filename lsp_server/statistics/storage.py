@@ -101,7 +101,7 @@ class Storage:
             return [_row(values) for values in self._query(_SELECT, since, until)]
 
     def today(self, midnight: float) -> Today:
-        """What was shown in the day that began at ``midnight``, in all windows."""
+        """Return what was shown in the day that began at ``midnight``, in all windows."""
         with _explained():
             return Today(*next(self._query(_TODAY, midnight, midnight + LONGEST_TODAY), (0, 0)))
 

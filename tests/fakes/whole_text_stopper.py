@@ -112,7 +112,7 @@ def _dedented(line: str, stop: int, kept: int, complete: bool, closer: str) -> V
 
 
 def suffix_start(text: str, final: bool, suffix: str) -> Verdict:
-    """Where the text begins to repeat what already stands after the cursor.
+    """Return where the text begins to repeat what already stands after the cursor.
 
     On the cursor's line: at the rest of that line outside any bracket opened since, or at a closer that nothing
     opened and that the rest begins with. Below: at a line equal to the first that stands below.

@@ -32,7 +32,7 @@ SILENCE = 2.0
 
 DEADLINE_MS = 250
 BY_HAND = 4
-"""How many deadlines a request made by hand has (``suggest.PATIENCE``)."""
+"""Deadlines that a request made by hand has (``suggest.PATIENCE``)."""
 
 TABLE = "FAULT_TABLE"
 """Environment variable: the file to which each test adds its row."""
@@ -42,7 +42,7 @@ HEAD = "| fault | what the user is told | seconds until told | recovered |\n|---
 
 @dataclass
 class Rig:
-    """What a test breaks, and what it looks at.
+    """A session and its engine, for a test to break and observe.
 
     Attributes:
         runtime: the folder where socket, lock and log lie.
@@ -60,7 +60,7 @@ class Rig:
     window: Window | None = None
 
     def says(self, word: str) -> None:
-        """What the next engine does (``engine.py``)."""
+        """Set what the next engine does (``engine.py``)."""
         (self.folder / "control").write_text(word)
 
     def pulled(self) -> None:

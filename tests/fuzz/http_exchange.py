@@ -14,7 +14,7 @@ ANSWER_SECONDS = 120.0
 """More marks a hang: a machine with other work on it takes seconds for what is usually milliseconds."""
 
 PATIENCE_SECONDS = 0.3
-"""How long to listen after bytes that may be no whole request, before saying that no more will come."""
+"""Seconds to listen after bytes that may be no whole request, before saying that no more will come."""
 
 
 async def exchange(connect: Connect, case: Case) -> list[int]:

@@ -65,7 +65,7 @@ class RunningEngine:
 
 @dataclass
 class Tally:
-    """What became of the requests."""
+    """Counts of the responses."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     silent: int = 0
