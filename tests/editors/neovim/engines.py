@@ -65,6 +65,12 @@ class Engine:
     _loop: asyncio.AbstractEventLoop | None = None
     _thread: threading.Thread | None = None
 
+    @property
+    def requests(self) -> int:
+        """Requests that the engine works at."""
+        assert self.running is not None
+        return self.running.service.requests.held
+
     def start(self) -> None:
         ready = threading.Event()
 

@@ -59,7 +59,7 @@ def test_the_answer_streams_and_can_be_stopped_and_what_was_said_stays(editor, e
     assert editor.nvim.current.buffer.options["modifiable"] is False
     editor.keys("<C-c>")
     says(editor, "## You", "", "Count.", "", "## Code Llama", "", "One.", "", "", "## You", "", "")
-    editor.settled()
+    editor.until(lambda: not engine.requests, "the engine hears of it")
     engine.model.go.set()
     editor.until(lambda: "closed chat" in engine.model.log, "the model left alone")
     assert editor.nvim.current.buffer.options["modifiable"] is True

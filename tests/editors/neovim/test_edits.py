@@ -200,7 +200,7 @@ def test_cancelled_in_the_middle_the_model_is_left_alone(editor, engine):
     editor.nvim.command("CodeLlama edit add one")
     assert engine.model.began.wait(10)
     editor.nvim.command("CodeLlama cancel")
-    editor.settled()
+    editor.until(lambda: not engine.requests, "the engine hears of it")
     engine.model.go.set()
     editor.until(lambda: "closed chat" in engine.model.log, "the model left alone")
     assert drawn(editor) == [] and editor.lines == LINES

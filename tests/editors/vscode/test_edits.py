@@ -68,7 +68,7 @@ async def test_a_proposal_follows_what_is_typed_above_it(window, folder, engine)
     await window.holds("# a\n# b\n\n" + CODE.replace("foo", "1").replace("return a", "return a + x"))
 
 
-async def test_while_it_is_written_it_can_be_stopped(window, folder, engine):
+async def test_while_it_is_written_it_can_be_stopped(window, folder, engine, service):
     engine.answers, engine.hold = [GOOD], True
     await window.open(folder / "stopped.py", CODE, 1, 4)
     await ask_for(window, "add one")
@@ -76,6 +76,7 @@ async def test_while_it_is_written_it_can_be_stopped(window, folder, engine):
     assert await asyncio.to_thread(engine.began.wait, 20)
     await window.do("click", f"{LENSES}:text-is('Stop')")
     await window.lists(LENSES, [])
+    await until(lambda: service.service.requests.held == 0)
     engine.go.set()
     await until(lambda: "closed chat" in engine.log)
     await window.holds(CODE)
