@@ -6,8 +6,6 @@ import asyncio
 from dataclasses import replace
 from functools import partial
 
-from lsprotocol import types
-
 from inference.models.adapters import AdapterError
 from lsp_server import adapters
 from lsp_server.completion.gate import Circumstances, refusal
@@ -97,7 +95,4 @@ def _adapter(server: CodeLlamaServer, uri: str) -> str:
 
 def _warn_without_adapter(server: CodeLlamaServer, why: str) -> None:
     """Tell the user, once per reason and window, that the model answers without the adapter."""
-    if why not in server.told:
-        server.told.add(why)
-        text = f"codellama-ls: {why} Completion goes on without it."
-        server.window_show_message(types.ShowMessageParams(types.MessageType.Warning, text))
+    server.warn_once(f"{why} Completion goes on without it.")

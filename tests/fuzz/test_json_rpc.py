@@ -39,7 +39,7 @@ class Answerer(ScriptedAnswerer):
 
 @dataclass
 class Account:
-    """What was sent, and which requests must have been answered."""
+    """The messages that were sent, and the requests among them that must be answered."""
 
     sent: int = 0
     ids: list[Any] = field(default_factory=list)

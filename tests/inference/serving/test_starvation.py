@@ -44,7 +44,7 @@ async def answered(client: httpx.AsyncClient) -> None:
 
 
 async def read_to_end(reader: asyncio.StreamReader) -> bytes:
-    """What comes until the engine closes the connection, which has to be soon."""
+    """Read until the engine closes the connection, which has to be soon."""
     async with asyncio.timeout(DEADLINE):
         try:
             return await reader.read()
