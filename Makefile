@@ -82,8 +82,8 @@ soak: $(VENV)/.dev  ## half an hour: 8 windows typing for 10 minutes, then 50 en
 	SOAK=long SOAK_FIGURES=build/soak.txt $(BIN)/python -m pytest tests/soak
 	cat build/soak.txt
 
-WHEEL_TESTS := test_arrows.py inference/fetching inference/native inference/learning/test_packages.py \
-    lsp_server/prompts lsp_server/measure/gains lsp_server/test_cli.py \
+WHEEL_TESTS := test_arrows.py inference/download inference/native inference/training/test_packages.py \
+    lsp_server/prompts lsp_server/benchmark/gains lsp_server/test_cli.py \
     e2e/test_initialize.py e2e/test_inline_completion.py e2e/test_chat.py e2e/test_edits.py e2e/test_shared_engine.py
 IN_WHEEL := -m "not slow and not heavy and not editors" $(WHEEL_TESTS:%=tests/%)
 
@@ -98,7 +98,7 @@ test-wheel: $(VENV)/.dev  ## what reads files of the package or starts its progr
 	  ../venv/bin/python -m pytest --last-failed --last-failed-no-failures none $(IN_WHEEL); }
 
 starter-adapter: $(VENV)/.run  ## make the starter's adapter anew: fetch its sources, train for hours (needs npm)
-	$(BIN)/python -m inference.learning.packages build/packages
+	$(BIN)/python -m inference.training.packages build/packages
 	$(BIN)/codellama-ls pull starter --bare
 	$(BIN)/codellama-ls tune build/packages/train --model starter-bare --recipe starter --steps 551 --out build/starter-adapter-1
 	$(BIN)/codellama-ls tune build/packages/train --model starter-bare --recipe starter-2 --from build/starter-adapter-1 --steps 520 --out build/starter-adapter-2

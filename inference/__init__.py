@@ -1,6 +1,6 @@
-"""Text in, text out: an embedded Code Llama. Knows no editor, no LSP, no URIs and no positions.
+"""An embedded Code Llama: text in, text out. Independent of editors and LSP.
 
-``text`` and ``serving.wire``/``serving.client`` are torch-free and may be used by any client of the engine.
+``api``, ``client``, ``remote`` and ``text`` are torch-free and may be used by any client of the engine.
 """
 
 __version__ = "0.1.0"

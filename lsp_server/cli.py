@@ -10,31 +10,31 @@ import sys
 from collections.abc import Sequence
 
 import inference
-from inference.child_processes import forget_working_directory, leave_working_directory
+from inference.system.child_processes import forget_working_directory, leave_working_directory
 
 COMMANDS = {
-    "demo": ("lsp_server.tryout.demo", "show ghost text in a real file, without an editor"),
-    "complete": ("lsp_server.tryout.complete", "print what would be suggested at FILE:LINE:COL"),
-    "pull": ("inference.fetching.pull", "fetch a model and make it ready"),
-    "models": ("inference.serving.models_command", "list the models and what fits here, or remove one"),
-    "adapters": ("inference.models.adapters_command", "list your own adapters; enable, disable, add or remove one"),
-    "infer": ("inference.serving.infer_command", "answer a model card's sample request, from stdin to stdout"),
-    "eval": ("inference.evaluation.evaluate", "measure how well a model fills holes in code"),
+    "demo": ("lsp_server.commands.demo_command", "show ghost text in a real file, without an editor"),
+    "complete": ("lsp_server.commands.complete_command", "print what would be suggested at FILE:LINE:COL"),
+    "pull": ("inference.commands.pull_command", "fetch a model and make it ready"),
+    "models": ("inference.commands.models_command", "list the models and what fits here, or remove one"),
+    "adapters": ("inference.commands.adapters_command", "list your own adapters; enable, disable, add or remove one"),
+    "infer": ("inference.commands.infer_command", "answer a model card's sample request, from stdin to stdout"),
+    "eval": ("inference.commands.eval_command", "measure how well a model fills holes in code"),
     "memory": (
-        "inference.planning.memory_command",
+        "inference.commands.memory_command",
         "print the memory a model is planned to take, load it, and measure",
     ),
-    "tune": ("inference.learning.tune", "teach a model your own code"),
-    "bench": ("lsp_server.measure.bench", "measure what editors ask, against other servers too"),
-    "typist": ("lsp_server.measure.typist_command", "measure what suggestions save a person who types real files"),
-    "gains": ("lsp_server.measure.gains.command", "measure what each part of a completion adds, on real projects"),
+    "tune": ("inference.commands.tune_command", "teach a model your own code"),
+    "bench": ("lsp_server.commands.bench_command", "measure what editors ask, against other servers too"),
+    "typist": ("lsp_server.commands.typist_command", "measure what suggestions save a person who types real files"),
+    "gains": ("lsp_server.commands.gains_command", "measure what each part of a completion adds, on real projects"),
     "doctor": (
-        "lsp_server.doctor.command",
+        "lsp_server.commands.doctor_command",
         "say what is well, what is not and what to do; `--last`: why nothing was shown",
     ),
-    "stats": ("lsp_server.statistics.command", "tell how many suggestions were accepted and kept"),
+    "stats": ("lsp_server.commands.stats_command", "tell how many suggestions were accepted and kept"),
     "engine": (
-        "inference.serving.engine_command",
+        "inference.commands.engine_command",
         "serve the model to your editors (they start it themselves); `engine status`, `stop`, `logs`",
     ),
 }

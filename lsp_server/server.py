@@ -5,18 +5,18 @@ from __future__ import annotations
 from lsp_server.features import (
     chat,
     code_actions,
-    commit,
+    commit_message,
     configuration,
     edit,
     explain,
     inline_completion,
-    keys,
     language_model,
     lifecycle,
-    statistics,
-    surroundings,
+    text_sync,
     trace,
+    usage_statistics,
 )
+from lsp_server.lsp import documents
 from lsp_server.session import CodeLlamaServer
 
 
@@ -26,7 +26,17 @@ def create_server(engine_url: str = "") -> CodeLlamaServer:
     ``engine_url`` is the address of a server elsewhere to use, as the command line names it.
     """
     server = CodeLlamaServer(engine_url)
-    features = (lifecycle, configuration, keys, inline_completion, surroundings, statistics, chat, commit, trace)
+    features = (
+        lifecycle,
+        configuration,
+        text_sync,
+        inline_completion,
+        documents,
+        usage_statistics,
+        chat,
+        commit_message,
+        trace,
+    )
     for feature in (*features, language_model, code_actions, explain, edit):
         feature.register(server)
     return server

@@ -16,23 +16,21 @@ from pygls.lsp.server import LanguageServer
 from pygls.uris import to_fs_path
 
 import inference
+from lsp_server.backend.backend import Backend
 from lsp_server.chat.conversation import Conversations
 from lsp_server.completion.gate import Private
-from lsp_server.completion.suggest import Suggestions
-from lsp_server.completion.trace import Trace
-from lsp_server.completion.turns import Turns
-from lsp_server.context.gather import Context
-from lsp_server.converter import tolerant_converter
-from lsp_server.edits.sessions import EditSessions
-from lsp_server.files import privacy
-from lsp_server.journal import Journal
-from lsp_server.link import Link
-from lsp_server.off_loop import checked
-from lsp_server.protocol import Protocol
+from lsp_server.completion.pipeline import CompletionPipeline
+from lsp_server.completion.supersede import RunningRequests
+from lsp_server.completion.trace import RequestLog, Trace
+from lsp_server.context.cross_file import Context
+from lsp_server.disk import checked, privacy
+from lsp_server.edits.edit_sessions import EditSessions
+from lsp_server.json_rpc.messages import tolerant_converter
+from lsp_server.json_rpc.protocol import Protocol
 from lsp_server.settings import Settings
-from lsp_server.statistics.row import Row
-from lsp_server.statistics.watch import Watch
-from lsp_server.statistics.writer import Writer
+from lsp_server.usage_statistics.storage import SuggestionRow
+from lsp_server.usage_statistics.watch import Watch
+from lsp_server.usage_statistics.writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +56,7 @@ class CodeLlamaServer(LanguageServer):
     """
 
     settings: Settings
-    link: Link | None
+    link: Backend | None
     protocol: Protocol  # type: ignore[assignment]
 
     def __init__(self, engine_url: str = "") -> None:
@@ -73,11 +71,11 @@ class CodeLlamaServer(LanguageServer):
         self.engine_url = engine_url
         self.keeps_lines = False
         self.link = None
-        self.turns = Turns()
-        self.suggestions = Suggestions()
+        self.turns = RunningRequests()
+        self.suggestions = CompletionPipeline()
         self.context = Context(self._may_read)
         self.trace = Trace()
-        self.journal = Journal()
+        self.journal = RequestLog()
         self.statistics = Writer()
         self.watch = Watch(self._keep)
         self.chats = Conversations()
@@ -99,7 +97,7 @@ class CodeLlamaServer(LanguageServer):
         """A folder for texts that are shown as files; it is the user's alone, and goes with the server."""
         return TemporaryDirectory(prefix="codellama-ls-")
 
-    def _keep(self, row: Row, new: bool) -> None:
+    def _keep(self, row: SuggestionRow, new: bool) -> None:
         """Among the statistics, where the settings allow it."""
         if self.settings.statistics.enabled:
             self.statistics.put(row, new)

@@ -2,6 +2,8 @@
 
 Everything after it works on code points and LF. Lines end at CR LF, LF and CR, as LSP 3.18 defines them, and nowhere
 else: ``str.splitlines`` would also split at form feeds and U+2028.
+
+One document at one moment, as it is: with its own line ends. Knows no LSP but its counting of characters.
 """
 
 from __future__ import annotations
@@ -177,3 +179,34 @@ def _code_points(line: str, character: int, encoding: Encoding) -> int:
 def with_lf(text: str) -> str:
     """The text with LF line ends; the very same one where it has no others."""
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Offsets into ``text`` count code points, a CR LF as two.
+
+    Attributes:
+        language: the client's language id, e.g. ``python``.
+        version: as the client counts; None where it does not.
+        encoding: what the client counts characters in.
+    """
+
+    uri: str
+    language: str
+    version: int | None
+    text: str
+    encoding: Encoding = "utf-16"
+
+    @property
+    def line_end(self) -> str:
+        """What ends the document's lines: what ends its first."""
+        first = LINE_END.search(self.text)
+        return first.group() if first else "\n"
+
+    def offset(self, line: int, character: int) -> int:
+        """Where the client's position is; of one outside the document the nearest inside."""
+        return offset_of(self.text, Position(line, character), self.encoding)
+
+    def position(self, offset: int) -> Position:
+        """Where the client sees an offset."""
+        return position_of(self.text, offset, self.encoding)

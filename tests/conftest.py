@@ -4,4 +4,10 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the engine does, before anything imports torch
 
-pytest_plugins = ["fixtures_hub", "fixtures_starter", "fixtures_vocabulary", "fixtures_engine", "fixtures_remote"]
+pytest_plugins = [
+    "support.fixtures_hub",
+    "support.fixtures_starter",
+    "support.fixtures_vocabulary",
+    "support.fixtures_engine",
+    "support.fixtures_remote",
+]

@@ -13,35 +13,22 @@ import lsp_server
 TENSORS = {"torch", "transformers", "bitsandbytes", "peft", "accelerate", "safetensors", "numpy", "gguf"}
 EDITORS = {"pygls", "lsprotocol", "lsp_server"}
 TORCH_FREE = (
-    "inference.text",
-    "inference.child_processes",
-    "inference.diagnosis",
+    "inference.api",
+    "inference.client",
+    "inference.doctor",
+    "inference.evaluation.answer_journal",
     "inference.evaluation.intervals",
-    "inference.evaluation.journal",
-    "inference.evaluation.metrics",
-    "inference.folders",
-    "inference.generation.answer",
-    "inference.learning.packages",
-    "inference.models.adapters",
+    "inference.evaluation.scoring",
+    "inference.models.adapter_store",
     "inference.models.catalog",
-    "inference.models.cores",
-    "inference.models.inventory",
+    "inference.models.identify",
     "inference.models.manifest",
-    "inference.models.rows",
     "inference.models.shape",
     "inference.models.store",
-    "inference.planning.machine",
     "inference.remote",
-    "inference.serving.wire",
-    "inference.serving.score",
-    "inference.serving.client",
-    "inference.serving.post_mortem",
-    "inference.serving.events",
-    "inference.serving.liveness",
-    "inference.serving.spawn",
-    "inference.serving.starts",
-    "inference.serving.state",
-    "inference.serving.private",
+    "inference.system",
+    "inference.text",
+    "inference.training.packages",
 )
 """All of ``inference`` that a language server may import."""
 
@@ -86,35 +73,31 @@ def test_child_pythons_are_started_in_one_place():
         for path in root.rglob("*.py"):
             if any(starts_python(node) for node in ast.walk(ast.parse(path.read_text("utf-8")))):
                 found.add(str(path.relative_to(root.parent)))
-    assert found == {"inference/child_processes.py", "inference/evaluation/sandbox.py"}
+    assert found == {"inference/system/child_processes.py", "inference/evaluation/sandbox.py"}
 
 
 def test_what_is_called_torch_free_is():
     """At run time, through whatever they import."""
     others = (
-        "text.loading",
-        "text.chat",
+        "text.tokenizer_loader",
+        "text.chat_prompts",
         "text.infill",
-        "models.lora_files",
-        "models.adapters_command",
-        "remote.client",
-        "serving.router",
-        "evaluation.evaluate",
-        "evaluation.executing",
-        "serving.service",
-        "serving.infer_command",
-        "serving.engine_command",
-        "serving.weights",
-        "serving.doors",
-        "diagnosis.hardware",
-        "diagnosis.log_lines",
-        "diagnosis.places",
-        "diagnosis.redact",
-        "diagnosis.running",
-        "diagnosis.smoke",
-        "diagnosis.versions",
-        "diagnosis.weights",
-        "serving.models_command",
+        "models.adapter_files",
+        "commands.adapters_command",
+        "remote.remote_client",
+        "server.router",
+        "commands.eval_command",
+        "evaluation.sandbox",
+        "server.app",
+        "commands.infer_command",
+        "commands.engine_command",
+        "server.model_manager",
+        "server.transport",
+        "doctor.hardware",
+        "doctor.redaction",
+        "doctor.installation",
+        "doctor.engine_checks",
+        "commands.models_command",
     )
     modules = "import " + ", ".join([*(f"inference.{name}" for name in others), *TORCH_FREE])
     code = (

@@ -6,9 +6,8 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from vocabulary import MD5, VocabularyUnavailable
-
-from tests import fixtures_vocabulary
+from support import fixtures_vocabulary
+from support.vocabulary import MD5, VocabularyUnavailable
 
 
 def _unreachable(flavour: str) -> Path:

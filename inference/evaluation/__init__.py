@@ -1,1 +1,1 @@
-"""How well a model fills holes: asked in batches, scored, compared. Knows no training and no editor."""
+"""Infilling benchmarks: holes in source files or HumanEval-infilling tasks, batch generation, scoring."""

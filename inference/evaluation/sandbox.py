@@ -6,6 +6,8 @@ write: for such, run the whole evaluation in a container or a virtual machine.
 
 Disk space is limited in the program's own folder only. Nothing signals the growth of a folder, so its size is polled
 every ``POLL`` seconds: a program may write more than the limit between two polls. The folder is removed afterwards.
+
+Runs the tests of tasks on the answers to them, several at a time, through the journal. Knows no model.
 """
 
 from __future__ import annotations
@@ -17,16 +19,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Literal
 
 from inference.evaluation import supervisor
+from inference.evaluation.answer_journal import AnswerJournal, key_of
+from inference.evaluation.scoring import Result
 from inference.evaluation.supervisor import REACHED_END
+from inference.system.machine import usable_cores
+from inference.system.progress import OnProgress
 
-Result = Literal["passed", "failed", "timed out"]
+ProgramResult = Literal["passed", "failed", "timed out"]
 
 POLL = 0.1
 """Seconds between two looks at the size of the program's folder."""
@@ -37,7 +45,7 @@ ENTRY = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SandboxLimits:
     """What one program may use.
 
     Attributes:
@@ -55,13 +63,13 @@ class Limits:
     processes: int = 0
 
 
-def run(program: str, limits: Limits | None = None) -> Result:
+def run_program(program: str, limits: SandboxLimits | None = None) -> ProgramResult:
     """Whether ``program`` runs to its end within its limits; leaving early, by ``exit()`` too, is failing.
 
     It gets ``python -I``, an empty environment, no input, a folder of its own that is removed afterwards, and its
     output goes nowhere. When it ends, all processes that it started are killed, detached ones too.
     """
-    limits = limits or Limits()
+    limits = limits or SandboxLimits()
     folder = Path(tempfile.mkdtemp(prefix="codellama-ls-eval-"))
     try:
         file = folder / "program.py"
@@ -83,12 +91,12 @@ def run(program: str, limits: Limits | None = None) -> Result:
         _remove(folder)
 
 
-def _numbers(limits: Limits) -> tuple[int, ...]:
+def _numbers(limits: SandboxLimits) -> tuple[int, ...]:
     seconds = int(-(-limits.seconds // 1)) + 1
     return seconds, limits.memory, limits.file, limits.processes, 0
 
 
-def _result(process: subprocess.Popen[bytes], folder: Path, limits: Limits) -> Result:
+def _result(process: subprocess.Popen[bytes], folder: Path, limits: SandboxLimits) -> ProgramResult:
     deadline = time.monotonic() + limits.seconds
     while (left := deadline - time.monotonic()) > 0:
         with suppress(subprocess.TimeoutExpired):
@@ -134,3 +142,44 @@ def _remove(folder: Path) -> None:
         rmtree(folder)
     if folder.exists():
         subprocess.run(["rm", "-rf", "--", str(folder)], check=False, stderr=subprocess.DEVNULL)  # noqa: S607
+
+
+def executed(
+    results: Sequence[Result], journal: AnswerJournal, tell: OnProgress, limits: SandboxLimits | None = None
+) -> list[Result]:
+    """The same results with what the tests say of the whole answer and of the part that a user would have seen.
+
+    ``tell`` counts programs; equal ones run once. Every question must be a task.
+    """
+    limits = limits or SandboxLimits()
+    pairs = [(_program(result, _whole(result)), _program(result, result.shown)) for result in results]
+    programs = list(dict.fromkeys(program for pair in pairs for program in pair))
+    passed: dict[str, bool] = {}
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        runs = pool.map(lambda program: _run(program, journal, limits), programs)
+        for done, (program, result) in enumerate(zip(programs, runs, strict=True), 1):
+            passed[program] = result
+            tell(done, len(programs))
+    return [
+        replace(result, passed=passed[whole], passed_shown=passed[shown])
+        for result, (whole, shown) in zip(results, pairs, strict=True)
+    ]
+
+
+def _whole(result: Result) -> str:
+    """All that the model wrote; what the stop rule ended is as it is shown."""
+    return result.shown if result.ended == "rule" else result.answer
+
+
+def _program(result: Result, answer: str) -> str:
+    task = result.question.task
+    assert task is not None, "only tasks have tests"
+    return task.program(answer)
+
+
+def _run(program: str, journal: AnswerJournal, limits: SandboxLimits) -> bool:
+    key = key_of("run", program, limits.seconds, limits.memory)
+    if (found := journal.recall(key, 1)) is None:
+        found = [{"result": run_program(program, limits)}]
+        journal.keep(key, found, ["program"])
+    return found[0]["result"] == "passed"

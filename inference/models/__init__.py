@@ -1,1 +1,1 @@
-"""What can be loaded, where it lies, how it is fetched, and the forward pass over it."""
+"""Model catalogue, installed checkpoints, loading, the Llama forward pass and adapters."""

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 from inference.models.shape import Shape
-from inference.text.pieces import Layout
+from inference.text.vocabulary import Layout
 
 ChatFormat = Literal["chatml", "llama", "step"]
 """How a chat model wants its turns: ChatML (the starter), ``[INST]`` (7B-34B Instruct), ``<step>`` turns (70B)."""

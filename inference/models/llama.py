@@ -22,7 +22,7 @@ from torch.nn.attention.bias import causal_lower_right
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
-    from inference.generation.kv import KVSession
+    from inference.models.language_model import KVSession
 
 
 MATRICES = {

@@ -16,13 +16,13 @@ import torch
 from safetensors import SafetensorError
 
 from inference.models import quantised
+from inference.models.allocators import release
 from inference.models.checkpoint import Checkpoint, LoadError, NativeFormat, WeightFormat, inspect
-from inference.models.cores import usable_cores
-from inference.models.forward import LanguageModel
-from inference.models.heap import release
+from inference.models.language_model import LanguageModel
 from inference.models.llama import Llama
-from inference.models.progress import OnProgress
-from inference.models.quiet import quiet_transformers, reported, silence
+from inference.models.quiet_libraries import quiet_transformers, reported, silence
+from inference.system.machine import usable_cores
+from inference.system.progress import OnProgress
 
 __all__ = [
     "Format",
@@ -125,7 +125,7 @@ def what_is_read(
 
 
 def _load_native(folder: Path, form: NativeFormat, on_progress: OnProgress | None) -> LanguageModel:
-    from inference.native.loading import read
+    from inference.native.native_loader import read
 
     checkpoint = inspect(folder)
     _check_memory(checkpoint.weight_bytes(form, 4), torch.device("cpu"), folder)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from inference.models.progress import OnProgress
+from inference.system.progress import OnProgress
 
 MANIFEST = "manifest.json"
 FORMAT = 1

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from inference.folders import untrusted
 from inference.models import manifest
 from inference.models.manifest import MANIFEST, MismatchError
-from inference.models.progress import OnProgress
+from inference.system.files import untrusted
+from inference.system.progress import OnProgress
 
 log = logging.getLogger(__name__)
 

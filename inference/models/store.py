@@ -2,6 +2,13 @@
 
 Torch-free. Knows neither where checkpoints come from (``pull``) nor what is in them (``checkpoint``): for it a model
 is a folder of files with a manifest, and only a folder that was renamed into its place is a model.
+
+Which models are installed, and removing one. Torch-free; knows not who uses them: whoever removes one asks first.
+
+Where the vocabulary of a model lies on this machine, be the model installed or its vocabulary alone.
+
+Torch-free. To ask another server with token ids takes kilobytes of a checkpoint, not its gigabytes of weights:
+``codellama-ls pull ID --tokenizer`` puts those beside the models, where no list of models shows them.
 """
 
 from __future__ import annotations
@@ -9,7 +16,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +25,11 @@ from typing import Any
 import platformdirs
 from filelock import FileLock, Timeout
 
-from inference.folders import make_private
 from inference.models import manifest
+from inference.models.catalog import CATALOG, canonical
 from inference.models.manifest import MismatchError, sync
-from inference.models.progress import OnProgress
+from inference.system.files import make_private
+from inference.system.progress import OnProgress
 
 FOLDER_VARIABLE = "CODELLAMA_LS_MODELS"
 """Environment variable that names another folder for models, e.g. on a larger disk."""
@@ -219,3 +227,96 @@ def _check_free(root: Path, model_id: str, needed: int) -> None:
             f"Installing {model_id!r} takes {needed / 1e9:.1f} GB while it runs, but {root} has {free / 1e9:.1f} GB "
             f"free: make room, or set {FOLDER_VARIABLE} to a folder on a larger disk."
         )
+
+
+def all_installed() -> dict[str, Path]:
+    """The folder of every model by id, sorted; damaged ones are among them, so that they can be seen and removed."""
+    root = models_folder()
+    found = sorted(root.iterdir()) if root.is_dir() else []
+    return {path.name: path for path in found if path.is_dir() and not path.name.startswith(".")}
+
+
+def remove(model_id: str) -> None:
+    """Delete an installed model, damaged or not.
+
+    Raises ModelMissingError, StoreError while it is being installed, OSError where the disk refuses.
+    """
+    target = location(model_id)
+    if not target.is_dir():
+        raise ModelMissingError(f"The model {model_id!r} is not installed.")
+    try:
+        with FileLock(target.with_name(f".{model_id}.lock"), timeout=0):
+            doomed = target.with_name(f".{model_id}.partial")  # an interrupted removal is cleaned up like a pull
+            if doomed.exists():
+                shutil.rmtree(doomed)
+            target.rename(doomed)
+            shutil.rmtree(doomed)
+            forget_kept(model_id)
+    except Timeout:
+        raise StoreError(f"The model {model_id!r} is being installed; remove it when that has ended.") from None
+
+
+FOLDER = ".tokenizers"
+
+FILES = ("tokenizer.model", "tokenizer.json")
+
+
+class VocabularyMissingError(LookupError):
+    """No vocabulary of the model is on this machine; the message says how to get it."""
+
+
+def place(model_id: str) -> Path:
+    """Where a vocabulary by itself lies, or would. Raises ``store.StoreError`` for a name that can't be one."""
+    model = location(model_id)
+    return model.parent / FOLDER / model.name
+
+
+def put(model_id: str, files: Iterable[Path]) -> Path:
+    """Copy files to ``place``, all of them or none; what lay there before goes.
+
+    Who puts the same one at the same time waits: two would copy into one folder.
+    """
+    target = place(model_id)
+    make_private(target.parent)
+    with FileLock(target.with_name(f".{target.name}.lock")):
+        partial = target.with_name(f".{target.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        make_private(partial)
+        for file in files:
+            shutil.copyfile(file, partial / file.name)
+        shutil.rmtree(target, ignore_errors=True)
+        return partial.rename(target)
+
+
+def folder_of(name: str) -> Path:
+    """The folder with the vocabulary of a model, by its id or Hugging Face id.
+
+    Its own, else that of another size which was published with the same file. Raises ``VocabularyMissingError``, and
+    ``store.StoreError`` for a name that can't be one.
+    """
+    model_id = canonical(name)
+    for folder in _candidates(model_id):
+        if any((folder / file).exists() for file in FILES):
+            return folder
+    raise VocabularyMissingError(
+        f"The vocabulary of {model_id!r} is not on this machine: run `codellama-ls pull {model_id} --tokenizer`, which "
+        "fetches no weights."
+    )
+
+
+def _candidates(model_id: str) -> Iterator[Path]:
+    for one in (model_id, *_alike(model_id)):
+        yield location(one)
+        yield place(one)
+
+
+def _alike(model_id: str) -> list[str]:
+    """Code Llamas with as many rows: Meta published one vocabulary with sentinels and one without.
+
+    What the 70B Instruct model adds to it, ``<step>``, is for chat.
+    """
+    row = CATALOG.get(model_id)
+    if row is None or not row.hub.startswith("codellama/"):
+        return []
+    others = (other for other in CATALOG.values() if other.hub.startswith("codellama/") and other is not row)
+    return [other.id for other in others if other.shape.vocab == row.shape.vocab]

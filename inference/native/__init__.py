@@ -1,1 +1,1 @@
-"""The forward pass in C for CPUs that have the instructions: compiled here, weights packed in 4 or 8 bits."""
+"""Llama forward pass in C for CPUs with AVX-512 VNNI; compiled on this machine, weights packed in 4 or 8 bits."""

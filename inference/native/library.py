@@ -21,10 +21,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from inference.child_processes import search_path
-from inference.folders import make_private, untrusted
 from inference.models import manifest
 from inference.models.manifest import MismatchError
+from inference.system.child_processes import search_path
+from inference.system.files import make_private, untrusted
 
 log = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""What fits on this machine, before anything is loaded, and whether that was right."""
+"""Memory planner: what fits on this machine, computed before anything is loaded."""

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from inference.models.catalog import CATALOG, STARTER, Model
 from inference.models.shape import Format, Shape
-from inference.planning.machine import Device
 from inference.planning.planner import CHUNK, Choice, DoesNotFitError, Plan, Role, described, plan
+from inference.system.machine import Device
 
 BY_BYTES: tuple[Format, ...] = ("fp32", "bf16", "int8", "int4", "nf4", "nf4-double")
 """Formats, the largest first."""

@@ -13,8 +13,8 @@ from itertools import product
 from inference.models.catalog import CATALOG, Model
 from inference.models.shape import Format
 from inference.planning.choice import choose
-from inference.planning.machine import Device
 from inference.planning.planner import Choice, DoesNotFitError, Plan, Role, plan
+from inference.system.machine import Device
 
 SIZES = (8, 12, 16, 24, 48, 80)
 """Gigabytes on the box of common cards; binary, as their makers count."""

@@ -1,4 +1,9 @@
-"""What loading models will take, item by item, and how much context each role gets of what is left.
+"""Bytes that the parts of one loaded model take on a device: weights, activations, logits and working copies.
+
+Torch-free arithmetic over a shape. Knows no requests and no budgets (``planner``). Every activation is that of the lean
+forward pass (``llama``), whose attention is fused.
+
+What loading models will take, item by item, and how much context each role gets of what is left.
 
 Torch-free arithmetic over shapes, done before anything is loaded. Knows neither the catalogue nor what else could be
 chosen instead (``choice``) nor what a forward pass does (``footprint``).
@@ -12,8 +17,71 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from inference.models.shape import Format, Shape
-from inference.planning import footprint
-from inference.planning.machine import Device
+from inference.system.machine import Device
+
+LOGIT_ROWS = 16
+"""Positions whose logits are wanted at once, at most: a draft that is being verified."""
+
+REPACKING = 6.5
+"""Bytes a weight while bitsandbytes rewrites a matrix for an AVX512_BF16 CPU (measured on 11008 x 4096)."""
+
+
+def value_bytes(form: Format, device: Device) -> int:
+    """Bytes of one activation, of one value in the KV cache, and of one weight that a 4-bit format does not quantise.
+
+    CPUs compute in float32, but for those that bitsandbytes has a bfloat16 kernel for (``loader``).
+    """
+    plain = device.kind == "cpu" and not device.repacks
+    return 4 if form in ("fp32", "int8", "int4") or (plain and form != "bf16") else 2
+
+
+def weight_bytes(shape: Shape, form: Format, device: Device) -> int:
+    """Bytes of the loaded weights, at the worst of before and after the first forward pass.
+
+    A CPU that repacks NF4 keeps one bfloat16 scale a block of 64 afterwards, doubly quantised or not (bitsandbytes
+    0.50, ``_convert_weight_packed_for_cpu``).
+    """
+    if form in ("bf16", "fp32", "int8", "int4"):
+        return shape.weight_bytes(form)
+    kept = value_bytes(form, device) * shape.unquantised
+    stored = shape.weight_bytes(form) - 2 * shape.unquantised + kept
+    if not device.repacks:
+        return stored
+    repacked = shape.linear // 2 + shape.linear // 32 + kept
+    return repacked if form == "nf4" else max(stored, repacked)
+
+
+def activation_bytes(shape: Shape, form: Format, device: Device, chunk: int, context: int) -> int:
+    """Bytes alive in one layer while ``chunk`` tokens are added to a sequence of ``context`` in all.
+
+    The larger of the two halves of a layer: the MLP's gate, up and product beside the residual stream and its
+    norm; and attention's query, its rotation, and the mask, which the kernel wants as numbers too.
+    """
+    value = value_bytes(form, device)
+    mask = chunk * context
+    mlp = chunk * value * (5 * shape.hidden + 3 * shape.intermediate) + mask
+    query = shape.heads * shape.head_dim
+    attention = chunk * value * (2 * shape.hidden + 4 * query + 2 * shape.head_dim) + mask * (1 + value)
+    return max(mlp, attention)
+
+
+def logits(shape: Shape, form: Format, device: Device) -> int:
+    """Bytes of logits as the head computes them and in float32."""
+    return LOGIT_ROWS * shape.vocab * (value_bytes(form, device) + 4)
+
+
+def working_copy(shape: Shape, form: Format, device: Device) -> int:
+    """Bytes of the largest matrix as it is dequantised (with its scales), or rewritten for the CPU's instructions."""
+    largest, head = shape.largest_matrix, shape.vocab * shape.hidden
+    if form in ("fp32", "int8", "int4"):
+        return 0
+    if device.repacks:  # oneDNN rewrites bfloat16 matrices, the head among them, in every call
+        rewritten = REPACKING * largest if form != "bf16" else 2 * largest
+        return math.ceil(max(rewritten, 2 * head))
+    if form == "bf16":
+        return 0
+    return value_bytes(form, device) * largest + (largest // 16 if form == "nf4-double" else 0)
+
 
 Role = Literal["completion", "chat"]
 
@@ -82,7 +150,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class PlannedSlot:
     """One sequence's KV cache: the role it is for, its model and its length in tokens."""
 
     role: Role
@@ -96,7 +164,7 @@ class Plan:
 
     device: Device
     items: tuple[Item, ...]
-    slots: tuple[Slot, ...]
+    slots: tuple[PlannedSlot, ...]
 
     @property
     def resident(self) -> int:
@@ -178,7 +246,7 @@ def least(
     asked = [role for choice in choices for role in choice.roles]
     if not asked or len(asked) > len(limits) or len(choices) > len({choice.id for choice in choices}):
         raise ValueError("there must be at least one role, each role with one model, each model once")
-    slots = [Slot(role, c.id, min(RESERVED[role], limits[role])) for c in choices for role in c.roles]
+    slots = [PlannedSlot(role, c.id, min(RESERVED[role], limits[role])) for c in choices for role in c.roles]
     return _planned(choices, device, slots, chunk)
 
 
@@ -188,7 +256,7 @@ def _limits(choices: Sequence[Choice], wanted: Mapping[Role, int] | None) -> Map
     return {role: min(wishes[role], choice.limit) for choice in choices for role in choice.roles}
 
 
-def _longer(slots: Sequence[Slot], limits: Mapping[Role, int]) -> tuple[Slot, ...]:
+def _longer(slots: Sequence[PlannedSlot], limits: Mapping[Role, int]) -> tuple[PlannedSlot, ...]:
     """The slots with one block more for the shortest that may grow (the first of equals); empty if none may."""
     growing = [slot for slot in slots if slot.tokens < limits[slot.role]]
     if not growing:
@@ -198,17 +266,17 @@ def _longer(slots: Sequence[Slot], limits: Mapping[Role, int]) -> tuple[Slot, ..
     return tuple(grown if slot is shortest else slot for slot in slots)
 
 
-def _planned(choices: Sequence[Choice], device: Device, slots: Sequence[Slot], chunk: int) -> Plan:
+def _planned(choices: Sequence[Choice], device: Device, slots: Sequence[PlannedSlot], chunk: int) -> Plan:
     """Every item for these slots. One model works at a time, so what passes is that of the hungriest."""
     by_id = {choice.id: choice for choice in choices}
     weights = [item for choice in choices for item in _weights(choice, device)]
     kv = [_cache(s, by_id[s.model], device) for s in slots]
     longest = {c.id: max(s.tokens for s in slots if s.model == c.id) for c in choices}
-    activations = max(footprint.activations(c.shape, c.form, device, chunk, longest[c.id]) for c in choices)
+    activations = max(activation_bytes(c.shape, c.form, device, chunk, longest[c.id]) for c in choices)
     passing = [
         Item(f"activations of {chunk} tokens", activations),
-        Item("logits", max(footprint.logits(c.shape, c.form, device) for c in choices)),
-        Item("working copy of a matrix", max(footprint.working_copy(c.shape, c.form, device) for c in choices)),
+        Item("logits", max(logits(c.shape, c.form, device) for c in choices)),
+        Item("working copy of a matrix", max(working_copy(c.shape, c.form, device) for c in choices)),
         Item("kept by the allocator", KEPT[device.kind]),
     ]
     return Plan(device, (*weights, *kv, *(replace(i, lasting=False) for i in passing), _overhead(device)), tuple(slots))
@@ -223,13 +291,13 @@ def _overhead(device: Device) -> Item:
 def _weights(choice: Choice, device: Device) -> list[Item]:
     """One model's weights: those in memory of the process's own, and those that stay in files."""
     name = f"weights of {choice.id} ({choice.form})"
-    own = Item(name, footprint.weight_bytes(choice.shape, choice.form, device) - choice.mapped)
+    own = Item(name, weight_bytes(choice.shape, choice.form, device) - choice.mapped)
     mapped = Item(f"{name}, mapped from its files", choice.mapped, mapped=True)
     return [item for item in (own, mapped) if item.bytes]
 
 
-def _cache(slot: Slot, choice: Choice, device: Device) -> Item:
-    per_token = choice.shape.kv_bytes_per_token(footprint.value_bytes(choice.form, device))
+def _cache(slot: PlannedSlot, choice: Choice, device: Device) -> Item:
+    per_token = choice.shape.kv_bytes_per_token(value_bytes(choice.form, device))
     return Item(f"KV cache for {slot.role}, {slot.tokens:,} tokens", slot.tokens * per_token)
 
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from inference.models.catalog import find
 from inference.models.shape import Shape
-from inference.planning.footprint import activations
-from inference.planning.machine import Device
-from inference.planning.planner import KEPT, OVERHEAD, amount
+from inference.planning.planner import KEPT, OVERHEAD, activation_bytes, amount
+from inference.system.machine import Device
 
 UTILISATION = 0.9
 """Share of each card that the server may take, as its ``--gpu-memory-utilization`` says."""
@@ -69,7 +68,7 @@ def room(setup: Setup) -> int:
     """
     shape, card = find(setup.model).shape, setup.gigabytes << 30
     device = Device("cuda", f"{setup.gigabytes} GB", card, card)
-    taken = OVERHEAD["cuda"] + KEPT["cuda"] + activations(shape, "bf16", device, STEP, STEP)
+    taken = OVERHEAD["cuda"] + KEPT["cuda"] + activation_bytes(shape, "bf16", device, STEP, STEP)
     free = setup.cards * (int(card * UTILISATION) - taken) - shape.weight_bytes("bf16")
     return free // shape.kv_bytes_per_token()
 

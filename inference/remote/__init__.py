@@ -1,1 +1,1 @@
-"""A server elsewhere in place of an engine of one's own: any that speaks OpenAI's API. Torch-free."""
+"""Client of a remote OpenAI-compatible server: HTTP, server profile, prompt format. Torch-free."""

@@ -1,1 +1,1 @@
-"""Text, token ids and prompts. Pure and torch-free; knows no weights and no requests."""
+"""Tokenizers, prompts, stop rules and syntax of source code. Pure and torch-free."""

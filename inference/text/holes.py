@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
 
-from inference.text.source import SourceFile
+from inference.text.source_files import SourceFile
 from inference.text.syntax import Span, blocks
 
 Kind = Literal["end", "line", "block", "span"]

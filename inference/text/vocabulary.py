@@ -1,10 +1,78 @@
-"""A vocabulary looked up by bytes: which tokens begin as given bytes do. Torch-free; knows no prompts and no model."""
+"""What pieces of a Llama-family vocabulary mean: bytes of text, or markers that no text may become.
+
+Knows no encoder; shared by those that read ``tokenizer.model`` and ``tokenizer.json``.
+
+A vocabulary looked up by bytes: which tokens begin as given bytes do. Torch-free; knows no prompts and no model.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from bisect import bisect_left
+from pathlib import Path
+from typing import Any, Literal
 
 from inference.text.tokenizer import Tokenizer
+
+PREFIX, SUFFIX, MIDDLE, END_OF_INFILL = "▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>"
+"""The sentinels of infilling (Code Llama paper, section 2.3; facebookresearch/codellama ``llama/tokenizer.py``)."""
+Layout = Literal["psm", "spm"]
+"""Prefix-suffix-middle or suffix-prefix-middle.
+
+PSM is for a cursor anywhere: in training its prefix was cut at random characters, so a half-typed word needs no token
+healing. SPM is better on whole lines and lets a typed character append to the prompt, but there prefix and middle were
+tokenised as one text: where the prefix does not end at a token boundary it wants token healing (paper, appendix E).
+"""
+
+STEP = "<step>"
+"""What ends every message of the 70B Instruct model; the same source."""
+BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
+NAMED = frozenset({PREFIX, SUFFIX, MIDDLE, END_OF_INFILL, STEP})
+
+SPACE = "▁"
+CONTINUED = "☺"
+"""Put before a text to keep the implicit space off it: no piece joins this character with another one."""
+
+_MARKER = re.compile(r"▁?(<[^<>\s]+>)+")
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+def is_marker(piece: str) -> bool:
+    """Whether an appended piece is a whole marker (``▁<PRE>``, ``<step>``), not a mere part of one (``▁<PRE``)."""
+    return _MARKER.fullmatch(piece) is not None
+
+
+def text_bytes(piece: str) -> bytes:
+    """The UTF-8 bytes an ordinary piece stands for."""
+    byte = _BYTE.fullmatch(piece)
+    return bytes([int(byte[1], 16)]) if byte else piece.replace(SPACE, " ").encode()
+
+
+def added_tokens(folder: Path) -> dict[str, int]:
+    """Tokens that a checkpoint adds beside its vocabulary file, such as the 70B Instruct model's ``<step>``.
+
+    ``tokenizer.json`` is large and only read where the two small files are missing or silent.
+    Raises ``ValueError`` where a file is no JSON of the expected shape.
+    """
+    added = dict(read_json(folder / "added_tokens.json"))
+    decoder = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder", {})
+    added |= {token["content"]: int(i) for i, token in decoder.items()}
+    if not added:
+        added = {
+            token["content"]: token["id"] for token in read_json(folder / "tokenizer.json").get("added_tokens", [])
+        }
+    return added
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; an empty one where the file does not exist. Raises ``ValueError`` where it is no object."""
+    if not path.exists():
+        return {}
+    data = json.loads(path.read_text("utf-8"))
+    if not isinstance(data, dict):
+        raise ValueError(f"{path.name} holds no JSON object")
+    return data
 
 
 class Vocabulary:

@@ -1,1 +1,1 @@
-"""Conversations with a model about code: what is said, what is shown of files, what answers contain. Knows no LSP."""
+"""Chat about code: conversations, attachments, git changes. Free of LSP types."""

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from inference.child_processes import search_path
-from lsp_server.files import repository
+from inference.system.child_processes import search_path
+from lsp_server.disk import repository
 
 SECONDS = 10.0
 MOST_FILES = 200

@@ -1,1 +1,1 @@
-"""The road from a snapshot to a suggestion, one small module per step. Knows no LSP types."""
+"""The completion pipeline, from a snapshot to an item. Free of LSP types."""

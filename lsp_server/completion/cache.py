@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from inference.models.adapters import Stamp
-from inference.text.context import ContextChunk
+from inference.models.adapter_store import Stamp
+from inference.text.prompts import Snippet
 from inference.text.stopping import suffix_start
-from lsp_server.completion.confidence import Chances
+from lsp_server.completion.confidence import TokenProbabilities
 from lsp_server.completion.trace import Source
 from lsp_server.settings import CompletionSettings
 
@@ -51,7 +51,7 @@ class Scope:
     adapter: str
     settings: CompletionSettings
     edition: Stamp = ()
-    context: tuple[ContextChunk, ...] = ()
+    context: tuple[Snippet, ...] = ()
 
     @property
     def before(self) -> int:
@@ -65,16 +65,16 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CacheKey:
     """A cursor in a document: ``before`` and ``after`` it."""
 
     scope: Scope
     before: str
     after: str
 
-    def remembered(self) -> Place:
+    def remembered(self) -> CacheKey:
         """With as much of the document as the model can have been shown."""
-        return Place(self.scope, self.before[-self.scope.before :], self.after[: self.scope.after])
+        return CacheKey(self.scope, self.before[-self.scope.before :], self.after[: self.scope.after])
 
 
 class Since(NamedTuple):
@@ -93,7 +93,7 @@ class Hit(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CachedCompletion:
     """What was, or would have been, shown at a place; ``text`` is empty where nothing was to be.
 
     Attributes:
@@ -103,11 +103,11 @@ class Answer:
             line, once some of that is typed.
     """
 
-    place: Place
+    place: CacheKey
     text: str
     why: str = ""
     cut: bool = False
-    doubted: Chances | None = None
+    doubted: TokenProbabilities | None = None
 
 
 class Cache:
@@ -115,32 +115,34 @@ class Cache:
 
     def __init__(self, most_answers: int = MOST_ANSWERS, most_characters: int = MOST_CHARACTERS) -> None:
         self._most_answers, self._most_characters = most_answers, most_characters
-        self._answers: list[Answer] = []  # oldest first
+        self._answers: list[CachedCompletion] = []  # oldest first
         self._characters = 0
 
     def __len__(self) -> int:
         return len(self._answers)
 
-    def put(self, place: Place, text: str, why: str = "", *, cut: bool = False, doubted: Chances | None = None) -> None:
+    def put(
+        self, place: CacheKey, text: str, why: str = "", *, cut: bool = False, doubted: TokenProbabilities | None = None
+    ) -> None:
         """Remember an answer, instead of any other for the same place. One that is cut and empty says nothing."""
         kept = place.remembered()
         for answer in [a for a in self._answers if a.place == kept]:
             self._drop(answer)
         if cut and not text:
             return
-        self._answers.append(Answer(kept, text, why, cut, doubted))
+        self._answers.append(CachedCompletion(kept, text, why, cut, doubted))
         self._characters += _size(self._answers[-1])
         self._make_room()
 
-    def put_beside(self, place: Place, text: str) -> None:
+    def put_beside(self, place: CacheKey, text: str) -> None:
         """Remember another answer for a place that has one: for who goes on with this instead of that."""
-        answer = Answer(place.remembered(), text)
+        answer = CachedCompletion(place.remembered(), text)
         if not any((known.place, known.text) == (answer.place, text) for known in self._answers):
             self._answers.insert(max(len(self._answers) - 1, 0), answer)
             self._characters += _size(answer)
             self._make_room()
 
-    def find(self, place: Place, *, by_hand: bool = False) -> Hit | None:
+    def find(self, place: CacheKey, *, by_hand: bool = False) -> Hit | None:
         """The newest answer that holds at ``place``. ``by_hand``: only one that says something and was not cut."""
         for answer in reversed(self._answers):
             if by_hand and (answer.cut or not answer.text):
@@ -156,24 +158,24 @@ class Cache:
         while len(self._answers) > self._most_answers or self._characters > self._most_characters:
             self._drop(self._answers[0])
 
-    def _drop(self, answer: Answer) -> None:
+    def _drop(self, answer: CachedCompletion) -> None:
         self._answers.remove(answer)
         self._characters -= _size(answer)
 
 
-def may_become(origin: Place, now: Place, so_far: str) -> bool:
+def may_become(origin: CacheKey, now: CacheKey, so_far: str) -> bool:
     """Can an answer for ``origin`` that begins with ``so_far`` still hold at ``now``?"""
     return any(
         so_far.startswith(since.typed) or since.typed.startswith(so_far) for since in _since(origin, now, LONGEST_TYPED)
     )
 
 
-def on_the_way(now: Place, goal: Place) -> bool:
+def on_the_way(now: CacheKey, goal: CacheKey) -> bool:
     """Can typing on at ``now`` lead to ``goal``?"""
     return any(True for _ in _since(now.remembered(), goal, LONGEST_TYPED))
 
 
-def _held(answer: Answer, place: Place, least: float) -> Hit | None:
+def _held(answer: CachedCompletion, place: CacheKey, least: float) -> Hit | None:
     doubted = answer.doubted
     for since in _since(answer.place, place, len(answer.text)):
         left, typed = rest(answer.text, since), len(since.typed)
@@ -202,7 +204,7 @@ def rest(text: str, since: Since) -> str | None:
     return left[: -len(closed)] if left.endswith(closed) else None
 
 
-def _since(origin: Place, now: Place, longest: int) -> Iterator[Since]:
+def _since(origin: CacheKey, now: CacheKey, longest: int) -> Iterator[Since]:
     """All ways in which typing, and an editor's closing of brackets, lead from ``origin`` to ``now``."""
     if origin.scope != now.scope:
         return
@@ -211,7 +213,7 @@ def _since(origin: Place, now: Place, longest: int) -> Iterator[Since]:
             yield Since(typed, closed)
 
 
-def _typed(origin: Place, now: Place, longest: int) -> Iterator[str]:
+def _typed(origin: CacheKey, now: CacheKey, longest: int) -> Iterator[str]:
     """Of places within a text that repeats itself, the nearest first."""
     limit = now.scope.before
     mark = origin.before[-LANDMARK:]
@@ -227,7 +229,7 @@ def _typed(origin: Place, now: Place, longest: int) -> Iterator[str]:
         cut -= 1
 
 
-def _closed(origin: Place, now: Place) -> Iterator[str]:
+def _closed(origin: CacheKey, now: CacheKey) -> Iterator[str]:
     limit = now.scope.after
     for length in range(min(LONGEST_CLOSED, len(now.after)) + 1):
         closed = now.after[:length]
@@ -238,7 +240,7 @@ def _closed(origin: Place, now: Place) -> Iterator[str]:
             yield closed
 
 
-def _size(answer: Answer) -> int:
+def _size(answer: CachedCompletion) -> int:
     place = answer.place
     context = sum(len(chunk.text) for chunk in place.scope.context)
     return len(place.before) + len(place.after) + len(answer.text) + context

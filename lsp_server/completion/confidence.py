@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp
 
-from inference.generation.answer import TokenChance
+from inference.api.events import TokenProbability
 
 
 @dataclass(frozen=True, slots=True)
-class Chances:
+class TokenProbabilities:
     """How likely the tokens of an answer's first line were.
 
     Attributes:
@@ -34,7 +34,7 @@ class Chances:
         return exp(sum(logprob for at, logprob in self.tokens if at >= typed))
 
 
-def chances(tokens: Sequence[TokenChance], text: str, shown: str) -> Chances:
+def token_probabilities(tokens: Sequence[TokenProbability], text: str, shown: str) -> TokenProbabilities:
     """Of the first line of ``shown``. ``tokens`` are those of ``text``, all that was written."""
     said = b"".join(token.piece for token in tokens)
     first = _first_line(shown)
@@ -46,12 +46,12 @@ def chances(tokens: Sequence[TokenChance], text: str, shown: str) -> Chances:
         if 0 <= at < len(line):
             found.append((len(line[:at].decode(errors="ignore")), token.logprob))
         at += len(token.piece)
-    return Chances(len(first), tuple(found))
+    return TokenProbabilities(len(first), tuple(found))
 
 
-def confidence(tokens: Sequence[TokenChance], text: str, shown: str) -> float:
+def confidence(tokens: Sequence[TokenProbability], text: str, shown: str) -> float:
     """The probability that the model gave to the first line of ``shown``: 0 to 1, 1 where no token of it is known."""
-    return chances(tokens, text, shown).after(0)
+    return token_probabilities(tokens, text, shown).after(0)
 
 
 def _first_line(text: str) -> str:

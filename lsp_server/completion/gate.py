@@ -28,7 +28,7 @@ _CLOSERS = re.compile(r"[\s)\]}>\"'`;,:]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class GateInput:
     """What a snapshot does not know.
 
     Attributes:
@@ -46,12 +46,12 @@ class Circumstances:
     misplaced: bool = False
 
 
-def refusal(snapshot: Snapshot, settings: CompletionSettings, given: Circumstances) -> str:
+def refusal(snapshot: Snapshot, settings: CompletionSettings, given: GateInput) -> str:
     """Why this request is not answered, or an empty string."""
     return _of_document(snapshot, settings, given) or ("" if given.invoked else _of_place(snapshot, given))
 
 
-def _of_document(snapshot: Snapshot, settings: CompletionSettings, given: Circumstances) -> str:
+def _of_document(snapshot: Snapshot, settings: CompletionSettings, given: GateInput) -> str:
     scheme = snapshot.uri.partition(":")[0].lower()
     size = len(snapshot.before) + len(snapshot.after)
     language = snapshot.language
@@ -66,7 +66,7 @@ def _of_document(snapshot: Snapshot, settings: CompletionSettings, given: Circum
     return next((why for holds, why in rules if holds), "")
 
 
-def _of_place(snapshot: Snapshot, given: Circumstances) -> str:
+def _of_place(snapshot: Snapshot, given: GateInput) -> str:
     """Where a person who merely types wants no suggestion."""
     left, right = snapshot.left[-1:], snapshot.right
     if given.read_only:

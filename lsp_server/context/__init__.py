@@ -1,1 +1,1 @@
-"""What else to show the model: pieces of other files. Knows no LSP types and no tokens."""
+"""Cross-file context: snippets of other files for the prompt. Free of LSP types and tokens."""

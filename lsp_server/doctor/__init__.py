@@ -1,1 +1,1 @@
-"""``codellama-ls doctor``: what is well and what is not, the last requests, and a report to share."""
+"""``codellama-ls doctor``: settings checks, the last requests, and a report to share."""

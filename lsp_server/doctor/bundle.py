@@ -22,23 +22,21 @@ from urllib.parse import urlsplit
 
 import inference
 import lsp_server
-from inference.diagnosis.check import Check, healthy
-from inference.diagnosis.log_lines import shareable
-from inference.diagnosis.own_words import ELSE, OwnWords, own_words
-from inference.diagnosis.redact import Redact, redactor
-from inference.diagnosis.running import died, look
-from inference.diagnosis.versions import versions
-from inference.folders import roots
-from inference.models.adapters import adapters_folder
-from inference.models.adapters import installed as all_adapters
+from inference.api.crash_report import cause_in, tail
+from inference.doctor.check import Check, healthy
+from inference.doctor.engine_checks import died, look
+from inference.doctor.installation import versions
+from inference.doctor.redaction import ELSE, KnownStrings, Redact, known_strings, redactor, shareable
+from inference.models.adapter_store import adapters_folder
+from inference.models.adapter_store import installed as all_adapters
 from inference.models.catalog import CATALOG
-from inference.models.inventory import all_installed
-from inference.models.store import StoreError, models_folder
-from inference.serving.post_mortem import cause_in, tail
-from inference.serving.private import NotPrivate, runtime_folder
-from lsp_server import journal, settings_kept
+from inference.models.store import StoreError, all_installed, models_folder
+from inference.system.files import roots
+from inference.system.runtime_folder import NotPrivateError, runtime_folder
+from lsp_server import settings
+from lsp_server.backend import allowed_servers
+from lsp_server.completion import trace
 from lsp_server.completion.trace import Record
-from lsp_server.remote import allowed
 from lsp_server.settings import EngineSettings
 
 FORMAT = 1
@@ -66,7 +64,7 @@ def write(path: Path, checks: Sequence[Check], tried: Sequence[EngineSettings] =
 
 def report(checks: Sequence[Check], tried: Sequence[EngineSettings] = ()) -> dict[str, Any]:
     """What may be shared, of the checks (of ``tried``) and of what this user's processes left."""
-    own = own_words(tuple(Path(package.__path__[0]) for package in (inference, lsp_server)))
+    own = known_strings(tuple(Path(package.__path__[0]) for package in (inference, lsp_server)))
     logged = shareable(_log(), own)
     stats = look()
     found = {
@@ -91,7 +89,7 @@ def _check(check: Check) -> dict[str, Any]:
     return {**told, "text": ELSE} if check.quotes else told
 
 
-def _request(record: Mapping[str, Any], own: OwnWords) -> dict[str, Any]:
+def _request(record: Mapping[str, Any], own: KnownStrings) -> dict[str, Any]:
     """One request without where it was; of its file, the ending that its language usually has."""
     known = {field.name for field in fields(Record)} - PRIVATE_FIELDS
     told = {name: own.value(record[name]) for name in record if name in known}
@@ -109,22 +107,22 @@ def _redacted(value: Any, redact: Redact) -> Any:
 
 
 def _log() -> list[str]:
-    with suppress(NotPrivate, OSError):
+    with suppress(NotPrivateError, OSError):
         return tail(runtime_folder() / "engine.log", LOG_BYTES).splitlines()
     return []
 
 
 def _requests() -> list[dict[str, Any]]:
-    with suppress(NotPrivate, OSError):
-        return journal.last(REQUESTS)
+    with suppress(NotPrivateError, OSError):
+        return trace.last_requests(REQUESTS)
     return []
 
 
 def _secrets() -> list[str]:
     """The engine's token, that of a server elsewhere, and what the environment calls a secret."""
     found = [value for name, value in os.environ.items() if SECRET_VARIABLE.search(name)]
-    found.append(allowed.kept()[1])
-    with suppress(NotPrivate, OSError):
+    found.append(allowed_servers.kept()[1])
+    with suppress(NotPrivateError, OSError):
         found.append((runtime_folder() / "engine.token").read_text("ascii", "replace").strip())
     return found
 
@@ -134,7 +132,7 @@ def _places() -> dict[str, str]:
     named = {models_folder(): "<models>", adapters_folder(): "<adapters>", Path.cwd(): "<folder>"}
     named |= dict(zip(roots(), ("<cache>", "<data>", "<state>"), strict=True))
     named |= {Path(inference.__path__[0]).parent: "<program>", Path(tempfile.gettempdir()): "<temporary>"}
-    with suppress(NotPrivate, OSError):
+    with suppress(NotPrivateError, OSError):
         named[runtime_folder()] = "<runtime>"
     home = {Path.home(): "~"}
     return {str(form): name for path, name in {**named, **home}.items() for form in (path, path.resolve())}
@@ -142,7 +140,7 @@ def _places() -> dict[str, str]:
 
 def _models(tried: Sequence[EngineSettings]) -> list[str]:
     """What the person named as a model, for this report or in their last window's settings; also what is none."""
-    kept = settings_kept.last()
+    kept = settings.last_saved()
     chosen = [*tried, *([kept.engine] if kept else [])]
     named = [name for engine in chosen for name in (engine.model, engine.chat_model)]
     return [name for name in named if name not in CATALOG]
@@ -161,7 +159,7 @@ def _names(models: Sequence[str]) -> dict[str, str]:
     named = {name: "[name]" for name in own if name not in CATALOG}
     host = socket.gethostname()
     with suppress(ValueError):
-        named[urlsplit(allowed.kept()[0]).hostname or ""] = "[host]"
+        named[urlsplit(allowed_servers.kept()[0]).hostname or ""] = "[host]"
     return {**named, **_person(), host: "[host]", host.partition(".")[0]: "[host]", Path.home().name: "[user]"}
 
 

@@ -1,1 +1,1 @@
-"""From a person's wish to a small, checked change of one document: what may change, what the model said, is it good?"""
+"""Edits by instruction: the target, the prompt, validation of the rewrite, and its hunks."""

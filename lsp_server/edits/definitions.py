@@ -12,8 +12,8 @@ from typing import Literal
 
 from tree_sitter import Node, Tree
 
-from inference.text.place import window
 from inference.text.syntax import parse
+from inference.text.syntax_position import window
 
 AROUND = 60_000
 """Characters before and after a place that are parsed: most files whole."""

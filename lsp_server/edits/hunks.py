@@ -1,11 +1,16 @@
 """The smallest set of changes that turns a piece of a document into its rewrite: lines first, then words within them.
 
 Pure. What does not change keeps its bytes, line ends included; new lines end as it is said. Knows no syntax.
+
+A document that changed while the model wrote: the same changes in the document as it is now, or none.
+
+Pure. A hunk goes along where every line it touches is as it was; it is never put elsewhere on a guess.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -41,7 +46,7 @@ class Hunk:
     new: str
 
 
-class Run(NamedTuple):
+class DiffRun(NamedTuple):
     """Items of the old sequence that give way to items of the new one; either may be none."""
 
     old_start: int
@@ -79,7 +84,7 @@ def smallest(text: str, start: int, stop: int, rewrite: str, line_end: str, most
     raise UnwritableError("The document mixes line ends in a way that this change can't be written into.")
 
 
-def runs(old: Sequence[str], new: Sequence[str], most: int = MOST_COMPARED) -> list[Run]:
+def runs(old: Sequence[str], new: Sequence[str], most: int = MOST_COMPARED) -> list[DiffRun]:
     """Where two sequences differ, in order; as one run where comparing would take more than ``most`` allows."""
     head = next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
     rest = min(len(old), len(new)) - head
@@ -89,9 +94,9 @@ def runs(old: Sequence[str], new: Sequence[str], most: int = MOST_COMPARED) -> l
     if not a and not b:
         return []
     if not a or not b or len(a) * len(b) > EACH_SAME * most or _same_pairs(a, b) > most:
-        return [Run(head, head + len(a), head, head + len(b))]
+        return [DiffRun(head, head + len(a), head, head + len(b))]
     opcodes = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
-    return [Run(head + i, head + j, head + k, head + m) for kind, i, j, k, m in opcodes if kind != "equal"]
+    return [DiffRun(head + i, head + j, head + k, head + m) for kind, i, j, k, m in opcodes if kind != "equal"]
 
 
 def _same_pairs(a: Sequence[str], b: Sequence[str]) -> int:
@@ -130,12 +135,73 @@ def _words(old: str, new: str, most: int) -> list[Hunk]:
     ]
 
 
-def _joined(changed: Sequence[Run], words: Sequence[str]) -> list[Run]:
+def _joined(changed: Sequence[DiffRun], words: Sequence[str]) -> list[DiffRun]:
     """Changes with nothing but blanks and signs between them are one, as a person would make it."""
-    found: list[Run] = []
+    found: list[DiffRun] = []
     for run in changed:
         if found and not _WORD.search("".join(words[found[-1].old_stop : run.old_start])):
-            found[-1] = Run(found[-1].old_start, run.old_stop, found[-1].new_start, run.new_stop)
+            found[-1] = DiffRun(found[-1].old_start, run.old_stop, found[-1].new_start, run.new_stop)
         else:
             found.append(run)
     return found
+
+
+_END = "\0"
+"""Stands for the text's end among its lines: where a line is added behind the last one."""
+
+
+class _Same(NamedTuple):
+    """Characters of the old text that stand in the new one, as many further on as ``by`` says."""
+
+    start: int
+    stop: int
+    by: int
+
+
+def rebased(old: str, hunks: Sequence[Hunk], new: str) -> list[Hunk] | None:
+    """``hunks`` of ``old`` as hunks of ``new``; None where a line that one of them touches has changed."""
+    found = [hunk for hunk in each(old, hunks, new) if hunk is not None]
+    return found if len(found) == len(hunks) else None
+
+
+def each(old: str, hunks: Sequence[Hunk], new: str) -> list[Hunk | None]:
+    """The same one by one: None for a hunk of which a line has changed. The texts are compared once."""
+    if old == new:
+        return list(hunks)
+    same, starts = _unchanged(old, new), starts_of(LINES.findall(old))
+    return [_along(hunk, _touched(old, starts, hunk), same) for hunk in hunks]
+
+
+def _along(hunk: Hunk, touched: tuple[int, int], same: Sequence[_Same]) -> Hunk | None:
+    start, stop = touched
+    by = next((piece.by for piece in same if piece.start <= start and stop <= piece.stop), None)
+    return None if by is None else Hunk(hunk.start + by, hunk.stop + by, hunk.new)
+
+
+def moved(old: str, start: int, stop: int, new: str) -> tuple[int, int] | None:
+    """Where whole lines of ``old`` stand in ``new``; None where one of them has changed."""
+    found = rebased(old, [Hunk(start, max(stop, start), "")], new)
+    return (found[0].start, found[0].stop) if found else None
+
+
+def _unchanged(old: str, new: str) -> list[_Same]:
+    """Pieces of whole lines that stand in both, in order."""
+    before, after = [*LINES.findall(old), _END], [*LINES.findall(new), _END]
+    old_starts, new_starts = starts_of(before), starts_of(after)
+    found, i, j = [], 0, 0
+    for run in [*runs(before, after), None]:
+        stop = run.old_start if run else len(before)
+        if stop > i:
+            found.append(_Same(old_starts[i], old_starts[stop], new_starts[j] - old_starts[i]))
+        if run:
+            i, j = run.old_stop, run.new_stop
+    return found
+
+
+def _touched(text: str, starts: Sequence[int], hunk: Hunk) -> tuple[int, int]:
+    """The lines a hunk changes; for one that only adds, those it stands between."""
+    between = hunk.start == hunk.stop and text[hunk.start - 1 : hunk.start] in ("\n", "\r")
+    first = hunk.start - 1 if between and hunk.start else hunk.start
+    last = hunk.stop - 1 if hunk.stop > hunk.start else hunk.stop
+    line, behind = bisect_right(starts, first, hi=len(starts) - 1), bisect_right(starts, last)
+    return starts[line - 1] if line else 0, starts[behind] if behind < len(starts) else len(text) + len(_END)

@@ -1,1 +1,1 @@
-"""One file per LSP method: unwrap the parameters, call a plain function, wrap its result."""
+"""One module per LSP method: unwrap the parameters, call a plain function, wrap its result."""

@@ -16,21 +16,19 @@ from typing import Any
 
 from lsprotocol import types
 
-from inference.generation.answer import Outcome, Sampling
-from inference.serving.client import EngineError
-from inference.serving.wire import ChatRequest
+from inference.api.events import Outcome, Sampling
+from inference.api.requests import ChatRequest
+from inference.client.engine_client import EngineError
+from lsp_server.backend.backend import Backend
 from lsp_server.chat.attachments import Attachment, LeftOut
-from lsp_server.chat.blocks import code_blocks
-from lsp_server.chat.composing import Composed, compose
-from lsp_server.chat.conversation import Conversation, Turn
-from lsp_server.chat.export import to_markdown
-from lsp_server.chat.gathering import RefusedMention
-from lsp_server.features.answering import Answer, answer, engine_of, finish_reason
-from lsp_server.features.desk import desk_of
+from lsp_server.chat.chat_context import RefusedMention
+from lsp_server.chat.conversation import ChatTurn, Composed, Conversation, compose
+from lsp_server.chat.markdown import code_blocks, to_markdown
 from lsp_server.features.lifecycle import say_once
-from lsp_server.features.params import failed, member, token
-from lsp_server.features.work import under
-from lsp_server.link import Link
+from lsp_server.lsp.chat_stream import ChatAnswer, answer, engine_of, finish_reason
+from lsp_server.lsp.documents import chat_context_of
+from lsp_server.lsp.params import failed, member, token
+from lsp_server.lsp.progress import under
 from lsp_server.session import CodeLlamaServer
 
 CHAT = "codellama/chat"
@@ -51,7 +49,7 @@ def register(server: CodeLlamaServer) -> None:
 
 async def chat(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
     """Answer a message. Raises JsonRpcException."""
-    conversation, desk = _named(server, params), desk_of(server, params)
+    conversation, desk = _named(server, params), chat_context_of(server, params)
     text, again = member(params, "text", str, ""), member(params, "regenerate", bool, False)
     partial_token, work_token = token(params, "partialResultToken"), token(params, "workDoneToken")
     link = engine_of(server)
@@ -133,13 +131,13 @@ def _claim(conversation: Conversation) -> None:
 
 
 async def _answered(
-    server: CodeLlamaServer, link: Link, conversation: Conversation, composed: Composed, to: str | int | None
+    server: CodeLlamaServer, link: Backend, conversation: Conversation, composed: Composed, to: str | int | None
 ) -> dict[str, Any]:
     """Ask, and keep what is said, even if it is broken off."""
     if not conversation.turns:
         conversation.system = composed.system
     turn = composed.turn
-    said = Answer()
+    said = ChatAnswer()
     try:
         request = _request(server, conversation, turn)
         await answer(link, request, said, partial(_tell, server, to, conversation.id))
@@ -153,7 +151,7 @@ async def _answered(
     return _result(conversation, turn, said, composed.left_out, limit)
 
 
-def _request(server: CodeLlamaServer, conversation: Conversation, turn: Turn) -> ChatRequest:
+def _request(server: CodeLlamaServer, conversation: Conversation, turn: ChatTurn) -> ChatRequest:
     sampling = Sampling(max_tokens=server.settings.chat.max_tokens)
     if turn.attempt:
         sampling = replace(sampling, temperature=TEMPERATURE, top_p=TOP_P, seed=turn.attempt)
@@ -165,7 +163,9 @@ def _tell(server: CodeLlamaServer, to: str | int | None, conversation: str, text
         server.progress(types.ProgressParams(to, {"conversation": conversation, "text": text}))
 
 
-def _result(conversation: Conversation, turn: Turn, said: Answer, left_out: Any, limit: int | None) -> dict[str, Any]:
+def _result(
+    conversation: Conversation, turn: ChatTurn, said: ChatAnswer, left_out: Any, limit: int | None
+) -> dict[str, Any]:
     outcome = said.outcome or Outcome("end")
     return {
         "conversation": conversation.id,

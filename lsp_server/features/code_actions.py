@@ -12,18 +12,18 @@ from typing import Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcContentModified, JsonRpcInvalidParams
 
-from lsp_server.edits.document import Document
-from lsp_server.edits.offers import KINDS, Diagnosed, Offer, offered
 from lsp_server.edits.rewrite import CouldNotError
-from lsp_server.edits.tasks import NAMES, Task, file_for_tests, file_name
+from lsp_server.edits.tasks import KINDS, NAMES, Diagnosed, EditTask, TaskOffer, file_for_tests, file_name, offered
 from lsp_server.edits.verify import Reported
-from lsp_server.features import explain, workspace_edits
-from lsp_server.features.announced import announces
-from lsp_server.features.documents import whole
-from lsp_server.features.doing import done, is_free, refusal, sorry
-from lsp_server.features.work import beside
-from lsp_server.features.workspace_edits import annotates, creates, range_of
+from lsp_server.features import explain
+from lsp_server.lsp import workspace_edits
+from lsp_server.lsp.documents import whole
+from lsp_server.lsp.edit_task import done, is_free, refusal, sorry
+from lsp_server.lsp.params import announces
+from lsp_server.lsp.progress import beside
+from lsp_server.lsp.workspace_edits import annotates, creates, range_of
 from lsp_server.session import CodeLlamaServer
+from lsp_server.snapshot import Document
 
 APPLY = "codellama.apply"
 """Our command, for clients that can't resolve."""
@@ -72,7 +72,7 @@ async def apply(server: CodeLlamaServer, *arguments: Any) -> None:
     beside(server, _applied(server, task, title, str(data.get("workDoneToken", ""))))
 
 
-async def _applied(server: CodeLlamaServer, task: Task, title: str, token: str) -> None:
+async def _applied(server: CodeLlamaServer, task: EditTask, title: str, token: str) -> None:
     edit = await done(server, task, title, confirm=annotates(server), token=token)
     if edit is None:
         return
@@ -97,14 +97,14 @@ def _text(kind: types.CodeActionKind | str) -> str:
     return kind.value if isinstance(kind, types.CodeActionKind) else kind
 
 
-def _can(server: CodeLlamaServer, offer: Offer) -> bool:
+def _can(server: CodeLlamaServer, offer: TaskOffer) -> bool:
     """A new file needs a client that makes one, and a name that is free."""
     into = offer.task.into
     return not into or (creates(server) and is_free(offer.task.document.uri, into))
 
 
 def _action(
-    server: CodeLlamaServer, offer: Offer, context: types.CodeActionContext
+    server: CodeLlamaServer, offer: TaskOffer, context: types.CodeActionContext
 ) -> types.CodeAction | types.Command:
     support = server.client_capabilities.text_document
     can = support.code_action if support is not None else None
@@ -133,7 +133,7 @@ def _commands(
     return found
 
 
-def _data(task: Task) -> dict[str, Any]:
+def _data(task: EditTask) -> dict[str, Any]:
     found: dict[str, Any] = {"uri": task.document.uri, "version": task.document.version, "task": task.name}
     found |= {"start": task.start, "stop": task.stop}
     if task.reported:
@@ -143,7 +143,7 @@ def _data(task: Task) -> dict[str, Any]:
     return found
 
 
-async def _task(server: CodeLlamaServer, data: Any) -> Task:
+async def _task(server: CodeLlamaServer, data: Any) -> EditTask:
     """What a client gives back of an action. Raises JsonRpcException where it is not one of ours, or out of date."""
     if not isinstance(data, Mapping) or any(not isinstance(data.get(name, ""), str) for name in TEXTS):
         raise JsonRpcInvalidParams("This is no action of codellama-ls.")
@@ -165,4 +165,4 @@ async def _task(server: CodeLlamaServer, data: Any) -> Task:
     if data["task"] == "tests" and not into:
         raise JsonRpcInvalidParams("There is no custom for where such tests go.")
     around = server.settings.actions.context_chars
-    return Task(data["task"], document, start, stop, instruction, reported, into, around)
+    return EditTask(data["task"], document, start, stop, instruction, reported, into, around)

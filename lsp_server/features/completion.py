@@ -6,9 +6,9 @@ import re
 
 from lsprotocol import types
 
-from lsp_server.features.asking import ask
-from lsp_server.features.documents import freeze
-from lsp_server.features.statistics import Offer
+from lsp_server.features.usage_statistics import DisplayedItem
+from lsp_server.lsp.completion_request import ask
+from lsp_server.lsp.documents import freeze
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Snapshot, units
 
@@ -33,7 +33,7 @@ async def completion(server: CodeLlamaServer, params: types.CompletionParams) ->
     return types.CompletionList(is_incomplete=True, items=items)
 
 
-def _item(snapshot: Snapshot, offer: Offer, keeps_lines: bool) -> types.CompletionItem:
+def _item(snapshot: Snapshot, offer: DisplayedItem, keeps_lines: bool) -> types.CompletionItem:
     """Replaces the word being typed, so that clients that filter by it keep the entry."""
     found = re.search(r"\w*$", snapshot.left[-LONGEST_WORD:])
     word = found.group() if found else ""

@@ -7,8 +7,8 @@ from typing import Any
 
 from lsprotocol import types
 
-from lsp_server import settings_kept
-from lsp_server.remote import allowed
+from lsp_server import settings as settings_kept
+from lsp_server.backend import allowed_servers
 from lsp_server.session import CodeLlamaServer
 from lsp_server.settings import parse_settings
 
@@ -35,8 +35,8 @@ def apply(server: CodeLlamaServer, raw: Any) -> None:
     """Use ``raw`` from now on; what is wrong in it is said once and defaulted."""
     server.settings, problems = parse_settings(raw)
     server.context.thaw()
-    problems += filter(None, [allowed.objection(server.settings.engine.url, server.engine_url)])
-    settings_kept.keep(server.settings.engine, problems)
+    problems += filter(None, [allowed_servers.objection(server.settings.engine.url, server.engine_url)])
+    settings_kept.save(server.settings.engine, problems)
     if problems:
         message = types.ShowMessageParams(types.MessageType.Warning, "codellama-ls: " + " ".join(problems))
         # after the response to `initialize`, before which nothing may be sent

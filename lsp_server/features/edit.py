@@ -15,21 +15,20 @@ from typing import Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
-from inference.serving.client import EngineError
+from inference.client.engine_client import EngineError
 from inference.text.prompts import Message
-from lsp_server.edits.document import Document
+from lsp_server.edits.edit_sessions import EditSession
 from lsp_server.edits.hunks import Hunk
-from lsp_server.edits.partial import Sketch
-from lsp_server.edits.rewrite import CouldNotError, rewritten
-from lsp_server.edits.sessions import EditSession
+from lsp_server.edits.rewrite import CouldNotError, Sketch, rewritten
 from lsp_server.edits.target import target_of
-from lsp_server.edits.tasks import Task
-from lsp_server.features.documents import whole
-from lsp_server.features.doing import as_it_is_now, engine, in_lines, refusal
-from lsp_server.features.params import document_uri, member, offsets, text, token
-from lsp_server.features.work import at_work
-from lsp_server.features.workspace_edits import apply, changing, range_of
+from lsp_server.edits.tasks import EditTask
+from lsp_server.lsp.documents import whole
+from lsp_server.lsp.edit_task import as_it_is_now, engine, in_lines, refusal
+from lsp_server.lsp.params import document_uri, member, offsets, text, token
+from lsp_server.lsp.progress import at_work
+from lsp_server.lsp.workspace_edits import apply, changing, range_of
 from lsp_server.session import CodeLlamaServer
+from lsp_server.snapshot import Document
 
 METHOD = "codellama/edit"
 FOLLOW_UP = "Write all of the code again, in one code block, changed as follows: "
@@ -55,7 +54,7 @@ async def edit(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
     target = target_of(document.language, document.text, start, stop)
     session = EditSession(member(params, "id", str, "") or str(uuid.uuid4()), document, (target.start, target.stop))
     instruction, around = text(params, "instruction"), server.settings.actions.context_chars
-    task = Task("edit", document, target.start, target.stop, instruction, context_chars=around)
+    task = EditTask("edit", document, target.start, target.stop, instruction, context_chars=around)
     if target.too_long(document.text):
         raise JsonRpcInvalidParams("That is too much to write again at once: select less.")
     try:
@@ -78,7 +77,7 @@ async def follow_up(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
             return _told(session, str(why))
         session.work = asyncio.current_task()
     around = server.settings.actions.context_chars
-    task = Task("edit", session.document, start, stop, instruction, context_chars=around)
+    task = EditTask("edit", session.document, start, stop, instruction, context_chars=around)
     more = Message("user", f"{FOLLOW_UP}{instruction}")
     return await _asked(server, session, task, params, (*session.said, more) if session.said else ())
 
@@ -114,7 +113,7 @@ def cancel(server: CodeLlamaServer, params: Any) -> None:
 
 
 async def _asked(
-    server: CodeLlamaServer, session: EditSession, task: Task, params: Any, said: tuple[Message, ...] = ()
+    server: CodeLlamaServer, session: EditSession, task: EditTask, params: Any, said: tuple[Message, ...] = ()
 ) -> dict[str, Any]:
     """The model's answer as hunks, told as it comes where the client gives a token for that."""
     session.work = asyncio.current_task()
@@ -139,7 +138,7 @@ async def _asked(
 
 
 def _drawing(
-    server: CodeLlamaServer, session: EditSession, task: Task, to: int | str | None, tell: Callable[[str], None]
+    server: CodeLlamaServer, session: EditSession, task: EditTask, to: int | str | None, tell: Callable[[str], None]
 ) -> Callable[[str], None]:
     """Tells how far an answer is and, where the client wants it, what is certain of it."""
     if to is None:

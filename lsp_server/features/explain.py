@@ -11,22 +11,21 @@ from typing import Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
-from inference.generation.answer import TextChunk
-from inference.serving.client import EngineError
-from inference.serving.wire import ChatRequest
+from inference.api.events import TextChunk
+from inference.api.requests import ChatRequest
+from inference.client.engine_client import EngineError
 from inference.text.prompts import Message
-from lsp_server.edits.document import Document
 from lsp_server.edits.rewrite import CouldNotError
 from lsp_server.edits.target import target_of
-from lsp_server.edits.tasks import Task, fields, file_name
-from lsp_server.features.announced import announces
-from lsp_server.features.documents import whole
-from lsp_server.features.doing import engine, in_lines, refusal, sorry
-from lsp_server.features.explained import show_markdown
-from lsp_server.features.params import member, offsets
-from lsp_server.features.work import at_work, beside
-from lsp_server.prompts.load import messages_for
+from lsp_server.edits.tasks import EditTask, fields, file_name
+from lsp_server.lsp.documents import whole
+from lsp_server.lsp.edit_task import engine, in_lines, refusal, sorry
+from lsp_server.lsp.params import announces, member, offsets
+from lsp_server.lsp.progress import at_work, beside
+from lsp_server.lsp.show_document import show_markdown
+from lsp_server.prompts.templates import messages_for
 from lsp_server.session import CodeLlamaServer
+from lsp_server.snapshot import Document
 
 TITLE = "Explain"
 EXPLAIN = "codellama.explain"
@@ -63,10 +62,10 @@ async def explain(server: CodeLlamaServer, *arguments: Any) -> None:
         raise JsonRpcInvalidParams(why)
     start, stop = offsets(document, given)
     target = target_of(document.language, document.text, start, stop)
-    beside(server, _explained(server, Task("edit", document, target.start, target.stop)))
+    beside(server, _explained(server, EditTask("edit", document, target.start, target.stop)))
 
 
-async def _explained(server: CodeLlamaServer, task: Task) -> None:
+async def _explained(server: CodeLlamaServer, task: EditTask) -> None:
     try:
         async with at_work(server, f"Code Llama: {TITLE}") as say:
             text, tell = "", in_lines(say)

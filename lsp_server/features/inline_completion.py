@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from lsprotocol import types
 
-from lsp_server.features.asking import ask
-from lsp_server.features.documents import freeze
+from lsp_server.lsp.completion_request import ask
+from lsp_server.lsp.documents import freeze
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Position, Snapshot
 

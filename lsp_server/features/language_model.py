@@ -15,13 +15,13 @@ from typing import Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
-from inference.generation.answer import Sampling
-from inference.serving.client import EngineError
-from inference.serving.wire import ChatRequest
+from inference.api.events import Sampling
+from inference.api.requests import ChatRequest
+from inference.client.engine_client import EngineError
 from inference.text.prompts import Message
-from lsp_server.features.answering import Answer, answer, engine_of, finish_reason
-from lsp_server.features.params import member, token
-from lsp_server.features.work import under
+from lsp_server.lsp.chat_stream import ChatAnswer, answer, engine_of, finish_reason
+from lsp_server.lsp.params import member, token
+from lsp_server.lsp.progress import under
 from lsp_server.session import CodeLlamaServer
 
 METHOD = "codellama/answer"
@@ -41,7 +41,7 @@ async def answered(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
     if not messages or messages[-1].role != "user":
         raise JsonRpcInvalidParams("The last of 'messages' must be the user's.")
     link, to = engine_of(server), token(params, "partialResultToken")
-    request, said = ChatRequest(messages, sampling=Sampling(max_tokens=server.settings.chat.max_tokens)), Answer()
+    request, said = ChatRequest(messages, sampling=Sampling(max_tokens=server.settings.chat.max_tokens)), ChatAnswer()
     async with under(server, token(params, "workDoneToken"), TITLE):
         await answer(link, request, said, partial(_tell, server, to))
     return {"text": said.text, "finishReason": finish_reason(said.outcome)}

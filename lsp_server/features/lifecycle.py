@@ -10,17 +10,18 @@ from functools import partial
 
 from lsprotocol import types
 
-from inference.remote.probe import Wanted
-from inference.serving.spawn import EngineOptions
-from inference.serving.state import Status
-from lsp_server.engine_link import EngineLink
-from lsp_server.features import completion, statistics, work
-from lsp_server.features.announced import announces
+from inference.api.status import Status
+from inference.client.engine_process import EngineOptions
+from inference.remote.server_profile import ProbeRequest
+from lsp_server.backend import allowed_servers
+from lsp_server.backend.backend import Backend
+from lsp_server.backend.local_engine import LocalEngine
+from lsp_server.backend.remote_server import RemoteServer
+from lsp_server.features import completion, usage_statistics
 from lsp_server.features.configuration import apply
-from lsp_server.features.progress import EngineProgress
-from lsp_server.link import Link
-from lsp_server.remote import allowed
-from lsp_server.remote.link import RemoteLink
+from lsp_server.lsp import progress as work
+from lsp_server.lsp.params import announces
+from lsp_server.lsp.progress import EngineProgress
 from lsp_server.session import CodeLlamaServer
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def initialize(server: CodeLlamaServer, params: types.InitializeParams) -> None:
     apply(server, params.initialization_options)
     info = params.client_info
     server.keeps_lines = info is not None and info.name.lower() in ("neovim", "nvim", "vim")
-    statistics.meet(server, params)
+    usage_statistics.meet(server, params)
     document = params.capabilities.text_document
     if document is None or document.inline_completion is None:
         completion.register(server)
@@ -82,21 +83,21 @@ def _from_a_thread(action: Callable[[], None]) -> Callable[[], None]:
 
 def _show_status(server: CodeLlamaServer) -> None:
     if server.link is not None and announces(server, "codellamaStatus"):
-        server.protocol.notify(STATUS, {**server.link.status.to_json(), "today": statistics.today(server)})
+        server.protocol.notify(STATUS, {**server.link.status.to_json(), "today": usage_statistics.today(server)})
 
 
-def _link(server: CodeLlamaServer, on_status: Callable[[Status], None]) -> Link:
+def _link(server: CodeLlamaServer, on_status: Callable[[Status], None]) -> Backend:
     """To the server elsewhere that the person has named, or else to the engine of one's own."""
     chosen = server.settings.engine
-    if allowed.is_named(server.engine_url):
-        wanted = Wanted(chosen.model, chosen.chat_model)
+    if allowed_servers.is_named(server.engine_url):
+        wanted = ProbeRequest(chosen.model, chosen.chat_model)
         warn = partial(say_once, server, types.MessageType.Warning)
-        return RemoteLink(partial(allowed.find, server.engine_url), wanted, on_status, warn)
+        return RemoteServer(partial(allowed_servers.find, server.engine_url), wanted, on_status, warn)
     context = chosen.context or None
     options = EngineOptions(
         chosen.model, chosen.format, chosen.grace_seconds, context, chosen.chat_model, chosen.idle_minutes * 60
     )
-    return EngineLink(options, on_status)
+    return LocalEngine(options, on_status)
 
 
 def _tell(server: CodeLlamaServer, progress: EngineProgress, status: Status) -> None:

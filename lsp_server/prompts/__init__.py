@@ -1,1 +1,1 @@
-"""What models are asked, one short file a task, and the loader that lets a person use their own."""
+"""Prompt templates, one Markdown file per task, which a user can override."""

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from e2e_window import Window, window
 from fakes.answerer import ScriptedAnswerer
-from fixtures_engine import serving
+from support.e2e_window import Window, window
+from support.fixtures_engine import serving
 
-from inference.models import adapters
+from inference.models import adapter_store
 
 
 @pytest.fixture
@@ -18,12 +18,12 @@ def projects(runtime: Path, tmp_path: Path) -> Path:
     """A folder of projects. There are two adapters, of which `first` is enabled for the project of that name."""
     for name in ("first", "second"):
         make(name)
-    adapters.enable("first", tmp_path / "first")
+    adapter_store.enable("first", tmp_path / "first")
     return tmp_path
 
 
 def make(name: str, base: str = "starter") -> None:
-    folder = adapters.location(name)
+    folder = adapter_store.location(name)
     folder.mkdir(parents=True)
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     (folder / "adapter_model.safetensors").write_bytes(b"")
@@ -54,7 +54,7 @@ async def test_completion_asks_for_the_adapter_of_the_documents_folder(runtime, 
 
 
 async def test_document_that_is_no_file_belongs_to_the_windows_first_folder(runtime, projects):
-    adapters.enable("second", Path("/project"))
+    adapter_store.enable("second", Path("/project"))
     async with serving(runtime, ScriptedAnswerer(["a"])), window() as editor:
         assert await suggested(editor, "untitled:Untitled-1") == "<second>a"
 
@@ -64,9 +64,9 @@ async def test_enabling_and_disabling_count_at_the_next_request(runtime, project
     document = projects / "first" / "a.py"
     async with serving(runtime, ScriptedAnswerer(["a"])), window() as editor:
         assert await suggested(editor, document) == "<first>a"
-        adapters.enable("second", projects / "first")
+        adapter_store.enable("second", projects / "first")
         assert await suggested(editor, document) == "<second>a"
-        adapters.disable(projects / "first")
+        adapter_store.disable(projects / "first")
         assert await suggested(editor, document) == "a"
     assert said(editor) == []
 
@@ -77,7 +77,7 @@ async def test_adapter_that_was_trained_anew_is_asked_anew_under_its_old_name(ru
     async with serving(runtime, answerer), window() as editor:
         for weights in (b"", b"", b"trained"):
             if weights:
-                (adapters.location("first") / "adapter_model.safetensors").write_bytes(weights)
+                (adapter_store.location("first") / "adapter_model.safetensors").write_bytes(weights)
             assert await suggested(editor, document) == "<first>a"
     assert [line for line in answerer.log if line.startswith("begin")] == ["begin x = "] * 2
 
@@ -110,7 +110,7 @@ async def test_adapter_that_cannot_be_used_is_said_once_and_done_without(runtime
 
 
 async def test_unreadable_list_of_workspaces_is_said_once_and_done_without(runtime, projects):
-    listed = adapters.adapters_folder() / ".enabled.json"
+    listed = adapter_store.adapters_folder() / ".enabled.json"
     listed.write_text("{}")
     async with serving(runtime, ScriptedAnswerer(["a"])), window() as editor:
         texts = [await suggested(editor, projects / "first" / "a.py") for _ in range(2)]

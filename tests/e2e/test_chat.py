@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from chatting import plain
-from e2e_window import window
 from lsprotocol import types
+from support.chatting import plain
+from support.e2e_window import window
 
 pytestmark = [pytest.mark.starter, pytest.mark.slow]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from e2e_window import URI, Window, corners, window
 from fakes.answerer import ScriptedAnswerer
-from fixtures_engine import serving
 from lsprotocol import types
+from support.e2e_window import URI, Window, corners, window
+from support.fixtures_engine import serving
 
 
 async def complete(editor: Window, line: int, character: int) -> types.CompletionList:

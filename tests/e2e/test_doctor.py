@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from waiting import until
+from support.waiting import until
 
 pytestmark = [pytest.mark.starter, pytest.mark.slow]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chatting import plain, selection
-from e2e_window import Window, window, window_on
 from fakes.answerer import ScriptedAnswerer
-from fixtures_engine import serving
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
+from support.chatting import plain, selection
+from support.e2e_window import Window, window, window_on
+from support.fixtures_engine import serving
 from support.hostile_repository import (
     EVIL_NAME,
     IGNORE_FILES,
@@ -26,7 +26,7 @@ from support.hostile_repository import (
 )
 from support.trap_folder import lay_traps
 
-from lsp_server import off_loop
+from lsp_server import disk
 from lsp_server.server import create_server
 
 PROGRAM = [str(Path(sys.executable).with_name("codellama-ls")), "--stdio"]
@@ -155,7 +155,7 @@ async def test_request_cancelled_while_files_are_checked_is_traced(runtime, monk
         checking.set()
         go.wait(30)
 
-    monkeypatch.setattr(off_loop, "privacy", slow)
+    monkeypatch.setattr(disk, "privacy", slow)
     async with serving(runtime, ScriptedAnswerer(["1"])), window_on(create_server()) as editor:
         editor.open("x = ")
         request = editor.request(0, 4, msg_id="the-one")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from e2e_window import window
 from fakes.answerer import ScriptedAnswerer
-from fixtures_engine import serving
 from lsprotocol import types
-from waiting import until
+from support.e2e_window import window
+from support.fixtures_engine import serving
+from support.waiting import until
 
 
 @pytest.mark.parametrize(("editor", "encoding"), [("vscode", "utf-16"), ("neovim", "utf-8")])

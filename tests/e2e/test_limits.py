@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from e2e_window import window
 from fakes.answerer import ScriptedAnswerer
-from fixtures_engine import serving
 from lsprotocol import types
+from support.e2e_window import window
+from support.fixtures_engine import serving
 
 from inference.models.catalog import CATALOG, STARTER
 

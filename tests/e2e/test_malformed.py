@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from fakes.answerer import ScriptedAnswerer
-from fixtures_engine import serving
-from raw_client import ProcessClient, call, document, encoded, framed, initialize, raw_client
+from support.fixtures_engine import serving
+from support.raw_client import ProcessClient, call, document, encoded, framed, initialize, raw_client
 
 TRACE = "codellama/trace"
 

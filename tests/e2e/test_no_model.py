@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from e2e_window import Window, window
-from waiting import until
+from support.e2e_window import Window, window
+from support.waiting import until
 
 SETTINGS = {"engine": {"graceSeconds": 0.2}}
 

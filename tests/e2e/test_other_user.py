@@ -16,17 +16,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from e2e_window import window
 from fakes.answerer import ScriptedAnswerer
 from fakes.tiny_llama import save_checkpoint
-from fixtures_engine import serving
+from support.e2e_window import window
+from support.fixtures_engine import serving
 
-from inference.fetching import pull
-from inference.models import adapters, store
-from inference.serving.private import runtime_folder, token
-from lsp_server.statistics import storage
-from lsp_server.statistics.row import Row
-from lsp_server.statistics.storage import Storage
+from inference.commands import pull_command
+from inference.models import adapter_store, store
+from inference.system.runtime_folder import runtime_folder, token
+from lsp_server.usage_statistics import storage
+from lsp_server.usage_statistics.storage import Storage, SuggestionRow
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
 
@@ -76,7 +75,7 @@ def open_house(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (folder / name).mkdir(mode=0o755)
         monkeypatch.setenv(f"XDG_{name}", str(folder / name))
     monkeypatch.delenv(store.FOLDER_VARIABLE, raising=False)
-    monkeypatch.delenv(adapters.FOLDER_VARIABLE, raising=False)
+    monkeypatch.delenv(adapter_store.FOLDER_VARIABLE, raising=False)
     monkeypatch.delenv(storage.FOLDER_VARIABLE, raising=False)
     old = os.umask(0)
     yield folder
@@ -94,13 +93,15 @@ async def test_other_user_can_read_nothing_and_have_no_answer(open_house: Path, 
     """A real engine, started by a real window: socket, token, lock, log, records, settings, models, packed weights, the
     compiled library, adapters and who uses them, statistics.
     """
-    assert pull.main([str(save_checkpoint(tmp_path / "tiny", sentinels=True)), "--as", "tiny"]) == pull.OK
+    assert (
+        pull_command.main([str(save_checkpoint(tmp_path / "tiny", sentinels=True)), "--as", "tiny"]) == pull_command.OK
+    )
     added = tmp_path / "adapter"
     added.mkdir()
     (added / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     (added / "adapter_model.safetensors").touch()
-    adapters.add(added, "mine")
-    adapters.enable("mine", tmp_path)
+    adapter_store.add(added, "mine")
+    adapter_store.enable("mine", tmp_path)
     settings = {"engine": {"model": "tiny", "graceSeconds": 1}}
     async with window(settings=settings) as editor:
         engine = psutil.Process(next(status.pid for status in reversed(editor.statuses) if status.pid))
@@ -109,7 +110,7 @@ async def test_other_user_can_read_nothing_and_have_no_answer(open_house: Path, 
         token(runtime_folder() / "engine.token")
         statistics = Storage()
         statistics.write(
-            [(Row(1, time.time(), "python", "tiny", True, 1.0, 2), True)]
+            [(SuggestionRow(1, time.time(), "python", "tiny", True, 1.0, 2), True)]
         )  # open, so with its log beside it
         made = everything(open_house)
         control = open_house / "control"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from e2e_window import SERVER, Window, window
+from support.e2e_window import SERVER, Window, window
 
-from inference.generation.answer import Sampling, TextChunk
-from inference.serving.client import EngineClient
-from inference.serving.wire import ChatRequest
+from inference.api.events import Sampling, TextChunk
+from inference.api.requests import ChatRequest
+from inference.client.engine_client import EngineClient
 from inference.text.prompts import Message
 
 pytestmark = [pytest.mark.starter, pytest.mark.slow]

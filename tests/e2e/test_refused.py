@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from e2e_window import window
 from fakes.answerer import ScriptedAnswerer
-from fixtures_engine import serving
+from support.e2e_window import window
+from support.fixtures_engine import serving
 
 
 @pytest.mark.parametrize(

@@ -11,20 +11,20 @@ from pathlib import Path
 
 import psutil
 import pytest
-from e2e_window import Window, window
 from fakes.answerer import ScriptedAnswerer
 from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi, refusal
 from fakes.tiny_llama import save_checkpoint
-from fixtures_engine import serving
-from fixtures_remote import TOKEN, sharing
 from lsprotocol import types
-from waiting import until
+from support.e2e_window import Window, window
+from support.fixtures_engine import serving
+from support.fixtures_remote import TOKEN, sharing
+from support.waiting import until
 
 from inference.models import store
-from inference.text.llama import CodeLlamaTokenizer
-from lsp_server.doctor import last
-from lsp_server.remote.allowed import TOKEN_VARIABLE, URL_VARIABLE
+from inference.text.llama_tokenizer import CodeLlamaTokenizer
+from lsp_server.backend.allowed_servers import TOKEN_VARIABLE, URL_VARIABLE
+from lsp_server.doctor import last_requests
 
 MODEL = {"engine": {"model": "codellama-7b"}}
 
@@ -46,7 +46,7 @@ async def test_a_foreign_server_answers_and_the_trace_says_so(runtime, small, ca
         status = editor.statuses[-1]
     assert (record["server"], record["result"], record["outcome"]["cause"]) == (url, "shown", "rule")
     assert status.model == "codellama/CodeLlama-7b-hf"
-    assert last.show(10, as_json=False) == 0
+    assert last_requests.show(10, as_json=False) == 0
     assert f"answered by {url}" in capsys.readouterr().out
     assert "secret" not in (runtime / "requests.jsonl").read_text()
     assert said(editor) == []
@@ -191,7 +191,7 @@ async def test_a_real_engine_on_tcp_with_a_model_of_few_weights(runtime, tmp_pat
 @contextmanager
 def started(runtime: Path, model: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """The engine's process and its log."""
-    command = [sys.executable, "-m", "inference.serving.main", "--model", model, "--tcp", "0", "--format", "fp32"]
+    command = [sys.executable, "-m", "inference.server.process", "--model", model, "--tcp", "0", "--format", "fp32"]
     log = runtime / "tcp.log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(command, stderr=stderr)

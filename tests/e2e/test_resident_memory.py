@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from e2e_window import window
+from support.e2e_window import window
 
 pytestmark = [pytest.mark.starter, pytest.mark.slow]
 

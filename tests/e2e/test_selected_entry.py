@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from e2e_window import window
 from fakes.answerer import ScriptedAnswerer
-from fixtures_engine import serving
 from lsprotocol import types
+from support.e2e_window import window
+from support.fixtures_engine import serving
 
 
 def entry(text: str, start: int, stop: int, line: int = 0) -> types.SelectedCompletionInfo:

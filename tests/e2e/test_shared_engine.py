@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from e2e_window import Window, window
-from engine_processes import engines, gone, has_torch
-from waiting import until
+from support.e2e_window import Window, window
+from support.engine_processes import engines, gone, has_torch
+from support.waiting import until
 
 pytestmark = [pytest.mark.starter, pytest.mark.slow]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 
-from e2e_window import Window, window
 from fakes.answerer import ScriptedAnswerer
-from fixtures_engine import serving
 from lsprotocol import types
+from support.e2e_window import Window, window
+from support.fixtures_engine import serving
 
 from lsp_server import cli
-from lsp_server.statistics.storage import path
+from lsp_server.usage_statistics.storage import path
 
 LINES = 8
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from e2e_window import Window, window
 from fakes.answerer import ScriptedAnswerer
-from fixtures_engine import serving
 from lsprotocol import types
-from waiting import until
+from support.e2e_window import Window, window
+from support.fixtures_engine import serving
+from support.waiting import until
 
 
 def begun(answerer: ScriptedAnswerer) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lsp_server.chat.mentions import TASKS
+from lsp_server.chat.attachments import TASKS
 from lsp_server.features.code_actions import EDIT
 from lsp_server.features.explain import CHAT
 from lsp_server.settings import Settings, parse_settings

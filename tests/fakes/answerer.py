@@ -9,8 +9,8 @@ from math import log as ln
 from pathlib import Path
 from typing import Any
 
-from inference.generation.answer import Finished, Outcome, Sampling, Steps, TextChunk, TokenChance
-from inference.models.adapters import AdapterError
+from inference.api.events import Finished, Outcome, Sampling, Steps, TextChunk, TokenProbability
+from inference.models.adapter_store import AdapterError
 from inference.models.catalog import STARTER, Model
 from inference.planning.planner import Role
 from inference.text.prompts import PromptError
@@ -73,8 +73,8 @@ class ScriptedAnswerer:
             self.closed.set()
 
 
-def _tokens(piece: str, sampling: Sampling | None) -> tuple[TokenChance, ...]:
+def _tokens(piece: str, sampling: Sampling | None) -> tuple[TokenProbability, ...]:
     if sampling is None or sampling.logprobs is None:
         return ()
     likeliest = ((piece.encode(), ln(0.5)), (b"other", ln(0.25)))
-    return (TokenChance(piece.encode(), ln(0.5), likeliest[: sampling.logprobs]),)
+    return (TokenProbability(piece.encode(), ln(0.5), likeliest[: sampling.logprobs]),)

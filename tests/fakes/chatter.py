@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from fakes.answerer import ScriptedAnswerer
 
-from inference.generation.answer import Sampling, Steps
+from inference.api.events import Sampling, Steps
 
 
 @dataclass

@@ -25,7 +25,7 @@ if __name__ == "__main__":
 from inference.models import store
 from inference.models.catalog import find
 from inference.models.checkpoint import llama_shapes
-from inference.models.rows import Provenance, Trained
+from inference.models.identify import Provenance, Trained
 from inference.models.shape import NF4_BLOCK, SCALE_BLOCK, Shape
 
 SHARD_BYTES = 1_000_000_000

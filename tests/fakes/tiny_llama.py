@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from support.vocabulary import APPENDED, TRAINER, write_proto
 from transformers import LlamaConfig, LlamaForCausalLM
-from vocabulary import APPENDED, TRAINER, write_proto
 
 SENTINELS = [piece for piece in APPENDED if piece[0] in ("▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>")]
 

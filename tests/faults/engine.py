@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from fakes.answerer import ScriptedAnswerer
 
-from inference.serving import main as engine
-from inference.serving import service
+from inference.server import app
+from inference.server import process as engine
 
 CONTROL = Path(sys.argv[1])
 
@@ -48,6 +48,6 @@ if __name__ == "__main__":
     first, _, name = CONTROL.read_text().partition(" ")
     if first == "early":
         os.kill(os.getpid(), signal.Signals[name])
-    service.BEAT_SECONDS = 0.1
+    app.BEAT_SECONDS = 0.1
     engine.load_models = load  # type: ignore[assignment]
     sys.exit(engine.main(sys.argv[2:]))

@@ -14,14 +14,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from e2e_window import Window, window_on
-from waiting import until
+from support.e2e_window import Window, window_on
+from support.waiting import until
 
+from inference.client.engine_client import LATE_SECONDS
+from inference.client.engine_process import EngineOptions, ensure_engine
 from inference.models import store
 from inference.models.manifest import MANIFEST
-from inference.serving.client import LATE_SECONDS
-from inference.serving.spawn import EngineOptions, ensure_engine
-from lsp_server import engine_link
+from lsp_server.backend import local_engine
 from lsp_server.features import lifecycle
 from lsp_server.server import create_server
 
@@ -91,9 +91,9 @@ class Rig:
             self.searches += 1
             return await self.find(options, command)
 
-        link = partial(engine_link.EngineLink, find=find, silence=self.silence)
+        link = partial(local_engine.LocalEngine, find=find, silence=self.silence)
         self.monkeypatch.setattr(lifecycle, "EngineLink", link)
-        self.monkeypatch.setattr(engine_link, "RETRY_AFTER", 0.05)
+        self.monkeypatch.setattr(local_engine, "RETRY_AFTER", 0.05)
         self.monkeypatch.setenv(store.FOLDER_VARIABLE, str(self.folder / "models"))
         settings = {"engine": {"graceSeconds": 0.1}, "completion": {"deadlineMs": DEADLINE_MS}}
         try:

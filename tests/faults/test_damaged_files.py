@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from fakes.tiny_llama import save_checkpoint
 
-from inference.fetching import pull
+from inference.commands import pull_command
 from inference.models import manifest, store
 from inference.models.manifest import MANIFEST
 from inference.native.library import missing
@@ -29,11 +29,11 @@ SOMEBODY = 4711
 
 ENGINES = """
 import json, logging, os, sys
-from inference.generation.answer import Sampling, TextChunk
-from inference.generation.engine import Engine
+from inference.api.events import Sampling, TextChunk
+from inference.engine.engine import Engine
 from inference.models.loader import load
-from inference.native.loading import read
-from inference.serving.loading import Wanted, load_models
+from inference.native.native_loader import read
+from inference.server.model_manager import Wanted, load_models
 
 def start(folder):
     os.environ |= {"XDG_CACHE_HOME": folder + "/cache", "CODELLAMA_LS_MODELS": folder + "/models"}
@@ -111,7 +111,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory, engines: subprocess.Popen[
     machine = Machine(folder, engines)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(store.FOLDER_VARIABLE, str(folder / "models"))
-        assert pull.main([str(folder / "published"), "--as", "tiny"]) == pull.OK
+        assert pull_command.main([str(folder / "published"), "--as", "tiny"]) == pull_command.OK
     answer, told = machine.start()
     assert answer
     assert told == ""
@@ -236,11 +236,11 @@ def test_verify_finds_changed_bytes_in_packed_weights(
         else ["The weights of tiny give numbers that are not finite. Run `codellama-ls pull tiny --verify`."]
     )
     capsys.readouterr()
-    assert pull.main(["tiny", "--verify"]) == pull.FAILED
+    assert pull_command.main(["tiny", "--verify"]) == pull_command.FAILED
     told = capsys.readouterr().err.strip()
     assert "were damaged (the content of weights.bin has changed) and were removed." in told
     assert machine.start() == (healthy[1], "")
-    assert pull.main(["tiny", "--verify"]) == pull.OK
+    assert pull_command.main(["tiny", "--verify"]) == pull_command.OK
     fault = "200 bytes of packed weights overwritten, numbers " + ("finite" if finite else "not finite")
     note(fault, "; ".join([*at_start.splitlines()[:1], told]), machine)
 
@@ -273,7 +273,7 @@ def test_damaged_checkpoint_is_not_loaded_until_it_is_pulled_again(
     assert answer == ""
     assert sentence in told
     assert told.endswith(": run `codellama-ls pull tiny --force`.")
-    assert pull.main([str(machine.folder / "published"), "--as", "tiny", "--force"]) == pull.OK
+    assert pull_command.main([str(machine.folder / "published"), "--as", "tiny", "--force"]) == pull_command.OK
     assert machine.start() == (healthy[1], "")
     note(fault, told, machine)
 
@@ -284,9 +284,9 @@ def test_changed_content_of_a_checkpoint_is_found_by_verify(
     file = shard(machine)
     overwrite(file, file.stat().st_size // 2, b"x" * 200)
     capsys.readouterr()
-    assert pull.main(["tiny", "--verify"]) == pull.FAILED
+    assert pull_command.main(["tiny", "--verify"]) == pull_command.FAILED
     told = capsys.readouterr().err.strip()
     assert f"(the content of {file.name} has changed): run `codellama-ls pull tiny --force`." in told
-    assert pull.main(["tiny", "--force"]) == pull.OK
+    assert pull_command.main(["tiny", "--force"]) == pull_command.OK
     assert machine.start() == (healthy[1], "")
     note("200 bytes of a checkpoint file overwritten", told, machine)

@@ -17,14 +17,16 @@ from pathlib import Path
 import psutil
 import pytest
 from faults.rig import Rig, row
-from waiting import until
+from support.waiting import until
 
-from inference.diagnosis import running
-from inference.diagnosis.smoke import smoke
-from inference.serving import engine_command, liveness, private
-from inference.serving.client import SILENT, SILENT_SECONDS
-from inference.serving.spawn import EngineOptions
-from inference.serving.starts import MOST_DEATHS
+from inference.api.crash_report import MOST_DEATHS
+from inference.client import hung_engine
+from inference.client.engine_client import SILENT, SILENT_SECONDS
+from inference.client.engine_process import EngineOptions
+from inference.commands import engine_command
+from inference.doctor import engine_checks
+from inference.doctor.engine_checks import smoke
+from inference.system import runtime_folder
 
 
 @pytest.fixture
@@ -112,7 +114,7 @@ def foreign(rig: Rig) -> Callable[[], object]:
 
 def dangling(rig: Rig) -> Callable[[], object]:
     rig.monkeypatch.delenv("XDG_RUNTIME_DIR")
-    rig.monkeypatch.setattr(private.tempfile, "gettempdir", lambda: str(rig.runtime.parent))
+    rig.monkeypatch.setattr(runtime_folder.tempfile, "gettempdir", lambda: str(rig.runtime.parent))
     link = rig.runtime.parent / f"codellama-ls-{os.getuid()}"
     link.symlink_to(rig.runtime.parent / "nowhere")
 
@@ -179,8 +181,8 @@ async def test_temporary_folder_with_a_long_path_is_no_fault(rig: Rig):
     long = rig.folder / ("x" * 120)
     long.mkdir()
     rig.monkeypatch.delenv("XDG_RUNTIME_DIR")
-    rig.monkeypatch.setattr(private.tempfile, "gettempdir", lambda: str(long))
-    assert private.runtime_folder() == Path(f"/tmp/codellama-ls-{os.getuid()}")
+    rig.monkeypatch.setattr(runtime_folder.tempfile, "gettempdir", lambda: str(long))
+    assert runtime_folder.runtime_folder() == Path(f"/tmp/codellama-ls-{os.getuid()}")
     row("TMPDIR over 100 characters", "nothing: the engine's folder is in /tmp", None, "not needed")
 
 
@@ -227,14 +229,14 @@ async def test_paused_machine_costs_no_engine(rig: Rig):
     alive: list[bool] = []
     rig.silence = 4.0
     async with rig.session():
-        process, usual = await hang(rig), liveness._answers
+        process, usual = await hang(rig), hung_engine._answers
 
         async def answers(path: Path, seconds: float) -> bool:
             process.send_signal(signal.SIGCONT)
             alive.append(await usual(path, seconds))
             return alive[-1]
 
-        rig.monkeypatch.setattr(liveness, "_answers", answers)
+        rig.monkeypatch.setattr(hung_engine, "_answers", answers)
         await until(lambda: alive)
         assert alive == [True]
         assert await rig.asks() != []
@@ -271,7 +273,7 @@ async def test_doctor_reports_a_hung_engine(rig: Rig):
     async with rig.session():
         await hang(rig)
         since = time.monotonic()
-        (check,) = await asyncio.to_thread(lambda: list(running.check_running(running.look())))
+        (check,) = await asyncio.to_thread(lambda: list(engine_checks.check_engine(engine_checks.look())))
         seconds = time.monotonic() - since
         asked = [check async for check in smoke(EngineOptions(), lambda text: None)]
     assert (check.verdict, check.text) == ("problem", "one listens but does not answer: it may hang")

@@ -9,7 +9,7 @@ from typing import Any
 
 from fuzz.mutations import BAD_HEADERS, damaged, mutated, odd
 from fuzz.sessions import Editor
-from raw_client import call, encoded
+from support.raw_client import call, encoded
 
 
 @dataclass(frozen=True)

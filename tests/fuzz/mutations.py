@@ -7,7 +7,7 @@ import json
 from random import Random
 from typing import Any
 
-from raw_client import framed
+from support.raw_client import framed
 
 ODD_VALUES: list[Any] = [
     *(None, True, False, 0, -1, 1, 7, 99, 2**31, -(2**31), 2**53 + 1, 2**63, 10**40, 1.5, -0.0, 1e300),

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from raw_client import CAPABILITIES, document
+from support.raw_client import CAPABILITIES, document
 
 TEXTS = (
     "x = ",

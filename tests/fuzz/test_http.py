@@ -20,7 +20,7 @@ import pytest
 from fakes.tiny_llama import save_checkpoint
 from fuzz.http_cases import Case, cases
 from fuzz.http_exchange import Connect, exchange
-from waiting import until
+from support.waiting import until
 
 from inference.models import store
 
@@ -160,7 +160,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def process(runtime: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """An engine process that serves ``tiny`` on both listeners, and its log."""
     log = runtime / "fuzz.log"
-    command = [sys.executable, "-P", "-m", "inference.serving.main"]
+    command = [sys.executable, "-P", "-m", "inference.server.process"]
     command += ["--model", "tiny", "--tcp", "0", "--format", "fp32"]
     with log.open("wb") as stderr:
         child = subprocess.Popen(command, stderr=stderr)

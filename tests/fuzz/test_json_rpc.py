@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 from fakes.answerer import ScriptedAnswerer
-from fixtures_engine import serving
 from fuzz.json_rpc import Messages, Sent
-from raw_client import ProcessClient, call, document, initialize, raw_client
+from support.fixtures_engine import serving
+from support.raw_client import ProcessClient, call, document, initialize, raw_client
 
 SCALE = 10 if os.environ.get("FUZZ") == "long" else 1
 SEED = int(os.environ.get("FUZZ_SEED", "20260"))

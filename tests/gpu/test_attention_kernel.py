@@ -12,14 +12,14 @@ from fakes.devices import DEVICES, name_of, needs
 from fakes.random_nf4 import save_random_nf4
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from inference.generation.kv import KVSession
 from inference.models.catalog import find
+from inference.models.language_model import KVSession
 from inference.models.llama import Llama
 from inference.models.loader import load
 from inference.models.shape import Shape
-from inference.planning import footprint
-from inference.planning.machine import Device
+from inference.planning import planner
 from inference.planning.planner import CHUNK
+from inference.system.machine import Device
 
 MIB = 1 << 20
 BACKENDS = ("FLASH_ATTENTION", "EFFICIENT_ATTENTION", "CUDNN_ATTENTION", "MATH")
@@ -97,8 +97,8 @@ def _allocated(device: str) -> int:
 
 
 def _report(case: Case, taken: int) -> None:
-    planned = footprint.activations(case.shape, "nf4", Device("cuda", "", 0, 0), case.chunk, case.context)
-    planned += footprint.working_copy(case.shape, "nf4", Device("cuda", "", 0, 0))
+    planned = planner.activation_bytes(case.shape, "nf4", Device("cuda", "", 0, 0), case.chunk, case.context)
+    planned += planner.working_copy(case.shape, "nf4", Device("cuda", "", 0, 0))
     scores = case.shape.heads * case.chunk * case.context * 2
     verdict = "falls back to the kernel that writes out all scores" if taken > scores else "is fused"
     print(  # noqa: T201

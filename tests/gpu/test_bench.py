@@ -33,12 +33,12 @@ def test_a_large_model_is_measured_against_transformers_in_a_few_requests(
     shape: Shape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     needs("bitsandbytes", "pygls", "lsprotocol", "cattrs", "pathspec", "httpx", "starlette", "uvicorn")
-    from lsp_server.measure import bench
+    from lsp_server.commands import bench_command
 
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "models"))
     install_random_nf4("random", shape)
     (tmp_path / "long.py").write_text(TEXT)
-    status = bench.main(["--model", "random", "--large", "--against-transformers", "--files", str(tmp_path)])
+    status = bench_command.main(["--model", "random", "--large", "--against-transformers", "--files", str(tmp_path)])
     printed = capsys.readouterr()
     print(printed.out)  # noqa: T201
     assert status == 0, printed.err

@@ -6,9 +6,9 @@ import pytest
 import torch
 from fakes.devices import needs
 
-from inference.diagnosis import hardware
-from inference.planning import machine
-from inference.serving.spawn import EngineOptions
+from inference.client.engine_process import EngineOptions
+from inference.doctor import hardware
+from inference.system import machine
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 

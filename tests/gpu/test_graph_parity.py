@@ -12,9 +12,9 @@ from fakes.devices import ON_GPU, name_of, needs
 from fakes.random_nf4 import save_random_nf4
 from fakes.tiny_llama import save_llama
 
-from inference.generation.kv import KVSession
 from inference.models.catalog import find
-from inference.models.graphed import WORTH_IT, GraphedLlama
+from inference.models.cuda_graphs import WORTH_IT, GraphedLlama
+from inference.models.language_model import KVSession
 from inference.models.llama import Llama
 from inference.models.loader import load
 from inference.models.shape import Shape

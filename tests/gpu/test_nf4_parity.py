@@ -10,7 +10,7 @@ from fakes.devices import DEVICES, name_of, needs
 from fakes.tiny_llama import save_llama
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from inference.generation.kv import KVSession
+from inference.models.language_model import KVSession
 from inference.models.llama import Llama
 from inference.models.loader import load
 

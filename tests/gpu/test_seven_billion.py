@@ -16,12 +16,12 @@ import pytest
 from fakes.devices import DEVICES, name_of, needs
 from fakes.random_nf4 import save_random_nf4
 
-from inference.generation.answer import Finished, Outcome, Sampling
-from inference.generation.engine import Engine
+from inference.api.events import Finished, Outcome, Sampling
+from inference.engine.engine import Engine
 from inference.models.catalog import STARTER, find
 from inference.models.loader import load
 from inference.models.shape import Shape
-from inference.text.loading import load_tokenizer
+from inference.text.tokenizer_loader import load_tokenizer
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ def folder(device: str) -> Iterator[Path]:
 
 def test_memory_is_planned_and_measured(folder: Path, device: str) -> None:
     """In a process of its own, so that all it takes is its own."""
-    command = [sys.executable, "-m", "inference.planning.memory_command", str(folder), "--device", device]
+    command = [sys.executable, "-m", "inference.commands.memory_command", str(folder), "--device", device]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     print(f"\n{name_of(device)}\n{done.stdout}")  # noqa: T201
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lsp_server.backoff import CALM, BackOff
+from lsp_server.concurrency import CALM, BackOff
 
 
 def test_pauses_double_up_to_the_longest():

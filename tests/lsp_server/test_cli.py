@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from lsp_server import cli
-from lsp_server.files import privacy
-from lsp_server.tryout.demo import places, sample
+from lsp_server.commands.demo_command import places, sample
+from lsp_server.disk import privacy
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -36,7 +36,7 @@ def test_who_interrupts_a_command_sees_no_stack_trace(monkeypatch, capsys):
     def interrupted(arguments: list[str]) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lsp_server.tryout.complete.main", interrupted)
+    monkeypatch.setattr("lsp_server.commands.complete_command.main", interrupted)
     assert cli.main(["complete", "a.py:1:1"]) == 130
     assert capsys.readouterr().err == "codellama-ls: interrupted\n"
 

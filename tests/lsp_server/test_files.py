@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from inference.text.patterns import MAX_PATTERNS
-from lsp_server.files import is_read_only, privacy
+from inference.text.ignore_rules import MAX_PATTERNS
+from lsp_server.disk import is_read_only, privacy
 
 
 @pytest.fixture

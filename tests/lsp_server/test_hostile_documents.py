@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.text.place import place_of
-from lsp_server.completion.amount import stop_rule
-from lsp_server.completion.shape import shape
+from inference.text.syntax_position import position_at
+from lsp_server.completion.postprocess.rules import postprocess
+from lsp_server.completion.stop_rule import stop_rule
 from lsp_server.snapshot import LINE_END, Position, Snapshot, offset_of, position_of, take, units
 
 SIZE = 1_000_000
@@ -30,11 +30,11 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_document_is_completed_in_time(language, name):
     began = time.process_time()
-    place_of.cache_clear()
+    position_at.cache_clear()
     snapshot = take(HOSTILE[name], Position(10**9, 10**9), "utf-16", language=language)
     assert isinstance(snapshot, Snapshot)
     stop_rule(snapshot)
-    shape(snapshot, "foo(a)\n" * 3, cut=False)
+    postprocess(snapshot, "foo(a)\n" * 3, cut=False)
     assert time.process_time() - began < SECONDS
 
 

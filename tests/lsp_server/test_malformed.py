@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from raw_client import LoopClient, call, document, framed, initialize
+from support.raw_client import LoopClient, call, document, framed, initialize
 
 from lsp_server.server import create_server
 

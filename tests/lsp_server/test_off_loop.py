@@ -9,8 +9,8 @@ import time
 import pytest
 from support.hostile_repository import add_ignore_file
 
-from lsp_server import off_loop
-from lsp_server.off_loop import beside, checked, in_order
+from lsp_server import disk
+from lsp_server.disk import beside, checked, in_order
 
 
 async def test_file_is_checked_as_the_gate_wants(tmp_path):
@@ -41,8 +41,8 @@ async def test_loop_goes_on_while_many_patterns_are_parsed(tmp_path):
 
 async def test_check_that_is_not_answered_in_time_is_unclear(tmp_path, monkeypatch):
     go_on = threading.Event()
-    monkeypatch.setattr(off_loop, "SECONDS", 0.05)
-    monkeypatch.setattr(off_loop, "privacy", lambda *_: go_on.wait(60) and None)
+    monkeypatch.setattr(disk, "SECONDS", 0.05)
+    monkeypatch.setattr(disk, "privacy", lambda *_: go_on.wait(60) and None)
     try:
         assert await checked(tmp_path / "a.py", [tmp_path], ()) == "unclear"
         with pytest.raises(TimeoutError):

@@ -12,7 +12,7 @@ from soak.kills import Kill
 from soak.person import Person
 from soak.watch import growth
 
-from lsp_server.measure.figures import percentile
+from lsp_server.benchmark.bench_figures import percentile
 
 FILE = "SOAK_FIGURES"
 MB = 1_000_000

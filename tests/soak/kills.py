@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from e2e_window import Window
-from engine_processes import marked, statistics
 from soak.person import Person, endless
-from waiting import until
+from support.e2e_window import Window
+from support.engine_processes import marked, statistics
+from support.waiting import until
 
-from inference.serving.starts import MOST_DEATHS
-from inference.text.source import SourceFile
-from lsp_server.measure.trace import Request
+from inference.api.crash_report import MOST_DEATHS
+from inference.text.source_files import SourceFile
+from lsp_server.benchmark.editing_trace import TraceRequest
 
 MOMENT = 0.2, 3.0
 """Seconds from one recovery to the next kill."""
@@ -46,7 +46,7 @@ class Kill:
 class Known:
     """A request and what an undisturbed engine answers."""
 
-    request: Request
+    request: TraceRequest
     items: list[tuple[str, tuple[int, int, int, int]]]
 
 

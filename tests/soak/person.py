@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from e2e_window import Window
 from lsprotocol import types
 from pygls.exceptions import JsonRpcContentModified, JsonRpcRequestCancelled
+from support.e2e_window import Window
 
-from inference.text.source import SourceFile
-from lsp_server.measure.trace import Request, make_trace
-from lsp_server.tryout.editor import LANGUAGES
+from inference.text.source_files import SourceFile
+from lsp_server.benchmark.editing_trace import TraceRequest, make_trace
+from lsp_server.demo.tiny_editor import LANGUAGES
 
 TYPING, READING = (0.1, 0.4), (0.3, 1.5)
 """Seconds from one request to the next while typing on, and after an answer that was waited for."""
@@ -88,7 +88,7 @@ class Person:
             request.cancel()
         await self.rest()
 
-    async def look(self, request: Request) -> list[tuple[str, tuple[int, int, int, int]]]:
+    async def look(self, request: TraceRequest) -> list[tuple[str, tuple[int, int, int, int]]]:
         """Ask by hand, in a document of its own; the items."""
         self._show(request)
         return await self.window.inline(*_cursor(request), uri=_uri(request))
@@ -103,7 +103,7 @@ class Person:
             if self._cancels and not answer.done():
                 self.window.client.cancel_request(types.CancelParams(name))
 
-    def _ask(self, request: Request, *, looks: bool) -> tuple[asyncio.Task[None], str]:
+    def _ask(self, request: TraceRequest, *, looks: bool) -> tuple[asyncio.Task[None], str]:
         self._show(request)
         self.account.asked += 1
         name = f"key {self.account.asked}"
@@ -130,7 +130,7 @@ class Person:
             if looks:
                 account.waits.append(time.perf_counter() - started)
 
-    def _show(self, request: Request) -> None:
+    def _show(self, request: TraceRequest) -> None:
         text, uri = request.prefix + request.suffix, _uri(request)
         if uri in self._opened:
             return self.window.change(text, uri)
@@ -138,16 +138,16 @@ class Person:
         return self.window.open(text, uri, LANGUAGES.get(Path(request.document).suffix, "plaintext"))
 
 
-def endless(files: Sequence[SourceFile], dice: Random) -> Iterator[Request]:
+def endless(files: Sequence[SourceFile], dice: Random) -> Iterator[TraceRequest]:
     """What a person asks who works on ``files`` all day."""
     while True:
         yield from make_trace(dice.sample(files, len(files)), STRETCH, dice.randrange(2**32))
 
 
-def _uri(request: Request) -> str:
+def _uri(request: TraceRequest) -> str:
     return f"file:///project/{request.document}"
 
 
-def _cursor(request: Request) -> tuple[int, int]:
+def _cursor(request: TraceRequest) -> tuple[int, int]:
     """Line and character; in ASCII, so that all position encodings agree."""
     return request.prefix.count("\n"), len(request.prefix) - (request.prefix.rfind("\n") + 1)

@@ -15,16 +15,16 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from e2e_window import window
-from engine_processes import engines, gone, has_torch, statistics
 from lsprotocol import types
 from soak.figures import of_kills, of_typing, slowest, spread, tell
 from soak.kills import kill_engines, kill_server, settled, undisturbed
 from soak.person import Person
 from soak.watch import growth, watched
+from support.e2e_window import window
+from support.engine_processes import engines, gone, has_torch, statistics
 
-from inference.text.source import SourceFile
-from lsp_server.measure.files import files_for_trace
+from inference.text.source_files import SourceFile
+from lsp_server.benchmark.source_choice import files_for_trace
 
 pytestmark = [pytest.mark.starter, pytest.mark.slow]
 

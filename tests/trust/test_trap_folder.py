@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from e2e_window import window
-from engine_processes import engines
+from support.e2e_window import window
+from support.engine_processes import engines
 from support.hostile_repository import HostileRepository, hostile_repository, working_in
 from support.trap_folder import lay_traps
 

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 from fakes.chatter import ScriptedChatter
-from fixtures_engine import RunningService, serving
+from support.fixtures_engine import RunningService, serving
 
-from inference.generation.answer import Sampling, Steps
-from inference.models.adapters import FOLDER_VARIABLE
-from inference.serving.private import runtime_folder
-from lsp_server.prompts import load
-from lsp_server.remote.allowed import LOCAL, URL_VARIABLE
-from lsp_server.statistics import storage
+from inference.api.events import Sampling, Steps
+from inference.models.adapter_store import FOLDER_VARIABLE
+from inference.system.runtime_folder import runtime_folder
+from lsp_server.backend.allowed_servers import LOCAL, URL_VARIABLE
+from lsp_server.prompts import templates
+from lsp_server.usage_statistics import storage
 
 
 @dataclass
@@ -101,7 +101,7 @@ def engine_in_a_thread() -> Iterator[Engine]:
         patch.setenv(FOLDER_VARIABLE, f"{folder}/adapters")
         patch.setenv(storage.FOLDER_VARIABLE, f"{folder}/statistics")
         patch.setenv(URL_VARIABLE, LOCAL)
-        patch.setenv(load.FOLDER_VARIABLE, f"{folder}/prompts")
+        patch.setenv(templates.FOLDER_VARIABLE, f"{folder}/prompts")
         patch.setenv("NVIM_LOG_FILE", os.devnull)
         for kind in ("CONFIG", "DATA", "STATE"):  # models lie in the cache
             patch.setenv(f"XDG_{kind}_HOME", f"{folder}/{kind.lower()}")

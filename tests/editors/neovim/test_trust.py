@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 from editors.neovim.editor import SETTINGS, neovim
-from engine_processes import engines
+from support.engine_processes import engines
 from support.trap_folder import lay_traps
 
 pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.starter]

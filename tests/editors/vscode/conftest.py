@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from code_server import Vscode, missing, program, vscode
 from fakes.chatter import ScriptedChatter
-from fixtures_engine import RunningService, serving
-from vscode_window import START, CodeWindow
+from support.code_server import Vscode, missing, program, vscode
+from support.fixtures_engine import RunningService, serving
+from support.vscode_window import START, CodeWindow
 
-from inference.models.adapters import FOLDER_VARIABLE
-from inference.serving.private import runtime_folder
-from lsp_server.prompts import load
-from lsp_server.remote.allowed import LOCAL, URL_VARIABLE
-from lsp_server.statistics import storage
+from inference.models.adapter_store import FOLDER_VARIABLE
+from inference.system.runtime_folder import runtime_folder
+from lsp_server.backend.allowed_servers import LOCAL, URL_VARIABLE
+from lsp_server.prompts import templates
+from lsp_server.usage_statistics import storage
 
 SETTINGS = {"codellama.completion.prefetch": False, "codellama.completion.alternatives": 1}
 
@@ -42,7 +42,7 @@ def home() -> Iterator[Path]:
         patch.setenv(FOLDER_VARIABLE, f"{folder}/adapters")
         patch.setenv(storage.FOLDER_VARIABLE, f"{folder}/statistics")
         patch.setenv(URL_VARIABLE, LOCAL)
-        patch.setenv(load.FOLDER_VARIABLE, f"{folder}/prompts")
+        patch.setenv(templates.FOLDER_VARIABLE, f"{folder}/prompts")
         yield folder
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 import pytest_asyncio
-from vscode_window import CodeWindow, becomes
-from waiting import until
+from support.vscode_window import CodeWindow, becomes
+from support.waiting import until
 
 pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 from fakes.chatter import block
-from vscode_window import CodeWindow
-from waiting import until
+from support.vscode_window import CodeWindow
+from support.waiting import until
 
 pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 

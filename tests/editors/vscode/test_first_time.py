@@ -14,9 +14,9 @@ from zipfile import ZipFile
 import psutil
 import pytest
 import pytest_asyncio
-from code_server import SETTINGS
-from vscode_window import ROOT, START, STATUS, CodeWindow, becomes
-from waiting import until
+from support.code_server import SETTINGS
+from support.vscode_window import ROOT, START, STATUS, CodeWindow, becomes
+from support.waiting import until
 
 pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 

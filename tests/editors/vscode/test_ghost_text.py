@@ -6,7 +6,7 @@ import asyncio
 import json
 
 import pytest
-from vscode_window import GHOST, CodeWindow, becomes
+from support.vscode_window import GHOST, CodeWindow, becomes
 
 pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from code_server import program
-from engine_processes import engines
 from fakes.hub import FakeHub
-from vscode_window import START, STATUS, CodeWindow, becomes
-from waiting import until
+from support.code_server import program
+from support.engine_processes import engines
+from support.vscode_window import START, STATUS, CodeWindow, becomes
+from support.waiting import until
 
 from inference.models import store
 from inference.models.catalog import CATALOG

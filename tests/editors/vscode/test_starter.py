@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 import pytest_asyncio
-from code_server import program
-from engine_processes import engines
+from support.code_server import program
+from support.engine_processes import engines
 from support.trap_folder import TrapFolder, lay_traps
-from vscode_window import START, STATUS, CodeWindow
-from waiting import until
+from support.vscode_window import START, STATUS, CodeWindow
+from support.waiting import until
 
 pytestmark = [
     pytest.mark.editors,

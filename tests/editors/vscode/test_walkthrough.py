@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from vscode_window import CLIENT, START, STATUS, CodeWindow, becomes
+from support.vscode_window import CLIENT, START, STATUS, CodeWindow, becomes
 
 pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 

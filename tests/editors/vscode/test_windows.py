@@ -7,8 +7,8 @@ import signal
 
 import psutil
 import pytest
-from vscode_window import GHOST, START, STATUS, becomes
-from waiting import until
+from support.vscode_window import GHOST, START, STATUS, becomes
+from support.waiting import until
 
 pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 

@@ -9,15 +9,14 @@ import pytest
 import torch
 from fakes.byte_llama import EOS, ByteTokenizer, tiny_reference
 
-from inference.evaluation.generating import Generator, Request
-from inference.generation.decode import ChunkSize, generate, healed
-from inference.generation.healing import Healing
-from inference.generation.kv import KVPool
-from inference.generation.sampling import make_sampler
+from inference.engine.decode import ChunkSize, generate, healed
+from inference.engine.sampling import Healing, make_sampler
+from inference.evaluation.batch_generation import BatchRequest, Generator
+from inference.models.language_model import KVPool
 from inference.models.llama import Llama
-from inference.text.detokenize import Detokenizer
 from inference.text.prompts import Prompt
 from inference.text.stopping import Stopper, StopRule
+from inference.text.tokenizer import Detokenizer
 from inference.text.vocabulary import Vocabulary
 
 TOKENIZER = ByteTokenizer()
@@ -37,11 +36,13 @@ class Wide(ByteTokenizer):
         return b" " + bytes([token]) if 128 <= token < 256 else super().piece_bytes(token)
 
 
-def request(text: str, *, heal: str = "", rule: StopRule | None = None, room: int = 24, stop: int = EOS) -> Request:
-    return Request(Prompt(TOKENIZER.encode(text), frozenset({stop}), heal), rule or StopRule(), room, "ab")
+def request(
+    text: str, *, heal: str = "", rule: StopRule | None = None, room: int = 24, stop: int = EOS
+) -> BatchRequest:
+    return BatchRequest(Prompt(TOKENIZER.encode(text), frozenset({stop}), heal), rule or StopRule(), room, "ab")
 
 
-def alone(model: Llama, tokenizer: ByteTokenizer, asked: Request) -> tuple[str, str, int]:
+def alone(model: Llama, tokenizer: ByteTokenizer, asked: BatchRequest) -> tuple[str, str, int]:
     """What the engine's own decode loop answers: text, what ended it, tokens."""
     prompt = asked.prompt
     pool = KVPool(model, 1024)
@@ -102,7 +103,9 @@ def test_healed_text_is_no_part_of_the_answer():
     reference = tiny_reference()
     (answer,) = Generator(reference, TOKENIZER).answer([request("def f():\n", heal="    ", room=6)])
     forced = TOKENIZER.encode("def f():\n    ")
-    (same,) = Generator(reference, TOKENIZER).answer([Request(Prompt(forced, frozenset({EOS})), StopRule(), 6, "ab")])
+    (same,) = Generator(reference, TOKENIZER).answer(
+        [BatchRequest(Prompt(forced, frozenset({EOS})), StopRule(), 6, "ab")]
+    )
     assert (answer.text, answer.tokens) == (same.text, same.tokens + 4)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from inference.evaluation.intervals import mean_difference, share_gained
-from inference.evaluation.metrics import exact, first_line, similarity
+from inference.evaluation.scoring import exact, first_line, similarity
 
 
 @pytest.mark.parametrize(

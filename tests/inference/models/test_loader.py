@@ -15,9 +15,9 @@ import torch
 from fakes.tiny_llama import save_llama
 from transformers import LlamaForCausalLM
 
-from inference.generation.kv import KVSession
 from inference.models import loader
 from inference.models.checkpoint import WeightFormat, inspect
+from inference.models.language_model import KVSession
 from inference.models.loader import LoadError, choose_device, choose_dtype, choose_format, load, why_no_four_bits
 
 IDS = [3, 141, 59, 26, 5, 35]
@@ -127,7 +127,7 @@ def refuse(*arguments, **_):
 
 socket.getaddrinfo = socket.socket.connect = refuse
 from inference.models.loader import load
-from inference.generation.kv import KVSession
+from inference.models.language_model import KVSession
 model = load(Path(sys.argv[1]), "nf4", "cpu")
 kv = KVSession(model)
 kv.reserve(4)

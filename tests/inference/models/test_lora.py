@@ -13,9 +13,8 @@ from fakes.tiny_llama import save_llama
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from inference.generation.kv import KVSession
-from inference.models.adapters import AdapterError
-from inference.models.forward import LanguageModel
+from inference.models.adapter_store import AdapterError
+from inference.models.language_model import KVSession, LanguageModel
 from inference.models.llama import Llama
 from inference.models.lora import with_adapter
 

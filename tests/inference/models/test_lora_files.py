@@ -12,8 +12,8 @@ from fakes.byte_llama import tiny_config, tiny_reference
 from fakes.lora import save_lora
 from safetensors.torch import load_file, save_file
 
-from inference.models.adapters import AdapterError
-from inference.models.lora_files import check_fits, read_lora
+from inference.models.adapter_files import check_fits, read_lora
+from inference.models.adapter_store import AdapterError
 
 QUERY = "base_model.model.model.layers.0.self_attn.q_proj"
 

@@ -11,11 +11,11 @@ from fakes.random_nf4 import config_of, save_random_nf4
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from inference.generation.kv import KVSession
 from inference.models.checkpoint import PACKED, inspect
+from inference.models.language_model import KVSession
 from inference.models.loader import load, what_is_read
 from inference.models.shape import Shape
-from inference.text.loading import load_tokenizer
+from inference.text.tokenizer_loader import load_tokenizer
 
 SHAPE = Shape(vocab=320, hidden=128, layers=2, heads=4, kv_heads=2, intermediate=192, head_dim=32, positions=512)
 IDS = [3, 141, 59, 26, 5, 35, 89, 79]

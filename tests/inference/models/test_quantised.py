@@ -14,8 +14,8 @@ import torch
 from fakes.tiny_llama import save_llama
 from transformers import BitsAndBytesConfig, LlamaForCausalLM
 
-from inference.generation.kv import KVSession
 from inference.models.checkpoint import LoadError, inspect
+from inference.models.language_model import KVSession
 from inference.models.llama import Llama
 from inference.models.loader import choose_dtype, load
 

@@ -11,24 +11,24 @@ from typing import Any
 import pytest
 import torch
 from fakes.miniature import TWELVE, miniature_shape, save_miniature
-from fixtures_vocabulary import folder_or_skip
+from support.fixtures_vocabulary import folder_or_skip
 from transformers import BitsAndBytesConfig, LlamaForCausalLM
 
-from inference.fetching import pull
-from inference.generation.answer import Finished, Outcome, Sampling, TextChunk
-from inference.generation.engine import Engine
-from inference.generation.kv import KVSession
+from inference.api.events import Finished, Outcome, Sampling, TextChunk
+from inference.commands import pull_command
+from inference.engine.engine import Engine
 from inference.models import store
 from inference.models.catalog import Model
+from inference.models.identify import row_of
+from inference.models.language_model import KVSession
 from inference.models.llama import Llama
 from inference.models.loader import load
-from inference.models.rows import row_of
 from inference.models.shape import Shape
-from inference.text.chat import CHAT_PROMPTS
+from inference.text.chat_prompts import CHAT_PROMPTS
 from inference.text.infill import infill_prompt
-from inference.text.loading import load_tokenizer
 from inference.text.prompts import Message, PromptError, completion_prompt
 from inference.text.tokenizer import decode
+from inference.text.tokenizer_loader import load_tokenizer
 
 pytestmark = pytest.mark.slow
 
@@ -93,7 +93,7 @@ def miniature(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(store.FOLDER_VARIABLE, str(root / "models"))
         source = save_miniature(row, vocabulary, root / "downloaded")
-        assert pull.main([str(source), "--as", row.id, "--accept-licence"]) == pull.OK
+        assert pull_command.main([str(source), "--as", row.id, "--accept-licence"]) == pull_command.OK
         shutil.rmtree(source)
         folder = store.installed(row.id)
         yield Miniature(row, folder, [1, *load_tokenizer(folder).encode(CODE)][:64])

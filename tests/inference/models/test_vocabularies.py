@@ -7,10 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from fixtures_remote import put_vocabulary
+from support.fixtures_remote import put_vocabulary
 
-from inference.models import store, vocabularies
-from inference.models.vocabularies import VocabularyMissingError, folder_of
+from inference.models import store
+from inference.models.store import VocabularyMissingError, folder_of
 
 
 @pytest.fixture(autouse=True)
@@ -72,12 +72,12 @@ def test_two_that_put_the_same_one_do_so_after_each_other(tmp_path):
 
     def own():
         yield file
-        waiting.append(pool.submit(vocabularies.put, "codellama-7b", others()))
+        waiting.append(pool.submit(store.put, "codellama-7b", others()))
         assert not began.wait(0.3)
 
     waiting: list[Future[Path]] = []
     with ThreadPoolExecutor(1) as pool:
-        folder = vocabularies.put("codellama-7b", own())
+        folder = store.put("codellama-7b", own())
         assert waiting[0].result(10) == folder
     assert [path.name for path in folder.iterdir()] == ["tokenizer.model"]
 
@@ -85,4 +85,4 @@ def test_two_that_put_the_same_one_do_so_after_each_other(tmp_path):
 @pytest.mark.parametrize("name", ["../mine", "", "/etc"])
 def test_a_name_cannot_lead_elsewhere(name):
     with pytest.raises(store.StoreError):
-        vocabularies.place(name)
+        store.place(name)

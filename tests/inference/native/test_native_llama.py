@@ -13,15 +13,15 @@ from fakes.lora import save_lora
 from fakes.tiny_llama import change_config, save_llama
 from transformers import LlamaForCausalLM
 
-from inference.generation.kv import KVSession
 from inference.models import manifest
 from inference.models.checkpoint import LoadError, inspect
+from inference.models.language_model import KVSession
 from inference.models.llama import MATRICES, Llama
 from inference.models.loader import load
 from inference.models.lora import with_adapter
-from inference.native import weights
+from inference.native import packed_weights
 from inference.native.library import missing
-from inference.native.pack import unpack
+from inference.native.packed_weights import unpack
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
@@ -67,7 +67,7 @@ class Rounded(torch.nn.Module):
 def unpacked(folder, bits):
     """transformers' model with the very weights that the C library computes with, and its rounding."""
     reference = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    packed = dict(weights.packed(inspect(folder), bits))
+    packed = dict(packed_weights.packed(inspect(folder), bits))
     for n, layer in enumerate(reference.model.layers):
         for path in MATRICES.values():
             parent, _, name = path.rpartition(".")
@@ -170,7 +170,7 @@ def test_packed_weights_of_another_shape_are_not_read(folder, tmp_path):
     [again] = folder.glob("int8-*")
     assert manifest.files(manifest.read(again)) != {}
     with pytest.raises(LoadError, match="as the checkpoint has it"):
-        weights.read(again, inspect(other), 8)
+        packed_weights.read(again, inspect(other), 8)
 
 
 def test_an_engine_starts_without_transformers(folder):

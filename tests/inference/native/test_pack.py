@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inference.native.pack import fits, pack, packed_shape, unpack
+from inference.native.packed_weights import fits, pack, packed_shape, unpack
 
 GENERATOR = torch.Generator().manual_seed(3)
 

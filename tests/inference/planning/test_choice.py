@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from inference.models.catalog import CATALOG, Model, find
 from inference.models.shape import FORMATS, Format
 from inference.planning.choice import choose, plan_or_suggest
-from inference.planning.machine import Device
 from inference.planning.planner import Choice, DoesNotFitError, Role
+from inference.system.machine import Device
 
 GIB = 1 << 30
 BOTH: tuple[Role, ...] = ("completion", "chat")

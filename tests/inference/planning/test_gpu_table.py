@@ -10,8 +10,8 @@ import pytest
 from inference.models.catalog import find
 from inference.planning.choice import choose
 from inference.planning.gpu_table import best, main, table
-from inference.planning.machine import Device
 from inference.planning.planner import Choice
+from inference.system.machine import Device
 
 GIB = 1 << 30
 ROOT = Path(__file__).parents[3]

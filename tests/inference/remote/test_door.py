@@ -13,11 +13,10 @@ from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi, refusal
 from starlette.responses import RedirectResponse
 
-from inference.remote.door import Address, AddressError, open_door, parse_url
-from inference.remote.probe import Wanted, probe
-from inference.remote.stream import parts
-from inference.remote.troubles import NotUnderstood
-from inference.serving.client import BadRequest, EngineUnavailable
+from inference.client.engine_client import BadRequest, EngineUnavailable
+from inference.remote.errors import NotUnderstood
+from inference.remote.http_client import Address, AddressError, open_http_client, parse_url, parts
+from inference.remote.server_profile import ProbeRequest, probe
 
 
 @pytest.mark.parametrize(
@@ -74,7 +73,7 @@ def test_a_token_is_shown_to_nobody_else():
 async def test_a_token_that_a_server_repeats_is_not_told():
     """Its words are, while it is found out about, and end in the log."""
     fake = FakeOpenAi(token="hunter2", failures=[refusal(400, "What is 'Bearer hunter2'?")])
-    async with listening(fake.app()) as url, open_door(Address(url, "hunter2")) as http:
+    async with listening(fake.app()) as url, open_http_client(Address(url, "hunter2")) as http:
         with pytest.raises(BadRequest) as error:
             await anext(parts(http, "there", "/v1/completions", {}, telling=True))
     assert str(error.value) == "there refused a request (HTTP 400) (it says: What is 'Bearer [token]'?)."
@@ -106,9 +105,9 @@ async def test_a_redirect_is_not_followed():
     other, fake = FakeOpenAi(), FakeOpenAi(token="secret")
     async with listening(other.app()) as elsewhere, listening(fake.app()) as url:
         fake.failures = [RedirectResponse(f"{elsewhere}/health")]
-        async with open_door(Address(url, "secret")) as http:
+        async with open_http_client(Address(url, "secret")) as http:
             with pytest.raises(NotUnderstood) as error:
-                await probe(http, "there", Wanted("starter"))
+                await probe(http, "there", ProbeRequest("starter"))
     assert str(error.value) == "there redirects elsewhere, which is not followed: set the address it redirects to."
     assert other.paths == []
 
@@ -118,7 +117,7 @@ async def test_a_proxy_is_never_used_for_this_machine(monkeypatch):
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy_url)
         fake = FakeOpenAi()
-        async with listening(fake.app()) as url, open_door(Address(url)) as http:
+        async with listening(fake.app()) as url, open_http_client(Address(url)) as http:
             assert (await http.get("/health")).status_code == 200
     assert seen == []
 
@@ -126,7 +125,7 @@ async def test_a_proxy_is_never_used_for_this_machine(monkeypatch):
 async def test_a_proxy_is_used_for_other_machines(monkeypatch):
     async with proxy() as (seen, proxy_url):
         monkeypatch.setenv("http_proxy", proxy_url)
-        async with open_door(Address("http://models.example.org")) as http:
+        async with open_http_client(Address("http://models.example.org")) as http:
             assert (await http.get("/health")).status_code == 204
     assert seen == [b"GET http://models.example.org/health HTTP/1.1"]
 
@@ -135,11 +134,11 @@ async def test_a_certificate_must_be_one_that_the_system_trusts(tmp_path, monkey
     """``SSL_CERT_FILE`` names more, as it does for other programs."""
     key, certificate = self_signed(tmp_path)
     async with tls_server(key, certificate) as url:
-        async with open_door(Address(url)) as http:
+        async with open_http_client(Address(url)) as http:
             with pytest.raises(EngineUnavailable, match="there has no certificate that this machine trusts"):
-                await probe(http, "there", Wanted("starter"))
+                await probe(http, "there", ProbeRequest("starter"))
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        async with open_door(Address(url)) as http:
+        async with open_http_client(Address(url)) as http:
             assert (await http.get("/health")).status_code == 204
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fixtures_remote import connected, sharing, told
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from support.fixtures_remote import connected, sharing, told
 
-from inference.remote.troubles import NotUnderstood
-from inference.serving.client import EngineUnavailable
-from inference.serving.wire import ChatRequest, CompletionRequest
+from inference.api.requests import ChatRequest, CompletionRequest
+from inference.client.engine_client import EngineUnavailable
+from inference.remote.errors import NotUnderstood
 from inference.text.prompts import Message
 
 
@@ -90,7 +90,7 @@ async def test_an_event_nested_too_deeply_to_be_read_is_no_answer(small):
 
 async def test_an_answer_without_bounds_is_left(small, monkeypatch):
     """One that is not kept to ``max_tokens`` would fill the memory."""
-    monkeypatch.setattr("inference.remote.stream.LONGEST_ANSWER", 500)
+    monkeypatch.setattr("inference.remote.http_client.LONGEST_ANSWER", 500)
     fake = sharing(small, says=["x"] * 100 + ["…"])
     async with connected(fake) as client:
         with pytest.raises(EngineUnavailable, match="there does not come to an end with an answer"):

@@ -6,17 +6,17 @@ import pytest
 from fakes.answerer import ScriptedAnswerer
 from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi, refusal
-from fixtures_remote import connected, own_engine, sharing
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from support.fixtures_remote import connected, own_engine, sharing
 
-from inference.remote import probe as probing
-from inference.remote.asking import Dialect
-from inference.remote.door import Address, open_door
-from inference.remote.probe import Wanted, probe
-from inference.remote.troubles import Busy, NotAdmitted, NotUnderstood
-from inference.serving.client import EngineError, EngineUnavailable, ModelRefused
+from inference.client.engine_client import EngineError, EngineUnavailable, ModelRefused
+from inference.remote import server_profile as probing
+from inference.remote.errors import Busy, NotAdmitted, NotUnderstood
+from inference.remote.http_client import Address, open_http_client
+from inference.remote.prompt_format import ServerDialect
+from inference.remote.server_profile import ProbeRequest, probe
 
-EXACT = Dialect("ids", stop_ids=True, usage=True)
+EXACT = ServerDialect("ids", stop_ids=True, usage=True)
 
 
 async def refused(fake: FakeOpenAi, kind: type[EngineError], model: str = "codellama-7b") -> str:
@@ -55,10 +55,10 @@ async def test_a_server_that_takes_ids_is_asked_as_exactly_as_can_be(small):
 @pytest.mark.parametrize(
     ("takes", "dialect"),
     [
-        ({"ids", "stream_options"}, Dialect("ids", usage=True)),
-        ({"ids"}, Dialect("ids")),
-        ({"suffix", "stream_options"}, Dialect("suffix", usage=True)),
-        ({"suffix"}, Dialect("suffix")),
+        ({"ids", "stream_options"}, ServerDialect("ids", usage=True)),
+        ({"ids"}, ServerDialect("ids")),
+        ({"suffix", "stream_options"}, ServerDialect("suffix", usage=True)),
+        ({"suffix"}, ServerDialect("suffix")),
     ],
 )
 async def test_what_a_server_refuses_it_is_not_sent(small, takes, dialect):
@@ -69,7 +69,7 @@ async def test_what_a_server_refuses_it_is_not_sent(small, takes, dialect):
 async def test_a_model_that_does_not_infill_may_be_asked_with_text_alone(no_models):
     fake = FakeOpenAi(takes=frozenset(), models=[{"id": "codellama/CodeLlama-34b-hf"}])
     async with connected(fake, "codellama-34b") as client:
-        assert client.served.language.dialect == Dialect("text")
+        assert client.served.language.dialect == ServerDialect("text")
         assert client.served.limits.startswith("codellama-34b was not trained to infill")
 
 
@@ -176,7 +176,7 @@ async def test_an_engine_of_ours_is_recognised_and_not_asked_to_write(runtime, n
     """No vocabulary is needed here: it builds prompts itself."""
     answerer = ScriptedAnswerer()
     async with own_engine(runtime, answerer) as (_, http):
-        served = await probe(http, "there", Wanted("codellama-7b"))
+        served = await probe(http, "there", ProbeRequest("codellama-7b"))
     assert (served.language.model, served.language.dialect.kind) == ("starter", "engine")
     assert answerer.asked == []
 
@@ -184,7 +184,7 @@ async def test_an_engine_of_ours_is_recognised_and_not_asked_to_write(runtime, n
 async def test_an_engine_of_ours_that_loads_says_how_far_it_is(runtime):
     async with own_engine(runtime, ScriptedAnswerer(), phase="loading") as (_, http):
         with pytest.raises(Busy) as error:
-            await probe(http, "there", Wanted("starter"))
+            await probe(http, "there", ProbeRequest("starter"))
     assert error.value.status is not None
     assert (error.value.status.progress, error.value.rest) == (40, 1.0)
     assert str(error.value) == "there is not ready: loading weights."
@@ -193,7 +193,7 @@ async def test_an_engine_of_ours_that_loads_says_how_far_it_is(runtime):
 async def test_a_wrong_token_is_a_matter_for_a_person(runtime):
     async with own_engine(runtime, ScriptedAnswerer(), "wrong") as (_, http):
         with pytest.raises(NotAdmitted):
-            await probe(http, "there", Wanted("starter"))
+            await probe(http, "there", ProbeRequest("starter"))
 
 
 async def test_a_server_that_loads_is_asked_again_when_it_says(no_models):
@@ -247,9 +247,9 @@ async def test_a_server_without_models_says_so(no_models):
 async def test_nobody_there(no_models):
     async with listening(FakeOpenAi().app()) as url:
         pass
-    async with open_door(Address(url)) as http:
+    async with open_http_client(Address(url)) as http:
         with pytest.raises(EngineUnavailable, match="there can't be reached: check that it runs, and its address"):
-            await probe(http, "there", Wanted("starter"))
+            await probe(http, "there", ProbeRequest("starter"))
 
 
 async def test_a_server_that_never_answers_is_not_waited_for(small, monkeypatch):

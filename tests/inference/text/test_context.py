@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fakes.characters import CharacterTokenizer
 
-from inference.text.context import ContextChunk, as_comment, in_front
+from inference.text.prompts import Snippet, as_comment, in_front
 
-A, B = ContextChunk("lib/a.py", "def a():\n\n    pass\n"), ContextChunk("web/b.ts", "let b;\r\n")
+A, B = Snippet("lib/a.py", "def a():\n\n    pass\n"), Snippet("web/b.ts", "let b;\r\n")
 A_TEXT = "# Path: lib/a.py\n# def a():\n#\n#     pass\n"
 B_TEXT = "// Path: web/b.ts\n// let b;\n"
 
@@ -14,7 +14,7 @@ B_TEXT = "// Path: web/b.ts\n// let b;\n"
 def test_a_chunk_is_a_comment_in_its_language() -> None:
     """A model must not take it for code that stands in this file."""
     assert (as_comment(A), as_comment(B)) == (A_TEXT, B_TEXT)
-    assert as_comment(ContextChunk("Makefile", "all:")) == "# Path: Makefile\n# all:\n"
+    assert as_comment(Snippet("Makefile", "all:")) == "# Path: Makefile\n# all:\n"
 
 
 def test_the_most_important_chunk_stands_nearest_to_the_code() -> None:
@@ -24,14 +24,14 @@ def test_the_most_important_chunk_stands_nearest_to_the_code() -> None:
 
 def test_what_has_no_room_is_left_out_whole() -> None:
     """The text around the cursor matters more than any other file."""
-    large = ContextChunk("c.py", "x" * 300)
+    large = Snippet("c.py", "x" * 300)
     assert in_front(CharacterTokenizer(), [large, B], "x = ", "\n", 590) == B_TEXT + "x = "
     assert in_front(CharacterTokenizer(), [B], "x" * 300, "", 500) == "x" * 300
 
 
 def test_typing_does_not_change_what_is_taken() -> None:
     """But once in a block of tokens; each change costs a prefill of everything."""
-    chunks = [ContextChunk(f"{n}.py", "x" * 60) for n in range(20)]
+    chunks = [Snippet(f"{n}.py", "x" * 60) for n in range(20)]
     tokenizer = CharacterTokenizer()
     taken = [in_front(tokenizer, chunks, "y" * n, "", 1_500)[: -n or None] for n in range(500, 756)]
     assert len(set(taken)) == 2

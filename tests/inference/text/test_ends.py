@@ -9,13 +9,18 @@ from pathlib import Path
 import pytest
 from fakes.characters import CHATML, CONTROL, CharacterTokenizer
 
-from inference.text.chat import CHAT_PROMPTS
-from inference.text.context import ContextChunk
-from inference.text.cursor import Cursor, cursor_prompt
-from inference.text.ends import BLOCK, MOST_CHARACTERS_A_TOKEN, encode_end, encode_start
-from inference.text.llama import CodeLlamaTokenizer
-from inference.text.prompts import Message
-from inference.text.tokenizer import ByteLevelTokenizer, Tokenizer
+from inference.text.chat_prompts import CHAT_PROMPTS
+from inference.text.infill import CursorRequest, cursor_prompt
+from inference.text.llama_tokenizer import CodeLlamaTokenizer
+from inference.text.prompts import Message, Snippet
+from inference.text.tokenizer import (
+    BLOCK,
+    MOST_CHARACTERS_A_TOKEN,
+    ByteLevelTokenizer,
+    Tokenizer,
+    encode_end,
+    encode_start,
+)
 
 HUGE = 7_500_000
 ROOM = 2_000
@@ -104,7 +109,7 @@ def test_cut_stays_where_it_is_while_somebody_types():
 @pytest.mark.parametrize("text", ["x = 1\n" * (HUGE // 6), "x" * HUGE, "\n" * HUGE, "\r" * HUGE])
 def test_huge_texts_around_a_cursor_are_not_encoded_whole(layout, text):
     tokenizer = CountingTokenizer()
-    cursor = Cursor(text, text, [ContextChunk("a.py", text), ContextChunk("b.py", "y = 2\n" * 100)])
+    cursor = CursorRequest(text, text, [Snippet("a.py", text), Snippet("b.py", "y = 2\n" * 100)])
     prompt, _ = cursor_prompt(tokenizer, cursor, ROOM, layout)
     assert ROOM - 256 < len(prompt.ids) <= ROOM
     assert tokenizer.read < 200_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inference.text.excerpts import definitions, import_lines, portions
+from inference.text.snippets import definitions, import_lines, portions
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from inference.text.holes import KINDS, Kind, sample_holes
-from inference.text.source import SourceFile
+from inference.text.source_files import SourceFile
 
 TEXT = '''import os
 

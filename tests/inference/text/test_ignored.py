@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from support.hostile_repository import EVIL_NAME, add_ignore_file
 
-from inference.text import ignored
-from inference.text.ignored import IGNORE_FILES, why_private
+from inference.text import ignore_rules
+from inference.text.ignore_rules import IGNORE_FILES, why_private
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_bad_lines_are_skipped_and_reported(root):
 def test_ignore_file_that_cannot_be_read_now_may_be_later(root, monkeypatch):
     (root / ".gitignore").write_text("b.py\n")
     with monkeypatch.context() as patched:
-        patched.setattr(ignored, "read_regular", lambda *_, **__: exec("raise OSError(24, 'Too many open files')"))
+        patched.setattr(ignore_rules, "read_regular", lambda *_, **__: exec("raise OSError(24, 'Too many open files')"))
         assert why_private(root / "a.py", root) == "unclear"
     assert why_private(root / "a.py", root) is None
 
@@ -124,7 +124,7 @@ def test_time_for_one_path_is_limited(root, monkeypatch):
         (folder / ".gitignore").write_text("*.sql\n")
     deepest = folder / "a.py"
     assert why_private(deepest, root) is None
-    monkeypatch.setattr(ignored, "SECONDS", -1.0)
+    monkeypatch.setattr(ignore_rules, "SECONDS", -1.0)
     assert why_private(deepest, root) == "unclear"
 
 

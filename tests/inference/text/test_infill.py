@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.text.infill import Layout, infill_prompt
-from inference.text.llama import CodeLlamaTokenizer
+from inference.text.llama_tokenizer import CodeLlamaTokenizer
 from inference.text.prompts import PromptError
 from inference.text.tokenizer import ByteLevelTokenizer
 from inference.text.vocabulary import Vocabulary

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vocabulary import llama_cpp_vectors
+from support.vocabulary import llama_cpp_vectors
 
-from inference.text.llama import CodeLlamaTokenizer
+from inference.text.llama_tokenizer import CodeLlamaTokenizer
 from inference.text.tokenizer import decode
 
 PLAIN = {  # huggingface/transformers, tests/models/code_llama/test_tokenization_code_llama.py, without their BOS

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from pathspec import GitIgnoreSpec
 from support.hostile_repository import BAD_LINES, git
 
-from inference.text import patterns
-from inference.text.ignored import why_private
-from inference.text.patterns import MAX_LENGTH, MAX_PATTERNS, Patterns, TooCostlyError
+from inference.text import ignore_rules
+from inference.text.ignore_rules import MAX_LENGTH, MAX_PATTERNS, Patterns, TooCostlyError, why_private
 
 HANG = 10
 """Seconds; pathspec's own expressions would take years."""
@@ -98,7 +97,7 @@ def test_comments_and_blank_lines_do_not_count():
 
 
 def test_parsing_has_a_time_limit(monkeypatch):
-    monkeypatch.setattr(patterns, "PARSE_SECONDS", -1.0)
+    monkeypatch.setattr(ignore_rules, "PARSE_SECONDS", -1.0)
     with pytest.raises(TooCostlyError, match="too many"):
         Patterns.parse(["a"])
 
@@ -106,7 +105,7 @@ def test_parsing_has_a_time_limit(monkeypatch):
 def test_matching_has_a_time_limit_and_is_not_tried_again(monkeypatch):
     found = Patterns.parse(["a"] * 100)
     with monkeypatch.context() as patched:
-        patched.setattr(patterns, "MATCH_SECONDS", -1.0)
+        patched.setattr(ignore_rules, "MATCH_SECONDS", -1.0)
         with pytest.raises(TooCostlyError, match="too long"):
             found.verdict("b")
     with pytest.raises(TooCostlyError, match="too long"):

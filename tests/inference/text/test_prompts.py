@@ -7,7 +7,7 @@ from fakes.characters import CharacterTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.text.llama import CodeLlamaTokenizer
+from inference.text.llama_tokenizer import CodeLlamaTokenizer
 from inference.text.prompts import clean, completion_prompt, trim_start
 
 

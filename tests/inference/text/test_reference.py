@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from sentencepiece import SentencePieceProcessor
-from source_code import random_splits
+from support.source_code import random_splits
 
-from inference.text.chat import llama_prompt, step_prompt
+from inference.text.chat_prompts import llama_prompt, step_prompt
 from inference.text.infill import infill_prompt
-from inference.text.llama import CodeLlamaTokenizer
+from inference.text.llama_tokenizer import CodeLlamaTokenizer
 from inference.text.prompts import Message
 from inference.text.tokenizer import decode
 

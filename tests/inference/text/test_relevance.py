@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inference.text.relevance import bm25, words
+from inference.text.snippets import bm25, words
 
 
 def test_names_are_found_by_their_parts() -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from vocabulary import APPENDED, Piece, llama2_pieces, write_proto
+from support.vocabulary import APPENDED, Piece, llama2_pieces, write_proto
 
-from inference.text.llama import CodeLlamaTokenizer
-from inference.text.sentencepiece_model import hide_pieces, trained_size
+from inference.text.llama_tokenizer import CodeLlamaTokenizer, hide_pieces, trained_size
 
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.text.source import SourceFile, Sources, read_sources
+from inference.text.source_files import SourceFile, Sources, read_sources
 
 
 def code(topic: str, lines: int = 8) -> str:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsp_server.chat.attachments import Attachment, LeftOut, fit, written
-from lsp_server.chat.blocks import code_blocks
+from lsp_server.chat.markdown import code_blocks
 
 
 def test_a_piece_stands_in_a_fence_under_its_title() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lsp_server.chat.blocks import CodeBlock, code_blocks
+from lsp_server.chat.markdown import CodeBlock, code_blocks
 
 
 def test_blocks_with_their_languages_and_places() -> None:

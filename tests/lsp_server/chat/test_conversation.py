@@ -8,14 +8,14 @@ from itertools import pairwise
 from inference.text.prompts import Message
 from lsp_server.chat import conversation as module
 from lsp_server.chat.attachments import Attachment
-from lsp_server.chat.conversation import Conversation, Conversations, Turn
-from lsp_server.chat.export import to_markdown
+from lsp_server.chat.conversation import ChatTurn, Conversation, Conversations
+from lsp_server.chat.markdown import to_markdown
 
 
 def talk(*turns: tuple[str, str], system: str = "") -> Conversation:
     conversation = Conversation(system)
     for asked, answer in turns:
-        conversation.keep(Turn(asked, f"sent {asked}", answer, end="stop"))
+        conversation.keep(ChatTurn(asked, f"sent {asked}", answer, end="stop"))
     return conversation
 
 
@@ -23,7 +23,7 @@ def test_turns_are_only_appended() -> None:
     """What the model has read stays read as long as the beginning stays the same."""
     conversation, seen = talk(system="S"), []
     for n in range(5):
-        turn = Turn(str(n), str(n))
+        turn = ChatTurn(str(n), str(n))
         seen.append(conversation.messages(turn))
         conversation.keep(replace(turn, answer=f"a{n}"))
     assert seen[0] == (Message("system", "S"), Message("user", "0"))
@@ -50,7 +50,7 @@ def test_a_conversation_longer_than_any_model_reads_loses_its_older_half_at_once
     monkeypatch.setattr(module, "MOST_CHARACTERS", 100)
     conversation, firsts = talk(), []
     for n in range(40):
-        turn = Turn(str(n), f"{n:05d}")
+        turn = ChatTurn(str(n), f"{n:05d}")
         messages = conversation.messages(turn)
         assert sum(len(m.content) for m in messages[:-1]) <= 100
         firsts.append(messages[0].content)
@@ -82,7 +82,7 @@ def test_export_is_a_document_of_questions_and_answers() -> None:
     """Without the files that went along, and without a block that swallows what comes after it."""
     conversation = talk(("Why?", "So."))
     piece = Attachment("a.py, line 1", "secret = 1")
-    conversation.keep(Turn("And?", "sent", "```py\nx", (piece,), "length"))
+    conversation.keep(ChatTurn("And?", "sent", "```py\nx", (piece,), "length"))
     assert to_markdown(conversation, "codellama-7b-instruct") == (
         "# Why?\n\n## You\n\nWhy?\n\n## codellama-7b-instruct\n\nSo.\n\n## You\n\nAnd?\n\n- with a.py, line 1\n\n"
         "## codellama-7b-instruct\n\n```py\nx\n```\n\n"

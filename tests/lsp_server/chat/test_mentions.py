@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lsp_server.chat.mentions import Mention, mentions, task
+from lsp_server.chat.attachments import Mention, mentions, task
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.text.context import ContextChunk
-from lsp_server.completion.cache import Cache, Hit, Place, Scope, may_become, on_the_way
-from lsp_server.completion.confidence import Chances
+from inference.text.prompts import Snippet
+from lsp_server.completion.cache import Cache, CacheKey, Hit, Scope, may_become, on_the_way
+from lsp_server.completion.confidence import TokenProbabilities
 from lsp_server.settings import CompletionSettings
 
 SETTINGS = CompletionSettings(prefix_chars=100, suffix_chars=100)
 SCOPE = Scope("file:///a.py", "python", "starter", "", SETTINGS)
 
 
-def at(text: str, **scope) -> Place:
+def at(text: str, **scope) -> CacheKey:
     """The cursor stands at ``|``."""
     before, _, after = text.partition("|")
-    return Place(replace(SCOPE, **scope), before, after)
+    return CacheKey(replace(SCOPE, **scope), before, after)
 
 
 def held(origin: str, answer: str, now: str) -> Hit | None:
@@ -95,13 +95,13 @@ def test_answer_does_not_hold_elsewhere_or_after_an_edit(origin, answer, now):
         # tuned again under the same name
         {"edition": ((7, 10, 1),)},
         # what the model is shown of other files, from another place of them or edited
-        {"context": (ContextChunk("b.py", "def f(b): ..."),)},
-        {"context": (ContextChunk("b.py", "def f(a): ..."), ContextChunk("c.py", "x"))},
+        {"context": (Snippet("b.py", "def f(b): ..."),)},
+        {"context": (Snippet("b.py", "def f(a): ..."), Snippet("c.py", "x"))},
         {"context": ()},
     ],
 )
 def test_answer_holds_for_the_same_question_only(change):
-    cache, known = Cache(), {"edition": ((7, 10, 0),), "context": (ContextChunk("b.py", "def f(a): ..."),)}
+    cache, known = Cache(), {"edition": ((7, 10, 0),), "context": (Snippet("b.py", "def f(a): ..."),)}
     cache.put(at("x = |", **known), "12")
     assert cache.find(at("x = 1|", **known)) == Hit("2", "typed")
     assert cache.find(at("x = |", **(known | change))) is None
@@ -195,7 +195,7 @@ def test_text_that_is_kept_is_bounded():
 def test_context_of_other_files_counts_as_text_that_is_kept():
     cache = Cache(most_characters=50)
     for name in "ab":
-        cache.put(at(f"{name} = |", context=(ContextChunk("c.py", "x" * 40),)), name)
+        cache.put(at(f"{name} = |", context=(Snippet("c.py", "x" * 40),)), name)
     assert len(cache) == 1
 
 
@@ -236,9 +236,9 @@ def test_accepting_what_is_left_gives_the_document_that_was_proposed_or_its_begi
     """Whatever was typed and closed: never other text than the model's in this place."""
     typed = min(typed, len(answer))
     closed = answer[len(answer) - min(n, len(answer) - typed) :] if n else ""
-    now = Place(SCOPE, before + answer[:typed], closed + after)
+    now = CacheKey(SCOPE, before + answer[:typed], closed + after)
     cache = Cache()
-    cache.put(Place(SCOPE, before, after), answer)
+    cache.put(CacheKey(SCOPE, before, after), answer)
     hit = cache.find(now)
     if hit is not None:
         assert (before + answer + after).startswith(now.before + hit.text)
@@ -257,7 +257,7 @@ def test_accepting_what_is_left_gives_the_document_that_was_proposed_or_its_begi
 )
 def test_what_was_doubted_is_shown_once_so_much_is_typed_that_the_rest_of_the_line_is_sure(now, found):
     """And until then the model is not asked for the same again."""
-    cache, doubted = Cache(), Chances(10, ((0, log(0.5)), (1, log(0.3)), (3, log(0.6))))
+    cache, doubted = Cache(), TokenProbabilities(10, ((0, log(0.5)), (1, log(0.3)), (3, log(0.6))))
     sure = replace(SETTINGS, min_confidence=0.5)
     cache.put(at("x = |", settings=sure), "foo.bar(1)\n    y", "in doubt", doubted=doubted)
     assert cache.find(at(now, settings=sure)) == found
@@ -265,5 +265,5 @@ def test_what_was_doubted_is_shown_once_so_much_is_typed_that_the_rest_of_the_li
 
 def test_who_asks_by_hand_gets_what_was_doubted():
     cache, sure = Cache(), replace(SETTINGS, min_confidence=0.5)
-    cache.put(at("x = |", settings=sure), "foo", "in doubt", doubted=Chances(3, ((0, log(0.1)),)))
+    cache.put(at("x = |", settings=sure), "foo", "in doubt", doubted=TokenProbabilities(3, ((0, log(0.1)),)))
     assert cache.find(at("x = |", settings=sure), by_hand=True) == Hit("foo", "same")

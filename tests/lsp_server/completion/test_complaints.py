@@ -16,14 +16,14 @@ from typing import Any, cast
 import pytest
 from lsprotocol import types
 from pygls.workspace import Workspace
-from waiting import settle
+from support.waiting import settle
 
-from inference.generation.answer import Finished, Outcome, TextChunk
-from inference.serving.client import EngineError
-from inference.serving.state import Status
-from inference.serving.wire import CompletionRequest
+from inference.api.events import Finished, Outcome, TextChunk
+from inference.api.requests import CompletionRequest
+from inference.api.status import Status
+from inference.client.engine_client import EngineError
 from inference.text.infill import infill_prompt
-from lsp_server.doctor import last
+from lsp_server.doctor import last_requests
 from lsp_server.features import completion, inline_completion
 from lsp_server.server import create_server
 from lsp_server.settings import parse_settings
@@ -91,7 +91,7 @@ class Window:
 
     def why(self) -> str:
         """What the doctor says of the last request."""
-        return last.why(self.server.trace.records[-1].to_json())
+        return last_requests.why(self.server.trace.records[-1].to_json())
 
 
 class Forgetful:

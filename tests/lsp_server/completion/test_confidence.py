@@ -6,12 +6,12 @@ from math import log
 
 import pytest
 
-from inference.generation.answer import TokenChance
-from lsp_server.completion.confidence import Chances, chances, confidence
+from inference.api.events import TokenProbability
+from lsp_server.completion.confidence import TokenProbabilities, confidence, token_probabilities
 
 
-def said(*tokens: tuple[str, float]) -> list[TokenChance]:
-    return [TokenChance(piece.encode(), log(chance)) for piece, chance in tokens]
+def said(*tokens: tuple[str, float]) -> list[TokenProbability]:
+    return [TokenProbability(piece.encode(), log(chance)) for piece, chance in tokens]
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,6 @@ def test_an_answer_of_which_no_token_is_known_is_not_doubted():
 
 def test_chances_are_of_the_characters_of_the_first_line_behind_a_half_typed_word():
     tokens = said(("print", 0.01), ("(", 0.5), ("'é'", 0.25), (")", 0.5), ("\n", 0.1), ("b", 0.1))
-    found = chances(tokens, "nt('é')\nb", "nt('é')\nb")
-    assert found == Chances(7, ((2, log(0.5)), (3, log(0.25)), (6, log(0.5))))
+    found = token_probabilities(tokens, "nt('é')\nb", "nt('é')\nb")
+    assert found == TokenProbabilities(7, ((2, log(0.5)), (3, log(0.25)), (6, log(0.5))))
     assert [found.after(typed) for typed in (0, 3, 4, 7)] == pytest.approx([0.0625, 0.125, 0.5, 1.0])

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from fakes.suggesting import Person, Told
-from waiting import settle
+from support.waiting import settle
 
-from lsp_server.completion.shape import Shaped
+from lsp_server.completion.postprocess.rules import Postprocessed
 from lsp_server.snapshot import Snapshot
 
 
@@ -20,14 +20,14 @@ class HeldShape:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
         self.log: list[str] = []
-        monkeypatch.setattr("lsp_server.completion.suggest.shape", self)
+        monkeypatch.setattr("lsp_server.completion.pipeline.shape", self)
 
-    def __call__(self, snapshot: Snapshot, text: str, *, cut: bool) -> Shaped:
+    def __call__(self, snapshot: Snapshot, text: str, *, cut: bool) -> Postprocessed:
         self.log.append(text)
         if text == "slow":
             self.begun.set()
             self.go.wait(5)
-        return Shaped(text)
+        return Postprocessed(text)
 
 
 @pytest.fixture
@@ -101,10 +101,10 @@ async def test_shutting_down_while_an_answer_is_shaped_gives_it(held):
 
 
 async def test_what_fails_in_shaping_is_no_answer(monkeypatch):
-    def broken(snapshot: Snapshot, text: str, *, cut: bool) -> Shaped:
+    def broken(snapshot: Snapshot, text: str, *, cut: bool) -> Postprocessed:
         raise ValueError("a bug")
 
-    monkeypatch.setattr("lsp_server.completion.suggest.shape", broken)
+    monkeypatch.setattr("lsp_server.completion.pipeline.shape", broken)
     person = Person(Told({"x = ": "1"}), beside=True)
     with pytest.raises(ValueError, match="a bug"):
         await person.sees("x = ")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from inference.text.context import ContextChunk
-from lsp_server.context.gather import Context, OpenFile
-from lsp_server.files import privacy
+from inference.text.prompts import Snippet
+from lsp_server.context.cross_file import Context, OpenFile
+from lsp_server.disk import privacy
 from lsp_server.snapshot import Position, Snapshot, take
 
 AREA = "def rectangle_area(width, height):\n    return width * height\n"
@@ -35,7 +35,7 @@ def opened(path: Path, text: str) -> OpenFile:
     return OpenFile(path.as_uri(), path, "python", text.replace("|", ""))
 
 
-def gathered(root: Path, text: str, *others: OpenFile, limit: int = 2_000, **given) -> list[ContextChunk]:
+def gathered(root: Path, text: str, *others: OpenFile, limit: int = 2_000, **given) -> list[Snippet]:
     """What goes with a request in ``root``/main.py; the window is that whole file."""
     main = root / "main.py"
     context = Context(given.pop("may_read", lambda path: privacy(path, []) is None), **given)
@@ -45,7 +45,7 @@ def gathered(root: Path, text: str, *others: OpenFile, limit: int = 2_000, **giv
 
 def test_the_piece_that_speaks_of_the_same_comes_first(tmp_path: Path) -> None:
     others = opened(tmp_path / "noise.py", NOISE), opened(tmp_path / "lib" / "area.py", AREA)
-    assert gathered(tmp_path, "width = 3\nx = rectangle_area(|", *others) == [ContextChunk("lib/area.py", AREA[:-1])]
+    assert gathered(tmp_path, "width = 3\nx = rectangle_area(|", *others) == [Snippet("lib/area.py", AREA[:-1])]
 
 
 def test_what_an_import_names_is_read_from_the_disk(tmp_path: Path) -> None:
@@ -53,13 +53,13 @@ def test_what_an_import_names_is_read_from_the_disk(tmp_path: Path) -> None:
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "area.py").write_text(AREA + "\n\n" + NOISE)
     chunks = gathered(tmp_path, "from pkg.area import rectangle_area\nx = rectangle_area(|")
-    assert chunks == [ContextChunk("pkg/area.py", AREA[:-1])]
+    assert chunks == [Snippet("pkg/area.py", AREA[:-1])]
 
 
 def test_an_open_file_is_shown_as_it_is_in_the_editor(tmp_path: Path) -> None:
     (tmp_path / "area.py").write_text("def rectangle_area(old):\n    return old\n")
     chunks = gathered(tmp_path, "import area\nx = area.rectangle_area(|", opened(tmp_path / "area.py", AREA))
-    assert chunks == [ContextChunk("area.py", AREA[:-1])]
+    assert chunks == [Snippet("area.py", AREA[:-1])]
 
 
 def test_what_the_window_shows_is_not_shown_again(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_file_that_has_just_been_excluded_is_shown_no_longer(tmp_path: Path) -
     main, area, allowed = tmp_path / "main.py", opened(tmp_path / "area.py", AREA), [True]
     context, text = Context(lambda _: allowed[0], clock=Clock()), "x = rectangle_area(|"
 
-    def chunks() -> tuple[ContextChunk, ...]:
+    def chunks() -> tuple[Snippet, ...]:
         return context.chunks(at(main, text), text.replace("|", ""), [opened(main, text), area], tmp_path, 2_000)
 
     assert chunks()
@@ -131,7 +131,7 @@ def test_an_edit_in_another_open_file_counts_at_once(tmp_path: Path) -> None:
     for defined in (AREA, AREA, AREA.replace("height", "depth")):
         files = [opened(main, text), opened(area, defined)]
         chunks = context.chunks(at(main, text), text.replace("|", ""), files, tmp_path, 2_000)
-        assert chunks == (ContextChunk("area.py", defined[:-1]),)
+        assert chunks == (Snippet("area.py", defined[:-1]),)
 
 
 def test_a_source_that_comes_late_is_left_out(tmp_path: Path) -> None:

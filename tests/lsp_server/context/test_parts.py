@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lsp_server.context.cross_file import Recent
 from lsp_server.context.imports import imported
-from lsp_server.context.recent import Recent
 
 
 def test_a_place_is_remembered_when_it_is_left() -> None:

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 from fakes.tiny_llama import save_checkpoint
 
-from inference.diagnosis import hardware
-from inference.diagnosis.check import Check
-from inference.fetching import pull
-from inference.generation.answer import Outcome
-from inference.models import adapters, store
-from inference.serving import post_mortem
-from inference.serving.private import token
-from lsp_server import settings_kept
-from lsp_server.completion.trace import Record
-from lsp_server.doctor import bundle, command
-from lsp_server.journal import Journal
+from inference.api import crash_report
+from inference.api.events import Outcome
+from inference.commands import pull_command
+from inference.doctor import hardware
+from inference.doctor.check import Check
+from inference.models import adapter_store, store
+from inference.system.runtime_folder import token
+from lsp_server import settings as settings_kept
+from lsp_server.commands import doctor_command
+from lsp_server.completion.trace import Record, RequestLog
+from lsp_server.doctor import bundle
 from lsp_server.settings import parse_settings
 
 SECRETS = (
@@ -31,18 +31,18 @@ SECRETS = (
 
 WHEN = "2026-01-02 03:04:05,678"
 LOG = f"""{WHEN} INFO __main__ engine started: version 0.1.0, process 7
-{WHEN} INFO inference.serving.loading plan: weights of acme-payroll (int8): 12 MiB
-{WHEN} INFO inference.generation.adapted loaded the adapter wonderland
-{WHEN} ERROR inference.serving.scheduler a generation failed
+{WHEN} INFO inference.server.model_manager plan: weights of acme-payroll (int8): 12 MiB
+{WHEN} INFO inference.models.lora loaded the adapter wonderland
+{WHEN} ERROR inference.server.scheduler a generation failed
 Traceback (most recent call last):
   File "/home/alice/projects/payroll/venv/lib/python3.11/site-packages/torch/nn/modules/module.py", line 7, in forward
     salary = def pay(hunter2)
   File "/home/alice/projects/payroll/pay.py", line 7, in pay
 ValueError: 'utf-8' codec can't encode "def pay(hunter2): salary"
 {WHEN} INFO payroll.acme def pay(hunter2)
-{WHEN} WARNING inference.generation.meter memory ran out: the context is 4096 tokens from now on
+{WHEN} WARNING inference.engine.sequence memory ran out: the context is 4096 tokens from now on
 password: hunter2
-{post_mortem.ENDED}SIGSEGV
+{crash_report.ENDED}SIGSEGV
 """
 
 
@@ -55,19 +55,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path) -> Path
         monkeypatch.setenv(name, value)
     for name in ("CACHE", "DATA", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / f".{name}"))
-    monkeypatch.delenv(adapters.FOLDER_VARIABLE)
+    monkeypatch.delenv(adapter_store.FOLDER_VARIABLE)
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(home / "projects" / "acme models"))
     monkeypatch.setattr("socket.gethostname", lambda: "rabbit-hole.wonderland")
     monkeypatch.chdir(home / "projects" / "payroll")
-    assert pull.main([str(save_checkpoint(tmp_path / "tiny")), "--as", "acme-payroll"]) == pull.OK
-    for file, content in (("engine.log", LOG), (post_mortem.MARK, "7")):
+    assert pull_command.main([str(save_checkpoint(tmp_path / "tiny")), "--as", "acme-payroll"]) == pull_command.OK
+    for file, content in (("engine.log", LOG), (crash_report.MARK, "7")):
         (runtime / file).touch(0o600)
         (runtime / file).write_text(content)
     (runtime / "engine.token").write_text("hunter2-hunter2-hunter2-hunter2")
     (runtime / "engine.token").chmod(0o644)
     assert token(runtime / "other.token")
     for part in ("refused", "shown"):
-        Journal().add(request(part))
+        RequestLog().add(request(part))
     settings, problems = parse_settings(
         {
             "engine": {"model": "acme-payroll", "format": "hunter2"},
@@ -75,7 +75,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path) -> Path
             "completion": {"maxTokens": "def pay("},
         }
     )
-    settings_kept.keep(settings.engine, problems)
+    settings_kept.save(settings.engine, problems)
     return home
 
 
@@ -106,7 +106,7 @@ def facts(options) -> dict:
 
 def test_report_holds_nothing_of_whose_it_is_and_what_was_found(home: Path, runtime: Path, monkeypatch, capsys):
     monkeypatch.setattr(hardware, "ask", facts)
-    assert command.main(["--quick", "--json", "--bundle", "report.json"]) == 1
+    assert doctor_command.main(["--quick", "--json", "--bundle", "report.json"]) == 1
     assert any(secret in capsys.readouterr().out.lower() for secret in SECRETS), (
         "the person's own view leaves nothing out"
     )
@@ -134,10 +134,12 @@ def test_models_named_for_the_report_and_a_servers_token_are_left_out(home: Path
     (config / "remote.toml").write_text('url = "https://queen.example.org"\ntoken = "offwithherhead"\n')
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     quoting = Check("settings", "ok", "model tea-party, chat dormouse; queen.example.org offwithherhead")
-    monkeypatch.setattr(command, "check_versions", lambda: [quoting])
+    monkeypatch.setattr(doctor_command, "check_versions", lambda: [quoting])
     for number, arguments in enumerate((["--settings", str(settings)], ["--model", "/mad hatter/march-hare"])):
-        command.main(["--quick", "--json", "--bundle", f"{number}.json", *arguments])
-    command.main(["--quick", "--json", "--bundle", "2.json", "--settings", str(settings), "--model", "march-hare"])
+        doctor_command.main(["--quick", "--json", "--bundle", f"{number}.json", *arguments])
+    doctor_command.main(
+        ["--quick", "--json", "--bundle", "2.json", "--settings", str(settings), "--model", "march-hare"]
+    )
     hers = ("hatter", "tea-party", "march-hare", "offwithherhead", "queen")
     for number, names in enumerate(((*hers, "dormouse"), ("hatter", "march-hare", "offwithherhead", "queen"), hers)):
         text = Path(f"{number}.json").read_text().lower()
@@ -156,15 +158,15 @@ def test_requests_keep_their_numbers_and_this_programs_own_words(home: Path):
 def test_log_keeps_where_it_happened_in_libraries_and_when(home: Path):
     assert bundle.report([])["log"] == [
         f"{WHEN} INFO __main__ engine started: version 0.1.0, process 7",
-        f"{WHEN} INFO inference.serving.loading plan: [left out]: 12 MiB",
-        f"{WHEN} INFO inference.generation.adapted loaded the adapter [left out]",
-        f"{WHEN} ERROR inference.serving.scheduler a generation failed",
+        f"{WHEN} INFO inference.server.model_manager plan: [left out]: 12 MiB",
+        f"{WHEN} INFO inference.models.lora loaded the adapter [left out]",
+        f"{WHEN} ERROR inference.server.scheduler a generation failed",
         "Traceback (most recent call last):",
         '  File "torch/nn/modules/module.py", line 7, in forward',
         "[2 lines left out]",
         "ValueError: [left out]",
         f"{WHEN} INFO [left out] [left out]",
-        f"{WHEN} WARNING inference.generation.meter memory ran out: the context is 4096 tokens from now on",
+        f"{WHEN} WARNING inference.engine.sequence memory ran out: the context is 4096 tokens from now on",
         "[1 line left out]",
         "the engine was ended by SIGSEGV",
     ]
@@ -173,14 +175,14 @@ def test_log_keeps_where_it_happened_in_libraries_and_when(home: Path):
 def test_file_that_is_there_is_not_replaced(home: Path, monkeypatch, capsys):
     monkeypatch.setattr(hardware, "ask", facts)
     Path("mine.json").write_text("mine")
-    assert command.main(["--quick", "--bundle", "mine.json"]) == 2
+    assert doctor_command.main(["--quick", "--bundle", "mine.json"]) == 2
     assert "mine.json is there already" in capsys.readouterr().err
     assert Path("mine.json").read_text() == "mine"
 
 
 def test_without_a_name_the_report_gets_one(home: Path, monkeypatch, capsys):
     monkeypatch.setattr(hardware, "ask", facts)
-    command.main(["--quick", "--bundle"])
+    doctor_command.main(["--quick", "--bundle"])
     (file,) = Path.cwd().glob("codellama-ls-report-*.json")
     assert f"Read {file.name} before you share it" in capsys.readouterr().err
 

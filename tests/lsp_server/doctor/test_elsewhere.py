@@ -9,12 +9,13 @@ import pytest
 from fakes.answerer import ScriptedAnswerer
 from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi
-from fixtures_engine import serving
-from fixtures_remote import TOKEN, put_vocabulary, sharing
+from support.fixtures_engine import serving
+from support.fixtures_remote import TOKEN, put_vocabulary, sharing
 
-from inference.diagnosis import hardware
-from lsp_server.doctor import command, elsewhere
-from lsp_server.remote.allowed import LOCAL, TOKEN_VARIABLE, URL_VARIABLE
+from inference.doctor import hardware
+from lsp_server.backend.allowed_servers import LOCAL, TOKEN_VARIABLE, URL_VARIABLE
+from lsp_server.commands import doctor_command
+from lsp_server.doctor import settings_checks
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def settings(runtime, tmp_path, monkeypatch):
 async def examined(url: str, monkeypatch, capsys, *arguments: str, token: str = "") -> tuple[int, dict[str, list[str]]]:
     monkeypatch.setenv(URL_VARIABLE, url)
     monkeypatch.setenv(TOKEN_VARIABLE, token)
-    status = await asyncio.to_thread(command.main, ["--json", *arguments])
+    status = await asyncio.to_thread(doctor_command.main, ["--json", *arguments])
     checks = json.loads(capsys.readouterr().out)["checks"]
     return status, {check["name"]: [check["verdict"], check["text"]] for check in checks}
 
@@ -67,7 +68,7 @@ async def test_a_model_that_chats_is_asked_to(small, settings, tmp_path, monkeyp
 )
 async def test_an_answer_that_is_none_is_not_well(small, settings, monkeypatch, capsys, says, verdict, text):
     """What the server can do was found out, and yet nobody would see a completion."""
-    monkeypatch.setattr(elsewhere, "DEADLINE_MS", 300)
+    monkeypatch.setattr(settings_checks, "DEADLINE_MS", 300)
     async with listening(sharing(small, says=says).app()) as url:
         status, found = await examined(url, monkeypatch, capsys, "--settings", settings)
     assert (status, found["server elsewhere"][0]) == (int(verdict == "problem"), "ok")

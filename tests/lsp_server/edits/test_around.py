@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsp_server.edits.around import around
+from lsp_server.edits.target import around
 
 TEXT = """import os
 from a import (

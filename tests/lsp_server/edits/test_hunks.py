@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lsp_server.edits.hunks import Hunk, Run, UnwritableError, applied, runs, smallest
+from lsp_server.edits.hunks import DiffRun, Hunk, UnwritableError, applied, runs, smallest
 from lsp_server.snapshot import LINE_END, with_lf
 
 LINES = [
@@ -131,6 +131,6 @@ def test_ten_thousand_lines_that_all_change_are_one_hunk_at_once():
 def test_what_would_take_long_to_compare_is_one_run_and_what_is_merely_long_is_not():
     """Comparing takes its time for pairs of lines that are the same, not for the many that differ."""
     alike = runs(["x", *["a"] * 600, "y"], ["z", *["a"] * 601, "w"])
-    assert alike == [Run(0, 602, 0, 603)]
+    assert alike == [DiffRun(0, 602, 0, 603)]
     lines = [str(n) for n in range(1_900)]
-    assert runs(["x", *lines, "y"], ["z", *lines, "w"]) == [Run(0, 1, 0, 1), Run(1_901, 1_902, 1_901, 1_902)]
+    assert runs(["x", *lines, "y"], ["z", *lines, "w"]) == [DiffRun(0, 1, 0, 1), DiffRun(1_901, 1_902, 1_901, 1_902)]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from lsp_server.edits.document import Document
 from lsp_server.edits.hunks import Hunk
-from lsp_server.edits.partial import Sketch
-from lsp_server.edits.tasks import Task
+from lsp_server.edits.rewrite import Sketch
+from lsp_server.edits.tasks import EditTask
+from lsp_server.snapshot import Document
 
 TEXT = "a = 1\nb = 2\nc = 3\nd = 4\ne = 5\n"
-TASK = Task("edit", Document("file:///a.py", "python", 1, TEXT), 0, len(TEXT) - 1)
+TASK = EditTask("edit", Document("file:///a.py", "python", 1, TEXT), 0, len(TEXT) - 1)
 ANSWER = ["```python\n", "a = 10\n", "b = 2\n", "c = 30\n", "d = 4\n", "e = 5\n", "```\n"]
 HUNKS = (Hunk(4, 5, "10"), Hunk(16, 17, "30"))
 

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsp_server.edits import rebase
-from lsp_server.edits.hunks import Hunk, applied, runs, smallest
-from lsp_server.edits.rebase import moved, rebased
+from lsp_server.edits import hunks as rebase
+from lsp_server.edits.hunks import Hunk, applied, moved, rebased, runs, smallest
 
 OLD = "import a\n\ndef f():\n    return 1\n\ndef g():\n    return 2\n"
 CHANGE = smallest(OLD, 0, len(OLD), OLD.replace("return 1", "return 10"), "\n")

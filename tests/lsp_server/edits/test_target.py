@@ -6,9 +6,9 @@ import pytest
 
 from inference.text.syntax import parse
 from lsp_server.edits import definitions
-from lsp_server.edits.document import Document
-from lsp_server.edits.offers import Diagnosed, offered
 from lsp_server.edits.target import MOST_LINES, selected_lines, target_of
+from lsp_server.edits.tasks import Diagnosed, offered
+from lsp_server.snapshot import Document
 
 
 def place(marked: str) -> tuple[str, int, int]:

@@ -7,20 +7,20 @@ from dataclasses import replace
 
 import pytest
 
-from inference.text.chat import llama_prompt
-from lsp_server.edits.document import Document
-from lsp_server.edits.tasks import NAMES, Name, Task, fields, file_for_tests, messages
+from inference.text.chat_prompts import llama_prompt
+from lsp_server.edits.tasks import NAMES, EditTask, Name, fields, file_for_tests, messages
 from lsp_server.edits.verify import Reported
-from lsp_server.prompts.load import FOLDER_VARIABLE
+from lsp_server.prompts.templates import FOLDER_VARIABLE
+from lsp_server.snapshot import Document
 
 TEXT = "import os\r\n\r\n\r\nclass A:\r\n    def f(self, a):\r\n        return os.nam(a)  # {{code}} {x}\r\n"
 START = TEXT.index("    def f")
 CODE = "```python\ndef f(self, a):\n    return os.nam(a)  # {{code}} {x}\n```"
 
 
-def task(name: Name = "fix", **more) -> Task:
+def task(name: Name = "fix", **more) -> EditTask:
     document = Document("file:///project/a%20b.py", "python", 1, TEXT)
-    return Task(name, document, START, len(TEXT) - 2, reported=Reported(5, "no 'nam'"), **more)
+    return EditTask(name, document, START, len(TEXT) - 2, reported=Reported(5, "no 'nam'"), **more)
 
 
 @pytest.fixture(autouse=True)

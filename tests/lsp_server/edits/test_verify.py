@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lsp_server.edits.unchanged import same_behaviour, same_code
-from lsp_server.edits.verify import Change, Reported, failure
+from lsp_server.edits.verify import Change, Reported, failure, same_behaviour, same_code
 
 DEF = "def f(a):\n    return a"
 

@@ -9,12 +9,12 @@ import json
 from pathlib import Path
 
 import pytest
-from acting import BODY, CODE, EDITORS, FIX, GOOD, UNDEFINED, titles
-from editing import begun, editor, freed
 from fakes.chatter import block
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInternalError
-from waiting import until
+from support.acting import BODY, CODE, EDITORS, FIX, GOOD, UNDEFINED, titles
+from support.editing import begun, editor, freed
+from support.waiting import until
 
 
 def plain_client(can: types.ClientCapabilities) -> None:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from lsprotocol import types
 from pygls.workspace import Workspace
 
-from inference.generation.answer import Finished, Outcome, TextChunk
-from inference.serving.state import Status
-from inference.serving.wire import CompletionRequest
+from inference.api.events import Finished, Outcome, TextChunk
+from inference.api.requests import CompletionRequest
+from inference.api.status import Status
 from lsp_server.features.inline_completion import inline_completion
 from lsp_server.server import create_server
 from lsp_server.session import CodeLlamaServer

@@ -6,13 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from chatting import Chatter, chatter
 from fakes.answerer import ScriptedAnswerer
 from lsprotocol import types
-from waiting import until
+from support.chatting import Chatter, chatter
+from support.waiting import until
 
 from inference.models.catalog import CATALOG
-from lsp_server.prompts.load import messages_for
+from lsp_server.prompts.templates import messages_for
 
 FIELDS = {"question": "", "context": "", "code": "", "problems": "", "diff": ""}
 SYSTEM = messages_for("chat", FIELDS)[0]["content"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from chatting import chatter, selection
 from fakes.answerer import ScriptedAnswerer
+from support.chatting import chatter, selection
 
-from lsp_server.prompts.load import messages_for, own_folder
+from lsp_server.prompts.templates import messages_for, own_folder
 
 FIELDS = {"question": "", "context": "", "code": "", "problems": "", "diff": ""}
 SYSTEM = messages_for("chat", FIELDS)[0]["content"]

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from acting import BODY, CODE, EDITORS, FIX, GOOD, OTHERS, UNDEFINED, titles
-from editing import begun, editor, freed, problem
 from fakes.chatter import block
 from lsprotocol import types
-from waiting import until
+from support.acting import BODY, CODE, EDITORS, FIX, GOOD, OTHERS, UNDEFINED, titles
+from support.editing import begun, editor, freed, problem
+from support.waiting import until
 
 
 @pytest.mark.parametrize(

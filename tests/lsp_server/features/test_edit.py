@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from chatting import plain
-from editing import begun, editor, freed, where
 from fakes.chatter import block
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInternalError
-from waiting import until
+from support.chatting import plain
+from support.editing import begun, editor, freed, where
+from support.waiting import until
 
 URI = "file:///project/a.py"
 CODE = "def f(a):\n    x = 1\n    y = 2\n    z = 3\n    return a\n\n\ndef g(b):\n    return b\n"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from chatting import chatter
 from fakes.answerer import ScriptedAnswerer
 from lsprotocol import types
-from waiting import until
+from support.chatting import chatter
+from support.waiting import until
 
 METHOD = "codellama/answer"
 INVALID, CANCELLED = -32602, -32800

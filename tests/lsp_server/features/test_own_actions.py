@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from acting import CODE, EDITORS, GOOD, OTHERS, titles
-from e2e_window import URI
-from editing import editor, where
 from fakes.chatter import block
 from lsprotocol import types
+from support.acting import CODE, EDITORS, GOOD, OTHERS, titles
+from support.e2e_window import URI
+from support.editing import editor, where
 
 OWN = ["Add x to what it returns", "  ", "Add x to what it returns", "Name things\nso that their use is seen"]
 SETTINGS = {"actions": {"prompts": OWN}}

@@ -1,0 +1,129 @@
+"""Which model is evaluated, with which adapter, and what of it decides the answers.
+
+Torch-free until it is loaded. Knows no questions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from inference.evaluation.answer_journal import key_of
+from inference.evaluation.hole_prompts import LAYOUTS, DataError, Layout
+from inference.models import adapter_store, identify, store
+from inference.models.adapter_files import read
+from inference.models.catalog import STARTER, Model, asked_to_infill
+from inference.models.checkpoint import LoadError
+from inference.models.manifest import MANIFEST
+from inference.models.shape import Shape
+from inference.text.tokenizer import Tokenizer
+from inference.text.tokenizer_loader import load_tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUnderTest:
+    """A model to be evaluated.
+
+    Attributes:
+        row: what it was trained for.
+        folder: its checkpoint.
+        adapter: a peft folder to put on it, or None.
+        weight_format: how its weights are held, as for ``loader.load``.
+        tokenizer: its vocabulary.
+        layouts: in which it can be asked.
+    """
+
+    row: Model
+    folder: Path
+    adapter: Path | None
+    weight_format: Any
+    tokenizer: Tokenizer
+    layouts: tuple[Layout, ...]
+
+    def chosen(self, wanted: Sequence[Layout]) -> tuple[Layout, ...]:
+        """The layouts to ask in; all it can for none. Raises DataError where it can't be asked so."""
+        if any(layout not in self.layouts for layout in wanted):
+            raise DataError(asked_to_infill(self.row) or f"The vocabulary in {self.folder} can't infill.")
+        return tuple(layout for layout in LAYOUTS if layout in (wanted or self.layouts))
+
+    def identity(self) -> str:
+        """A digest of all of it that decides an answer: weights, adapter, vocabulary, format, versions."""
+        from importlib.metadata import version
+
+        import torch
+
+        software = [version("torch"), version("transformers"), torch.cuda.is_available()]
+        return key_of(_digest(self.folder), self.adapter and _digest(self.adapter), self.weight_format, software)
+
+    def load(self) -> Any:
+        """The transformers model with its adapter. Raises LoadError."""
+        from inference.models.loader import read_transformers
+
+        model = read_transformers(self.folder, self.weight_format)
+        return model if self.adapter is None else _with_adapter(model, self.adapter)
+
+
+def find(name: str, adapter_name: str | None, weight_format: Any) -> ModelUnderTest:
+    """An installed model or a checkpoint's folder, and an adapter of this user by its name, or its folder.
+
+    An adapter was taught to infill if the vocabulary has the sentinels: that is what ``tune`` teaches.
+    Raises AdapterError, UnknownModelError, StoreError, ShapeError, TokenizerError.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        row, tokenizer = _row_of_folder(folder)
+    else:
+        row = identify.row_of(name)
+        folder = store.installed(row.id)
+        tokenizer = load_tokenizer(folder)
+    adapter = _adapter(adapter_name) if adapter_name else None
+    sentinels = identify.guess(folder, tokenizer).infill
+    infills = sentinels and (row.infill or adapter is not None)
+    return ModelUnderTest(row, folder, adapter, weight_format, tokenizer, LAYOUTS if infills else ("prefix",))
+
+
+def _row_of_folder(folder: Path) -> tuple[Model, Tokenizer]:
+    """A folder that was not installed says by its vocabulary what it can."""
+    shape, tokenizer = Shape.from_folder(folder), load_tokenizer(folder)
+    trained = identify.guess(folder, tokenizer)
+    known = {"context": shape.positions, "usable_context": shape.positions, "infill": trained.infill, "chat": None}
+    return replace(STARTER, id=folder.resolve().name, title=folder.name, shape=shape, **known), tokenizer
+
+
+def _adapter(name: str) -> Path:
+    """A folder, or the one of a user's own adapter of this name. Raises AdapterError."""
+    folder = Path(name)
+    return read(folder).folder if folder.is_dir() else adapter_store.find(name).folder
+
+
+def _with_adapter(model: Any, folder: Path) -> Any:
+    """Merged into the weights, which is quicker, where those are not in 4 bits: these would round it off."""
+    from peft import PeftModel
+
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            adapted = PeftModel.from_pretrained(model, folder, is_trainable=False, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise LoadError(f"The adapter in {folder} does not fit this model ({reason}).") from error
+    merged: Any = adapted if getattr(model, "is_loaded_in_4bit", False) else adapted.merge_and_unload()
+    return merged.eval()
+
+
+def _digest(folder: Path) -> str:
+    """Of what a folder's files hold; the manifest of an installed model has done that already."""
+    manifest = folder / MANIFEST
+    if manifest.is_file():
+        return key_of(json.loads(manifest.read_text("utf-8")))
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".model"))
+    return key_of([[path.name, _content(path)] for path in files])
+
+
+def _content(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

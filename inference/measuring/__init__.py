@@ -1,1 +1,0 @@
-"""What a benchmark needs torch for, run in processes of their own."""

@@ -1,0 +1,149 @@
+"""A Llama whose forward pass is one call into C: what ``models.llama`` is, for CPUs that have the instructions.
+
+Knows no files (``weights``) and no compiler (``library``). A token's keys, values and logits do not depend on how many
+tokens were read at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from copy import copy
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from inference.models.llama import MATRICES
+from inference.models.shape import Shape
+from inference.native.packed_weights import EMBEDDING, HEAD, HEAD_BITS, INPUTS, NORM, OUTPUTS, Bits
+
+if TYPE_CHECKING:
+    from inference.models.language_model import KVSession
+
+
+class _Matrix(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("packed", "low", "high")),
+        *((name, ctypes.c_int) for name in ("outputs", "inputs", "bits", "rank")),
+    )
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("attention_norm", "mlp_norm")),
+        *((name, _Matrix) for name in MATRICES),
+    )
+
+
+class _Model(ctypes.Structure):
+    _fields_ = (
+        ("layers", ctypes.POINTER(_Layer)),
+        ("norm", ctypes.c_void_p),
+        ("head", _Matrix),
+        *((name, ctypes.c_int) for name in ("depth", "hidden", "intermediate", "heads", "kv_heads", "head_dim")),
+        ("eps", ctypes.c_float),
+    )
+
+
+class Config(SimpleNamespace):
+    """A config.json by attributes."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it was read."""
+        return vars(self)
+
+
+class NativeLlama:
+    """A decoder-only Llama that extends one KV session at a time (batch size 1), on the CPU.
+
+    Attributes:
+        config: the checkpoint's configuration.
+        device: the CPU.
+        dtype: of the KV cache, float32.
+    """
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __init__(
+        self, library: ctypes.CDLL, config: Mapping[str, Any], tensors: Mapping[str, Tensor], bits: Bits
+    ) -> None:
+        """``tensors``: as ``weights.packed`` names and packs them."""
+        shape = Shape.from_config(config)
+        self.config = Config(**{"max_position_embeddings": shape.positions, **config})
+        self.heads, self.kv_heads, self.head_dim = shape.heads, shape.kv_heads, shape.head_dim
+        self._forward = library.llama_forward
+        self._tensors = tensors
+        self._adapter: list[Tensor] = []
+        self._layers = (_Layer * shape.layers)(*(_layer(tensors, n, bits) for n in range(shape.layers)))
+        self._shape, self._eps = shape, float(config.get("rms_norm_eps", 1e-6))
+        self._struct = self._model()
+        self._frequencies = shape.rope_theta ** (torch.arange(0, -shape.head_dim, -2) / shape.head_dim)
+
+    def _model(self) -> _Model:
+        shape = self._shape
+        sizes = (shape.layers, shape.hidden, shape.intermediate, shape.heads, shape.kv_heads, shape.head_dim)
+        head = _matrix(self._tensors[HEAD], HEAD_BITS)
+        return _Model(self._layers, self._tensors[NORM].data_ptr(), head, *sizes, self._eps)
+
+    def with_low_rank(self, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> NativeLlama:
+        """A Llama of the same weights with ``B A x`` added to matrices; this one stays as it is.
+
+        ``pairs`` holds A [rank, in] and B [out, rank], by the matrix's name in checkpoints.
+        """
+        other = copy(self)
+        other._layers = type(self._layers).from_buffer_copy(self._layers)
+        other._adapter = []
+        for name, (a, b) in pairs.items():
+            low, high = a.float().contiguous(), b.float().T.contiguous()
+            other._adapter += [low, high]
+            layer, _, path = name.removeprefix("model.layers.").partition(".")
+            matrix = getattr(other._layers[int(layer)], FIELDS[path])
+            matrix.low, matrix.high, matrix.rank = low.data_ptr(), high.data_ptr(), len(low)
+        other._struct = other._model()
+        return other
+
+    @torch.inference_mode()
+    def forward(self, ids: list[int], kv: KVSession, *, every_position: bool = False) -> Tensor:
+        """Append ``ids`` to ``kv`` and return logits, shape ``[1, vocab]`` (or ``[len(ids), vocab]``), in float32.
+
+        The session's buffers must have room (``kv.reserve``); its length grows by ``len(ids)``.
+        """
+        start, count = kv.length, len(ids)
+        x = F.embedding(torch.tensor(ids), self._tensors[EMBEDDING]).float()
+        angles = torch.arange(start, start + count, dtype=torch.float32)[:, None] * self._frequencies
+        cosine, sine = angles.cos(), angles.sin()
+        logits = torch.empty(count if every_position else 1, self._shape.vocab)
+        numbers = (count, start, kv.keys[0].shape[2], len(logits), torch.get_num_threads())
+        floats = (_pointer(tensor) for tensor in (x, cosine, sine))
+        failed = self._forward(
+            ctypes.byref(self._struct), *floats, _pointers(kv.keys), _pointers(kv.values), _pointer(logits), *numbers
+        )
+        if failed:
+            raise MemoryError(f"there is no memory for the activations of {count} tokens")
+        kv.length = start + count
+        return logits
+
+
+FIELDS = {path: field for field, path in MATRICES.items()}
+
+
+def _layer(tensors: Mapping[str, Tensor], number: int, bits: Bits) -> _Layer:
+    prefix = f"model.layers.{number}."
+    norms = (tensors[f"{prefix}{name}.weight"].data_ptr() for name in ("input_layernorm", "post_attention_layernorm"))
+    return _Layer(*norms, *(_matrix(tensors[f"{prefix}{path}.weight"], bits) for path in MATRICES.values()))
+
+
+def _matrix(packed: Tensor, bits: Bits) -> _Matrix:
+    blocks, groups, _ = packed.shape
+    return _Matrix(packed.data_ptr(), None, None, blocks * OUTPUTS, groups * INPUTS, bits, 0)
+
+
+def _pointer(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+def _pointers(tensors: list[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))

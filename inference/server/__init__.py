@@ -1,0 +1,1 @@
+"""The engine process: HTTP API, scheduler, model manager and listeners."""

@@ -1,0 +1,1 @@
+"""Operating system helpers: files private to the user, machine facts, child processes. Torch-free at import."""

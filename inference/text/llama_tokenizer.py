@@ -1,0 +1,254 @@
+"""The few things of a SentencePiece ``ModelProto`` that the library does not offer, read from its bytes.
+
+Which pieces were trained and which were appended by hand, and the same proto with some pieces made unreachable from
+text. Only the outermost layer of the wire format is read, so no protobuf runtime is needed. Knows no tokenizer.
+Source: sentencepiece ``src/sentencepiece_model.proto``; https://protobuf.dev/programming-guides/encoding/.
+
+The vocabulary of Code Llama and other Llama-family checkpoints, token for token as Meta's reference encodes it.
+
+What the two file formats have in common, and the tokenizer that reads SentencePiece's ``tokenizer.model``. Knows no
+prompts and no weights; torch-free.
+
+Llama-family checkpoints that ship their SentencePiece vocabulary only as Hugging Face's ``tokenizer.json``.
+
+Knows no prompts and no weights; torch-free.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sentencepiece import SentencePieceProcessor
+from tokenizers import Tokenizer as RustTokenizer
+
+from inference.text.tokenizer import TokenizerError
+from inference.text.vocabulary import (
+    BEGIN,
+    CONTINUED,
+    END,
+    END_OF_INFILL,
+    NAMED,
+    UNKNOWN,
+    added_tokens,
+    is_marker,
+    read_json,
+    text_bytes,
+)
+
+_PIECES, _TRAINER_SPEC, _VOCAB_SIZE = 1, 2, 4
+_TYPE_CONTROL = b"\x18\x03"
+"""Field 3 (type) = 3 (CONTROL). Appended to a piece it wins: of a repeated scalar field the last value counts."""
+
+
+def trained_size(proto: bytes) -> int:
+    """How many pieces the vocabulary was trained with.
+
+    Code Llama's file says 32000 and holds 32016: the rest was appended by hand.
+    Raises ``ValueError`` for bytes that are no proto, or one that was cut before it says so.
+    """
+    for number, payload in _fields(proto):
+        if number == _TRAINER_SPEC and isinstance(payload, bytes):
+            sizes = [value for inner, value in _fields(payload) if inner == _VOCAB_SIZE and isinstance(value, int)]
+            if sizes:
+                return sizes[-1]
+    raise ValueError("not a whole SentencePiece model")
+
+
+def hide_pieces(proto: bytes, hidden: Collection[int]) -> bytes:
+    """The same vocabulary, ids unchanged, but no text is ever encoded to the ids in ``hidden``.
+
+    They become control pieces, which the library keeps out of its search.
+    """
+    out: list[bytes] = []
+    piece = -1
+    for number, payload in _fields(proto):
+        piece += number == _PIECES
+        out.append(_field(number, payload, _TYPE_CONTROL if number == _PIECES and piece in hidden else b""))
+    return b"".join(out)
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Field numbers and values: varints as numbers, anything else as its bytes."""
+    at = 0
+    while at < len(data):
+        tag, at = _read_varint(data, at)
+        kind = tag & 7
+        if kind == 0:
+            value, at = _read_varint(data, at)
+            yield tag >> 3, value
+            continue
+        if kind == 2:
+            size, at = _read_varint(data, at)
+        else:
+            size = {1: 8, 5: 4}.get(kind, -1)
+        if size < 0 or at + size > len(data):
+            raise ValueError("not a whole SentencePiece model")
+        yield tag >> 3, data[at : at + size]
+        at += size
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            break
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError("not a whole SentencePiece model")
+
+
+def _field(number: int, value: int | bytes, more: bytes) -> bytes:
+    """A ``ModelProto`` has only messages at its outermost level; anything else there is damage."""
+    if isinstance(value, int):
+        raise ValueError("not a SentencePiece model")
+    return _varint(number << 3 | 2) + _varint(len(value) + len(more)) + value + more
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+class LlamaTokenizer:
+    """A vocabulary with an implicit leading space and bytes to fall back on.
+
+    Args:
+        pieces: every piece of the vocabulary file, by id.
+        control: ids of that file that stand for no text.
+        folder: the checkpoint's, read for added tokens and the number of embedding rows.
+        encode: text to ids with the implicit space; safe to call from several threads, and never yielding ``control``.
+    Raises ``TokenizerError`` for a vocabulary that is not of this family or not of this checkpoint.
+    """
+
+    def __init__(
+        self, pieces: Sequence[str], control: set[int], folder: Path, encode: Callable[[str], list[int]]
+    ) -> None:
+        named = {pieces[i]: i for i in control}
+        if BEGIN not in named or END not in named or "<0x0A>" not in pieces:
+            raise TokenizerError(
+                f"The vocabulary in {folder} is not one of the Llama family; choose another checkpoint."
+            )
+        rows = read_json(folder / "config.json").get("vocab_size", 2**31)
+        if len(pieces) > rows:
+            raise TokenizerError(
+                f"The vocabulary in {folder} has {len(pieces)} pieces but its model only {rows}: "
+                "they belong to different checkpoints, so fetch this one again."
+            )
+        added = {name: i for name, i in added_tokens(folder).items() if _is_added(name, i, named, len(pieces), rows)}
+        self._control = named | added
+        silent = set(self._control.values())
+        size = max(len(pieces), *(i + 1 for i in silent))
+        self._bytes = [b"" if i in silent or i >= len(pieces) else text_bytes(pieces[i]) for i in range(size)]
+        self._encode = encode
+        self._mark = encode(CONTINUED)
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self._bytes)
+
+    @property
+    def bos_id(self) -> int:
+        return self._control[BEGIN]
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        return frozenset([self._control[END]])
+
+    def encode(self, text: str) -> list[int]:
+        return self._encode(text)
+
+    def encode_continuation(self, text: str) -> list[int]:
+        """Meta's ``encode_infilling``: encoded behind a character that joins with nothing, which then goes."""
+        return self._encode(CONTINUED + text)[len(self._mark) :]
+
+    def piece_bytes(self, token: int) -> bytes:
+        """As in the protocol; embedding rows beyond the vocabulary, which some checkpoints pad to, are silent too."""
+        return self._bytes[token] if token < len(self._bytes) else b""
+
+    def control_id(self, piece: str) -> int | None:
+        return self._control.get(piece)
+
+
+class CodeLlamaTokenizer(LlamaTokenizer):
+    """SentencePiece's ``tokenizer.model``, which every Code Llama checkpoint ships.
+
+    Text is encoded with the trained 32,000 pieces only. The published file appends the sentinels as ordinary pieces, so
+    that `` <EOT>`` in a user's file would become the sentinel; here no text can. The appended parts of sentinels
+    (``▁<E``) are left out of encoding with them, but keep their text in case a model says them.
+
+    Raises ``TokenizerError`` for a file that is damaged or does not belong to the checkpoint.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        proto = (folder / "tokenizer.model").read_bytes()
+        try:
+            pieces, control = _pieces(proto)
+            appended = _appended(pieces, trained_size(proto))
+            text_only = SentencePieceProcessor(model_proto=hide_pieces(proto, appended))
+        except (RuntimeError, ValueError) as problem:
+            raise TokenizerError(f"{folder / 'tokenizer.model'} is damaged; fetch the checkpoint again.") from problem
+        control |= {i for i in appended if is_marker(pieces[i])}
+        super().__init__(pieces, control, folder, text_only.encode)
+
+
+def _pieces(proto: bytes) -> tuple[list[str], set[int]]:
+    """All pieces, and which stand for no text. The processor that tells them is gone before another is made: 6 MB."""
+    whole = SentencePieceProcessor(model_proto=proto)
+    ids = range(whole.vocab_size())
+    return [whole.id_to_piece(i) for i in ids], {i for i in ids if whole.is_control(i) or whole.is_unknown(i)}
+
+
+def _appended(pieces: list[str], trained: int) -> set[int]:
+    """Sentinels and parts of sentinels that were put behind the trained vocabulary.
+
+    Other appended pieces, such as the words of a language that somebody added, are text like any other.
+    """
+    return {i for i, piece in enumerate(pieces) if piece in NAMED or (i >= trained and piece.lstrip("▁")[:1] == "<")}
+
+
+def _is_added(name: str, i: int, named: dict[str, int], pieces: int, rows: int) -> bool:
+    """Whether an added token is a control token the model has a row for.
+
+    Either its id is new, or it renames a control piece: the 70B Instruct model's ``<step>`` is 32015, a piece of
+    unused sentinels in the vocabulary file. Some tools add tokens past the last row (huggingface/transformers#26156);
+    the model would fail on those.
+    """
+    return 0 <= i < rows and (i >= pieces or i in named.values()) and name != ""
+
+
+class ByteFallbackTokenizer(LlamaTokenizer):
+    """A ``tokenizer.json`` whose model is BPE with byte fallback.
+
+    It is as exact as the file: the order of its merges is taken as it stands.
+
+    Raises ``ValueError`` for a file that is damaged; ``TokenizerError`` for one of another family or checkpoint.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        data = read_json(folder / "tokenizer.json")
+        vocabulary: dict[str, int] = data["model"]["vocab"]
+        pieces = [""] * (max(vocabulary.values()) + 1)
+        for piece, i in vocabulary.items():
+            pieces[i] = piece
+        special = {token["content"] for token in data.get("added_tokens", []) if token.get("special")}
+        special |= NAMED | {BEGIN, END, UNKNOWN} | {piece for piece in vocabulary if piece.startswith(END_OF_INFILL)}
+        control = {vocabulary[piece] for piece in special if piece in vocabulary}
+        rust = RustTokenizer.from_str(json.dumps(_text_only(data)))
+        super().__init__(pieces, control, folder, lambda text: rust.encode(text, add_special_tokens=False).ids)
+
+
+def _text_only(data: dict[str, Any]) -> dict[str, Any]:
+    """The same tokenizer without anything that would turn text into control tokens: added tokens and their merges."""
+    model = data["model"]
+    pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+    merges = [pair for pair in pairs if "".join(pair) not in NAMED]
+    return data | {"added_tokens": [], "post_processor": None, "model": model | {"merges": merges}}

@@ -1,0 +1,1 @@
+"""Fine-tune a LoRA adapter on a user's own code."""

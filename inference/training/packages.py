@@ -1,0 +1,102 @@
+"""Fetch the published packages that the starter's adapter is made from, and those it is judged by.
+
+``python -m inference.training.packages FOLDER`` fills ``FOLDER/train`` for ``tune`` and ``FOLDER/judge`` for ``eval``.
+It asks pip and npm, as they are set up here. Knows nothing of what is done with the code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from inference.system.child_processes import python_module
+from inference.text.source_files import read_sources
+
+LIST = Path(__file__).with_name("starter_adapter") / "sources.toml"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0 all of them are there, 1 one can't be had, 2 used wrongly."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m inference.training.packages FOLDER\n")
+        return 2
+    root = Path(arguments[0])
+    try:
+        for part, registries in tomllib.loads(LIST.read_text("utf-8")).items():
+            for registry, names in registries.items():
+                for name in names:
+                    fetch(registry, name, root / part / registry)
+    except subprocess.CalledProcessError as error:
+        sys.stderr.write(f"{' '.join(error.cmd[:3])} failed: {error.stderr.strip().splitlines()[-1]}\n")
+        return 1
+    copies = remove_copies(root / "train", root / "judge")
+    sys.stderr.write(f"The packages are in {root}; {copies} files of judge stand in train too and were removed.\n")
+    return 0
+
+
+class WrongArchiveError(RuntimeError):
+    """A registry gave another archive than the one that was pinned; the message names it."""
+
+
+def unpacked(name: str, folder: Path) -> Path:
+    """Where a package lies below ``folder`` once it is fetched."""
+    return folder / name.replace("/", "__")
+
+
+def fetch(registry: str, name: str, folder: Path, sha256: str = "") -> None:
+    """Unpack one package below ``folder``, unless it is there. Nothing of it is run.
+
+    Raises CalledProcessError, and WrongArchiveError where ``sha256`` is given and is not the archive's.
+    """
+    target = unpacked(name, folder)
+    if target.exists():
+        return
+    sys.stderr.write(f"{registry}: {name}\n")
+    with tempfile.TemporaryDirectory() as work:
+        _run(_command(registry, name), Path(work))
+        archive = next(Path(work).iterdir())
+        _check(name, archive, sha256)
+        content = Path(work) / "unpacked"
+        if registry == "pypi":
+            shutil.unpack_archive(archive, content, "zip")
+        else:
+            shutil.unpack_archive(archive, content, "gztar", filter="data")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(content, target)
+
+
+def _check(name: str, archive: Path, sha256: str) -> None:
+    found = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if sha256 and found != sha256:
+        raise WrongArchiveError(f"The archive of {name} is not the one that is pinned: its SHA-256 is {found}.")
+
+
+def remove_copies(train: Path, judge: Path) -> int:
+    """Remove what of ``judge`` is a copy, or nearly one, of a file in ``train``; how many files that were."""
+    trained = read_sources([train]).files
+    kept = {file.name for file in read_sources([judge], trained).files}
+    other = [judge / file.name for file in read_sources([judge]).files if file.name not in kept]
+    for path in other:
+        path.unlink()
+    return len(other)
+
+
+def _command(registry: str, name: str) -> list[str]:
+    if registry == "npm":
+        return ["npm", "pack", "--silent", name]
+    return [*python_module("pip"), "download", "--quiet", "--no-deps", "--only-binary=:all:", name]
+
+
+def _run(command: list[str], folder: Path) -> None:
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The model behind the language server: the local engine or a remote server, behind one interface."""

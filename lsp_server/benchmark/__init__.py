@@ -1,0 +1,1 @@
+"""Latency benchmarks: an editing trace replayed against the engine and its rivals."""

@@ -1,0 +1,1 @@
+"""Ablation: what each part of a completion adds, measured on holes in real projects."""

@@ -1,0 +1,206 @@
+"""What is measured, one function a scenario: each request goes to every side in the same run, in alternating order.
+
+So what else the machine does meanwhile hits all sides alike. Knows sides only as such; makes no figures of its samples.
+
+How much memory processes take at most, watched while something runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from random import Random
+
+import psutil
+
+from lsp_server.benchmark.end_to_end import EditorSession, EndToEndAnswer
+from lsp_server.benchmark.sides.side import NoChatError, Side, TimedAnswer, TimedRequest, chatting
+from lsp_server.benchmark.workload import Recording, Workload
+
+WARM_UP_PROMPT = 63
+STREAM_TOKENS = 32
+DECODE_TOKENS = 64
+LONGEST_PAUSE = 0.1
+"""Seconds before a request during a chat, at most: it comes at any moment of a step."""
+PATIENCE = 60.0
+"""Seconds for requests during a chat, about: some servers let each of them wait for all of it."""
+
+Tell = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One answer of one side; ``request`` is the same number for what all sides were asked alike."""
+
+    side: str
+    kind: str
+    request: int
+    answer: TimedAnswer
+
+
+@dataclass
+class Waits:
+    """Seconds to the first token of a completion on an ``idle`` server and during a chat (``busy``).
+
+    ``steps`` are those between two parts of a chat that nothing disturbs.
+    """
+
+    idle: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
+    steps: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Results:
+    """All that was measured.
+
+    Attributes:
+        felt: answers of the language server by the number of their request.
+        streams: answers that were asked for all at once, by side.
+        waits: for a completion, by side.
+        peaks: bytes of memory by side.
+    """
+
+    samples: list[Sample] = field(default_factory=list)
+    felt: dict[int, EndToEndAnswer] = field(default_factory=dict)
+    streams: dict[str, list[TimedAnswer]] = field(default_factory=dict)
+    waits: dict[str, Waits] = field(default_factory=dict)
+    peaks: dict[str, int] = field(default_factory=dict)
+
+
+async def measure(
+    sides: Sequence[Side], work: Workload, tokens: int, window: EditorSession | None, tell: Tell
+) -> Results:
+    """Every scenario for which there is work, the first side being ours. Raises ``BenchError``."""
+    results = Results()
+    tell(f"measuring {', '.join(side.name for side in sides)}")
+    await warm_up(sides, work)
+    tell(f"{len(work.unseen)} prompts never seen before, and {len(work.warm)} that go on with the last")
+    await unseen(sides, work, tokens, results)
+    if work.trace:
+        tell(f"a trace of {len(work.trace)} requests")
+        await replay(sides, work, tokens, results, window)
+    tell(f"{len(work.short)} long answers, {len(work.rewrites)} rewrites")
+    await decode(sides, work.short, results)
+    await rewrite(sides[:1] if work.trace else sides, work.rewrites, results)
+    if work.streams:
+        tell(f"{len(work.streams)} answers at once, then {len(work.typed) // 2} completions during a chat")
+        await streams(sides, work.streams, results)
+        await during_chat(sides, work.typed, tokens, results)
+    return results
+
+
+async def warm_up(sides: Sequence[Side], work: Workload) -> None:
+    """Once what every first request pays: memory, kernels, connections."""
+    for side in sides:
+        await side.answer(TimedRequest(work.unseen[0][WARM_UP_PROMPT::-1], 2, "warm-up"))
+
+
+async def unseen(sides: Sequence[Side], work: Workload, tokens: int, into: Results) -> None:
+    """Prompts that nobody has read before, and then some that go on with the last of them."""
+    for n, ids in enumerate(work.unseen):
+        await ask_all(sides, TimedRequest(ids, tokens, f"unseen-{n}"), "unseen", n, into)
+    for n, ids in enumerate(work.warm):
+        await ask_all(sides, TimedRequest(ids, tokens, "warm"), "warm", n, into)
+
+
+async def replay(
+    sides: Sequence[Side], work: Workload, tokens: int, into: Results, window: EditorSession | None
+) -> None:
+    """The editing trace, ``tokens`` tokens an answer."""
+    for n, (request, ids) in enumerate(work.trace):
+        asked = [side for side in sides if n % side.every == 0]
+        await ask_all(asked, TimedRequest(ids, tokens, request.document), request.kind, n, into)
+        if window:
+            into.felt[n] = await window.ask(request)
+            await window.pause()
+
+
+async def decode(sides: Sequence[Side], prompts: Sequence[list[int]], into: Results) -> None:
+    """Long answers to short prompts: the plain greedy loop, a token a step."""
+    for n, ids in enumerate(prompts):
+        await ask_all(sides, TimedRequest(ids, DECODE_TOKENS, f"decode-{n}", drafts=False), "decode", n, into)
+
+
+async def rewrite(sides: Sequence[Side], recordings: Sequence[Recording], into: Results) -> None:
+    """Known edits, once what is rewritten was read; by the first side with drafts and without.
+
+    A drafted token counts only where the edit has it, as ours writes what it is told to.
+    """
+    for n, edit in enumerate(recordings):
+        ask = TimedRequest(edit.prompt, len(edit.answer), f"rewrite-{n}", forced=edit.answer, prediction=edit.before)
+        ways = {"rewrite": ask, "plain rewrite": replace(ask, drafts=False)}
+        for side in sides:
+            await side.answer(replace(ask, tokens=1, forced=edit.answer[:1]))
+        for kind, way in ways.items() if n % 2 == 0 else reversed(ways.items()):
+            await ask_all(sides if kind == "rewrite" else sides[:1], way, kind, n, into)
+
+
+async def streams(sides: Sequence[Side], prompts: Sequence[list[int]], into: Results) -> None:
+    """Many answers at once: when each begins, and how evenly its parts come."""
+    for side in sides:
+        if side.parallel:
+            asked = (side.answer(TimedRequest(ids, STREAM_TOKENS, f"stream-{n}")) for n, ids in enumerate(prompts))
+            into.streams[side.name] = await asyncio.gather(*asked)
+
+
+async def during_chat(
+    sides: Sequence[Side], prompts: Sequence[list[int]], tokens: int, into: Results, patience: float = PATIENCE
+) -> None:
+    """Completions while a person types, first on an idle server, then while it answers a chat at length.
+
+    A side that doesn't chat is passed over.
+    """
+    half = len(prompts) // 2
+    for side in sides:
+        if not side.parallel:
+            continue
+        waits = Waits()
+        await _typing(side, prompts[:half], tokens, waits.idle, patience)
+        with suppress(NoChatError):
+            async with chatting(side) as waits.steps:
+                await _typing(side, prompts[half:], tokens, waits.busy, patience)
+            into.waits[side.name] = waits
+
+
+async def _typing(side: Side, prompts: Sequence[list[int]], tokens: int, into: list[float], patience: float) -> None:
+    """One request after the other, at least one, with pauses that are the same for all sides."""
+    dice, started = Random(0), time.perf_counter()
+    for ids in prompts:
+        await asyncio.sleep(dice.random() * LONGEST_PAUSE)
+        into.append((await side.answer(TimedRequest(ids, tokens, "typed"))).first)
+        if time.perf_counter() - started > patience:
+            return
+
+
+async def ask_all(sides: Sequence[Side], ask: TimedRequest, kind: str, n: int, into: Results) -> None:
+    """One request to every side; who was first is last the next time."""
+    for side in sides if n % 2 == 0 else reversed(sides):
+        into.samples.append(Sample(side.name, kind, n, await side.answer(ask)))
+
+
+EVERY_SECONDS = 0.25
+
+
+@asynccontextmanager
+async def peaks(pids: Iterable[int]) -> AsyncIterator[dict[int, int]]:
+    """Bytes of resident memory by process, the largest seen so far. One that may not be looked at is left out."""
+    seen: dict[int, int] = {}
+    watching = asyncio.ensure_future(_watch(list(pids), seen))
+    try:
+        yield seen
+    finally:
+        watching.cancel()
+
+
+async def _watch(pids: list[int], seen: dict[int, int]) -> None:
+    while True:
+        for pid in pids:
+            try:
+                seen[pid] = max(seen.get(pid, 0), psutil.Process(pid).memory_info().rss)
+            except psutil.Error:
+                continue
+        await asyncio.sleep(EVERY_SECONDS)

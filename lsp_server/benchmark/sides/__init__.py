@@ -1,0 +1,1 @@
+"""Benchmark targets behind one interface: our engine, servers by URL, transformers in a process."""

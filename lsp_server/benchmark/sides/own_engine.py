@@ -1,0 +1,105 @@
+"""An engine of ours for one bench: in a runtime folder of its own, so that no editor's requests disturb it.
+
+Knows where engines live, not what is measured.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import psutil
+
+from inference.api.status import Status
+from inference.client.engine_client import EngineClient, EngineUnavailable
+from inference.client.engine_process import EngineNotStarted, EngineOptions, ensure_engine
+from inference.system.runtime_folder import NotPrivateError
+from lsp_server.backend.allowed_servers import LOCAL, URL_VARIABLE
+from lsp_server.benchmark.sides.http_sides import OpenAiSide
+from lsp_server.benchmark.sides.side import BenchError
+
+NAME = "codellama-ls"
+NEVER = 0.0
+"""Weights stay, however long a rival takes in between."""
+GRACE_SECONDS = 10.0
+"""An engine leaves after so long without a lease; the first one takes a moment to come."""
+
+
+@asynccontextmanager
+async def own_engine(model: str, form: str) -> AsyncIterator[OpenAiSide]:
+    """One as a side of the bench. Raises ``BenchError``."""
+    async with started_engine(model, form) as (socket, pid):
+        side = side_on(socket, model, pid)
+        try:
+            yield side
+        finally:
+            await side.aclose()
+
+
+@asynccontextmanager
+async def started_engine(model: str, form: str) -> AsyncIterator[tuple[Path, int]]:
+    """Start one, wait until it is ready, and let it go at the end: its socket and process. Raises ``BenchError``."""
+    with runtime_of_its_own():
+        try:
+            socket = await ensure_engine(EngineOptions(model, form, GRACE_SECONDS, idle=NEVER))
+        except (EngineNotStarted, NotPrivateError) as error:
+            raise BenchError(str(error)) from error
+        client = EngineClient(socket)
+        try:
+            async with aclosing(client.lease()) as statuses:
+                pid = await _ready(statuses)
+                try:
+                    yield socket, pid
+                finally:
+                    _end(pid)
+        except EngineUnavailable as error:
+            raise BenchError(str(error)) from error
+        finally:
+            await client.aclose()
+
+
+def side_on(socket: Path, model: str, pid: int | None = None) -> OpenAiSide:
+    """The engine that listens on this socket."""
+    transport = httpx.AsyncHTTPTransport(uds=str(socket))
+    http = httpx.AsyncClient(
+        transport=transport, base_url="http://engine", timeout=httpx.Timeout(None), trust_env=False
+    )
+    return OpenAiSide(http, NAME, model, pid, own=True)
+
+
+@contextmanager
+def runtime_of_its_own() -> Iterator[None]:
+    """What is started meanwhile finds no engine but its own, be the person's a server elsewhere."""
+    folder = tempfile.mkdtemp(prefix="cls-bench-")
+    ours = {"XDG_RUNTIME_DIR": folder, URL_VARIABLE: LOCAL}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(pid: int) -> None:
+    """Nobody else can have a lease on this one: there is nothing to wait for."""
+    with suppress(psutil.Error):
+        psutil.Process(pid).terminate()
+
+
+async def _ready(statuses: AsyncIterator[Status]) -> int:
+    """The engine's process, once it can answer. Raises ``BenchError`` where it never will."""
+    async for status in statuses:
+        if status.phase == "failed":
+            raise BenchError(status.message)
+        if status.phase == "ready":
+            return status.pid
+    raise BenchError("The engine has just gone; its log says why.")

@@ -1,0 +1,257 @@
+"""One file written by a person with the real language server beside them: over LSP, as an editor speaks it.
+
+Knows how a person decides (``person``) but not what the server does; what became of each request its trace tells.
+
+What suggestions saved a person who writes real files: figures by language and in all, and their table. Pure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pygls.exceptions import JsonRpcException
+from rich.table import Table
+
+from lsp_server.benchmark.bench_figures import ALL, spread
+from lsp_server.benchmark.editing_trace import TypedText
+from lsp_server.benchmark.simulated_typist import How, SimulatedTypist, agreeing, keys_alone
+from lsp_server.demo.tiny_editor import TinyEditor
+
+PATIENCE = 120.0
+"""Seconds after which a request counts as not answered."""
+NOTED_AT = 100
+"""The server remembers its last requests, twice as many."""
+
+Gap = Callable[[], float]
+"""Seconds from one key to the next."""
+
+
+@dataclass
+class Tally:
+    """What came of one file, or of several.
+
+    Attributes:
+        alone: keys that the text takes without suggestions; ``keys``: those pressed.
+        shown: suggestions; the rest of one that is being typed or taken is no new one.
+        accepted: those of which anything was taken; ``partly``: never all of it.
+        requests: all, of which ``unanswered`` were not answered.
+        calls: of the model; ``known``: requests answered without it; ``superseded``: by the next key.
+        seconds: of the requests that were answered in their own right.
+    """
+
+    language: str
+    files: int = 1
+    alone: int = 0
+    keys: int = 0
+    shown: int = 0
+    accepted: int = 0
+    partly: int = 0
+    requests: int = 0
+    unanswered: int = 0
+    calls: int = 0
+    known: int = 0
+    superseded: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Seen:
+    """What is grey at the cursor, and whether it is still the same suggestion."""
+
+    tally: Tally
+    left: str = ""
+    _taken: How | None = None
+
+    def look(self, shown: str) -> None:
+        """An answer came."""
+        if shown and not self.left.startswith(shown):
+            self.tally.shown += 1
+            self._taken = None
+        self.left = shown
+
+    def typed(self, before: str, now: str) -> None:
+        """The text left of the cursor has changed."""
+        more = now.removeprefix(before) if now.startswith(before) else ""
+        self.left = self.left[len(more) :] if more and self.left.startswith(more) else ""
+
+    def taken(self, how: How) -> None:
+        """It, or a part of it, was taken."""
+        if self._taken is None:
+            self.tally.accepted += 1
+            self.tally.partly += how != "whole"
+        elif self._taken != "whole" and how == "whole":
+            self.tally.partly -= 1
+        self._taken = how
+
+
+class TimedSuggestion(NamedTuple):
+    """What was suggested, None if the request was not answered; and after how many seconds."""
+
+    text: str | None
+    seconds: float
+
+
+class TypedDocument:
+    """A file that is open in an editor, and the requests made in it."""
+
+    def __init__(self, editor: TinyEditor, path: Path, typist: TypedText, tally: Tally) -> None:
+        self._editor, self._path, self._tally = editor, path, tally
+        self._asked: list[asyncio.Task[TimedSuggestion]] = []
+        editor.open(path, typist.before + typist.after)
+
+    def ask(self, typist: TypedText) -> asyncio.Task[TimedSuggestion]:
+        """Show the server what the document has become, and ask what to suggest."""
+        text, before = typist.before + typist.after, typist.before
+        self._editor.change(self._path, text)
+        asked = asyncio.ensure_future(self._answer(text, before.count("\n"), len(before) - (before.rfind("\n") + 1)))
+        self._asked.append(asked)
+        return asked
+
+    async def note(self, least: int = 1) -> None:
+        """Count what became of the requests, where there are at least so many that have not been counted yet."""
+        if len(self._asked) < least:
+            return
+        answers = await asyncio.gather(*self._asked)
+        records = (await self._editor.records())[-len(answers) :]
+        for answer, record in zip(answers, records, strict=True):
+            _count(self._tally, answer, record)
+        self._asked = []
+
+    def close(self) -> None:
+        """Done with it."""
+        self._editor.close(self._path)
+
+    async def _answer(self, text: str, line: int, column: int) -> TimedSuggestion:
+        started, shown = time.perf_counter(), None
+        with suppress(TimeoutError, JsonRpcException):
+            async with asyncio.timeout(PATIENCE):
+                shown = await self._editor.complete(self._path, text, line, column, invoked=False)
+        return TimedSuggestion(shown, time.perf_counter() - started)
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How a person goes about it. ``least``: of what is right, parts smaller than that are not taken.
+
+    Each answer is waited for before the next key; with a ``gap``, keys come at their own time.
+    """
+
+    least: How = "word"
+    gap: Gap | None = None
+
+
+async def write(editor: TinyEditor, path: Path, language: str, typist: TypedText, habits: Habits) -> Tally:
+    """Write all of it."""
+    person, tally = SimulatedTypist(typist), Tally(language, alone=keys_alone(typist))
+    seen, document = Seen(tally), TypedDocument(editor, path, typist, tally)
+    while not person.done:
+        _act(person, seen, habits.least)
+        if not person.done:
+            shown = await _looked(document.ask(person.typist), habits.gap)
+            if shown is not None:
+                seen.look(shown)
+        await document.note(NOTED_AT)
+    await document.note()
+    document.close()
+    tally.keys = person.keys
+    return tally
+
+
+def _act(person: SimulatedTypist, seen: Seen, least: How) -> None:
+    """Take what is right of what is seen, else press the next key."""
+    found = agreeing(seen.left, person, least)
+    before = person.typist.before
+    if found:
+        how, part = found
+        person.take(part)
+        seen.taken(how)
+    else:
+        person.press()
+    seen.typed(before, person.typist.before)
+
+
+async def _looked(asked: asyncio.Task[TimedSuggestion], gap: Gap | None) -> str | None:
+    """What is suggested; with a ``gap``, only if it has come by the time of the next key."""
+    if gap is None:
+        return (await asked).text
+    await asyncio.sleep(gap())
+    return asked.result().text if asked.done() else None
+
+
+def _count(tally: Tally, answer: TimedSuggestion, record: Mapping[str, Any]) -> None:
+    tally.requests += 1
+    tally.unanswered += answer.text is None
+    tally.calls += bool(record["amount"])
+    tally.superseded += record["result"] == "superseded"
+    if record["result"] in ("shown", "empty"):
+        tally.known += bool(record["source"])
+        tally.seconds.append(answer.seconds)
+
+
+def saved(tallies: Sequence[Tally]) -> dict[str, Any]:
+    """Figures by language, ``all`` last."""
+    languages = sorted({tally.language for tally in tallies})
+    of = {language: [tally for tally in tallies if tally.language == language] for language in languages}
+    return {name: _figures(_sum(name, some)) for name, some in {**of, ALL: list(tallies)}.items()}
+
+
+def table(figures: dict[str, Any]) -> Table:
+    """One row a language."""
+    drawn = Table(title="A person writes real code and takes what is right", title_justify="left")
+    drawn.add_column("language")
+    for name in (
+        *("files", "keys alone", "pressed", "saved", "shown", "accepted", "of shown", "partly"),
+        *("requests", "unanswered", "without model", "model calls", "calls/100 keys", "ms (median / 95 %)"),
+    ):
+        drawn.add_column(name, justify="right")
+    for language, one in figures.items():
+        if language == ALL:
+            drawn.add_section()
+        drawn.add_row(language, *_cells(one))
+    return drawn
+
+
+def _cells(one: dict[str, Any]) -> list[str]:
+    times = f"{one['ms']['p50']:.0f} / {one['ms']['p95']:.0f}" if one["ms"] else "–"
+    keys = (str(one["files"]), str(one["keys_alone"]), str(one["keys"]), f"{one['saved']:.1%}")
+    suggestions = (str(one["shown"]), str(one["accepted"]), f"{one['acceptance']:.0%}", str(one["partly_accepted"]))
+    asked = (str(one[name]) for name in ("requests", "unanswered", "without_model", "model_calls"))
+    return [*keys, *suggestions, *asked, f"{one['calls_per_100_keys']:.0f}", times]
+
+
+def _sum(language: str, tallies: Sequence[Tally]) -> Tally:
+    whole = Tally(language, files=0)
+    for name in (one.name for one in fields(Tally) if one.name not in ("language", "seconds")):
+        setattr(whole, name, sum(getattr(tally, name) for tally in tallies))
+    whole.seconds = [second for tally in tallies for second in tally.seconds]
+    return whole
+
+
+def _figures(tally: Tally) -> dict[str, Any]:
+    return {
+        "files": tally.files,
+        "keys_alone": tally.alone,
+        "keys": tally.keys,
+        "saved": _share(tally.alone - tally.keys, tally.alone),
+        "shown": tally.shown,
+        "accepted": tally.accepted,
+        "partly_accepted": tally.partly,
+        "acceptance": _share(tally.accepted, tally.shown),
+        "requests": tally.requests,
+        "unanswered": tally.unanswered,
+        "superseded": tally.superseded,
+        "without_model": tally.known,
+        "model_calls": tally.calls,
+        "calls_per_100_keys": round(100 * _share(tally.calls, tally.keys), 1),
+        "ms": spread(tally.seconds) if tally.seconds else None,
+    }
+
+
+def _share(part: int, whole: int) -> float:
+    return round(part / whole, 4) if whole else 0.0

@@ -1,0 +1,146 @@
+"""``codellama-ls bench``: an editing trace against our engine and rivals, side by side in one run.
+
+Here the parts meet; what is asked is in ``trace``, how in ``scenarios``, what comes out in ``figures`` and ``report``.
+
+A measurement run from a command line: what came of it, or one sentence and an exit status. Knows no measurement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import platform
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+import inference
+from inference.models.catalog import UnknownModelError
+from inference.models.shape import FORMATS
+from inference.system.machine import usable_cores
+from lsp_server.benchmark import end_to_end
+from lsp_server.benchmark.bench_figures import figures
+from lsp_server.benchmark.bench_report import show
+from lsp_server.benchmark.scenarios import Tell, measure, peaks
+from lsp_server.benchmark.sides.http_sides import find_side
+from lsp_server.benchmark.sides.own_engine import own_engine
+from lsp_server.benchmark.sides.side import BenchError, Side
+from lsp_server.benchmark.sides.transformers_side import start_transformers
+from lsp_server.benchmark.source_choice import NoFilesError
+from lsp_server.benchmark.workload import QUICK, REQUESTS, Workload, make_large_work, make_workload
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 1 where something can't be measured, 2 for files that are not there."""
+    args = _arguments(argv)
+    console = Console(stderr=True, quiet=args.json)
+    result = run(bench(args, console.print))
+    if isinstance(result, int):
+        return result
+    if not args.json:
+        show(Console(highlight=False, width=None if sys.stdout.isatty() else 160), result)
+    print(json.dumps(result, ensure_ascii=False))  # noqa: T201
+    return 0
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="codellama-ls bench",
+        description="Replay an editing trace against the engine and against what you would use instead.",
+    )
+    add = parser.add_argument
+    add("--against", action="append", default=[], metavar="URL", help="a llama-server or OpenAI-compatible server")
+    add("--against-transformers", action="store_true", help="transformers' generate() on the same weights")
+    add("--model", default="starter", help="which installed model (default: %(default)s)")
+    add(
+        "--format",
+        default="auto",
+        choices=["auto", *FORMATS],
+        help="how weights are held, if not said otherwise in transformers too",
+    )
+    add("--transformers-format", choices=[*FORMATS], help="how transformers holds them (default: as we do)")
+    add("--url", help="measure our engine that answers there, instead of starting one")
+    add("--files", type=Path, metavar="FOLDER", help="make the trace from these (default: installed packages)")
+    add("--requests", type=int, default=REQUESTS, metavar="N", help="of the trace (default: %(default)s)")
+    add("--tokens", type=int, default=8, metavar="N", help="tokens an answer (default: %(default)s)")
+    add("--seed", type=int, default=0, help="another one makes another trace")
+    add("--quick", action="store_true", help="a fraction of everything")
+    add("--large", action="store_true", help="only a few requests at fixed lengths, for a model that takes minutes")
+    add("--no-felt", action="store_true", help="leave out the language server and its second engine")
+    add("--json", action="store_true", help="print nothing but the last line")
+    return parser.parse_args(argv)
+
+
+async def bench(args: argparse.Namespace, tell: Tell) -> dict[str, Any]:
+    """Measure all; the figures and what they were made with. What can't work is found before a model is loaded.
+
+    Raises ``BenchError``, ``NoFilesError``.
+    """
+    started = time.monotonic()
+    async with AsyncExitStack() as stack:
+        rivals = [await stack.enter_async_context(_closing(await find_side(url))) for url in args.against]
+        work = _work(args)
+        sides = [await _ours(args, stack, tell), *rivals]
+        if args.against_transformers:
+            tell("loading it with transformers")
+            form = args.transformers_format or args.format
+            sides.append(await stack.enter_async_context(_closing(await start_transformers(args.model, form))))
+        watched = {side.pid: side.name for side in sides if side.pid}
+        seen = await stack.enter_async_context(peaks(watched))
+        window = await _window(args, stack, tell)
+        results = await measure(sides, work, args.tokens, window, tell)
+        results.peaks = {watched[pid]: size for pid, size in seen.items()}
+    head = {**_head(args, work), "seconds": round(time.monotonic() - started)}
+    return {**head, **figures(results, sides[0].name)}
+
+
+def _work(args: argparse.Namespace) -> Workload:
+    """Raises ``BenchError``, ``NoFilesError``."""
+    if args.large:
+        return make_large_work(args.model, args.files, args.seed)
+    count = max(args.requests // (QUICK if args.quick else 1), 1)
+    return make_workload(args.model, args.files, count, args.seed)
+
+
+async def _ours(args: argparse.Namespace, stack: AsyncExitStack, tell: Tell) -> Side:
+    if args.url:
+        return await stack.enter_async_context(_closing(await find_side(args.url, own=True)))
+    tell("loading the model")
+    return await stack.enter_async_context(own_engine(args.model, args.format))
+
+
+async def _window(args: argparse.Namespace, stack: AsyncExitStack, tell: Tell) -> end_to_end.EditorSession | None:
+    if args.no_felt or args.url or args.large:
+        return None
+    tell("starting the language server, with an engine of its own")
+    return await stack.enter_async_context(end_to_end.window(args.model, args.format, args.tokens))
+
+
+@asynccontextmanager
+async def _closing(side: Side) -> AsyncIterator[Side]:
+    try:
+        yield side
+    finally:
+        await side.aclose()
+
+
+def _head(args: argparse.Namespace, work: Workload) -> dict[str, Any]:
+    """What was measured, and where."""
+    machine = {"system": platform.platform(terse=True), "cores": usable_cores()}
+    asked = {"requests": len(work.trace), "tokens": args.tokens, "seed": args.seed}
+    return {"version": inference.__version__, "model": args.model, "format": args.format, **asked, "machine": machine}
+
+
+def run(measuring: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any] | int:
+    """What ``measuring`` returns, or an exit status: 1 where it can't be measured, 2 for files that are not there."""
+    try:
+        return asyncio.run(measuring)
+    except (BenchError, NoFilesError, UnknownModelError) as error:
+        print(f"codellama-ls: {error}", file=sys.stderr)  # noqa: T201
+        return 2 if isinstance(error, NoFilesError) else 1

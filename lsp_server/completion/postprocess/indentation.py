@@ -1,0 +1,65 @@
+"""The person's own indentation: said once, and in the tabs or spaces that the document has. Pure; knows no LSP."""
+
+from __future__ import annotations
+
+import re
+
+from inference.text.languages import comment_mark
+from inference.text.stopping import indent_width
+from inference.text.syntax_position import position_at
+from lsp_server.snapshot import Snapshot
+
+_LEAD = re.compile(r"^([ \t]+)\S", re.MULTILINE)
+_OPENS = (":", "{", "(", "[", "then", "do", "else", "=>", "=", "\\", ",")
+LOOKED_AT = 20_000
+"""Characters around the cursor that tell how a document is indented."""
+
+
+def doubled_indentation(snapshot: Snapshot, text: str) -> str:
+    """Without blanks in front that stand left of the cursor already.
+
+    On a line that is indented as far as it may be; after a blank in the middle of a line, where more of them align.
+    """
+    bare = text.lstrip(" \t")
+    if bare == text or not bare or bare[0] == "\n" or not snapshot.left[-1:].isspace():
+        return text
+    if position_at(snapshot.language, snapshot.before).inside != "code":
+        return text
+    if snapshot.left.strip():
+        aligned = snapshot.left[-2:].isspace()
+        return text if aligned or bare.startswith(comment_mark(snapshot.language) or "\n") else bare
+    return text if _may_go_deeper(snapshot) else bare
+
+
+def _may_go_deeper(snapshot: Snapshot) -> bool:
+    """Whether the line above opens something, and the cursor is not yet deeper than it."""
+    above = next((line for line in reversed(snapshot.before.split("\n")[:-1]) if line.strip()), "")
+    return above.rstrip().endswith(_OPENS) and indent_width(snapshot.left) <= indent_width(above)
+
+
+def document_indentation(snapshot: Snapshot, text: str) -> str:
+    """Tabs where the document is indented with tabs alone, spaces where with spaces alone."""
+    around = snapshot.before[-LOOKED_AT:] + snapshot.after[:LOOKED_AT]
+    leads = [lead for lead in _LEAD.findall(around) if len(lead) > 1 or lead == "\t"]
+    first, newline, more = text.partition("\n")
+    if not leads or not newline:
+        return text
+    if all(lead[0] == "\t" for lead in leads):
+        unit = _unit(more)
+        return first + newline + _LEAD.sub(lambda lead: _as_tabs(lead, unit), more)
+    if not any("\t" in lead for lead in leads):
+        unit = _unit(around)
+        return first + newline + _LEAD.sub(lambda lead: lead[0].replace("\t", " " * unit), more)
+    return text
+
+
+def _as_tabs(lead: re.Match[str], unit: int) -> str:
+    """One tab for each ``unit`` spaces in front; what is left over aligns, and stays."""
+    blanks = lead[1]
+    spaces = len(blanks) - len(blanks.lstrip(" "))
+    return "\t" * (spaces // unit) + " " * (spaces % unit) + lead[0][spaces:]
+
+
+def _unit(text: str) -> int:
+    """Columns of one level of indentation: two where some line is indented by an odd number of twos, else four."""
+    return 2 if any(len(lead) % 4 == 2 for lead in _LEAD.findall(text) if "\t" not in lead) else 4

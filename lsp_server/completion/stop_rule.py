@@ -1,0 +1,141 @@
+"""One line or a block: how much a completion may write, from the syntax around the cursor.
+
+The engine applies the rule while it generates, so nothing is written to be thrown away. Knows no tokens and no model.
+"""
+
+from __future__ import annotations
+
+import re
+
+from inference.text.stopping import OPENERS, StopRule, indent_width
+from inference.text.syntax_position import Opened, SyntaxPosition, position_at
+from lsp_server.snapshot import Snapshot
+
+LINE = StopRule("line")
+
+LONGEST_LINE = 2_000
+"""No longer line opens a block with words. The patterns that look for them take quadratic time."""
+
+_CLOSERS = {opener: closer for closer, opener in OPENERS.items()}
+_BRACES_HOLD_DATA = frozenset(["python", "ruby", "lua", "julia", "elixir"])
+_COLON = re.compile(
+    r"\s*(?:\)|(?:async\s+)?(?:def|class|if|elif|else|for|while|try|except|finally|with|match|case|default|public|"
+    r"private|protected)\b).*:$"
+)
+"""A statement that ends in a colon, or the last line of one, and C's labels."""
+_UNINDENTED = re.compile(r"\s*(?:(?:inline\s+)?namespace\b|extern\s+\"C)")
+"""C++'s bodies that are as deep as what is around them."""
+_LISTED = re.compile(r"\b(?:import|const|var|type|enum)\b[^()]*\($")
+"""Lists of declarations, each on a line of its own."""
+_WORDS = {
+    "bash": ((re.compile(r"(?:^|[\s;])(?:then|else)\s*$"), "fi"), (re.compile(r"(?:^|[\s;])do\s*$"), "done")),
+    "lua": ((re.compile(r"(?:\b(?:then|do|else|repeat)|\bfunction\b[^()]*\([^()]*\))\s*$"), "end"),),
+    "ruby": (
+        (re.compile(r"^\s*(?:def|class|module|if|unless|while|until|case|begin|else|elsif|rescue)\b.*$"), "end"),
+        (re.compile(r"\bdo\s*(?:\|[^|]*\|)?\s*$"), "end"),
+    ),
+    "elixir": ((re.compile(r"\bdo\s*$"), "end"),),
+    "julia": ((re.compile(r"^\s*(?:function|if|for|while|begin|struct|module|let|try|else)\b.*$"), "end"),),
+}
+"""Of languages that open blocks with words: what a line looks like that does, and the word that closes it."""
+
+
+def stop_rule(snapshot: Snapshot) -> StopRule:
+    """The rest of the line; a block after what opens one, and on an empty line in a body."""
+    if snapshot.right.strip():
+        return LINE
+    place = position_at(snapshot.language, snapshot.before)
+    if place.inside != "code" or (place.opened and place.opened[-1].in_string):
+        return LINE
+    if snapshot.left.strip() and _among_data(snapshot, place):
+        return LINE
+    if not snapshot.left.strip():
+        return _on_empty_line(snapshot, place)
+    closer = _opens(snapshot.language, snapshot.left, snapshot.after)
+    if closer is None:
+        return LINE
+    opens = snapshot.left.rstrip().endswith(tuple(_CLOSERS)) and place.whole and bool(place.opened)
+    indent = place.opened[-1].indent if opens else indent_width(snapshot.left)
+    return StopRule("block", indent + 1, _unless_below(closer, indent, snapshot.after))
+
+
+def _on_empty_line(snapshot: Snapshot, place: SyntaxPosition) -> StopRule:
+    """The rest of the body; of a list or of arguments, one line, or all of them where there is none yet."""
+    indent = indent_width(snapshot.left)
+    body = place.opened[-1] if place.opened else None
+    if body is not None:
+        if _holds_data(body, snapshot.language):
+            return StopRule("block", max(indent, body.indent + 1)) if _is_empty(body, snapshot) else LINE
+        if _UNINDENTED.match(body.head):
+            return StopRule("block", indent)
+        head = _head(body, indent, snapshot.before)
+        return StopRule("block", max(indent, head + 1), _unless_below(_CLOSERS[body.bracket], head, snapshot.after))
+    above = _line_above(snapshot.before)
+    closer = _opens(snapshot.language, above, snapshot.after)
+    if closer is None:
+        return StopRule("block", indent)
+    opener = indent_width(above)
+    return StopRule("block", max(indent, opener + 1), _unless_below(closer, opener, snapshot.after))
+
+
+def _opens(language: str, line: str, after: str) -> str | None:
+    """What closes the block that ``line`` opens, which may be nothing; None if it opens none."""
+    line = line.rstrip()
+    if line.endswith(("{", "[")):
+        return _CLOSERS[line[-1]]
+    if len(line) > LONGEST_LINE:
+        return None
+    if line.endswith("("):
+        listed = _LISTED.search(line) or _closed_below(")", indent_width(line), after)
+        return ")" if listed else None
+    for opener, closer in _WORDS.get(language, ()):
+        if opener.search(line):
+            return closer
+    return "" if _COLON.match(line) else None
+
+
+def _among_data(snapshot: Snapshot, place: SyntaxPosition) -> bool:
+    """Between arguments or the elements of a list, and not just after what opens them."""
+    opens = snapshot.left.rstrip().endswith(tuple(_CLOSERS))
+    return not opens and bool(place.opened) and _holds_data(place.opened[-1], snapshot.language)
+
+
+def _holds_data(bracket: Opened, language: str) -> bool:
+    """Not statements."""
+    return bracket.bracket != "{" or language in _BRACES_HOLD_DATA
+
+
+def _is_empty(bracket: Opened, snapshot: Snapshot) -> bool:
+    """Whether nothing stands between it and what closes it below."""
+    below = next((line for line in snapshot.after.split("\n")[1:] if line.strip()), "")
+    closer = _CLOSERS[bracket.bracket]
+    return _line_above(snapshot.before).rstrip().endswith(bracket.bracket) and below.lstrip().startswith(closer)
+
+
+def _head(body: Opened, indent: int, before: str) -> int:
+    """How far what opened the body is indented: above a bracket that is deeper than the cursor, the line that is not.
+
+    Such a bracket ends a head of several lines, like a constructor's list of initial values.
+    """
+    if not 0 < indent < body.indent:
+        return body.indent
+    above = (indent_width(line) for line in reversed(before.split("\n")[:-1]) if line.strip())
+    return next((width for width in above if width < indent), body.indent)
+
+
+def _unless_below(closer: str, indent: int, after: str) -> str:
+    """The closer, unless it stands below already, as indented as what it closes."""
+    return "" if _closed_below(closer, indent, after) else closer
+
+
+def _closed_below(closer: str, indent: int, after: str) -> bool:
+    """Whether the first line below that is indented no deeper begins with ``closer``."""
+    for line in after.split("\n")[1:]:
+        if line.strip() and indent_width(line) <= indent:
+            return indent_width(line) == indent and bool(closer) and line.lstrip().startswith(closer)
+    return False
+
+
+def _line_above(before: str) -> str:
+    """The last line above the cursor's that is not blank."""
+    return next((line for line in reversed(before.split("\n")[:-1]) if line.strip()), "")

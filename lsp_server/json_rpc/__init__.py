@@ -1,0 +1,1 @@
+"""JSON-RPC on top of pygls: framing, tolerant parsing, one answer per request."""

@@ -1,0 +1,1 @@
+"""What LSP features share: parameters, documents, progress, workspace edits, and running one request."""

@@ -1,1 +1,0 @@
-"""Trying it without an editor: the real stdio server, driven as an editor drives it."""

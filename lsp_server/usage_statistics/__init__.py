@@ -1,0 +1,1 @@
+"""Usage statistics of suggestions, kept in a file on this machine and never sent anywhere."""

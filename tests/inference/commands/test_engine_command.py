@@ -1,0 +1,93 @@
+"""``codellama-ls engine status | stop | logs``: what a person sees of the engine that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+
+import httpx
+from fakes.answerer import ScriptedAnswerer
+from support.fixtures_engine import serving
+
+from inference.commands import engine_command
+
+
+def rows(printed: str) -> dict[str, str]:
+    """First column to second; long values go on in the next line."""
+    found: dict[str, str] = {}
+    for line in printed.splitlines():
+        name, value = line[:10].strip(), line[10:].strip()
+        name = name or next(reversed(found))
+        found[name] = f"{found.get(name, '')} {value}".strip()
+    return found
+
+
+async def command(*arguments: str) -> int:
+    return await asyncio.to_thread(engine_command.main, list(arguments))
+
+
+async def test_status_tells_in_a_table_what_runs_and_what_it_did(runtime, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    async with serving(runtime, ScriptedAnswerer(["a", "b"])) as running:
+        running.service.board.set(version="0.1.0", pid=4321, message="ready", crash="it was killed by SIGKILL")
+        transport = httpx.AsyncHTTPTransport(uds=str(running.socket))
+        async with httpx.AsyncClient(transport=transport, base_url="http://engine") as client:
+            for _ in range(2):
+                await client.post("/v1/completions", json={"prompt": "abc"})
+        assert await command("status") == 0
+    shown = rows(capsys.readouterr().out)
+    assert shown["engine"].startswith("version 0.1.0, process 4321, for 0 min ")
+    assert shown["state"] == "ready: ready"
+    assert shown["models"] == "starter (completion 8,192 tokens, chat 4,096 tokens)"
+    assert shown["windows"] == "0"
+    assert shown["answered"] == "2 completion, 0 chat, 0 prefetch; 0 cancelled, 0 failed, 0 refused"
+    assert shown["tokens"] == "6 read, 0 % of them reused; 4 written"
+    assert shown["last crash"] == "it was killed by SIGKILL"
+    assert shown["socket"] == str(runtime / "engine.sock")
+
+
+async def test_status_for_programs_is_the_engines_own(runtime, capsys):
+    async with serving(runtime, ScriptedAnswerer()):
+        assert await command("status", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["engine"]["phase"], told["requests"]) == ("ready", {"open": 0, "waiting": 0})
+    assert told["memory"]["resident_bytes"] > 1_000_000
+
+
+async def test_without_an_engine_that_is_said(runtime, capsys):
+    assert await command("status") == 1
+    assert await command("stop") == 0
+    assert await command("logs") == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == [engine_command.NONE_RUNS] * 2
+    assert said[2].startswith("There is no log")
+
+
+async def test_stop_returns_when_the_engine_has_gone(runtime, capsys):
+    async with serving(runtime, ScriptedAnswerer()) as running:
+
+        async def leave() -> None:
+            await running.service.unneeded()
+            running.server.should_exit = running.server.force_exit = True
+
+        leaving = asyncio.ensure_future(leave())
+        assert await asyncio.wait_for(command("stop"), 20) == 0
+        await leaving
+        assert running.service.board.status.phase == "stopping"
+    assert capsys.readouterr().out == "The engine has stopped.\n"
+
+
+async def test_logs_shows_the_last_lines(runtime, capsys):
+    (runtime / "engine.log").write_text("one\ntwo\nthree\n")
+    assert await command("logs", "-n", "2") == 0
+    assert capsys.readouterr().out == "two\nthree\n"
+
+
+def test_none_of_it_imports_torch():
+    code = (
+        "import sys; from lsp_server import cli; cli.main(['engine', 'status']); "
+        "sys.exit(str({'torch', 'transformers', 'numpy'} & set(sys.modules) or '') or 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0

@@ -1,0 +1,243 @@
+"""``codellama-ls pull FOLDER --as ID``: a folder is checked before anything is copied, and refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes.tiny_llama import change_config, save_checkpoint, vocabulary
+from safetensors.torch import load_file, save_file
+
+from inference.commands import pull_command
+from inference.models import store
+from inference.models.identify import row_of
+
+SECOND = "model-00002-of-00003.safetensors"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"), sentinels=True)
+
+
+@pytest.fixture
+def folder(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy to damage, and an empty store."""
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "models"))
+    return Path(shutil.copytree(checkpoint, tmp_path / "folder"))
+
+
+def refusal(folder: Path, capsys: pytest.CaptureFixture[str], model_id: str = "tiny", *arguments: str) -> str:
+    """What a failed pull says; nothing of it stays."""
+    capsys.readouterr()
+    assert pull_command.main([str(folder), "--as", model_id, "--accept-licence", *arguments]) == pull_command.FAILED
+    assert [path.name for path in store.models_folder().iterdir() if not path.name.startswith(".")] == []
+    assert not (store.models_folder() / f".{model_id}.partial").exists()
+    out, err = capsys.readouterr()
+    assert out == ""
+    return "\n".join(line for line in err.splitlines() if "This model is under" not in line)
+
+
+def test_a_folder_is_copied(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What happens to it afterwards does not matter to the installed model."""
+    assert pull_command.main([str(folder), "--as", "tiny"]) == pull_command.OK
+    shutil.rmtree(folder)
+    store.verify("tiny", full=True)
+    assert capsys.readouterr().err == (
+        "tiny infills; chat format: no. Pull it --force with --infill or --chat to change it.\n"
+        f"Installed tiny in {store.location('tiny')}.\n"
+    )
+
+
+def test_a_folder_needs_a_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may hold anything; what it was trained for is not in its files."""
+    assert pull_command.main([str(folder)]) == pull_command.USAGE
+    assert capsys.readouterr().err == (
+        f"Say what {folder} is: --as codellama-7b for example, or --as a new name for another model.\n"
+    )
+
+
+def test_a_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pull_command.main([f"{tmp_path}/none", "--as", "tiny"]) == pull_command.USAGE
+    assert capsys.readouterr().err == f"There is no folder {tmp_path}/none.\n"
+
+
+def test_a_missing_shard(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / SECOND).unlink()
+    assert refusal(folder, capsys) == f"The checkpoint in {folder} lacks {SECOND}."
+
+
+def test_a_truncated_shard(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.truncate(folder / SECOND, 10_000)
+    assert refusal(folder, capsys).startswith(f"{folder / SECOND} is damaged or cut short (")
+
+
+def test_a_damaged_shard(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its header says where each tensor begins."""
+    content = bytearray((folder / SECOND).read_bytes())
+    content[8:40] = b"\xff" * 32
+    (folder / SECOND).write_bytes(content)
+    assert refusal(folder, capsys).startswith(f"{folder / SECOND} is damaged or cut short (")
+
+
+def test_a_shard_without_a_tensor(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = load_file(folder / SECOND)
+    name = sorted(weights)[0]
+    del weights[name]
+    save_file(weights, folder / SECOND, metadata={"format": "pt"})
+    assert refusal(folder, capsys) == f"The checkpoint in {folder} lacks the tensor {name}."
+
+
+def test_an_index_that_points_elsewhere(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A path in it could reach files that are nobody's business."""
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"lm_head.weight": "../../secret.safetensors"}}))
+    assert refusal(folder, capsys) == (
+        f"The index of {folder} names '../../secret.safetensors', which is no file of weights beside it."
+    )
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"weight_map": 3}'])
+def test_a_damaged_index(folder: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
+    (folder / "model.safetensors.index.json").write_text(content)
+    assert refusal(folder, capsys).startswith(f"model.safetensors.index.json of {folder} can't be read (")
+
+
+def test_another_architecture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change_config(folder, model_type="mistral")
+    assert refusal(folder, capsys) == (
+        f"The checkpoint in {folder} is of the architecture 'mistral'; only 'llama' can be loaded."
+    )
+
+
+def test_no_config(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "config.json").unlink()
+    assert refusal(folder, capsys) == f"The checkpoint in {folder} lacks config.json."
+
+
+def test_no_weights(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in folder.glob("*.safetensors*"):
+        path.unlink()
+    assert refusal(folder, capsys) == f"The checkpoint in {folder} lacks model.safetensors."
+
+
+def test_no_vocabulary(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "tokenizer.model").unlink()
+    assert refusal(folder, capsys) == (
+        f"{folder} holds neither tokenizer.model nor tokenizer.json; fetch the checkpoint again."
+    )
+
+
+def test_the_vocabulary_of_a_larger_model(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its last ids would read past the embedding's end."""
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "models"))
+    folder = save_checkpoint(tmp_path / "folder", sentinels=True, vocab_size=288)
+    assert refusal(folder, capsys) == (
+        f"The vocabulary in {folder} has 290 pieces but its model only 288: they belong to different checkpoints, so "
+        "fetch this one again."
+    )
+
+
+def test_a_vocabulary_without_sentinels_is_not_that_of_a_model_that_infills(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """34B called 7B would otherwise be found out at the first completion."""
+    (folder / "tokenizer.model").write_bytes(vocabulary())
+    assert refusal(folder, capsys, "codellama-7b") == (
+        f"The vocabulary in {folder} lacks infilling's control tokens (▁<PRE>, ▁<SUF>, ▁<MID>, ▁<EOT>), so this is "
+        "not codellama-7b: pull it --as what it is."
+    )
+
+
+def test_a_vocabulary_without_step_is_not_that_of_70b_instruct(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refusal(folder, capsys, "codellama-70b-instruct") == (
+        f"The vocabulary in {folder} lacks the control tokens of its chat format (<step>), so this is not "
+        "codellama-70b-instruct: pull it --as what it is."
+    )
+
+
+def pulled(folder: Path, *arguments: str) -> tuple[bool, str | None]:
+    """Whether an unknown checkpoint infills, and how it chats, once it is pulled."""
+    assert pull_command.main([str(folder), "--as", "tiny", "--force", *arguments]) == pull_command.OK
+    row = row_of("tiny")
+    return row.infill, row.chat
+
+
+def plain(folder: Path) -> None:
+    (folder / "tokenizer.model").write_bytes(vocabulary())
+
+
+def template(text: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": text}))
+
+    return write
+
+
+def named_templates(folder: Path) -> None:
+    templates = [{"name": "rag", "template": "x"}, {"name": "default", "template": "[INST] <<SYS>>"}]
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": templates}))
+
+
+def step(folder: Path) -> None:
+    (folder / "added_tokens.json").write_text('{"<step>": 300}')
+    (folder / "chat_template.jinja").write_text("Source: user<step> Source: assistant\nDestination: user")
+
+
+@pytest.mark.parametrize(
+    ("change", "infill", "chat"),
+    [
+        (lambda folder: None, True, None),
+        (plain, False, None),
+        (template("{% if x %}<<SYS>>[INST]"), True, "llama"),
+        (template("<|start_header_id|>"), True, None),
+        (template("<|im_start|>user"), True, None),  # the vocabulary has no such token
+        (named_templates, True, "llama"),
+        (step, True, "step"),
+    ],
+)
+def test_abilities_are_read_from_vocabulary_and_template(
+    folder: Path, change: Callable[[Path], None], infill: bool, chat: str | None
+) -> None:
+    """Of a checkpoint that the catalogue does not have."""
+    change(folder)
+    assert pulled(folder) == (infill, chat)
+
+
+def test_abilities_can_be_overridden(folder: Path) -> None:
+    """A fine-tune without sentinels in its training has them in its vocabulary all the same."""
+    assert pulled(folder, "--no-infill", "--chat", "llama") == (False, "llama")
+    template("[INST] <<SYS>>")(folder)
+    assert pulled(folder, "--chat", "none") == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--infill"], "infilling's control tokens (▁<PRE>, ▁<SUF>, ▁<MID>, ▁<EOT>): leave out --infill."),
+        (
+            ["--chat", "chatml"],
+            "the control tokens of its chat format (<|im_start|>, <|im_end|>): leave out --chat chatml.",
+        ),
+    ],
+)
+def test_what_the_vocabulary_has_no_words_for_can_not_be_claimed(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    plain(folder)
+    assert refusal(folder, capsys, "tiny", *arguments) == f"The vocabulary in {folder} lacks {said}"
+
+
+def test_what_the_catalogue_knows_is_not_overridden(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pull_command.main([str(folder), "--as", "codellama-7b", "--no-infill"]) == pull_command.USAGE
+    assert capsys.readouterr().err == (
+        "What codellama-7b was trained for is known: --infill and --chat are for other checkpoints.\n"
+    )

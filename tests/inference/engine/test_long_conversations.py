@@ -1,0 +1,39 @@
+"""A conversation longer than the context: what of it is read, again and anew, and what the outcome tells of it."""
+
+from __future__ import annotations
+
+from fakes.byte_llama import ByteTokenizer, tiny_reference
+
+from inference.api.events import Finished, Outcome, Sampling, parse_outcome, timings, usage
+from inference.engine.engine import Engine
+from inference.models.catalog import STARTER
+from inference.models.llama import Llama
+from inference.text.prompts import Message
+
+
+def test_most_questions_of_a_long_conversation_only_read_what_is_new() -> None:
+    """What is dropped is dropped several turns at a time, and the rest stays in the cache in between."""
+    engine = Engine(Llama(tiny_reference()), ByteTokenizer(), STARTER, {"completion": 600, "chat": 600})
+    messages, outcomes = [Message("system", "S")], []
+    for n in range(30):
+        messages.append(Message("user", f"This is question number {n}."))
+        outcomes.append(last(engine.chat(messages, Sampling(max_tokens=4))))
+        messages.append(Message("assistant", "An answer."))
+    assert outcomes[2].dropped_messages == 0 and outcomes[-1].dropped_messages > 30
+    late = outcomes[10:]
+    assert all(one.prompt_tokens <= 596 for one in late)
+    new = [one.prompt_tokens - one.reused_tokens for one in late]
+    assert sum(tokens < 100 for tokens in new) >= 14, "of twenty questions"
+    assert sum(new) < 0.5 * sum(one.prompt_tokens for one in late)
+
+
+def test_what_was_left_out_travels_to_the_client() -> None:
+    outcome = Outcome("length", 10, 4, 2, dropped_messages=6, cut_tokens=3)
+    assert parse_outcome("length", usage([outcome]), timings(outcome)) == outcome
+    assert parse_outcome("stop", {}, {}) == Outcome("end"), "a foreign server tells nothing of it"
+
+
+def last(steps) -> Outcome:
+    event = [event for event in steps if event is not None][-1]
+    assert isinstance(event, Finished)
+    return event.outcome

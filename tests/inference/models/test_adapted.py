@@ -1,0 +1,140 @@
+"""An engine under adapters: what one has read is of no use to another, and a changed file is another adapter."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.byte_llama import EOS, ByteTokenizer, tiny_reference
+from fakes.lora import save_lora
+from peft import PeftModel
+
+from inference.api.events import Finished, Outcome, Sampling, TextChunk
+from inference.engine.engine import Engine
+from inference.models.adapter_store import AdapterError, AdapterMissingError
+from inference.models.catalog import STARTER
+from inference.models.language_model import LanguageModel
+from inference.models.llama import Llama
+from inference.models.lora import AdaptedModels
+from inference.text.prompts import Message
+from inference.text.tokenizer import decode
+
+PROMPT = list(b"def add(a, b):\n    return")
+GREEDY = Sampling(max_tokens=24)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> list[Path]:
+    """Two adapters of the tiny model."""
+    root = tmp_path_factory.mktemp("adapters")
+    return [save_lora(root / name, tiny_reference(), seed) for seed, name in enumerate(("first", "second"))]
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine(Llama(tiny_reference()), ByteTokenizer(), STARTER)
+
+
+def ask(engine: Engine, prompt: list[int] = PROMPT) -> tuple[str, Outcome]:
+    events = [event for event in engine.complete(prompt, sampling=GREEDY) if event is not None]
+    assert isinstance(events[-1], Finished)
+    return "".join(e.text for e in events if isinstance(e, TextChunk)), events[-1].outcome
+
+
+def expected(folder: Path | None, prompt: list[int] = PROMPT) -> str:
+    """What transformers writes, under peft's adapter if there is one."""
+    import torch
+
+    model: Any = tiny_reference()
+    model = PeftModel.from_pretrained(model, str(folder)) if folder else model
+    with torch.inference_mode():
+        out = model.generate(input_ids=torch.tensor([prompt]), max_new_tokens=GREEDY.max_tokens, do_sample=False)
+    return decode(ByteTokenizer(), [i for i in out[0, len(prompt) :].tolist() if i != EOS])
+
+
+def touched(folder: Path) -> None:
+    """As after another write, on file systems with whatever clock."""
+    weights = folder / "adapter_model.safetensors"
+    os.utime(weights, ns=(0, weights.stat().st_mtime_ns + 1))
+
+
+def test_greedy_answers_are_pefts_own(engine, folders):
+    texts = [ask(engine)[0], *(ask(engine.adapted(folder))[0] for folder in folders)]
+    assert texts == [expected(None), *map(expected, folders)]
+    assert len(set(texts)) == 3
+
+
+def test_nothing_read_under_one_adapter_is_reused_under_another(engine, folders):
+    """The same tokens, but other keys and values. Each comes back to its own."""
+    who = [engine, *(engine.adapted(folder) for folder in folders)]
+    first = [ask(one) for one in who]
+    again = [ask(one) for one in who]
+    assert [outcome.reused_tokens for _, outcome in first] == [0, 0, 0]
+    assert [outcome.reused_tokens for _, outcome in again] == [len(PROMPT) - 1] * 3
+    assert [text for text, _ in first] == [text for text, _ in again]
+
+
+def test_chat_is_adapted_too(engine, folders):
+    def chat(one: Engine) -> str:
+        events = one.chat([Message("user", "Hi")], GREEDY)
+        return "".join(event.text for event in events if isinstance(event, TextChunk))
+
+    assert chat(engine) != chat(engine.adapted(folders[0]))
+
+
+def test_sessions_outlive_the_request_while_the_adapter_is_kept(engine, folders):
+    """Typing on: each request chooses its adapter anew."""
+    ask(engine.adapted(folders[0]))
+    longer = [*PROMPT, *b" a +"]
+    text, outcome = ask(engine.adapted(folders[0]), longer)
+    assert outcome.reused_tokens >= len(PROMPT)
+    assert text == expected(folders[0], longer)
+
+
+def test_changed_adapter_is_read_again_and_its_sessions_forgotten(engine, folders, tmp_path):
+    """Tuned anew while the engine runs."""
+    folder = Path(shutil.copytree(folders[0], tmp_path / "mine"))
+    before, _ = ask(engine.adapted(folder))
+    shutil.copy(folders[1] / "adapter_model.safetensors", folder)
+    touched(folder)
+    after, outcome = ask(engine.adapted(folder))
+    assert (before, after) == (expected(folders[0]), expected(folders[1]))
+    assert outcome.reused_tokens == 0
+
+
+def test_answer_under_way_ends_as_it_began_and_leaves_nothing(engine, folders, tmp_path):
+    """The adapter is changed between two of its tokens."""
+    folder = Path(shutil.copytree(folders[0], tmp_path / "mine"))
+    steps = engine.adapted(folder).complete(PROMPT, sampling=GREEDY)
+    begun = [next(steps) for _ in range(4)]
+    touched(folder)
+    engine.adapted(folder)
+    text = "".join(event.text for event in [*begun, *steps] if isinstance(event, TextChunk))
+    assert text == expected(folders[0])
+    assert engine._slots["completion"].pool.tokens == 0
+
+
+def test_few_are_kept_and_the_least_recently_used_goes_first(folders, tmp_path):
+    dropped: list[LanguageModel] = []
+    models = AdaptedModels(Llama(tiny_reference()), dropped.append, most=2)
+    one, two, three = (Path(shutil.copytree(folders[0], tmp_path / name)) for name in "abc")
+    first, second = models.get(one), models.get(two)
+    assert models.get(one) is first
+    models.get(three)
+    assert dropped == [second]
+    assert models.get(one) is first
+    assert models.get(two) is not second
+
+
+def test_adapter_that_cannot_be_read_leaves_the_engine_well(engine, folders, tmp_path):
+    folder = Path(shutil.copytree(folders[0], tmp_path / "mine"))
+    (folder / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(AdapterError, match="is missing, damaged or cut short"):
+        engine.adapted(folder)
+    shutil.rmtree(folder)
+    with pytest.raises(AdapterMissingError, match="is gone or can't be read"):
+        engine.adapted(folder)
+    assert ask(engine)[0] == expected(None)

@@ -1,0 +1,63 @@
+"""The engine stays while somebody needs it, and a little longer."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fakes.clock import HandClock
+from support.waiting import until
+
+from inference.server.leases import Leases
+
+
+async def test_ends_when_the_grace_after_the_last_lease_is_over():
+    clock = HandClock()
+    leases = Leases(60, wait_for=clock.wait_for)
+    ending = asyncio.ensure_future(leases.all_ended())
+    with leases.hold():
+        with leases.hold():
+            await until(lambda: clock.waits[-1:] == [None])
+        clock.advance(1000)
+    await until(lambda: clock.waits[-1] == 60)
+    clock.advance(59)
+    await until(lambda: clock.waits[-1] == 60)
+    assert not ending.done()
+    clock.advance(1)
+    await asyncio.wait_for(ending, 5)
+
+
+async def test_new_lease_within_the_grace_keeps_it():
+    clock = HandClock()
+    leases = Leases(60, wait_for=clock.wait_for)
+    ending = asyncio.ensure_future(leases.all_ended())
+    await until(lambda: clock.waits == [60])
+    clock.advance(59)
+    with leases.hold():
+        await until(lambda: clock.waits[-1] is None)
+        clock.advance(59)
+        assert not ending.done()
+    await until(lambda: clock.waits[-1] == 60)
+    clock.advance(60)
+    await asyncio.wait_for(ending, 5)
+
+
+async def test_first_lease_has_longer_to_come():
+    """A window that started the engine on a busy machine finds it there, however short the grace."""
+    clock = HandClock()
+    leases = Leases(0.2, first=10, wait_for=clock.wait_for)
+    ending = asyncio.ensure_future(leases.all_ended())
+    await until(lambda: clock.waits == [10])
+    with leases.hold():
+        await until(lambda: clock.waits[-1] is None)
+    await until(lambda: clock.waits[-1] == 0.2)
+    clock.advance(0.2)
+    await asyncio.wait_for(ending, 5)
+
+
+async def test_none_waits_for_the_last_and_for_no_grace():
+    leases = Leases(60)
+    with leases.hold():
+        ending = asyncio.ensure_future(leases.none())
+        await asyncio.sleep(0)
+        assert not ending.done()
+    await asyncio.wait_for(ending, 5)

@@ -1,0 +1,89 @@
+"""Two models behind one engine: who answers what, and who refuses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from fakes.answerer import ScriptedAnswerer
+from support.fixtures_engine import serving
+
+from inference.client.engine_client import EngineClient
+from inference.client.engine_process import EngineOptions
+from inference.models.catalog import CATALOG
+
+HI = {"messages": [{"role": "user", "content": "Hi"}]}
+
+
+def base() -> ScriptedAnswerer:
+    return ScriptedAnswerer(["base"], row=CATALOG["codellama-7b"], contexts={"completion": 4096})
+
+
+def instruct() -> ScriptedAnswerer:
+    return ScriptedAnswerer(["instruct"], row=CATALOG["codellama-13b-instruct"], contexts={"chat": 2048})
+
+
+@asynccontextmanager
+async def asking(runtime, *models: ScriptedAnswerer) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(runtime, models[0], chat=models[1] if models[1:] else None) as running:
+        transport = httpx.AsyncHTTPTransport(uds=str(running.socket))
+        async with httpx.AsyncClient(transport=transport, base_url="http://engine") as client:
+            yield client
+
+
+async def test_each_endpoint_asks_the_model_of_its_role(runtime):
+    async with asking(runtime, base(), instruct()) as client:
+        completed = (await client.post("/v1/completions", json={"prompt": "a"})).json()
+        chatted = (await client.post("/v1/chat/completions", json=HI)).json()
+    assert (completed["model"], completed["choices"][0]["text"]) == ("codellama-7b", "base")
+    assert (chatted["model"], chatted["choices"][0]["message"]["content"]) == ("codellama-13b-instruct", "instruct")
+
+
+@pytest.mark.parametrize("name", ["codellama-13b-instruct", "codellama/CodeLlama-13b-Instruct-hf"])
+async def test_model_asked_for_by_name_answers(runtime, name):
+    async with asking(runtime, base(), instruct()) as client:
+        answer = (await client.post("/v1/completions", json={"prompt": "a", "model": name})).json()
+    assert answer["choices"][0]["text"] == "instruct"
+
+
+async def test_models_tell_their_roles_and_abilities(runtime):
+    async with serving(runtime, base(), chat=instruct()) as running:
+        client = EngineClient(running.socket)
+        models = await client.models()
+        await client.aclose()
+    told = [(m["id"], m["infill"], m["chat"], m["roles"], m["max_model_len"]) for m in models]
+    assert told == [
+        ("codellama-7b", True, None, ["completion"], 4096),
+        ("codellama-13b-instruct", True, "llama", ["chat"], 2048),
+    ]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_base_model_refuses_to_chat_and_names_one_that_can(runtime, stream):
+    """In OpenAI's shape, before anything is streamed."""
+    async with asking(runtime, base()) as client:
+        answer = await client.post("/v1/chat/completions", json={**HI, "stream": stream})
+    assert answer.status_code == 400
+    assert answer.json()["error"] == {
+        "message": "codellama-7b was not trained to chat: choose codellama-7b-instruct for chat.",
+        "type": "invalid_request_error",
+        "param": "model",
+        "code": None,
+    }
+
+
+async def test_unknown_model_is_told_what_runs(runtime):
+    async with asking(runtime, base(), instruct()) as client:
+        answer = await client.post("/v1/completions", json={"prompt": "a", "model": "gpt"})
+    assert answer.status_code == 404
+    assert answer.json()["error"]["message"].startswith("The engine runs 'codellama-7b' and 'codellama-13b-instruct',")
+
+
+def test_options_name_both_models_to_the_engine():
+    """An empty chat model is the same one."""
+    one, two = EngineOptions("codellama/CodeLlama-7b-hf"), EngineOptions("codellama-7b", chat_model="starter")
+    assert one.models == ("codellama-7b", "codellama-7b")
+    assert two.models == ("codellama-7b", "starter")
+    assert two.arguments()[:2] + two.arguments()[-2:] == ["--model", "codellama-7b", "--chat-model", "starter"]

@@ -1,0 +1,154 @@
+"""Which model, under which adapter, answers: over the engine's real socket, in OpenAI's shapes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from fakes.answerer import ScriptedAnswerer
+from support.fixtures_engine import serving
+
+from inference.api.requests import CompletionRequest
+from inference.client.engine_client import EngineClient, EngineError, ModelRefused
+from inference.models import adapter_store
+from inference.models.catalog import CATALOG
+
+
+def make(name: str, base: str = "starter") -> Path:
+    """An adapter, as far as anybody but the model thread looks."""
+    folder = adapter_store.location(name)
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    (folder / "adapter_model.safetensors").write_bytes(b"")
+    (folder / "tuning.json").write_text(json.dumps({"format": 1, "base": base}))
+    return folder
+
+
+@asynccontextmanager
+async def asking(runtime, *models: ScriptedAnswerer) -> AsyncIterator[httpx.AsyncClient]:
+    completion, *chat = models or (ScriptedAnswerer(["a"]),)
+    async with serving(runtime, completion, chat=chat[0] if chat else None) as running:
+        transport = httpx.AsyncHTTPTransport(uds=str(running.socket))
+        async with httpx.AsyncClient(transport=transport, base_url="http://engine") as client:
+            yield client
+
+
+async def test_adapter_is_chosen_by_its_name_and_the_answer_bears_it(runtime):
+    make("mine")
+    messages = [{"role": "user", "content": "Hi"}]
+    async with asking(runtime) as client:
+        plain = (await client.post("/v1/completions", json={"prompt": "x"})).json()
+        completed = (await client.post("/v1/completions", json={"prompt": "x", "model": "mine"})).json()
+        chatted = (await client.post("/v1/chat/completions", json={"messages": messages, "model": "mine"})).json()
+        body = {"input_data": {"input_string": ["x"]}, "model": "mine"}
+        scored = (await client.post("/score", json=body)).json()
+    assert (plain["model"], plain["choices"][0]["text"]) == ("starter", "a")
+    assert (completed["model"], completed["choices"][0]["text"]) == ("mine", "<mine>a")
+    assert (chatted["model"], chatted["choices"][0]["message"]["content"]) == ("mine", "<mine>a")
+    assert scored == [{"0": "x<mine>a"}]
+
+
+async def test_adapter_goes_with_its_own_base_where_two_are_loaded(runtime):
+    """Also for completion, although the other model has that role."""
+    make("mine", "codellama-13b-instruct")
+    seven = ScriptedAnswerer(["seven"], row=CATALOG["codellama-7b"], contexts={"completion": 4096})
+    instruct = ScriptedAnswerer(["instruct"], row=CATALOG["codellama-13b-instruct"], contexts={"chat": 2048})
+    async with asking(runtime, seven, instruct) as client:
+        answer = (await client.post("/v1/completions", json={"prompt": "x", "model": "mine"})).json()
+    assert answer["choices"][0]["text"] == "<mine>instruct"
+
+
+async def test_models_lists_the_adapters_that_can_be_used_with_their_parent(runtime):
+    for name, base in (("mine", "starter"), ("other", "codellama-7b"), ("unknown", "")):
+        make(name, base)
+    (make("broken") / "adapter_config.json").write_text("{")
+    async with serving(runtime, ScriptedAnswerer()) as running:
+        client = EngineClient(running.socket)
+        models = await client.models()
+        await client.aclose()
+    told = [(model["id"], model["parent"], model["infill"], model["max_model_len"]) for model in models]
+    assert told == [
+        ("starter", None, True, 8192),
+        ("mine", "starter", True, 8192),
+        ("unknown", "starter", True, 8192),
+    ]
+
+
+async def test_while_loading_only_the_models_ids_are_listed(runtime):
+    """Which adapters can be used is known once their base is there."""
+    make("mine")
+    async with serving(runtime, ScriptedAnswerer(), phase="loading") as running:
+        running.service.weights.answerers = {}
+        client = EngineClient(running.socket)
+        models = await client.models()
+        await client.aclose()
+    assert [model["id"] for model in models] == ["starter"]
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+@pytest.mark.parametrize("name", ["yours", "../mine", "codellama-7b", "gpt/4"])
+async def test_unknown_name_is_model_not_found(runtime, path, name):
+    make("mine")
+    body = {"prompt": "x", "messages": [{"role": "user", "content": "Hi"}], "model": name}
+    async with asking(runtime) as client:
+        answer = await client.post(path, json=body)
+    assert answer.status_code == 404
+    assert answer.json()["error"] == {
+        "message": f"The engine runs 'starter', not '{name}', and there is no adapter '{name}': ask for what it runs.",
+        "type": "invalid_request_error",
+        "param": "model",
+        "code": "model_not_found",
+    }
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_adapter_of_another_base_is_refused_before_anything_is_streamed(runtime, stream):
+    make("other", "codellama-7b")
+    async with asking(runtime) as client:
+        answer = await client.post("/v1/completions", json={"prompt": "x", "model": "other", "stream": stream})
+    assert answer.status_code == 400
+    assert answer.json()["error"] == {
+        "message": "The adapter 'other' was trained on codellama-7b, not on starter: use it with that model.",
+        "type": "invalid_request_error",
+        "param": "model",
+        "code": None,
+    }
+
+
+async def test_adapter_of_a_base_model_does_not_chat(runtime):
+    make("mine", "codellama-7b")
+    seven = ScriptedAnswerer(row=CATALOG["codellama-7b"], contexts={"completion": 4096})
+    body = {"messages": [{"role": "user", "content": "Hi"}], "model": "mine"}
+    async with asking(runtime, seven) as client:
+        answer = await client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("codellama-7b was not trained to chat")
+
+
+async def test_adapter_whose_tensors_are_bad_is_the_models_fault_not_the_engines(runtime):
+    """It is found on the model thread, when a stream may have begun."""
+    make("broken")
+    async with asking(runtime) as client:
+        answer = await client.post("/v1/completions", json={"prompt": "x", "model": "broken"})
+        well = await client.post("/v1/completions", json={"prompt": "x"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "model")
+    assert answer.json()["error"]["message"] == "The adapter 'broken' can't be read."
+    assert well.status_code == 200
+
+
+@pytest.mark.parametrize("name", ["broken", "missing"])
+async def test_client_tells_a_refused_model_from_other_errors(runtime, name):
+    """Who asked for it may want to go on without."""
+    make("broken")
+    async with serving(runtime, ScriptedAnswerer(["boom"])) as running:
+        client = EngineClient(running.socket)
+        with pytest.raises(ModelRefused, match=name):
+            [event async for event in client.complete(CompletionRequest("x", model=name))]
+        with pytest.raises(EngineError) as failure:
+            [event async for event in client.complete(CompletionRequest("x"))]
+        await client.aclose()
+    assert not isinstance(failure.value, ModelRefused)

@@ -1,0 +1,188 @@
+"""The engine's HTTP, spoken to over its real socket: exact answers, streams, refusals, cancelling."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import httpx
+import pytest
+from fakes.answerer import ScriptedAnswerer
+from support.fixtures_engine import serving
+from support.waiting import until
+
+from inference.api.events import Finished, Outcome, TextChunk
+from inference.api.requests import ChatRequest, CompletionRequest
+from inference.client.engine_client import EngineClient, EngineError, EngineUnavailable
+from inference.text.prompts import Message
+
+
+def http(running) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(running.socket)), base_url="http://engine")
+
+
+async def collect(stream) -> list:
+    return [event async for event in stream]
+
+
+async def test_completion_in_openais_shape(runtime):
+    async with serving(runtime, ScriptedAnswerer(["Hello", " world"])) as running, http(running) as client:
+        answer = (await client.post("/v1/completions", json={"prompt": "abc"})).json()
+    assert answer["object"] == "text_completion"
+    assert answer["choices"] == [{"index": 0, "text": "Hello world", "finish_reason": "stop", "logprobs": None}]
+    assert answer["usage"] == {
+        "prompt_tokens": 3,
+        "completion_tokens": 2,
+        "total_tokens": 5,
+        "prompt_tokens_details": {"cached_tokens": 0},
+        "completion_tokens_details": {"accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0},
+    }
+
+
+async def test_stream_is_server_sent_events_ended_by_done(runtime):
+    async with serving(runtime, ScriptedAnswerer(["é", "b"])) as running, http(running) as client:
+        answer = await client.post("/v1/completions", json={"prompt": "abc", "stream": True})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    lines = [line for line in answer.text.split("\n\n") if line]
+    events = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+    assert [e["choices"][0]["text"] for e in events] == ["é", "b", ""]
+    assert [e["choices"][0]["finish_reason"] for e in events] == [None, None, "stop"]
+    assert lines[-1] == "data: [DONE]"
+
+
+async def test_chat_in_openais_shape(runtime):
+    body = {"messages": [{"role": "user", "content": "Hi"}]}
+    async with serving(runtime, ScriptedAnswerer(["Hello"])) as running, http(running) as client:
+        answer = (await client.post("/v1/chat/completions", json=body)).json()
+    assert answer["object"] == "chat.completion"
+    assert answer["choices"][0]["message"] == {"role": "assistant", "content": "Hello"}
+
+
+async def test_client_sees_text_and_outcome(runtime):
+    async with serving(runtime, ScriptedAnswerer(["a", "b"])) as running:
+        client = EngineClient(running.socket)
+        events = await collect(client.complete(CompletionRequest(prompt="xyz")))
+        chat = await collect(client.chat(ChatRequest((Message("user", "Hi"),))))
+        await client.aclose()
+    assert events[:2] == [TextChunk("a"), TextChunk("b")]
+    assert isinstance(events[2], Finished)
+    outcome = events[2].outcome
+    assert (outcome.cause, outcome.prompt_tokens, outcome.completion_tokens) == ("end", 3, 2)
+    assert [e.text for e in chat[:-1]] == ["a", "b"]
+
+
+async def test_leaving_the_stream_cancels_the_generation(runtime):
+    answerer = ScriptedAnswerer(["1", "2", "3"], hold=True)
+    async with serving(runtime, answerer) as running:
+        client = EngineClient(running.socket)
+        async for event in client.complete(CompletionRequest(prompt="p")):
+            assert event == TextChunk("1")
+            break
+        await client.aclose()
+        await until(lambda: not running.service.requests.held)  # the server has noticed
+        answerer.go.set()
+        assert await asyncio.to_thread(answerer.closed.wait, 10)
+    assert "p: 3" not in answerer.log
+
+
+async def test_client_that_does_not_stream_and_goes_away_cancels_too(runtime):
+    answerer = ScriptedAnswerer(["1", "2", "3"], hold=True)
+    async with serving(runtime, answerer) as running:
+        async with http(running) as client:
+            asking = asyncio.ensure_future(client.post("/v1/completions", json={"prompt": "p"}))
+            assert await asyncio.to_thread(answerer.began.wait, 10)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        await until(lambda: not running.service.requests.held)
+        answerer.go.set()
+        assert await asyncio.to_thread(answerer.closed.wait, 10)
+    assert "p: 3" not in answerer.log
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "message"),
+    [
+        (b"{", 400, "The request's body is not JSON"),
+        (b"\xff\xfe", 400, "The request's body is not JSON"),
+        (b'{"prompt": 1}', 400, "'prompt' must be a string or a list of token ids."),
+        (b'{"prompt": "a", "model": "other"}', 404, "The engine runs 'starter', not 'other'"),
+        (b'{"prompt": "refuse"}', 400, "This cannot be put to the model."),
+        (b'{"prompt": "' + b"a" * 9_000_000 + b'"}', 413, "The request's body is larger than 8 MiB."),
+        (b"[" * 100_000, 400, "The request's body is not JSON"),
+    ],
+)
+async def test_bad_request_is_answered_in_openais_shape(runtime, content, status, message):
+    async with serving(runtime, ScriptedAnswerer()) as running, http(running) as client:
+        answer = await client.post("/v1/completions", content=content)
+        well = await client.post("/v1/completions", json={"prompt": "still there"})
+    assert answer.status_code == status
+    assert answer.json()["error"]["message"].startswith(message)
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert well.status_code == 200
+
+
+async def test_failure_while_streaming_ends_the_stream_with_the_error(runtime):
+    async with serving(runtime, ScriptedAnswerer(["a", "boom"])) as running:
+        client = EngineClient(running.socket)
+        with pytest.raises(EngineError, match="The engine failed at this request"):
+            await collect(client.complete(CompletionRequest(prompt="p")))
+        await client.aclose()
+
+
+async def test_while_loading_requests_are_refused_with_how_far_it_is(runtime):
+    async with serving(runtime, ScriptedAnswerer(), phase="loading") as running, http(running) as client:
+        health = await client.get("/health")
+        answer = await client.post("/v1/completions", json={"prompt": "a"})
+        engine = EngineClient(running.socket)
+        with pytest.raises(EngineUnavailable, match="loading weights"):
+            await collect(engine.complete(CompletionRequest(prompt="p")))
+        await engine.aclose()
+    assert (health.status_code, health.json()["progress"]) == (503, 40)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+async def test_models_tells_abilities(runtime):
+    async with serving(runtime, ScriptedAnswerer()) as running:
+        client = EngineClient(running.socket)
+        (model,) = await client.models()
+        await client.aclose()
+    assert (model["id"], model["infill"], model["chat"]) == ("starter", True, "chatml")
+
+
+async def test_lease_streams_every_status_and_counts(runtime):
+    async with serving(runtime, ScriptedAnswerer(), phase="loading") as running:
+        client = EngineClient(running.socket)
+        lease = client.lease()
+        assert (await anext(lease)).phase == "loading"
+        assert running.service.leases.held == 1
+        running.service.board.post(phase="ready")
+        assert (await anext(lease)).phase == "ready"
+        await lease.aclose()
+        await until(lambda: running.service.leases.held == 0)
+        await client.aclose()
+
+
+async def test_lease_ends_by_itself_when_no_status_will_come(runtime):
+    """Else the last connections of an engine that leaves would have to be broken off."""
+    async with serving(runtime, ScriptedAnswerer()) as running:
+        client = EngineClient(running.socket)
+        lease = client.lease()
+        assert (await anext(lease)).phase == "ready"
+        running.service.board.close()
+        assert [status async for status in lease] == []
+        await client.aclose()
+
+
+async def test_no_engine_is_unavailable_not_a_stack_trace(runtime):
+    client = EngineClient(runtime / "engine.sock")
+    with pytest.raises(EngineUnavailable, match="The engine is not there"):
+        await client.health()
+    await client.aclose()
+
+
+def test_outcome_of_a_deadline_is_length_to_openai_and_deadline_to_us():
+    from inference.api.events import finish_reason, parse_outcome, timings, usage
+
+    outcome = Outcome("deadline", 10, 4, 3, 2, 1)
+    assert finish_reason(outcome) == "length"
+    assert parse_outcome("length", usage([outcome]), timings(outcome)) == outcome

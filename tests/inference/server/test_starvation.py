@@ -1,0 +1,245 @@
+"""A stranger on TCP, who has no token, can't keep the user's own requests from being answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import psutil
+import pytest
+from fakes.answerer import ScriptedAnswerer
+from support.fixtures_engine import RunningService, serving
+from support.waiting import until
+
+from inference.server import transport as doors
+
+TOKEN = "the-token-of-this-test"
+HEALTH = b"GET /health HTTP/1.1\r\nhost: engine\r\n\r\n"
+ALLOWED = b"GET /health HTTP/1.1\r\nhost: engine\r\nauthorization: Bearer " + TOKEN.encode() + b"\r\n\r\n"
+ATTACKERS = 600
+DEADLINE = 10.0
+"""Seconds in which the user is answered: milliseconds are usual, more only marks a hang."""
+
+
+def user(running: RunningService) -> httpx.AsyncClient:
+    """A client on the Unix socket, as an editor session has it."""
+    transport = httpx.AsyncHTTPTransport(uds=str(running.socket))
+    return httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=DEADLINE)
+
+
+def token_holder(running: RunningService) -> httpx.AsyncClient:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    url = f"http://127.0.0.1:{running.port}"
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=DEADLINE, trust_env=False)
+
+
+async def answered(client: httpx.AsyncClient) -> None:
+    async with asyncio.timeout(DEADLINE):
+        answer = await client.post("/v1/completions", json={"prompt": "p"})
+    assert answer.json()["choices"][0]["text"] == "ab"
+
+
+async def read_to_end(reader: asyncio.StreamReader) -> bytes:
+    """Read until the engine closes the connection, which has to be soon."""
+    async with asyncio.timeout(DEADLINE):
+        try:
+            return await reader.read()
+        except ConnectionError:
+            return b""
+
+
+class Slowloris:
+    """Hundreds of TCP connections, each sending a request byte by byte; those that were closed are opened anew."""
+
+    def __init__(self, port: int, first: bytes) -> None:
+        """``first`` is a complete request that is sent and answered before the slow one."""
+        self.rounds = 0
+        self._port, self._first = port, first
+        self._open: list[asyncio.StreamWriter] = []
+
+    async def run(self) -> None:
+        try:
+            while True:
+                self._open = [writer for writer in self._open if self._dribble(writer)]
+                missing = ATTACKERS - len(self._open)
+                opened = await asyncio.gather(*(self._connect() for _ in range(missing)), return_exceptions=True)
+                self._open += [writer for writer in opened if isinstance(writer, asyncio.StreamWriter)]
+                self.rounds += 1
+                await asyncio.sleep(0.05)
+        finally:
+            for writer in self._open:
+                writer.transport.abort()
+
+    async def _connect(self) -> asyncio.StreamWriter:
+        async with asyncio.timeout(2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            try:
+                if self._first:
+                    writer.write(self._first)
+                    await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"GET /health HTTP/1.1\r\nx: ")
+            except BaseException:
+                writer.transport.abort()
+                raise
+        return writer
+
+    def _dribble(self, writer: asyncio.StreamWriter) -> bool:
+        if writer.is_closing():
+            return False
+        writer.write(b"x")
+        return True
+
+
+@asynccontextmanager
+async def attacked(running: RunningService, first: bytes) -> AsyncIterator[Slowloris]:
+    slowloris = Slowloris(running.port, first)
+    attacking = asyncio.ensure_future(slowloris.run())
+    try:
+        await until(lambda: slowloris.rounds >= 2, 60)
+        yield slowloris
+    finally:
+        attacking.cancel()
+        await asyncio.gather(attacking, return_exceptions=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [b"", HEALTH], ids=["first-request", "second-request"])
+async def test_slowloris_on_tcp_leaves_the_unix_socket_free(runtime, first):
+    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+        async with user(running) as client:
+            await answered(client)
+        await until(lambda: not running.server.server_state.connections)
+        files = psutil.Process().num_fds()
+        async with attacked(running, first) as slowloris:
+            for _ in range(3):
+                async with user(running) as client:
+                    await answered(client)
+                rounds = slowloris.rounds
+                await until(lambda rounds=rounds: slowloris.rounds > rounds)
+        async with user(running) as client:
+            await answered(client)
+        await until(lambda: psutil.Process().num_fds() <= files)
+
+
+async def test_slow_strangers_do_not_lock_the_token_holder_out(runtime):
+    """Connections that showed no token give way to newer ones, so a whole request gets through."""
+    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running, token_holder(running) as early:
+        await answered(early)
+        slow = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(2 * doors.MOST_TCP)]
+        for _, writer in slow:
+            writer.write(b"GET /health HTTP/1.1\r\nx: ")
+        async with token_holder(running) as late:
+            await answered(late)
+            await answered(early)
+        for _, writer in slow:
+            writer.close()
+
+
+async def test_connections_without_token_are_bounded(runtime, caplog):
+    """Each one more displaces the oldest; the log gets a line, not one each."""
+    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+        opened = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(3 * doors.MOST_STRANGERS)]
+        await until(lambda: len(running.server.server_state.connections) == doors.MOST_STRANGERS)
+        assert await read_to_end(opened[0][0]) == b""
+        for _, writer in opened:
+            writer.close()
+    assert len([record for record in caplog.records if record.name == doors.log.name]) <= 1
+
+
+async def test_rejected_token_closes_the_connection(runtime):
+    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(HEALTH)
+        answer = await read_to_end(reader)
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"connection: close" in answer.partition(b"\r\n\r\n")[0].lower()
+
+
+async def test_token_is_checked_before_the_body_is_read(runtime):
+    """No ``100 Continue``, and no waiting for a body that never comes."""
+    head = b"POST /v1/completions HTTP/1.1\r\nhost: e\r\ncontent-length: 5000000\r\nexpect: 100-continue\r\n\r\n"
+    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(head)
+        answer = await read_to_end(reader)
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 401 ")
+
+
+@pytest.mark.parametrize(("door", "status"), [("socket", 413), ("tcp", 401)])
+async def test_rejection_reaches_a_client_that_still_sends(runtime, door, status):
+    """Closing at once would reset the connection, and the client see that in place of the response."""
+    body = b"a" * 12_000_000
+    head = b"POST /v1/completions HTTP/1.1\r\nhost: e\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+        for _ in range(20):
+            reader, writer = await connected(running, door)
+            writer.write(head + body)
+            answer = await read_to_end(reader)
+            writer.close()
+            assert answer.startswith(b"HTTP/1.1 %d " % status)
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["message"]
+
+
+@pytest.mark.parametrize("door", ["socket", "tcp"])
+@pytest.mark.parametrize(
+    "slow",
+    [b"GET /health HTTP/1.1\r\nx: ", b"POST /v1/completions HTTP/1.1\r\nhost: e\r\n"],
+)
+async def test_second_request_has_a_time_limit_too(runtime, monkeypatch, door, slow):
+    monkeypatch.setattr(doors, "HEADER_SECONDS", 0.3)
+    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+        reader, writer = await connected(running, door)
+        writer.write(ALLOWED)
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+        writer.write(slow)
+        answer = await read_to_end(reader)
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
+
+
+async def test_body_has_a_time_limit_also_after_an_early_answer(runtime, monkeypatch):
+    """A path that is not served is answered before its body has arrived; the rest can't come for ever."""
+    monkeypatch.setattr(doors, "BODY_SECONDS", 0.3)
+    async with serving(runtime, ScriptedAnswerer()) as running:
+        reader, writer = await connected(running, "socket")
+        writer.write(b"POST /nothing HTTP/1.1\r\nhost: e\r\ncontent-length: 1000000\r\n\r\nx")
+        answer = await read_to_end(reader)
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("door", ["socket", "tcp"])
+async def test_headers_are_bounded_before_the_token_is_checked(runtime, door):
+    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+        reader, writer = await connected(running, door)
+        writer.write(b"GET /health HTTP/1.1\r\nhost: e\r\nx: " + b"a" * 60_000 + b"\r\n\r\n")
+        answer = await read_to_end(reader)
+        writer.close()
+        async with user(running) as client:
+            await answered(client)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_malformed_requests_do_not_fill_the_log(runtime, caplog):
+    caplog.set_level(logging.INFO)
+    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+        for _ in range(50):
+            reader, writer = await connected(running, "tcp")
+            writer.write(b"nonsense\r\n\r\n")
+            assert (await read_to_end(reader)).startswith(b"HTTP/1.1 400 ")
+            writer.close()
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) <= 1
+
+
+async def connected(running: RunningService, door: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if door == "tcp":
+        return await asyncio.open_connection("127.0.0.1", running.port)
+    return await asyncio.open_unix_connection(str(running.socket))

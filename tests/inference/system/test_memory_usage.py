@@ -1,0 +1,76 @@
+"""What a process takes is read from the kernel's account of it, to the byte."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from inference.system.memory_usage import HostProbe, Peak, Usage
+
+SMAPS = """\
+5600-5700 r-xp 00000000 08:01 11  /usr/bin/python3
+Size:                 64 kB
+Rss:                  32 kB
+7f00-7f10 r--p 00000000 08:01 12  {folder}/model-00001.safetensors
+Rss:                 400 kB
+Pss:                 200 kB
+7f10-7f20 rw-p 00000000 00:00 0
+Rss:                 999 kB
+7f20-7f30 r--p 00000000 08:01 13  {folder}/deep/model-00002.safetensors
+Rss:                  24 kB
+7f30-7f40 r--p 00000000 08:01 14  {folder}-other/model-00001.safetensors
+Rss:                  11 kB
+"""
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Path:
+    folder = tmp_path / "proc"
+    folder.mkdir()
+    (folder / "smaps_rollup").write_text(
+        "5600-ffff ---p 00000000 00:00 0  [rollup]\nRss:  2000 kB\nAnonymous:  999 kB\n"
+    )
+    (folder / "smaps").write_text(SMAPS.format(folder=tmp_path / "model"))
+    (folder / "status").write_text("VmRSS:\t    2000 kB\nRssAnon:\t     1000 kB\nRssFile:\t    1000 kB\n")
+    return folder
+
+
+def test_anonymous_memory_and_the_checkpoints_pages_are_told_apart(tmp_path: Path, proc: Path) -> None:
+    """Pages of the checkpoint's files count, those of libraries and of other checkpoints don't."""
+    assert HostProbe(tmp_path / "model", proc).now() == Usage(own=999 * 1024, mapped=424 * 1024)
+
+
+def test_the_quick_look_is_the_systems_own_counter(tmp_path: Path, proc: Path) -> None:
+    assert HostProbe(tmp_path / "model", proc).own() == 1000 * 1024
+
+
+def test_where_memory_can_not_be_measured_that_is_said(tmp_path: Path) -> None:
+    """macOS has no ``/proc``."""
+    with pytest.raises(OSError, match="Memory can be measured on Linux only"):
+        HostProbe(tmp_path, tmp_path)
+
+
+class Scripted:
+    """A process that grows and shrinks from look to look."""
+
+    def __init__(self) -> None:
+        self.looks = iter([3, 9, 5])
+        self.seen_all = threading.Event()
+
+    def own(self) -> int:
+        value = next(self.looks, 0)
+        if value == 0:
+            self.seen_all.set()
+        return value
+
+    def now(self) -> Usage:
+        return Usage(0)
+
+
+def test_the_peak_is_the_most_that_was_seen() -> None:
+    probe = Scripted()
+    with Peak(probe) as peak:
+        assert probe.seen_all.wait(10)
+    assert peak.bytes == 9

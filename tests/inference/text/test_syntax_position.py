@@ -1,0 +1,79 @@
+"""What the end of a text stands in, also where the text so far is no valid program."""
+
+from __future__ import annotations
+
+import pytest
+
+from inference.text.syntax_position import WINDOW, position_at, window
+
+
+def seen(language: str, before: str) -> tuple[str, str]:
+    """What it stands in, and the brackets that are open."""
+    place = position_at(language, before)
+    return place.inside, "".join(opened.bracket for opened in place.opened)
+
+
+@pytest.mark.parametrize(
+    ("language", "before", "inside", "opened"),
+    [
+        ("python", "x = f(a, [1", "code", "(["),
+        ("python", 'x = f(a, "b (', "string", "("),
+        ("python", "x = 'it\ny = f(", "code", "("),
+        ("python", 'x = "a"  # it\'s (', "comment", ""),
+        ("python", 'def f():\n    """Says (\n    it', "string", ""),
+        ("python", '"""Says (a\n"""\nf(', "code", "("),
+        ("python", 'print(f"a {b.', "code", "({"),
+        ("python", 'print(f"a {b} c', "string", "("),
+        ("javascript", "f(`a\nd (e", "string", "("),
+        ("javascript", "const a = `x ${b.", "code", "${"),
+        ("javascript", "glob('src/**/*.ts', ", "code", "("),
+        ("javascript", "const r = /['\"(]/; f(", "code", "("),
+        ("typescript", "const f = (a: Array<string>) => {\n  g([", "code", "{(["),
+        ("java", "char c = '('; /* f(", "comment", ""),
+        ("c", 'int f() { char *s = "a(b', "string", "{"),
+        ("cpp", "/* a */ f(", "code", "("),
+        ("cpp", "/** says\n * (it", "comment", ""),
+        ("csharp", 'class A { string s = "ab(', "string", "{"),
+        ("go", "x := `raw\n  (a", "string", ""),
+        ("rust", "fn f<'a>(x: &'a str) {\n  let c = 'x';\n  g(", "code", "{("),
+        ("rust", "/// says (", "comment", ""),
+        ("rust", "/// says (\n", "code", ""),
+        ("php", "function f() { $a = [", "code", "{["),
+        ("bash", 'if [ -f x ]; then\n  echo "a (', "string", ""),
+        ("bash", 'echo "a $(f ', "code", "$("),
+        ("ruby", "x = f('a (", "string", "("),
+        ("ruby", "x = f(a) # (", "comment", ""),
+    ],
+)
+def test_strings_comments_and_brackets_are_told_apart(language: str, before: str, inside: str, opened: str) -> None:
+    """Unfinished text is the usual case under a cursor."""
+    got = seen(language, before)
+    assert got[0] == inside
+    assert inside == "comment" or got[1] == opened
+
+
+def test_a_bracket_knows_how_its_line_is_indented() -> None:
+    assert [o.indent for o in position_at("go", "func f() {\n\tif x {\n\t\tg(").opened] == [0, 4, 8]
+
+
+@pytest.mark.parametrize(
+    ("language", "before", "indents"),
+    [
+        ("cpp", "  void f(int a,\n         int b) {\n    if (g(a,\n          b)) {", [2, 4]),
+        ("cpp", "  f(g(\n        1,\n      2)) {", [2]),
+        ("javascript", "g(() => {\n  x(\n    1);\n}, () => {", [0, 0]),
+        ("python", "x = [\n    f(a,\n      b), {", [0, 4]),
+        ("go", "f()\n\tg() {", [4]),
+    ],
+)
+def test_a_bracket_is_as_deep_as_the_line_its_statement_begins_on(language, before, indents):
+    """What ``) {`` ends began where the other bracket was opened."""
+    assert [opened.indent for opened in position_at(language, before).opened] == indents
+
+
+def test_a_window_begins_at_the_margin() -> None:
+    """Else it might begin in the middle of a body or of a list."""
+    text = "def f():\n    x = 1\n    y = 2\n" * 2_000
+    assert window("python", text, 1_000).startswith("def f():\n")
+    assert text.endswith(window("python", text, 1_000))
+    assert 900 < len(window("python", text, 1_000)) <= 1_000 < WINDOW < len(window("python", text)) + 100

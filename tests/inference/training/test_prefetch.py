@@ -1,0 +1,32 @@
+"""Batches drawn in other processes are the batches, in their order, from wherever one goes on."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from fakes.tiny_lesson import install_tiny, write_repository
+
+from inference.models import store
+from inference.text.source_files import read_sources
+from inference.text.tokenizer_loader import load_tokenizer
+from inference.training.examples import Batches
+from inference.training.prefetch import PrefetchedBatches
+from inference.training.recipe import Recipe
+
+RECIPE = Recipe(batch=2, shortest=24, longest=80)
+
+
+@pytest.fixture
+def batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batches:
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "models"))
+    folder = install_tiny()
+    return Batches(read_sources([write_repository(tmp_path / "code")]).files, load_tokenizer(folder), RECIPE)
+
+
+def test_batches_of_two_workers_come_in_their_order_from_anywhere(batches: Batches) -> None:
+    """A resumed run begins in the middle; a measurement before it has begun at the first."""
+    wanted = {number: batches[number] for number in [*range(3), *range(21, 43)]}
+    with closing(PrefetchedBatches(batches, workers=2)) as ahead:
+        assert {number: ahead[number] for number in wanted} == wanted

@@ -1,0 +1,192 @@
+"""Training changes the adapter and nothing else, goes on exactly after a kill, and learns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fakes.tiny_lesson import install_tiny, write_repository
+
+from inference.models import store
+from inference.models.adapter_files import AdapterError
+from inference.models.loader import Format, read_transformers
+from inference.text.source_files import read_sources
+from inference.text.tokenizer_loader import load_tokenizer
+from inference.training import peft_adapter
+from inference.training.examples import Batches
+from inference.training.heldout import token_losses
+from inference.training.recipe import AT_ONCE, Recipe
+from inference.training.trainer import Trainer, TrainingRun, checkpoint, passes, schedule
+
+RECIPE = Recipe(rank=4, alpha=8, learning_rate=1e-2, batch=4, shortest=24, longest=80)
+NEW = [286, 287]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("lesson")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(store.FOLDER_VARIABLE, str(root / "models"))
+        return install_tiny()
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_repository(tmp_path_factory.mktemp("code") / "repository")
+
+
+def trainer(folder: Path, repository: Path, steps: int, weights: Format = "fp32", new: tuple[int, ...] = ()) -> Trainer:
+    model = peft_adapter.attach(read_transformers(folder, weights, "cpu"), RECIPE, new)
+    batches = Batches(read_sources([repository]).files, load_tokenizer(folder), RECIPE)
+    return Trainer(model, batches, RECIPE, TrainingRun(steps))
+
+
+def all_weights(model: Any) -> dict[str, torch.Tensor]:
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name, weight in before.items() if not torch.equal(weight, after[name])}
+
+
+@pytest.mark.parametrize("weights", ["fp32", "bf16", "nf4"])
+def test_training_changes_the_adapter_and_nothing_else(folder: Path, repository: Path, weights: Format) -> None:
+    """Over 4-bit weights too (QLoRA): gradients reach the adapter through them."""
+    run = trainer(folder, repository, 2, weights)
+    before = all_weights(run.model)
+    list(run.steps())
+    moved = changed(before, all_weights(run.model))
+    assert moved == {name for name in before if "lora_" in name}
+    assert len(moved) == 2 * 7 * 2
+
+
+def test_tokens_never_taught_are_learnt_with_the_adapter(folder: Path, repository: Path) -> None:
+    run = trainer(folder, repository, 2, new=(286, 287, 288, 289))
+    before = all_weights(run.model)
+    list(run.steps())
+    moved = {name for name in changed(before, all_weights(run.model)) if "lora_" not in name}
+    assert len(moved) == 1
+    assert next(iter(moved)).endswith("trainable_tokens_delta.default")
+
+
+def test_batch_in_several_passes_has_the_gradients_of_one(
+    folder: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Examples count by what is to be learnt in them, whichever pass they are in."""
+    gradients = []
+    for most, parts in ((1000, 1), (50, 4)):
+        monkeypatch.setitem(AT_ONCE, "cpu", most)
+        run = trainer(folder, repository, 1)
+        loss = run._backward(batch := run._batches[0])
+        assert len(list(passes(batch, most))) == parts
+        gradients.append((loss, [weight.grad for weight in peft_adapter.trainable(run.model)]))
+    (loss, whole), (other, added) = gradients
+    assert other == pytest.approx(loss)
+    for one, another in zip(whole, added, strict=True):
+        torch.testing.assert_close(another, one)
+
+
+def test_an_adapter_over_bfloat16_is_computed_in_it_and_kept_in_float32(folder: Path, repository: Path) -> None:
+    """It learns as one over float32 does, but for rounding."""
+    runs = [trainer(folder, repository, 12, weights) for weights in ("fp32", "bf16")]
+    losses = [[step.loss for step in run.steps()] for run in runs]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    assert losses[1][-1] < 0.9 * losses[1][0]
+    assert {weight.dtype for weight in peft_adapter.trainable(runs[1].model)} == {torch.float32}
+    seen = set[torch.dtype]()
+    for layer in runs[1].model.modules():
+        if hasattr(layer, "lora_A"):
+            layer.lora_A["default"].register_forward_hook(lambda _, __, made: seen.add(made.dtype))
+    token_losses(runs[1].model, runs[1]._batches[0])
+    assert seen == {torch.bfloat16}
+
+
+def test_layers_computed_again_give_the_same_losses(folder: Path, repository: Path) -> None:
+    """Gradient checkpointing saves memory and changes no result."""
+    recipe, files = RECIPE, read_sources([repository]).files
+    losses = []
+    for recompute in (False, True):
+        model = peft_adapter.attach(read_transformers(folder, "fp32", "cpu"), recipe, recompute=recompute)
+        run = Trainer(model, Batches(files, load_tokenizer(folder), recipe), recipe, TrainingRun(6))
+        losses.append([step.loss for step in run.steps()])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_it_learns(folder: Path, repository: Path) -> None:
+    losses = [step.loss for step in trainer(folder, repository, 60).steps()]
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+
+
+def test_a_resumed_run_ends_as_one_that_never_stopped(folder: Path, repository: Path, tmp_path: Path) -> None:
+    """Bit for bit: weights, optimiser and the batches to come."""
+    whole = trainer(folder, repository, 12)
+    losses = [step.loss for step in whole.steps()]
+    killed = trainer(folder, repository, 12)
+    for step in killed.steps():
+        if step.number == 5:
+            killed.save(tmp_path / "checkpoint")
+        if step.number == 7:
+            break
+    resumed = trainer(folder, repository, 0)
+    resumed.resume(tmp_path / "checkpoint")
+    assert [step.loss for step in resumed.steps()] == losses[5:]
+    assert changed(all_weights(whole.model), all_weights(resumed.model)) == set()
+    assert (resumed.run.steps, resumed.run.step, resumed.run.tokens) == (12, 12, whole.run.tokens)
+
+
+def test_a_checkpoint_survives_a_kill_while_the_next_is_written(folder: Path, repository: Path, tmp_path: Path) -> None:
+    """Between the two renames the older one is whole under its other name."""
+    run = trainer(folder, repository, 4)
+    place = tmp_path / "checkpoint"
+    assert checkpoint(place) is None
+    run.save(place)
+    place.rename(tmp_path / "checkpoint.old")
+    found = checkpoint(place)
+    assert found == (older := tmp_path / "checkpoint.old")
+    assert json.loads((older / "run.json").read_text())["steps"] == 4
+    run.save(place)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_an_adapter_of_another_shape_is_refused(folder: Path, repository: Path, tmp_path: Path) -> None:
+    peft_adapter.save(trainer(folder, repository, 1).model, tmp_path / "rank4", "a/base")
+    other = peft_adapter.attach(read_transformers(folder, "fp32", "cpu"), Recipe(rank=2))
+    with pytest.raises(AdapterError, match="another model or of another rank"):
+        peft_adapter.warm(other, tmp_path / "rank4")
+    with pytest.raises(AdapterError, match="can't be read"):
+        peft_adapter.warm(other, tmp_path / "nowhere")
+
+
+def test_a_saved_adapter_is_a_standard_peft_folder(folder: Path, repository: Path, tmp_path: Path) -> None:
+    """peft itself reads it, and the model answers as the trained one does (but for bfloat16)."""
+    from peft import PeftModel
+
+    run = trainer(folder, repository, 10)
+    list(run.steps())
+    peft_adapter.save(run.model, tmp_path / "adapter", "a/base")
+    assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == "a/base"
+    again = PeftModel.from_pretrained(read_transformers(folder, "fp32", "cpu"), str(tmp_path / "adapter"))
+    ids = torch.arange(5, 25)[None]
+    with torch.inference_mode():
+        trained, read = run.model.eval()(ids).logits, again.eval()(ids).logits
+        plain = read_transformers(folder, "fp32", "cpu")(ids).logits
+    assert (read - trained).abs().max() < 0.1 * (plain - trained).abs().max()
+
+
+def test_a_loss_that_is_no_number_stops_the_run(folder: Path, repository: Path) -> None:
+    """Rather than writing an adapter of nothing."""
+    run = trainer(folder, repository, 3)
+    with torch.no_grad():
+        peft_adapter.trainable(run.model)[0].fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="step 0"):
+        list(run.steps())
+
+
+def test_the_learning_rate_rises_then_falls() -> None:
+    rates = [schedule(step, 100, 0.05) for step in range(100)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert rates[5:] == sorted(rates[5:], reverse=True)
+    assert 0.1 < rates[-1] < 0.12

@@ -1,0 +1,43 @@
+"""Which places need another file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inference.text.source_files import SourceFile
+from lsp_server.benchmark.gains.gain_holes import GainHole, defined
+from lsp_server.snapshot import Position, take
+
+KNOWN = defined(
+    [
+        SourceFile("shapes.py", "python", "def area(a):\n    return a\n\n\nclass Box:\n    x = 1\n"),
+        SourceFile("shop.py", "python", "def price(a):\n    return a\n"),
+    ]
+)
+
+
+def place(before: str, middle: str) -> GainHole:
+    at = Position(before.count("\n"), len(before.rpartition("\n")[2]))
+    return GainHole(Path("/project"), "shop.py", "line", take(before + "\n", at, "utf-32", language="python"), middle)
+
+
+@pytest.mark.parametrize(
+    ("middle", "window", "names"),
+    [
+        ("x = area(price(Box))", "", {"area", "Box"}),
+        ("x = area(1)", "from shapes import area", set()),
+        ("x = perimeter(1)", "", set()),
+        ('x = "area"  # of a Box', "", set()),
+    ],
+    ids=["defined there, not here", "in the window", "defined nowhere", "in strings and comments"],
+)
+def test_names_of_other_files_are_identifiers_that_nothing_shown_has(middle, window, names):
+    assert KNOWN.elsewhere(place("x = 2\n", middle), window) == names
+
+
+def test_the_end_of_a_name_that_is_half_typed_is_none():
+    """A tool box is no box."""
+    assert KNOWN.elsewhere(place("Tool", "Box(1)"), "") == set()
+    assert KNOWN.elsewhere(place("Tool(", "Box(1)"), "") == {"Box"}

@@ -1,0 +1,73 @@
+"""Where completions are asked for: the same places each time, those of one file together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from lsp_server.benchmark.gains.gain_holes import find_holes, more_ends
+
+
+def code(name: str) -> str:
+    return "".join(
+        f"def {name}_{n}(value):\n    if value > {n}:\n        return value + {n}\n    return {name}_{n}(value)\n\n\n"
+        for n in range(6)
+    )
+
+
+@pytest.fixture
+def projects(tmp_path: Path) -> list[Path]:
+    for project in ("one", "two"):
+        (tmp_path / project).mkdir()
+        for file in ("alpha", "beta", "gamma"):
+            (tmp_path / project / f"{file}.py").write_text(code(f"{project}_{file}"))
+    return [tmp_path / "one", tmp_path / "two"]
+
+
+def test_the_same_seed_gives_the_same_places_and_another_one_others(projects):
+    first, again, other = (find_holes(projects, 40, seed).places for seed in (1, 1, 2))
+    assert first == again != other
+    counts = Counter((place.project.name, place.kind) for place in first)
+    each = {"end": 8, "line": 8, "block": 4}
+    assert counts == {(project, kind): each[kind] for project in ("one", "two") for kind in each}
+
+
+def test_a_place_is_its_file_without_what_is_missing(projects):
+    for place in find_holes(projects, 40, 0).places:
+        whole = (place.project / place.name).read_text()
+        assert place.snapshot.before + place.middle + place.snapshot.after == whole
+        assert (place.snapshot.uri, place.snapshot.language) == ((place.project / place.name).as_uri(), "python")
+        assert place.snapshot.line == place.snapshot.before.count("\n")
+
+
+def test_places_of_a_file_follow_each_other_from_its_top_and_files_come_by_chance(projects):
+    """A prefix that begins as the one before need not be read again; and the first of many are a sample of all."""
+    places = find_holes(projects, 40, 0).places
+    runs = [(file, list(some)) for file, some in groupby(places, lambda place: (place.project.name, place.name))]
+    assert len(runs) == 6
+    assert [file for file, _ in runs] != sorted(file for file, _ in runs)
+    for _, some in runs:
+        lengths = [len(place.snapshot.before) for place in some]
+        assert lengths == sorted(lengths)
+
+
+def test_what_is_nearly_a_copy_of_another_file_has_no_places(projects):
+    (projects[0] / "copy.py").write_text(code("one_alpha").replace("one_alpha_5", "changed"))
+    assert {place.name for place in find_holes(projects, 40, 0).places} == {"alpha.py", "beta.py", "gamma.py"}
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no file or folder"):
+        find_holes([tmp_path / "none"], 9, 0)
+
+
+def test_very_many_ends_of_lines_are_none_of_the_places(projects):
+    """As a name of another file is seldom missing at a line's end, many are looked at for a few of those."""
+    found = find_holes(projects, 40, 0)
+    ends = more_ends(found, 0)
+    assert {place.kind for place in ends} == {"end"}
+    assert not set(ends) & set(found.places)
+    assert len(ends) == len(set(ends)) > 5 * sum(place.kind == "end" for place in found.places)

@@ -1,0 +1,48 @@
+"""What gains are measured on is pinned, and taught nobody."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+
+from inference.training.packages import LIST as CARD
+from lsp_server.benchmark.gains.projects import fetched, name_of, pinned
+from lsp_server.commands import gains_command
+
+PINNED = {"pypi": r"[\w.-]+==[\w.]+", "npm": r"(@[\w-]+/)?[\w.-]+@[\d.]+"}
+
+
+def bare(package: str) -> str:
+    return re.split(r"==|(?<=.)@", package)[0].lower()
+
+
+def test_five_projects_are_pinned_by_version_and_content():
+    projects = pinned()
+    assert len(projects) == 5
+    assert all(re.fullmatch(PINNED[project.registry], project.package) for project in projects)
+    assert all(re.fullmatch(r"[0-9a-f]{64}", project.sha256) for project in projects)
+
+
+def test_none_of_them_taught_or_judged_the_adapter():
+    parts = tomllib.loads(CARD.read_text("utf-8"))
+    card = {bare(name) for registries in parts.values() for names in registries.values() for name in names}
+    assert {bare(project.package) for project in pinned()} & card == set()
+
+
+def test_projects_that_were_not_fetched_are_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gains_command, "home", lambda: tmp_path)
+    assert gains_command.main([]) == 2
+    assert "run `codellama-ls gains --fetch`" in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError):
+        fetched(tmp_path)
+
+
+def test_folders_without_code_are_refused(tmp_path, capsys):
+    assert gains_command.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "codellama-ls: There is no source code in these folders to make holes in.\n"
+
+
+def test_a_project_is_called_by_its_folder(tmp_path):
+    assert name_of(tmp_path / "mine") == "mine"

@@ -1,0 +1,187 @@
+"""What a person would have seen at each stage, exactly, and what follows for the figures."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes.teller import Teller
+from rich.console import Console
+
+from inference.evaluation.answer_journal import AnswerJournal
+from inference.text.source_files import SourceFile
+from lsp_server.benchmark.gains.answers import AnsweredQuestion, AnswerSource, TextLimits, question
+from lsp_server.benchmark.gains.gain_figures import (
+    CONTEXT,
+    INFILL,
+    MORE,
+    OTHER_ENDS,
+    OTHER_FILES,
+    PREFIX,
+    SHAPED,
+    STOP,
+    cut_blocks,
+    effects,
+    figures,
+    judged_blocks,
+    shaped,
+    texts,
+)
+from lsp_server.benchmark.gains.gain_holes import GainHole, defined
+from lsp_server.benchmark.gains.gain_report import show
+from lsp_server.snapshot import Position, take
+
+LIMITS = TextLimits(prefix_chars=400, suffix_chars=200, context_chars=600, line_tokens=8, block_tokens=16)
+SHAPES = "def area(width, height):\n    return width * height\n"
+
+
+def place(root: Path, kind: str, document: str, middle: str) -> GainHole:
+    """The cursor stands at ``|``."""
+    before, _, after = document.partition("|")
+    at = Position(before.count("\n"), len(before) - before.rfind("\n") - 1)
+    snapshot = take(before + after, at, "utf-32", uri=(root / "shop.py").as_uri(), language="python")
+    return GainHole(root, "shop.py", kind, snapshot, middle)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "shapes.py").write_text(SHAPES)
+    return tmp_path.resolve()
+
+
+@pytest.fixture
+def ask(tmp_path):
+    async def asked(where: GainHole, teller: Teller) -> AnsweredQuestion:
+        return await AnswerSource(teller, AnswerJournal(tmp_path / "answers"), repr(teller)).ask(
+            question(where, LIMITS)
+        )
+
+    return asked
+
+
+IMPORTS = "from shapes import area\n\n\n"
+BLOCK = f"{IMPORTS}def price(width, height):\n    |\n\n\nprint(price(3, 4))\n"
+WROTE = "if width > height:\n        return 1\n    return 2\n\n\nlast = 3\n"
+
+
+async def test_a_missing_block(root, ask):
+    """Without rules all that was written; with them up to the dedent; with context what was written with it."""
+    teller = Teller("return 1\n\n\nprint(", WROTE, "return area(width, height)")
+    one = await ask(place(root, "block", BLOCK, "return area(width, height)"), teller)
+    assert texts(one) == {
+        PREFIX: "return 1\n\n\nprint(",
+        INFILL: WROTE,
+        SHAPED: "if width > height:\n        return 1\n    return 2",
+        CONTEXT: "return area(width, height)",
+    }
+
+
+async def test_the_rest_of_a_line(root, ask):
+    """All are cut after the first line of what was written; shaping also drops what stands right of the cursor."""
+    where = place(root, "end", f"{IMPORTS}print(area(3, |\n", "4))")
+    teller = Teller("4, 5)\nprint(", "4))))", "4))")
+    assert texts(await ask(where, teller)) == {PREFIX: "4, 5)", INFILL: "4))))", SHAPED: "4))", CONTEXT: "4))"}
+
+
+async def test_where_nothing_else_is_to_be_shown_context_changes_nothing(root, ask):
+    where = place(root, "end", "total = pri|\n", "ce")
+    one = await ask(where, Teller("ces", "ce", "never asked"))
+    assert one.context is None
+    assert texts(one)[CONTEXT] == texts(one)[SHAPED] == "ce"
+
+
+async def test_a_block_that_was_broken_off_loses_its_unfinished_line(root, ask):
+    where = place(root, "block", BLOCK, "a = 1\n    return a")
+    one = await ask(where, Teller(infill="a = 1\n    return a + wid", cause="length"))
+    assert texts(one)[INFILL] == "a = 1\n    return a + wid"
+    assert texts(one)[SHAPED] == "a = 1"
+
+
+async def test_each_rule_is_judged_by_what_is_shown_without_it(root, ask):
+    """Of three places one is made right by the stop rule, and one by what shaping drops; the third is not touched."""
+    block = place(root, "block", BLOCK, "if width > height:\n        return 1\n    return 2")
+    end = place(root, "end", f"{IMPORTS}print(area(3, |\n", "4))")
+    answered = [
+        await ask(block, Teller(infill=WROTE)),
+        await ask(end, Teller(infill="4))))")),
+        await ask(end, Teller(infill="5))")),
+    ]
+    found = {effect.rule: effect for effect in effects(answered)}
+    stop, closer = found[STOP], found["doubled closer"]
+    assert (stop.holes, stop.touched, stop.righted, stop.wronged, stop.exact.value) == (1, 1, 1, 0, 1.0)
+    assert (closer.holes, closer.touched, closer.dropped, closer.righted) == (3, 1, 0, 1)
+    assert closer.exact.value == pytest.approx(1 / 3)
+    assert (closer.exact.low, closer.exact.high) == (0.0, 1.0)
+    touched = {name for name, effect in found.items() if effect.touched and not name.startswith(MORE)}
+    assert touched == {STOP, "doubled closer"}
+
+
+async def test_writing_on_where_a_line_is_missing_is_judged_too(root, ask):
+    where = place(root, "line", BLOCK, "x = area(1, 2)")
+    one = await ask(where, Teller(infill="x = area(1, 2)\n    return x"))
+    more, alone = (effect for effect in effects([one]) if effect.rule.startswith(MORE))
+    assert texts(one)[SHAPED] == "x = area(1, 2)"
+    assert shaped(one.place, one.infill).text == "x = area(1, 2)\n    return x"
+    assert replace(alone, rule=MORE) == more
+    assert (more.touched, more.wronged, more.exact.value) == (1, 1, -1.0)
+
+
+def test_true_blocks_that_the_stop_rule_cuts_are_told(root):
+    whole = place(root, "block", BLOCK, "a = 1\n    return a")
+    cut = place(root, "block", BLOCK, 'text = """\nat the margin\n"""\n    return text')
+    assert judged_blocks([whole, cut]) == {"blocks": 2, "cut": 1, "cut_lines": 0, "too_long": 0}
+    assert cut_blocks([whole, cut]) == [cut]
+
+
+async def test_figures_of_two_places(root, ask):
+    """Infilling makes one of two right, context the other, which uses a name that only another file defines."""
+    line = place(root, "line", "from shapes import *\n\nwidth = 3\n|\n", "x = area(3, 4)")
+    end = place(root, "end", "total = pri|\n", "ce")
+    answered = [
+        await ask(line, Teller("x", "x", "x = area(3, 4)")),
+        await ask(end, Teller("nt", "ce", "ce")),
+    ]
+    known = {root: defined([SourceFile("shapes.py", "python", SHAPES)])}
+    found = figures(answered, [], known)
+    exact = {stage: scores["exact"] for stage, scores in found["groups"]["all"]["stages"].items()}
+    assert exact == {PREFIX: 0.0, INFILL: 0.5, SHAPED: 0.5, CONTEXT: 1.0}
+    assert found["groups"]["all"]["added"][INFILL]["exact"] == {"value": 0.5, "low": 0.0, "high": 1.0}
+    assert found["groups"]["all"]["stages"][INFILL] == {
+        "exact": 0.5, "similarity": pytest.approx((1 / 14 + 1) / 2), "first_line": 0.5, "shown": 1.0, "precision": 0.5
+    }  # fmt: skip
+    other = found["groups"][OTHER_FILES]
+    assert (other["holes"], other["added"][CONTEXT]["exact"]["value"]) == (1, 1.0)
+    assert (found["holes"], found["with_context"], "block" in found["groups"]) == (2, 1, False)
+    assert json.loads(json.dumps(found)) == found
+
+
+async def test_ends_beside_the_others_are_a_group_of_their_own(root, ask):
+    """What they gain changes no other figure."""
+    end, known = place(root, "end", "total = pri|\n", "ce"), {root: defined([])}
+    one, other = await ask(end, Teller("ce", "ce", "ce")), await ask(end, Teller("nt", "nt", "ce"))
+    alone, both = figures([one], [], known), figures([one], [other], known)
+    ends = both["groups"].pop(OTHER_ENDS)
+    assert (ends["holes"], ends["stages"][INFILL]["exact"]) == (1, 0.0)
+    assert both == alone | {"others": 1}
+
+
+async def test_confidence_says_what_a_threshold_would_leave(root, ask):
+    """Each line is as likely as not: up to 0.5 both answers are left, one of them right; above it none."""
+    end = place(root, "end", "total = pri|\n", "ce")
+    answered = [await ask(end, Teller(infill="ce")), await ask(end, Teller(infill="nt"))]
+    rows = {row["threshold"]: row for row in figures(answered, [], {root: defined([])})["confidence"]}
+    left = {"threshold": 0.4, "shown": 1.0, "right": 0.5, "first_line": 0.5, "kept_right": 1.0}
+    assert rows[0.4] == left
+    assert rows[0.6] == dict.fromkeys(left, 0.0) | {"threshold": 0.6}
+
+
+async def test_the_tables_name_every_stage_and_rule(root, ask):
+    end = place(root, "end", "total = pri|\n", "ce")
+    found = figures([await ask(end, Teller("nt", "ce"))], [], {root: defined([])})
+    console = Console(width=200, record=True, file=io.StringIO())
+    show(console, found)
+    printed = console.export_text()
+    assert all(word in printed for word in (PREFIX, INFILL, SHAPED, CONTEXT, "parses worse", "+100.0 [+100.0, +100.0]"))

@@ -1,0 +1,75 @@
+"""The trace through the real language server, which asks a scripted model."""
+
+from __future__ import annotations
+
+import os
+
+from fakes.answerer import ScriptedAnswerer
+from support.fixtures_engine import serving
+
+from lsp_server.benchmark.editing_trace import TraceRequest
+from lsp_server.benchmark.end_to_end import EditorSession, EndToEndAnswer, until_idle
+from lsp_server.demo.tiny_editor import tiny_editor
+
+SETTINGS = {"completion": {"debounceMs": 0, "prefetch": False}, "engine": {"adapter": ""}}
+
+
+def typed(prefix: str, suffix: str = "\n") -> TraceRequest:
+    return TraceRequest("a.py", "python", prefix, suffix, "warm")
+
+
+async def test_each_request_brings_the_document_up_to_date_and_asks_as_typing_does(runtime):
+    answerer = ScriptedAnswerer(pieces=["1", " + 2"])
+    async with serving(runtime, answerer), tiny_editor(SETTINGS) as editor:
+        await editor.ready()
+        window = EditorSession(editor)
+        answers = [await window.ask(typed(prefix)) for prefix in ("x = ", "# a\nx = 3\ny = ")]
+        record = await editor.last_record()
+        assert editor.engine_pid == os.getpid()
+    assert [(one.tokens, one.shown, one.known) for one in answers] == [(2, 5, False), (2, 5, False)]
+    assert all(one.total > 0 for one in answers)
+    assert [line for line in answerer.log if line.startswith("begin")] == ["begin x = ", "begin # a\nx = 3\ny = "]
+    assert (record["line"], record["invoked"]) == (2, False)
+
+
+async def test_where_the_model_is_not_asked_that_is_known(runtime):
+    """Nothing stands in an empty document: that is no call avoided."""
+    async with serving(runtime, ScriptedAnswerer()), tiny_editor(SETTINGS) as editor:
+        await editor.ready()
+        felt = await EditorSession(editor).ask(typed("", "\n"))
+    assert (felt.tokens, felt.shown, felt.known) == (None, 0, False)
+
+
+async def test_an_answer_from_what_is_remembered_is_a_call_avoided():
+    """Also that there is nothing to suggest, where the trace says whence it is known."""
+    for shown, source, known in (("x", "typed", True), ("", "same", True), ("", "", False)):
+        felt = await EditorSession(Remembering(shown, source)).ask(typed("a"))  # type: ignore[arg-type]
+        assert felt == EndToEndAnswer(felt.total, None, len(shown), known)
+
+
+class Remembering:
+    """An editor whose server asks no model."""
+
+    def __init__(self, shown: str, source: str) -> None:
+        self._shown, self._source = shown, source
+
+    def open(self, path, text) -> None:
+        pass
+
+    async def complete(self, path, text, line, column, *, invoked) -> str:
+        return self._shown
+
+    async def last_record(self):
+        return {"outcome": None, "source": self._source}
+
+
+async def test_an_engine_that_computes_is_waited_for():
+    seen = iter([1.0, 1.01, 1.5, 1.5, 2.0])
+    assert await until_idle(lambda: next(seen), looks=10, every=0)
+    assert list(seen) == [2.0]
+
+
+async def test_an_engine_that_never_rests_is_not_waited_for_for_ever():
+    seen = iter(range(100))
+    assert not await until_idle(lambda: next(seen), looks=10, every=0)
+    assert next(seen) == 11

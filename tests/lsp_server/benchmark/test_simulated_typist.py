@@ -1,0 +1,108 @@
+"""A person who types what they have in mind, and takes what is right of what they are shown. Keys are counted."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from lsp_server.benchmark.editing_trace import TypedText
+from lsp_server.benchmark.simulated_typist import SimulatedTypist, agreeing, at_random, keys_alone
+
+
+def writing(todo: str, before: str = "", rest: str = "\nend\n") -> SimulatedTypist:
+    return SimulatedTypist(TypedText(before, todo, rest))
+
+
+def typed(person: SimulatedTypist, keys: int) -> SimulatedTypist:
+    for _ in range(keys):
+        person.press()
+    return person
+
+
+@pytest.mark.parametrize(
+    ("todo", "keys"),
+    [
+        ("abc", 3),
+        # the editor closes what is opened, and the closer is typed over
+        ("f(a)", 4),
+        # Enter brings the indentation; a key goes back to the margin
+        ("if x:\n    y\nz", 5 + 1 + 1 + 1 + 1 + 1),
+        # one Enter for each line, also for empty ones: the blanks that the editor put there go by themselves
+        ("    a\n\n    b", 5 + 1 + 1 + 1 + 1),
+        # down over the bracket that the editor has put below
+        ("f(\n    a\n)", 2 + 1 + 1 + 1 + 1),
+    ],
+)
+def test_each_key_is_counted_as_a_keyboard_has_it(todo: str, keys: int) -> None:
+    person = writing(todo)
+    assert keys_alone(person.typist) == keys
+    typed(person, keys)
+    assert person.done and person.keys == keys
+    assert (person.typist.before, person.typist.after) == (todo, "\nend\n")
+
+
+@pytest.mark.parametrize(
+    ("todo", "shown", "taken"),
+    [
+        ("value + 1", "value", ("whole", "value")),
+        ("a = 1\nb = 2", "a = 1\nb = 2", ("whole", "a = 1\nb = 2")),
+        ("a = 1\nb = 2", "a = 1\nb = 3", ("line", "a = 1")),
+        ("\n    a = 1\nb", "\n    a = 1\n    c", ("line", "\n    a = 1")),
+        ("value + 1", "value - 1", ("word", "value")),
+        (" == 1", " == 2", ("word", " ==")),
+        ("value", "other", None),
+        ("value", "", None),
+        # not worth the key
+        ("x = 1", "x + 1", None),
+    ],
+)
+def test_the_most_that_is_right_is_taken(todo: str, shown: str, taken: tuple[str, str] | None) -> None:
+    assert agreeing(shown, writing(todo)) == taken
+
+
+def test_less_than_the_least_is_not_taken() -> None:
+    """Words are often right by chance; not everybody looks at each."""
+    person = writing("a = 1\nb = 2")
+    assert agreeing("a = 1\nb = 3", person, "line") == ("line", "a = 1")
+    assert agreeing("a = 1\nb = 3", person, "whole") is None
+    assert agreeing("a = 1", person, "whole") == ("whole", "a = 1")
+    assert agreeing("return 2", writing("return 1"), "line") is None
+
+
+def test_what_the_editor_has_closed_is_not_wanted_twice() -> None:
+    person = typed(writing("f(value)"), 2)
+    assert person.typist.closed == ")"
+    assert agreeing("value)", person) == ("word", "value")
+    assert agreeing("value", person) == ("whole", "value")
+    assert agreeing("g(x)", typed(writing("f(g(x))"), 2)) == ("whole", "g(x)")
+
+
+def test_taking_costs_one_key_and_typing_goes_on_behind_it() -> None:
+    person = typed(writing("f(value)\n"), 2)
+    person.take("value")
+    assert (person.keys, person.typist.before, person.typist.after) == (3, "f(value", ")\nend\n")
+    typed(person, 1)
+    assert (person.keys, person.typist.before, person.typist.closed) == (4, "f(value)", "")
+
+
+def test_on_a_new_line_what_goes_on_from_the_editors_indentation_agrees() -> None:
+    """The line is to be deeper than the editor guessed, or is to begin at the margin."""
+    deeper = typed(writing("\n    value", before="x = \\"), 1)
+    assert deeper.typist.before == "x = \\\n"
+    assert agreeing("    value", deeper) == ("whole", "    value")
+    deeper.take("    value")
+    assert (deeper.done, deeper.keys) == (True, 2)
+    back = typed(writing("\nvalue", before="if x:\n    y"), 1)
+    assert back.typist.before.endswith("\n    ")
+    assert agreeing("value", back) is None
+    assert agreeing("value", typed(back, 1)) == ("whole", "value")
+
+
+def test_place_is_at_a_line_with_enough_behind_it_and_goes_to_a_lines_end() -> None:
+    text = "import os\n\n    abcdef = 1\nghi = 2\nx\n"
+    places = [at_random(text, 12, Random(seed)) for seed in range(20)]
+    assert {(p.before, p.todo, p.rest) for p in places if p} == {
+        ("import os\n\n    ", "abcdef = 1\nghi = 2", "\nx\n"),
+    }
+    assert at_random(text, 40, Random(0)) is None

@@ -1,0 +1,188 @@
+"""The whole bench with tiny servers on both sides; nothing is asserted about seconds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from fakes.answerer import ScriptedAnswerer
+from fakes.llama_server import FakeLlamaServer, listening
+from support.fixtures_engine import serving
+
+from inference.models.catalog import find
+from inference.text.source_files import SourceFile
+from lsp_server.benchmark import scenarios
+from lsp_server.benchmark.bench_figures import figures
+from lsp_server.benchmark.editing_trace import KINDS, make_trace
+from lsp_server.benchmark.sides.http_sides import find_side
+from lsp_server.benchmark.sides.own_engine import side_on
+from lsp_server.benchmark.workload import Recording, Workload
+from lsp_server.commands import bench_command
+
+FILES = [SourceFile("a.py", "python", "import os\n\n\ndef add(a, b):\n    return a + b\n")]
+
+
+class Obedient(ScriptedAnswerer):
+    """Writes as many tokens as it is asked for."""
+
+    def complete(self, prompt, suffix, sampling, rule, deadline, context=()):
+        self.pieces = ["x"] * sampling.max_tokens
+        return super().complete(prompt, suffix, sampling, rule, deadline, context=())
+
+
+def work(requests: int) -> Workload:
+    trace = make_trace(FILES, requests)
+    ids = [[n + 1, *range(30)] for n in range(12)]
+    return Workload(
+        trace=[(request, [n, n]) for n, request in enumerate(trace)],
+        unseen=ids[:2],
+        short=ids[2:4],
+        rewrites=[Recording([n], (7, 8, 9), "before", 60) for n in range(2)],
+        streams=ids[4:],
+        typed=[[3] * n for n in range(1, 7)],
+    )
+
+
+async def test_both_sides_get_the_same_ids_in_turns_and_write_as_many_tokens(runtime):
+    fake, answerer = FakeLlamaServer(), Obedient()
+    async with serving(runtime, answerer) as running, listening(fake.app()) as url:
+        sides = [side_on(running.socket, "starter"), await find_side(url)]
+        results = await scenarios.measure(sides, work(5), 4, None, lambda _: None)
+        for side in sides:
+            await side.aclose()
+    asked = [body["prompt"] for path, body in fake.bodies if path == "/completion"]
+    begun = [line.removeprefix("begin ") for line in answerer.log if line.startswith("begin [")]
+    assert [ids for ids in begun if ids not in ("[0]", "[1]")] == [str(ids) for ids in asked]
+    assert begun.count("[0]") == begun.count("[1]") == 3  # what is rewritten is read, then rewritten in both ways
+    replayed = [s for s in results.samples if s.kind in KINDS]
+    assert [s.side == "codellama-ls" for s in replayed] == [
+        True,
+        False,
+        False,
+        True,
+        True,
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert {s.answer.written for s in replayed} == {4}
+    one = figures(results, "codellama-ls")
+    assert {name: side["requests"]["all"]["count"] for name, side in one["sides"].items()} == dict.fromkeys(
+        ("codellama-ls", f"llama-server at {url}"), 5
+    )
+    assert all(side["streams"] and side["wait_ms"]["count"] == 3 for side in one["sides"].values())
+    assert one["rewrites"]["count"] == 2
+    assert json.loads(json.dumps(one)) == one
+
+
+async def test_a_rival_whose_answers_take_seconds_is_asked_a_sample_and_compared_on_that(runtime):
+    fake = FakeLlamaServer()
+    async with serving(runtime, Obedient()) as running, listening(fake.app()) as url:
+        ours, rival = side_on(running.socket, "starter"), await find_side(url)
+        rival.every = 3
+        results = await scenarios.measure([ours, rival], work(7), 4, None, lambda _: None)
+        for side in (ours, rival):
+            await side.aclose()
+    asked = {
+        side.name: [s.request for s in results.samples if s.side == side.name and s.kind in KINDS]
+        for side in (ours, rival)
+    }
+    assert asked == {ours.name: list(range(7)), rival.name: [0, 3, 6]}
+    assert figures(results, ours.name)["sides"][rival.name]["requests"]["all"]["count"] == 3
+
+
+async def test_long_answers_are_written_without_drafts_and_rewrites_with_and_without(runtime):
+    """Rewrites are known, so that what a draft has right is no luck; who is first changes from one to the next."""
+    answerer, results, made = Obedient(), scenarios.Results(), work(1)
+    async with serving(runtime, answerer) as running:
+        side = side_on(running.socket, "starter")
+        await scenarios.decode([side], made.short, results)
+        long_answers = [sampling for _, _, sampling in answerer.asked]
+        answerer.asked.clear()
+        await scenarios.rewrite([side], made.rewrites, results)
+        await side.aclose()
+    assert [(one.drafts, one.max_tokens) for one in long_answers] == [(False, scenarios.DECODE_TOKENS)] * 2
+    assert [(prompt, one.drafts, one.forced) for prompt, _, one in answerer.asked] == [
+        ([0], True, (7,)),
+        ([0], True, (7, 8, 9)),
+        ([0], False, (7, 8, 9)),
+        ([1], True, (7,)),
+        ([1], False, (7, 8, 9)),
+        ([1], True, (7, 8, 9)),
+    ]
+    assert {one.prediction for _, _, one in answerer.asked} == {"before"}
+
+
+async def test_a_large_model_is_asked_little_and_rivals_rewrite_too(runtime):
+    large = replace(work(1), trace=(), warm=[[1, 2]], rewrites=work(1).rewrites[:1], short=(), streams=(), typed=())
+    fake, answerer = FakeLlamaServer(), Obedient()
+    async with serving(runtime, answerer) as running, listening(fake.app()) as url:
+        sides = [side_on(running.socket, "starter"), await find_side(url)]
+        results = await scenarios.measure(sides, large, 4, None, lambda _: None)
+        for side in sides:
+            await side.aclose()
+    kinds = ["unseen", "unseen", "warm", "rewrite"]
+    assert sorted(s.kind for s in results.samples if s.side != "codellama-ls") == sorted(kinds)
+    assert sorted(s.kind for s in results.samples if s.side == "codellama-ls") == sorted([*kinds, "plain rewrite"])
+    assert (results.streams, results.waits) == ({}, {})
+
+
+async def test_who_lets_completions_wait_for_a_whole_chat_is_asked_few(runtime):
+    """One idle and one meanwhile, where that takes all the patience there is."""
+    fake, results = FakeLlamaServer(), scenarios.Results()
+    async with listening(fake.app()) as url:
+        side = await find_side(url)
+        await scenarios.during_chat([side], work(1).typed, 4, results, patience=0)
+        await side.aclose()
+    waits = results.waits[side.name]
+    assert (len(waits.idle), len(waits.busy), len(waits.steps)) == (1, 1, 2)
+
+
+async def test_who_does_not_chat_is_passed_over(runtime):
+    results = scenarios.Results()
+    async with serving(runtime, Obedient(row=find("codellama-7b"))) as running:
+        side = side_on(running.socket, "codellama-7b")
+        await scenarios.during_chat([side], work(1).typed, 4, results, patience=0)
+        await side.aclose()
+    assert results.waits == {}
+
+
+async def test_many_streams_are_asked_at_once_and_every_gap_counts(runtime):
+    fake = FakeLlamaServer()
+    async with listening(fake.app()) as url:
+        side, results = await find_side(url), scenarios.Results()
+        await scenarios.streams([side], [[n] for n in range(8)], results)
+        await side.aclose()
+    assert [len(answer.arrivals) for answer in results.streams[side.name]] == 8 * [scenarios.STREAM_TOKENS]
+
+
+def refused(capsys, *arguments: str) -> tuple[int, str]:
+    status = bench_command.main(arguments)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return status, captured.err.removeprefix("codellama-ls: ").strip()
+
+
+def test_a_rival_that_is_not_there_ends_the_bench_in_one_sentence(capsys):
+    message = "Nothing answers at http://127.0.0.1:9: start the server, or check the address."
+    assert refused(capsys, "--against", "http://127.0.0.1:9") == (1, message)
+
+
+def test_a_folder_that_is_not_there_is_a_wrong_use(capsys, tmp_path):
+    message = f"There is no file or folder {tmp_path}/x."
+    assert refused(capsys, "--files", f"{tmp_path}/x") == (2, message)
+
+
+def test_a_folder_without_code_is_a_wrong_use(capsys, tmp_path):
+    message = f"There is no source code in {tmp_path}; choose another folder."
+    assert refused(capsys, "--files", str(tmp_path)) == (2, message)
+
+
+def test_a_model_that_there_is_not_is_one_sentence(capsys):
+    assert bench_command.main(["--quick", "--model", "gpt"]) == 1
+    assert (
+        capsys.readouterr().err
+        == "codellama-ls: There is no model 'gpt': `codellama-ls models` lists those there are.\n"
+    )

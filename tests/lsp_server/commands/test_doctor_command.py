@@ -1,0 +1,115 @@
+"""``codellama-ls doctor``: every check in a line, what to do, one verdict, and an exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+
+import pytest
+from fakes.answerer import ScriptedAnswerer
+from support.e2e_window import window
+from support.fixtures_engine import serving
+
+from inference.doctor import hardware, installation
+from inference.doctor.check import Check
+from inference.models import store
+from inference.system.machine import Device, Machine
+from lsp_server.commands import doctor_command
+
+MEMORY = Device("cpu", "CPU memory", 16 << 30, 8 << 30)
+FACTS = {
+    "torch": {"version": "2.13.0", "cuda": "", "gpus": []},
+    "four_bits": "",
+    "library": "the processor has no avx512f",
+    "plan": {"summary": "needs 1 MiB of 2 GiB free", "to_write": 0},
+}
+
+
+@pytest.fixture(autouse=True)
+def _machine(monkeypatch: pytest.MonkeyPatch, runtime) -> None:
+    """A machine whose probe says ``FACTS``, and models of no importance."""
+    monkeypatch.setattr(hardware, "ask", lambda options: FACTS)
+    monkeypatch.setattr(doctor_command, "look", lambda: Machine(MEMORY, (), "No GPU was found."))
+    monkeypatch.setattr(doctor_command, "check_models", lambda wanted, say, full: [Check("models", "ok", str(full))])
+
+
+def run(*arguments: str) -> int:
+    return doctor_command.main(list(arguments))
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> dict[str, Check]:
+    told = json.loads(capsys.readouterr().out)
+    return {check["name"]: Check(**check) for check in told["checks"]}
+
+
+async def test_all_is_looked_at_and_a_warning_is_no_failure(capsys, runtime):
+    async with serving(runtime, ScriptedAnswerer()):
+        assert await asyncio.to_thread(run, "--json") == 0
+    captured = capsys.readouterr()
+    told = json.loads(captured.out)
+    assert told["healthy"] is True
+    assert re.fullmatch(r"It works. \d warnings?.", told["verdict"])
+    names = [check["name"] for check in told["checks"]]
+    assert names[:3] == ["versions", "packages", "socket's folder"]
+    assert names[-3:] == ["loading", "infill", "chat"]
+    assert {"editor", "models", "engine", "GPU", "kernels", "memory", "disk"} <= set(names)
+    assert captured.err.splitlines()[:2] == ["asking torch what it can compute with ...", "starting the engine ..."]
+
+
+def test_quick_asks_no_model_and_reads_no_weights(capsys):
+    assert run("--quick", "--json") == 0
+    found = printed(capsys)
+    assert "infill" not in found
+    assert (found["models"].text, found["engine"].text) == ("False", "none runs; the first window starts one")
+
+
+def test_problem_is_a_failure_and_the_verdict_says_where_to_begin(capsys, monkeypatch):
+    monkeypatch.setattr(hardware, "ask", lambda options: {**FACTS, "torch": {"error": "ImportError: no torch"}})
+    assert run("--quick") == 1
+    out = capsys.readouterr().out
+    rows = [line.rstrip().split(maxsplit=2) for line in out.splitlines() if "problem" in line]
+    assert rows[0] == ["torch", "problem", "it can't be imported (ImportError: no torch)"]
+    assert out.splitlines()[-1].startswith("1 problem. ")
+    assert out.splitlines()[-1].endswith(
+        "Begin with torch: Install torch anew into the environment of codellama-ls, as its own site describes."
+    )
+
+
+def test_check_that_breaks_is_a_problem_and_the_others_go_on(capsys, monkeypatch):
+    monkeypatch.setattr(doctor_command.engine_checks, "look", lambda: {"no": "stats"})
+    assert run("--quick", "--json") == 1
+    found = printed(capsys)
+    assert (found["engine"].verdict, found["engine"].quotes) == ("problem", True)
+    assert found["kernels"].verdict == "warning"
+
+
+async def test_settings_are_those_of_the_window_that_was_opened_last(capsys, runtime):
+    settings = {"engine": {"model": "codellama-7b"}, "completion": {"maxTokens": "many"}}
+    async with serving(runtime, ScriptedAnswerer()), window(settings=settings, wait=False) as editor:
+        editor.open("x = ")
+        await editor.inline(0, 4)
+    await asyncio.to_thread(run, "--quick", "--json")
+    found = printed(capsys)
+    assert found["settings"].text == (
+        "Setting 'completion.maxTokens' must be a number from 1 to 1024, not 'many'; 64 is used."
+    )
+    assert found["editor"].text == "of the last 1 requests 0 were shown"
+
+
+def test_settings_of_a_file_are_checked_as_a_windows_are(capsys, tmp_path):
+    file = tmp_path / "settings.json"
+    file.write_text('{"codellama": {"engine": {"model": "codellama-7b", "contxt": 1}}}')
+    assert run("--quick", "--json", "--settings", str(file)) == 0
+    assert printed(capsys)["settings"].text == "Unknown setting 'engine.contxt' is ignored."
+    file.write_text("no JSON")
+    assert run("--quick", "--settings", str(file)) == 2
+    assert "It must hold one JSON object" in capsys.readouterr().err
+
+
+def test_missing_model_is_a_problem_with_its_pull(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor_command, "check_models", installation.check_models)
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
+    assert run("--quick", "--json", "--model", "codellama-13b") == 1
+    found = printed(capsys)["model codellama-13b"]
+    assert found.advice.startswith("`codellama-ls pull codellama-13b` fetches it")

@@ -1,0 +1,249 @@
+"""What a model is asked for, how urgently, and what is never asked twice; with a model that is told what to say."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from fakes.clock import HandClock
+from fakes.suggesting import SETTINGS, Person, Told
+from fakes.teller import Teller
+from support.waiting import settle
+
+from inference.text.prompts import Snippet
+
+
+async def test_other_context_of_other_files_is_another_question():
+    """As after an edit in the file that defines what is called here."""
+    person, old, new = Person(Told({"x = ": "f(1)"})), Snippet("b.py", "def f(a)"), Snippet("b.py", "def f()")
+    for context in ((old,), (old,), (new,), ()):
+        assert await person.sees("x = ", context=context) == ["f(1)"]
+    assert [request.context for request in person.model.asked] == [(old,), (new,), ()]
+
+
+async def test_adapter_trained_anew_under_its_name_is_asked_anew():
+    person = Person(Told({"x = ": "1"}))
+    for size in (10, 10, 11):
+        assert await person.sees("x = ", adapter="mine", edition=((7, size, 0),)) == ["<mine>1"]
+    assert len(person.model.asked) == 2
+
+
+async def test_what_follows_is_asked_ahead_with_the_same_context_and_then_is_there():
+    chunk = Snippet("b.py", "def f(a)")
+    person = Person(Told({"x = ": "f(", "x = <mine>f(": "y)"}))
+    known = {"context": (chunk,), "edition": ((7, 10, 0),), "adapter": "mine"}
+    asked = person.asks("x = ", **known)
+    person.suggestions.look_ahead(asked, (await person.suggestions.suggest(asked))[0])
+    assert await person.sees("x = <mine>f(", **known) == ["<mine>y)"]
+    assert [request.context for request in person.model.asked] == [(chunk,), (chunk,)]
+
+
+async def test_alternatives_are_what_the_model_says_by_chance_and_each_is_offered_once():
+    model = Told({"x = ": "a1", ("x = ", 1): "b1", ("x = ", 2): "a1"})
+    person = Person(model)
+    assert await person.sees("x = ", by_hand=True, most=3) == ["a1", "b1"]
+    asked = [(request.sampling.temperature, request.sampling.seed) for request in model.asked]
+    assert asked == [(0.0, None), (0.8, 1), (0.8, 2)]
+    assert person.record.alternatives == 1
+
+
+async def test_typing_on_with_an_alternative_asks_no_model():
+    model = Told({"x = ": "a1", ("x = ", 1): "b1"})
+    person = Person(model)
+    await person.sees("x = ", by_hand=True, most=2)
+    assert (await person.sees("x = b"), await person.sees("x = a"), await person.sees("x = ")) == (["1"], ["1"], ["a1"])
+    assert len(model.asked) == 2
+
+
+async def test_alternatives_that_fail_leave_the_first():
+    person = Person(Told({"x = ": "a1", ("x = ", 1): "boom", ("x = ", 2): "c1"}))
+    assert (await person.sees("x = ", by_hand=True, most=3))[0] == "a1"
+
+
+async def test_what_follows_is_asked_ahead_without_urgency_and_then_is_there():
+    model = Told({"x = ": "f(", "x = f(": "y)"})
+    person = Person(model)
+    asked = person.asks("x = ")
+    (text,) = await person.suggestions.suggest(asked)
+    person.suggestions.look_ahead(asked, text)
+    await settle()
+    assert [(request.prompt, request.priority) for request in model.asked] == [
+        ("x = ", "completion"),
+        ("x = f(", "prefetch"),
+    ]
+    assert await person.sees("x = f(") == ["y)"]
+    assert (len(model.asked), person.record.source) == (2, "same")
+
+
+async def test_what_was_asked_ahead_goes_on_while_the_person_types_that_way_and_is_not_asked_again():
+    model = Told({"x = ": "f(", "x = f(": "y|)"})
+    person = Person(model)
+    for before, left in (("x = ", "f("), ("x = f", "(")):
+        asked = person.asks(before)
+        assert await person.suggestions.suggest(asked) == [left]
+        person.suggestions.look_ahead(asked, left)
+        await settle()
+    assert (model.prompts, model.left) == (["x = ", "x = f("], [])
+    accepted = asyncio.ensure_future(person.sees("x = f("))
+    await settle()
+    model.go.set()
+    assert (await accepted, person.record.source) == (["y)"], "running")
+    assert len(model.asked) == 2
+
+
+async def test_what_was_asked_ahead_and_has_not_begun_is_asked_with_urgency_once_it_is_wanted():
+    """Behind a chat it would come after it."""
+    model = Told({"x = ": "f(", "x = f(": "|y)"})
+    person = Person(model)
+    asked = person.asks("x = ")
+    person.suggestions.look_ahead(asked, (await person.suggestions.suggest(asked))[0])
+    await settle()
+    accepted = asyncio.ensure_future(person.sees("x = f("))
+    await settle()
+    assert [request.priority for request in model.asked] == ["completion", "prefetch", "completion"]
+    assert model.left == ["x = f("]
+    model.go.set()
+    assert await accepted == ["y)"]
+
+
+async def test_what_was_asked_ahead_is_left_when_the_person_goes_another_way():
+    model = Told({"x = ": "f(", "x = f(": "y|)", "x = g": "(z)"})
+    person = Person(model)
+    asked = person.asks("x = ")
+    person.suggestions.look_ahead(asked, (await person.suggestions.suggest(asked))[0])
+    await settle()
+    assert await person.sees("x = g") == ["(z)"]
+    await settle()
+    assert model.left == ["x = f("]
+
+
+async def test_two_keys_that_agree_with_what_is_being_written_ask_once():
+    model = Told({"x = ": "foo|(1)"})
+    person = Person(model)
+    first = asyncio.ensure_future(person.sees("x = "))
+    await settle()
+    second = asyncio.ensure_future(person.sees("x = fo"))
+    await settle()
+    model.go.set()
+    assert (await first, await second, model.prompts) == (["foo(1)"], ["o(1)"], ["x = "])
+
+
+async def test_key_with_which_what_is_written_later_disagrees_is_asked_for_itself():
+    """Never a wrong answer: the text is looked at until its end."""
+    model = Told({"x = ": "f|oo", "x = fa": "r"})
+    person = Person(model)
+    first = asyncio.ensure_future(person.sees("x = "))
+    await settle()
+    second = asyncio.ensure_future(person.sees("x = fa"))
+    await settle()
+    assert model.prompts == ["x = "]
+    model.go.set()
+    assert (await first, await second, model.prompts) == (["foo"], ["r"], ["x = ", "x = fa"])
+
+
+async def test_answer_cut_for_lack_of_time_is_not_the_last_word_for_who_asks_by_hand():
+    model = Told({"x = ": "fo"}, cause="deadline")
+    person = Person(model)
+    assert (await person.sees("x = "), await person.sees("x = ")) == (["fo"], ["fo"])
+    assert len(model.asked) == 1
+    await person.sees("x = ", by_hand=True)
+    assert [request.deadline_ms for request in model.asked] == [5000, 20000]
+
+
+async def test_time_spent_on_a_discarded_generation_counts_towards_the_deadline():
+    """Else a user waits twice as long as configured: for the answer to an earlier key, then for their own."""
+    model, clock = Told({"x = ": "foo|xar", "x = foob": "ar"}), HandClock()
+    person = Person(model)
+    person.suggestions.clock = clock
+    first = asyncio.ensure_future(person.sees("x = "))
+    await settle()
+    second = asyncio.ensure_future(person.sees("x = foob"))
+    await settle()
+    clock.now += 1.5
+    model.go.set()
+    assert await second == ["ar"]
+    await first
+    assert [request.deadline_ms for request in model.asked] == [5000, 3500]
+
+
+async def test_answer_without_the_adapter_is_not_cached_as_its_own():
+    """The adapter may be there at the next key."""
+    model = Told({"x = ": "foo"}, refuses={1})
+    person = Person(model)
+    assert await person.sees("x = ", adapter="mine") == ["foo"]
+    assert person.record.adapter == ""
+    assert await person.sees("x = ", adapter="mine") == ["<mine>foo"]
+    assert person.record.adapter == "mine"
+
+
+async def test_refused_prefetch_is_not_cached_as_the_adapters():
+    """The refusal concerns the prefetch. The request it was made for was answered under the adapter."""
+    model = Told({"x = ": "a", "x = <mine>a": "b"}, refuses={2})
+    person = Person(model)
+    asked = person.asks("x = ", adapter="mine")
+    [text] = await person.suggestions.suggest(asked)
+    person.suggestions.look_ahead(asked, text)
+    await settle()
+    assert asked.record.adapter == "mine"
+    assert await person.sees("x = <mine>a", adapter="mine") == ["<mine>b"]
+
+
+async def test_nothing_is_prefetched_after_a_refusal():
+    """It would be written without the adapter again, and could not be kept."""
+    person = Person(Told({"x = ": "a"}, refuses={1}))
+    asked = person.asks("x = ", adapter="mine")
+    [text] = await person.suggestions.suggest(asked)
+    person.suggestions.look_ahead(asked, text)
+    await settle()
+    assert person.model.prompts == ["x = ", "x = "]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("", "the model had nothing to add"), ("  \n", "the model had nothing to add")]
+)
+async def test_record_says_why_nothing_was_shown_and_still_does_from_memory(text, why):
+    person = Person(Told({"x = ": text}))
+    for source in ("", "same"):
+        assert await person.sees("x = ") == []
+        record = person.record
+        assert (record.result, record.reason, record.source) == ("empty", why, source)
+
+
+async def test_failure_is_told_and_not_remembered():
+    person = Person(Told({"x = ": "boom"}))
+    for _ in range(2):
+        assert await person.sees("x = ") == []
+        assert (person.record.result, person.record.reason) == ("failed", "The engine failed.")
+    assert len(person.model.asked) == 2
+
+
+@pytest.mark.parametrize(("least", "shown"), [(0.4, ["n"]), (0.6, [])])
+async def test_what_the_model_is_not_sure_of_is_not_shown_to_who_types(least, shown):
+    """The token is half as likely as not. The trace says why nothing came."""
+    model = Teller(infill="n")
+    person = Person(model, replace(SETTINGS, min_confidence=least))
+    assert await person.sees("x = ") == shown
+    assert person.record.filter == ("" if shown else "confidence")
+    assert ("minConfidence" in person.record.reason) == (not shown)
+
+
+async def test_who_asks_by_hand_sees_it_all_the_same():
+    person = Person(model := Teller(infill="n"), replace(SETTINGS, min_confidence=0.6))
+    assert (await person.sees("x = "), await person.sees("x = ", by_hand=True)) == ([], ["n"])
+    assert len(model.asked) == 1
+
+
+async def test_who_types_on_into_what_was_doubted_asks_no_model_again():
+    """Half of the word that the model doubted is typed: of the rest it is sure."""
+    person = Person(model := Teller(infill="name"), replace(SETTINGS, min_confidence=0.6))
+    assert [await person.sees(text) for text in ("x = ", "x = n", "x = na")] == [[], ["ame"], ["me"]]
+    assert (person.record.result, person.record.source) == ("shown", "typed")
+    assert len(model.asked) == 1
+
+
+@pytest.mark.parametrize(("least", "logprobs"), [(0.0, None), (0.5, 0)])
+async def test_the_engine_is_asked_how_sure_it_is_only_where_that_matters(least, logprobs):
+    model = Teller(infill="n")
+    await Person(model, replace(SETTINGS, min_confidence=least)).sees("x = ")
+    assert model.asked[0].sampling.logprobs == logprobs

@@ -1,0 +1,123 @@
+"""``codellama/commitMessage``: of what is staged, and of nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from fakes.answerer import ScriptedAnswerer
+from support.chatting import chatter
+from support.waiting import until
+
+from lsp_server.prompts.templates import messages_for
+
+COMMIT = "codellama/commitMessage"
+FAILED = -32803
+DIFF = "diff --git a/a.py b/a.py\nnew file mode 100644\nindex 0000000..587be6b\n"
+DIFF += "--- /dev/null\n+++ b/a.py\n@@ -0,0 +1 @@\n+x"
+
+
+def run(folder: Path, *arguments: str) -> None:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, env=own)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """With a file that is staged, and one that is not."""
+    run(tmp_path, "init", "-q")
+    (tmp_path / "a.py").write_text("x\n")
+    run(tmp_path, "add", "a.py")
+    (tmp_path / "b.py").write_text("y\n")
+    return tmp_path
+
+
+async def test_message_for_what_is_staged(runtime, repository):
+    async with chatter(runtime, repository, ScriptedAnswerer(["Add ", "a"])) as one:
+        answer = await one.asks(COMMIT, partialResultToken=1, workDoneToken=2)
+        assert answer == {"message": "Add a", "finishReason": "stop", "shortened": False, "leftOut": []}
+        title = {"kind": "begin", "title": "Code Llama writes a commit message", "cancellable": True}
+        await until(lambda: len(one.heard) == 4)
+        assert one.heard == [(2, title), (1, {"text": "Add "}), (1, {"text": "a"}), (2, {"kind": "end"})]
+        fields = {"diff": f"The staged changes:\n```diff\n{DIFF}\n```", "question": "", "context": ""}
+        assert one.read() == [(m["role"], m["content"]) for m in messages_for("commit", fields)]
+
+
+async def test_a_message_in_a_fenced_block_is_taken_out_of_it(runtime, repository):
+    async with chatter(runtime, repository, ScriptedAnswerer(["```\nAdd a\n\nFor b.\n```\n"])) as one:
+        assert (await one.asks(COMMIT))["message"] == "Add a\n\nFor b."
+
+
+async def test_a_diff_too_long_is_shortened_and_told(runtime, repository):
+    (repository / ".env").write_text("KEY=1\n")
+    run(repository, "add", "-f", ".env")
+    async with chatter(runtime, repository, settings={"chat": {"contextChars": 60}}) as one:
+        answer = await one.asks(COMMIT)
+        assert (answer["shortened"], [left["title"] for left in answer["leftOut"]]) == (True, [".env"])
+        assert "The staged changes (only its beginning):\n```diff\n" + DIFF[:45] in one.read()[-1][1]
+        assert "KEY" not in str(one.read())
+
+
+async def test_nothing_staged_and_no_repository(runtime, repository, tmp_path_factory):
+    run(repository, "rm", "-q", "--cached", "a.py")
+    async with chatter(runtime, repository) as one:
+        assert await one.is_refused(COMMIT) == (FAILED, "Nothing is staged: `git add` what is to be committed.")
+    async with chatter(runtime, tmp_path_factory.mktemp("none")) as one:
+        assert await one.is_refused(COMMIT) == (FAILED, "There is no git repository here, so there is no diff.")
+        assert one.answerer.asked == []
+
+
+async def test_only_private_files_are_staged(runtime, repository):
+    run(repository, "rm", "-q", "--cached", "a.py")
+    (repository / ".env").write_text("KEY=1\n")
+    run(repository, "add", "-f", ".env")
+    async with chatter(runtime, repository) as one:
+        text = "All that has changed is in files that are not shown to the model."
+        assert await one.is_refused(COMMIT) == (FAILED, text)
+
+
+async def test_the_repository_is_the_one_that_the_document_lies_in(runtime, repository):
+    """A folder of several repositories is opened as one workspace, and may itself be in one."""
+    inner = repository / "inner"
+    (inner / "sub").mkdir(parents=True)
+    run(inner, "init", "-q")
+    (inner / "c.py").write_text("z\n")
+    run(inner, "add", "c.py")
+    (inner / "c.py").write_text("z\nmore\n")
+    async with chatter(runtime, repository) as one:
+        document = one.opens("inner/sub/d.py", "")
+        await one.asks(COMMIT, textDocument=document)
+        await one.says("/commit", textDocument=document)
+        await one.says("#diff", textDocument=document)
+        shown = [one.read(n)[-1][1] for n in range(3)]
+    assert all("+++ b/c.py" in text and "a.py" not in text for text in shown)
+    assert ["+more" in text for text in shown] == [False, False, True]
+
+
+async def test_the_repository_may_be_named(runtime, repository):
+    """As a client does whose person presses the button of one of several."""
+    inner = repository / "inner"
+    inner.mkdir()
+    run(inner, "init", "-q")
+    (inner / "c.py").write_text("z\n")
+    run(inner, "add", "c.py")
+    async with chatter(runtime, repository) as one:
+        for folder in (inner, repository):
+            await one.asks(COMMIT, repository=folder.as_uri())
+        shown = [one.read(n)[-1][1] for n in range(2)]
+    assert [["b/c.py" in text, "b/a.py" in text] for text in shown] == [[True, False], [False, True]]
+
+
+async def test_no_message_written(runtime, repository):
+    async with chatter(runtime, repository, ScriptedAnswerer([" \n"])) as one:
+        assert await one.is_refused(COMMIT) == (FAILED, "The model wrote no message.")
+
+
+async def test_commit_in_a_conversation_is_of_what_is_staged_too(runtime, repository):
+    async with chatter(runtime, repository) as one:
+        answer = await one.says("/commit in French")
+        assert [piece["title"] for piece in answer["attached"]] == ["The staged changes"]
+        text = one.read()[-1][1]
+        assert text == f"The staged changes:\n```diff\n{DIFF}\n```\n\nWrite its commit message.\n\nin French"

@@ -1,0 +1,258 @@
+"""What is kept of a suggestion, for each thing a person may do with it. The real server, spoken to over LSP.
+
+Only the model is a script, and the clock by which accepted text is looked for again is the test's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from lsprotocol import types
+from support.accepting import REPORTS, person, told
+from support.e2e_window import URI
+from support.waiting import until
+
+from lsp_server.usage_statistics.storage import erase, path
+
+
+async def test_accepted_and_kept(runtime):
+    before = time.time()
+    async with person(runtime) as one:
+        (item,) = await one.sees()
+        assert told(await one.rows()) == [("shown", 9, 0, 0, None)]
+        one.has("x = foo(a, b)")
+        await one.runs(item)
+        assert told(await one.rows()) == [("accepted", 9, 9, 0, None)]
+        one.has("import os; x = foo(a, b)")
+        await one.stats()
+        one.timers.advance(30)
+        (row,) = await one.rows()
+    assert told([row]) == [("accepted", 9, 9, 0, True)]
+    assert (row.language, row.model, row.invoked) == ("python", "starter", False)
+    assert before <= row.at <= time.time() and row.latency_ms > 0
+
+
+async def test_accepted_and_soon_deleted(runtime):
+    async with person(runtime) as one:
+        (item,) = await one.sees()
+        one.has("x = foo(a, b)")
+        await one.runs(item)
+        one.timers.advance(29)
+        one.has("x = ")
+        await one.stats()
+        one.timers.advance(1)
+        assert told(await one.rows()) == [("accepted", 9, 9, 0, False)]
+
+
+async def test_closed_before_it_was_looked_for_again_is_not_known(runtime):
+    async with person(runtime) as one:
+        await one.sees()
+        one.has("x = foo(a, b)")
+        one.editor.client.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(URI)))
+        await one.stats()
+        one.timers.advance(30)
+        assert told(await one.rows()) == [("accepted", 9, 9, 0, None)]
+
+
+async def test_typed_through_is_one_suggestion_however_often_it_is_asked_for(runtime):
+    """It was right, and saved nothing."""
+    async with person(runtime, ["a, b"]) as one:
+        for line in ("x = ", "x = a", "x = a,", "x = a, "):
+            assert len(await one.sees(line)) == 1
+        one.has("x = a, b")
+        assert told(await one.rows()) == [("typed", 4, 0, 4, None)]
+
+
+async def test_begun_by_hand_and_then_accepted(runtime):
+    async with person(runtime) as one:
+        await one.sees("x = ")
+        (item,) = await one.sees("x = fo")
+        one.has("x = foo(a, b)")
+        await one.runs(item)
+        assert told(await one.rows()) == [("accepted", 9, 7, 2, None)]
+
+
+async def test_dismissed_by_typing_something_else(runtime):
+    """Another place has another suggestion."""
+    async with person(runtime) as one:
+        await one.sees("x = ")
+        await one.sees("x = y + ")
+        assert told(await one.rows()) == [("shown", 9, 0, 0, None)] * 2
+
+
+async def test_what_is_short_is_taken_for_typed_until_the_command_comes(runtime):
+    """One key may bring as much. Three are asked for, and the scripted model says the same each time."""
+    async with person(runtime, ["1"], settings={"completion": {"alternatives": 3}}) as one:
+        (item,) = await one.sees(invoked=True)
+        one.has("x = 1")
+        assert told(await one.rows()) == [("typed", 1, 0, 1, None)]
+        await one.runs(item)
+        (row,) = await one.rows()
+    assert (told([row]), row.invoked) == ([("accepted", 1, 1, 0, None)], True)
+
+
+async def test_client_that_reports_is_believed_of_what_is_shown(runtime):
+    """What it was sent too late it does not show."""
+    async with person(runtime, says=REPORTS) as one:
+        await one.sees("x = ")
+        (item,) = await one.sees("x = y + ")
+        assert await one.rows() == []
+        one.reports("didShow", item)
+        assert told(await one.rows()) == [("shown", 9, 0, 0, None)]
+
+
+async def test_accepted_word_by_word(runtime):
+    async with person(runtime, says=REPORTS) as one:
+        (item,) = await one.sees()
+        one.reports("didShow", item)
+        one.has("x = foo")
+        one.reports("didPartiallyAccept", item)
+        assert told(await one.rows()) == [("partly", 9, 3, 0, None)]
+        one.timers.advance(30)
+        assert told(await one.rows()) == [("partly", 9, 3, 0, True)]
+        (item,) = await one.sees("x = foo")
+        one.reports("didShow", item)
+        one.reports("didPartiallyAccept", item, characters=4)
+        one.has("x = foo(a, ")
+        assert told(await one.rows()) == [("partly", 9, 7, 0, None)]
+        one.has("x = foo(a, b)")
+        one.reports("didAccept", item)
+        assert told(await one.rows()) == [("accepted", 9, 9, 0, None)]
+
+
+async def test_reports_of_what_was_never_offered_and_of_nothing_disturb_nobody(runtime):
+    async with person(runtime, says=REPORTS) as one:
+        protocol = one.editor.client.protocol
+        for params in ({"id": "77.0"}, {"id": "no"}, {"id": None}, {}, None, {"id": [1], "characters": "x"}):
+            for what in ("didShow", "didAccept", "didPartiallyAccept"):
+                protocol.notify(f"codellama/{what}", params)
+        for arguments in (None, [], ["77.0"], [{"a": 1}, 2]):
+            params = types.ExecuteCommandParams("codellama.accepted", arguments)
+            assert await one.editor.client.workspace_execute_command_async(params) is None
+        (item,) = await one.sees()
+        one.reports("didShow", item)
+        assert told(await one.rows()) == [("shown", 9, 0, 0, None)]
+
+
+async def test_neovim_runs_commands_without_saying_so(runtime):
+    async with person(runtime, editor="neovim") as one:
+        (item,) = await one.sees()
+        assert item.command is not None
+        provider = one.editor.result.capabilities.execute_command_provider
+        assert provider is not None and "codellama.accepted" in provider.commands
+
+
+async def test_editor_that_runs_no_commands_is_sent_none_and_its_document_tells(runtime):
+    """This one knows no inline completion either."""
+    async with person(runtime, editor="neovim@v0.10.0") as one:
+        one.has("x = ")
+        params = types.CompletionParams(types.TextDocumentIdentifier(URI), types.Position(0, 4))
+        answer = await one.editor.client.text_document_completion_async(params)
+        assert isinstance(answer, types.CompletionList) and answer.items[0].command is None
+        one.has("x = foo(a, b)")
+        assert told(await one.rows()) == [("accepted", 9, 9, 0, None)]
+
+
+async def test_entry_of_a_list_carries_the_command_too(runtime):
+    async with person(runtime, editor="emacs@v29.1") as one:
+        one.has("x = ")
+        params = types.CompletionParams(types.TextDocumentIdentifier(URI), types.Position(0, 4))
+        answer = await one.editor.client.text_document_completion_async(params)
+        assert isinstance(answer, types.CompletionList)
+        command = answer.items[0].command
+        assert command is not None and command.command == "codellama.accepted"
+
+
+async def test_shown_again_after_much_else_it_is_still_known(runtime):
+    """Its command comes before the document's change, which alone would count so few characters as typed."""
+    async with person(runtime, pieces=["ab"]) as one:
+        for name in range(10):
+            uri = f"file:///project/{name}.py"
+            one.editor.open("x = \n", uri)
+            await asyncio.wait_for(one.editor.request(0, 4, uri=uri, invoked=False), 60)
+        uri = "file:///project/0.py"
+        (item,) = await asyncio.wait_for(one.editor.request(0, 4, uri=uri, invoked=False), 60)
+        await one.runs(item)
+        assert [row.fate for row in await one.rows()].count("accepted") == 1
+
+
+async def test_figures_are_told_to_editors(runtime):
+    async with person(runtime) as one:
+        (item,) = await one.sees()
+        one.has("x = foo(a, b)")
+        await one.runs(item)
+        await one.sees("x = foo(a, b)\ny = ")
+        found = await one.stats(days=7)
+    assert (found.days, found.all.shown, found.all.accepted, found.all.acceptance) == (7, 2, 1, 0.5)
+    assert (found.today.characters_saved, found.languages.python.shown, found.models.starter.shown) == (9, 2, 2)
+    assert found.all.latency_ms.p50 <= found.all.latency_ms.p95
+
+
+async def test_status_tells_what_was_accepted_today(runtime):
+    async with person(runtime) as one:
+        (item,) = await one.sees()
+        one.has("x = foo(a, b)")
+        await one.runs(item)
+        await until(lambda: (today := one.editor.statuses[-1].today) and today.accepted)
+        status = one.editor.statuses[-1]
+    assert (status.phase, status.today.shown, status.today.acceptance) == ("ready", 1, 1.0)
+
+
+async def test_erased_while_the_editor_runs(runtime):
+    async with person(runtime) as one:
+        (item,) = await one.sees()
+        await one.rows()
+        erase()
+        one.has("x = foo(a, b)")
+        await one.runs(item)
+        assert (await one.stats()).all.shown == 0
+
+
+async def test_switched_off_nothing_is_written(runtime):
+    async with person(runtime, settings={"statistics": {"enabled": False}}) as one:
+        (item,) = await one.sees()
+        assert item.command is None
+        one.has("x = foo(a, b)")
+        assert (await one.stats()).all.shown == 0
+        assert one.editor.statuses[-1].today is None
+    assert not path().exists()
+
+
+async def test_switched_off_later_nothing_more_is_written(runtime):
+    async with person(runtime) as one:
+        (item,) = await one.sees()
+        off = {"codellama": {"statistics": {"enabled": False}}}
+        one.editor.client.workspace_did_change_configuration(types.DidChangeConfigurationParams(off))
+        await one.stats()
+        one.has("x = foo(a, b)")
+        await one.runs(item)
+        assert told(await one.rows()) == [("shown", 9, 0, 0, None)]
+
+
+async def test_damaged_file_disturbs_no_completion(runtime, caplog):
+    path().parent.mkdir(mode=0o700, parents=True)
+    path().write_bytes(b"no database" * 1000)
+    with caplog.at_level(logging.WARNING, logger="lsp_server"):
+        async with person(runtime) as one:
+            (item,) = await one.sees()
+            one.has("x = foo(a, b)")
+            await one.runs(item)
+            assert len(await one.sees("x = y + ")) == 1
+            error = (await asyncio.gather(one.stats(), return_exceptions=True))[0]
+    assert "is damaged" in str(error)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [text for text in warnings if "statistics" in text] == [
+        f"statistics are not kept: {path()} is damaged; `codellama-ls stats --erase` begins a new one."
+    ]
+
+
+async def test_nothing_of_the_code_and_no_name_is_kept(runtime):
+    async with person(runtime, ["secret_name(", "1)"]) as one:
+        await one.sees("hidden = ")
+        one.has("hidden = secret_name(1)")
+        await one.rows()
+        kept = b"".join(file.read_bytes() for file in path().parent.iterdir())
+    assert b"python" in kept
+    assert not any(word in kept for word in (b"secret_name", b"hidden", b"a.py", b"project"))

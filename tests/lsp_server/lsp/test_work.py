@@ -1,0 +1,34 @@
+"""Work that no request waits for: however it ends, the server goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from lsp_server.lsp.progress import beside, end_all
+from lsp_server.server import create_server
+
+
+async def test_work_that_fails_is_logged_and_another_that_fails_at_its_end_does_not_keep_shutdown_from_its_answer(
+    caplog,
+):
+    server, begun = create_server(), asyncio.Event()
+
+    async def fails() -> None:
+        raise RuntimeError("at once")
+
+    async def fails_at_its_end() -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            raise RuntimeError("at its end")
+
+    beside(server, fails())
+    beside(server, fails_at_its_end())
+    await begun.wait()
+    with caplog.at_level(logging.ERROR):
+        await end_all(server)
+        await asyncio.sleep(0)
+    assert server.beside == set()
+    assert sorted(str(one.exc_info[1]) for one in caplog.records if one.exc_info) == ["at its end", "at once"]

@@ -1,0 +1,117 @@
+"""The thread that keeps rows: what it is given is kept, and what goes wrong disturbs nobody."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import closing
+
+import pytest
+
+from lsp_server.completion.trace import Record
+from lsp_server.snapshot import Position, take
+from lsp_server.usage_statistics.storage import Storage, SuggestionRow, Today, erase, path
+from lsp_server.usage_statistics.watch import Watch
+from lsp_server.usage_statistics.writer import Writer
+
+
+def row(n: int, **changes) -> SuggestionRow:
+    return SuggestionRow(**{"id": n, "at": time.time(), "language": "python", "model": "starter", "invoked": False,
+                  "latency_ms": 1.5, "characters": 10, **changes})  # fmt: skip
+
+
+def kept() -> list[int]:
+    with closing(Storage()) as opened:
+        return [one.id for one in opened.read(0)]
+
+
+def test_closing_keeps_what_was_put(runtime):
+    writer = Writer()
+    writer.start()
+    for n in range(500):
+        writer.put(row(n), True)
+    writer.close()
+    assert sorted(kept()) == list(range(500))
+
+
+def test_before_it_starts_and_after_it_has_closed_nothing_is_kept(runtime):
+    """Who makes a server and connects no editor to it has no statistics."""
+    writer = Writer()
+    writer.put(row(1), True)
+    writer.start()
+    writer.close()
+    writer.put(row(2), True)
+    writer.flush()
+    assert not path().exists()
+
+
+def test_today_is_that_of_all_windows(runtime):
+    """What was there before is known without writing anything."""
+    other = Writer()
+    other.start()
+    other.put(row(1, fate="accepted"), True)
+    other.flush()
+    calls: list[Today | None] = []
+    writer = Writer()
+    writer.start(lambda: calls.append(writer.today))
+    writer.flush()
+    assert writer.today == Today(1, 1)
+    writer.put(row(2), True)
+    writer.flush()
+    assert (writer.today, calls) == (Today(2, 1), [])
+    writer.put(row(2, fate="accepted"), False)
+    writer.flush()
+    assert calls == [Today(2, 2)]
+    writer.close()
+    other.close()
+
+
+def test_damaged_file_is_said_once_and_a_new_one_is_used(runtime, caplog):
+    path().parent.mkdir(mode=0o700, parents=True)
+    path().write_bytes(b"no database" * 1000)
+    writer = Writer()
+    with caplog.at_level(logging.WARNING):
+        writer.start()
+        for n in range(3):
+            writer.put(row(n), True)
+            writer.flush()
+    said = f"statistics are not kept: {path()} is damaged; `codellama-ls stats --erase` begins a new one."
+    assert [record.getMessage() for record in caplog.records] == [said]
+    erase()
+    writer.put(row(7), True)
+    writer.close()
+    assert kept() == [7]
+
+
+def test_place_that_cannot_be_written_is_said_once(runtime, caplog):
+    path().parent.write_text("a file, not a folder")
+    writer = Writer()
+    with caplog.at_level(logging.WARNING):
+        writer.start()
+        for n in range(3):
+            writer.put(row(n), True)
+            writer.flush()
+        writer.close()
+    (record,) = caplog.records
+    assert str(path().parent) in record.getMessage()
+
+
+@pytest.mark.parametrize("odd", [{"language": "\ud800"}, {"characters": 2**63}])
+def test_row_that_can_not_be_kept_does_not_end_the_thread(runtime, odd):
+    """Every later row was lost, and each request for figures took two seconds."""
+    writer = Writer()
+    writer.start()
+    writer.put(row(1, **odd), True)
+    writer.flush()
+    writer.put(row(2), True)
+    writer.close()
+    assert kept() == [2]
+
+
+def test_language_of_a_suggestion_is_valid_unicode():
+    rows = []
+    watch = Watch(lambda row, new: rows.append(row))
+    watch.offer(
+        take("x = ", Position(0, 4), "utf-16", language="p\ud800"), ["1"], Record("a:b", 0, True, ""), "starter"
+    )
+    assert [one.language for one in rows] == ["p?"]
