@@ -166,17 +166,17 @@ def test_killed_run_goes_on_and_finds_the_same(capsys, code, model, tmp_path, mo
     expected = evaluated(capsys, *arguments, "--output", tmp_path / "whole")
     child = (
         "import os, signal, sys\n"
-        "from inference.evaluation import answering, journal\n"
+        "from inference.evaluation import answer_journal, runner\n"
         "from lsp_server import cli\n"
-        "answering.AT_ONCE = 2\n"
-        "keep, kept = journal.Journal.keep, []\n"
+        "runner.AT_ONCE = 2\n"
+        "keep, kept = answer_journal.AnswerJournal.keep, []\n"
         "def killed(self, *a):\n"
         "    keep(self, *a)\n"
         "    kept.append(a)\n"
         "    if len(kept) == 5:\n"
         "        os.truncate(self.path, self.path.stat().st_size - 7)\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "journal.Journal.keep = killed\n"
+        "answer_journal.AnswerJournal.keep = killed\n"
         "cli.main(sys.argv[1:])\n"
     )
     output = tmp_path / "killed"

