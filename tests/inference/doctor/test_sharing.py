@@ -36,7 +36,7 @@ WHEN = "2026-01-02 03:04:05,678"
             '  File "torch/nn/modules/module.py", line 7, in forward',
         ),
         (
-            f'  File "{Path(inference.__path__[0])}/serving/main.py", line 7, in _serve',
+            f'  File "{Path(inference.__path__[0])}/server/process.py", line 7, in _serve',
             '  File "inference/server/process.py", line 7, in _serve',
         ),
         ('  File "/home/alice/inference/payroll.py", line 7, in pay', "[1 line left out]"),
