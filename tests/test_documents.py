@@ -19,3 +19,11 @@ def test_test_named_in_the_threat_table_exists(path: str):
 def test_links_of_the_security_page_resolve():
     targets = re.findall(r"\]\(([^)#:]+)\)", SECURITY)
     assert targets and [one for one in targets if not (ROOT / "docs" / one).exists()] == []
+
+
+def test_architecture_walks_a_keystroke_through_at_most_15_files():
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    files = re.findall(r"^\| \d+ \| `([^`]+)` \|", page, re.MULTILINE)
+    assert 10 <= len(files) <= 15
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+    assert len(page.splitlines()) <= 200
