@@ -18,34 +18,30 @@ demo: $(VENV)/.run  ## set up, fetch the starter model, and show ghost text in a
 	$(BIN)/codellama-ls pull starter
 	$(BIN)/codellama-ls demo
 
-# Tests start many processes, and wait for screens: on a busy machine one may come too late. What failed is tried once
-# more, by itself, and must pass then.
-AGAIN = || { test $$? = 1 && $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
-
-TESTS := -o cache_dir=.pytest_cache/tests -m "not heavy and not editors"
+# Tests mostly wait for processes that they start, so two workers share a core. Each may hold a model: at most eight.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(2 * (os.cpu_count() or 1), 8))")
+PARALLEL = --numprocesses $(WORKERS) --dist worksteal
+unexport PYTHONDONTWRITEBYTECODE  # each of hundreds of processes would compile all modules
 
 test: $(VENV)/.dev  ## set up and pass all tests
-	$(BIN)/python -m pytest $(TESTS) $(AGAIN) $(TESTS); }
+	$(BIN)/python -m pytest $(PARALLEL) -m "not heavy and not editors"
 
 test-fast: $(VENV)/.dev  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not heavy and not editors"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not heavy and not editors"
 
 test-editors: test-neovim test-vscode  ## the plugins in real editors, which it installs under .venv
-
-NEOVIM_TESTS := -o cache_dir=.pytest_cache/neovim -m editors tests/editors/neovim tests/editors/emacs
-VSCODE_TESTS := -o cache_dir=.pytest_cache/vscode -m editors tests/editors/vscode
 
 install-neovim: $(EDITORS)/.neovim
 
 test-neovim: install-neovim
-	$(BIN)/python -m pytest $(NEOVIM_TESTS) $(AGAIN) $(NEOVIM_TESTS); }
+	$(BIN)/python -m pytest -m editors tests/editors/neovim tests/editors/emacs
 
 # Where Debian or npm give no VS Code its tests skip, as they do by hand; the rest of the extension is checked all the same.
 test-vscode: $(VENV)/.dev
 	PYTHON=$(PYTHON) tests/editors/vscode/install.sh $(VSCODE_TOOLS) || echo "no VS Code: its tests skip"
 	$(WITH_NODE) $(MAKE) vsix
 	cd $(VSCODE) && $(WITH_NODE) npm run --silent check && $(WITH_NODE) npm run --silent test
-	export VSCODE_TOOLS=$(VSCODE_TOOLS) && $(BIN)/python -m pytest $(VSCODE_TESTS) $(AGAIN) $(VSCODE_TESTS); }
+	VSCODE_TOOLS=$(VSCODE_TOOLS) $(BIN)/python -m pytest -m editors tests/editors/vscode
 
 vsix: $(VSCODE)/node_modules/.package-lock.json  ## the VS Code extension as one file (needs Node 20 or newer)
 	cd $(VSCODE) && npm run --silent package
@@ -94,8 +90,7 @@ test-wheel: $(VENV)/.dev  ## what reads files of the package or starts its progr
 	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > $$(build/venv/bin/python -c "import site; print(site.getsitepackages()[0])")/dependencies.pth
 	build/venv/bin/python -m pip install --quiet --no-index --no-deps build/wheel/*.whl
 	mkdir build/tree && cp -r tests pyproject.toml constraints.txt README.md docs build/tree
-	cd build/tree && ../venv/bin/python -m pytest $(IN_WHEEL) || { test $$? = 1 && \
-	  ../venv/bin/python -m pytest --last-failed --last-failed-no-failures none $(IN_WHEEL); }
+	cd build/tree && ../venv/bin/python -m pytest $(PARALLEL) $(IN_WHEEL)
 
 starter-adapter: $(VENV)/.run  ## make the starter's adapter anew: fetch its sources, train for hours (needs npm)
 	$(BIN)/python -m inference.training.packages build/packages

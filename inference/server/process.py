@@ -164,13 +164,14 @@ async def _serve(args: argparse.Namespace, folder: Path, crash: str) -> None:
         tcp,
         known,
     )  # fmt: skip
+    listener = bind(path)  # first, as it may fail: a process that is importing torch takes long to end
     # torch is imported, and every tensor touched, on this thread only
     threading.Thread(target=scheduler.run, daemon=True, name="model").start()
     weights.load()
     tasks = (_leave(service, server), service.sleep_when_idle(), _forget_deaths(board, folder))
     beside = [asyncio.ensure_future(task) for task in tasks]
     try:
-        await server.serve(sockets=[bind(path)])
+        await server.serve(sockets=[listener])
     finally:
         for task in beside:
             task.cancel()

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
+from filelock import FileLock
 from gguf import GGUFReader
 
 Flavour = Literal["llama2", "codellama"]
@@ -128,15 +129,22 @@ def _varint(value: int) -> bytes:
 def _fetched() -> Path:
     """The folder with the three files of the source distribution that are of use here."""
     folder = _cache() / "source"
+    folder.mkdir(parents=True, exist_ok=True)
     wanted = [GGUF, INPUTS, EXPECTED]
-    if not all((folder / name).exists() for name in wanted):
+    with FileLock(folder.with_suffix(".lock")):  # of several test processes, one downloads
+        _fetch(folder, [name for name in wanted if not (folder / name).exists()])
+    return folder
+
+
+def _fetch(folder: Path, wanted: Sequence[str]) -> None:
+    """Write the ``wanted`` files of the source distribution into ``folder``."""
+    if wanted:
         with tempfile.TemporaryDirectory() as scratch, tarfile.open(_download(Path(scratch))) as archive:
             for member in archive:
                 name = Path(member.name).name
                 data = archive.extractfile(member) if name in wanted else None
                 if data is not None:
                     _write(folder / name, data.read())
-    return folder
 
 
 def _download(scratch: Path) -> Path:

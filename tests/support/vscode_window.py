@@ -17,7 +17,7 @@ CLIENT = ROOT / "editor_clients/vscode"
 STATUS = '.statusbar-item[id="codellama-ls.codellama-ls.codellama.status"]'
 GHOST = ".ghost-text-decoration, .ghost-text-decoration-preview, .ghost-text"
 MESSAGE = ".notifications-center .notification-list-item"
-WAIT, START = 30.0, 300.0
+WAIT, START = 60.0, 300.0
 
 
 class Lines:

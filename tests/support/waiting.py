@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Returns as soon as ``condition`` holds; fails after ``seconds``."""
     async with asyncio.timeout(seconds):
         while not condition():
