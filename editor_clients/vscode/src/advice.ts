@@ -1,4 +1,4 @@
-/** Said once: where the list of completions opens by itself, it stands in the way of grey text. */
+/** One-time advice: the completion list hides inline suggestions if it opens by itself. */
 import * as vscode from 'vscode';
 
 const KEY = 'advisedAboutList';
@@ -9,9 +9,9 @@ export async function adviseAboutList(memory: vscode.Memento): Promise<void> {
   const { other } = settings.get<{ other?: string | boolean }>('quickSuggestions', {});
   if (memory.get<boolean>(KEY, false) || (other !== 'on' && other !== true)) return;
   await memory.update(KEY, true);
-  const text = 'The list of completions opens while you type and hides most grey text. It can wait until there is none.';
-  const chosen = await vscode.window.showInformationMessage(`Code Llama: ${text}`, 'Grey Text First', 'Keep the List');
-  if (chosen !== 'Grey Text First') return;
+  const text = 'The completion list opens while you type and hides most inline suggestions. It can open only when there is none.';
+  const chosen = await vscode.window.showInformationMessage(`Code Llama: ${text}`, 'Suggestions First', 'Keep the List');
+  if (chosen !== 'Suggestions First') return;
   const found = settings.get<object>('quickSuggestions', {});
   await settings.update('quickSuggestions', { ...found, other: WANTED }, vscode.ConfigurationTarget.Global);
 }

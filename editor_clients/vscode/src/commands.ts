@@ -1,4 +1,4 @@
-/** The commands of the palette and the status bar's menu, by name. What they do is other modules' affair. */
+/** The commands of the palette and the status bar's menu. */
 import * as vscode from 'vscode';
 import { writeCommitMessage } from './commit';
 import { openChat } from './chat/open';
@@ -18,11 +18,11 @@ export interface Parts {
   readonly toggle: Toggle;
   readonly suggestions: Suggestions;
   readonly pages: Pages;
-  /** The folder of our own environment. */
+  /** The folder of the set-up's virtual environment. */
   readonly ownFolder: string;
 }
 
-/** Those of the menu, in its order. */
+/** The menu's commands, in order. */
 const MENU: readonly (readonly [string, string])[] = [
   ['toggle', '$(circle-slash) Switch suggestions on or off…'],
   ['why', '$(question) Why no suggestion?'],
@@ -86,7 +86,7 @@ async function why(session: Session, pages: Pages): Promise<void> {
 }
 
 function program(session: Session): string {
-  if (!session.found) throw new Error('The language server is not installed here: set it up first.');
+  if (!session.found) throw new Error('The language server is not installed. Run "Code Llama: Set Up the Language Server" first.');
   return session.found.command;
 }
 

@@ -1,4 +1,4 @@
-/** A commit message for what is staged, written into the box of VS Code's own Git view. */
+/** Write a commit message for staged changes into the input box of VS Code's Git view. */
 import * as vscode from 'vscode';
 import type { Session } from './session';
 
@@ -18,7 +18,7 @@ export async function writeCommitMessage(session: Session, source?: vscode.Sourc
   await vscode.window.withProgress(options, (_, token) => written(session, repository, token));
 }
 
-/** Into the box while it is written. What stood there comes back where nothing comes of it. */
+/** Stream the message into the input box. The previous text is restored if there is no result. */
 async function written(session: Session, { rootUri, inputBox }: Repository, token: vscode.CancellationToken): Promise<void> {
   const before = inputBox.value;
   let text = '';
@@ -36,12 +36,12 @@ async function written(session: Session, { rootUri, inputBox }: Repository, toke
   }
 }
 
-/** The repository asked for, else the one that is chosen in the Git view. Raises an error where there is none. */
+/** The given repository, else the one selected in the Git view. Throws if there is none. */
 async function find(root: vscode.Uri | undefined): Promise<Repository> {
   const git = vscode.extensions.getExtension<{ getAPI(version: 1): GitApi }>('vscode.git');
   const api = git && (await git.activate()).getAPI(1);
   const all = api?.repositories ?? [];
   const found = all.find((one) => one.rootUri.toString() === root?.toString()) ?? all.find((one) => one.ui.selected) ?? all[0];
-  if (!found) throw new Error('There is no Git repository open.');
+  if (!found) throw new Error('No Git repository is open.');
   return found;
 }

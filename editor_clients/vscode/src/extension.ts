@@ -1,4 +1,4 @@
-/** What is made when VS Code starts us, and in which order. */
+/** Activation: create the parts in order. */
 import { join } from 'node:path';
 import * as vscode from 'vscode';
 import { adviseAboutList } from './advice';
@@ -17,7 +17,7 @@ import { statusBar } from './status_bar';
 import { Suggestions } from './suggestions';
 import { Toggle } from './toggle';
 
-/** What this extension gives to others: the language server's own requests. */
+/** The API for other extensions: the language server's custom requests. */
 export interface Api {
   request(method: string, params: object): Promise<unknown>;
 }
@@ -56,7 +56,7 @@ export async function deactivate(): Promise<void> {
   await session?.stop();
 }
 
-/** For the walkthrough, which ticks off what is done. */
+/** Set the context keys that complete the walkthrough's steps. */
 async function tellContext({ started, status: { phase } }: Session): Promise<void> {
   await vscode.commands.executeCommand('setContext', 'codellama.running', started);
   await vscode.commands.executeCommand('setContext', 'codellama.ready', phase === 'ready' || phase === 'idle');

@@ -1,4 +1,4 @@
-/** Today's median latency and the engine's memory, asked now and then for the status bar's hover. */
+/** Today's median latency and the engine's memory, polled for the status bar's hover text. */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import * as vscode from 'vscode';
@@ -7,7 +7,7 @@ import type { Session } from './session';
 
 const run = promisify(execFile);
 
-/** Milliseconds; asking for memory starts a process. */
+/** Milliseconds between polls; reading memory starts a process. */
 const PAUSE = 120_000;
 const PATIENCE = 20_000;
 
@@ -53,7 +53,7 @@ export class Figures implements vscode.Disposable {
     }
   }
 
-  /** Undefined where no engine of one's own runs: a server elsewhere doesn't tell. */
+  /** Undefined without a local engine: a remote server does not report it. */
   private async engineMemory(): Promise<{ resident: number; gpu: number } | undefined> {
     const { found } = this.session;
     if (!found) return undefined;

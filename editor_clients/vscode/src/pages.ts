@@ -1,4 +1,4 @@
-/** Markdown shown to a person, in a preview of its own. */
+/** Markdown pages, shown in a preview. */
 import * as vscode from 'vscode';
 
 const SCHEME = 'codellama-page';
@@ -13,7 +13,7 @@ export class Pages implements vscode.TextDocumentContentProvider, vscode.Disposa
     return this.texts.get(uri.path) ?? '';
   }
 
-  /** A page of this name, in place of the one that had it before. */
+  /** Show a page; it replaces the previous one of this name. */
   async show(name: string, text: string): Promise<void> {
     const uri = vscode.Uri.from({ scheme: SCHEME, path: `/${name}.md` });
     this.texts.set(uri.path, text);

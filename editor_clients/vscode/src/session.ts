@@ -1,4 +1,4 @@
-/** The language server of this window: started, stopped, restarted, asked. Knows no feature. */
+/** The language server of this window: start, stop, restart, requests. Independent of features. */
 import * as vscode from 'vscode';
 import {
   CloseAction,
@@ -14,18 +14,18 @@ import { find, NEUTRAL_FOLDER, type Found } from './server/finding';
 import { forServer } from './settings';
 import { NOTHING, type Status } from './status';
 
-/** What our client does beyond a plain one; the server reads it under `experimental`. */
+/** Capabilities beyond a plain client; the server reads them under `experimental`. */
 const SAYS = { codellamaStatus: true, codellamaReports: true, codellamaChat: true, codellamaEdit: true };
 
-/** Documents of these schemes reach the server, which decides for itself what it looks at. */
+/** URI schemes of the documents that are sent to the server, which decides what it reads. */
 const SCHEMES = ['file', 'untitled', 'vscode-notebook-cell'];
 
-/** So many crashes within so many milliseconds are followed by another start, after a moment. */
+/** Restart after a crash, up to this many crashes in this many milliseconds. */
 const MOST_RESTARTS = 4;
 const CRASHES_WITHIN = 180_000;
 const RESTART_AFTER = 500;
 
-/** Says in the log what goes wrong; what a person is to be told of it, the session knows better. */
+/** Write errors to the log; the session decides what the user sees. */
 class Client extends LanguageClient {
   override error(message: string, data?: unknown): void {
     super.error(message, data, false);
@@ -34,26 +34,26 @@ class Client extends LanguageClient {
 
 export class Session implements vscode.Disposable {
   status: Status = NOTHING;
-  /** Requests under way. */
+  /** Number of active requests. */
   busy = 0;
-  /** The program that runs, once one was found. */
+  /** The program in use, after one was found. */
   found: Found | undefined;
-  /** Asked of each inline completion, and given each command; set by the features before the start. */
+  /** Called for each inline completion and each command; set by the features before the start. */
   middleware: Middleware = {};
   readonly log = vscode.window.createOutputChannel('Code Llama', { log: true });
   private readonly changed = new vscode.EventEmitter<void>();
-  /** The status, or whether anything is under way, has changed. */
+  /** Fires when the status or the number of active requests changes. */
   readonly onDidChange = this.changed.event;
   private client: LanguageClient | undefined;
   private turn: Promise<void> = Promise.resolve();
-  /** When the server ended by itself. */
+  /** Times at which the server crashed. */
   private crashes: number[] = [];
-  /** Whether the one that there is has come as far as answering. */
+  /** Whether the current server has answered `initialize`. */
   started = false;
 
   constructor(private readonly ownFolder: string) {}
 
-  /** Start, or stop and start anew; one after the other, however often it is called. */
+  /** Start or restart. Calls are queued. */
   restart(): Promise<void> {
     this.turn = this.turn.then(async () => {
       await this.end();
@@ -68,14 +68,14 @@ export class Session implements vscode.Disposable {
     return this.turn;
   }
 
-  /** Ask the server. Raises an error for the person where it is not there. */
+  /** Send a request. Throws an error for the user if the server is not running. */
   async request<T>(method: string, params: object, token?: vscode.CancellationToken): Promise<T> {
     const client = this.running();
-    // A token that is undefined would count as a second parameter.
+    // An undefined token would count as a second parameter.
     return this.counted(() => (token ? client.sendRequest<T>(method, params, token) : client.sendRequest<T>(method, params)));
   }
 
-  /** The same, and have `tell` called with each partial result. */
+  /** Send a request and call `tell` with each partial result. */
   async stream<T>(
     method: string,
     params: object,
@@ -91,12 +91,12 @@ export class Session implements vscode.Disposable {
     }
   }
 
-  /** Tell the server, if it is there. */
+  /** Send a notification if the server is running. */
   notify(method: string, params: object): void {
     if (this.client?.state === State.Running) void this.client.sendNotification(method, params);
   }
 
-  /** Do something that counts as being busy. */
+  /** Run `work` and count it as an active request. */
   async counted<T>(work: () => Thenable<T> | Promise<T>): Promise<T> {
     this.busy += 1;
     this.changed.fire();
@@ -108,17 +108,17 @@ export class Session implements vscode.Disposable {
     }
   }
 
-  /** Push the settings as they are now. */
+  /** Send the current settings. */
   configure(): void {
     this.notify('workspace/didChangeConfiguration', { settings: { codellama: serverSettings() } });
   }
 
-  /** A VS Code range as the server takes it. */
+  /** Convert a range to LSP. */
   range(range: vscode.Range): object {
     return this.running().code2ProtocolConverter.asRange(range);
   }
 
-  /** Diagnostics as the server takes them. */
+  /** Convert diagnostics to LSP. */
   diagnostics(found: readonly vscode.Diagnostic[]): object[] {
     return found.map((one) => this.running().code2ProtocolConverter.asDiagnostic(one));
   }
@@ -188,7 +188,7 @@ export class Session implements vscode.Disposable {
       outputChannel: this.log,
       revealOutputChannelOn: RevealOutputChannelOn.Never,
       middleware: this.middleware,
-      initializationFailedHandler: () => false, // as the start's failure it is told once
+      initializationFailedHandler: () => false, // reported once, as the failure of the start
       errorHandler: {
         error: () => ({ action: ErrorAction.Continue }),
         closed: () => {
@@ -207,7 +207,7 @@ export class Session implements vscode.Disposable {
     if (chosen === 'Start Again') await this.restart();
   }
 
-  /** Start anew after a crash, but not one that crashes again and again, or has not started at all. */
+  /** Restart after a crash, unless the server crashes repeatedly or never started. */
   private revive(): void {
     if (!this.started) return;
     const now = Date.now();

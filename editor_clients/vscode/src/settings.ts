@@ -1,24 +1,24 @@
-/** Which settings go to the server, and which of them take a new server or engine to hold. Pure; knows no VS Code. */
+/** The settings sent to the server, and those that need a restart. Pure. */
 
-/** The sections that the server knows; `codellama.server` is the extension's own. */
+/** The server's sections; `codellama.server` belongs to the extension. */
 export const SECTIONS = ['completion', 'chat', 'actions', 'engine', 'statistics'] as const;
 
-/** What is sent as `initializationOptions`. `get` reads a section of `codellama`. */
+/** The `initializationOptions`. `get` reads a section of `codellama`. */
 export function forServer(get: (section: string) => unknown): Record<string, unknown> {
   return Object.fromEntries(SECTIONS.map((section) => [section, get(section)]));
 }
 
-/** Changes of these are only heeded by a server that starts anew. */
+/** Settings that take effect only after a restart. */
 export const NEEDS_RESTART = ['codellama.engine', 'codellama.server'] as const;
 
-/** Why a person wants no suggestions at a document; an empty text where they do. */
+/** The setting that turns suggestions off in a document; empty if they are on. */
 export function whyOff(enabled: boolean, disabledLanguages: readonly string[], language: string, fileOff: boolean): string {
   if (!enabled) return 'suggestions are switched off';
   if (disabledLanguages.includes(language)) return `suggestions are switched off for ${language}`;
   return fileOff ? 'suggestions are switched off for this file' : '';
 }
 
-/** `languages` with one added, or without it. */
+/** `languages` with one added or removed. */
 export function toggled(languages: readonly string[], language: string): string[] {
   return languages.includes(language) ? languages.filter((one) => one !== language) : [...languages, language];
 }

@@ -1,4 +1,4 @@
-/** The figures of `codellama/stats` as Markdown. Pure; knows no VS Code. */
+/** The figures of `codellama/stats` as Markdown. Pure. */
 
 export interface Group {
   readonly shown: number;
@@ -18,7 +18,7 @@ export interface Statistics {
   readonly languages: Readonly<Record<string, Group>>;
 }
 
-/** A table: in all, today, and by language. */
+/** A table: total, today, and by language. */
 export function statisticsPage(found: Statistics): string {
   const head = ['', 'shown', 'accepted', 'in part', 'typed by hand', 'still there after 30 s', 'characters saved', 'median', '95 %'];
   const groups: [string, Group][] = [['**In all**', found.all], ['Today', found.today], ...Object.entries(found.languages)];

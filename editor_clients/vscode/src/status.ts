@@ -1,6 +1,6 @@
-/** What the server tells of itself (`codellama/status`), and what this window knows beyond. Pure; knows no VS Code. */
+/** The server's status (`codellama/status`) and the state of this window as status bar text. Pure. */
 
-/** Phases of the engine as the server names them, and two of a server that is not there. */
+/** The engine's phases, and two for a server that is not running. */
 export type Phase = 'missing' | 'starting' | 'loading' | 'ready' | 'idle' | 'failed' | 'retiring' | 'stopping' | 'ended';
 
 export interface Today {
@@ -29,15 +29,15 @@ export const NOTHING: Status = {
   today: null,
 };
 
-/** What else the status bar is drawn from. */
+/** Other input of the status bar. */
 export interface Circumstances {
-  /** Why nothing is suggested here by a person's own wish; empty where something is. */
+  /** Why the user turned suggestions off here; empty if they are on. */
   readonly off: string;
-  /** Requests under way. */
+  /** Number of active requests. */
   readonly busy: number;
-  /** Median milliseconds of today's answers. */
+  /** Today's median latency in milliseconds. */
   readonly latency?: number | undefined;
-  /** Bytes that the engine holds, in memory and on the GPU. */
+  /** Bytes that the engine uses, in RAM and on the GPU. */
   readonly memory?: { readonly resident: number; readonly gpu: number } | undefined;
 }
 
@@ -53,7 +53,7 @@ export function shown(status: Status, about: Circumstances): Shown {
   return { text: `${icon(status, about)} Code Llama${addition(status, about)}`, lines, severity: severity(status) };
 }
 
-/** Does what failed lack a model that `pull` would fetch? */
+/** Return whether the failure is a missing model that `pull` installs. */
 export function lacksModel(status: Status): boolean {
   return status.phase === 'failed' && status.message.includes('codellama-ls pull');
 }
@@ -88,9 +88,9 @@ function sentence(status: Status, about: Circumstances): string {
   if (!trouble(status) && about.off) return `Off: ${about.off}.`;
   switch (status.phase) {
     case 'missing':
-      return 'The language server is not installed here.';
+      return 'The language server is not installed.';
     case 'ended':
-      return 'The language server has ended: restart it, or look into its log.';
+      return 'The language server has stopped. Restart it, or open its log.';
     case 'loading':
       return `Loading: ${status.message} (${status.progress} %).`;
     case 'ready':
@@ -107,7 +107,7 @@ function figures(status: Status, about: Circumstances): string[] {
   if (status.model) lines.push(`Model: ${status.model}`);
   if (status.chat_model && status.chat_model !== status.model) lines.push(`Chat: ${status.chat_model}`);
   if (about.memory) lines.push(`Memory: ${memory(about.memory)}`);
-  if (about.latency !== undefined) lines.push(`Answers today: ${Math.round(about.latency)} ms (median)`);
+  if (about.latency !== undefined) lines.push(`Latency today: ${Math.round(about.latency)} ms (median)`);
   const { today } = status;
   if (today) lines.push(`Today: ${today.shown} shown, ${today.accepted} accepted${share(today.acceptance)}`);
   if (status.limits) lines.push(capital(status.limits));

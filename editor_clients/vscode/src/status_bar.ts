@@ -1,4 +1,4 @@
-/** The status bar item: drawn anew whenever something that it shows has changed. */
+/** The status bar item, redrawn when something it shows changes. */
 import * as vscode from 'vscode';
 import type { Figures } from './figures';
 import type { Session } from './session';

@@ -1,11 +1,11 @@
-/** Grey text: asked for and shown by VS Code and the language client. Here it is only switched off by file, counted as
- * being busy, and the server told what was shown and taken. */
+/** Inline suggestions. VS Code and the language client request and draw them. This module switches them off by file, counts
+ * requests for the status bar, and reports what was shown and accepted. */
 import * as vscode from 'vscode';
 import type { Middleware } from 'vscode-languageclient/node';
 import type { Session } from './session';
 import type { Toggle } from './toggle';
 
-/** The command of the server's items. VS Code runs it once an item was accepted; its argument is the item's id. */
+/** The command of the server's items. VS Code runs it after an item was accepted; its argument is the item's id. */
 const ACCEPTED = 'codellama.accepted';
 
 interface Latest {
@@ -38,7 +38,7 @@ export class Suggestions {
     };
   }
 
-  /** VS Code's own command for a word or a line, and a word to the server about it once the document has changed. */
+  /** Run VS Code's command for a word or a line, and report it to the server after the document has changed. */
   async acceptPart(command: string): Promise<void> {
     const { latest } = this;
     const document = vscode.window.activeTextEditor?.document;
@@ -49,7 +49,7 @@ export class Suggestions {
     }
   }
 
-  /** The first item is the one that VS Code draws; which others a person looks at, an extension is not told. */
+  /** Report the first item, which VS Code draws. VS Code does not tell extensions which alternatives the user views. */
   private show(
     document: vscode.TextDocument,
     found: vscode.InlineCompletionItem[] | vscode.InlineCompletionList | null | undefined,

@@ -1,4 +1,4 @@
-/** Suggestions on and off: everywhere and by language in the settings, by file in this workspace's memory. */
+/** Turn suggestions on and off: globally and by language in the settings, by file in the workspace state. */
 import * as vscode from 'vscode';
 import { toggled, whyOff } from './settings';
 
@@ -6,7 +6,7 @@ const KEY = 'filesOff';
 
 export class Toggle implements vscode.Disposable {
   private readonly changed = new vscode.EventEmitter<void>();
-  /** Also where the settings were changed elsewhere. */
+  /** Fires also when the settings were changed by other means. */
   readonly onDidChange = this.changed.event;
   private readonly listening = vscode.workspace.onDidChangeConfiguration((change) => {
     if (change.affectsConfiguration('codellama.completion')) this.changed.fire();
@@ -14,19 +14,19 @@ export class Toggle implements vscode.Disposable {
 
   constructor(private readonly memory: vscode.Memento) {}
 
-  /** Why nothing is suggested in a document by the person's own wish; empty where something is. */
+  /** Why the user turned suggestions off in a document; empty if they are on. */
   whyOff(document: vscode.TextDocument | undefined): string {
     const settings = vscode.workspace.getConfiguration('codellama.completion');
     const disabled = settings.get<string[]>('disabledLanguages', []);
     return whyOff(settings.get<boolean>('enabled', true), disabled, document?.languageId ?? '', this.fileOff(document));
   }
 
-  /** Is this file switched off? The server need not be asked then. */
+  /** Return whether this file is turned off. The server is not asked then. */
   fileOff(document: vscode.TextDocument | undefined): boolean {
     return document !== undefined && this.files().includes(document.uri.toString());
   }
 
-  /** Ask what to switch, and do it. */
+  /** Ask what to turn on or off, then do it. */
   async choose(): Promise<void> {
     const document = vscode.window.activeTextEditor?.document;
     const settings = vscode.workspace.getConfiguration('codellama.completion');

@@ -1,9 +1,9 @@
-/** Commands that fail in a sentence. */
+/** Commands whose errors become messages. */
 import * as vscode from 'vscode';
 
 export type Handler = (...args: never[]) => unknown;
 
-/** `handler`, and where it fails the person is told why. */
+/** Wrap `handler`: show its error to the user. */
 export function told<A extends unknown[]>(handler: (...args: A) => unknown): (...args: A) => Promise<unknown> {
   return async (...args) => {
     try {

@@ -1,4 +1,4 @@
-/** What became of requests (`codellama/trace`), in words and as Markdown. Pure; knows no VS Code. */
+/** The trace of requests (`codellama/trace`) as a sentence and as Markdown. Pure. */
 
 export interface Trace {
   readonly uri: string;
@@ -19,15 +19,15 @@ const SOURCES: Readonly<Record<string, string>> = {
   running: 'what was being written for an earlier key',
 };
 
-/** One sentence about the last request of a document. */
+/** A sentence about the last request in a document. */
 export function explained(records: readonly Trace[], uri: string): string {
   const last = records.findLast((record) => record.uri === uri);
-  if (!last) return 'Nothing has been asked for in this document yet: type something.';
+  if (!last) return 'No suggestion was requested in this document yet. Type something first.';
   if (last.result === 'shown') return `The last request, on line ${last.line + 1}, was answered${detail(last)}.`;
   return `Nothing was shown on line ${last.line + 1}: ${last.reason || last.result}.`;
 }
 
-/** All of them, newest first. */
+/** All requests as a Markdown table, newest first. */
 export function page(records: readonly Trace[]): string {
   const rows = records.toReversed().map((one) => `| ${row(one).map(cell).join(' | ')} |`);
   return ['# Requests of this window', '', '| when | where | asked | answer | why | ms |', '|---|---|---|---|---|--:|', ...rows, ''].join(

@@ -20,7 +20,7 @@ function place(t: TestContext) {
   return { root, folder: join(root, 'server'), heard, stopping, watcher };
 }
 
-test('one step after the other, with what they print', async (t) => {
+test('steps run in order and report their output', async (t) => {
   const { root, folder, heard, watcher } = place(t);
   await install([shell('Making', `mkdir ${folder}`), shell('Filling', `echo Collecting x >&2; echo y > ${folder}/a`)], folder, watcher);
   assert.deepEqual(heard, ['[Making]', '[Filling]', 'Collecting x', '[Collecting x]']);
@@ -33,7 +33,7 @@ test('steps run outside the opened folder', async (t) => {
   assert.deepEqual(heard, ['[Making]', '/']);
 });
 
-test('where a step fails the others are left out, and what was there before is there again', async (t) => {
+test('after a failed step the previous installation is restored', async (t) => {
   const { root, folder, watcher } = place(t);
   mkdirSync(folder);
   writeFileSync(join(folder, 'old'), '');
@@ -42,13 +42,13 @@ test('where a step fails the others are left out, and what was there before is t
   assert.deepEqual([readdirSync(root), readdirSync(folder)], [['server'], ['old']]);
 });
 
-test('a program that is not there is told', async (t) => {
+test('a missing program is reported', async (t) => {
   const { root, folder, watcher } = place(t);
   await assert.rejects(install([{ says: '', command: '/nowhere/python', args: [] }], folder, watcher), /ENOENT/);
   assert.deepEqual(readdirSync(root), []);
 });
 
-test('stopping ends what a step has started too, and leaves nothing', { timeout: 20_000 }, async (t) => {
+test('cancelling ends the step’s children and leaves nothing', { timeout: 20_000 }, async (t) => {
   const { root, folder, stopping, watcher } = place(t);
   // The child would write into the folder for ever; it holds the pipe, which closes once it has gone.
   const step = shell('Making', `mkdir ${folder}; (while :; do mkdir -p ${folder}/x; done) & echo begun; wait`);

@@ -8,7 +8,7 @@ test('a slash command becomes the server’s task', () => {
   assert.equal(composed(undefined, 'Hello', []), 'Hello');
 });
 
-test('files named in the prompt are named there as the server takes them', () => {
+test('files named in the prompt become mentions in place', () => {
   const attached = [
     { range: [8, 18] as const, path: 'src/a b.py' },
     { range: [23, 33] as const, path: 'c.py' },
@@ -21,6 +21,6 @@ test('files attached beside the prompt are added once each', () => {
   assert.equal(composed(undefined, 'Why?', attached), 'Why? #file:"a.py" #file:"b.py"');
 });
 
-test('a name can’t end its own quotation', () => {
+test('a quote in a file name is escaped', () => {
   assert.equal(composed(undefined, 'Why?', [{ path: 'a" #open.py' }]), 'Why? #file:"a #open.py"');
 });

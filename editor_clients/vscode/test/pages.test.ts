@@ -11,14 +11,14 @@ const TRACE: Trace = {
 };
 const SHOWN: Trace = { ...TRACE, result: 'shown', reason: '', source: 'typed', filter: 'a|b', shown: 12, total_ms: 7.6 };
 
-test('why nothing was shown, of the last request of that document', () => {
+test('the reason of the document’s last request', () => {
   assert.equal(explained([SHOWN, TRACE], TRACE.uri), 'Nothing was shown on line 5: the cursor stands within a word.');
   const answered = 'The last request, on line 5, was answered: the rest of what was shown; changed by a|b.';
   assert.equal(explained([TRACE, SHOWN], TRACE.uri), answered);
-  assert.match(explained([TRACE], 'file:///other.py'), /^Nothing has been asked for/);
+  assert.match(explained([TRACE], 'file:///other.py'), /^No suggestion was requested/);
 });
 
-test('all requests in a table, the newest first, that no text can break', () => {
+test('all requests in a table, newest first, with escaped text', () => {
   assert.deepEqual(page([TRACE, SHOWN]).split('\n').slice(4, 6), [
     '| 10:11:12 | a b.py:5 | typing | 12 characters | the rest of what was shown; changed by a\\|b | 8 |',
     '| 10:11:12 | a b.py:5 | typing | none: refused | the cursor stands within a word | 0 |',
@@ -42,7 +42,7 @@ const MODEL: Model = {
   fits: true, fits_when_idle: true, nf4_bytes: 116_413_056,
 };
 
-test('models to choose among: what is installed first, nothing that does not fit or can’t chat', () => {
+test('models to choose from: installed first, without those that do not fit or cannot chat', () => {
   const base: Model = { ...MODEL, id: 'codellama-7b', chat: null, installed: false };
   const large: Model = { ...MODEL, id: 'codellama-70b', fits: false, fits_when_idle: false, installed: false };
   const labels = choices([base, large, MODEL], 'completion', 'starter').map((one) => one.label);
@@ -51,7 +51,7 @@ test('models to choose among: what is installed first, nothing that does not fit
   assert.equal(choices([{ ...MODEL, infill: false }], 'completion', '')[0]?.detail, '0.1 GB of weights in 4 bits · Apache-2.0 · continues, but does not infill');
 });
 
-test('a model that fits once what is loaded now has gone can be chosen, and of an unknown one nothing is made up', () => {
+test('a model that fits after unloading can be chosen; unknown models have no invented figures', () => {
   const full: Model = { ...MODEL, id: 'codellama-13b', fits: false };
   const details = (model: Model) => choices([model], 'completion', '').map((one) => one.detail);
   assert.deepEqual(details(full), ['0.1 GB of weights in 4 bits · Apache-2.0 · needs more memory than is free now']);
@@ -59,7 +59,7 @@ test('a model that fits once what is loaded now has gone can be chosen, and of a
   assert.deepEqual(details(unknown), ['needs more memory than is free now']);
 });
 
-test('the set-up makes an environment of its own, and asks no index where wheels are given', () => {
+test('the set-up creates an environment and uses no index with given wheels', () => {
   const [make, install] = steps('python3', '/own', { what: 'codellama-ls', wheels: '/wheels' });
   assert.deepEqual([make?.command, make?.args], ['python3', ['-I', '-m', 'venv', '--clear', '/own']]);
   assert.equal(install?.command, '/own/bin/python');
@@ -67,22 +67,22 @@ test('the set-up makes an environment of its own, and asks no index where wheels
   assert.ok(!steps('python3', '/own', { what: '/src' })[1]?.args.includes('--no-index'));
 });
 
-test('a Python that is too old is known by its own word', () => {
+test('a Python that is too old is refused', () => {
   const versions = ['Python 3.11.0', 'Python 3.10.14', 'Python 4.0.0', 'Python 2.7.18', ''];
   assert.deepEqual(versions.map(isNewEnough), [true, false, true, false, false]);
 });
 
-test('of pip’s output a person sees what is being done', () => {
+test('pip’s output becomes progress text', () => {
   assert.equal(progress('Collecting torch<3,>=2.11 (from codellama-ls)'), 'Collecting torch<3,>=2.11');
   assert.equal(progress('  Downloading https://a.example/b/torch-2.11-cp311.whl (900 MB)'), 'Downloading torch-2.11-cp311.whl');
   assert.equal(progress('Installing collected packages: a, b'), 'Installing collected packages');
   assert.equal(progress('Requirement already satisfied: pip'), '');
 });
 
-test('why a step failed: pip’s own errors, what Debian leaves out, else the last words', () => {
+test('the reason of a failed step: pip’s errors, Debian’s missing venv, else the last lines', () => {
   const pip = ['Looking in links: /w', 'ERROR: Could not find a version', 'ERROR: No matching distribution found for x', '[notice] a new pip'];
   assert.equal(reason(pip), 'Could not find a version No matching distribution found for x');
   assert.match(reason(['The virtual environment was not created because ensurepip is not available.', '', 'Failing command: x']), /python3-venv/);
   assert.equal(reason(['a', 'b', 'c', 'd']), 'b c d');
-  assert.equal(reason([]), 'It failed without a word.');
+  assert.equal(reason([]), 'It failed without an error message.');
 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { forServer, toggled, whyOff } from '../src/settings';
 
-test('the server gets its sections and none of the extension’s own', () => {
+test('the server gets its sections only', () => {
   assert.deepEqual(forServer((section) => ({ of: section })), {
     completion: { of: 'completion' },
     chat: { of: 'chat' },

@@ -17,19 +17,19 @@ test('each state has its text', () => {
   assert.equal(texts({ phase: 'missing' }), '$(warning) Code Llama: set up');
 });
 
-test('a model that pull would fetch is no error but a thing to do', () => {
+test('a model that can be pulled is a warning, not an error', () => {
   const status: Status = { ...READY, phase: 'failed', message: "'starter' is not installed: run `codellama-ls pull starter`." };
   assert.ok(lacksModel(status));
   const drawn = shown(status, HERE);
   assert.deepEqual([drawn.text, drawn.severity], ['$(cloud-download) Code Llama: no model', 'warning']);
 });
 
-test('being off hides no trouble', () => {
+test('errors are shown even when suggestions are off', () => {
   const drawn = shown({ ...READY, phase: 'failed', message: 'no GPU' }, { ...HERE, off: 'switched off' });
   assert.deepEqual([drawn.text, drawn.lines[0], drawn.severity], ['$(error) Code Llama', 'No GPU', 'error']);
 });
 
-test('the hover tells models, memory, times and what was accepted', () => {
+test('the hover text lists models, memory, latency and acceptance', () => {
   const today = { shown: 40, accepted: 10, acceptance: 0.25 };
   const about = { ...HERE, latency: 122.4, memory: { resident: 300 * 2 ** 20, gpu: 4.5 * 2 ** 30 } };
   assert.deepEqual(shown({ ...READY, today, limits: 'it does not infill' }, about).lines, [
@@ -37,13 +37,13 @@ test('the hover tells models, memory, times and what was accepted', () => {
     'Model: codellama-7b',
     'Chat: codellama-7b-instruct',
     'Memory: 300 MiB, GPU 4.5 GiB',
-    'Answers today: 122 ms (median)',
+    'Latency today: 122 ms (median)',
     'Today: 40 shown, 10 accepted (25 %)',
     'It does not infill',
   ]);
 });
 
-test('nothing shown today has no share', () => {
+test('no suggestions today: no acceptance rate', () => {
   const today = { shown: 0, accepted: 0, acceptance: null };
   assert.deepEqual(shown({ ...READY, chat_model: '', today }, HERE).lines.slice(2), ['Today: 0 shown, 0 accepted']);
 });

@@ -182,11 +182,11 @@ async def test_a_set_up_that_is_stopped_leaves_nothing(first, own, tmp_path):
     await first.setting("codellama.server.python", str(slow))
     await begin(first, "From a folder of wheels", tmp_path)
     await decide(first, "Set Up")
-    await first.tells("Making an environment")
+    await first.tells("Creating an environment")
     child = own.parent / "child"
     await until(lambda: child.exists() and child.read_text().endswith("\n"))
     await first.answer("Cancel")
-    await first.tells("Code Llama: the set-up was stopped.")
+    await first.tells("Code Llama: the set-up was cancelled.")
     await until(lambda: not psutil.pid_exists(int(child.read_text())))
     assert not own.exists()
     await first.setting("codellama.server.python", None)

@@ -16,7 +16,7 @@ PICKED = ".quick-input-widget .monaco-list-row"
 SHOWN = {
     "server": f"{PICKED}:has-text('From a folder of wheels')",
     "model": f"{PICKED}:has-text('starter')",
-    "type": ".notification-list-item-message:has-text('Nothing has been asked for in this document yet')",
+    "type": ".notification-list-item-message:has-text('No suggestion was requested in this document yet')",
     "edit": ".notification-list-item-message:has-text('Open a document first')",
     "chat": ".interactive-session .chat-input-container",
 }

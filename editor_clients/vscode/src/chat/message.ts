@@ -1,9 +1,9 @@
-/** What a person wrote in VS Code's chat, as the server reads it: `/task`, and files as `#file:"path"`. Pure. */
+/** Convert a message of VS Code's chat to the server's form: `/task`, and files as `#file:"path"`. Pure. */
 
-/** Something attached to a message; `range` says where in the prompt it is named, if it is. */
+/** An attachment; `range` is its mention in the prompt, if any. */
 export interface Attached {
   readonly range?: readonly [number, number] | undefined;
-  /** Path of a file, as from its folder of the workspace. */
+  /** Path of a file relative to its workspace folder. */
   readonly path: string;
 }
 
@@ -17,7 +17,7 @@ export function composed(command: string | undefined, prompt: string, attached: 
   return [command ? `/${command}` : '', text.trim(), ...new Set(others)].filter(Boolean).join(' ');
 }
 
-/** Roughly how many tokens a text has: the server alone could count them, and VS Code asks for each piece of it. */
+/** Estimate the tokens of a text. Only the server could count them, and VS Code asks for each part. */
 export function roughTokens(text: string): number {
   return Math.ceil(text.length / 3);
 }

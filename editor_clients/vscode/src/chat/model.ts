@@ -1,4 +1,4 @@
-/** Code Llama among VS Code's language models, for its own chat and for other extensions. */
+/** Code Llama as one of VS Code's language models, for its chat and for other extensions. */
 import * as vscode from 'vscode';
 import type { Session } from '../session';
 import { roughTokens } from './message';
@@ -9,7 +9,7 @@ interface Known {
   readonly maxTokens: number;
 }
 
-/** Tokens that a conversation is taken to have room for where the server can't tell, as of weights that are unloaded. */
+/** Assumed context length in tokens while the server cannot report it, for example with unloaded weights. */
 const USUAL_CONTEXT = 4096;
 
 const ROLES: Readonly<Record<number, string>> = {

@@ -1,11 +1,11 @@
-/** The chat opened about a place: the server's *Explain*, the editor's menu, the palette. */
+/** Open the chat for a range: from the server's *Explain*, the editor's menu or the palette. */
 import * as vscode from 'vscode';
 import { asRange } from '../edits/drawing';
 import type { Span } from '../edits/hunks';
 
 const VENDOR = 'codellama';
 
-/** As the server's code action gives it. */
+/** Arguments of the server's code action. */
 interface About {
   readonly uri: string;
   readonly range: Span;
@@ -23,7 +23,7 @@ export async function openChat(about?: About): Promise<void> {
   await vscode.commands.executeCommand('workbench.action.chat.open', options);
 }
 
-/** VS Code lets no participant answer while no model is chosen in its chat: where ours is the only one, choose it. */
+/** VS Code lets no participant respond without a selected model. If ours is the only one, select it. */
 async function selection(): Promise<object> {
   const models = await vscode.lm.selectChatModels({});
   return models.length > 0 && models.every((model) => model.vendor === VENDOR) ? { modelSelector: { vendor: VENDOR } } : {};

@@ -1,4 +1,4 @@
-/** `@codellama` in VS Code's chat: each conversation there is one of the server's. */
+/** `@codellama` in VS Code's chat. Each chat is one conversation of the server. */
 import * as vscode from 'vscode';
 import type { Session } from '../session';
 import { composed, type Attached } from './message';
@@ -62,13 +62,13 @@ function result(conversation: string, command: string | undefined): vscode.ChatR
   return { metadata: { conversation, command } satisfies Metadata };
 }
 
-/** The server's id of this conversation, if we answered in it before. */
+/** The server's id of this conversation, if it has an earlier response. */
 function before(history: vscode.ChatContext['history']): string {
   const last = history.findLast((turn) => turn instanceof vscode.ChatResponseTurn);
   return (last?.result.metadata as Metadata | undefined)?.conversation ?? '';
 }
 
-/** What lies before the person: document, selection, diagnostics. */
+/** The document, selection and diagnostics in view. */
 function desk(session: Session): object {
   const editor = vscode.window.activeTextEditor;
   if (!editor || !['file', 'untitled', 'vscode-notebook-cell'].includes(editor.document.uri.scheme)) return {};
@@ -78,7 +78,7 @@ function desk(session: Session): object {
   return { textDocument: { uri: document.uri.toString() }, diagnostics, ...range };
 }
 
-/** Files that were attached by hand; what VS Code adds by itself, the desk has. */
+/** Files attached by hand. What VS Code adds by itself is in the request's context already. */
 function attached(references: readonly vscode.ChatPromptReference[]): Attached[] {
   return references
     .filter((one) => !one.id.startsWith('vscode.implicit'))
@@ -90,8 +90,8 @@ function attached(references: readonly vscode.ChatPromptReference[]): Attached[]
 }
 
 function notes(said: Answer): string[] {
-  const found = said.leftOut.map(({ title, why }) => `Not shown to the model: ${title} (${why}).`);
+  const found = said.leftOut.map(({ title, why }) => `Not sent to the model: ${title} (${why}).`);
   if (said.finishReason === 'length') found.push('Cut at chat.maxTokens.');
-  if (said.droppedMessages > 0) found.push('The beginning of this conversation no longer fits what the model reads.');
+  if (said.droppedMessages > 0) found.push('The beginning of this conversation no longer fits the model\'s context.');
   return found;
 }

@@ -1,4 +1,4 @@
-/** What a person does with edits: begins one, takes or leaves what is proposed, compares, asks for another. */
+/** Commands for edits: start, accept, reject, compare, follow up. */
 import * as vscode from 'vscode';
 import { told } from '../told';
 import type { Edit, Edits } from './edits';
@@ -7,7 +7,7 @@ import { applied, nearest, type Hunk, type Span } from './hunks';
 
 const PROPOSED = 'codellama-proposed';
 
-/** As the server's code action gives it. */
+/** Arguments of the server's code action. */
 interface Where {
   readonly uri: string;
   readonly range: Span;
@@ -35,16 +35,16 @@ export function registerEdits(edits: Edits): vscode.Disposable {
 
 async function begin(edits: Edits, where?: Where): Promise<void> {
   const editor = vscode.window.activeTextEditor;
-  if (!editor) throw new Error('Open a document first: an edit begins at its cursor.');
+  if (!editor) throw new Error('Open a document first. An edit starts at its cursor.');
   const named = typeof where?.uri === 'string' && 'range' in where;
   const document = named ? await vscode.workspace.openTextDocument(vscode.Uri.parse(where.uri)) : editor.document;
   const range = named ? asRange(where.range) : editor.selection;
-  const instruction = await ask('What is to change?', 'add a docstring');
+  const instruction = await ask('What should change?', 'add a docstring');
   if (instruction) await edits.begin(document, range, instruction);
 }
 
 async function followUp(edits: Edits, edit: Edit): Promise<void> {
-  const instruction = await ask('What else is to change?', 'shorter names');
+  const instruction = await ask('What else should change?', 'shorter names');
   if (instruction) await edits.follow(edit, instruction);
 }
 
@@ -52,11 +52,11 @@ function ask(prompt: string, placeHolder: string): Thenable<string | undefined> 
   return vscode.window.showInputBox({ title: 'Code Llama: edit with instruction', prompt, placeHolder });
 }
 
-/** Without arguments, as from a key: the hunk of the active document that is nearest to the cursor. */
+/** Resolve a call without arguments, as from a key: the hunk of the active document nearest to the cursor. */
 function chosen(edits: Edits, id?: string, number?: number): [Edit, Hunk | undefined] {
   const editor = vscode.window.activeTextEditor;
   const here = typeof id === 'string' ? edits.find(id) : editor && edits.of(editor.document).at(-1);
-  if (!here) throw new Error('There is no edit here; it is over.');
+  if (!here) throw new Error('This edit session has ended.');
   const hunk = typeof id === 'string' ? here.hunks.find((one) => one.id === number) : undefined;
   return [here, hunk ?? nearest(here.hunks, editor?.selection.active.line ?? 0)];
 }

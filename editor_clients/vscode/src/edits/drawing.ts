@@ -1,4 +1,4 @@
-/** Edits drawn into the text: what goes is struck through, what comes stands behind it; above, what can be done. */
+/** Draw edits into the text: removed text struck through, new text behind it, commands in a code lens above. */
 import * as vscode from 'vscode';
 import type { Edit, Edits } from './edits';
 import type { Hunk, Span } from './hunks';

@@ -1,9 +1,9 @@
-/** Edits by instruction: what the server proposes and what is left to decide. Draws nothing. */
+/** Edits by instruction: the server's proposals and the hunks left to decide. Draws nothing. */
 import * as vscode from 'vscode';
 import type { Session } from '../session';
 import { along, type Hunk, type Step } from './hunks';
 
-/** What the server answers and, but for `message`, tells while it writes. */
+/** The server's result; partial results are the same without `message`. */
 interface Proposal {
   readonly id: string;
   readonly version: number | null;
@@ -12,7 +12,7 @@ interface Proposal {
   readonly applied?: boolean;
 }
 
-/** One edit of one place. `hunks` are in the document as it is now. */
+/** One edit. `hunks` refer to the current document. */
 export interface Edit {
   readonly id: string;
   readonly document: vscode.TextDocument;
@@ -39,7 +39,7 @@ export class Edits implements vscode.Disposable {
 
   constructor(private readonly session: Session) {}
 
-  /** Those of a document, the oldest first. */
+  /** The edits of a document, oldest first. */
   of(document: vscode.TextDocument): Edit[] {
     return [...this.open.values()].filter((edit) => edit.document === document);
   }
@@ -48,7 +48,7 @@ export class Edits implements vscode.Disposable {
     return this.open.get(id);
   }
 
-  /** Ask for one; it is drawn while it is written. */
+  /** Start an edit; it is drawn while the model writes. */
   async begin(document: vscode.TextDocument, range: vscode.Range, instruction: string): Promise<void> {
     const id = crypto.randomUUID();
     const edit: Edit = {
@@ -72,12 +72,12 @@ export class Edits implements vscode.Disposable {
     await this.ask(edit, 'codellama/edit/followUp', { id: edit.id, instruction });
   }
 
-  /** Take one hunk, or all. */
+  /** Accept one hunk, or all. */
   async accept(edit: Edit, hunk?: Hunk): Promise<void> {
     this.take(edit, await this.session.request<Proposal>('codellama/edit/accept', which(edit, hunk)));
   }
 
-  /** Leave one hunk, or all. */
+  /** Reject one hunk, or all. */
   async reject(edit: Edit, hunk?: Hunk): Promise<void> {
     if (edit.writing) {
       edit.stop.cancel();
@@ -112,7 +112,7 @@ export class Edits implements vscode.Disposable {
     }
   }
 
-  /** What is left; with nothing left the edit is over. */
+  /** Keep the remaining hunks; without any, end the edit. */
   private take(edit: Edit, proposal: Proposal): void {
     this.draw(edit, proposal);
     if (proposal.message) void vscode.window.showWarningMessage(`Code Llama: ${proposal.message}`);

@@ -1,4 +1,4 @@
-/** Proposed changes of a document, and where they are once it has been changed elsewhere. Pure; knows no VS Code. */
+/** Proposed changes of a document, moved along with changes elsewhere in it. Pure. */
 
 export interface Place {
   readonly line: number;
@@ -16,19 +16,19 @@ export interface Hunk {
   readonly newText: string;
 }
 
-/** What was typed, in a document as it was before. */
+/** A text change, relative to the document before it. */
 export interface Change {
   readonly range: Span;
   readonly text: string;
 }
 
-/** Changes that made a document what it is in `version`, one after the other. */
+/** The successive changes that led to `version`. */
 export interface Step {
   readonly version: number;
   readonly changes: readonly Change[];
 }
 
-/** `hunks` of `version`, as they are after those of `steps` that came later; those whose lines were touched are gone. */
+/** Move `hunks` of `version` past the later `steps`; hunks whose lines were touched are dropped. */
 export function along(hunks: readonly Hunk[], version: number, steps: readonly Step[]): Hunk[] {
   const changes = steps.filter((step) => step.version > version).flatMap((step) => step.changes);
   let found = [...hunks];
@@ -36,14 +36,14 @@ export function along(hunks: readonly Hunk[], version: number, steps: readonly S
   return found;
 }
 
-/** A text with the hunks in it. `offset` tells where a place is. */
+/** Apply the hunks to a text. `offset` converts a position. */
 export function applied(text: string, hunks: readonly Hunk[], offset: (place: Place) => number): string {
   const cuts = hunks.map((hunk) => ({ start: offset(hunk.range.start), end: offset(hunk.range.end), text: hunk.newText }));
   cuts.sort((a, b) => b.start - a.start);
   return cuts.reduce((rest, cut) => rest.slice(0, cut.start) + cut.text + rest.slice(cut.end), text);
 }
 
-/** The hunk whose lines are nearest to `line`; the first of those that are equally near. */
+/** The hunk nearest to `line`; the first of equally near ones. */
 export function nearest(hunks: readonly Hunk[], line: number): Hunk | undefined {
   const far = (hunk: Hunk): number => Math.max(hunk.range.start.line - line, line - hunk.range.end.line, 0);
   return hunks.reduce<Hunk | undefined>((best, hunk) => (best && far(best) <= far(hunk) ? best : hunk), undefined);

@@ -1,4 +1,4 @@
-/** New text as it can stand behind a line: VS Code's decorations have one line and eat blanks. Pure. */
+/** Format new text for a decoration: VS Code's decorations have one line and collapse blanks. Pure. */
 
 const LONGEST = 160;
 

@@ -1,13 +1,13 @@
-/** The models that `codellama-ls models --json` lists, as a person chooses among them. Pure; knows no VS Code. */
+/** The models of `codellama-ls models --json` as a list to choose from. Pure. */
 
 export interface Model {
   readonly id: string;
   readonly chat: string | null;
   readonly installed: boolean;
-  /** Into what is free now; into all there is. Missing where the model can't be read. */
+  /** Whether the model fits into free memory, and into all memory. Missing if the model can't be read. */
   readonly fits: boolean;
   readonly fits_when_idle?: boolean;
-  /** Null where nothing is known: of models that were put in by hand. */
+  /** Null for models that were installed by hand. */
   readonly title: string | null;
   readonly infill: boolean | null;
   readonly licence: string | null;
@@ -23,7 +23,7 @@ export interface Choice {
   readonly model: Model;
 }
 
-/** Those that can do it here, installed ones first. */
+/** The models that support the role and fit here, installed ones first. */
 export function choices(models: readonly Model[], role: Role, current: string): Choice[] {
   const able = models.filter((model) => (role === 'completion' || model.chat !== null) && (model.fits_when_idle || model.installed));
   const order = [...able.filter((model) => model.installed), ...able.filter((model) => !model.installed)];

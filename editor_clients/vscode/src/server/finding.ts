@@ -1,13 +1,13 @@
-/** Where the language server's program is: the setting, else PATH, else the environment that we set up. Never a
- * folder of the workspace: what somebody else put there must not be run. Knows no VS Code. */
+/** Find the language server's program: the setting, else PATH, else the environment of the set-up. Never a workspace folder:
+ * programs that somebody else put there must not run. Independent of VS Code. */
 import { accessSync, constants, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, isAbsolute, join, parse } from 'node:path';
 
 export const PROGRAM = 'codellama-ls';
 
-/** The working directory of every child process. VS Code's own may be the opened folder, which must not supply code:
- * Python and Windows look for modules and programs in the working directory. */
+/** The working directory of every child process. VS Code's may be the opened folder, which must not supply code: Python and
+ * Windows search the working directory for modules and programs. */
 export const NEUTRAL_FOLDER = parse(process.execPath).root;
 
 export interface Places {
@@ -15,7 +15,7 @@ export interface Places {
   readonly setting: string;
   /** The environment variable PATH. */
   readonly path: string;
-  /** The folder of our own virtual environment, which may not be there. */
+  /** The folder of the set-up's virtual environment, which may not exist. */
   readonly own: string;
 }
 
@@ -24,7 +24,7 @@ export interface Found {
   readonly from: 'setting' | 'path' | 'own';
 }
 
-/** Raises where the setting names no program: what a person chose is not replaced by something else. */
+/** Find the program. Throws if the setting names no program: the user's choice is not replaced by another. */
 export function find(places: Places, runs: (file: string) => boolean = isExecutable): Found | undefined {
   if (places.setting) return { command: chosen(places.setting, runs), from: 'setting' };
   const folders = places.path.split(delimiter).filter((folder) => isAbsolute(folder));
@@ -34,7 +34,7 @@ export function find(places: Places, runs: (file: string) => boolean = isExecuta
   return runs(own) ? { command: own, from: 'own' } : undefined;
 }
 
-/** The program in our own environment: pip writes it last, when all that it needs is there. */
+/** The program in the set-up's environment. pip writes it last, after its dependencies. */
 export function ownProgram(folder: string): string {
   return join(folder, 'bin', PROGRAM);
 }

@@ -1,5 +1,4 @@
-/** Runs the steps of an installation. What stood in its folder before is put back where one fails or is stopped. Knows
- * no VS Code. */
+/** Run the steps of an installation. If one fails or is cancelled, the previous folder is restored. Independent of VS Code. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { rename, rm } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
@@ -7,20 +6,20 @@ import { NEUTRAL_FOLDER } from './finding';
 import { progress, reason, type Step } from './installing';
 
 export interface Watcher {
-  /** Aborted by a person who wants it stopped. */
+  /** Aborted when the user cancels. */
   readonly signal: AbortSignal;
-  /** Each line that a step prints. */
+  /** Called with each line that a step prints. */
   readonly log: (line: string) => void;
-  /** What is being done, in a few words. */
+  /** Called with the current step. */
   readonly tell: (text: string) => void;
 }
 
-/** A person stopped it. */
+/** The user cancelled the installation. */
 export class Stopped extends Error {}
 
 const ALL = { recursive: true, force: true, maxRetries: 3 } as const;
 
-/** Raises Stopped, or an error that says why it failed. */
+/** Run all steps. Throws Stopped, or an error with the reason. */
 export async function install(all: readonly Step[], folder: string, watcher: Watcher): Promise<void> {
   const before = `${folder}.before`;
   await rm(before, ALL);
@@ -35,7 +34,7 @@ export async function install(all: readonly Step[], folder: string, watcher: Wat
   await rm(before, ALL);
 }
 
-/** An environment works only where it was made; it may be moved back there. Mostly there is none to be moved. */
+/** Move a previous environment aside. It works only at its original path, so it is moved back there if a step fails. */
 async function moved(from: string, to: string): Promise<void> {
   await rename(from, to).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
@@ -70,11 +69,11 @@ function run(step: Step, { signal, log, tell }: Watcher): Promise<void> {
   });
 }
 
-/** With all that it has started, which would go on writing into the folder: they are a group of their own. */
+/** Kill the step and its children, which would go on writing into the folder: they form a process group. */
 function end(running: ChildProcess): void {
   try {
     if (running.pid) process.kill(-running.pid);
   } catch {
-    // it has just ended by itself
+    // already ended
   }
 }

@@ -1,4 +1,4 @@
-/** Choosing a model, and fetching one. */
+/** Choose a model, and pull one. */
 import * as vscode from 'vscode';
 import type { Session } from '../session';
 import { choices, type Model, type Role } from './catalogue';
@@ -6,7 +6,7 @@ import { inTerminal, output } from './running';
 
 const SETTINGS: Record<Role, string> = { completion: 'model', chat: 'chatModel' };
 
-/** Ask for what, and which; fetch it if need be; have the engine use it. */
+/** Ask for the role and the model, pull it if it is not installed, and restart the engine with it. */
 export async function chooseModel(session: Session): Promise<void> {
   const role = await askRole();
   if (!role) return;
@@ -15,9 +15,9 @@ export async function chooseModel(session: Session): Promise<void> {
   await use(session, role, model.id);
 }
 
-/** Fetch a model, and offer to use it. */
+/** Pull a model, then offer to use it. */
 export async function pullModel(session: Session): Promise<void> {
-  const model = await askModel(session, 'completion', 'Which model to fetch?');
+  const model = await askModel(session, 'completion', 'Which model to pull?');
   if (!model || !(await fetched(session, model.id))) return;
   const used = settings().get<string>('model') === model.id;
   const chosen = used ? 'Use It' : await vscode.window.showInformationMessage(`${model.title} is installed.`, 'Use It');
@@ -36,16 +36,16 @@ async function askRole(): Promise<Role | undefined> {
 async function askModel(session: Session, role: Role, title: string): Promise<Model | undefined> {
   const current = settings().get<string>(SETTINGS[role], '');
   const listed = output(program(session), ['models', '--json']).then((said) => choices(JSON.parse(said) as Model[], role, current));
-  const options = { title, matchOnDescription: true, placeHolder: 'What fits this machine' };
+  const options = { title, matchOnDescription: true, placeHolder: 'Models that fit this machine' };
   return (await vscode.window.showQuickPick(listed, options))?.model;
 }
 
-/** In a terminal: it shows how far it is, and the licence of what has one to be accepted. */
+/** Pull in a terminal, which shows progress and the licence to accept. */
 async function fetched(session: Session, id: string): Promise<boolean> {
   return (await inTerminal(`Fetch ${id}`, program(session), ['pull', id])) === 0;
 }
 
-/** The engine that runs is let go: it would go on with the model that it has. */
+/** Stop the running engine, which would keep its current model. */
 async function use(session: Session, role: Role, id: string): Promise<void> {
   await vscode.window.withProgress({ location: vscode.ProgressLocation.Window, title: `Code Llama: ${id}` }, async () => {
     const command = program(session);
@@ -54,7 +54,7 @@ async function use(session: Session, role: Role, id: string): Promise<void> {
       session.log.warn(String(error));
     });
     if (settings().get(SETTINGS[role]) === id) await session.restart();
-    else await settings().update(SETTINGS[role], id, vscode.ConfigurationTarget.Global); // which starts the server anew
+    else await settings().update(SETTINGS[role], id, vscode.ConfigurationTarget.Global); // restarts the server
   });
 }
 
@@ -63,6 +63,6 @@ function settings(): vscode.WorkspaceConfiguration {
 }
 
 function program(session: Session): string {
-  if (!session.found) throw new Error('The language server is not installed here: set it up first.');
+  if (!session.found) throw new Error('The language server is not installed. Run "Code Llama: Set Up the Language Server" first.');
   return session.found.command;
 }

@@ -1,11 +1,11 @@
-/** Setting up the language server: asked first, shown while it is done, and stopped on request. */
+/** Set up the language server: ask first, show progress, stop on request. */
 import * as vscode from 'vscode';
 import type { Session } from '../session';
 import { install, Stopped } from './installation';
 import { isNewEnough, steps, type Source, type Step } from './installing';
 import { output } from './running';
 
-/** Ask, and set it up in `folder`, which is ours. */
+/** Ask the user, then install into `folder`, which belongs to the extension. */
 export async function setUp(session: Session, folder: string): Promise<void> {
   const python = await findPython();
   const source = python ? await askSource() : undefined;
@@ -13,7 +13,7 @@ export async function setUp(session: Session, folder: string): Promise<void> {
   await done(session, folder, steps(python, folder, source));
 }
 
-/** Offer it once in this window. */
+/** Offer the set-up once per session. */
 export async function offerSetUp(): Promise<void> {
   const text = 'Code Llama needs its language server, codellama-ls, which is not installed here.';
   const chosen = await vscode.window.showInformationMessage(text, 'Set Up…', 'Settings');
@@ -62,17 +62,17 @@ async function agreed(folder: string, source: Source): Promise<boolean> {
   return (await vscode.window.showInformationMessage('Set up the language server?', options, 'Set Up')) === 'Set Up';
 }
 
-/** What was agreed to, again where it failed and the person wants that. */
+/** Run the agreed set-up, and again if it failed and the user wants a retry. */
 async function done(session: Session, folder: string, all: readonly Step[]): Promise<void> {
   await session.stop();
   const failure = await shown(session, folder, all);
   await session.restart();
-  if (failure instanceof Stopped) void vscode.window.showInformationMessage('Code Llama: the set-up was stopped.');
+  if (failure instanceof Stopped) void vscode.window.showInformationMessage('Code Llama: the set-up was cancelled.');
   else if (failure) await tellFailure(session, failure, () => done(session, folder, all));
   else tellOther(session);
 }
 
-/** Do it, and show how far it is; returns what went wrong. */
+/** Install with progress; return the error, if any. */
 async function shown(session: Session, folder: string, all: readonly Step[]): Promise<Error | undefined> {
   const options = { location: vscode.ProgressLocation.Notification, title: 'Code Llama', cancellable: true };
   return vscode.window.withProgress(options, async (progress, token) => {
@@ -100,7 +100,7 @@ async function tellFailure(session: Session, failure: Error, again: () => Promis
   if (chosen === 'Show Log') session.log.show();
 }
 
-/** Where a setting or PATH names a program, that one is used. */
+/** Tell the user if the setting or PATH takes precedence over the new installation. */
 function tellOther({ found }: Session): void {
   if (!found || found.from === 'own') return;
   const why = found.from === 'setting' ? 'codellama.server.path names it' : 'it is on PATH';
