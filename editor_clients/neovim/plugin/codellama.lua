@@ -1,5 +1,5 @@
--- What is there from the start: one command, and an autocommand that begins once there is something to edit.
--- All else is loaded then: start-up must not be felt.
+-- Loaded at start-up: one command, and an autocommand that starts the plugin with the first file.
+-- Everything else is loaded then, so that start-up stays fast.
 if vim.g.loaded_codellama then
   return
 end

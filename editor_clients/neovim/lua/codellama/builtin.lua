@@ -1,9 +1,10 @@
---- Neovim's own inline completion (0.12 on), with our keys. It takes suggestions whole, and can't be asked by hand.
+--- Neovim's own inline completion (0.12 and newer) with our keys. It accepts only whole suggestions and has no
+--- manual trigger.
 local M = {}
 
 local NAMESPACE = 'nvim.lsp.inline_completion'
 
---- Switch it on for a client of ours.
+--- Enable it for our client.
 ---@param client_id integer
 function M.enable(client_id)
   vim.lsp.inline_completion.enable(true, { client_id = client_id })

@@ -1,4 +1,4 @@
---- Conversations: what is written on a page is asked, and the answer comes to stand below it. History is the server's.
+--- Chat: send the draft of a page, and write the response below it. The server keeps the history.
 local about = require('codellama.chat.about')
 local blocks = require('codellama.chat.blocks')
 local client = require('codellama.client')
@@ -67,7 +67,7 @@ local function show(talk)
   vim.api.nvim_win_set_cursor(0, { vim.api.nvim_buf_line_count(talk.page.bufnr), 0 })
 end
 
---- What is to be said of an answer beside it.
+--- Notes shown beside a response.
 ---@param answer table
 ---@return string
 local function note(answer)
@@ -99,7 +99,7 @@ local function ended(talk, answer, stopped)
   pages.take_back(talk.page)
 end
 
---- Ask, and write the answer down as it comes.
+--- Send a message, and stream the response into the page.
 ---@param talk codellama.Talk
 ---@param params table
 local function ask(talk, params)
@@ -132,7 +132,7 @@ local function say(talk, text)
   ask(talk, vim.tbl_extend('error', about.params(talk.about, to.offset_encoding), { text = text }))
 end
 
---- What the person is looking at becomes what is talked about.
+--- Use the current file and selection as the subject.
 ---@param talk codellama.Talk
 ---@param lines? { [1]: integer, [2]: integer }
 local function look(talk, lines)
@@ -146,7 +146,7 @@ local function look(talk, lines)
   end
 end
 
---- `:CodeLlama chat`: the last conversation, or with `anew` another one; with a text that is asked at once.
+--- `:CodeLlama chat`: open the last conversation, or with `anew` a new one; send the text, if given.
 ---@param text string
 ---@param lines? { [1]: integer, [2]: integer }
 ---@param anew boolean
@@ -176,7 +176,7 @@ function M.about(what)
   say(talk, what.prompt)
 end
 
---- Ask what is written at the end of the page.
+--- Send the draft.
 function M.send()
   local talk = here()
   if not talk then
@@ -193,7 +193,7 @@ function M.send()
   say(talk, text)
 end
 
---- Stop the answer; what was said stays.
+--- Stop the response; the text so far stays.
 function M.stop()
   local talk = here()
   if not talk or not talk.request then
@@ -203,7 +203,7 @@ function M.stop()
   ended(talk, nil, true)
 end
 
---- Have the last question answered anew.
+--- Regenerate the last response.
 function M.again()
   local talk = here()
   if not talk or talk.request or not talk.page.answer or not talk.conversation then
@@ -226,7 +226,7 @@ function M.apply()
   blocks.apply(talk and talk.about)
 end
 
---- `:CodeLlama chats`: the conversations of this Neovim, to choose one from.
+--- `:CodeLlama chats`: choose a conversation of this Neovim.
 function M.choose()
   local to = client.any()
   if not to then

@@ -1,5 +1,5 @@
---- The language server as Neovim's LSP client knows it: started once for all folders, asked, and listened to.
---- Knows nothing of suggestions, edits or conversations: who wants progress of a token asks for it here.
+--- The language server as a Neovim LSP client: one process for all folders, requests and progress.
+--- Features register here for the progress of their tokens.
 local M = {}
 
 M.NAME = 'codellama'
@@ -21,14 +21,14 @@ local function capabilities()
   local own = require('codellama.suggesting').renderer() == 'own'
   can.experimental = {
     codellamaStatus = true,
-    codellamaReports = own, -- Neovim's own renderer can't tell what it shows
+    codellamaReports = own, -- Neovim's own renderer does not report what it shows
     codellamaChat = true,
     codellamaEdit = true,
   }
   return can
 end
 
---- Partial results come as progress without a kind; all else is Neovim's.
+--- Partial results arrive as progress without a kind; other progress goes to Neovim.
 local function on_progress(err, params, ctx, config)
   local listener = params and listening[params.token]
   if listener then
@@ -51,7 +51,7 @@ local function root_dir(bufnr, found)
   found(vim.fs.root(bufnr, '.git') or (name ~= '' and vim.fs.dirname(name)) or assert(vim.uv.cwd()))
 end
 
---- One server for all: a folder that it does not know yet is added.
+--- Reuse the running server, and add a new folder to it.
 ---@param client vim.lsp.Client
 ---@param config vim.lsp.ClientConfig
 local function reuse(client, config)
@@ -72,7 +72,7 @@ local function reuse(client, config)
   return true
 end
 
---- Code actions are asked for with what any server reports there, not only ours: else there is nothing to fix.
+--- Request code actions with the diagnostics of all servers; otherwise there is nothing to fix.
 ---@param client vim.lsp.Client
 local function tell_all_diagnostics(client)
   local request = client.request
@@ -88,7 +88,7 @@ local function tell_all_diagnostics(client)
   end
 end
 
---- What `lsp/codellama.lua` is.
+--- The contents of `lsp/codellama.lua`.
 ---@return vim.lsp.Config
 function M.config()
   local settings = require('codellama.config').options.settings
@@ -127,12 +127,12 @@ function M.config()
   }
 end
 
---- For every file that is open, and every one to come.
+--- Enable the server for open and future files.
 function M.enable()
   vim.lsp.enable(M.NAME)
 end
 
---- The client that serves a buffer, once it has introduced itself.
+--- The initialised client of a buffer.
 ---@param bufnr integer
 ---@return vim.lsp.Client?
 function M.of(bufnr)
@@ -140,7 +140,7 @@ function M.of(bufnr)
   return found and found.initialized and found or nil
 end
 
---- Any client: the one of this buffer first. A person is told where there is none.
+--- A client, preferably this buffer's. Without one, notify the user.
 ---@return vim.lsp.Client?
 function M.any()
   local found = M.of(vim.api.nvim_get_current_buf()) or vim.lsp.get_clients({ name = M.NAME })[1]
@@ -150,7 +150,7 @@ function M.any()
   return found
 end
 
---- A token for partial results, which `listener` is called with; `forget` it afterwards.
+--- Create a token for partial results; `listener` receives them. `forget` it afterwards.
 ---@param listener fun(value: table)
 ---@return string
 function M.listen(listener)
@@ -165,7 +165,7 @@ function M.forget(token)
   listening[token] = nil
 end
 
---- Ask, and be called with the answer; a person is told of an error, but for what was cancelled.
+--- Send a request. Errors are shown to the user, except cancellation.
 ---@param client vim.lsp.Client
 ---@param method string
 ---@param params table

@@ -1,4 +1,4 @@
---- `:CodeLlama`: its subcommands, and how they are completed. Each is done elsewhere.
+--- `:CodeLlama`: subcommands and their completion.
 local M = {}
 
 ---@class codellama.Call

@@ -1,4 +1,4 @@
---- `:CodeLlama commit`: a message for what is staged, at the cursor.
+--- `:CodeLlama commit`: insert a commit message for the staged changes at the cursor.
 local client = require('codellama.client')
 
 local M = {}

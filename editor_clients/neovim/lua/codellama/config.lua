@@ -1,4 +1,4 @@
---- What a person can set, with its defaults. Knows no meaning of it.
+--- Options and their defaults.
 local M = {}
 
 ---@class codellama.Keys
@@ -89,7 +89,7 @@ local function problem(name, value)
   end
 end
 
---- Take a person's options; what is wrong in them is said and its default kept.
+--- Merge the user's options. Invalid ones are reported and keep their default.
 ---@param given? table
 ---@return string[] problems
 function M.set(given)

@@ -1,4 +1,4 @@
---- Edits by instruction: `codellama/edit`, drawn while they are written, decided hunk by hunk with the server's help.
+--- Edits by instruction (`codellama/edit`): drawn while the model writes, accepted hunk by hunk.
 local client = require('codellama.client')
 local place = require('codellama.place')
 local proposals = require('codellama.proposal')
@@ -20,7 +20,7 @@ local function take(proposal, answer)
   proposals.show(proposal, answer and answer.hunks or {}, true)
 end
 
---- Ask for an answer, and draw it as it comes.
+--- Send a request, and draw its partial results.
 ---@param proposal codellama.Proposal
 ---@param method string
 ---@param params table
@@ -84,7 +84,7 @@ local function begin(to, bufnr)
   return proposal
 end
 
---- Ask for words where none were given.
+--- Ask for an instruction if none was given.
 ---@param text string
 ---@param prompt string
 ---@param given fun(text: string)
@@ -113,7 +113,7 @@ local function start(text, range)
   end)
 end
 
---- `:CodeLlama edit`: the lines of a range, or the definition at the cursor.
+--- `:CodeLlama edit`: edit the lines of a range, or the definition at the cursor.
 ---@param text string
 ---@param lines? { [1]: integer, [2]: integer }
 function M.edit(text, lines)
@@ -123,7 +123,7 @@ function M.edit(text, lines)
   end
 end
 
---- The code action of that name.
+--- The code action *Edit with instruction*.
 ---@param where { uri: string, range: lsp.Range }
 function M.at(where)
   if vim.uri_to_bufnr(where.uri) == vim.api.nvim_get_current_buf() then
@@ -131,7 +131,7 @@ function M.at(where)
   end
 end
 
---- `:CodeLlama refine`: another instruction to what is proposed here.
+--- `:CodeLlama refine`: follow up on the proposal with another instruction.
 ---@param text string
 function M.refine(text)
   local proposal = proposals.here()

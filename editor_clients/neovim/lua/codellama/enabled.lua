@@ -1,4 +1,4 @@
---- Where suggestions are wanted: everywhere, but for what was switched off globally, for a filetype or for a buffer.
+--- Enable or disable suggestions globally, by filetype or by buffer.
 local M = {}
 
 ---@type table<string, boolean>
@@ -21,7 +21,7 @@ function M.is(bufnr)
     and of_filetype(vim.bo[bufnr].filetype)
 end
 
---- Switch and say where.
+--- Toggle, and report the scope.
 ---@param scope 'global'|'buffer'|'filetype'
 ---@param on? boolean the other of what is, if nil
 ---@return string

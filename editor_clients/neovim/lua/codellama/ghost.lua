@@ -1,5 +1,5 @@
---- Suggestions by our own renderer: asked for as one types, shown, followed through what is typed, and taken.
---- There is one cursor, so there is one suggestion at most. Waiting before the model is asked is the server's business.
+--- Inline suggestions by our own renderer: request, draw, follow typing, accept.
+--- There is one cursor, so there is at most one suggestion. The server debounces.
 local client = require('codellama.client')
 local draw = require('codellama.ghost.draw')
 local item = require('codellama.ghost.item')
@@ -10,7 +10,7 @@ local M = {}
 local METHOD = 'textDocument/inlineCompletion'
 local INVOKED, AUTOMATIC = 1, 2
 
---- What the server offered, and where.
+--- The server's items, and the position of the request.
 ---@class codellama.Offer
 ---@field from codellama.Here
 ---@field list codellama.Suggestion[]
@@ -29,7 +29,7 @@ local offer
 ---@type codellama.Pending?
 local pending
 ---@type codellama.Here?
-local settled -- nothing more is to be asked here
+local settled -- no further request at this position
 
 ---@return codellama.Here
 local function place()
@@ -59,7 +59,7 @@ local function wanted(bufnr)
     and require('codellama.enabled').is(bufnr)
 end
 
---- What is left to show of the offer at `here`.
+--- The rest of the current item at `here`.
 ---@param here codellama.Here
 ---@return string?
 local function left_at(here)
@@ -82,7 +82,7 @@ local function cancel()
   pending = nil
 end
 
---- Nothing is shown, nothing is waited for.
+--- Clear the suggestion and cancel the request.
 function M.clear()
   cancel()
   if offer then
@@ -110,7 +110,7 @@ local function show(text, here)
   tell_shown(current.list[current.index].id)
 end
 
---- The model had nothing to say to who asked by hand: say why.
+--- Explain an empty result of a manual request.
 local function tell_why()
   require('codellama.why').last(function(reason)
     client.say('no suggestion: ' .. reason)
@@ -170,7 +170,7 @@ local function ask(at, kind, answered)
   mine.id = id
 end
 
---- Something was typed, or the cursor moved, or a menu came or went.
+--- Update after typing, cursor movement, or a change of the completion menu.
 function M.update()
   local here = place()
   if not wanted(here.bufnr) then
@@ -198,7 +198,7 @@ function M.update()
   ask(here, AUTOMATIC)
 end
 
---- The text on the screen, if any.
+--- The visible text, if any.
 ---@return string?, codellama.Here
 local function on_screen()
   local here = place()
@@ -211,7 +211,7 @@ function M.visible()
   return on_screen() ~= nil
 end
 
---- Insert what is shown, or a part of it. What is pasted can be undone and repeated as one thing.
+--- Insert the suggestion or a part of it. The insertion is one undo step and repeats with `.`.
 ---@param part 'all'|'word'|'line'
 ---@return boolean
 function M.accept(part)
@@ -245,7 +245,7 @@ local function turn(by)
   end
 end
 
---- Another suggestion. The first time the model is asked for some.
+--- Show another suggestion. The first call requests alternatives.
 ---@param by integer
 function M.cycle(by)
   if not offer or offer.invoked then
@@ -262,26 +262,26 @@ function M.cycle(by)
   end)
 end
 
---- Take it from the screen; nothing is suggested until something is typed.
+--- Dismiss the suggestion until the next typed character.
 function M.dismiss()
   M.clear()
   settled = place()
 end
 
---- Ask by hand: for several suggestions, and with more patience.
+--- Request suggestions by hand: several, with a longer deadline.
 function M.trigger()
   M.clear()
   ask(place(), INVOKED)
 end
 
---- A menu came or went, or insert mode began.
+--- Called when a menu opens or closes, and when insert mode begins.
 function M.changed()
   if inserting() then
     M.update()
   end
 end
 
---- The model has become ready: who waits for it in insert mode is served.
+--- Called when the model becomes ready: request a suggestion in insert mode.
 function M.ready()
   if inserting() and not offer and not pending then
     settled = nil

@@ -1,4 +1,4 @@
---- `:checkhealth codellama`: this side of things. What is behind the server, `codellama-ls doctor` looks at.
+--- `:checkhealth codellama`: checks of the plugin. `codellama-ls doctor` checks the server and the engine.
 local M = {}
 
 local function check_editor()

@@ -1,4 +1,4 @@
---- The colours, all links that a colour scheme or a person may define otherwise.
+--- Highlight groups: default links that a colour scheme or the user can override.
 local M = {}
 
 local links = {
@@ -21,7 +21,7 @@ local function define()
   end
 end
 
---- Now and with each colour scheme: one that begins with `:hi clear` forgets links.
+--- Set the links now and after each colour scheme: `:hi clear` removes links.
 function M.define()
   define()
   vim.api.nvim_create_autocmd('ColorScheme', {

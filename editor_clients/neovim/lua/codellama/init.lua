@@ -1,4 +1,4 @@
---- Code Llama in Neovim: what a person's configuration calls. Everything else is behind it.
+--- The public API of the plugin.
 local M = {}
 
 local started = false
@@ -8,7 +8,7 @@ local function warn(text)
   vim.notify('Code Llama: ' .. text, vim.log.levels.WARN)
 end
 
---- Options, see |codellama-options|. Needs not be called where the defaults will do.
+--- Set options, see |codellama-options|. Optional.
 ---@param options? table
 function M.setup(options)
   for _, problem in ipairs(require('codellama.config').set(options)) do
@@ -19,7 +19,7 @@ function M.setup(options)
   end
 end
 
---- Begin: the language server for every file from now on, suggestions and keys. The plugin does it by itself.
+--- Start the language server for every file, suggestions and keys. The plugin calls this by itself.
 function M.start()
   if started then
     return
@@ -31,20 +31,20 @@ function M.start()
   require('codellama.keys').map()
 end
 
---- Is a suggestion on the screen? For mappings of one's own.
+--- Return whether a suggestion is visible, for the user's own mappings.
 ---@return boolean
 function M.visible()
   return require('codellama.suggesting').visible()
 end
 
---- Take a suggestion, or its first word or line. Tells whether there was one; not for `expr` mappings.
+--- Accept a suggestion, or its first word or line. Returns whether there was one. Not for `expr` mappings.
 ---@param part? 'all'|'word'|'line'
 ---@return boolean
 function M.accept(part)
   return require('codellama.suggesting').accept(part or 'all')
 end
 
---- A few words for a status line: what the model is doing, or why it is not.
+--- Text for a status line: the engine's state or the last latency.
 ---@return string
 function M.statusline()
   return require('codellama.status').statusline()

@@ -1,9 +1,9 @@
---- Keys in insert mode. Each falls through to what it did before wherever there is no suggestion to act on.
+--- Keys in insert mode. Without a suggestion, each key runs its previous mapping.
 local suggesting = require('codellama.suggesting')
 
 local M = {}
 
---- What stood in the place of a key of ours, where it has to be called outside of an `expr` mapping.
+--- Previous mappings that must run outside of an `expr` mapping.
 ---@type table<string, fun()>
 local callbacks = {}
 
@@ -13,13 +13,13 @@ local function codes(keys)
   return vim.api.nvim_replace_termcodes(keys, true, true, true)
 end
 
---- Call what a key did before.
+--- Run the previous mapping of a key.
 ---@param lhs string
 function M.fall(lhs)
   callbacks[lhs]()
 end
 
---- What a mapping did that ours stands in the place of, as keys to be returned from an `expr` mapping.
+--- The previous mapping as keys to return from an `expr` mapping.
 ---@param before table as `maparg` gives it; empty where there was none
 ---@param lhs string
 ---@return string
@@ -52,7 +52,7 @@ local function map(lhs, name, action)
   end, { expr = true, replace_keycodes = false, desc = 'Code Llama: ' .. name })
 end
 
---- What can be mapped by hand, in any case.
+--- Define the `<Plug>` mappings.
 ---@type table<string, { run: string, can: fun(): boolean }>
 local actions = {
   accept = {
@@ -84,7 +84,7 @@ local actions = {
   },
 }
 
---- For mappings of a person's own in normal and visual mode: of the definition at the cursor, or what is selected.
+--- Define `<Plug>` mappings of tasks in normal mode (the definition at the cursor) and visual mode (the selection).
 local function map_commands()
   for _, name in ipairs({ 'edit', 'fix', 'doc', 'types', 'tests', 'simplify', 'explain', 'chat' }) do
     local lhs = ('<Plug>(codellama-%s)'):format(name)
@@ -100,7 +100,7 @@ end
 ---@type table<string, string>
 local mapped = {}
 
---- Map what the options name; what an earlier call mapped is undone.
+--- Map the keys of the options, and undo the mappings of an earlier call.
 function M.map()
   for lhs in pairs(mapped) do
     pcall(vim.keymap.del, 'i', lhs)

@@ -1,4 +1,4 @@
---- What there is to know: status, statistics, the log; and the server started anew.
+--- Status, statistics, log and restart.
 local client = require('codellama.client')
 local report = require('codellama.report')
 
@@ -79,7 +79,7 @@ function M.stats()
   end)
 end
 
---- `:CodeLlama log`: Neovim's log of language servers, in which what ours says on stderr lies.
+--- `:CodeLlama log`: Neovim's LSP log, which contains our server's stderr.
 function M.log()
   local log = vim.lsp.log or require('vim.lsp.log')
   vim.cmd.split(vim.fn.fnameescape(log.get_filename()))

@@ -1,7 +1,7 @@
---- Places in LSP's words and in Neovim's. Knows no server.
+--- Convert positions between LSP and Neovim.
 local M = {}
 
---- A position as row and column, zero-based, the column in bytes.
+--- Convert a position to row and column, zero-based, the column in bytes.
 ---@param bufnr integer
 ---@param position lsp.Position
 ---@param encoding 'utf-8'|'utf-16'|'utf-32'
@@ -14,7 +14,7 @@ function M.bytes(bufnr, position, encoding)
   return position.line, vim.str_byteindex(line, encoding, position.character, false)
 end
 
---- Whole lines, as a range. Without lines: nothing, at the cursor.
+--- A range of whole lines; without lines, an empty range at the cursor.
 ---@param lines? { [1]: integer, [2]: integer } one-based, both included
 ---@param encoding 'utf-8'|'utf-16'|'utf-32'
 ---@return lsp.Range
@@ -31,7 +31,7 @@ function M.range(lines, encoding)
   }
 end
 
---- What any server reports there, as LSP has it: of other servers Neovim tells ours nothing by itself.
+--- The diagnostics of all servers in LSP form. Neovim sends a server only its own.
 ---@param bufnr integer
 ---@param first integer zero-based
 ---@param last integer

@@ -1,4 +1,4 @@
---- Is a completion menu open? Neovim's own, nvim-cmp's or blink.cmp's. Knows no suggestion.
+--- Detect an open completion menu: Neovim's own, nvim-cmp's or blink.cmp's.
 local M = {}
 
 ---@param name string
@@ -23,7 +23,7 @@ function M.visible()
   return vim.fn.pumvisible() == 1 or asked('cmp', 'visible') or asked('blink.cmp', 'is_menu_visible', 'is_visible')
 end
 
---- Call `changed` whenever a menu has closed, or one that is not Neovim's has opened.
+--- Call `changed` when a menu closes, or when a menu of a plugin opens.
 ---@param group integer
 ---@param changed fun()
 function M.watch(group, changed)

@@ -1,5 +1,5 @@
---- Changes that wait for a person's word: shown in their buffer, gone through, taken or refused one by one or all.
---- Knows no server: whoever proposes says how a change is taken.
+--- Proposed changes: draw them, navigate, accept or reject one or all.
+--- The caller provides the function that applies a change.
 local draw = require('codellama.proposal.draw')
 local place = require('codellama.place')
 
@@ -68,7 +68,7 @@ local function hint()
   return '  ' .. table.concat(said, '  ')
 end
 
---- Begin one, of no changes yet.
+--- Create an empty proposal.
 ---@param proposal codellama.Proposal
 ---@return codellama.Proposal
 function M.begin(proposal)
@@ -86,7 +86,7 @@ function M.close(proposal)
   keys(proposal.bufnr)
 end
 
---- Show these changes in the place of those shown before; one without any that is `final` is over.
+--- Replace the drawn hunks. A `final` proposal without hunks ends.
 ---@param proposal codellama.Proposal
 ---@param hunks { id: integer, range: lsp.Range, newText: string }[]
 ---@param final? boolean
@@ -113,7 +113,7 @@ function M.show(proposal, hunks, final)
   end
 end
 
---- A hunk is decided, or all are.
+--- Accept or reject one hunk, or all.
 ---@param proposal codellama.Proposal
 ---@param hunk? codellama.Hunk
 function M.decided(proposal, hunk)
@@ -127,7 +127,7 @@ function M.decided(proposal, hunk)
   draw.redraw(proposal.bufnr, proposal.hunks)
 end
 
---- The change on the cursor's line, or the only one there is.
+--- The hunk on the cursor's line, or the only one.
 ---@return codellama.Proposal?, codellama.Hunk?
 local function under_cursor()
   local bufnr, row = vim.api.nvim_get_current_buf(), vim.api.nvim_win_get_cursor(0)[1] - 1
@@ -184,7 +184,7 @@ function M.reject(all)
   end)
 end
 
---- Give up whatever is under way or proposed here.
+--- Cancel everything active or proposed here.
 function M.cancel()
   for _, proposal in ipairs(of(vim.api.nvim_get_current_buf())) do
     proposal.give_up()
@@ -192,7 +192,7 @@ function M.cancel()
   end
 end
 
---- Put the cursor onto the next change, or the one before.
+--- Move the cursor to the next or previous hunk.
 ---@param by 1|-1
 function M.go(by)
   local bufnr, row = vim.api.nvim_get_current_buf(), vim.api.nvim_win_get_cursor(0)[1] - 1

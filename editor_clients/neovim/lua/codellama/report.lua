@@ -1,4 +1,4 @@
---- Some lines in a window that floats over the others until the cursor moves. Knows nothing of what they say.
+--- A floating window with some lines, closed when the cursor moves.
 local M = {}
 
 ---@param title string

@@ -1,16 +1,16 @@
---- Where the language server's program is. Looks only where its user put things, never into an opened folder: a
---- repository could bring a program of that name along. Knows no LSP.
+--- Find the language server's program. Only the user's own locations are searched, never the opened folder: a
+--- repository could contain a program of that name.
 local M = {}
 
 M.MISSING = 'the program codellama-ls was not found. Install it, e.g. with `pipx install PATH-OF-THE-CHECKOUT`, '
   .. 'or name it: require("codellama").setup({ cmd = { "/path/to/codellama-ls", "--stdio" } }). '
   .. ':checkhealth codellama says where it was looked for.'
 
---- The working directory of everything started here. Neovim's own is usually the opened folder, which must not supply
---- code: Python and Windows look for modules and programs in the working directory.
+--- The working directory of every child process. Neovim's is usually the opened folder, which must not supply
+--- code: Python and Windows search the working directory for modules and programs.
 M.NEUTRAL_FOLDER = vim.fn.has('win32') == 1 and (vim.env.SystemDrive or 'C:') .. '\\' or '/'
 
---- The program in PATH; relative entries, which mean the opened folder, are left out.
+--- The program in PATH. Relative entries, which refer to the opened folder, are skipped.
 ---@return string?
 local function in_path()
   local separator = vim.fn.has('win32') == 1 and ';' or ':'
@@ -24,7 +24,7 @@ local function in_path()
   end
 end
 
---- Candidates, in the order in which they are tried.
+--- Candidates in order of preference.
 ---@return string[]
 function M.places()
   local here = vim.fs.dirname(debug.getinfo(1, 'S').source:sub(2))
@@ -38,7 +38,7 @@ function M.places()
   return found
 end
 
---- The words to start it with; nil where it is not to be found.
+--- The command line; nil if the program is not found.
 ---@return string[]?
 function M.command()
   local cmd = require('codellama.config').options.cmd

@@ -1,4 +1,4 @@
---- What the engine is doing, as the server last said, in words for a status line. Knows no windows.
+--- The engine's last reported state as text for a status line.
 local M = {}
 
 ---@class codellama.Status
@@ -31,7 +31,7 @@ function M.take(status)
   end
 end
 
---- The server has ended.
+--- Called when the server exits.
 function M.gone()
   last, latency = nil, nil
 end
@@ -41,7 +41,7 @@ function M.answered(milliseconds)
   latency = milliseconds
 end
 
---- `Code Llama`, and behind it what is not as usual.
+--- `Code Llama`, followed by any unusual state.
 ---@return string
 function M.statusline()
   if not last then

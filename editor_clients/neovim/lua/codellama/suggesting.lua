@@ -1,7 +1,7 @@
---- Whoever draws suggestions: our own renderer, or the one that Neovim has from 0.12 on. The same questions for both.
+--- One interface for both renderers: our own, and Neovim's (0.12 and newer).
 local M = {}
 
---- What is used; Neovim's own only where there is one.
+--- The renderer in use. Neovim's own requires 0.12.
 ---@return 'own'|'builtin'
 function M.renderer()
   local builtin = require('codellama.config').options.renderer == 'builtin' and vim.lsp.inline_completion ~= nil
@@ -23,7 +23,7 @@ function M.accept(part)
   return it().accept(part)
 end
 
---- Can only a part of it be taken?
+--- Return whether the renderer can accept a part of a suggestion.
 ---@param part 'all'|'word'|'line'
 ---@return boolean
 function M.acceptable(part)
@@ -39,7 +39,7 @@ function M.dismiss()
   it().dismiss()
 end
 
---- Nothing is shown any more.
+--- Clear the suggestion.
 function M.clear()
   it().clear()
 end
@@ -48,7 +48,7 @@ function M.trigger()
   it().trigger()
 end
 
---- The model has become ready.
+--- Called when the model becomes ready.
 function M.ready()
   if M.renderer() == 'own' then
     require('codellama.ghost').ready()

@@ -1,7 +1,7 @@
---- Tabs in text that is shown and not there: a terminal would show them as `^I`. Pure.
+--- Expand tabs in virtual text, which would be drawn as `^I`. Pure.
 local M = {}
 
---- With blanks in the place of tabs.
+--- Replace tabs with blanks.
 ---@param line string
 ---@param column integer the screen column it begins at
 ---@param tabstop integer

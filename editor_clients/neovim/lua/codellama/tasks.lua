@@ -1,11 +1,11 @@
---- Tasks with a name (fix, document, ...): the server's code actions, shown before they are applied, like edits.
+--- Named tasks (fix, document, ...): the server's code actions, previewed like edits.
 local client = require('codellama.client')
 local place = require('codellama.place')
 local proposals = require('codellama.proposal')
 
 local M = {}
 
---- Apply a hunk where it is by now, if the text that it replaces is still there.
+--- Apply a hunk at its current position, if the text that it replaces is unchanged.
 ---@param proposal codellama.Proposal
 ---@param hunk codellama.Hunk
 ---@param old string
@@ -13,7 +13,7 @@ local function apply(proposal, hunk, old)
   local span = require('codellama.proposal.draw').span(proposal.bufnr, hunk)
   local bufnr, count = proposal.bufnr, vim.api.nvim_buf_line_count(proposal.bufnr)
   local text = hunk.text
-  if span.last >= count then -- behind the last line's end, which no position of Neovim's is
+  if span.last >= count then -- after the end of the last line, which is no valid position in Neovim
     span.last, span.stop = count - 1, #vim.api.nvim_buf_get_lines(bufnr, -2, -1, false)[1]
     text, old = text:gsub('\n$', ''), old:gsub('\n$', '')
     if span.row >= count then
@@ -80,7 +80,7 @@ local function propose(to, bufnr, edits)
   proposals.show(proposal, hunks, true)
 end
 
---- The text edits of one document, or nil where a new file is to be made.
+--- The text edits of one document, or nil if the action creates a file.
 ---@param edit lsp.WorkspaceEdit
 ---@return lsp.TextEdit[]?
 local function edits_of(edit)
@@ -91,13 +91,13 @@ local function edits_of(edit)
   return #only == 1 and only[1].edits or nil
 end
 
---- A new file, opened beside.
+--- Open the new file in a split.
 ---@param edit lsp.WorkspaceEdit
 ---@param encoding string
 local function create(edit, encoding)
   for _, change in ipairs(edit.documentChanges) do
     for _, one in ipairs(change.edits or {}) do
-      one.annotationId = nil -- the person has asked for this, and is shown it
+      one.annotationId = nil -- requested and previewed by the user
     end
   end
   vim.lsp.util.apply_workspace_edit(edit, encoding)
@@ -111,7 +111,7 @@ local function resolve(to, bufnr, action)
   client.ask(to, 'codeAction/resolve', action, function(resolved)
     local edit = resolved and resolved.edit
     if not edit or not vim.api.nvim_buf_is_loaded(bufnr) then
-      return -- the server has told why
+      return -- the server has shown the reason
     end
     local edits = edits_of(edit)
     if edits then
@@ -131,7 +131,7 @@ local function named(name, actions)
   end, actions)
 end
 
---- `:CodeLlama fix` and its like.
+--- `:CodeLlama fix` and the other tasks.
 ---@param name string the server's name of the task
 ---@param lines? { [1]: integer, [2]: integer }
 function M.run(name, lines)
@@ -143,7 +143,7 @@ function M.run(name, lines)
   local params = {
     textDocument = { uri = vim.uri_from_bufnr(bufnr) },
     range = place.range(lines, to.offset_encoding),
-    context = { diagnostics = {}, triggerKind = 1 }, -- the client adds what is reported there
+    context = { diagnostics = {}, triggerKind = 1 }, -- the client adds the diagnostics
   }
   client.ask(to, 'textDocument/codeAction', params, function(actions)
     local found = named(name, actions or {})

@@ -1,4 +1,4 @@
---- Why nothing is shown: what the server's trace says of the last request, in words.
+--- Explain the last request with the server's trace.
 local client = require('codellama.client')
 
 local M = {}
@@ -23,7 +23,7 @@ local function last_of(records, uri)
   end
 end
 
---- Ask for the last request of this buffer.
+--- Request the trace of this buffer's last request.
 ---@param told fun(reason: string, record?: table)
 function M.last(told)
   local bufnr = vim.api.nvim_get_current_buf()
@@ -37,7 +37,7 @@ function M.last(told)
   end, bufnr)
 end
 
---- What holds before a server is asked at all; empty where nothing does.
+--- The reason why no request is sent at all; empty if there is none.
 ---@return string
 local function before_asking()
   local bufnr = vim.api.nvim_get_current_buf()

@@ -1,4 +1,4 @@
---- What a question is about: the file that the person has before them, and the lines of it that they chose.
+--- The subject of a chat message: the current file and the selected lines.
 local place = require('codellama.place')
 
 local M = {}
@@ -9,7 +9,7 @@ local namespace = vim.api.nvim_create_namespace('codellama.about')
 ---@field bufnr integer
 ---@field mark? integer of the lines that were chosen, if any
 
---- A window of this tab page with a file in it: this one, the one before, or any.
+--- A window of this tab page that shows a file: the current one, the previous one, or any.
 ---@return integer?
 function M.window()
   local windows = { vim.api.nvim_get_current_win(), vim.fn.win_getid(vim.fn.winnr('#')) }
@@ -35,7 +35,7 @@ function M.new(bufnr, lines)
   return { bufnr = bufnr, mark = mark }
 end
 
---- Where the lines are by now, one-based.
+--- The current position of the lines, one-based.
 ---@param about codellama.About
 ---@return { [1]: integer, [2]: integer }?
 function M.lines(about)
@@ -47,7 +47,7 @@ function M.lines(about)
   return row and { row + 1, details.end_row + 1 } or nil
 end
 
---- As parameters of a question; empty where there is no such file any more.
+--- Request parameters; empty if the file is gone.
 ---@param about? codellama.About
 ---@param encoding 'utf-8'|'utf-16'|'utf-32'
 ---@return table

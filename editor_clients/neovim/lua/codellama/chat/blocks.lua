@@ -1,8 +1,7 @@
---- Code in an answer: found under the cursor of a Markdown buffer, yanked, inserted or put in something's place.
---- Knows no server.
+--- Code blocks of a response: find the one under the cursor, yank, insert or apply it.
 local M = {}
 
---- The lines of the fenced block that a row is in, without its fences.
+--- The lines of the fenced block around a row, without its fences.
 ---@param lines string[]
 ---@param row integer one-based
 ---@return string[]?
@@ -34,7 +33,7 @@ local function under_cursor()
   return found
 end
 
---- Into the unnamed register, as lines.
+--- Yank into the unnamed register, linewise.
 function M.yank()
   local code = under_cursor()
   if code then
@@ -51,7 +50,7 @@ local function indented(blanks, code)
   end, code)
 end
 
---- Below the cursor's line in the window of the code, as deep as that line; in the place of it, where it is blank.
+--- Insert below the cursor's line in the code window, with its indentation. A blank line is replaced.
 ---@param win integer?
 function M.insert(win)
   local code = under_cursor()
@@ -67,7 +66,7 @@ function M.insert(win)
   vim.api.nvim_buf_set_lines(bufnr, blank and row - 1 or row, row, true, lines)
 end
 
---- In the place of what the question was about.
+--- Replace the lines that the message was about.
 ---@param about? codellama.About
 function M.apply(about)
   local code = under_cursor()

@@ -1,4 +1,4 @@
---- `omnifunc` of a conversation's page: tasks at the beginning of a message, and what may be mentioned in it.
+--- `omnifunc` of a chat page: tasks at the beginning of a message, and mentions.
 local M = {}
 
 local TASKS = { '/explain', '/fix', '/tests', '/doc', '/commit' }
@@ -24,7 +24,7 @@ local function files(lead)
   return found
 end
 
---- Not so: hidden folders, and those of installed packages.
+--- Skip hidden folders and folders of installed packages.
 ---@param name string
 ---@return boolean
 function M.entered(name)
@@ -32,7 +32,7 @@ function M.entered(name)
   return not vim.startswith(last, '.') and last ~= 'node_modules'
 end
 
---- Words of the file that the question is about.
+--- Words of the current file.
 ---@param lead string
 ---@return string[]
 local function symbols(lead)

@@ -1,6 +1,6 @@
---- A conversation's page: a Markdown buffer, in which what was said grows at the end. Knows no server.
+--- The page of a conversation: a Markdown buffer that grows at its end.
 ---
---- It always ends with a heading and what the person is writing below it, but while an answer comes.
+--- It ends with a heading and the user's draft below it, except while a response arrives.
 local M = {}
 
 local YOU, MODEL = '## You', '## Code Llama'
@@ -27,7 +27,7 @@ local function set(page, first, last, lines)
   vim.bo[page.bufnr].modified = false
 end
 
---- Windows that stand at the end stay there.
+--- Keep windows that show the end scrolled to the end.
 ---@param page codellama.Page
 ---@param change fun()
 local function following(page, change)
@@ -41,7 +41,7 @@ local function following(page, change)
   end
 end
 
---- A new page; it is in no window yet.
+--- Create a page without a window.
 ---@return codellama.Page
 function M.new()
   count = count + 1
@@ -64,7 +64,7 @@ function M.of(bufnr)
   return pages[bufnr]
 end
 
---- The page that was used last, if any.
+--- The most recently used page, if any.
 ---@return codellama.Page?
 function M.latest()
   local latest
@@ -78,21 +78,21 @@ function M.latest()
   return latest
 end
 
---- What the person has written and not sent.
+--- The user's unsent draft.
 ---@param page codellama.Page
 ---@return string
 function M.written(page)
   return vim.trim(table.concat(vim.api.nvim_buf_get_lines(page.bufnr, page.input, -1, false), '\n'))
 end
 
---- In the place of what the person was writing.
+--- Replace the draft.
 ---@param page codellama.Page
 ---@param text string
 function M.write(page, text)
   set(page, page.input, -1, vim.split(text, '\n', { plain = true }))
 end
 
---- The question is asked: from now on the page ends with the answer, and can't be written into.
+--- Begin a response: the page ends with it and is read-only.
 ---@param page codellama.Page
 ---@param text string
 function M.begin_answer(page, text)
@@ -104,7 +104,7 @@ function M.begin_answer(page, text)
   vim.bo[page.bufnr].modifiable = false
 end
 
---- The last answer goes: another one comes in its place.
+--- Remove the last response before it is regenerated.
 ---@param page codellama.Page
 function M.begin_again(page)
   page.draft = M.written(page)
@@ -112,7 +112,7 @@ function M.begin_again(page)
   vim.bo[page.bufnr].modifiable = false
 end
 
---- A piece of the answer.
+--- Append a part of the response.
 ---@param page codellama.Page
 ---@param text string
 function M.append(page, text)
@@ -126,7 +126,7 @@ function M.append(page, text)
   vim.bo[page.bufnr].modifiable = false
 end
 
---- The answer has ended; with a word on how, where there is one.
+--- End the response, with an optional note.
 ---@param page codellama.Page
 ---@param text? string the whole of it, as the server has it
 ---@param note string
@@ -148,7 +148,7 @@ function M.end_answer(page, text, note)
   end
 end
 
---- The question was refused: it stands there to be changed.
+--- Restore a refused message as the draft.
 ---@param page codellama.Page
 function M.take_back(page)
   set(page, page.input, -1, vim.split(page.asked or '', '\n', { plain = true }))

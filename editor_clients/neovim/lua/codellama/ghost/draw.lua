@@ -1,11 +1,11 @@
---- A suggestion on the screen: text that is not in the buffer. Knows no server.
+--- Draw a suggestion as virtual text.
 local expanded = require('codellama.tabs').expanded
 
 local M = {}
 
 local namespace = vim.api.nvim_create_namespace('codellama.ghost')
 
---- Several lines with text right of the cursor: that text ends up behind the last one, so the first one covers it.
+--- With several lines and text right of the cursor, that text moves behind the last line, so the first line covers it.
 ---@param first string
 ---@param here codellama.Here
 ---@return string

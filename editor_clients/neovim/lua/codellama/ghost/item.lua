@@ -1,7 +1,7 @@
---- From what the server answers to a text at the cursor, and what is left of it as one types. Pure.
+--- Convert an item to text at the cursor, and compute the rest of it while the user types. Pure.
 local M = {}
 
---- A place in a buffer, as it is at one moment.
+--- A buffer, a cursor position and the text around it at one moment.
 ---@class codellama.Here
 ---@field bufnr integer
 ---@field tick integer
@@ -13,7 +13,7 @@ local M = {}
 ---@field text string to insert at the cursor
 ---@field id? string by which the server knows it
 
---- The text that an item inserts at the cursor. It must leave what stands on the line where it is; else nil.
+--- The text that an item inserts at the cursor, or nil if the item changes existing text of the line.
 ---@param item lsp.InlineCompletionItem
 ---@param here codellama.Here
 ---@return codellama.Suggestion?
@@ -36,7 +36,7 @@ function M.suggestion(item, here)
   return text ~= '' and { text = text, id = arguments and arguments[1] } or nil
 end
 
---- What is left of `text`, suggested at `from`, now that the cursor is at `here`; nil where something else was typed.
+--- The rest of `text`, suggested at `from`, for the cursor at `here`; nil if other text was typed.
 ---@param text string
 ---@param from codellama.Here
 ---@param here codellama.Here
@@ -50,7 +50,7 @@ function M.left_of(text, from, here, between)
   return vim.startswith(text, typed) and text:sub(#typed + 1) or nil
 end
 
---- The part that is to be taken.
+--- The part to accept.
 ---@param text string
 ---@param part 'all'|'word'|'line'
 ---@return string

@@ -1,4 +1,4 @@
---- What our renderer follows in insert mode, and where Neovim's own is switched on.
+--- Autocommands of our renderer in insert mode; enable Neovim's own if it is selected.
 local M = {}
 
 local function own()
@@ -28,7 +28,7 @@ local function builtin()
   })
 end
 
---- From now on.
+--- Start watching.
 function M.begin()
   if require('codellama.suggesting').renderer() == 'builtin' then
     builtin()

@@ -1,10 +1,9 @@
---- Proposed changes on the screen: what goes is marked, what comes stands below it in lines that are not there.
---- Knows no server, and not what becomes of them.
+--- Draw proposed changes: removed text is highlighted, new lines are virtual lines below it.
 local M = {}
 
 local namespace = vim.api.nvim_create_namespace('codellama.proposal')
 
---- One change, by a mark that moves along with what is typed elsewhere.
+--- One hunk, anchored to an extmark that moves with the text.
 ---@class codellama.Hunk
 ---@field id integer
 ---@field mark integer
@@ -17,7 +16,7 @@ local namespace = vim.api.nvim_create_namespace('codellama.proposal')
 ---@field last integer
 ---@field stop integer
 
---- Where a hunk is by now.
+--- The current position of a hunk.
 ---@param bufnr integer
 ---@param hunk codellama.Hunk
 ---@return codellama.Span
@@ -47,7 +46,7 @@ local function line_of(bufnr, row)
   return vim.api.nvim_buf_get_lines(bufnr, row, row + 1, false)[1] or ''
 end
 
---- Do a hunk and the next one touch the same line?
+--- Return whether a hunk and the next one touch the same line.
 ---@param a codellama.Span
 ---@param b codellama.Span
 local function share(a, b)
@@ -74,7 +73,7 @@ local function groups(bufnr, hunks)
   return found
 end
 
---- Does a group end with whole lines, so that nothing of the next one is part of it?
+--- Return whether a group ends with whole lines, so that it shares no line with the next.
 ---@param group { hunk: codellama.Hunk, span: codellama.Span }[]
 local function whole(group)
   local first, last = group[1].span, group[#group]
@@ -82,7 +81,7 @@ local function whole(group)
   return last.span.stop == 0 and (vim.endswith(text, '\n') or text == '' and first.column == 0)
 end
 
---- The lines of a group as they would be, in pieces of the same colour.
+--- The new lines of a group, as chunks of one highlight group each.
 ---@param bufnr integer
 ---@param group { hunk: codellama.Hunk, span: codellama.Span }[]
 ---@return [string, string][][]
@@ -113,7 +112,7 @@ local function after(bufnr, group)
   return lines
 end
 
---- Without lines in front that stay as they are: they stand above.
+--- Drop unchanged lines at the beginning: they are visible above.
 ---@param lines [string, string][][]
 ---@param group { hunk: codellama.Hunk, span: codellama.Span }[]
 local function without_unchanged(lines, group)
@@ -126,7 +125,7 @@ local function without_unchanged(lines, group)
   return lines
 end
 
---- Tabs would be shown as `^I`; lines of nothing as no lines.
+--- Expand tabs, which would be drawn as `^I`, and keep empty lines visible.
 ---@param bufnr integer
 ---@param lines [string, string][][]
 local function visible(bufnr, lines)
@@ -144,7 +143,7 @@ local function visible(bufnr, lines)
   return lines
 end
 
---- Lines above the first one are not shown unless a window is told to begin with them.
+--- Virtual lines above line 1 are only visible if the window is scrolled to them.
 ---@param bufnr integer
 ---@param count integer
 local function make_room(bufnr, count)
@@ -180,7 +179,7 @@ local function draw(bufnr, group)
   return vim.api.nvim_buf_set_extmark(bufnr, namespace, row, 0, { virt_lines = lines, virt_lines_above = above })
 end
 
---- Draw hunks anew, in the place of all that was drawn of them.
+--- Redraw hunks.
 ---@param bufnr integer
 ---@param hunks codellama.Hunk[] in order
 function M.redraw(bufnr, hunks)
@@ -195,7 +194,7 @@ function M.redraw(bufnr, hunks)
   end
 end
 
---- Take a hunk's lines from the screen.
+--- Remove a hunk's virtual lines.
 ---@param bufnr integer
 ---@param hunk codellama.Hunk
 function M.undraw(bufnr, hunk)
@@ -205,7 +204,7 @@ function M.undraw(bufnr, hunk)
   hunk.drawn = nil
 end
 
---- A hunk, with its mark; it is not drawn yet.
+--- Create a hunk with its extmark, without drawing it.
 ---@param bufnr integer
 ---@param id integer
 ---@param span codellama.Span
@@ -222,7 +221,7 @@ function M.remove(bufnr, hunk)
   vim.api.nvim_buf_del_extmark(bufnr, namespace, hunk.mark)
 end
 
---- A line of words at the end of a hunk's first line.
+--- Draw a hint at the end of a hunk's first line.
 ---@param bufnr integer
 ---@param hunk codellama.Hunk
 ---@param text string
