@@ -88,7 +88,7 @@ class EvaluationRunner:
         ]
 
     def _items(self, cases: Sequence[EvaluatedHole], layouts: Sequence[PromptLayout], context: int) -> list[_Item]:
-        pairs = [(layout, case) for layout in layouts for case in cases]
+        pairs: list[tuple[PromptLayout, EvaluatedHole]] = [(layout, case) for layout in layouts for case in cases]
         return [
             _Item(n, case, layout, build_prompt(self._tokenizer, self._vocabulary, case.hole, layout, context))
             for n, (layout, case) in enumerate(pairs)

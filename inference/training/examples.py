@@ -36,7 +36,7 @@ IMPORTED_FILES = 6
 HELPFUL = 0.5
 """Share of the examples whose first snippet contains a missing name."""
 PATH_PARTS = 3
-"""Parts of a path that are shown: packages lie deeper below the training root than files below a workspace."""
+"""Parts of a path to keep: packages lie deeper below the training root than files below a workspace."""
 
 _UNLIMITED = 1 << 30
 _NAME = re.compile(r"[^\W\d]\w{2,}")

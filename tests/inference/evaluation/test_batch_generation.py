@@ -50,7 +50,7 @@ def engine_completion(model: Llama, tokenizer: ByteTokenizer, wanted: BatchReque
     if prompt.heal:
         sampler = healed(sampler, Healing(Vocabulary(tokenizer), tokenizer, prompt.heal))
     text, stopper = Detokenizer(tokenizer, len(prompt.heal.encode())), Stopper(wanted.rule)
-    shown, tokens = "", 0
+    written, tokens = "", 0
     steps = generate(
         model,
         pool.acquire(prompt.ids),
@@ -63,12 +63,12 @@ def engine_completion(model: Llama, tokenizer: ByteTokenizer, wanted: BatchReque
         if not isinstance(step, int):
             continue
         if step in prompt.stop_ids:
-            return shown + stopper.feed(text.finish()) + stopper.finish(), "model", tokens
+            return written + stopper.feed(text.finish()) + stopper.finish(), "model", tokens
         tokens += 1
-        shown += stopper.feed(text.feed(step))
+        written += stopper.feed(text.feed(step))
         if stopper.cause:
-            return shown, "rule", tokens
-    return shown + stopper.feed(text.finish()) + stopper.finish(), "length", tokens
+            return written, "rule", tokens
+    return written + stopper.feed(text.finish()) + stopper.finish(), "length", tokens
 
 
 @pytest.mark.parametrize("tokenizer", [ByteTokenizer(), TwoByteTokenizer()])
