@@ -22,6 +22,15 @@ from inference.text.tokenizer import Tokenizer
 from inference.training.examples import Example, cut_window, make_example
 from inference.training.peft_adapter import in_bfloat16
 
+HELD_OUT_SHARE = 0.1
+KINDS: tuple[Kind, ...] = ("end", "line", "block")
+LAYOUTS: tuple[Layout, ...] = ("spm", "psm")
+BEFORE, AFTER = 112, 48
+"""Tokens of prefix and suffix around a held-out hole."""
+
+Scores = list[tuple[float, int]]
+"""(nats, tokens) of each example."""
+
 
 def token_losses(model: Any, examples: Sequence[Example]) -> list[torch.Tensor]:
     """Return the negative log-likelihood in nats of every token to be learnt: one float32 tensor per example.
@@ -53,16 +62,6 @@ def middle_losses(model: Any, examples: Sequence[Example], batch: int = 16) -> l
         for i, losses in zip(some, token_losses(model, [examples[i] for i in some]), strict=True):
             scored[i] = float(losses.sum()), len(losses)
     return [scored[i] for i in range(len(examples))]
-
-
-HELD_OUT_SHARE = 0.1
-KINDS: tuple[Kind, ...] = ("end", "line", "block")
-LAYOUTS: tuple[Layout, ...] = ("spm", "psm")
-BEFORE, AFTER = 112, 48
-"""Tokens of prefix and suffix around a held-out hole."""
-
-Scores = list[tuple[float, int]]
-"""(nats, tokens) of each example."""
 
 
 def split(files: Sequence[SourceFile]) -> tuple[list[SourceFile], list[SourceFile]]:

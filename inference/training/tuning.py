@@ -84,7 +84,7 @@ def _batches(task: TuningTask, device: str) -> Iterator[BatchSource]:
 
 
 def _initial_scores(path: Path, held: HeldOut, model: Any, console: Console) -> dict[str, Scores]:
-    """Score the untrained model, or read the stored scores: a resumed run can't measure them again."""
+    """Score the model before training, or read the stored scores: a resumed run can't measure them again."""
     if not path.exists():
         console.print("Scoring held-out files ...")
         write_json(path, held.score(model))
