@@ -102,7 +102,7 @@ def read_tasks(path: Path) -> list[InfillTask]:
     """Read all tasks of a ``.jsonl`` or ``.jsonl.gz`` file, in order. Raises DataError with the line's number."""
     tasks = [_task(line, f"{path}, line {number}") for number, line in _lines(path) if line.strip()]
     if not tasks:
-        raise DataError(f"{path} contains no tasks.")
+        raise DataError(f"{path} contains no tasks. Choose a file of HumanEval-infilling tasks.")
     return tasks
 
 

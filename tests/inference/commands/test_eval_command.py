@@ -15,6 +15,7 @@ import pytest
 from fakes.tiny_llama import save_checkpoint
 
 from inference.evaluation import runner
+from inference.evaluation.answer_journal import AnswerJournal
 from inference.evaluation.batch_generation import BatchGenerator
 from inference.models.adapter_store import FOLDER_VARIABLE
 from lsp_server import cli
@@ -166,17 +167,18 @@ def test_killed_run_resumes_with_the_same_result(capsys, code, model, tmp_path, 
     expected = evaluated(capsys, *arguments, "--output", tmp_path / "whole")
     child = (
         "import os, signal, sys\n"
-        "from inference.evaluation import answer_journal, runner\n"
+        "from inference.evaluation import runner\n"
+        f"from {AnswerJournal.__module__} import {AnswerJournal.__name__} as journal\n"
         "from lsp_server import cli\n"
         "runner.BATCH_SIZE = 2\n"
-        "keep, kept = answer_journal.AnswerJournal.keep, []\n"
+        "keep, kept = journal.keep, []\n"
         "def killed(self, *a):\n"
         "    keep(self, *a)\n"
         "    kept.append(a)\n"
         "    if len(kept) == 5:\n"
         "        os.truncate(self.path, self.path.stat().st_size - 7)\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "answer_journal.AnswerJournal.keep = killed\n"
+        "journal.keep = killed\n"
         "cli.main(sys.argv[1:])\n"
     )
     output = tmp_path / "killed"
