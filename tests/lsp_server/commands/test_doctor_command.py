@@ -11,7 +11,7 @@ from fakes.answerer import ScriptedAnswerer
 from support.e2e_window import window
 from support.fixtures_engine import serving
 
-from inference.doctor import hardware, installation
+from inference.doctor import engine_checks, hardware, installation
 from inference.doctor.check import Check
 from inference.models import store
 from inference.system.machine import Device, Machine
@@ -77,7 +77,7 @@ def test_problem_is_a_failure_and_the_verdict_says_where_to_begin(capsys, monkey
 
 
 def test_check_that_breaks_is_a_problem_and_the_others_go_on(capsys, monkeypatch):
-    monkeypatch.setattr(doctor_command.engine_checks, "look", lambda: {"no": "stats"})
+    monkeypatch.setattr(engine_checks, "look", lambda: {"no": "stats"})
     assert run("--quick", "--json") == 1
     found = printed(capsys)
     assert (found["engine"].verdict, found["engine"].quotes) == ("problem", True)
