@@ -1,1 +1,1 @@
-"""Checks of the machine, the installation, the models and the engine. Torch-free; torch is asked in a child process."""
+"""Checks of the machine, the installation, the models and the engine. Torch-free: torch runs in a child process."""

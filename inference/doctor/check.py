@@ -1,4 +1,4 @@
-"""One thing that was looked at, and what came of it. Value objects; knows not what is looked at."""
+"""The result of one check of the doctor command."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Check:
     """One line of a diagnosis.
 
     Attributes:
-        name: what was looked at.
-        verdict: a warning is worth knowing and breaks nothing.
-        text: what was found, for a person.
-        advice: the next step, for all that is not well.
-        figures: the same in numbers, for programs.
-        quotes: whether the text may hold words of others (a setting, an exception), so that it is not for sharing.
+        name: the subject of the check.
+        verdict: a warning is worth knowing but breaks nothing.
+        text: the finding.
+        advice: a suggested fix; empty only if the verdict is ok.
+        figures: the finding in numbers, for programs.
+        quotes: the text may quote a setting or an exception, so it is left out of shared reports.
     """
 
     name: str
@@ -34,18 +34,18 @@ class Check:
 
 
 Say = Callable[[str], None]
-"""Told what is being done now, where that takes longer than a moment."""
+"""Receives a description of the current work, for checks that take longer than a moment."""
 
 
-def attempt(name: str, look: Callable[[], Iterable[Check]]) -> list[Check]:
-    """What ``look`` finds. A check that breaks is a problem of its own and does not end the others."""
+def attempt(name: str, run: Callable[[], Iterable[Check]]) -> list[Check]:
+    """Run checks. An exception becomes a problem of its own and does not end the other checks."""
     try:
-        return list(look())
+        return list(run())
     except Exception as error:
-        text = f"it can't be looked at ({type(error).__name__}: {error})"
-        return [Check(name, "problem", text, "Report this: `codellama-ls doctor --bundle`.", quotes=True)]
+        text = f"the check failed ({type(error).__name__}: {error})"
+        return [Check(name, "problem", text, "Please report this with `codellama-ls doctor --bundle`.", quotes=True)]
 
 
 def healthy(checks: Iterable[Check]) -> bool:
-    """Whether there is no problem."""
+    """Return True if there is no problem."""
     return all(check.verdict != "problem" for check in checks)

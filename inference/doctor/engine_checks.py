@@ -1,9 +1,7 @@
-"""The engine as it is: what runs, what it says of itself, and how the last one ended. Asks it nothing of a model.
+"""Checks of the running engine, and a smoke test that starts one and times an infilling and a chat.
 
-An infilling and a chat through the real engine, as an editor has them, with milliseconds for each stage.
-
-Starts an engine where none runs, and holds a lease as a window does. Judges whether there is an answer, not the answer:
-how good a model is, ``codellama-ls eval`` measures.
+The smoke test holds a lease as an editor session does. It checks that there is a response, not how good it is:
+``codellama-ls eval`` measures that.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ import psutil
 
 import inference
 from inference.api import crash_report
+from inference.api.errors import CodeLlamaError
 from inference.api.events import Finished, Outcome, Sampling, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import ANSWERING, Status
@@ -37,14 +36,26 @@ from inference.system.runtime_folder import NotPrivateError, runtime_folder
 from inference.text.prompts import Message
 from inference.text.stopping import StopRule
 
-PATIENCE = 10.0
-LOOK = "`codellama-ls engine logs` shows more."
+STATS_SECONDS = 10.0
+LOAD_SECONDS = 900.0
+"""The first start of a large model quantises it."""
+
+SEE_LOG = "See `codellama-ls engine logs`."
+
+DEADLINE_MS = 120_000
+TOKENS = 16
+PREFIX, SUFFIX = "def add(a, b):\n    return ", "\n\n\nprint(add(2, 3))\n"
+QUESTION = "Say hello."
+
+
+class NotLoadedError(CodeLlamaError):
+    """The engine can't load its models."""
 
 
 def look() -> dict[str, Any] | None:
-    """The running engine's ``/stats``; None where none runs, or where it does not answer."""
+    """Return the running engine's ``/stats``, or None if no engine runs or responds."""
     with suppress(EngineError, NotPrivateError, TimeoutError, OSError):
-        return asyncio.run(asyncio.wait_for(_stats(), PATIENCE))
+        return asyncio.run(asyncio.wait_for(_stats(), STATS_SECONDS))
     return None
 
 
@@ -59,39 +70,39 @@ async def _stats() -> dict[str, Any] | None:
 
 
 def has_loaded(stats: Mapping[str, Any] | None, models: tuple[str, str]) -> bool:
-    """Whether the engine holds these models' weights."""
+    """Return True if the engine holds these models' weights."""
     return stats is not None and set(models) <= set(stats["models"])
 
 
 def check_engine(stats: Mapping[str, Any] | None) -> Iterator[Check]:
-    """What runs, and whether the one before it ended in order."""
+    """Check the running engine, and whether the previous one ended normally."""
     if stats is None and _listens():
-        text = "one listens but does not answer: it may hang"
-        yield Check("engine", "problem", text, "`codellama-ls engine stop --now` ends it.")
+        text = "an engine listens but does not respond; it may hang"
+        yield Check("engine", "problem", text, "End it with `codellama-ls engine stop --now`.")
         return
     if stats is None:
-        yield Check("engine", "ok", "none runs; the first window starts one")
+        yield Check("engine", "ok", "not running; the first editor session starts it")
         if died():
             text = f"the last engine ended unexpectedly: {crash_report.cause(log_path())}"
-            yield Check("last engine", "warning", text, LOOK, quotes=True)
+            yield Check("last engine", "warning", text, SEE_LOG, quotes=True)
         return
     engine = stats["engine"]
-    yield _engine(stats, engine)
+    yield _running(stats, engine)
     if engine["crash"]:
-        text = f"the engine before this one ended unexpectedly: {engine['crash']}"
-        yield Check("last engine", "warning", text, LOOK, quotes=True)
+        text = f"the previous engine ended unexpectedly: {engine['crash']}"
+        yield Check("last engine", "warning", text, SEE_LOG, quotes=True)
 
 
-def _engine(stats: Mapping[str, Any], engine: Mapping[str, Any]) -> Check:
-    held = stats["memory"]
-    figures = {name: held[name] for name in ("resident_bytes", "gpu_bytes")}
-    held_bytes, windows = amount(held["resident_bytes"]), stats["windows"]
-    text = f"version {engine['version']}, {engine['phase']}, {windows} windows, {held_bytes}"
+def _running(stats: Mapping[str, Any], engine: Mapping[str, Any]) -> Check:
+    memory, windows = stats["memory"], stats["windows"]
+    figures = {name: memory[name] for name in ("resident_bytes", "gpu_bytes")}
+    sessions = f"{windows} editor session{'s' * (windows != 1)}"
+    text = f"version {engine['version']}, {engine['phase']}, {sessions}, {amount(memory['resident_bytes'])}"
     if engine["phase"] not in (*ANSWERING, "loading"):
-        advice = "`codellama-ls engine stop`, then ask for a completion: that starts it anew."
+        advice = "Run `codellama-ls engine stop`. The next completion request starts it again."
         return Check("engine", "problem", f"{text}: {engine['message']}", advice, figures, quotes=True)
     if engine["version"] != inference.__version__:
-        advice = "`codellama-ls engine stop` has the next window start the installed one."
+        advice = "Run `codellama-ls engine stop`. The next editor session starts the installed version."
         return Check("engine", "warning", f"{text}, but {inference.__version__} is installed", advice, figures)
     return Check("engine", "ok", text, figures=figures)
 
@@ -103,87 +114,72 @@ def _listens() -> bool:
 
 
 def died() -> bool:
-    """Whether the last engine left its mark: it did not end in order, and that since the machine was started."""
+    """Return True if the last engine left its crash mark since the machine was booted."""
     with suppress(NotPrivateError, OSError):
         mark = runtime_folder() / crash_report.MARK
         return mark.stat().st_mtime >= psutil.boot_time()
     return False
 
 
-LOAD_SECONDS = 900.0
-"""The first start of a large model quantises it."""
-
-DEADLINE_MS = 120_000
-TOKENS = 16
-PREFIX, SUFFIX = "def add(a, b):\n    return ", "\n\n\nprint(add(2, 3))\n"
-QUESTION = "Say hello."
-
-LOGS = "`codellama-ls engine logs` says more."
-
-
-class NotLoadedError(Exception):
-    """The engine can't answer; the text says why."""
-
-
 async def smoke(options: EngineOptions, say: Say) -> AsyncIterator[Check]:
-    """Find or start the engine, wait until it has loaded, then ask; whatever goes wrong is a check of its own."""
+    """Start the engine if none runs, wait until it is ready, and send requests. Every failure is a check."""
     started = time.perf_counter()
     try:
         ran = await listens(socket_path())
         allow_one_more()
         client = EngineClient(await ensure_engine(options))
     except (EngineNotStarted, NotPrivateError, OSError) as error:
-        yield Check("engine start", "problem", str(error), LOGS, quotes=True)
+        yield Check("engine start", "problem", str(error), SEE_LOG, quotes=True)
         return
-    up = _ms(started)
+    up = _ms_since(started)
     try:
         async with aclosing(client.lease()) as statuses:
             say("loading the model")
             async with asyncio.timeout(LOAD_SECONDS):
                 status = await _ready(statuses, say)
-            yield _started(ran, status, up, _ms(started) - up)
-            async for check in _asked(client, status, say):
+            yield _loaded(ran, status, up, _ms_since(started) - up)
+            async for check in _requests(client, status, say):
                 yield check
     except (NotLoadedError, EngineError, TimeoutError) as error:
         text = str(error) or f"it did not load within {LOAD_SECONDS:.0f} seconds"
-        yield Check("loading", "problem", text, LOGS, quotes=True)
+        yield Check("loading", "problem", text, SEE_LOG, quotes=True)
     finally:
         await client.aclose()
 
 
 async def _ready(statuses: AsyncGenerator[Status, None], say: Say) -> Status:
-    """The status once the engine answers. Raises NotLoadedError."""
+    """Wait until the engine can respond and return its status. Raises NotLoadedError."""
     async for status in statuses:
         if status.phase in ("ready", "idle"):
             return status
         if status.phase != "loading":
             raise NotLoadedError(status.message)
         say(f"loading the model: {status.message} {status.progress} %")
-    raise NotLoadedError("The engine has gone while it loaded.")
+    raise NotLoadedError("The engine ended while loading.")
 
 
-def _started(ran: bool, status: Status, up: float, load: float) -> Check:
+def _loaded(ran: bool, status: Status, up: float, load: float) -> Check:
     models = " and ".join(sorted(status.models))
     if ran and status.phase == "ready" and load < 1000:
-        return Check("loading", "ok", f"an engine with {models} was there already, so no cold start was measured")
+        return Check("loading", "ok", f"an engine with {models} was already running, so no cold start was measured")
     figures = {"start_ms": round(up), "load_ms": round(load)}
-    text = f"{models}: {up:,.0f} ms until the process listened, {load:,.0f} ms more until it could answer"
+    text = f"{models}: {up:,.0f} ms until the process listened, {load:,.0f} ms more until it was ready"
     return Check("loading", "ok", text, figures=figures)
 
 
-async def _asked(client: EngineClient, status: Status, say: Say) -> AsyncIterator[Check]:
+async def _requests(client: EngineClient, status: Status, say: Say) -> AsyncIterator[Check]:
     if status.phase == "idle":
-        say("loading the weights that an idle engine had unloaded")
+        say("reloading the weights that the idle engine had unloaded")
         started = time.perf_counter()
         await collected(client.complete(_completion(None, 1)))
-        text = f"unloaded weights were loaded and a token answered in {_ms(started):,.0f} ms"
-        yield Check("waking", "ok", text, figures={"load_ms": round(_ms(started))})
-    say("asking for an infilling")
+        text = f"unloaded weights were reloaded and a token generated in {_ms_since(started):,.0f} ms"
+        yield Check("waking", "ok", text, figures={"load_ms": round(_ms_since(started))})
+    say("requesting an infilling")
     suffix = None if status.limits else SUFFIX
-    yield await _answered("infill", client.complete(_completion(suffix, TOKENS)), status.limits)
-    say("asking for a chat answer")
+    yield await _response("infill", client.complete(_completion(suffix, TOKENS)), status.limits)
+    say("requesting a chat response")
     chat = ChatRequest((Message("user", QUESTION),), sampling=Sampling(max_tokens=TOKENS), deadline_ms=DEADLINE_MS)
-    yield await _answered("chat", client.chat(chat))
+    yield await _response("chat", client.chat(chat))
 
 
 def _completion(suffix: str | None, tokens: int) -> CompletionRequest:
@@ -191,22 +187,22 @@ def _completion(suffix: str | None, tokens: int) -> CompletionRequest:
     return CompletionRequest(PREFIX, suffix, sampling=sampling, stop_rule=StopRule("line"), deadline_ms=DEADLINE_MS)
 
 
-async def _answered(name: str, events: AsyncGenerator[TextChunk | Finished, None], limits: str = "") -> Check:
-    """One answer's check; ``limits`` is what the model can't do."""
+async def _response(name: str, events: AsyncGenerator[TextChunk | Finished, None], limits: str = "") -> Check:
+    """Check one response. ``limits`` describes what the model was not trained for."""
     try:
         text, outcome, total = await collected(events)
     except ModelRefused as refusal:
-        return Check(name, "warning", str(refusal), "Set engine.chatModel to a model that can, if you want it.")
+        return Check(name, "warning", str(refusal), "To chat, set engine.chatModel to an Instruct model.")
     except EngineError as error:
-        return Check(name, "problem", str(error), LOGS, quotes=True)
+        return Check(name, "problem", str(error), SEE_LOG, quotes=True)
     figures = _figures(outcome, total)
     if not text.strip():
-        return Check(name, "warning", f"the model had nothing to say; {_stages(outcome)}", "Ask again.", figures)
-    return Check(name, "warning" if limits else "ok", _stages(outcome), limits, figures)
+        return Check(name, "warning", f"the model's response is empty; {_timing(outcome)}", "Try again.", figures)
+    return Check(name, "warning" if limits else "ok", _timing(outcome), limits, figures)
 
 
 async def collected(events: AsyncGenerator[TextChunk | Finished, None]) -> tuple[str, Outcome, float]:
-    """The text, how it went, and milliseconds in all. Raises EngineError."""
+    """Read a response to its end. Return its text, its outcome and the total milliseconds. Raises EngineError."""
     started, text, outcome = time.perf_counter(), "", Outcome("end")
     async with aclosing(events):
         async for event in events:
@@ -214,13 +210,13 @@ async def collected(events: AsyncGenerator[TextChunk | Finished, None]) -> tuple
                 outcome = event.outcome
             else:
                 text += event.text
-    return text, outcome, _ms(started)
+    return text, outcome, _ms_since(started)
 
 
-def _stages(outcome: Outcome) -> str:
-    read = outcome.prompt_tokens - outcome.reused_tokens
+def _timing(outcome: Outcome) -> str:
+    prefilled = outcome.prompt_tokens - outcome.reused_tokens
     return (
-        f"prefill {outcome.prefill_ms:,.0f} ms for {read} tokens ({outcome.reused_tokens} more were known), "
+        f"prefill {outcome.prefill_ms:,.0f} ms for {prefilled} tokens ({outcome.reused_tokens} more from the cache), "
         f"decode {outcome.decode_ms:,.0f} ms for {outcome.completion_tokens}"
     )
 
@@ -237,5 +233,5 @@ def _figures(outcome: Outcome, total: float) -> dict[str, float]:
     }
 
 
-def _ms(since: float) -> float:
-    return (time.perf_counter() - since) * 1000
+def _ms_since(start: float) -> float:
+    return (time.perf_counter() - start) * 1000

@@ -1,9 +1,4 @@
-"""Which Python and which packages are here, against what this version asks for. Only metadata is read.
-
-Who may enter the folders and open the files of this program: nobody but their user. Opens none of them.
-
-The installed models, byte for byte against their manifests. Knows not what is in them.
-"""
+"""Checks of the installation: package versions, permissions of the program's folders, and the files of the models."""
 
 from __future__ import annotations
 
@@ -30,47 +25,47 @@ from inference.system import files
 from inference.system.files import NAME
 from inference.system.runtime_folder import NotPrivateError, runtime_folder
 
-NAMED = ("torch", "transformers", "bitsandbytes", "tokenizers", "pygls", "lsprotocol", "httpx", "uvicorn")
-"""What a report should name, of all that is installed."""
+REPORTED = ("torch", "transformers", "bitsandbytes", "tokenizers", "pygls", "lsprotocol", "httpx", "uvicorn")
+"""Packages whose versions a report contains."""
 
 
 def versions() -> dict[str, str]:
-    """By name, of this program, Python, the system and the packages that matter most."""
+    """Return the versions of this program, Python and the most important packages, by name."""
     found = {NAME: inference.__version__, "Python": platform.python_version()}
-    for name in NAMED:
+    for name in REPORTED:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
 
 
 def check_versions(required: Iterable[Requirement] | None = None) -> Iterator[Check]:
-    """The system, and every package that is asked for (by default those of the installed distribution)."""
+    """Check the system and the required packages, by default those of the installed distribution."""
     found = versions()
     system, machine = platform.system(), platform.machine()
     text = f"{NAME} {found[NAME]}, Python {found['Python']}, {system} {machine}"
     if system == "Linux":
         yield Check("versions", "ok", text)
     else:
-        yield Check("versions", "warning", text, "Only Linux is tested; on Windows use WSL.")
+        yield Check("versions", "warning", text, "Only Linux is tested. On Windows, use WSL.")
     yield _packages(_required() if required is None else list(required))
 
 
 def _packages(required: list[Requirement]) -> Check:
     if not required:
-        text = "this is a source tree that was not installed: what it needs is not known"
-        return Check("packages", "warning", text, "`pip install -e .` there makes it known.")
-    unmet = {str(one): why for one in required if (why := _unmet(one))}
+        text = "this source tree is not installed, so the required versions are unknown"
+        return Check("packages", "warning", text, "Run `python -m pip install -e .` in it.")
+    unmet = {str(one): reason for one in required if (reason := _unmet(one))}
     if not unmet:
-        named = ", ".join(f"{name} {found}" for name, found in versions().items() if name in NAMED)
-        return Check("packages", "ok", f"all {len(required)} as asked for: {named}")
-    missing = any(why.endswith("missing") for why in unmet.values())
+        reported = ", ".join(f"{name} {found}" for name, found in versions().items() if name in REPORTED)
+        return Check("packages", "ok", f"all {len(required)} required packages are installed: {reported}")
+    missing = any(reason.endswith("missing") for reason in unmet.values())
     wanted = " ".join(f"'{requirement}'" for requirement in unmet)
-    advice = f"In the environment of {NAME}: `python -m pip install {wanted}`."
+    advice = f"Run `python -m pip install {wanted}` in the environment of {NAME}."
     return Check("packages", "problem" if missing else "warning", ", ".join(unmet.values()), advice)
 
 
 def _required() -> list[Requirement]:
-    """Of the installed distribution, extras left out; empty where there is none."""
+    """Return the requirements of the installed distribution without extras; empty if it is not installed."""
     try:
         found = [Requirement(line) for line in requires(NAME) or ()]
     except PackageNotFoundError:
@@ -89,58 +84,62 @@ def _unmet(requirement: Requirement) -> str:
 
 
 def check_permissions(others: Iterable[Path] = ()) -> Iterator[Check]:
-    """The runtime folder with socket, token, log and records; those of models, adapters, the C library; and ``others``.
+    """Check that only the user can enter the runtime folder and those of models, adapters, C library and ``others``.
 
-    The runtime folder, if it is the user's, is closed by looking for it.
+    Looking up the runtime folder, which holds socket, token and log, closes it to others if the user owns it.
     """
     try:
         runtime = runtime_folder()
     except (NotPrivateError, OSError) as error:
-        yield Check("socket's folder", "problem", str(error), "Do as it says; without it no engine can be started.")
+        advice = "Fix this folder first: no engine can start without it."
+        yield Check("runtime folder", "problem", str(error), advice)
     else:
         yield _runtime(runtime)
-    own = [*files.roots(), models_folder(), adapters_folder(), *others]
-    yield _kept([path for path in dict.fromkeys(own) if path.exists()])
+    stored = [*files.roots(), models_folder(), adapters_folder(), *others]
+    yield _stored([path for path in dict.fromkeys(stored) if path.exists()])
 
 
 def _runtime(folder: Path) -> Check:
     open_ones = [path for path in sorted(folder.iterdir()) if path.exists() and (_others(path) or not _own(path))]
     if not open_ones:
-        return Check("socket's folder", "ok", f"{folder} and all in it are yours alone")
+        return Check("runtime folder", "ok", f"only you can access {folder}")
     names = ", ".join(path.name for path in open_ones)
-    advice = " ".join(f"`chmod 600 '{path}'`" for path in open_ones)
-    return Check("socket's folder", "problem", f"not yours alone in {folder}: {names}", advice)
+    commands = " ".join(f"`chmod 600 '{path}'`" for path in open_ones)
+    return Check("runtime folder", "problem", f"others can access files in {folder}: {names}", f"Run {commands}.")
 
 
-def _kept(paths: list[Path]) -> Check:
-    """Others who may write can have their own weights loaded, or library; who may read learns at most what is there."""
+def _stored(paths: list[Path]) -> Check:
+    """Write access lets others plant weights or a library, which is a problem; read access is only a warning."""
     writable = [path for path in paths if _others(path) & 0o022]
-    roots_own = [path for path in paths if not _own(path) and path.stat().st_uid == 0 and path not in writable]
-    foreign = [path for path in paths if not _own(path) and path not in roots_own]
+    owned_by_root = [path for path in paths if not _own(path) and path.stat().st_uid == 0 and path not in writable]
+    foreign = [path for path in paths if not _own(path) and path not in owned_by_root]
     readable = [path for path in paths if _others(path) and path not in writable]
     if foreign or writable:
-        bad = list(dict.fromkeys([*foreign, *writable]))
-        advice = " ".join(f"`chmod 700 '{path}'`" if _own(path) else _taken_back(path) for path in bad)
-        return Check("kept files", "problem", f"others can change what is in {_listed(bad)}", advice)
-    if roots_own:
-        advice = " ".join(map(_taken_back, roots_own))
-        text = f"root's, so that you can keep nothing there: {_listed(roots_own)}"
-        return Check("kept files", "warning", text, advice)
+        unsafe = list(dict.fromkeys([*foreign, *writable]))
+        return Check("stored files", "problem", f"others can change files in {_listed(unsafe)}", _fix(unsafe))
+    if owned_by_root:
+        text = f"root owns these folders, so nothing can be stored there: {_listed(owned_by_root)}"
+        return Check("stored files", "warning", text, _fix(owned_by_root))
     if readable:
-        advice = " ".join(f"`chmod 700 '{path}'`" for path in readable)
-        return Check("kept files", "warning", f"others can look into {_listed(readable)}", advice)
-    return Check("kept files", "ok", f"yours alone: {_listed(paths)}" if paths else "there are none yet")
+        return Check("stored files", "warning", f"others can read files in {_listed(readable)}", _fix(readable))
+    return Check("stored files", "ok", f"only you can access {_listed(paths)}" if paths else "there are none yet")
 
 
-def _taken_back(path: Path) -> str:
-    """What to do about a folder of somebody else's: one of root's, say, that was left by a run under sudo."""
+def _fix(paths: list[Path]) -> str:
+    """Suggest commands that close the user's own folders and take back those of another user, such as after sudo."""
     variables = {models_folder(): MODELS_VARIABLE, adapters_folder(): ADAPTERS_VARIABLE}
-    elsewhere = f", or set {variables[path]} to a folder of yours" if path in variables else ""
-    return f"`sudo chown -R {os.getuid()} '{path}'`{elsewhere}."
+    sentences = []
+    for path in paths:
+        if _own(path):
+            sentences.append(f"Run `chmod 700 '{path}'`.")
+        else:
+            other = f", or set {variables[path]} to a folder that you own" if path in variables else ""
+            sentences.append(f"Run `sudo chown -R {os.getuid()} '{path}'`{other}.")
+    return " ".join(sentences)
 
 
 def _others(path: Path) -> int:
-    """The mode's bits for group and others."""
+    """Return the mode's bits for group and others."""
     return stat.S_IMODE(path.stat().st_mode) & 0o077
 
 
@@ -153,12 +152,12 @@ def _listed(paths: list[Path]) -> str:
 
 
 def check_models(wanted: Sequence[str], say: Say, *, full: bool) -> Iterator[Check]:
-    """Every installed model, with ``full`` its content too (SHA-256), and those of ``wanted`` that are missing."""
+    """Check that the ``wanted`` models are installed, and the files of all models, with SHA-256 if ``full``."""
     found = store.all_installed()
     for model_id in dict.fromkeys(wanted):
         if model_id not in found:
-            advice = f"`codellama-ls pull {model_id}` fetches it; `codellama-ls models` lists them all."
-            yield Check(f"model {model_id}", "problem", "it is what editors ask for, and is not installed", advice)
+            advice = f"Run `codellama-ls pull {model_id}`. `codellama-ls models` lists all models."
+            yield Check(f"model {model_id}", "problem", "not installed", advice)
     for model_id in found:
         yield _model(model_id, say, full)
 
@@ -166,28 +165,28 @@ def check_models(wanted: Sequence[str], say: Say, *, full: bool) -> Iterator[Che
 def _model(model_id: str, say: Say, full: bool) -> Check:
     name, started, size = f"model {model_id}", time.perf_counter(), 0
 
-    def progress(done: int, of: int) -> None:
+    def progress(done: int, total: int) -> None:
         nonlocal size
-        size = of
-        say(f"comparing {model_id} with its checksums: {100 * done // max(of, 1)} %")
+        size = total
+        say(f"verifying the checksums of {model_id}: {100 * done // max(total, 1)} %")
 
     try:
         store.verify(model_id, full=full, on_progress=progress)
     except StoreError as error:
-        return Check(name, "problem", str(error), f"`codellama-ls pull {model_id} --force` repairs it.")
-    if why := _damaged_copy(model_id, say, full):
-        advice = f"`codellama-ls pull {model_id} --verify` removes them; the next start makes them again."
-        return Check(name, "problem", why, advice)
+        return Check(name, "problem", str(error), f"Run `codellama-ls pull {model_id} --force` to repair it.")
+    if damage := _damaged_copy(model_id, say, full):
+        advice = f"Run `codellama-ls pull {model_id} --verify` to remove them. The next start makes them again."
+        return Check(name, "problem", damage, advice)
     if not full:
-        return Check(name, "ok", "all files there in full length; their content was not read")
-    text = f"{amount(size)} as its checksums (SHA-256) say"
+        return Check(name, "ok", "all files have the right size; their content was not read")
+    text = f"{amount(size)}, SHA-256 checksums match"
     return Check(name, "ok", text, figures={"bytes": size, "seconds": round(time.perf_counter() - started, 2)})
 
 
 def _damaged_copy(model_id: str, say: Say, full: bool) -> str:
-    """Say which quantised weights beside the model are damaged, or nothing."""
-    for where in quantised.copies(store.location(model_id)):
-        say(f"comparing {where.name} of {model_id} with its checksums")
-        if why := quantised.damage(where, full=full):
-            return f"the quantised weights in {where} are damaged ({why})"
+    """Return a description of damaged quantised weights beside the model, or an empty string."""
+    for copy in quantised.copies(store.location(model_id)):
+        say(f"verifying the checksums of {copy.name} of {model_id}")
+        if reason := quantised.damage(copy, full=full):
+            return f"the quantised weights in {copy} are damaged ({reason})"
     return ""

@@ -1,16 +1,9 @@
-"""A text without who, where and what is secret: names, addresses, tokens, paths. The last net under a report.
+"""Redaction for reports that users share: logs, JSON values and sentences without names, paths, secrets or user text.
 
-Pure. What a report is made of should hold none of these to begin with; sentences that were composed with a path or a
-name pass through here.
+An allow list comes first: the string literals in this program's own source (``known_strings``). Every other string in a
+log or a JSON value is left out. Sentences that contain a path or a name then pass through a ``redactor``.
 
-What this program says of its own accord, read from its own source: all other words are somebody else's.
-
-So a report can hold what is known to be harmless rather than leave out what is known to be harmful. Imports nothing of
-what it reads.
-
-A log without anybody's text in it: own messages with their numbers, where in which library, and kinds of errors.
-
-Pure. Everything else is counted and left out. Sources: logging's format in ``serving.main``, Python's ``traceback`` and
+Sources of the line formats: logging's format in ``inference.server.process``, Python's ``traceback`` and
 ``faulthandler``.
 """
 
@@ -30,10 +23,147 @@ from inference.api.crash_report import ENDED, FATAL, HUNG
 from inference.models.catalog import CATALOG
 from inference.models.shape import FORMATS
 
+ELSE = "[left out]"
+"""Stands for a string that is not known."""
+
 SECRET, ADDRESS, PATH = "[secret]", "[address]", "[path]"
 
-SHORTEST_NAME = 2
-SHORTEST_SECRET = 6
+LEVELS = ("debug", "info", "warning", "error", "exception")
+
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+\d\d:\d\d|Z)?")
+PLAIN = re.compile(r"-?\d[\d.,]*( ?(%|ms|s|MiB|GiB|tokens|dev\d+|rc\d+))?")
+"""A number, a version or a quantity."""
+
+_PLACEHOLDER = re.compile(r"%[\d.]*([sdrf])")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownStrings:
+    """Strings of a program's source: literals, log templates (the most specific first) and file names."""
+
+    literals: frozenset[str]
+    templates: tuple[tuple[str, re.Pattern[str]], ...]
+    files: frozenset[str]
+
+    def value(self, value: Any) -> Any:
+        """Return a JSON value with every unknown string left out, keys included."""
+        if isinstance(value, Mapping):
+            return {self._string(key): self.value(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(item) for item in value]
+        return self._string(value) if isinstance(value, str) else value
+
+    def log_message(self, message: str) -> str:
+        """Return a log message with unknown arguments left out, or nothing of it if no template matches."""
+        for template, pattern in self.templates:
+            if match := pattern.fullmatch(message):
+                arguments = [self._string(value) for value in match.groups()]
+                return _PLACEHOLDER.sub("%s", template) % tuple(arguments)
+        return ELSE
+
+    def _string(self, text: str) -> str:
+        return text if text in self.literals or PLAIN.fullmatch(text) or MOMENT.fullmatch(text) else ELSE
+
+
+@cache
+def known_strings(packages: tuple[Path, ...]) -> KnownStrings:
+    """Collect the strings of the source files below ``packages``, without importing them, and the catalogue's names."""
+    literals, templates, files = {*CATALOG, *FORMATS, ""}, set[str](), set[str]()
+    for path in (path for package in packages for path in package.rglob("*.py")):
+        files.update(path.relative_to(package.parent).as_posix() for package in packages if package in path.parents)
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                literals.add(node.value)
+            elif isinstance(node, ast.Call):
+                templates.update(_template(node))
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                literals.add(node.target.id)  # a dataclass field's name is a key in JSON
+    ordered = sorted(templates, key=lambda text: len(_PLACEHOLDER.sub("", text)), reverse=True)
+    return KnownStrings(frozenset(literals), tuple((text, _pattern(text)) for text in ordered), frozenset(files))
+
+
+def _template(call: ast.Call) -> Iterator[str]:
+    """Yield the first argument of a call such as ``log.info("...")``."""
+    logs = isinstance(call.func, ast.Attribute) and call.func.attr in LEVELS
+    if logs and call.args and isinstance(call.args[0], ast.Constant) and isinstance(call.args[0].value, str):
+        yield call.args[0].value
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    parts = _PLACEHOLDER.split(template)  # text and kind of placeholder alternate
+    return re.compile("".join("(.*?)" if n % 2 else re.escape(p.replace("%%", "%")) for n, p in enumerate(parts)))
+
+
+_LOGGED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) ([A-Z]+) ([\w.]+) (.*)")
+_FRAME = re.compile(r'  File "(.*)", line (\d+)(,?) in (\w+|<\w+>)')
+_ERROR = re.compile(r"((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Warning))(?::.*)?")
+_ENDED = re.compile(f"{re.escape(ENDED)}SIG[A-Z0-9]+|{re.escape(HUNG)}")
+_FATAL = re.compile(
+    re.escape(FATAL) + "(Segmentation fault|Aborted|Bus error|Floating-point exception|Illegal instruction)"
+)
+_HEADS = re.compile(
+    r"Traceback \(most recent call last\):|"
+    r"(Current t|T)hread 0x[0-9a-f]+ \(most recent call first\):"
+)
+_LIBRARY = re.compile(r".*/(?:site-packages|dist-packages|lib/python3\.\d+)/(.*)")
+_OWN_LOGGERS = ("inference", "lsp_server", "__main__")
+"""Loggers whose messages may be kept. The engine's main module runs as ``__main__``."""
+
+_NAMED_PACKAGES = (
+    *_OWN_LOGGERS,
+    "uvicorn",
+    "asyncio",
+    "concurrent",
+    "torch",
+    "transformers",
+    "bitsandbytes",
+    "safetensors",
+    "httpx",
+    "py",
+)
+"""Packages whose logger and exception names may be kept."""
+
+
+def shareable(lines: Iterable[str], own: KnownStrings) -> list[str]:
+    """Redact the lines of a log. Each run of lines left out becomes one line with their number."""
+    redacted = (_line(line, own) for line in lines if line.strip())
+    return [one for kept, group in groupby(redacted, bool) for one in (group if kept else [_left_out(list(group))])]
+
+
+def _left_out(lines: list[str]) -> str:
+    return f"[{len(lines)} line{'s' * (len(lines) > 1)} left out]"
+
+
+def _line(line: str, own: KnownStrings) -> str:
+    """Return the shareable part of a line; empty if there is none."""
+    if match := _LOGGED.fullmatch(line):
+        when, level, logger, message = match.groups()
+        package = logger.partition(".")[0]
+        text = own.log_message(message) if package in _OWN_LOGGERS else ELSE
+        return f"{when} {level} {logger if package in _NAMED_PACKAGES else ELSE} {text}"
+    if match := _FRAME.fullmatch(line):
+        return _frame(match[1], f"line {match[2]}{match[3]} in {match[4]}", own)
+    if any(pattern.fullmatch(line) for pattern in (_HEADS, _ENDED, _FATAL)):
+        return line
+    match = _ERROR.fullmatch(line)
+    return f"{_error(match[1])}: {ELSE}" if match else ""
+
+
+def _error(name: str) -> str:
+    """Return an exception's name if Python or a known package defines it, else ``Error``."""
+    return name if hasattr(builtins, name) or name.partition(".")[0] in _NAMED_PACKAGES else "Error"
+
+
+def _frame(path: str, position: str, own: KnownStrings) -> str:
+    """Return a stack frame in this program or in a library; empty for any other file."""
+    library = _LIBRARY.fullmatch(path)
+    file = next((file for file in own.files if path.endswith(f"/{file}")), library[1] if library else "")
+    return f'  File "{file}", {position}' if file else ""
+
+
+MIN_NAME = 2
+MIN_SECRET = 6
+"""Shorter names and secrets (in characters) are not replaced: they would match ordinary text."""
 
 _PATTERNS = (
     (re.compile(r"\bbearer\s+\S+", re.IGNORECASE), SECRET),
@@ -53,17 +183,17 @@ Redact = Callable[[str], str]
 
 
 def redactor(secrets: Iterable[str], places: Mapping[str, str], names: Mapping[str, str]) -> Redact:
-    """A function that replaces ``secrets``, ``places`` (paths, by what they are called instead) and ``names``.
+    """Return a function that replaces secrets, addresses, paths and names in a sentence.
 
-    The longest comes first, so that of two paths of which one lies in the other both are whole. Names are replaced in
-    any case, where they are whole words.
+    ``places`` and ``names`` map a path or a name to its replacement. The longest text is replaced first, so that of two
+    nested paths both are recognised. Names are replaced as whole words in any case.
     """
-    exact = {**{secret: SECRET for secret in secrets if len(secret) >= SHORTEST_SECRET}, **places}
+    exact = {**{secret: SECRET for secret in secrets if len(secret) >= MIN_SECRET}, **places}
     texts = [(text, by) for text, by in sorted(exact.items(), key=lambda one: -len(one[0])) if len(text) > 1]
     words = [
         (re.compile(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", re.IGNORECASE), by)
         for name, by in sorted(names.items(), key=lambda one: -len(one[0]))
-        if len(name) >= SHORTEST_NAME
+        if len(name) >= MIN_NAME
     ]
 
     def redact(text: str) -> str:
@@ -74,138 +204,3 @@ def redactor(secrets: Iterable[str], places: Mapping[str, str], names: Mapping[s
         return text
 
     return redact
-
-
-ELSE = "[left out]"
-"""Stands for what was not said by this program."""
-
-LEVELS = ("debug", "info", "warning", "error", "exception")
-
-MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+\d\d:\d\d|Z)?")
-PLAIN = re.compile(r"-?\d[\d.,]*( ?(%|ms|s|MiB|GiB|tokens|dev\d+|rc\d+))?")
-"""A number, a version or an amount."""
-
-_PLACEHOLDER = re.compile(r"%[\d.]*([sdrf])")
-
-
-@dataclass(frozen=True, slots=True)
-class KnownStrings:
-    """Of a program: its literals, what its log lines are made from (the most particular first), and its files."""
-
-    literals: frozenset[str]
-    templates: tuple[tuple[str, re.Pattern[str]], ...]
-    files: frozenset[str]
-
-    def value(self, value: Any) -> Any:
-        """A JSON value in which every string, keys included, that is not one of our own is left out."""
-        if isinstance(value, Mapping):
-            return {self._string(key): self.value(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.value(item) for item in value]
-        return self._string(value) if isinstance(value, str) else value
-
-    def logged(self, message: str) -> str:
-        """A log's message, with only numbers and own words put into its template; else nothing of it."""
-        for template, pattern in self.templates:
-            if found := pattern.fullmatch(message):
-                told = [self._string(value) for value in found.groups()]
-                return _PLACEHOLDER.sub("%s", template) % tuple(told)
-        return ELSE
-
-    def _string(self, text: str) -> str:
-        return text if text in self.literals or PLAIN.fullmatch(text) or MOMENT.fullmatch(text) else ELSE
-
-
-@cache
-def known_strings(packages: tuple[Path, ...]) -> KnownStrings:
-    """Those of the source files below ``packages``, and the names of the catalogue's models."""
-    literals, templates, files = {*CATALOG, *FORMATS, ""}, set[str](), set[str]()
-    for path in (path for package in packages for path in package.rglob("*.py")):
-        files.update(path.relative_to(package.parent).as_posix() for package in packages if package in path.parents)
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                literals.add(node.value)
-            elif isinstance(node, ast.Call):
-                templates.update(_template(node))
-            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                literals.add(node.target.id)  # a field's name, as JSON has it
-    ordered = sorted(templates, key=lambda text: len(_PLACEHOLDER.sub("", text)), reverse=True)
-    return KnownStrings(frozenset(literals), tuple((text, _pattern(text)) for text in ordered), frozenset(files))
-
-
-def _template(call: ast.Call) -> Iterator[str]:
-    """The first argument of ``log.info("...")`` and the like."""
-    named = isinstance(call.func, ast.Attribute) and call.func.attr in LEVELS
-    if named and call.args and isinstance(call.args[0], ast.Constant) and isinstance(call.args[0].value, str):
-        yield call.args[0].value
-
-
-def _pattern(template: str) -> re.Pattern[str]:
-    pieces = _PLACEHOLDER.split(template)  # text and kind of placeholder by turns
-    return re.compile("".join("(.*?)" if n % 2 else re.escape(p.replace("%%", "%")) for n, p in enumerate(pieces)))
-
-
-_LOGGED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) ([A-Z]+) ([\w.]+) (.*)")
-_FRAME = re.compile(r'  File "(.*)", line (\d+)(,?) in (\w+|<\w+>)')
-_ERROR = re.compile(r"((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Warning))(?::.*)?")
-_ENDED = re.compile(f"{re.escape(ENDED)}SIG[A-Z0-9]+|{re.escape(HUNG)}")
-_FATAL = re.compile(
-    re.escape(FATAL) + "(Segmentation fault|Aborted|Bus error|Floating-point exception|Illegal instruction)"
-)
-_HEADS = re.compile(
-    r"Traceback \(most recent call last\):|"
-    r"(Current t|T)hread 0x[0-9a-f]+ \(most recent call first\):"
-)
-_LIBRARY = re.compile(r".*/(?:site-packages|dist-packages|lib/python3\.\d+)/(.*)")
-_PACKAGES = ("inference", "lsp_server", "__main__")
-"""Whose messages are known; the engine's own module runs as a program."""
-
-_KNOWN = (
-    *_PACKAGES,
-    "uvicorn",
-    "asyncio",
-    "concurrent",
-    "torch",
-    "transformers",
-    "bitsandbytes",
-    "safetensors",
-    "httpx",
-    "py",
-)
-"""Whose loggers and errors are named."""
-
-
-def shareable(lines: Iterable[str], own: KnownStrings) -> list[str]:
-    """What of each line may be shared, and how many lines in a row were left out."""
-    told = (_line(line, own) for line in lines if line.strip())
-    return [one for kept, group in groupby(told, bool) for one in (group if kept else [_left_out(list(group))])]
-
-
-def _left_out(lines: list[str]) -> str:
-    return f"[{len(lines)} line{'s' * (len(lines) > 1)} left out]"
-
-
-def _line(line: str, own: KnownStrings) -> str:
-    if found := _LOGGED.fullmatch(line):
-        when, level, logger, message = found.groups()
-        package = logger.partition(".")[0]
-        text = own.logged(message) if package in _PACKAGES else ELSE
-        return f"{when} {level} {logger if package in _KNOWN else ELSE} {text}"
-    if found := _FRAME.fullmatch(line):
-        return _frame(found[1], f"line {found[2]}{found[3]} in {found[4]}", own)
-    if any(pattern.fullmatch(line) for pattern in (_HEADS, _ENDED, _FATAL)):
-        return line
-    found = _ERROR.fullmatch(line)
-    return f"{_error(found[1])}: {ELSE}" if found else ""
-
-
-def _error(name: str) -> str:
-    """A kind of error that Python or a library here has; of another, that there was one."""
-    return name if hasattr(builtins, name) or name.partition(".")[0] in _KNOWN else "Error"
-
-
-def _frame(path: str, where: str, own: KnownStrings) -> str:
-    """Where in this program or in a library; of a file that belongs to neither, nothing."""
-    within = _LIBRARY.fullmatch(path)
-    place = next((file for file in own.files if path.endswith(f"/{file}")), within[1] if within else "")
-    return f'  File "{place}", {where}' if place else ""

@@ -1,6 +1,6 @@
-"""What only torch can tell, as one line of JSON from a process of its own: run as a module, never imported.
+"""Print the facts that need torch as one line of JSON. Run as a module, never imported; loads no weights.
 
-Loads no weights. What breaks is told beside what does not: each part is tried by itself.
+Each part runs by itself, so that a failing part does not hide the others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from inference.server.model_manager import ChosenModel, ModelChoice, choose, for
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the facts; always 0."""
+    """Print the facts and return 0."""
     parser = argparse.ArgumentParser()
     for name in ("--model", "--chat-model", "--format"):
         parser.add_argument(name, required=True)
@@ -25,13 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     completion, chat = EngineOptions(args.model, chat_model=args.chat_model).models
     wanted = ModelChoice(completion, chat, args.format, args.context)
-    # the plan first: it chooses between several GPUs before torch counts them
+    # the plan comes first: it selects among several GPUs before torch counts them
     parts = {"plan": lambda: _plan(wanted), "torch": _torch, "four_bits": _four_bits, "library": _library}
-    sys.stdout.write(json.dumps({name: _tried(part) for name, part in parts.items()}) + "\n")
+    sys.stdout.write(json.dumps({name: _attempt(part) for name, part in parts.items()}) + "\n")
     return 0
 
 
-def _tried(part: Callable[[], Any]) -> Any:
+def _attempt(part: Callable[[], Any]) -> Any:
     try:
         return part()
     except Exception as error:
@@ -40,7 +40,7 @@ def _tried(part: Callable[[], Any]) -> Any:
 
 
 def _torch() -> dict[str, Any]:
-    """Its version, the CUDA it was built for (empty for none), and the GPUs it can use."""
+    """Return torch's version, its CUDA version (empty for none), and the GPUs that it can use."""
     import torch
 
     usable = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
@@ -49,7 +49,7 @@ def _torch() -> dict[str, Any]:
 
 
 def _four_bits() -> str:
-    """Why a GPU can't compute with 4-bit weights, or nothing."""
+    """Return the reason why the GPU can't compute with 4-bit weights, or an empty string."""
     import torch
 
     from inference.models.loader import why_no_four_bits
@@ -58,7 +58,7 @@ def _four_bits() -> str:
 
 
 def _library() -> str:
-    """Why the C library can't be had, or nothing; it is compiled where it is not there yet."""
+    """Compile the C library if needed. Return the reason if it is not available, or an empty string."""
     from inference.native.library import NoLibraryError, library
     from inference.native.native_loader import compiled_folder
 
@@ -70,7 +70,7 @@ def _library() -> str:
 
 
 def _plan(wanted: ModelChoice) -> dict[str, Any]:
-    """How the models would be held, whether that fits, and bytes that the first start would write beside them."""
+    """Return formats and device of the models, and the bytes that the first start writes. Raises if it can't fit."""
     planned, choices = forecast(wanted)
     forms: dict[str, Format] = {choice.id: choice.form for choice in choices}
     return {
@@ -83,9 +83,9 @@ def _plan(wanted: ModelChoice) -> dict[str, Any]:
 
 
 def _to_write(one: ChosenModel, form: Format) -> int:
-    """Quantised weights are kept beside the checkpoint by the first start (``models.quantised``)."""
-    kept = any(one.checkpoint.folder.glob(f"{form}-*"))
-    if kept or one.checkpoint.quantised or form in ("fp32", "bf16"):
+    """Return the bytes of quantised weights that the first start stores (see ``models.quantised``)."""
+    stored = any(one.checkpoint.folder.glob(f"{form}-*"))
+    if stored or one.checkpoint.quantised or form in ("fp32", "bf16"):
         return 0
     return one.checkpoint.weight_bytes("nf4" if form == "nf4-double" else form, 4)
 

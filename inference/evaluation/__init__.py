@@ -1,1 +1,1 @@
-"""Infilling benchmarks: holes in source files or HumanEval-infilling tasks, batch generation, scoring."""
+"""Infilling benchmarks: holes in source files or HumanEval-infilling tasks, batch generation, scoring, report."""

@@ -1,7 +1,7 @@
-"""Every answer as soon as it is there, one JSON object a line, so that an evaluation killed can go on.
+"""An append-only journal of results in batches, one JSON object a line, so that a killed evaluation can resume.
 
-Answers are kept by batch, under a key made of all that decides them: a batch of which the last line is missing is asked
-again as a whole, because the sums of a batch of another size round otherwise. Knows not what is in the answers.
+A batch is stored under a key of everything that decides its results. An incomplete batch is computed again as a whole:
+sums in a batch of another size round differently.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ Rows = list[dict[str, Any]]
 
 
 def key_of(*parts: object) -> str:
-    """A digest of JSON values."""
+    """Return a digest of JSON values."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
 class AnswerJournal:
-    """An append-only file of batches, for all threads of a process. Raises OSError as files do."""
+    """An append-only file of batches, safe to use from several threads of one process. Raises OSError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -33,12 +33,12 @@ class AnswerJournal:
         self._read()
 
     def recall(self, key: str, size: int) -> Rows | None:
-        """The answers of this batch, or None where they are not all there."""
+        """Return the rows of a batch, or None if it is not complete."""
         rows = self._batches.get(key, {})
         return [dict(rows[n]) for n in range(size)] if all(n in rows for n in range(size)) else None
 
     def keep(self, key: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-        """Append one batch; it is on the disk when this returns. ``names`` are for people who read the file."""
+        """Append one batch and flush it to disk. ``names`` label the rows for people who read the file."""
         named = enumerate(zip(rows, names, strict=True))
         entries = [{"batch": key, "n": n, "of": name, "row": row} for n, (row, name) in named]
         lines = [json.dumps(entry, ensure_ascii=False) for entry in entries]
@@ -49,7 +49,7 @@ class AnswerJournal:
             os.fsync(file.fileno())
 
     def _read(self) -> None:
-        """Take in what is there, up to where a kill cut it short; what is behind that is removed."""
+        """Read the file up to the first damaged line, and truncate it there: a kill can cut a line short."""
         data = self.path.read_bytes() if self.path.exists() else b""
         end = 0
         for line in data.splitlines(keepends=True):

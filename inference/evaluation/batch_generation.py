@@ -1,14 +1,9 @@
-"""How likely a model held a text to be, from the logits it gave while reading it.
+"""Greedy completion of a batch of prompts, with the likelihood of the true middles. For evaluations only.
 
-Where a prompt is healed, the first tokens are judged among those that agree with what is there already, exactly as they
-are when an answer is generated. Knows no model.
-
-Greedy answers to a batch of prompts at once, healed and stopped row by row, and how likely the true answers were.
-
-An evaluation is a thousand prompts that nobody waits for: in batches the weights are read once for all rows. The true
-middle is read on the same prefill, which costs most, and rows that have ended leave the batch; transformers'
-``generate`` can do neither. What comes out is what the engine's own decode loop writes, token for token in float32.
-Knows no holes and no layouts.
+Nobody waits for a single result of an evaluation, so prompts are batched: the weights are read once for all rows. The
+true middles are read after the same prefill, which is the most expensive part, and finished rows leave the batch.
+transformers' ``generate`` supports neither. The text equals that of the engine's decode loop, token for token in
+float32.
 """
 
 from __future__ import annotations
@@ -27,9 +22,57 @@ from inference.text.stopping import Stopper, StopRule
 from inference.text.tokenizer import Detokenizer, Tokenizer
 from inference.text.vocabulary import Vocabulary
 
+Ended = Literal["model", "rule", "length"]
+"""Cause of a completion's end: the model's end token, the stop rule, or the length limit."""
 
-def nats(logits: Tensor, target: Sequence[int], healing: Healing) -> float:
-    """Negative log-likelihood of ``target``; ``logits`` [tokens, vocabulary] are those each token is chosen from."""
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """One prompt of a batch.
+
+    Attributes:
+        prompt: token ids, end tokens and the text to heal.
+        rule: the stop rule.
+        max_tokens: length limit of the completion, without the tokens that healing takes.
+        middle: the true middle, whose likelihood is read; not empty.
+    """
+
+    prompt: Prompt
+    rule: StopRule
+    max_tokens: int
+    middle: str
+
+    @property
+    def token_limit(self) -> int:
+        """The most tokens to generate: each healed byte may take one."""
+        return self.max_tokens + len(self.prompt.heal.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCompletion:
+    """The result of one request. Its fields are the rows of an evaluation's journal.
+
+    Attributes:
+        text: the completion, without the healed text.
+        ended: the cause of its end.
+        tokens: generated tokens, including those for healed text, without the end token.
+        nats: negative log-likelihood of the true middle, without an end token.
+        nats_tokens: tokens of the true middle.
+    """
+
+    text: str
+    ended: Ended
+    tokens: int
+    nats: float
+    nats_tokens: int
+
+
+def negative_log_likelihood(logits: Tensor, target: Sequence[int], healing: Healing) -> float:
+    """Return the negative log-likelihood of ``target`` in nats.
+
+    ``logits`` [tokens, vocabulary] are those that each token is chosen from. While ``healing`` restricts the choice,
+    the likelihood is that among the allowed tokens, as in generation.
+    """
     norms = logits.logsumexp(-1)
     for n, token in enumerate(target):
         allowed = healing.allowed()
@@ -41,85 +84,40 @@ def nats(logits: Tensor, target: Sequence[int], healing: Healing) -> float:
     return float((norms - chosen).double().sum())
 
 
-Ended = Literal["model", "rule", "length"]
-"""What ended an answer: the model's own end token, the stop rule, or that it became too long."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRequest:
-    """One prompt of a batch.
-
-    Attributes:
-        prompt: what the model reads.
-        rule: where its answer is cut.
-        most_tokens: tokens of an answer at most; what healing costs comes on top.
-        middle: the true answer, whose likelihood is read; not empty.
-    """
-
-    prompt: Prompt
-    rule: StopRule
-    most_tokens: int
-    middle: str
-
-    @property
-    def room(self) -> int:
-        """Tokens to generate at most: each healed byte may take one."""
-        return self.most_tokens + len(self.prompt.heal.encode())
-
-
-@dataclass(frozen=True, slots=True)
-class BatchAnswer:
-    """What came of one request.
-
-    Attributes:
-        text: the answer, without what was healed.
-        ended: by what.
-        tokens: of the answer, with those that were healed and without the end token.
-        nats: the true middle's negative log-likelihood, its end left out.
-        nats_tokens: in how many tokens it was read.
-    """
-
-    text: str
-    ended: Ended
-    tokens: int
-    nats: float
-    nats_tokens: int
-
-
 @dataclass
 class _Row:
-    """One answer while it grows."""
+    """The state of one completion during decoding."""
 
     request: BatchRequest
     healing: Healing
     text: Detokenizer
     stopper: Stopper
-    shown: list[str] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
     tokens: int = 0
     ended: Ended | None = None
 
     def accept(self, token: int) -> None:
-        """``token`` was chosen."""
+        """Append a generated token; set ``ended`` if it is the last."""
         if token in self.request.prompt.stop_ids:
             self.ended = "model"
             return
         self.tokens += 1
         self.healing.accept(token)
-        self.shown.append(self.stopper.feed(self.text.feed(token)))
+        self.parts.append(self.stopper.feed(self.text.feed(token)))
         if self.stopper.cause:
             self.ended = "rule"
-        elif self.tokens >= self.request.room:
+        elif self.tokens >= self.request.token_limit:
             self.ended = "length"
 
-    def answer(self, nats: float, nats_tokens: int) -> BatchAnswer:
-        """The whole of it, once it has ended."""
+    def completion(self, nats: float, nats_tokens: int) -> BatchCompletion:
+        """Return the result of a row that has ended."""
         assert self.ended is not None
         rest = "" if self.stopper.cause else self.stopper.feed(self.text.finish()) + self.stopper.finish()
-        return BatchAnswer("".join(self.shown) + rest, self.ended, self.tokens, nats, nats_tokens)
+        return BatchCompletion("".join(self.parts) + rest, self.ended, self.tokens, nats, nats_tokens)
 
 
-class Generator:
-    """A transformers model, with or without an adapter, and its vocabulary, answering batches."""
+class BatchGenerator:
+    """Completes batches with a transformers model, with or without a peft adapter."""
 
     def __init__(self, model: Any, tokenizer: Tokenizer, vocabulary: Vocabulary | None = None) -> None:
         self._model = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -127,21 +125,21 @@ class Generator:
         self._vocabulary = vocabulary or Vocabulary(tokenizer)
 
     @torch.inference_mode()
-    def answer(self, requests: Sequence[BatchRequest]) -> list[BatchAnswer]:
-        """Greedy answers, in order. Padding is paid for, so prompts of like length belong together."""
+    def complete(self, requests: Sequence[BatchRequest]) -> list[BatchCompletion]:
+        """Return greedy completions, in order. Prompts of similar length waste the least padding."""
         batch = _Batch(self._model, [request.prompt.ids for request in requests])
         targets = [self._tokenizer.encode_continuation(one.prompt.heal + one.middle) for one in requests]
-        read = self._read(batch, requests, targets)
+        likelihoods = self._likelihoods(batch, requests, targets)
         rows = [self._row(request) for request in requests]
         _decode(batch, rows)
-        return [row.answer(*one) for row, one in zip(rows, read, strict=True)]
+        return [row.completion(*one) for row, one in zip(rows, likelihoods, strict=True)]
 
-    def _read(
+    def _likelihoods(
         self, batch: _Batch, requests: Sequence[BatchRequest], targets: Sequence[Sequence[int]]
     ) -> list[tuple[float, int]]:
-        """(nats, tokens) of every true middle."""
+        """Return (nats, tokens) of every true middle."""
         return [
-            (nats(logits, target, self._healing(request)), len(target))
+            (negative_log_likelihood(logits, target, self._healing(request)), len(target))
             for logits, target, request in zip(batch.peek(targets), targets, requests, strict=True)
         ]
 
@@ -154,7 +152,7 @@ class Generator:
 
 
 def _decode(batch: _Batch, rows: Sequence[_Row]) -> None:
-    """One token a step for every row that has not ended."""
+    """Generate one token per step for every row that has not ended."""
     live = list(rows)
     while live:
         tokens = _choose(batch.logits, live)
@@ -169,7 +167,7 @@ def _decode(batch: _Batch, rows: Sequence[_Row]) -> None:
 
 
 def _choose(logits: Tensor, rows: Sequence[_Row]) -> list[int]:
-    """The likeliest token of each row, among those that agree with what is there already."""
+    """Return the most likely token of each row, among those that agree with the text to heal."""
     for n, row in enumerate(rows):
         if allowed := row.healing.allowed():
             kept = logits[n, allowed].clone()
@@ -179,7 +177,7 @@ def _choose(logits: Tensor, rows: Sequence[_Row]) -> list[int]:
 
 
 class _Batch:
-    """Sequences that a model reads together, padded on the left, and what it has read of them.
+    """Left-padded sequences and their KV cache.
 
     ``logits`` [rows, vocabulary] are those of each row's next token, in float32.
     """
@@ -194,20 +192,20 @@ class _Batch:
         self.logits = self._head(self._forward(ids, mask)[:, -1])
 
     def extend(self, tokens: Sequence[int]) -> None:
-        """Read one more token a row."""
+        """Append one token to each row and compute the next logits."""
         ids = torch.tensor(tokens, device=self._mask.device)[:, None]
         self.logits = self._head(self._forward(ids, torch.ones_like(ids))[:, -1])
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Forget all other rows; their logits stay until the next token is read."""
+        """Drop all other rows from the cache. ``logits`` changes with the next ``extend``."""
         chosen = torch.tensor(rows, dtype=torch.long, device=self._mask.device)
         self._mask = self._mask[chosen]
         self._cache.batch_select_indices(chosen)
 
     def peek(self, targets: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-        """The logits [tokens, vocabulary] of the tokens of each row's target, as if it had been generated.
+        """Yield the logits [tokens, vocabulary] that each row's target is scored by, one row at a time: they are large.
 
-        One row after the other, as they are large; nothing of the targets is kept.
+        The targets leave no trace in the cache.
         """
         before, longest = self._mask, max(map(len, targets)) - 1
         hidden = None
@@ -222,7 +220,7 @@ class _Batch:
             yield torch.cat([self.logits[n : n + 1], *rest])
 
     def _forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Hidden states [rows, tokens, width] of tokens that follow what was read."""
+        """Return the hidden states [rows, tokens, width] of tokens that follow those in the cache."""
         self._mask = torch.cat([self._mask, mask], dim=1)
         positions = (self._mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         return self._model.model(

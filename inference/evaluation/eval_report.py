@@ -1,6 +1,6 @@
-"""What an evaluation found: figures by kind of hole and layout, paired comparisons, a table and a JSON object.
+"""Report of an evaluation: scores by kind of hole and layout, paired comparisons, as JSON values and as tables.
 
-Knows no model. Figures are shares from 0 to 1 in JSON and percent in tables; nothing in either depends on time.
+Shares are 0 to 1 in JSON and percent in tables. Neither contains times, so a repeated run gives the same report.
 """
 
 from __future__ import annotations
@@ -8,17 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from statistics import fmean
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from inference.evaluation import scoring
-from inference.evaluation.intervals import Interval, mean_difference, share_gained
+from inference.evaluation.intervals import mean_difference, share_gained
 from inference.evaluation.scoring import Result
+from inference.system.tables import figure_table, percent, points
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 COMPARED = ("exact", "exact_shown", "similarity", "first_line", "passed", "passed_shown")
-"""Measures of one answer of which two layouts' difference is told."""
+"""Scores of one completion that two layouts are compared by."""
 
 HEADINGS = {
     "exact": "exact match",
@@ -34,43 +36,43 @@ HEADINGS = {
 }
 
 NOTES = (
-    "as shown: the answer cut by the editor's stop rule (the line's end; for blocks the dedent), which always cuts "
-    "`prefix`. Intervals: 95 %, paired bootstrap. Gained: the share of the middle's log-likelihood that the first "
-    "layout has over the second."
+    "as shown: the completion cut by the editor's stop rule (end of line; dedent for blocks). It always applies to "
+    "`prefix`. Intervals: 95 %, paired bootstrap. Log-likelihood gained: the share of the middle's log-likelihood that "
+    "the first layout gains over the second."
 )
 
 
-def measured(result: Result) -> dict[str, float]:
-    """Every measure that there is of one answer."""
-    middle = result.question.middle
-    found: dict[str, float] = {
-        "exact": scoring.exact(result.answer, middle),
-        "exact_shown": scoring.exact(result.shown, middle),
-        "similarity": scoring.similarity(result.answer, middle),
-        "first_line": scoring.first_line(result.answer, middle),
+def scores(result: Result) -> dict[str, float]:
+    """Return every score that is known of one completion."""
+    middle = result.case.hole.middle
+    values: dict[str, float] = {
+        "exact": scoring.exact(result.completion, middle),
+        "exact_shown": scoring.exact(result.displayed, middle),
+        "similarity": scoring.similarity(result.completion, middle),
+        "first_line": scoring.first_line(result.completion, middle),
     }
     if result.ended is not None:
-        found |= {"ended": result.ended == "model", "tokens": result.tokens}
+        values |= {"ended": result.ended == "model", "tokens": result.tokens}
     if result.passed is not None and result.passed_shown is not None:
-        found |= {"passed": result.passed, "passed_shown": result.passed_shown}
-    return {name: float(value) for name, value in found.items()}
+        values |= {"passed": result.passed, "passed_shown": result.passed_shown}
+    return {name: float(value) for name, value in values.items()}
 
 
 def summary(results: Sequence[Result]) -> dict[str, Any]:
-    """Every group of questions: how many, what each layout scored, and what two layouts differ by."""
-    groups = dict.fromkeys(result.question.group for result in results)
-    return {group: _group([result for result in results if result.question.group == group]) for group in groups}
+    """Return, for each group of holes, its size, the scores of each layout and the differences between layouts."""
+    groups = dict.fromkeys(result.case.group for result in results)
+    return {group: _group([result for result in results if result.case.group == group]) for group in groups}
 
 
 def _group(results: Sequence[Result]) -> dict[str, Any]:
     by_layout: dict[str, list[Result]] = {}
     for result in results:
         by_layout.setdefault(result.layout, []).append(result)
-    values = {layout: [measured(result) for result in some] for layout, some in by_layout.items()}
+    values = {layout: [scores(result) for result in some] for layout, some in by_layout.items()}
     return {
         "holes": len(next(iter(by_layout.values()))),
         "layouts": {layout: _means(values[layout]) | _likelihood(some) for layout, some in by_layout.items()},
-        "compared": [_compared(values, by_layout, *pair) for pair in _pairs(list(by_layout))],
+        "compared": [_comparison(values, by_layout, *pair) for pair in _pairs(list(by_layout))],
     }
 
 
@@ -85,74 +87,64 @@ def _likelihood(results: Sequence[Result]) -> dict[str, float]:
     total = sum(nats)
     return {
         "nats_per_token": total / sum(result.nats_tokens for result in results),
-        "nats_per_byte": total / sum(result.judged_bytes for result in results),
+        "nats_per_byte": total / sum(result.scored_bytes for result in results),
     }
 
 
 def _pairs(layouts: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Every layout against each one before it: infilling against the prefix alone, SPM against PSM."""
+    """Pair every layout with each one before it: infilling with the prefix alone, SPM with PSM."""
     return ((first, second) for n, first in enumerate(layouts) for second in layouts[:n])
 
 
-def _compared(
+def _comparison(
     values: Mapping[str, Sequence[Mapping[str, float]]],
     results: Mapping[str, Sequence[Result]],
     first: str,
     second: str,
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {"first": first, "second": second}
+    compared: dict[str, Any] = {"first": first, "second": second}
     for name in COMPARED:
         if name in values[first][0]:
             pair = ([value[name] for value in values[layout]] for layout in (first, second))
-            found[name] = asdict(mean_difference(*pair))
+            compared[name] = asdict(mean_difference(*pair))
     before, after = ([result.nats for result in results[layout]] for layout in (second, first))
     if None not in before and None not in after:
-        found["gained"] = asdict(share_gained([n or 0.0 for n in before], [n or 0.0 for n in after]))
-    return found
+        compared["gained"] = asdict(share_gained([n or 0.0 for n in before], [n or 0.0 for n in after]))
+    return compared
 
 
-def show(console: Console, groups: Mapping[str, Any]) -> None:
-    """The tables for a person."""
-    console.print(_scores(groups))
+def print_report(console: Console, groups: Mapping[str, Any]) -> None:
+    """Print the groups of a ``summary`` as tables."""
+    console.print(_scores_table(groups))
     if any(group["compared"] for group in groups.values()):
-        console.print(_differences(groups))
+        console.print(_differences_table(groups))
         console.print(NOTES)
 
 
-def _scores(groups: Mapping[str, Any]) -> Table:
-    names = [name for name in HEADINGS if any(name in scores for _, _, scores in _rows(groups))]
-    table = _table("holes", "layout", "", *(HEADINGS[name] for name in names))
-    for group, layout, scores in _rows(groups):
-        table.add_row(group, layout, str(groups[group]["holes"]), *(_figure(name, scores.get(name)) for name in names))
+def _scores_table(groups: Mapping[str, Any]) -> Table:
+    names = [name for name in HEADINGS if any(name in row for _, _, row in _rows(groups))]
+    table = figure_table(("holes", "layout"), ("", *(HEADINGS[name] for name in names)))
+    for group, layout, row in _rows(groups):
+        table.add_row(group, layout, str(groups[group]["holes"]), *(_figure(name, row.get(name)) for name in names))
     return table
 
 
 def _rows(groups: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, float]]]:
-    return [(group, layout, scores) for group, of in groups.items() for layout, scores in of["layouts"].items()]
+    return [(group, layout, row) for group, values in groups.items() for layout, row in values["layouts"].items()]
 
 
 def _figure(name: str, value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:.3f}" if name.startswith("nats") else f"{value:.1f}" if name == "tokens" else f"{100 * value:.1f} %"
+    return f"{value:.3f}" if name.startswith("nats") else f"{value:.1f}" if name == "tokens" else percent(value)
 
 
-def _differences(groups: Mapping[str, Any]) -> Table:
-    compared = [(group, pair) for group, of in groups.items() for pair in of["compared"]]
+def _differences_table(groups: Mapping[str, Any]) -> Table:
+    compared = [(group, pair) for group, values in groups.items() for pair in values["compared"]]
     names = [name for name in (*HEADINGS, "gained") if any(name in pair for _, pair in compared)]
-    table = _table("holes", "difference", *(HEADINGS.get(name, "log-likelihood gained") for name in names))
+    headings = (HEADINGS.get(name, "log-likelihood gained") for name in names)
+    table = figure_table(("holes", "difference"), tuple(headings))
     for group, pair in compared:
-        cells = (_interval(Interval(**pair[name])) if name in pair else "" for name in names)
+        cells = (points(pair[name]) if name in pair else "" for name in names)
         table.add_row(group, f"{pair['first']} - {pair['second']}", *cells)
-    return table
-
-
-def _interval(found: Interval) -> str:
-    return f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for n, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if n < 2 else "right", no_wrap=n < 2)
     return table

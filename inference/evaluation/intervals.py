@@ -1,4 +1,4 @@
-"""Means with 95 % intervals by the paired bootstrap: holes are drawn again, each with all that was seen of it.
+"""Means with 95 % intervals by the paired bootstrap, which resamples holes with all their values.
 
 Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3 (percentile intervals). Seeded: the
 same numbers give the same interval.
@@ -17,8 +17,8 @@ SEED = 20_230_824
 LEVEL = (2.5, 97.5)
 """Percentiles between which 95 % of the resamples lie."""
 
-_AT_ONCE = 500
-"""Resamples drawn together, which bounds memory."""
+_BATCH = 500
+"""Resamples per batch, which bounds memory."""
 
 Values = NDArray[np.float64]
 
@@ -33,15 +33,15 @@ class Interval:
 
 
 def mean_difference(first: Sequence[float], second: Sequence[float]) -> Interval:
-    """The mean of ``first - second``, pair by pair. Raises ValueError unless both are of the same length, not 0."""
+    """Return the mean of ``first - second`` over pairs. Raises ValueError if they are empty or of unequal length."""
     a, b = _paired(first, second)
     return _bootstrap(len(a), lambda drawn: (a - b)[drawn].mean(axis=-1))
 
 
 def share_gained(before: Sequence[float], after: Sequence[float]) -> Interval:
-    """How much of the sum of ``before`` is gone in that of ``after``: (before - after) / before, 1 for all.
+    """Return the relative reduction of a sum: (before - after) / before.
 
-    For negative log-likelihoods this is the share of a text's log-likelihood that more context gained. Raises
+    For negative log-likelihoods this is the share of a text's log-likelihood that more context gains. Raises
     ValueError as ``mean_difference`` does.
     """
     a, b = _paired(before, after)
@@ -49,7 +49,7 @@ def share_gained(before: Sequence[float], after: Sequence[float]) -> Interval:
 
 
 def difference_per_unit(first: Sequence[float], second: Sequence[float], units: Sequence[float]) -> Interval:
-    """The sum of ``first - second`` divided by that of ``units``, such as nats by tokens.
+    """Return the sum of ``first - second`` divided by that of ``units``, such as nats per token.
 
     Raises ValueError as ``mean_difference`` does.
     """
@@ -66,7 +66,7 @@ def _paired(first: Sequence[float], second: Sequence[float]) -> tuple[Values, Va
 
 def _bootstrap(count: int, statistic: Callable[[NDArray[np.int64]], Values]) -> Interval:
     generator = np.random.default_rng(SEED)
-    rounds = range(0, RESAMPLES, _AT_ONCE)
-    drawn = [statistic(generator.integers(count, size=(min(_AT_ONCE, RESAMPLES - n), count))) for n in rounds]
+    rounds = range(0, RESAMPLES, _BATCH)
+    drawn = [statistic(generator.integers(count, size=(min(_BATCH, RESAMPLES - n), count))) for n in rounds]
     low, high = np.percentile(np.concatenate(drawn), LEVEL)
     return Interval(float(statistic(np.arange(count))), float(low), float(high))

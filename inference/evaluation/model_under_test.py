@@ -1,7 +1,4 @@
-"""Which model is evaluated, with which adapter, and what of it decides the answers.
-
-Torch-free until it is loaded. Knows no questions.
-"""
+"""The model under test: its checkpoint, adapter, weight format and the layouts it supports. Torch-free until loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from inference.evaluation.answer_journal import key_of
-from inference.evaluation.hole_prompts import LAYOUTS, DataError, Layout
+from inference.evaluation.hole_prompts import LAYOUTS, PromptLayout
+from inference.evaluation.hole_sources import DataError
 from inference.models import adapter_store, identify, store
 from inference.models.adapter_files import read
 from inference.models.catalog import STARTER, Model, asked_to_infill
@@ -27,15 +25,15 @@ from inference.text.tokenizer_loader import load_tokenizer
 
 @dataclass(frozen=True, slots=True)
 class ModelUnderTest:
-    """A model to be evaluated.
+    """A model to evaluate.
 
     Attributes:
-        row: what it was trained for.
+        row: its catalogue row, or one derived from its checkpoint.
         folder: its checkpoint.
-        adapter: a peft folder to put on it, or None.
-        weight_format: how its weights are held, as for ``loader.load``.
-        tokenizer: its vocabulary.
-        layouts: in which it can be asked.
+        adapter: a peft adapter's folder, or None.
+        weight_format: as for ``loader.load``.
+        tokenizer: its tokenizer.
+        layouts: prompt layouts that it supports.
     """
 
     row: Model
@@ -43,16 +41,17 @@ class ModelUnderTest:
     adapter: Path | None
     weight_format: Any
     tokenizer: Tokenizer
-    layouts: tuple[Layout, ...]
+    layouts: tuple[PromptLayout, ...]
 
-    def chosen(self, wanted: Sequence[Layout]) -> tuple[Layout, ...]:
-        """The layouts to ask in; all it can for none. Raises DataError where it can't be asked so."""
+    def choose_layouts(self, wanted: Sequence[PromptLayout]) -> tuple[PromptLayout, ...]:
+        """Return the wanted layouts, or all supported ones. Raises DataError for an unsupported one."""
         if any(layout not in self.layouts for layout in wanted):
-            raise DataError(asked_to_infill(self.row) or f"The vocabulary in {self.folder} can't infill.")
+            missing = f"The vocabulary in {self.folder} has no infilling sentinels. Use `--layout prefix`."
+            raise DataError(asked_to_infill(self.row) or missing)
         return tuple(layout for layout in LAYOUTS if layout in (wanted or self.layouts))
 
     def identity(self) -> str:
-        """A digest of all of it that decides an answer: weights, adapter, vocabulary, format, versions."""
+        """Return a digest of everything that decides its text: weights, adapter, vocabulary, format, versions."""
         from importlib.metadata import version
 
         import torch
@@ -61,17 +60,17 @@ class ModelUnderTest:
         return key_of(_digest(self.folder), self.adapter and _digest(self.adapter), self.weight_format, software)
 
     def load(self) -> Any:
-        """The transformers model with its adapter. Raises LoadError."""
+        """Load the transformers model with its adapter. Raises LoadError."""
         from inference.models.loader import read_transformers
 
         model = read_transformers(self.folder, self.weight_format)
         return model if self.adapter is None else _with_adapter(model, self.adapter)
 
 
-def find(name: str, adapter_name: str | None, weight_format: Any) -> ModelUnderTest:
-    """An installed model or a checkpoint's folder, and an adapter of this user by its name, or its folder.
+def find_model(name: str, adapter_name: str | None, weight_format: Any) -> ModelUnderTest:
+    """Find an installed model, or a checkpoint's folder, and an adapter by its name or folder.
 
-    An adapter was taught to infill if the vocabulary has the sentinels: that is what ``tune`` teaches.
+    An adapter is taken to infill if the vocabulary has the sentinels, since ``tune`` teaches infilling.
     Raises AdapterError, UnknownModelError, StoreError, ShapeError, TokenizerError.
     """
     folder = Path(name)
@@ -88,7 +87,7 @@ def find(name: str, adapter_name: str | None, weight_format: Any) -> ModelUnderT
 
 
 def _row_of_folder(folder: Path) -> tuple[Model, Tokenizer]:
-    """A folder that was not installed says by its vocabulary what it can."""
+    """Derive a row from a folder that is not installed: its configuration and vocabulary."""
     shape, tokenizer = Shape.from_folder(folder), load_tokenizer(folder)
     trained = identify.guess(folder, tokenizer)
     known = {"context": shape.positions, "usable_context": shape.positions, "infill": trained.infill, "chat": None}
@@ -96,13 +95,13 @@ def _row_of_folder(folder: Path) -> tuple[Model, Tokenizer]:
 
 
 def _adapter(name: str) -> Path:
-    """A folder, or the one of a user's own adapter of this name. Raises AdapterError."""
+    """Return the folder of an adapter, given by folder or by name. Raises AdapterError."""
     folder = Path(name)
     return read(folder).folder if folder.is_dir() else adapter_store.find(name).folder
 
 
 def _with_adapter(model: Any, folder: Path) -> Any:
-    """Merged into the weights, which is quicker, where those are not in 4 bits: these would round it off."""
+    """Merge the adapter, which is faster, unless the weights are in 4 bits: rounding would lose it."""
     from peft import PeftModel
 
     try:
@@ -110,13 +109,15 @@ def _with_adapter(model: Any, folder: Path) -> Any:
             adapted = PeftModel.from_pretrained(model, folder, is_trainable=False, local_files_only=True)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise LoadError(f"The adapter in {folder} does not fit this model ({reason}).") from error
+        raise LoadError(
+            f"The adapter in {folder} does not fit this model ({reason}). Choose the model that it was made for."
+        ) from error
     merged: Any = adapted if getattr(model, "is_loaded_in_4bit", False) else adapted.merge_and_unload()
     return merged.eval()
 
 
 def _digest(folder: Path) -> str:
-    """Of what a folder's files hold; the manifest of an installed model has done that already."""
+    """Return a digest of a folder's files; an installed model's manifest already has theirs."""
     manifest = folder / MANIFEST
     if manifest.is_file():
         return key_of(json.loads(manifest.read_text("utf-8")))

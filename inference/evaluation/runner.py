@@ -1,7 +1,6 @@
-"""Puts every question to a model in every layout, batch by batch, through the journal.
+"""Generation for an evaluation: every hole in every layout, batch by batch, through the journal.
 
-Batches are made of all questions before anything is asked, so that a run that goes on after a kill makes the same ones.
-Knows no files of questions and no tables.
+All batches are formed before the first one runs, so that a resumed run forms the same ones.
 """
 
 from __future__ import annotations
@@ -13,48 +12,49 @@ from itertools import groupby
 from typing import Any
 
 from inference.evaluation.answer_journal import AnswerJournal, Rows, key_of
-from inference.evaluation.batch_generation import BatchRequest, Generator
-from inference.evaluation.hole_prompts import HolePrompt, Layout, ask
-from inference.evaluation.scoring import Result, judged
+from inference.evaluation.batch_generation import BatchGenerator, BatchRequest
+from inference.evaluation.hole_prompts import PromptLayout, build_prompt
+from inference.evaluation.hole_sources import EvaluatedHole
+from inference.evaluation.scoring import Result, scored_middle
 from inference.system.progress import OnProgress
 from inference.text.prompts import Prompt
 from inference.text.stopping import StopRule
 from inference.text.tokenizer import Tokenizer
 from inference.text.vocabulary import Vocabulary
 
-AT_ONCE = 16
-"""Questions in a batch."""
+BATCH_SIZE = 16
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A question in one layout, and where it stands in the order of results."""
+class _Item:
+    """A hole in one layout, and its index in the list of results."""
 
-    place: int
-    question: HolePrompt
-    layout: Layout
+    index: int
+    case: EvaluatedHole
+    layout: PromptLayout
     prompt: Prompt
 
     @property
     def name(self) -> str:
-        """For a person who reads the journal."""
-        return f"{self.layout} {self.question.group} {self.question.name}"
+        """The label in the journal."""
+        return f"{self.layout} {self.case.group} {self.case.hole.name}"
 
     @property
     def request(self) -> BatchRequest:
-        """Layouts that infill are left to end by themselves; a prefix alone gives no reason to."""
-        rule = self.question.rule if self.layout == "prefix" else StopRule()
-        return BatchRequest(self.prompt, rule, self.question.most_tokens, judged(self.question))
+        """Infilling models end by themselves; after a prefix alone they don't, so the stop rule applies."""
+        rule = self.case.rule if self.layout == "prefix" else StopRule()
+        return BatchRequest(self.prompt, rule, self.case.max_tokens, scored_middle(self.case))
 
     @property
-    def decisive(self) -> list[Any]:
-        """All that decides the answer and the likelihood, as JSON values."""
+    def key_values(self) -> list[Any]:
+        """Everything that decides the completion and the likelihood, as JSON values."""
         request, prompt = self.request, self.prompt
-        return [prompt.ids, prompt.heal, sorted(prompt.stop_ids), asdict(request.rule), request.room, request.middle]
+        stop_ids = sorted(prompt.stop_ids)
+        return [prompt.ids, prompt.heal, stop_ids, asdict(request.rule), request.token_limit, request.middle]
 
 
 class EvaluationRunner:
-    """A model that is being evaluated; ``load`` is called once it is needed, ``identity`` names it in the journal."""
+    """Completes holes with one model. ``load`` is called on first use; ``identity`` is part of the journal's keys."""
 
     def __init__(self, load: Callable[[], Any], tokenizer: Tokenizer, identity: str, journal: AnswerJournal) -> None:
         self._load = load
@@ -64,53 +64,53 @@ class EvaluationRunner:
         self._journal = journal
 
     @cached_property
-    def _generator(self) -> Generator:
-        return Generator(self._load(), self._tokenizer, self._vocabulary)
+    def _generator(self) -> BatchGenerator:
+        return BatchGenerator(self._load(), self._tokenizer, self._vocabulary)
 
     def results(
-        self, questions: Sequence[HolePrompt], layouts: Sequence[Layout], context: int, tell: OnProgress
+        self, cases: Sequence[EvaluatedHole], layouts: Sequence[PromptLayout], context: int, on_progress: OnProgress
     ) -> list[Result]:
-        """One result for each question in each layout, questions of a layout in their order.
+        """Return one result for each hole in each layout, layout by layout, holes in their order.
 
-        The model is shown ``context`` tokens of text. ``tell`` counts answers. Raises PromptError.
+        Prompts hold at most ``context`` tokens of text. ``on_progress`` counts completions. Raises PromptError.
         """
-        asked = self._asked(questions, layouts, context)
-        rows: Rows = [{} for _ in asked]
+        items = self._items(cases, layouts, context)
+        rows: Rows = [{} for _ in items]
         done = 0
-        for batch in _batches(asked):
-            for one, row in zip(batch, self._answers(batch), strict=True):
-                rows[one.place] = row
+        for batch in _batches(items):
+            for item, row in zip(batch, self._rows(batch), strict=True):
+                rows[item.index] = row
             done += len(batch)
-            tell(done, len(asked))
+            on_progress(done, len(items))
         return [
-            Result(one.question, one.layout, row["text"], row["ended"], row["tokens"], row["nats"], row["nats_tokens"])
-            for one, row in zip(asked, rows, strict=True)
+            Result(item.case, item.layout, row["text"], row["ended"], row["tokens"], row["nats"], row["nats_tokens"])
+            for item, row in zip(items, rows, strict=True)
         ]
 
-    def _asked(self, questions: Sequence[HolePrompt], layouts: Sequence[Layout], context: int) -> list[_Asked]:
-        pairs: list[tuple[Layout, HolePrompt]] = [(layout, question) for layout in layouts for question in questions]
+    def _items(self, cases: Sequence[EvaluatedHole], layouts: Sequence[PromptLayout], context: int) -> list[_Item]:
+        pairs: list[tuple[PromptLayout, EvaluatedHole]] = [(layout, case) for layout in layouts for case in cases]
         return [
-            _Asked(n, question, layout, ask(self._tokenizer, self._vocabulary, question, layout, context))
-            for n, (layout, question) in enumerate(pairs)
+            _Item(n, case, layout, build_prompt(self._tokenizer, self._vocabulary, case.hole, layout, context))
+            for n, (layout, case) in enumerate(pairs)
         ]
 
-    def _answers(self, batch: Sequence[_Asked]) -> Rows:
-        key = key_of(self._identity, [one.decisive for one in batch])
-        found = self._journal.recall(key, len(batch))
-        if found is None:
-            found = [asdict(answer) for answer in self._generator.answer([one.request for one in batch])]
-            self._journal.keep(key, found, [one.name for one in batch])
-        return found
+    def _rows(self, batch: Sequence[_Item]) -> Rows:
+        key = key_of(self._identity, [item.key_values for item in batch])
+        rows = self._journal.recall(key, len(batch))
+        if rows is None:
+            rows = [asdict(one) for one in self._generator.complete([item.request for item in batch])]
+            self._journal.keep(key, rows, [item.name for item in batch])
+        return rows
 
 
-def _batches(asked: Sequence[_Asked]) -> Iterator[list[_Asked]]:
-    """Questions whose answers and prompts are of like length, together."""
-    ordered = sorted(asked, key=lambda one: (_kind(one), len(one.prompt.ids), one.place))
-    for _, group in groupby(ordered, _kind):
+def _batches(items: Sequence[_Item]) -> Iterator[list[_Item]]:
+    """Group holes with the same limit and layout, and prompts of similar length, to save padding."""
+    ordered = sorted(items, key=lambda item: (_group(item), len(item.prompt.ids), item.index))
+    for _, group in groupby(ordered, _group):
         alike = list(group)
-        for start in range(0, len(alike), AT_ONCE):
-            yield alike[start : start + AT_ONCE]
+        for start in range(0, len(alike), BATCH_SIZE):
+            yield alike[start : start + BATCH_SIZE]
 
 
-def _kind(one: _Asked) -> tuple[int, str]:
-    return one.question.most_tokens, one.layout
+def _group(item: _Item) -> tuple[int, str]:
+    return item.case.max_tokens, item.layout

@@ -1,13 +1,11 @@
-"""Run a Python program that a model wrote, in a process of its own with little time, memory and nothing else.
+"""Run Python programs that a model wrote, each in a process with little time and memory. Also runs tasks' tests.
 
-**This is a limit, not a jail.** It keeps a program that loops, allocates, forks or writes without end from harming the
-machine by accident. It does not keep one that means harm from the network or from files that this user may read or
-write: for such, run the whole evaluation in a container or a virtual machine.
+**This limits accidents; it is not a jail.** It keeps a program that loops, allocates, forks or writes without end from
+harming the machine. It does not keep a malicious program from the network, or from files that this user may read or
+write. For such programs, run the whole evaluation in a container or a virtual machine.
 
-Disk space is limited in the program's own folder only. Nothing signals the growth of a folder, so its size is polled
-every ``POLL`` seconds: a program may write more than the limit between two polls. The folder is removed afterwards.
-
-Runs the tests of tasks on the answers to them, several at a time, through the journal. Knows no model.
+Disk space is limited only in the program's own folder, which is removed afterwards. There is no event for a folder's
+growth, so its size is polled every ``POLL`` seconds; a program may exceed the limit between two polls.
 """
 
 from __future__ import annotations
@@ -37,23 +35,23 @@ from inference.system.progress import OnProgress
 ProgramResult = Literal["passed", "failed", "timed out"]
 
 POLL = 0.1
-"""Seconds between two looks at the size of the program's folder."""
+"""Seconds between two measurements of the folder's size."""
 GRACE = 10.0
-"""Seconds that the supervisor has to kill what is left of a program."""
+"""Seconds that the supervisor has to kill the remaining processes."""
 ENTRY = 4096
-"""Bytes that a file or folder counts at least: its inode and directory entry take space too."""
+"""Minimum size of a file or folder in bytes: its inode and directory entry take space too."""
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """What one program may use.
+    """Resource limits of one program.
 
     Attributes:
-        seconds: of wall-clock time; of processor time as many, rounded up.
-        memory: bytes of address space for each of its processes.
+        seconds: wall-clock time. Processor time has the same limit, rounded up.
+        memory: bytes of address space of each process.
         file: bytes in one file.
-        folder: bytes in all files of its folder; an entry counts as ``ENTRY`` bytes at least.
-        processes: how many more this user may have while it runs; root is not held to it by the system.
+        folder: bytes in all files of its folder; an entry counts as at least ``ENTRY`` bytes.
+        processes: additional processes of this user. The system does not apply this limit to root.
     """
 
     seconds: float = 5.0
@@ -64,10 +62,10 @@ class SandboxLimits:
 
 
 def run_program(program: str, limits: SandboxLimits | None = None) -> ProgramResult:
-    """Whether ``program`` runs to its end within its limits; leaving early, by ``exit()`` too, is failing.
+    """Run ``program``. It passes if it runs to its last line within its limits; ``exit()`` before that fails.
 
-    It gets ``python -I``, an empty environment, no input, a folder of its own that is removed afterwards, and its
-    output goes nowhere. When it ends, all processes that it started are killed, detached ones too.
+    It runs under ``python -I`` with an empty environment, no input, no output and a folder of its own that is removed
+    afterwards. When it ends, all processes that it started are killed, detached ones too.
     """
     limits = limits or SandboxLimits()
     folder = Path(tempfile.mkdtemp(prefix="codellama-ls-eval-"))
@@ -108,7 +106,7 @@ def _result(process: subprocess.Popen[bytes], folder: Path, limits: SandboxLimit
 
 
 def _exceeds(folder: Path, limit: int) -> bool:
-    """Return whether a folder holds more than ``limit`` bytes. One that can't be measured counts as if it did."""
+    """Return True if a folder holds more than ``limit`` bytes, or can't be measured."""
     total, folders = 0, [folder]
     while folders and total <= limit:
         try:
@@ -119,14 +117,14 @@ def _exceeds(folder: Path, limit: int) -> bool:
                     if stat.S_ISDIR(found.st_mode):
                         folders.append(Path(entry.path))
         except FileNotFoundError:
-            continue  # removed meanwhile
-        except OSError:  # unreadable, or nested too deep to be named
+            continue  # removed in the meantime
+        except OSError:  # unreadable, or nested too deep to be opened
             return True
     return total > limit
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Have the supervisor kill what is left, and wait for it. One that does not end is killed itself."""
+    """Let the supervisor kill the remaining processes and wait for it. Kill it if it does not end."""
     process.terminate()
     try:
         process.wait(GRACE)
@@ -144,42 +142,42 @@ def _remove(folder: Path) -> None:
         subprocess.run(["rm", "-rf", "--", str(folder)], check=False, stderr=subprocess.DEVNULL)  # noqa: S607
 
 
-def executed(
-    results: Sequence[Result], journal: AnswerJournal, tell: OnProgress, limits: SandboxLimits | None = None
+def run_tests(
+    results: Sequence[Result], journal: AnswerJournal, on_progress: OnProgress, limits: SandboxLimits | None = None
 ) -> list[Result]:
-    """The same results with what the tests say of the whole answer and of the part that a user would have seen.
+    """Run the tasks' tests on each whole completion and on its displayed part, several programs at a time.
 
-    ``tell`` counts programs; equal ones run once. Every question must be a task.
+    ``on_progress`` counts programs; equal ones run once. Every result must be of a task.
     """
     limits = limits or SandboxLimits()
-    pairs = [(_program(result, _whole(result)), _program(result, result.shown)) for result in results]
+    pairs = [(_program(result, _whole(result)), _program(result, result.displayed)) for result in results]
     programs = list(dict.fromkeys(program for pair in pairs for program in pair))
     passed: dict[str, bool] = {}
     with ThreadPoolExecutor(usable_cores()) as pool:
-        runs = pool.map(lambda program: _run(program, journal, limits), programs)
+        runs = pool.map(lambda program: _passes(program, journal, limits), programs)
         for done, (program, result) in enumerate(zip(programs, runs, strict=True), 1):
             passed[program] = result
-            tell(done, len(programs))
+            on_progress(done, len(programs))
     return [
-        replace(result, passed=passed[whole], passed_shown=passed[shown])
-        for result, (whole, shown) in zip(results, pairs, strict=True)
+        replace(result, passed=passed[whole], passed_shown=passed[displayed])
+        for result, (whole, displayed) in zip(results, pairs, strict=True)
     ]
 
 
 def _whole(result: Result) -> str:
-    """All that the model wrote; what the stop rule ended is as it is shown."""
-    return result.shown if result.ended == "rule" else result.answer
+    """Return all text of the model; one that the stop rule ended is as an editor displays it."""
+    return result.displayed if result.ended == "rule" else result.completion
 
 
-def _program(result: Result, answer: str) -> str:
-    task = result.question.task
+def _program(result: Result, completion: str) -> str:
+    task = result.case.task
     assert task is not None, "only tasks have tests"
-    return task.program(answer)
+    return task.program(completion)
 
 
-def _run(program: str, journal: AnswerJournal, limits: SandboxLimits) -> bool:
+def _passes(program: str, journal: AnswerJournal, limits: SandboxLimits) -> bool:
     key = key_of("run", program, limits.seconds, limits.memory)
-    if (found := journal.recall(key, 1)) is None:
-        found = [{"result": run_program(program, limits)}]
-        journal.keep(key, found, ["program"])
-    return found[0]["result"] == "passed"
+    if (rows := journal.recall(key, 1)) is None:
+        rows = [{"result": run_program(program, limits)}]
+        journal.keep(key, rows, ["program"])
+    return rows[0]["result"] == "passed"

@@ -1,8 +1,9 @@
-"""Run one program under resource limits, then kill every process it left behind. A script of its own: ``sandbox``.
+"""Run one program under resource limits, then kill every process it left behind. ``sandbox`` runs this as a script.
 
-The arguments are the numbers of ``LIMITS`` and the program's path. SIGTERM ends the program early. This process is a
+The arguments are the values of ``LIMITS`` and the program's path. SIGTERM ends the program early. This process is a
 subreaper (prctl(2), PR_SET_CHILD_SUBREAPER): a descendant whose parent dies becomes its child, whatever sessions or
-process groups it made, so killing children until there is none leaves nothing. Imports the standard library only.
+process groups it created. Killing children until none is left therefore leaves no process. Only the standard library
+is imported: the script runs isolated.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ WATCHED = (signal.SIGCHLD, signal.SIGTERM)
 SET_CHILD_SUBREAPER = 36
 """``PR_SET_CHILD_SUBREAPER`` of linux/prctl.h."""
 REACHED_END = 73
-"""Exit status of a program that ran to its end: one that calls ``exit()`` before its tests must not pass them."""
+"""Exit status of a program that ran to its end. One that calls ``exit()`` before its tests must not pass."""
 FAILED = 1
 
 
 def main(*numbers: str, path: str) -> int:
-    """Supervise ``path``; return its exit status, or ``FAILED`` where a signal ended it."""
+    """Supervise ``path``; return its exit status, or ``FAILED`` if a signal ended it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)  # before the fork: none can be missed
+    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)  # before the fork, so that none is missed
     program = os.fork()
     if program == 0:
         os.setsid()  # a signal to its process group does not reach the supervisor
@@ -46,7 +47,7 @@ def main(*numbers: str, path: str) -> int:
 
 
 def _limit(numbers: tuple[str, ...]) -> None:
-    """Lower this process's limits for good: the hard limit can't be raised again."""
+    """Lower this process's limits permanently: a hard limit can't be raised again."""
     for name, number in zip(LIMITS, map(int, numbers), strict=True):
         kind = getattr(resource, name)
         hard = resource.getrlimit(kind)[1]
@@ -55,22 +56,22 @@ def _limit(numbers: tuple[str, ...]) -> None:
 
 
 def _status(program: int) -> int:
-    """Wait for the program to end, or for SIGTERM. Processes it abandoned are reaped meanwhile."""
+    """Wait for the program to end, or for SIGTERM. Reap processes that it abandoned."""
     while signal.sigwait(WATCHED) != signal.SIGTERM:
-        for pid, status in _ended():
+        for pid, status in _reaped():
             if pid == program:
                 return os.WEXITSTATUS(status) if os.WIFEXITED(status) else FAILED
     return FAILED
 
 
-def _ended() -> Iterator[tuple[int, int]]:
+def _reaped() -> Iterator[tuple[int, int]]:
     with suppress(ChildProcessError):
-        while (found := os.waitpid(-1, os.WNOHANG))[0]:
-            yield found
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            yield ended
 
 
 def _kill_all() -> None:
-    """Kill all descendants. They are stopped first, so that none forks while others are killed."""
+    """Kill all descendants. Stop them first, so that none forks while others are killed."""
     while True:
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in _descendants():
@@ -83,7 +84,7 @@ def _kill_all() -> None:
 
 
 def _descendants() -> list[int]:
-    """Children of this process, their children and so on."""
+    """Return the children of this process, their children and so on."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):

@@ -1,8 +1,6 @@
-"""What a tuning will take, told before anything is loaded: tokens, time, memory.
+"""Estimate of a training run's tokens, time and memory, before anything is loaded.
 
-Arithmetic over a shape and one short measurement of this machine's matrix product. Knows no data but its size.
-
-What a tuning will take on this machine: the estimate, and what there is. Knows no data but its size.
+It is computed from the model's shape and a short measurement of this machine's matrix product.
 """
 
 from __future__ import annotations
@@ -17,29 +15,31 @@ from inference.models.loader import Format, choose_device, choose_dtype, choose_
 from inference.models.shape import Shape
 from inference.planning.planner import amount
 from inference.system import machine
-from inference.training.recipe import AT_ONCE, CHARACTERS, Recipe
+from inference.training.recipe import CHARACTERS_PER_TOKEN, MAX_PASS_TOKENS, Recipe
 from inference.training.tuning_task import TuningTask
 
 EFFICIENCY, EFFICIENCY_BF16 = 0.65, 0.3
-"""Of the matrix product alone that a training step reaches (measured on two AVX-512 cores: 0.6 to 0.7; in bfloat16,
-where the processor multiplies it five times as fast, what is not a product weighs more).
+"""Share of the matrix product's speed that a training step reaches. Two AVX-512 cores measured 0.6 to 0.7. In bfloat16
+the product is five times as fast, so the other operations weigh more.
 """
 ADAM_BYTES = 16
-"""A trained weight in float32, its gradient and AdamW's two averages."""
-SPARE = 0.85
-"""Share of free memory that a run may plan to take: other programs, and this one's rough edges, want some."""
-SIDE = 2048
+"""Bytes per trained weight: float32 value, gradient and AdamW's two moments."""
+MEMORY_SHARE = 0.85
+"""Share of free memory that a run may plan to use: estimates are rough, and other programs need some."""
+MATRIX_SIDE = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Attributes:
+    """Compute and memory that a training run needs.
 
-    trained: weights of the adapter.
-    flops_per_token: of a training step, floating point operations.
-    weights, adapter: bytes.
-    activations: bytes at the longest batch, where each layer's are kept for the backward pass.
-    recomputed: the same where only each layer's input is kept, and a layer is computed again when its turn comes.
+    Attributes:
+        trained: number of adapter weights.
+        flops_per_token: floating point operations of a training step per token.
+        weights: bytes of the base model.
+        adapter: bytes of adapter, gradients and optimiser.
+        activations: bytes for the longest batch, if the activations of every layer are kept for the backward pass.
+        recomputed: bytes for the longest batch, if only layer inputs are kept (gradient checkpointing).
     """
 
     trained: int
@@ -50,50 +50,51 @@ class Estimate:
     recomputed: int
 
     def memory(self, *, recompute: bool) -> int:
-        """Bytes in all."""
+        """Return the total in bytes."""
         return self.weights + self.adapter + (self.recomputed if recompute else self.activations)
 
     def must_recompute(self, free: int) -> bool:
-        """Whether keeping all activations would take more than ``SPARE`` leaves of the free bytes."""
-        return self.memory(recompute=False) > SPARE * free
+        """Return True if keeping all activations takes more than ``MEMORY_SHARE`` of the free bytes."""
+        return self.memory(recompute=False) > MEMORY_SHARE * free
 
 
-def estimate(shape: Shape, recipe: Recipe, weight_bytes: int, value: int, device: str) -> Estimate:
-    """For a base whose weights take ``weight_bytes`` on ``device``; ``value``: bytes of an activation."""
+def estimate(shape: Shape, recipe: Recipe, weight_bytes: int, value_bytes: int, device: str) -> Estimate:
+    """Estimate a run on a base of ``weight_bytes`` with activations of ``value_bytes`` each."""
     trained = adapter_weights(shape, recipe.rank)
-    longest = recipe.longest + (recipe.told // CHARACTERS if recipe.elsewhere else 0)
-    tokens = min(recipe.batch * longest, max(AT_ONCE[device], longest))
+    longest = recipe.longest + (recipe.cross_file_characters // CHARACTERS_PER_TOKEN if recipe.cross_file else 0)
+    tokens = min(recipe.batch * longest, max(MAX_PASS_TOKENS[device], longest))
     logits = tokens * round(3 * 4 * shape.vocab * recipe.context)
-    layer = tokens * kept(shape) * value
+    layer = tokens * activations_per_token(shape) * value_bytes
     return Estimate(
         trained=trained,
         flops_per_token=4 * (shape.linear + trained + shape.vocab * shape.hidden * recipe.context) + 2 * trained,
         weights=weight_bytes,
         adapter=trained * ADAM_BYTES,
         activations=shape.layers * layer + logits,
-        recomputed=shape.layers * tokens * shape.hidden * value + layer + logits,
+        recomputed=shape.layers * tokens * shape.hidden * value_bytes + layer + logits,
     )
 
 
 def adapter_weights(shape: Shape, rank: int) -> int:
-    """Weights of a LoRA adapter on every linear layer."""
+    """Return the number of weights of a LoRA adapter on every linear layer."""
     query, key = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     sides = 2 * (shape.hidden + query) + 2 * (shape.hidden + key) + 3 * (shape.hidden + shape.intermediate)
     return shape.layers * rank * sides
 
 
-def kept(shape: Shape) -> int:
-    """Values a token and layer that the backward pass needs.
+def activations_per_token(shape: Shape) -> int:
+    """Return the number of values per token and layer that the backward pass needs.
 
-    Both norms' inputs and outputs; q, k, v and what attention gives; the MLP's gate, its activation, up and product.
+    These are inputs and outputs of both norms, q, k, v and the attention's output, and the MLP's gate, activation, up
+    projection and product.
     """
     query, key = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     return 6 * shape.hidden + 3 * query + 4 * key + 4 * shape.intermediate
 
 
 def matrix_flops(device: str, dtype: torch.dtype, seconds: float = 0.5) -> float:
-    """Floating point operations a second of a large matrix product here, at its best within ``seconds``."""
-    a = torch.ones(SIDE, SIDE, device=device, dtype=dtype)
+    """Measure the best speed of a large matrix product within ``seconds``, in floating point operations per second."""
+    a = torch.ones(MATRIX_SIDE, MATRIX_SIDE, device=device, dtype=dtype)
     best, until = float("inf"), time.monotonic() + seconds
     while time.monotonic() < until or best == float("inf"):
         started = time.monotonic()
@@ -101,12 +102,20 @@ def matrix_flops(device: str, dtype: torch.dtype, seconds: float = 0.5) -> float
         if device == "cuda":
             torch.cuda.synchronize()
         best = min(best, time.monotonic() - started)
-    return 2 * SIDE**3 / best
+    return 2 * MATRIX_SIDE**3 / best
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Attributes: format: of the base's weights; free: bytes on its device; recompute: layers are computed twice."""
+    """An estimate for this machine.
+
+    Attributes:
+        estimate: compute and memory of the run.
+        format: weight format of the base.
+        device: its device type.
+        free: free bytes on that device.
+        recompute: whether gradient checkpointing is used.
+    """
 
     estimate: Estimate
     format: WeightFormat
@@ -115,49 +124,51 @@ class Forecast:
     recompute: bool
 
     def memory(self) -> str:
-        """For a person."""
+        """Describe the memory that the run needs."""
         guess = self.estimate
-        how = ", each layer computed again for its gradients to save memory" if self.recompute else ""
+        how = " with gradient checkpointing" if self.recompute else ""
         activations = guess.recomputed if self.recompute else guess.activations
         return (
-            f"Memory at most about {amount(guess.memory(recompute=self.recompute))} of {amount(self.free)} free: "
+            f"Memory: about {amount(guess.memory(recompute=self.recompute))} of {amount(self.free)} free: "
             f"{amount(guess.weights)} weights ({self.format}), {amount(guess.adapter)} adapter of {guess.trained:,} "
             f"weights with its optimiser, {amount(activations)} activations{how}."
         )
 
     def tokens_per_second(self, flops: float) -> float:
-        """About, where a matrix product reaches ``flops`` a second."""
+        """Estimate the training speed from the matrix product's speed in floating point operations per second."""
         share = EFFICIENCY_BF16 if (self.device, self.format) == ("cpu", "bf16") else EFFICIENCY
         return share * flops / (self.estimate.flops_per_token * (1.3 if self.recompute else 1.0))
 
 
 def forecast(task: TuningTask, weights: tuple[Format, str | None]) -> Forecast:
-    """For the wanted format and device of the base. Raises LoadError for a device that is not there."""
+    """Estimate a task. ``weights``: wanted format and device of the base. Raises LoadError if the device is missing."""
     device = choose_device(weights[1])
-    found = machine.look()
-    quick = weights[0] == "auto" and device.type == "cpu" and found.memory.repacks  # has AVX512_BF16
-    form = "bf16" if quick else choose_format(weights[0], device)
+    hardware = machine.look()
+    bfloat16 = weights[0] == "auto" and device.type == "cpu" and hardware.memory.repacks  # has AVX512_BF16
+    form = "bf16" if bfloat16 else choose_format(weights[0], device)
     shape = task.base.row.shape
-    value = choose_dtype(form, device).itemsize
-    free = (found.best if device.type == "cuda" else found.memory).free
-    guess = estimate(shape, task.recipe, shape.weight_bytes(form), value, device.type)
+    value_bytes = choose_dtype(form, device).itemsize
+    free = (hardware.best if device.type == "cuda" else hardware.memory).free
+    guess = estimate(shape, task.recipe, shape.weight_bytes(form), value_bytes, device.type)
     return Forecast(guess, form, device.type, free, guess.must_recompute(free))
 
 
-def told(task: TuningTask, seen: Forecast, minutes: float, steps: int | None) -> str:
-    """Data, time and memory, for a person; takes half a second to measure this machine."""
-    speed = seen.tokens_per_second(matrix_flops(seen.device, choose_dtype(seen.format, choose_device(seen.device))))
+def describe(task: TuningTask, planned: Forecast, minutes: float, steps: int | None) -> str:
+    """Describe data, time and memory of a run. Takes half a second to measure this machine."""
+    dtype = choose_dtype(planned.format, choose_device(planned.device))
+    speed = planned.tokens_per_second(matrix_flops(planned.device, dtype))
     if steps:
         minutes = steps * task.recipe.tokens_per_step / speed / 60
-    learnt = round(minutes * 60 * speed)
+    trained = round(minutes * 60 * speed)
     return (
-        f"About {_tokens(task):,} tokens of code; in {minutes:,.0f} minutes about {learnt:,} tokens of examples are "
-        f"learnt from ({speed:,.0f} tokens/s).\n{seen.memory()}"
+        f"Data: about {_tokens(task):,} tokens of code.\n"
+        f"Time: about {trained:,} tokens of examples in {minutes:,.0f} minutes ({speed:,.0f} tokens/s).\n"
+        f"{planned.memory()}"
     )
 
 
 def _tokens(task: TuningTask) -> int:
-    """Of all the code, by the ratio of tokens to characters in some of it."""
-    sample = "".join(file.text for file in task.code.learnt[:50])[:200_000]
-    size = sum(len(file.text) for file in task.code.learnt)
+    """Estimate the tokens of all code from the ratio of tokens to characters in a sample."""
+    sample = "".join(file.text for file in task.code.training[:50])[:200_000]
+    size = sum(len(file.text) for file in task.code.training)
     return round(size * len(task.base.tokenizer.encode(sample)) / max(len(sample), 1))

@@ -1,11 +1,6 @@
-"""How likely a model finds the tokens of an example: the loss of training, and the score of held-out code.
+"""Token losses of examples, and the perplexity of held-out files before and after training.
 
-Knows no holes and no prompts: ids in, nats out.
-
-What training gains on files it never saw: the perplexity of holes' middles, before and after.
-
-Files are held out whole: lines of one file are too alike for some of them to judge what was learnt from the others.
-Knows no training and no terminal.
+Files are held out whole: lines of one file are too similar to train on some and test on the others.
 """
 
 from __future__ import annotations
@@ -24,15 +19,24 @@ from inference.text.holes import Kind, sample_holes
 from inference.text.infill import Layout
 from inference.text.source_files import SourceFile
 from inference.text.tokenizer import Tokenizer
-from inference.training.examples import Example, make_example, window
+from inference.training.examples import Example, cut_window, make_example
 from inference.training.peft_adapter import in_bfloat16
+
+HELD_OUT_SHARE = 0.1
+KINDS: tuple[Kind, ...] = ("end", "line", "block")
+LAYOUTS: tuple[Layout, ...] = ("spm", "psm")
+BEFORE, AFTER = 112, 48
+"""Tokens of prefix and suffix around a held-out hole."""
+
+Scores = list[tuple[float, int]]
+"""(nats, tokens) of each example."""
 
 
 def token_losses(model: Any, examples: Sequence[Example]) -> list[torch.Tensor]:
-    """Negative log-likelihood, in nats, of every token to be learnt: one float32 tensor an example.
+    """Return the negative log-likelihood in nats of every token to be learnt: one float32 tensor per example.
 
-    Sequences are padded on their right, where a causal model's earlier positions can't see it: attention needs no mask.
-    The head is computed for the positions that count alone.
+    Sequences are padded on the right, which earlier positions of a causal model can't see, so no attention mask is
+    needed. The head is computed only for the positions that count.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     device = base.get_input_embeddings().weight.device
@@ -42,15 +46,15 @@ def token_losses(model: Any, examples: Sequence[Example]) -> list[torch.Tensor]:
         hidden = base.model(input_ids=ids, use_cache=False).last_hidden_state
     counts = [len(example.learnt) for example in examples]
     rows = torch.repeat_interleave(torch.arange(len(examples)), torch.tensor(counts)).to(device)
-    places = torch.tensor([place for example in examples for place in example.learnt], device=device)
-    logits = base.lm_head(hidden[rows, places - 1])
-    losses = cross_entropy(logits.float(), ids[rows, places], reduction="none")
+    columns = torch.tensor([index for example in examples for index in example.learnt], device=device)
+    logits = base.lm_head(hidden[rows, columns - 1])
+    losses = cross_entropy(logits.float(), ids[rows, columns], reduction="none")
     return list(losses.split(counts))
 
 
 @torch.inference_mode()
 def middle_losses(model: Any, examples: Sequence[Example], batch: int = 16) -> list[tuple[float, int]]:
-    """(nats, tokens) of what each example is to learn, in their order."""
+    """Return (nats, tokens) of the tokens to be learnt, for each example in order."""
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].ids))
     scored: dict[int, tuple[float, int]] = {}
     for first in range(0, len(order), batch):
@@ -60,25 +64,16 @@ def middle_losses(model: Any, examples: Sequence[Example], batch: int = 16) -> l
     return [scored[i] for i in range(len(examples))]
 
 
-SHARE = 0.1
-KINDS: tuple[Kind, ...] = ("end", "line", "block")
-LAYOUTS: tuple[Layout, ...] = ("spm", "psm")
-BEFORE, AFTER = 112, 48
-"""Tokens of prefix and suffix that a held-out hole is shown in."""
-
-Scores = list[tuple[float, int]]
-"""(nats, tokens) of one example after the other."""
-
-
 def split(files: Sequence[SourceFile]) -> tuple[list[SourceFile], list[SourceFile]]:
-    """(to learn from, held out). A tenth of the files, at least one, chosen by their names alone.
+    """Split files into (training, held out). A tenth, at least one file, is held out.
 
-    So a file stays on its side when others come and go. Raises ValueError for fewer than two files.
+    Only the name decides, so a file keeps its role when others are added or removed. Raises ValueError for fewer than
+    two files.
     """
     if len(files) < 2:
-        raise ValueError("At least two files of code are needed: one to learn from and one to judge by.")
+        raise ValueError("At least two files of code are needed: one to train on and one to hold out.")
     ranked = sorted(files, key=lambda file: hashlib.sha256(file.name.encode()).digest())
-    count = max(1, round(len(files) * SHARE))
+    count = max(1, round(len(files) * HELD_OUT_SHARE))
     held = ranked[:count]
     return [file for file in files if file not in held], held
 
@@ -90,16 +85,16 @@ class HeldOut:
     examples: dict[tuple[Kind, Layout], list[Example]]
 
     def score(self, model: Any) -> dict[str, Scores]:
-        """By ``kind/layout``."""
+        """Return the scores by ``kind/layout``."""
         model.eval()
         return {f"{kind}/{layout}": middle_losses(model, some) for (kind, layout), some in self.examples.items()}
 
 
 def hold_out(files: Sequence[SourceFile], tokenizer: Tokenizer, count: int, seed: int) -> HeldOut:
-    """At most ``count`` holes of each kind, each in both layouts."""
+    """Make examples of up to ``count`` holes of each kind, each in both layouts."""
     examples = {}
     for kind in KINDS:
-        holes = [window(tokenizer, hole, BEFORE, AFTER) for hole in sample_holes(files, kind, count, seed)]
+        holes = [cut_window(tokenizer, hole, BEFORE, AFTER) for hole in sample_holes(files, kind, count, seed)]
         for layout in LAYOUTS if holes else ():
             examples[kind, layout] = [make_example(tokenizer, hole, layout) for hole in holes]
     return HeldOut(examples)
@@ -107,7 +102,7 @@ def hold_out(files: Sequence[SourceFile], tokenizer: Tokenizer, count: int, seed
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """Perplexity a token before and after, and the 95 % interval of after divided by before."""
+    """Perplexity per token before and after, and the 95 % interval of their ratio (after / before)."""
 
     before: float
     after: float
@@ -117,7 +112,7 @@ class Gain:
 
 
 def gain(before: Scores, after: Scores) -> Gain:
-    """Compares the same holes, which are drawn again for the interval."""
+    """Compare scores of the same holes, which the interval's bootstrap resamples."""
     was, now, tokens = [nats for nats, _ in before], [nats for nats, _ in after], [count for _, count in before]
     change = difference_per_unit(now, was, tokens)
     perplexity = exp(sum(was) / sum(tokens)), exp(sum(now) / sum(tokens))

@@ -1,7 +1,6 @@
-"""Fetch the published packages that the starter's adapter is made from, and those it is judged by.
+"""Fetch the published packages for training and evaluating the starter's adapter, through pip and npm.
 
 ``python -m inference.training.packages FOLDER`` fills ``FOLDER/train`` for ``tune`` and ``FOLDER/judge`` for ``eval``.
-It asks pip and npm, as they are set up here. Knows nothing of what is done with the code.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+from inference.api.errors import CodeLlamaError
 from inference.system.child_processes import python_module
 from inference.text.source_files import read_sources
 
@@ -22,7 +22,7 @@ LIST = Path(__file__).with_name("starter_adapter") / "sources.toml"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 all of them are there, 1 one can't be had, 2 used wrongly."""
+    """Fetch all packages. Return exit status 0, 1 if one can't be fetched, 2 for wrong usage."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m inference.training.packages FOLDER\n")
@@ -37,23 +37,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{' '.join(error.cmd[:3])} failed: {error.stderr.strip().splitlines()[-1]}\n")
         return 1
     copies = remove_copies(root / "train", root / "judge")
-    sys.stderr.write(f"The packages are in {root}; {copies} files of judge stand in train too and were removed.\n")
+    sys.stderr.write(f"The packages are in {root}; removed {copies} files of judge that are also in train.\n")
     return 0
 
 
-class WrongArchiveError(RuntimeError):
-    """A registry gave another archive than the one that was pinned; the message names it."""
+class WrongArchiveError(CodeLlamaError, RuntimeError):
+    """The archive from the registry does not have the pinned checksum."""
 
 
 def unpacked(name: str, folder: Path) -> Path:
-    """Where a package lies below ``folder`` once it is fetched."""
+    """Return the folder of a fetched package below ``folder``."""
     return folder / name.replace("/", "__")
 
 
 def fetch(registry: str, name: str, folder: Path, sha256: str = "") -> None:
-    """Unpack one package below ``folder``, unless it is there. Nothing of it is run.
+    """Fetch and unpack one package below ``folder``, unless it exists. None of its code is run.
 
-    Raises CalledProcessError, and WrongArchiveError where ``sha256`` is given and is not the archive's.
+    Raises CalledProcessError, and WrongArchiveError if ``sha256`` is given and differs.
     """
     target = unpacked(name, folder)
     if target.exists():
@@ -75,11 +75,13 @@ def fetch(registry: str, name: str, folder: Path, sha256: str = "") -> None:
 def _check(name: str, archive: Path, sha256: str) -> None:
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if sha256 and found != sha256:
-        raise WrongArchiveError(f"The archive of {name} is not the one that is pinned: its SHA-256 is {found}.")
+        raise WrongArchiveError(
+            f"The archive of {name} is not the pinned one: its SHA-256 is {found}. Check the registry of pip and npm."
+        )
 
 
 def remove_copies(train: Path, judge: Path) -> int:
-    """Remove what of ``judge`` is a copy, or nearly one, of a file in ``train``; how many files that were."""
+    """Remove files of ``judge`` that are copies or near copies of files in ``train``. Return their number."""
     trained = read_sources([train]).files
     kept = {file.name for file in read_sources([judge], trained).files}
     other = [judge / file.name for file in read_sources([judge]).files if file.name not in kept]

@@ -1,6 +1,6 @@
-"""A LoRA adapter around a loaded model, by peft: attached, saved as a standard peft folder, read back.
+"""LoRA adapters of a loaded model through peft: attach, save as a standard peft folder, load.
 
-Knows no data and no training. Sources: LoRA (arXiv 2106.09685), QLoRA (arXiv 2305.14314).
+Sources: LoRA (arXiv 2106.09685), QLoRA (arXiv 2305.14314).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from inference.training.recipe import Recipe
 
 
 def attach(base: Any, recipe: Recipe, new_tokens: Sequence[int] = (), *, recompute: bool = False) -> Any:
-    """A fresh adapter on every linear layer of ``base``, a transformers model whose own weights stay as they are.
+    """Attach a new adapter to every linear layer of ``base``, a transformers model whose own weights stay frozen.
 
-    ``new_tokens``: ids whose embedding the model has never been taught, and that are learnt with the adapter. The
-    adapter's weights are in float32, whatever the base is in. ``recompute``: keep only each layer's input for the
-    backward pass, and compute the rest of it again then.
+    ``new_tokens`` are ids with untrained embeddings, which are learnt with the adapter. The adapter's weights are in
+    float32 whatever the base's format. ``recompute`` turns on gradient checkpointing: only layer inputs are kept for
+    the backward pass.
     """
     import peft
 
@@ -46,14 +46,14 @@ def attach(base: Any, recipe: Recipe, new_tokens: Sequence[int] = (), *, recompu
     layers: list[Any] = list(model.modules()) if in_bfloat16(base) else []
     for layer in layers:
         if hasattr(layer, "cast_input_dtype_enabled"):
-            layer.cast_input_dtype_enabled = False  # autocast does it, the other way round
+            layer.cast_input_dtype_enabled = False  # autocast casts weights to bfloat16 instead
     return model
 
 
 def in_bfloat16(base: Any) -> bool:
-    """Whether the adapter's products too are computed in bfloat16, under autocast, from its float32 weights.
+    """Return True if the adapter's products are computed in bfloat16 under autocast, from its float32 weights.
 
-    So they are on a CPU whose base is in bfloat16; a quarter quicker with AVX512_BF16. A GPU has TF32 for float32.
+    This applies to a bfloat16 base on a CPU and is a quarter faster with AVX512_BF16. A GPU has TF32 for float32.
     """
     weight = base.get_input_embeddings().weight
     four_bits = getattr(base, "is_loaded_in_4bit", False)
@@ -61,14 +61,14 @@ def in_bfloat16(base: Any) -> bool:
 
 
 def trainable(model: Any) -> list[torch.nn.Parameter]:
-    """What training changes: the adapter's weights and nothing else."""
+    """Return the weights that training changes: only those of the adapter."""
     return [weight for weight in model.parameters() if weight.requires_grad]
 
 
 def save(model: Any, folder: Path, base: str, dtype: torch.dtype | None = torch.bfloat16) -> None:
-    """Write a standard peft folder; ``dtype`` of the stored weights, None for what they are trained in.
+    """Write a standard peft folder. ``dtype`` is that of the stored weights; None keeps the training's.
 
-    ``base`` is what the folder calls the model it is for: its hub id, never where it lies on this machine.
+    ``base`` is the hub id of the base model, never its path on this machine.
     """
     import peft
 
@@ -80,17 +80,18 @@ def save(model: Any, folder: Path, base: str, dtype: torch.dtype | None = torch.
     config.save_pretrained(str(folder))
 
 
-def warm(model: Any, folder: Path) -> None:
-    """Put the weights of a saved adapter into the one attached to ``model``. Raises AdapterError where they differ."""
+def load_weights(model: Any, folder: Path) -> None:
+    """Load saved weights into the adapter attached to ``model``. Raises AdapterError if their shapes differ."""
     import peft
 
     try:
         weights = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
-        raise AdapterError(f"The adapter in {folder} can't be read ({error}).") from error
+        raise AdapterError(f"The adapter in {folder} can't be read ({error}). Choose another adapter.") from error
     expected = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
     if {name: weight.shape for name, weight in weights.items()} != {n: w.shape for n, w in expected.items()}:
         raise AdapterError(
-            f"The adapter in {folder} is for another model or of another rank: it can't be gone on with."
+            f"The adapter in {folder} has another base model or rank, so training can't start from it. "
+            "Choose another adapter, or another --rank."
         )
     peft.set_peft_model_state_dict(model, weights)

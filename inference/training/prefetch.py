@@ -1,7 +1,4 @@
-"""Batches drawn in other processes, ahead of the trainer: a GPU learns from them faster than one process can cut them.
-
-Changes nothing about which batches there are. Knows no model.
-"""
+"""Batches drawn in worker processes ahead of the trainer: a GPU learns faster than one process can draw them."""
 
 from __future__ import annotations
 
@@ -13,37 +10,37 @@ from torch.utils.data import DataLoader, Dataset
 
 from inference.training.examples import POOL, Batches, Example
 
-MOST_WORKERS = 14
+MAX_WORKERS = 14
 Pool = list[list[Example]]
 
 
 class PrefetchedBatches:
-    """``batches`` by their number, as they are; quick where numbers ascend, and right where they do not.
+    """The same batches as ``batches``, by number; fast if numbers ascend.
 
-    Drawn a pool at a time, as ``Batches`` does. Close it, or its workers wait until this process ends.
+    Workers draw a pool at a time, as ``Batches`` does. They run until ``close`` or until this process ends.
     """
 
     def __init__(self, batches: Batches, workers: int | None = None) -> None:
         self._drawn = _Pools(batches)
-        self._workers = workers or max(min((os.cpu_count() or 2) - 2, MOST_WORKERS), 1)
+        self._workers = workers or max(min((os.cpu_count() or 2) - 2, MAX_WORKERS), 1)
         self._pools: Iterator[Pool] | None = None
         self._number, self._pool = -1, list[list[Example]]()
 
     def __getitem__(self, number: int) -> list[Example]:
-        pool, place = divmod(number, POOL)
+        pool, index = divmod(number, POOL)
         if pool != self._number:
             if self._pools is None or pool != self._number + 1:
-                self._pools = self._begin(pool)
+                self._pools = self._start(pool)
             self._number, self._pool = pool, next(self._pools)
-        return self._pool[place]
+        return self._pool[index]
 
     def close(self) -> None:
-        """Ends the workers."""
+        """End the workers."""
         self._pools, self._number = None, -1
 
-    def _begin(self, first: int) -> Iterator[Pool]:
+    def _start(self, first: int) -> Iterator[Pool]:
         loader = DataLoader(
-            self._drawn, batch_size=None, sampler=count(first), num_workers=self._workers, collate_fn=_as_it_is
+            self._drawn, batch_size=None, sampler=count(first), num_workers=self._workers, collate_fn=_identity
         )
         return iter(loader)
 
@@ -53,8 +50,8 @@ class _Pools(Dataset[Pool]):
         self._batches = batches
 
     def __getitem__(self, index: int) -> Pool:
-        return [self._batches[index * POOL + place] for place in range(POOL)]
+        return [self._batches[index * POOL + n] for n in range(POOL)]
 
 
-def _as_it_is(pool: Pool) -> Pool:
+def _identity(pool: Pool) -> Pool:
     return pool

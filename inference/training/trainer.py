@@ -1,7 +1,7 @@
-"""The training loop: steps from batches, checkpoints, and going on exactly where a killed run stopped.
+"""The training loop: steps, checkpoints and exact resumption.
 
-Knows no files of code and no terminal. A step depends on its number, the weights and the optimiser's state alone, so
-a run that was killed and resumed ends with the same adapter as one that was not.
+A step depends only on its number, the weights and the optimiser's state. A killed and resumed run therefore ends with
+the same adapter as an undisturbed one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,24 +22,23 @@ from inference.models.manifest import sync
 from inference.training import peft_adapter
 from inference.training.examples import Example
 from inference.training.heldout import token_losses
-from inference.training.recipe import AT_ONCE, Recipe
+from inference.training.recipe import MAX_PASS_TOKENS, Recipe
 
-STATE = "training.pt"
+OPTIMISER_FILE = "training.pt"
 FINAL_SHARE = 0.1
-"""The learning rate's last value, as a share of its highest."""
-CLIP = 1.0
-"""Gradients longer than this are shortened to it."""
+"""The learning rate's last value as a share of its peak."""
+MAX_GRADIENT_NORM = 1.0
 
 
 class BatchSource(Protocol):
-    """Batches by their number."""
+    """Batches by number."""
 
     def __getitem__(self, number: int) -> list[Example]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a step did. ``loss`` in nats a token; ``tokens`` in the batch, padding not counted; ``seconds`` it took."""
+    """One finished step: mean loss in nats per token, tokens without padding, and seconds."""
 
     number: int
     loss: float
@@ -49,7 +48,7 @@ class Step:
 
 @dataclass(slots=True)
 class TrainingRun:
-    """How far a run is: ``step`` of ``steps``, and what it has seen."""
+    """Progress of a run: ``step`` of ``steps``, with the tokens and seconds so far."""
 
     steps: int
     step: int = 0
@@ -58,7 +57,7 @@ class TrainingRun:
 
 
 class Trainer:
-    """Trains the adapter of one model. Raises FloatingPointError where the loss is no number."""
+    """Trains the adapter of one model. Raises FloatingPointError if the loss is not finite."""
 
     def __init__(self, model: Any, batches: BatchSource, recipe: Recipe, run: TrainingRun) -> None:
         self.model, self.run = model, run
@@ -68,12 +67,12 @@ class Trainer:
         self._optimiser = torch.optim.AdamW(self._weights, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
 
     def steps(self) -> Iterator[Step]:
-        """Take every step that is left."""
+        """Run the remaining steps."""
         self.model.train()
         while self.run.step < self.run.steps:
             started = time.monotonic()
             examples = self._batches[self.run.step]
-            loss = self._learn(examples)
+            loss = self._train_on(examples)
             self.run.step += 1
             tokens, seconds = sum(len(example.ids) for example in examples), time.monotonic() - started
             self.run.tokens += tokens
@@ -81,12 +80,12 @@ class Trainer:
             yield Step(self.run.step, loss, tokens, seconds)
 
     def save(self, folder: Path) -> None:
-        """Write all that is needed to go on into ``folder``; an older checkpoint lasts until this one is whole."""
+        """Write a checkpoint to ``folder``. The older one is kept until this one is complete."""
         new, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
-        for left in (new, old):
-            shutil.rmtree(left, ignore_errors=True)
+        for stale in (new, old):
+            shutil.rmtree(stale, ignore_errors=True)
         peft_adapter.save(self.model, new, "", dtype=None)
-        torch.save(self._optimiser.state_dict(), new / STATE)
+        torch.save(self._optimiser.state_dict(), new / OPTIMISER_FILE)
         (new / "run.json").write_text(json.dumps(asdict(self.run)), "utf-8")
         for path in (*new.iterdir(), new):
             sync(path)
@@ -97,58 +96,60 @@ class Trainer:
         shutil.rmtree(old, ignore_errors=True)
 
     def resume(self, folder: Path) -> None:
-        """Go on from what ``save`` wrote. Raises AdapterError where it does not fit."""
-        folder = checkpoint(folder) or folder
-        peft_adapter.warm(self.model, folder)
+        """Load a checkpoint of ``save``. Raises AdapterError if it does not fit."""
+        folder = find_checkpoint(folder) or folder
+        peft_adapter.load_weights(self.model, folder)
         try:
-            self._optimiser.load_state_dict(torch.load(folder / STATE, weights_only=True))
+            self._optimiser.load_state_dict(torch.load(folder / OPTIMISER_FILE, weights_only=True))
             self.run = TrainingRun(**json.loads((folder / "run.json").read_text("utf-8")))
         except (OSError, ValueError, RuntimeError, TypeError) as error:
-            raise AdapterError(f"The checkpoint in {folder} can't be gone on with ({error}).") from error
+            raise AdapterError(
+                f"The checkpoint in {folder} can't be resumed ({error}). Start again with --restart."
+            ) from error
 
     def measure(self) -> float:
-        """Seconds a step takes, measured on a batch of usual length; changes no weights."""
+        """Measure the seconds of a step on a batch of typical length, without changing weights."""
         self.model.train()
         examples = sorted((self._batches[i] for i in range(8)), key=lambda some: sum(len(e.ids) for e in some))[4]
-        self._backward(examples)  # the first time warms allocators and caches
+        self._backward(examples)  # warm up allocators and caches
         started = time.monotonic()
         self._backward(examples)
         self._optimiser.zero_grad()
         return time.monotonic() - started
 
     def _backward(self, examples: list[Example]) -> float:
-        """Add the gradients of the batch's mean loss; that loss."""
-        counted, loss = sum(len(example.learnt) for example in examples), torch.zeros(())
-        for some in passes(examples, AT_ONCE[self._device]):
-            part = torch.cat(token_losses(self.model, some)).sum() / counted
+        """Accumulate the gradients of the batch's mean loss and return that loss."""
+        count, loss = sum(len(example.learnt) for example in examples), torch.zeros(())
+        for some in split_into_passes(examples, MAX_PASS_TOKENS[self._device]):
+            part = torch.cat(token_losses(self.model, some)).sum() / count
             part.backward()
             loss = loss + part.detach()
         return loss.item()
 
-    def _learn(self, examples: list[Example]) -> float:
+    def _train_on(self, examples: list[Example]) -> float:
         for group in self._optimiser.param_groups:
-            group["lr"] = self._recipe.learning_rate * schedule(self.run.step, self.run.steps, self._recipe.warm_up)
+            group["lr"] = self._recipe.learning_rate * rate_factor(self.run.step, self.run.steps, self._recipe.warm_up)
         loss = self._backward(examples)
         if not math.isfinite(loss):
             raise FloatingPointError(
-                f"the loss is no number any more at step {self.run.step}; begin anew with --restart and another --seed."
+                f"The loss is not finite at step {self.run.step}. Start again with --restart and another --seed."
             )
-        torch.nn.utils.clip_grad_norm_(self._weights, CLIP)
+        torch.nn.utils.clip_grad_norm_(self._weights, MAX_GRADIENT_NORM)
         self._optimiser.step()
         self._optimiser.zero_grad()
         return loss
 
 
-def passes(examples: Sequence[Example], most: int) -> Iterator[list[Example]]:
-    """The examples of a batch in as few parts as hold at most ``most`` tokens each, padding included."""
+def split_into_passes(examples: Sequence[Example], max_tokens: int) -> Iterator[list[Example]]:
+    """Split a batch into parts of at most ``max_tokens`` tokens each, padding included."""
     longest = max(len(example.ids) for example in examples)
-    size = max(most // longest, 1)
+    size = max(max_tokens // longest, 1)
     for first in range(0, len(examples), size):
         yield list(examples[first : first + size])
 
 
-def schedule(step: int, steps: int, warm_up: float) -> float:
-    """The share of the highest learning rate at a step: up linearly, then down linearly."""
+def rate_factor(step: int, steps: int, warm_up: float) -> float:
+    """Return the learning rate at a step as a share of its peak: linear warm-up, then linear decay."""
     rising = max(round(steps * warm_up), 1)
     if step < rising:
         return (step + 1) / rising
@@ -156,18 +157,15 @@ def schedule(step: int, steps: int, warm_up: float) -> float:
     return 1 - (1 - FINAL_SHARE) * done
 
 
-def checkpoint(folder: Path) -> Path | None:
-    """The whole checkpoint at ``folder``, also where a kill fell between the two renames; None if there is none."""
-    places = (folder, folder.with_name(folder.name + ".old"))
-    return next((place for place in places if (place / "run.json").exists()), None)
+def find_checkpoint(folder: Path) -> Path | None:
+    """Return the complete checkpoint at ``folder``, or None. A kill during ``save`` leaves it as ``.old``."""
+    candidates = (folder, folder.with_name(folder.name + ".old"))
+    return next((path for path in candidates if (path / "run.json").exists()), None)
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Replace a small file whole."""
+    """Replace a small file atomically."""
     new = path.with_name(path.name + ".new")
     new.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
     sync(new)
     new.replace(path)
-
-
-OnStep = Callable[[Step, TrainingRun], None]

@@ -1,7 +1,4 @@
-"""One tuning from start to end: the held-out score, training, the score again, and the adapter put into its place.
-
-Knows no arguments' syntax. Tells a person what goes on through the console it is given.
-"""
+"""A tuning run from start to end: score held-out files, train, score again, write the adapter."""
 
 from __future__ import annotations
 
@@ -22,51 +19,51 @@ from rich.table import Table
 from inference.models.adapter_files import FORMAT, TUNING
 from inference.models.loader import Format, read_transformers
 from inference.system.files import make_private
+from inference.system.tables import figure_table
 from inference.training import peft_adapter
 from inference.training.estimate import forecast
 from inference.training.examples import Batches
 from inference.training.heldout import Gain, HeldOut, Scores, gain, hold_out
 from inference.training.prefetch import PrefetchedBatches
-from inference.training.trainer import BatchSource, Step, Trainer, TrainingRun, checkpoint, write_json
+from inference.training.trainer import BatchSource, Step, Trainer, TrainingRun, find_checkpoint, write_json
 from inference.training.tuning_task import TuningTask
 
 HELD_OUT_HOLES = 32
-TELL_SECONDS = 30
+REPORT_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long to train: ``steps``, or as many as fit into ``minutes`` at the speed measured first.
+    """Length of a run: ``steps``, or as many as fit into ``minutes`` at the measured speed.
 
-    ``saved`` is the time between two checkpoints in seconds: what a kill can cost.
+    ``checkpoint_seconds`` is the time between two checkpoints: a kill loses no more.
     """
 
     minutes: float
     steps: int | None = None
-    saved: float = 120.0
+    checkpoint_seconds: float = 120.0
 
 
 def train(task: TuningTask, length: Length, weights: tuple[Format, str | None], console: Console) -> dict[str, Gain]:
-    """Run the task to its end and leave the adapter in ``task.work / "adapter"``; what it gained, by kind and layout.
+    """Run or resume the task and write the adapter to ``task.work / "adapter"``. Return the gains by ``kind/layout``.
 
-    ``weights``: format and device of the base. Goes on where an interrupted run stopped. Raises AdapterError,
-    LoadError, OSError, FloatingPointError.
+    ``weights``: format and device of the base. Raises AdapterError, LoadError, OSError, FloatingPointError.
     """
     make_private(task.work)
     write_json(task.work / "settings.json", task.settings())
     console.print(f"Loading {task.base.row.id} ...")
-    seen = forecast(task, weights)
-    console.print(seen.memory(), markup=False)
-    base = read_transformers(task.base.folder, seen.format, weights[1])
-    model = peft_adapter.attach(base, task.recipe, task.base.new_tokens, recompute=seen.recompute)
+    planned = forecast(task, weights)
+    console.print(planned.memory(), markup=False)
+    base = read_transformers(task.base.folder, planned.format, weights[1])
+    model = peft_adapter.attach(base, task.recipe, task.base.new_tokens, recompute=planned.recompute)
     if task.start:
-        peft_adapter.warm(model, task.start)
-    held = hold_out(task.code.held, task.base.tokenizer, HELD_OUT_HOLES, task.recipe.seed)
-    before = _scored_before(task.work / "before.json", held, model, console)
-    with _batches(task, seen.device) as batches:
+        peft_adapter.load_weights(model, task.start)
+    held = hold_out(task.code.held_out, task.base.tokenizer, HELD_OUT_HOLES, task.recipe.seed)
+    before = _initial_scores(task.work / "before.json", held, model, console)
+    with _batches(task, planned.device) as batches:
         trainer = Trainer(model, batches, task.recipe, TrainingRun(0))
-        _begin(trainer, task.work / "checkpoint", length, console)
-        _steps(trainer, task.work / "checkpoint", length.saved, console)
+        _start(trainer, task.work / "checkpoint", length, console)
+        _run_steps(trainer, task.work / "checkpoint", length.checkpoint_seconds, console)
     console.print("Scoring the held-out files again ...")
     after = held.score(model)
     gains = {name: gain(scores, after[name]) for name, scores in before.items()}
@@ -76,55 +73,55 @@ def train(task: TuningTask, length: Length, weights: tuple[Format, str | None], 
 
 @contextmanager
 def _batches(task: TuningTask, device: str) -> Iterator[BatchSource]:
-    """Beside a GPU other processes draw them; on a CPU those would take the trainer's cores."""
-    batches = Batches(task.code.learnt, task.base.tokenizer, task.recipe)
+    """Use worker processes only with a GPU: on a CPU they would take the trainer's cores."""
+    batches = Batches(task.code.training, task.base.tokenizer, task.recipe)
     if device != "cuda":
         yield batches
         return
     torch.set_float32_matmul_precision("high")  # the adapter's float32 products, in TF32
-    with closing(PrefetchedBatches(batches)) as ahead:
-        yield ahead
+    with closing(PrefetchedBatches(batches)) as prefetched:
+        yield prefetched
 
 
-def _scored_before(path: Path, held: HeldOut, model: Any, console: Console) -> dict[str, Scores]:
-    """The score without what will be learnt; kept, as a resumed run can't take it any more."""
+def _initial_scores(path: Path, held: HeldOut, model: Any, console: Console) -> dict[str, Scores]:
+    """Score the model before training, or read the stored scores: a resumed run can't measure them again."""
     if not path.exists():
         console.print("Scoring held-out files ...")
         write_json(path, held.score(model))
     return {name: [tuple(one) for one in scores] for name, scores in json.loads(path.read_text("utf-8")).items()}
 
 
-def _begin(trainer: Trainer, place: Path, length: Length, console: Console) -> None:
-    if checkpoint(place):
-        trainer.resume(place)
-        console.print(f"Going on at step {trainer.run.step:,} of {trainer.run.steps:,}.")
+def _start(trainer: Trainer, folder: Path, length: Length, console: Console) -> None:
+    if find_checkpoint(folder):
+        trainer.resume(folder)
+        console.print(f"Resuming at step {trainer.run.step:,} of {trainer.run.steps:,}.")
     elif length.steps:
         trainer.run = TrainingRun(length.steps)
     else:
-        a_step = trainer.measure()
-        trainer.run = TrainingRun(max(round(length.minutes * 60 / a_step), 1))
-        console.print(f"A step takes {a_step:.1f} s: {trainer.run.steps:,} steps in {length.minutes:g} minutes.")
+        seconds = trainer.measure()
+        trainer.run = TrainingRun(max(round(length.minutes * 60 / seconds), 1))
+        console.print(f"A step takes {seconds:.1f} s: {trainer.run.steps:,} steps in {length.minutes:g} minutes.")
 
 
-def _steps(trainer: Trainer, place: Path, every: float, console: Console) -> None:
-    """Train, with a checkpoint now and then, also when a person stops it."""
-    saved = told = time.monotonic()
+def _run_steps(trainer: Trainer, folder: Path, interval: float, console: Console) -> None:
+    """Train with a checkpoint every ``interval`` seconds and at the end, also if the user interrupts."""
+    saved = reported = time.monotonic()
     losses: list[float] = []
     try:
         for step in trainer.steps():
             losses.append(step.loss)
             now = time.monotonic()
-            if now - told > TELL_SECONDS or step.number in (1, trainer.run.steps):
-                console.print(_line(step, trainer.run, sum(losses) / len(losses)))
-                told, losses = now, []
-            if now - saved > every:
-                trainer.save(place)
+            if now - reported > REPORT_SECONDS or step.number in (1, trainer.run.steps):
+                console.print(_progress(step, trainer.run, sum(losses) / len(losses)))
+                reported, losses = now, []
+            if now - saved > interval:
+                trainer.save(folder)
                 saved = time.monotonic()
     finally:
-        trainer.save(place)
+        trainer.save(folder)
 
 
-def _line(step: Step, run: TrainingRun, loss: float) -> str:
+def _progress(step: Step, run: TrainingRun, loss: float) -> str:
     left = (run.steps - run.step) * run.seconds / run.step
     return (
         f"step {step.number:,} of {run.steps:,}   loss {loss:.3f}   {run.tokens / run.seconds:,.0f} tokens/s   "
@@ -133,7 +130,7 @@ def _line(step: Step, run: TrainingRun, loss: float) -> str:
 
 
 def _write(task: TuningTask, trainer: Trainer, gains: dict[str, Gain]) -> None:
-    """The adapter and, beside it, what it was made of."""
+    """Write the adapter and, beside it, ``tuning.json``."""
     folder = task.work / "adapter"
     shutil.rmtree(folder, ignore_errors=True)
     peft_adapter.save(trainer.model, folder, task.base.row.hub)
@@ -145,7 +142,7 @@ def _write(task: TuningTask, trainer: Trainer, gains: dict[str, Gain]) -> None:
             "base": task.base.row.id,
             "base_source": task.base.source,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "files": len(task.code.learnt),
+            "files": len(task.code.training),
             "tokens": trainer.run.tokens,
             "before": _mean(served, "before"),
             "after": _mean(served, "after"),
@@ -160,14 +157,12 @@ def _mean(gains: list[Gain], name: str) -> float:
 
 
 def table(gains: dict[str, Gain]) -> Table:
-    """What was gained, for a person."""
-    shown = Table(title="Perplexity of held-out holes (lower is better)")
-    for column in ("hole", "layout"):
-        shown.add_column(column)
-    for column in ("holes", "before", "after", "after / before, 95 % interval"):
-        shown.add_column(column, justify="right")
+    """Return the gains as a table."""
+    title = "Perplexity of held-out holes (lower is better)"
+    columns = ("holes", "before", "after", "after / before, 95 % interval")
+    gains_table = figure_table(("hole", "layout"), columns, title, ruled=True)
     for name, one in gains.items():
         kind, layout = name.split("/")
         ratio = f"{one.after / one.before:.3f}  [{one.low:.3f}, {one.high:.3f}]"
-        shown.add_row(kind, layout.upper(), str(one.holes), f"{one.before:.2f}", f"{one.after:.2f}", ratio)
-    return shown
+        gains_table.add_row(kind, layout.upper(), str(one.holes), f"{one.before:.2f}", f"{one.after:.2f}", ratio)
+    return gains_table

@@ -1,4 +1,4 @@
-"""What one tuning is about: base, code, recipe and where its files lie. Knows no weights in memory and no terminal."""
+"""The inputs of a tuning run: base model, code, recipe and work folder. Torch-free."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inference.api.errors import CodeLlamaError
 from inference.models import store
 from inference.models.adapter_files import WEIGHTS
 from inference.models.catalog import Model
@@ -23,13 +24,13 @@ from inference.training import heldout
 from inference.training.recipe import Recipe
 
 
-class TuningError(Exception):
-    """It can't be tuned so; the text is one sentence for the user."""
+class TuningError(CodeLlamaError):
+    """The tuning run can't start with these inputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The model that is taught: its row, its folder, where its files came from, its vocabulary."""
+    """The model to tune: its catalogue row, folder, the source of its files, and its tokenizer."""
 
     row: Model
     folder: Path
@@ -38,31 +39,31 @@ class Base:
 
     @property
     def new_tokens(self) -> list[int]:
-        """Sentinels the model has never been taught, if it never infilled."""
-        ids = [self.tokenizer.control_id(piece) for piece in (PREFIX, SUFFIX, MIDDLE, END_OF_INFILL)]
+        """The ids of the infilling sentinels if the model was not trained to infill, else none."""
+        ids = [self.tokenizer.control_id(token) for token in (PREFIX, SUFFIX, MIDDLE, END_OF_INFILL)]
         return [] if self.row.infill else [i for i in ids if i is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What is learnt from, what is judged by, and how many files were left out for which reason."""
+    """Files to train on, files to hold out, and the number of skipped files by reason."""
 
-    learnt: list[SourceFile]
-    held: list[SourceFile]
+    training: list[SourceFile]
+    held_out: list[SourceFile]
     skipped: Counter[str]
 
     @property
     def fingerprint(self) -> str:
-        """Changes with any file's name or text."""
+        """A digest of all names and texts."""
         digest = hashlib.sha256()
-        for file in (*self.learnt, *self.held):
+        for file in (*self.training, *self.held_out):
             digest.update(f"{file.name}\0{file.text}\0".encode(errors="replace"))
         return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class TuningTask:
-    """Attributes: work: folder of the run's own files; start: an adapter whose weights it begins with, or None."""
+    """Inputs of a run. ``work`` is the folder of its files; ``start`` an adapter to start from, or None."""
 
     base: Base
     code: Code
@@ -71,17 +72,17 @@ class TuningTask:
     start: Path | None
 
     def settings(self) -> dict[str, Any]:
-        """What decides the run's result; a checkpoint of other settings can't be gone on with."""
+        """Return everything that decides the result. A checkpoint can only be resumed with the same settings."""
         return {
             "base": self.base.row.id,
             "base_source": self.base.source,
             "code": self.code.fingerprint,
             "recipe": self.recipe.as_json(),
-            "start": _content(self.start) if self.start else None,
+            "start": _digest(self.start) if self.start else None,
         }
 
     def check_same(self) -> None:
-        """Raises TuningError where an interrupted run of other settings is in the way."""
+        """Raise TuningError if the work folder holds an interrupted run with other settings."""
         try:
             before = json.loads((self.work / "settings.json").read_text("utf-8"))
         except (OSError, ValueError):
@@ -89,36 +90,36 @@ class TuningTask:
         changed = [name for name, value in self.settings().items() if before.get(name) != value]
         if changed:
             raise TuningError(
-                f"An interrupted run of this adapter had other settings ({', '.join(changed)}): add --restart to begin "
-                "anew, or --name to keep it and make another adapter."
+                f"An interrupted run of this adapter has other settings ({', '.join(changed)}). Add --restart to "
+                "discard it, or --name to train another adapter."
             )
 
 
 def open_base(name: str) -> Base:
-    """An installed model with infilling's sentinels. Raises TuningError, UnknownModelError, StoreError."""
+    """Return an installed model that has infilling sentinels. Raises TuningError, UnknownModelError, StoreError."""
     row = row_of(name)
     folder = store.installed(row.id)
     tokenizer = load_tokenizer(folder)
     if tokenizer.control_id(END_OF_INFILL) is None:
         raise TuningError(
-            f"{row.id} has no infilling sentinels in its vocabulary, so it can't be taught to infill: "
-            "tune codellama-7b, codellama-13b, one of their Instruct models, codellama-70b, or the starter."
+            f"{row.id} can't learn to infill: its vocabulary has no infilling sentinels. "
+            "Tune codellama-7b, codellama-13b, one of their Instruct models, codellama-70b, or the starter."
         )
     return Base(row, folder, store.source(row.id), tokenizer)
 
 
 def read_code(paths: Sequence[Path]) -> Code:
-    """The code below ``paths``, a tenth of its files held out. Raises TuningError, FileNotFoundError."""
+    """Read the code below ``paths`` and hold out a tenth of the files. Raises TuningError, FileNotFoundError."""
     sources = read_sources([path.expanduser().resolve() for path in paths])
     try:
-        learnt, held = heldout.split(sources.files)
+        training, held_out = heldout.split(sources.files)
     except ValueError as error:
         raise TuningError(f"{len(sources.files)} files of code were found. {error}") from error
-    return Code(learnt, held, sources.skipped)
+    return Code(training, held_out, sources.skipped)
 
 
-def _content(folder: Path) -> str:
+def _digest(folder: Path) -> str:
     weights = folder / WEIGHTS
     if not weights.is_file():
-        raise TuningError(f"There is no adapter in {folder}: it holds no {weights.name}.")
+        raise TuningError(f"There is no adapter in {folder}: {weights.name} is missing. Choose another folder.")
     return sha256(weights)

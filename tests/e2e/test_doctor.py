@@ -20,7 +20,7 @@ async def test_everything_works_and_each_stage_is_timed(starter_folder: Path, ru
     told = json.loads(done.stdout)
     assert (done.returncode, told["healthy"]) == (0, True), done.stdout
     found = {check["name"]: check for check in told["checks"]}
-    assert found["model starter"]["text"].endswith("as its checksums (SHA-256) say")
+    assert found["model starter"]["text"].endswith("SHA-256 checksums match")
     assert {"start_ms", "load_ms"} == found["loading"]["figures"].keys()
     for name in ("infill", "chat"):
         assert found[name]["verdict"] == "ok"

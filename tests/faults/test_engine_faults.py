@@ -277,6 +277,6 @@ async def test_doctor_reports_a_hung_engine(rig: Rig):
         (check,) = await asyncio.to_thread(lambda: list(engine_checks.check_engine(engine_checks.look())))
         seconds = time.monotonic() - since
         asked = [check async for check in smoke(EngineOptions(), lambda text: None)]
-    assert (check.verdict, check.text) == ("problem", "one listens but does not answer: it may hang")
+    assert (check.verdict, check.text) == ("problem", "an engine listens but does not respond; it may hang")
     assert [(one.name, one.verdict, one.text) for one in asked] == [("loading", "problem", SILENT)]
     row("`doctor` on a hung engine", f"{check.text}. {check.advice}", seconds, "")

@@ -1,4 +1,4 @@
-"""``codellama-ls tune`` as a person uses it: an adapter, what it gained, and nothing lost when it is stopped."""
+"""``codellama-ls tune`` from the command line: the adapter, its gain, resumption and errors."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ FAST = ["--model", "tiny", "--rank", "4", "--device", "cpu"]
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small repository, and an installed tiny model to teach."""
+    """A small repository, and an installed tiny model to tune."""
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "models"))
     monkeypatch.setenv(adapter_store.FOLDER_VARIABLE, str(tmp_path / "adapters"))
     install_tiny()
     return write_repository(tmp_path / "repository")
 
 
-def test_an_adapter_and_what_it_gained(repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_adapter_and_its_gain_are_written(repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "mine"
     assert main([str(repository), *FAST, "--steps", "40", "--out", str(out)]) == 0
-    said = capsys.readouterr()
-    assert "11 files to learn from" in said.err
-    assert "1 held out" in said.err
-    assert "step 40 of 40" in said.err
-    rows = [line for line in said.out.splitlines() if "SPM" in line or "PSM" in line]
+    captured = capsys.readouterr()
+    assert "11 files to train on" in captured.err
+    assert "1 held out" in captured.err
+    assert "step 40 of 40" in captured.err
+    rows = [line for line in captured.out.splitlines() if "SPM" in line or "PSM" in line]
     assert len(rows) == 6  # end, line and block in both layouts
     facts = json.loads((out / "tuning.json").read_text())
     assert facts["after"] < facts["before"]
@@ -44,23 +44,20 @@ def test_an_adapter_and_what_it_gained(repository: Path, tmp_path: Path, capsys:
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_base_that_infills_suffix_first_alone_is_taught_so(repository: Path, tmp_path: Path) -> None:
-    """Unless the person says otherwise."""
+def test_suffix_first_base_gets_its_recipe_by_default(repository: Path, tmp_path: Path) -> None:
     install_tiny("starter")
-    taught = []
+    shares = []
     for options in ([], ["--recipe", "user"], ["--spm", "0.7"]):
-        out = tmp_path / f"mine{len(taught)}"
+        out = tmp_path / f"mine{len(shares)}"
         assert main([str(repository), *FAST, "--model", "starter", *options, "--steps", "1", "--out", str(out)]) == 0
-        taught.append(json.loads((out / "tuning.json").read_text())["recipe"]["spm"])
-    assert taught == [0.95, 0.5, 0.7]
+        shares.append(json.loads((out / "tuning.json").read_text())["recipe"]["spm"])
+    assert shares == [0.95, 0.5, 0.7]
 
 
-def test_without_a_place_it_is_installed_and_takes_the_place_of_an_older_one(
-    repository: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Under the folder's name; workspaces that use it go on using it."""
+def test_adapter_is_installed_and_replaces_an_older_one(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has the folder's name. Workspaces that enabled it keep using it."""
     assert main([str(repository), *FAST, "--steps", "1"]) == 0
-    assert "installed as repository: `codellama-ls adapters enable repository`" in capsys.readouterr().err
+    assert "installed as repository. Run `codellama-ls adapters enable repository`" in capsys.readouterr().err
     adapter_store.enable("repository", repository)
     assert main([str(repository), *FAST, "--steps", "2"]) == 0
     assert adapter_store.enabled_for(repository) == "repository"
@@ -69,8 +66,8 @@ def test_without_a_place_it_is_installed_and_takes_the_place_of_an_older_one(
     assert (found["repository"].base, found["repository"].files, found["repository"].problem) == ("tiny", 11, "")
 
 
-async def test_a_killed_run_goes_on_and_ends_with_the_same_adapter(repository: Path, tmp_path: Path) -> None:
-    """``kill -9`` at any step: the same command again gives, byte for byte, what an undisturbed run gives."""
+async def test_killed_run_resumes_to_the_same_adapter(repository: Path, tmp_path: Path) -> None:
+    """After ``kill -9``, the same command gives the adapter of an undisturbed run, byte for byte."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     arguments = [str(repository), *FAST, "--steps", "60"]
     assert main([*arguments, "--out", str(whole)]) == 0
@@ -86,7 +83,7 @@ async def test_a_killed_run_goes_on_and_ends_with_the_same_adapter(repository: P
     assert (killed / name).read_bytes() == (whole / name).read_bytes()
 
 
-def test_a_run_of_other_settings_does_not_go_on_by_mistake(
+def test_run_with_other_settings_is_not_resumed(
     repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work = tmp_path / ".mine.training"
@@ -94,14 +91,12 @@ def test_a_run_of_other_settings_does_not_go_on_by_mistake(
     (work / "settings.json").write_text('{"base": "tiny", "code": "other"}')
     arguments = [str(repository), *FAST, "--steps", "2", "--out", str(tmp_path / "mine")]
     assert main(arguments) == 1
-    assert "had other settings (base_source, code, recipe): add --restart" in capsys.readouterr().err
+    assert "has other settings (base_source, code, recipe). Add --restart" in capsys.readouterr().err
     assert main([*arguments, "--restart"]) == 0
 
 
-def test_going_on_from_an_adapter_starts_with_its_weights(
-    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A warm restart: the second run's score before is the first one's after."""
+def test_run_can_start_from_an_adapter(repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second run's score before training is the first one's after."""
     first, second = tmp_path / "first", tmp_path / "second"
     assert main([str(repository), *FAST, "--steps", "30", "--out", str(first)]) == 0
     assert main([str(repository), *FAST, "--steps", "1", "--from", str(first), "--out", str(second)]) == 0
@@ -111,20 +106,20 @@ def test_going_on_from_an_adapter_starts_with_its_weights(
     assert "There is no adapter in" in capsys.readouterr().err
 
 
-def test_a_dry_run_tells_data_time_and_memory_and_does_nothing(
-    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_dry_run_only_prints_an_estimate(repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(repository), *FAST, "--minutes", "5", "--dry-run", "--out", str(tmp_path / "mine")]) == 0
-    told = capsys.readouterr().out
-    assert "tokens of code; in 5 minutes about" in told
+    out = capsys.readouterr().out
+    assert "tokens of code" in out
+    assert "tokens of examples in 5 minutes" in out
+    assert "Memory: about" in out
     assert {path.name for path in tmp_path.iterdir()} == {"repository", "models"}
 
 
 @pytest.mark.parametrize(("quick", "form"), [(False, "fp32"), (True, "bf16")])
-def test_a_cpu_that_multiplies_bfloat16_quickly_learns_in_it(
+def test_cpu_with_fast_bfloat16_trains_in_it(
     repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, quick: bool, form: str
 ) -> None:
-    """With AVX512_BF16, unless the person says otherwise."""
+    """AVX512_BF16 decides the default; --format overrides it."""
     monkeypatch.setattr(machine, "_has_avx512_bf16", lambda: quick)
     assert main([str(repository), *FAST, "--dry-run"]) == 0
     assert f"weights ({form})" in capsys.readouterr().out
@@ -132,7 +127,7 @@ def test_a_cpu_that_multiplies_bfloat16_quickly_learns_in_it(
     assert "weights (nf4)" in capsys.readouterr().out
 
 
-def test_a_model_without_sentinels_is_refused_in_one_sentence(
+def test_model_without_sentinels_is_rejected(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from fakes import tiny_llama
@@ -140,14 +135,12 @@ def test_a_model_without_sentinels_is_refused_in_one_sentence(
     monkeypatch.setattr("fakes.tiny_lesson.save_checkpoint", lambda folder, **_: tiny_llama.save_checkpoint(folder))
     install_tiny("plain", infill=False)
     assert main([str(repository), "--model", "plain"]) == 1
-    assert "plain has no infilling sentinels in its vocabulary" in capsys.readouterr().err
+    assert "plain can't learn to infill" in capsys.readouterr().err
 
 
-def test_what_is_wrong_with_the_call_is_said_in_one_sentence(
-    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unusable_inputs_are_reported(repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "nowhere"), *FAST]) == 1
-    assert "There is no file or folder" in capsys.readouterr().err
+    assert "nowhere" in capsys.readouterr().err
     assert main([str(repository / "a.py"), *FAST]) == 1
     assert "At least two files of code are needed" in capsys.readouterr().err
     assert main([str(repository), "--model", "codellama-7b"]) == 1

@@ -1,4 +1,4 @@
-"""The process that runs transformers' own loop, without the process: a tiny model, and what it would print."""
+"""The benchmark process around transformers' ``generate()``, mostly in-process on a tiny model."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ from typing import Any
 import torch
 from fakes.byte_llama import EOS, tiny_reference
 
-from inference.evaluation.transformers_rival import answer
+from inference.evaluation.transformers_rival import generate_tokens
 
 PROMPT = list(b"def add(a, b):\n    return")
 
 
-def test_every_token_is_told_as_it_comes_and_their_number_in_the_end():
+def test_every_token_is_sent_and_the_count_returned():
     model: Any = tiny_reference()
-    told = []
-    assert answer(model, {"prompt": PROMPT, "tokens": 6}, told.append) == 6
+    sent = []
+    assert generate_tokens(model, {"prompt": PROMPT, "tokens": 6}, sent.append) == 6
     with torch.inference_mode():
         out = model.generate(torch.tensor([PROMPT]), max_new_tokens=6, min_new_tokens=6, do_sample=False)
-    assert told == [{"token": token} for token in out[0, len(PROMPT) :].tolist()]
+    assert sent == [{"token": token} for token in out[0, len(PROMPT) :].tolist()]
 
 
-def test_an_end_the_model_would_choose_is_not_chosen_before():
+def test_end_token_is_not_generated_before_the_limit():
     model = tiny_reference()
-    told = []
-    first = answer(model, {"prompt": PROMPT, "tokens": 1}, told.append) and told[0]["token"]
+    sent = []
+    generate_tokens(model, {"prompt": PROMPT, "tokens": 1}, sent.append)
+    first = sent[0]["token"]
     model.generation_config.eos_token_id = [EOS, first]
-    told = []
-    assert answer(model, {"prompt": PROMPT, "tokens": 5}, told.append) == 5
-    assert {"token": first} not in told[:4]
+    sent = []
+    assert generate_tokens(model, {"prompt": PROMPT, "tokens": 5}, sent.append) == 5
+    assert {"token": first} not in sent[:4]
 
 
-def test_a_model_that_is_not_there_is_said_in_one_object():
+def test_missing_model_is_reported_as_one_json_object():
     command = [sys.executable, "-m", "inference.evaluation.transformers_rival", "--model", "nobody/has-this"]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 1

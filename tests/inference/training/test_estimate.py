@@ -1,4 +1,4 @@
-"""What a run will take is told before it starts, and decides how activations are kept."""
+"""Estimates of adapter size and memory, and the choice of gradient checkpointing."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from inference.training.recipe import USER
 GIB = 1 << 30
 
 
-def test_the_adapters_weights_are_counted_exactly() -> None:
+def test_adapter_weights_are_counted_exactly() -> None:
     shape = Shape.from_config(tiny_config().to_dict())
     model = peft.get_peft_model(tiny_reference(), peft.LoraConfig(r=4, target_modules="all-linear"))
     assert adapter_weights(shape, 4) == sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
 
 
 @pytest.mark.parametrize(("free", "recompute"), [(80 * GIB, False), (24 * GIB, True)])
-def test_layers_are_computed_again_where_memory_is_short(free: int, recompute: bool) -> None:
-    """A 7B in 4 bits on a card of 24 GB: its activations would not fit, its layers' inputs do."""
+def test_little_memory_turns_on_gradient_checkpointing(free: int, recompute: bool) -> None:
+    """For a 7B model in 4 bits on a GPU with 24 GB: activations don't fit, layer inputs do."""
     shape = CATALOG["codellama-7b"].shape
     guess = estimate(shape, USER, shape.weight_bytes("nf4"), 2, "cuda")
     assert guess.must_recompute(free) == recompute

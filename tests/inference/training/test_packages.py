@@ -1,4 +1,4 @@
-"""What the starter's adapter is made from is pinned, and what judges it is nothing that it was trained on."""
+"""Packages for training and evaluation are pinned and disjoint, and archives are verified."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def code(topic: str) -> str:
     return "".join(f"def {topic}_{n}(value):\n    return value + {n}  # {topic} number {n}\n" for n in range(8))
 
 
-def test_every_package_is_pinned_and_none_both_teaches_and_judges() -> None:
+def test_packages_are_pinned_and_used_once() -> None:
     parts = tomllib.loads(LIST.read_text("utf-8"))
     assert set(parts) == {"train", "judge"}
     names: list[str] = []
@@ -31,7 +31,7 @@ def test_every_package_is_pinned_and_none_both_teaches_and_judges() -> None:
     assert len(names) == len(set(names))
 
 
-def test_copies_of_what_taught_are_removed_from_what_judges(tmp_path: Path) -> None:
+def test_copies_of_training_files_are_removed(tmp_path: Path) -> None:
     files = {"train/a.py": code("a"), "judge/copy.py": code("a").replace("a_7", "z_7"), "judge/own.py": code("own")}
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -40,8 +40,8 @@ def test_copies_of_what_taught_are_removed_from_what_judges(tmp_path: Path) -> N
     assert [file.name for file in read_sources([tmp_path / "judge"]).files] == ["own.py"]
 
 
-def test_an_archive_that_is_not_the_pinned_one_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A registry may serve another file under the same name and version; then what is measured is not the same."""
+def test_archive_with_another_checksum_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry may serve another file under the same name and version, which would change measurements."""
 
     def download(command: list[str], folder: Path) -> None:
         with zipfile.ZipFile(folder / "a.whl", "w") as archive:
@@ -50,6 +50,6 @@ def test_an_archive_that_is_not_the_pinned_one_is_not_unpacked(tmp_path: Path, m
     monkeypatch.setattr(packages, "_run", download)
     packages.fetch("pypi", "a==1", tmp_path)
     assert (packages.unpacked("a==1", tmp_path) / "a.py").read_text() == "a==1"
-    with pytest.raises(packages.WrongArchiveError, match="The archive of b==1 is not the one that is pinned"):
+    with pytest.raises(packages.WrongArchiveError, match="The archive of b==1 is not the pinned one"):
         packages.fetch("pypi", "b==1", tmp_path, "0" * 64)
     assert not packages.unpacked("b==1", tmp_path).exists()

@@ -1,4 +1,4 @@
-"""Batches drawn in other processes are the batches, in their order, from wherever one goes on."""
+"""Prefetched batches equal those drawn directly, in order, from any start."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batches:
     return Batches(read_sources([write_repository(tmp_path / "code")]).files, load_tokenizer(folder), RECIPE)
 
 
-def test_batches_of_two_workers_come_in_their_order_from_anywhere(batches: Batches) -> None:
-    """A resumed run begins in the middle; a measurement before it has begun at the first."""
+def test_two_workers_give_the_same_batches_from_any_start(batches: Batches) -> None:
+    """A run measures speed on the first batches, then resumes in the middle."""
     wanted = {number: batches[number] for number in [*range(3), *range(21, 43)]}
-    with closing(PrefetchedBatches(batches, workers=2)) as ahead:
-        assert {number: ahead[number] for number in wanted} == wanted
+    with closing(PrefetchedBatches(batches, workers=2)) as prefetched:
+        assert {number: prefetched[number] for number in wanted} == wanted

@@ -1,4 +1,4 @@
-"""Training changes the adapter and nothing else, goes on exactly after a kill, and learns."""
+"""Training changes only the adapter, resumes exactly after a kill, and reduces the loss."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from inference.text.tokenizer_loader import load_tokenizer
 from inference.training import peft_adapter
 from inference.training.examples import Batches
 from inference.training.heldout import token_losses
-from inference.training.recipe import AT_ONCE, Recipe
-from inference.training.trainer import Trainer, TrainingRun, checkpoint, passes, schedule
+from inference.training.recipe import MAX_PASS_TOKENS, Recipe
+from inference.training.trainer import Trainer, TrainingRun, find_checkpoint, rate_factor, split_into_passes
 
 RECIPE = Recipe(rank=4, alpha=8, learning_rate=1e-2, batch=4, shortest=24, longest=80)
-NEW = [286, 287]
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +52,8 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
 
 
 @pytest.mark.parametrize("weights", ["fp32", "bf16", "nf4"])
-def test_training_changes_the_adapter_and_nothing_else(folder: Path, repository: Path, weights: Format) -> None:
-    """Over 4-bit weights too (QLoRA): gradients reach the adapter through them."""
+def test_training_changes_only_the_adapter(folder: Path, repository: Path, weights: Format) -> None:
+    """With 4-bit weights (QLoRA), gradients reach the adapter through them."""
     run = trainer(folder, repository, 2, weights)
     before = all_weights(run.model)
     list(run.steps())
@@ -63,7 +62,7 @@ def test_training_changes_the_adapter_and_nothing_else(folder: Path, repository:
     assert len(moved) == 2 * 7 * 2
 
 
-def test_tokens_never_taught_are_learnt_with_the_adapter(folder: Path, repository: Path) -> None:
+def test_new_tokens_are_learnt_with_the_adapter(folder: Path, repository: Path) -> None:
     run = trainer(folder, repository, 2, new=(286, 287, 288, 289))
     before = all_weights(run.model)
     list(run.steps())
@@ -72,16 +71,16 @@ def test_tokens_never_taught_are_learnt_with_the_adapter(folder: Path, repositor
     assert next(iter(moved)).endswith("trainable_tokens_delta.default")
 
 
-def test_batch_in_several_passes_has_the_gradients_of_one(
+def test_several_passes_give_the_gradients_of_one(
     folder: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Examples count by what is to be learnt in them, whichever pass they are in."""
+    """Examples are weighted by their learnt tokens, whichever pass they are in."""
     gradients = []
     for most, parts in ((1000, 1), (50, 4)):
-        monkeypatch.setitem(AT_ONCE, "cpu", most)
+        monkeypatch.setitem(MAX_PASS_TOKENS, "cpu", most)
         run = trainer(folder, repository, 1)
         loss = run._backward(batch := run._batches[0])
-        assert len(list(passes(batch, most))) == parts
+        assert len(list(split_into_passes(batch, most))) == parts
         gradients.append((loss, [weight.grad for weight in peft_adapter.trainable(run.model)]))
     (loss, whole), (other, added) = gradients
     assert other == pytest.approx(loss)
@@ -89,8 +88,8 @@ def test_batch_in_several_passes_has_the_gradients_of_one(
         torch.testing.assert_close(another, one)
 
 
-def test_an_adapter_over_bfloat16_is_computed_in_it_and_kept_in_float32(folder: Path, repository: Path) -> None:
-    """It learns as one over float32 does, but for rounding."""
+def test_bfloat16_base_computes_in_bfloat16(folder: Path, repository: Path) -> None:
+    """The adapter's weights stay in float32. Losses equal those with a float32 base, apart from rounding."""
     runs = [trainer(folder, repository, 12, weights) for weights in ("fp32", "bf16")]
     losses = [[step.loss for step in run.steps()] for run in runs]
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
@@ -104,8 +103,7 @@ def test_an_adapter_over_bfloat16_is_computed_in_it_and_kept_in_float32(folder: 
     assert seen == {torch.bfloat16}
 
 
-def test_layers_computed_again_give_the_same_losses(folder: Path, repository: Path) -> None:
-    """Gradient checkpointing saves memory and changes no result."""
+def test_gradient_checkpointing_changes_no_loss(folder: Path, repository: Path) -> None:
     recipe, files = RECIPE, read_sources([repository]).files
     losses = []
     for recompute in (False, True):
@@ -115,13 +113,13 @@ def test_layers_computed_again_give_the_same_losses(folder: Path, repository: Pa
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_it_learns(folder: Path, repository: Path) -> None:
+def test_training_reduces_the_loss(folder: Path, repository: Path) -> None:
     losses = [step.loss for step in trainer(folder, repository, 60).steps()]
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
 
-def test_a_resumed_run_ends_as_one_that_never_stopped(folder: Path, repository: Path, tmp_path: Path) -> None:
-    """Bit for bit: weights, optimiser and the batches to come."""
+def test_resumed_run_equals_an_undisturbed_one(folder: Path, repository: Path, tmp_path: Path) -> None:
+    """Bit for bit: weights, optimiser and the remaining batches."""
     whole = trainer(folder, repository, 12)
     losses = [step.loss for step in whole.steps()]
     killed = trainer(folder, repository, 12)
@@ -137,31 +135,30 @@ def test_a_resumed_run_ends_as_one_that_never_stopped(folder: Path, repository: 
     assert (resumed.run.steps, resumed.run.step, resumed.run.tokens) == (12, 12, whole.run.tokens)
 
 
-def test_a_checkpoint_survives_a_kill_while_the_next_is_written(folder: Path, repository: Path, tmp_path: Path) -> None:
-    """Between the two renames the older one is whole under its other name."""
+def test_checkpoint_survives_a_kill_during_save(folder: Path, repository: Path, tmp_path: Path) -> None:
+    """Between the two renames, the older one is complete under the name ``.old``."""
     run = trainer(folder, repository, 4)
-    place = tmp_path / "checkpoint"
-    assert checkpoint(place) is None
-    run.save(place)
-    place.rename(tmp_path / "checkpoint.old")
-    found = checkpoint(place)
-    assert found == (older := tmp_path / "checkpoint.old")
+    path = tmp_path / "checkpoint"
+    assert find_checkpoint(path) is None
+    run.save(path)
+    path.rename(tmp_path / "checkpoint.old")
+    assert find_checkpoint(path) == (older := tmp_path / "checkpoint.old")
     assert json.loads((older / "run.json").read_text())["steps"] == 4
-    run.save(place)
+    run.save(path)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
-def test_an_adapter_of_another_shape_is_refused(folder: Path, repository: Path, tmp_path: Path) -> None:
+def test_adapter_of_another_shape_is_rejected(folder: Path, repository: Path, tmp_path: Path) -> None:
     peft_adapter.save(trainer(folder, repository, 1).model, tmp_path / "rank4", "a/base")
     other = peft_adapter.attach(read_transformers(folder, "fp32", "cpu"), Recipe(rank=2))
-    with pytest.raises(AdapterError, match="another model or of another rank"):
-        peft_adapter.warm(other, tmp_path / "rank4")
+    with pytest.raises(AdapterError, match="another base model or rank"):
+        peft_adapter.load_weights(other, tmp_path / "rank4")
     with pytest.raises(AdapterError, match="can't be read"):
-        peft_adapter.warm(other, tmp_path / "nowhere")
+        peft_adapter.load_weights(other, tmp_path / "nowhere")
 
 
-def test_a_saved_adapter_is_a_standard_peft_folder(folder: Path, repository: Path, tmp_path: Path) -> None:
-    """peft itself reads it, and the model answers as the trained one does (but for bfloat16)."""
+def test_saved_adapter_is_a_standard_peft_folder(folder: Path, repository: Path, tmp_path: Path) -> None:
+    """peft reads it, and the logits equal the trained model's apart from bfloat16 rounding."""
     from peft import PeftModel
 
     run = trainer(folder, repository, 10)
@@ -176,8 +173,7 @@ def test_a_saved_adapter_is_a_standard_peft_folder(folder: Path, repository: Pat
     assert (read - trained).abs().max() < 0.1 * (plain - trained).abs().max()
 
 
-def test_a_loss_that_is_no_number_stops_the_run(folder: Path, repository: Path) -> None:
-    """Rather than writing an adapter of nothing."""
+def test_non_finite_loss_stops_the_run(folder: Path, repository: Path) -> None:
     run = trainer(folder, repository, 3)
     with torch.no_grad():
         peft_adapter.trainable(run.model)[0].fill_(float("nan"))
@@ -185,8 +181,8 @@ def test_a_loss_that_is_no_number_stops_the_run(folder: Path, repository: Path) 
         list(run.steps())
 
 
-def test_the_learning_rate_rises_then_falls() -> None:
-    rates = [schedule(step, 100, 0.05) for step in range(100)]
+def test_learning_rate_rises_then_falls() -> None:
+    rates = [rate_factor(step, 100, 0.05) for step in range(100)]
     assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert rates[5:] == sorted(rates[5:], reverse=True)
     assert 0.1 < rates[-1] < 0.12

@@ -11,7 +11,7 @@ from fakes.answerer import ScriptedAnswerer
 from support.e2e_window import window
 from support.fixtures_engine import serving
 
-from inference.doctor import hardware, installation
+from inference.doctor import engine_checks, hardware, installation
 from inference.doctor.check import Check
 from inference.models import store
 from inference.system.machine import Device, Machine
@@ -51,7 +51,7 @@ async def test_all_is_looked_at_and_a_warning_is_no_failure(capsys, runtime):
     assert told["healthy"] is True
     assert re.fullmatch(r"It works. \d warnings?.", told["verdict"])
     names = [check["name"] for check in told["checks"]]
-    assert names[:3] == ["versions", "packages", "socket's folder"]
+    assert names[:3] == ["versions", "packages", "runtime folder"]
     assert names[-3:] == ["loading", "infill", "chat"]
     assert {"editor", "models", "engine", "GPU", "kernels", "memory", "disk"} <= set(names)
     assert captured.err.splitlines()[:2] == ["asking torch what it can compute with ...", "starting the engine ..."]
@@ -61,7 +61,7 @@ def test_quick_asks_no_model_and_reads_no_weights(capsys):
     assert run("--quick", "--json") == 0
     found = printed(capsys)
     assert "infill" not in found
-    assert (found["models"].text, found["engine"].text) == ("False", "none runs; the first window starts one")
+    assert (found["models"].text, found["engine"].text) == ("False", "not running; the first editor session starts it")
 
 
 def test_problem_is_a_failure_and_the_verdict_says_where_to_begin(capsys, monkeypatch):
@@ -72,12 +72,12 @@ def test_problem_is_a_failure_and_the_verdict_says_where_to_begin(capsys, monkey
     assert rows[0] == ["torch", "problem", "it can't be imported (ImportError: no torch)"]
     assert out.splitlines()[-1].startswith("1 problem. ")
     assert out.splitlines()[-1].endswith(
-        "Begin with torch: Install torch anew into the environment of codellama-ls, as its own site describes."
+        "Begin with torch: Reinstall torch in the environment of codellama-ls as pytorch.org describes."
     )
 
 
 def test_check_that_breaks_is_a_problem_and_the_others_go_on(capsys, monkeypatch):
-    monkeypatch.setattr(doctor_command.engine_checks, "look", lambda: {"no": "stats"})
+    monkeypatch.setattr(engine_checks, "look", lambda: {"no": "stats"})
     assert run("--quick", "--json") == 1
     found = printed(capsys)
     assert (found["engine"].verdict, found["engine"].quotes) == ("problem", True)
@@ -112,4 +112,4 @@ def test_missing_model_is_a_problem_with_its_pull(capsys, monkeypatch, tmp_path)
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
     assert run("--quick", "--json", "--model", "codellama-13b") == 1
     found = printed(capsys)["model codellama-13b"]
-    assert found.advice.startswith("`codellama-ls pull codellama-13b` fetches it")
+    assert found.advice.startswith("Run `codellama-ls pull codellama-13b`.")

@@ -121,7 +121,7 @@ def test_report_holds_nothing_of_whose_it_is_and_what_was_found(home: Path, runt
     assert told["last_end"] == "it was killed by SIGSEGV"
     assert told["versions"]["codellama-ls"]
     assert {"name": "settings", "verdict": "warning", "text": "[left out]"}.items() <= one(told, "settings").items()
-    assert one(told, "socket's folder")["text"] == "not yours alone in <runtime>: engine.token"
+    assert one(told, "runtime folder")["text"] == "others can access files in <runtime>: engine.token"
 
 
 def test_models_named_for_the_report_and_a_servers_token_are_left_out(home: Path, tmp_path: Path, monkeypatch):

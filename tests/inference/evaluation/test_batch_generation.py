@@ -1,4 +1,4 @@
-"""Batched answers are the engine's answers, token for token: the same model, float32, one by one."""
+"""Batched completions equal those of the engine's decode loop, token for token in float32."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fakes.byte_llama import EOS, ByteTokenizer, tiny_reference
 
 from inference.engine.decode import ChunkSize, generate, healed
 from inference.engine.sampling import Healing, make_sampler
-from inference.evaluation.batch_generation import BatchRequest, Generator
+from inference.evaluation.batch_generation import BatchGenerator, BatchRequest
 from inference.models.language_model import KVPool
 from inference.models.llama import Llama
 from inference.text.prompts import Prompt
@@ -29,8 +29,8 @@ TEXTS = [
 ]
 
 
-class Wide(ByteTokenizer):
-    """Some tokens stand for two bytes, so that healing has a choice to make."""
+class TwoByteTokenizer(ByteTokenizer):
+    """Some tokens stand for two bytes, so that healing has several tokens to choose from."""
 
     def piece_bytes(self, token: int) -> bytes:
         return b" " + bytes([token]) if 128 <= token < 256 else super().piece_bytes(token)
@@ -42,71 +42,73 @@ def request(
     return BatchRequest(Prompt(TOKENIZER.encode(text), frozenset({stop}), heal), rule or StopRule(), room, "ab")
 
 
-def alone(model: Llama, tokenizer: ByteTokenizer, asked: BatchRequest) -> tuple[str, str, int]:
-    """What the engine's own decode loop answers: text, what ended it, tokens."""
-    prompt = asked.prompt
+def engine_completion(model: Llama, tokenizer: ByteTokenizer, wanted: BatchRequest) -> tuple[str, str, int]:
+    """Return text, cause of the end and token count from the engine's own decode loop."""
+    prompt = wanted.prompt
     pool = KVPool(model, 1024)
     sampler = make_sampler()
     if prompt.heal:
         sampler = healed(sampler, Healing(Vocabulary(tokenizer), tokenizer, prompt.heal))
-    text, stopper = Detokenizer(tokenizer, len(prompt.heal.encode())), Stopper(asked.rule)
-    shown, tokens = "", 0
+    text, stopper = Detokenizer(tokenizer, len(prompt.heal.encode())), Stopper(wanted.rule)
+    written, tokens = "", 0
     steps = generate(
         model,
         pool.acquire(prompt.ids),
         prompt.ids,
         sampler,
-        max_tokens=asked.room,
+        max_tokens=wanted.token_limit,
         chunk=ChunkSize(),
     )
     for step in steps:
         if not isinstance(step, int):
             continue
         if step in prompt.stop_ids:
-            return shown + stopper.feed(text.finish()) + stopper.finish(), "model", tokens
+            return written + stopper.feed(text.finish()) + stopper.finish(), "model", tokens
         tokens += 1
-        shown += stopper.feed(text.feed(step))
+        written += stopper.feed(text.feed(step))
         if stopper.cause:
-            return shown, "rule", tokens
-    return shown + stopper.feed(text.finish()) + stopper.finish(), "length", tokens
+            return written, "rule", tokens
+    return written + stopper.feed(text.finish()) + stopper.finish(), "length", tokens
 
 
-@pytest.mark.parametrize("tokenizer", [ByteTokenizer(), Wide()])
+@pytest.mark.parametrize("tokenizer", [ByteTokenizer(), TwoByteTokenizer()])
 @pytest.mark.parametrize("rule", [StopRule(), StopRule("line"), StopRule("block", 4)])
-def test_batch_answers_as_the_engine_does_alone(tokenizer, rule):
-    """Prompts of unlike length, with and without healing, and answers that end at different steps."""
+def test_batch_equals_the_engines_single_completions(tokenizer, rule):
+    """Prompts differ in length and healing, and completions end at different steps."""
     reference = tiny_reference()
     lean = Llama(reference)
-    asked = [
+    requests = [
         request(text, heal=heal, rule=rule, room=20 + n) for n, text in enumerate(TEXTS) for heal in ("", "  ", "ä")
     ]
-    answers = Generator(reference, tokenizer).answer(asked)
-    assert [(a.text, a.ended, a.tokens) for a in answers] == [alone(lean, tokenizer, one) for one in asked]
+    completions = BatchGenerator(reference, tokenizer).complete(requests)
+    assert [(a.text, a.ended, a.tokens) for a in completions] == [
+        engine_completion(lean, tokenizer, one) for one in requests
+    ]
 
 
-def test_models_own_end_token_ends_a_row_and_no_other():
-    """A token that the row comes to is made its end token; its neighbour goes on to its limit."""
+def test_end_token_ends_only_its_own_row():
+    """One row gets a token that it will generate as its end token; its neighbour runs to the limit."""
     reference = tiny_reference()
-    whole = Generator(reference, TOKENIZER).answer([request(TEXTS[0], room=8)])[0]
+    whole = BatchGenerator(reference, TOKENIZER).complete([request(TEXTS[0], room=8)])[0]
     assert (whole.ended, whole.tokens) == ("length", 8)
     prompt = torch.tensor([TOKENIZER.encode(TEXTS[0])])
     generated: Any = reference
     ids = generated.generate(prompt, max_new_tokens=8, do_sample=False)[0, prompt.shape[1] :].tolist()
     last = next(n for n in range(1, 8) if ids[n] not in ids[:n])
-    asked = [request(TEXTS[0], room=8, stop=ids[last]), request(TEXTS[0], room=8)]
-    ended, other = Generator(reference, TOKENIZER).answer(asked)
+    requests = [request(TEXTS[0], room=8, stop=ids[last]), request(TEXTS[0], room=8)]
+    ended, other = BatchGenerator(reference, TOKENIZER).complete(requests)
     assert (ended.ended, ended.tokens, other.text, other.tokens) == ("model", last, whole.text, 8)
 
 
-def test_healed_text_is_no_part_of_the_answer():
-    """The first tokens spell the four spaces that stand in the document already, and then may not again."""
+def test_healed_text_is_not_part_of_the_completion():
+    """The first tokens must spell the four spaces that the document already has; they are not repeated."""
     reference = tiny_reference()
-    (answer,) = Generator(reference, TOKENIZER).answer([request("def f():\n", heal="    ", room=6)])
+    (completion,) = BatchGenerator(reference, TOKENIZER).complete([request("def f():\n", heal="    ", room=6)])
     forced = TOKENIZER.encode("def f():\n    ")
-    (same,) = Generator(reference, TOKENIZER).answer(
+    (same,) = BatchGenerator(reference, TOKENIZER).complete(
         [BatchRequest(Prompt(forced, frozenset({EOS})), StopRule(), 6, "ab")]
     )
-    assert (answer.text, answer.tokens) == (same.text, same.tokens + 4)
+    assert (completion.text, completion.tokens) == (same.text, same.tokens + 4)
 
 
 def log_probability(reference: Any, ids: list[int], token: int, among: list[int] | None = None) -> float:
@@ -114,24 +116,24 @@ def log_probability(reference: Any, ids: list[int], token: int, among: list[int]
     return float(logits[token] - (logits if among is None else logits[among]).logsumexp(-1))
 
 
-def test_likelihood_of_the_true_middle_is_the_models_own():
-    """Beside longer and shorter neighbours, and without a trace in the answers."""
+def test_true_middle_has_the_models_likelihood():
+    """In a batch with longer and shorter middles."""
     reference = tiny_reference()
     middles = ["(x)", "y", "a + b  # sum"]
-    asked = [replace(request(text), middle=middle) for text, middle in zip(TEXTS, middles, strict=False)]
-    for one, answer in zip(asked, Generator(reference, TOKENIZER).answer(asked), strict=True):
+    requests = [replace(request(text), middle=middle) for text, middle in zip(TEXTS, middles, strict=False)]
+    for one, completion in zip(requests, BatchGenerator(reference, TOKENIZER).complete(requests), strict=True):
         ids, target = one.prompt.ids, TOKENIZER.encode(one.middle)
         expected = -sum(log_probability(reference, ids + target[:n], token) for n, token in enumerate(target))
-        assert answer.nats == pytest.approx(expected, rel=1e-5)
-        assert answer.nats_tokens == len(target)
+        assert completion.nats == pytest.approx(expected, rel=1e-5)
+        assert completion.nats_tokens == len(target)
 
 
-def test_likelihood_of_a_healed_middle_is_among_what_agrees_with_the_healed_text():
-    """Two spaces stand there already: tokens that begin otherwise could not have come. The first has no rival."""
+def test_healed_middle_is_scored_among_allowed_tokens():
+    """The document already has two spaces, so other tokens can't be generated. For the first there is one choice."""
     reference = tiny_reference()
-    asked = replace(request("if x:\n", heal="  "), middle="y")
-    (answer,) = Generator(reference, Wide()).answer([asked])
-    ids, space = asked.prompt.ids, ord(" ")
+    healed_request = replace(request("if x:\n", heal="  "), middle="y")
+    (completion,) = BatchGenerator(reference, TwoByteTokenizer()).complete([healed_request])
+    ids, space = healed_request.prompt.ids, ord(" ")
     second = log_probability(reference, [*ids, space], space, [space, *range(128, 256)])
     third = log_probability(reference, [*ids, space, space], ord("y"))
-    assert (answer.nats, answer.nats_tokens) == (pytest.approx(-(second + third), rel=1e-5), 3)
+    assert (completion.nats, completion.nats_tokens) == (pytest.approx(-(second + third), rel=1e-5), 3)

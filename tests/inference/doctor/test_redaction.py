@@ -1,4 +1,4 @@
-"""What may be shared of a log, of JSON and of a sentence: own words and numbers, and nobody's name."""
+"""Redacted logs, JSON values and sentences keep known strings and numbers, and no names."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ import lsp_server
 from inference.doctor.redaction import known_strings, redactor, shareable
 
 OWN = known_strings((Path(inference.__path__[0]), Path(lsp_server.__path__[0])))
+SOURCE = """
+log.info("engine started: version %s, process %d", version, pid)
+log.info("no lease is left")
+log.warning("out of memory: the context is now %d tokens", tokens)
+log.info("loaded the adapter %s", name)
+"""
 WHEN = "2026-01-02 03:04:05,678"
 
 
@@ -18,11 +24,8 @@ WHEN = "2026-01-02 03:04:05,678"
     ("line", "shared"),
     [
         (f"{WHEN} INFO __main__ engine started: version 0.1.0, process 7", None),
-        (f"{WHEN} INFO __main__ nobody needs the engine any more", None),
-        (
-            f"{WHEN} WARNING inference.engine.sequence memory ran out: the context is 4096 tokens from now on",
-            None,
-        ),
+        (f"{WHEN} INFO __main__ no lease is left", None),
+        (f"{WHEN} WARNING inference.engine.sequence out of memory: the context is now 4096 tokens", None),
         (
             f"{WHEN} INFO inference.models.lora loaded the adapter acme-payroll",
             f"{WHEN} INFO inference.models.lora loaded the adapter [left out]",
@@ -36,7 +39,7 @@ WHEN = "2026-01-02 03:04:05,678"
             '  File "torch/nn/modules/module.py", line 7, in forward',
         ),
         (
-            f'  File "{Path(inference.__path__[0])}/server/process.py", line 7, in _serve',
+            '  File "/opt/tools/inference/server/process.py", line 7, in _serve',
             '  File "inference/server/process.py", line 7, in _serve',
         ),
         ('  File "/home/alice/inference/payroll.py", line 7, in pay', "[1 line left out]"),
@@ -54,11 +57,13 @@ WHEN = "2026-01-02 03:04:05,678"
         ("the engine was ended by alice", "[1 line left out]"),
     ],
 )
-def test_line_of_a_log(line, shared):
-    assert shareable([line], OWN) == [shared or line]
+def test_log_lines_keep_only_known_strings(line, shared, tmp_path):
+    (tmp_path / "inference" / "server").mkdir(parents=True)
+    (tmp_path / "inference" / "server" / "process.py").write_text(SOURCE)
+    assert shareable([line], known_strings((tmp_path / "inference",))) == [shared or line]
 
 
-def test_lines_left_out_are_counted_together():
+def test_adjacent_lines_left_out_are_counted():
     assert shareable(["a", "", "b", "Traceback (most recent call last):", "c"], OWN) == [
         "[2 lines left out]",
         "Traceback (most recent call last):",
@@ -66,7 +71,7 @@ def test_lines_left_out_are_counted_together():
     ]
 
 
-def test_json_keeps_numbers_and_own_words_alone():
+def test_json_keeps_numbers_and_known_strings():
     value = {
         "result": "shown",
         "reason": "x = hunter2",
@@ -105,5 +110,5 @@ REDACT = redactor(
         ("alice@example.org, 10.1.2.3, https://example.org/x?y", "[address], [address], [address]"),
     ],
 )
-def test_sentence(text, shared):
+def test_sentences_lose_names_paths_and_secrets(text, shared):
     assert REDACT(text) == (shared or text)
