@@ -1,4 +1,4 @@
-"""transformers' ``generate()`` in a process of its own, spoken to in JSON lines (``inference.evaluation.transformers_rival``).
+"""Benchmark target: transformers' ``generate()`` in a child process, driven by JSON lines.
 
 Nothing of it is imported here: a process of ours must not need torch.
 """
