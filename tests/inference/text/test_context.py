@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fakes.characters import CharacterTokenizer
 
-from inference.text.prompts import Snippet, as_comment, in_front
+from inference.text.prompts import Snippet, as_comment, prepend_context
 
 A, B = Snippet("lib/a.py", "def a():\n\n    pass\n"), Snippet("web/b.ts", "let b;\r\n")
 A_TEXT = "# Path: lib/a.py\n# def a():\n#\n#     pass\n"
@@ -18,20 +18,20 @@ def test_a_chunk_is_a_comment_in_its_language() -> None:
 
 
 def test_the_most_important_chunk_stands_nearest_to_the_code() -> None:
-    assert in_front(CharacterTokenizer(), [A, B], "x = ", "\n", 2_000) == B_TEXT + A_TEXT + "x = "
-    assert in_front(CharacterTokenizer(), [], "x = ", "\n", 2_000) == "x = "
+    assert prepend_context(CharacterTokenizer(), [A, B], "x = ", "\n", 2_000) == B_TEXT + A_TEXT + "x = "
+    assert prepend_context(CharacterTokenizer(), [], "x = ", "\n", 2_000) == "x = "
 
 
 def test_what_has_no_room_is_left_out_whole() -> None:
     """The text around the cursor matters more than any other file."""
     large = Snippet("c.py", "x" * 300)
-    assert in_front(CharacterTokenizer(), [large, B], "x = ", "\n", 590) == B_TEXT + "x = "
-    assert in_front(CharacterTokenizer(), [B], "x" * 300, "", 500) == "x" * 300
+    assert prepend_context(CharacterTokenizer(), [large, B], "x = ", "\n", 590) == B_TEXT + "x = "
+    assert prepend_context(CharacterTokenizer(), [B], "x" * 300, "", 500) == "x" * 300
 
 
 def test_typing_does_not_change_what_is_taken() -> None:
     """But once in a block of tokens; each change costs a prefill of everything."""
     chunks = [Snippet(f"{n}.py", "x" * 60) for n in range(20)]
     tokenizer = CharacterTokenizer()
-    taken = [in_front(tokenizer, chunks, "y" * n, "", 1_500)[: -n or None] for n in range(500, 756)]
+    taken = [prepend_context(tokenizer, chunks, "y" * n, "", 1_500)[: -n or None] for n in range(500, 756)]
     assert len(set(taken)) == 2

@@ -14,8 +14,8 @@ from inference.text.infill import CursorRequest, cursor_prompt
 from inference.text.llama_tokenizer import CodeLlamaTokenizer
 from inference.text.prompts import Message, Snippet
 from inference.text.tokenizer import (
-    BLOCK,
-    MOST_CHARACTERS_A_TOKEN,
+    CUT_BLOCK,
+    MAX_CHARS_PER_TOKEN,
     ByteLevelTokenizer,
     Tokenizer,
     encode_end,
@@ -99,9 +99,9 @@ def test_text_that_fits_is_encoded_whole(codellama: CodeLlamaTokenizer, size):
 
 def test_cut_stays_where_it_is_while_somebody_types():
     """Each time that it moves, the KV cache is lost."""
-    text = "".join(random.Random(3).choices("ab \n", k=3 * BLOCK))
+    text = "".join(random.Random(3).choices("ab \n", k=3 * CUT_BLOCK))
     tokenizer = CharacterTokenizer()
-    begins = {tokenizer.show(encode_end(tokenizer, text[:n], 100)[:50]) for n in range(2 * BLOCK, 3 * BLOCK, 64)}
+    begins = {tokenizer.show(encode_end(tokenizer, text[:n], 100)[:50]) for n in range(2 * CUT_BLOCK, 3 * CUT_BLOCK, 64)}
     assert len(begins) == 2
 
 
@@ -134,4 +134,4 @@ def test_huge_conversations_are_not_encoded_whole(layout, control, name):
     prompt = CHAT_PROMPTS[layout](tokenizer, messages, ROOM)
     assert ROOM // 4 < len(prompt.ids) <= ROOM
     assert prompt.dropped + 1 <= len(messages)
-    assert tokenizer.read < 8 * ROOM * MOST_CHARACTERS_A_TOKEN
+    assert tokenizer.read < 8 * ROOM * MAX_CHARS_PER_TOKEN

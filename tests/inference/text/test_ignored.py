@@ -105,7 +105,7 @@ def test_bad_lines_are_skipped_and_reported(root):
     asked = [root / "bad_lines" / name for name in ("a.py", "hidden.py")]
     assert [why_private(path, root, problems.append) for path in asked] == [None, "ignored"]
     (problem,) = set(problems)
-    assert "are skipped: line 1 ('!'), and " in problem
+    assert "they are skipped: line 1 ('!'), and " in problem
 
 
 def test_ignore_file_that_cannot_be_read_now_may_be_later(root, monkeypatch):

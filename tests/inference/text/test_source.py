@@ -107,7 +107,7 @@ def test_binary_tiny_and_huge_files_are_left_out(folder: Path) -> None:
     write(folder, tiny_dot_py="x = 1\n", zero_dot_py=code("zero") + "\0", huge_dot_py=code("huge", 9000))
     (folder / "latin.py").write_bytes(("# é\n" + code("latin")).encode("latin-1"))
     found = read_sources([folder])
-    assert (found.files, found.skipped) == ([], {"empty, huge or no text": 4})
+    assert (found.files, found.skipped) == ([], {"empty, too large or not text": 4})
 
 
 def test_links_are_not_followed(folder: Path, tmp_path: Path) -> None:

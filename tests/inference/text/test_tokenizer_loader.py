@@ -72,7 +72,7 @@ def test_json_alone_keeps_markers_in_text_as_text(json_only: Path) -> None:
 
 def test_an_empty_folder(tmp_path: Path) -> None:
     """Half a download, or the wrong folder."""
-    with pytest.raises(TokenizerError, match=r"holds neither tokenizer.model nor tokenizer.json; fetch the checkpoint"):
+    with pytest.raises(TokenizerError, match=r"holds neither tokenizer.model nor tokenizer.json. Download the checkpoint"):
         load_tokenizer(tmp_path)
 
 
@@ -83,7 +83,7 @@ def test_a_damaged_vocabulary(codellama_vocabulary: Path, tmp_path: Path, damage
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:9e55\nsize 500058\n"
     content = {"cut": whole[:300_001], "pointer": pointer, "empty": b"", "zeros": b"\0" * len(whole)}
     (tmp_path / "tokenizer.model").write_bytes(content[damage])
-    with pytest.raises(TokenizerError, match=r"tokenizer.model is damaged; fetch the checkpoint again\."):
+    with pytest.raises(TokenizerError, match=r"tokenizer.model is damaged. Download the checkpoint again\."):
         load_tokenizer(tmp_path)
 
 
@@ -91,7 +91,7 @@ def test_a_damaged_vocabulary(codellama_vocabulary: Path, tmp_path: Path, damage
 def test_a_damaged_json_vocabulary(tmp_path: Path, content: str) -> None:
     """Whatever library stumbles over it, the sentence is the same."""
     (tmp_path / "tokenizer.json").write_text(content)
-    with pytest.raises(TokenizerError, match=r"tokenizer.json or a file beside it is damaged; fetch the checkpoint"):
+    with pytest.raises(TokenizerError, match=r"tokenizer.json or a file beside it is damaged. Download the checkpoint"):
         load_tokenizer(tmp_path)
 
 
@@ -116,5 +116,5 @@ def test_the_vocabulary_of_another_family(tmp_path: Path) -> None:
     pieces = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3), ("▁", -1.0, 1), ("a", -2.0, 1)]
     trainer = [(3, 2), (4, 5), (40, 0), (41, 1), (42, 2), (43, -1)]
     (tmp_path / "tokenizer.model").write_bytes(write_proto(pieces, trainer))
-    with pytest.raises(TokenizerError, match="is not one of the Llama family; choose another checkpoint"):
+    with pytest.raises(TokenizerError, match="is not of the Llama family. Choose another checkpoint"):
         load_tokenizer(tmp_path)
