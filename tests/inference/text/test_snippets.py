@@ -1,10 +1,10 @@
-"""The pieces of a file that may be shown elsewhere."""
+"""Snippets of source files, and their BM25 ranking."""
 
 from __future__ import annotations
 
 import pytest
 
-from inference.text.snippets import definitions, import_lines, portions
+from inference.text.snippets import bm25, definitions, import_lines, portions, words
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,10 @@ from inference.text.snippets import definitions, import_lines, portions
     ],
 )
 def test_definitions_are_found_by_grammar(language: str, text: str, names: list[str]) -> None:
-    assert [piece.defines for piece in definitions(language, "a", text)] == names
+    assert [snippet.defines for snippet in definitions(language, "a", text)] == names
 
 
-def test_a_definition_keeps_its_indentation_and_has_an_end() -> None:
+def test_definition_keeps_indentation_and_length_limit() -> None:
     text = "class A:\n" + "".join(f"    def f{n}(self):\n        pass\n" for n in range(20))
     whole, first, *_ = definitions("python", "a.py", text)
     assert whole.text.count("\n") == 23
@@ -32,7 +32,7 @@ def test_a_definition_keeps_its_indentation_and_has_an_end() -> None:
 
 def test_portions_are_cut_at_empty_lines() -> None:
     text = "\n\n".join("\n".join(f"{n}.{line}" for line in range(14)) for n in range(3)) + "\n"
-    assert [piece.text.split("\n")[0] for piece in portions("a", text)] == ["0.0", "1.0", "2.0"]
+    assert [snippet.text.split("\n")[0] for snippet in portions("a", text)] == ["0.0", "1.0", "2.0"]
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,23 @@ def test_portions_are_cut_at_empty_lines() -> None:
         ("rust", "use a::B;\nfn f() {}\n", "use a::B;"),
     ],
 )
-def test_what_a_document_imports_is_one_piece(language: str, text: str, lines: str) -> None:
-    assert [(piece.path, piece.text) for piece in import_lines(language, "a", text)] == [("a", lines)]
+def test_imports_of_a_file_are_one_snippet(language: str, text: str, lines: str) -> None:
+    assert [(snippet.path, snippet.text) for snippet in import_lines(language, "a", text)] == [("a", lines)]
 
 
-def test_nothing_imported_gives_no_piece() -> None:
+def test_file_without_imports_has_no_import_snippet() -> None:
     assert import_lines("python", "a", "x = 1\n") == import_lines("ruby", "a", "require 'b'\n") == []
+
+
+def test_words_include_the_parts_of_names() -> None:
+    assert words("getUserName(HTTPServer, max_len)") == (
+        ["getusername", "get", "user", "name", "httpserver", "http", "server", "max_len", "max", "len"]
+    )
+
+
+def test_bm25_matches_the_formula() -> None:
+    """The term is once in one of two documents of mean length: log(1 + 1.5 / 1.5)."""
+    assert bm25(["a"], [["a", "b"], ["c", "d"]]) == [pytest.approx(0.6931, abs=1e-4), 0.0]
+    rare, common = bm25(["x"], [["x"], ["y"], ["z"]])[0], bm25(["x"], [["x"], ["x"], ["z"]])[0]
+    assert rare > common > 0
+    assert bm25([], []) == []
