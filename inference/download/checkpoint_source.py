@@ -49,7 +49,7 @@ class PullError(CodeLlamaError):
 
 
 class CheckpointSource(Protocol):
-    """A place to get a checkpoint from.
+    """The files of a checkpoint, remote or local.
 
     Attributes:
         name: the name that messages use.

@@ -199,7 +199,7 @@ class _Scan:
         return kind in _INTERPOLATION or (kind == "{" and self._in_f_string(n))
 
     def _in_f_string(self, n: int) -> bool:
-        """Return True if the ``n``-th token stands directly in an f-string."""
+        """Return True if the ``n``-th token is directly inside an f-string."""
         outer = self.opened[n - 1] if n else None
         return outer is not None and outer.kind == "string_start" and b"f" in outer.text.lower()
 

@@ -141,14 +141,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _send_file(self, name: str) -> None:
-        content, asked = self.hub.content(name), self.headers.get("Range")
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        content, requested = self.hub.content(name), self.headers.get("Range")
+        start = int(requested.removeprefix("bytes=").removesuffix("-")) if requested else 0
         cuts = self.hub.cuts.get(name)
         kept = cuts.pop(0) if cuts else None
         if kept == 0:
             self.close_connection = True
             return
-        self.send_response(206 if asked else 200)
+        self.send_response(206 if requested else 200)
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         self.wfile.write(content[start:] if kept is None else content[start : start + kept])

@@ -57,11 +57,11 @@ def logits(model) -> torch.Tensor:
 def test_merged_model_equals_the_adapter_beside_its_base(base: Path, adapter: Path, copy: Path) -> None:
     """Up to bfloat16 rounding, including the sentinels' rows in the embedding and the head."""
     beside = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), adapter)
-    untaught = logits(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32))
+    base_logits = logits(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32))
     merge(copy, adapter, ignore)
     wanted, merged = logits(beside), logits(AutoModelForCausalLM.from_pretrained(copy, dtype=torch.float32))
     assert (merged - wanted).norm() < 0.02 * wanted.norm()
-    assert (untaught - wanted).norm() > 0.5 * wanted.norm()
+    assert (base_logits - wanted).norm() > 0.5 * wanted.norm()
 
 
 def test_only_trained_weights_change(base: Path, adapter: Path, copy: Path) -> None:
@@ -73,8 +73,8 @@ def test_only_trained_weights_change(base: Path, adapter: Path, copy: Path) -> N
     changed = [name for name, weight in before.items() if not torch.equal(weight, after[name])]
     assert sorted(changed) == sorted([EMBEDDING, *(name for name in before if "proj" in name)])
     assert (before[EMBEDDING] != after[EMBEDDING]).any(1).nonzero().flatten().tolist() == sorted(ROWS)
-    taught = load_file(adapter / WEIGHTS)["base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta"]
-    assert torch.equal(after[EMBEDDING][ROWS], taught)
+    trained = load_file(adapter / WEIGHTS)["base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta"]
+    assert torch.equal(after[EMBEDDING][ROWS], trained)
     names = {path.name for path in base.iterdir()}
     assert names == {path.name for path in copy.iterdir()}
     assert all((base / name).read_bytes() == (copy / name).read_bytes() for name in names - {"model.safetensors"})

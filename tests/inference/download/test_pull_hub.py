@@ -208,14 +208,14 @@ def test_unknown_repository_needs_an_id(hub: FakeHub, capsys: pytest.CaptureFixt
 
 def test_licence_is_shown_and_accepted_once(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["owner/name", "--as", "tiny"]
-    shown = f"This model is under the licence: llama2, {hub.url}/owner/name\n"
+    notice = f"This model is under the licence: llama2, {hub.url}/owner/name\n"
     assert pull_command.main(arguments) == pull_command.FAILED
     assert capsys.readouterr().err == (
-        f"{shown}The licence was not accepted, so nothing was pulled. Add --accept-licence to accept it.\n"
+        f"{notice}The licence was not accepted, so nothing was pulled. Add --accept-licence to accept it.\n"
     )
     assert [request.path for request in hub.seen] == ["/api/models/owner/name"]
     assert pull_command.main([*arguments, "--accept-licence"]) == pull_command.OK
-    assert capsys.readouterr().err.startswith(shown)
+    assert capsys.readouterr().err.startswith(notice)
     assert pull_command.main([*arguments, "--force"]) == pull_command.OK
     assert "is under the licence" not in capsys.readouterr().err
 

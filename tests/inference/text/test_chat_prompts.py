@@ -110,8 +110,8 @@ def test_turns_out_of_order_are_rejected(build, messages: list[Message]) -> None
 def test_chatml_accepts_any_order_but_needs_a_message() -> None:
     tokenizer = CharacterTokenizer(CHATML)
     prompt = chatml_prompt(tokenizer, [Message("user", "a\r\n"), Message("user", "b")], PLENTY)
-    shown = "<|im_start|>user\na\n<|im_end|>\n<|im_start|>user\nb<|im_end|>\n<|im_start|>assistant\n"
-    assert tokenizer.show(prompt.ids) == shown
+    expected = "<|im_start|>user\na\n<|im_end|>\n<|im_start|>user\nb<|im_end|>\n<|im_start|>assistant\n"
+    assert tokenizer.show(prompt.ids) == expected
     assert prompt.stop_ids == {2, 9}
     with pytest.raises(PromptError, match="at least one message"):
         chatml_prompt(tokenizer, [], PLENTY)
@@ -172,8 +172,8 @@ def test_oldest_exchange_is_dropped_and_system_message_kept() -> None:
     messages = talk(one, "1", "two", "2", "three", system="S")
     whole = f"<s>[INST] <<SYS>>\nS\n<</SYS>>\n\n{one} [/INST] 1 </s><s>[INST] two [/INST] 2 </s><s>[INST] three [/INST]"
     size = len(llama_prompt(tokenizer, messages, PLENTY).ids)
-    shown = {over: tokenizer.show(llama_prompt(tokenizer, messages, size - over).ids) for over in (0, 1, 70)}
-    assert shown == {
+    texts = {over: tokenizer.show(llama_prompt(tokenizer, messages, size - over).ids) for over in (0, 1, 70)}
+    assert texts == {
         0: whole,
         1: "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\ntwo [/INST] 2 </s><s>[INST] three [/INST]",
         70: "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nthree [/INST]",

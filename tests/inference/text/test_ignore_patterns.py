@@ -33,18 +33,18 @@ def test_verdicts_equal_those_of_pathspec(lines, path):
 
 def test_files_that_git_ignores_are_ignored(tmp_path):
     """Random patterns from a seeded generator."""
-    chance, asked = random.Random(5), []
+    rng, paths = random.Random(5), []
     git(tmp_path, "init", "-q")
     for n in range(300):
         (tmp_path / f"{n}").mkdir()
-        lines = ["".join(chance.choices(PIECES, k=chance.randint(1, 6))) for _ in range(chance.randint(1, 3))]
+        lines = ["".join(rng.choices(PIECES, k=rng.randint(1, 6))) for _ in range(rng.randint(1, 3))]
         (tmp_path / f"{n}" / ".gitignore").write_text("\n".join(lines))
         for _ in range(8):
-            parts = ["".join(chance.choices("abx[]\n", k=chance.randint(1, 3))) for _ in range(chance.randint(1, 4))]
-            asked.append("/".join([f"{n}", *parts]))
+            parts = ["".join(rng.choices("abx[]\n", k=rng.randint(1, 3))) for _ in range(rng.randint(1, 4))]
+            paths.append("/".join([f"{n}", *parts]))
     command = ["git", "-C", str(tmp_path), "check-ignore", "--no-index", "-z", "--stdin"]
-    printed = subprocess.run(command, input="\0".join(asked), capture_output=True, text=True).stdout
-    ignored = printed.split("\0")[:-1]
+    output = subprocess.run(command, input="\0".join(paths), capture_output=True, text=True).stdout
+    ignored = output.split("\0")[:-1]
     assert len(ignored) > 300
     assert [name for name in ignored if why_private(tmp_path / name, tmp_path) != "ignored"] == []
 

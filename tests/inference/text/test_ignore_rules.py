@@ -36,8 +36,8 @@ def test_files_in_a_secret_folder_are_secret(tmp_path):
 @pytest.mark.parametrize("name", [".gitignore", ".codellamaignore"])
 def test_both_ignore_files_apply(root, name):
     (root / name).write_text("*.sql\n/src/made/\n")
-    asked = [root / "src" / "a.sql", root / "src" / "made" / "a.py", root / "src" / "a.py"]
-    assert [why_private(path, root) for path in asked] == ["ignored", "ignored", None]
+    paths = [root / "src" / "a.sql", root / "src" / "made" / "a.py", root / "src" / "a.py"]
+    assert [why_private(path, root) for path in paths] == ["ignored", "ignored", None]
 
 
 def test_nearest_ignore_file_decides(root):
@@ -72,15 +72,15 @@ UNUSABLE = ["fifo", "device", "stdin", "link", "folder", "huge", "many"]
 def test_folder_with_an_unusable_ignore_file_is_unclear(root, kind, name):
     add_ignore_file(root / kind, kind, name)
     problems: list[str] = []
-    asked = [root / kind / "a.py", root / kind / "sub" / EVIL_NAME, root / "a.py"]
-    assert [why_private(path, root, problems.append) for path in asked] == ["unclear", "unclear", None]
+    paths = [root / kind / "a.py", root / kind / "sub" / EVIL_NAME, root / "a.py"]
+    assert [why_private(path, root, problems.append) for path in paths] == ["unclear", "unclear", None]
     assert len(set(problems)) == 1 and f"{root / kind}" in problems[0] and "until you change it" in problems[0]
 
 
 def test_patterns_with_many_wildcards_are_matched(root):
     add_ignore_file(root / "costly", "costly")
-    asked = [root / "costly" / name for name in (EVIL_NAME, "a" * 200 + "b", "sub/" * 100 + EVIL_NAME)]
-    assert [why_private(path, root) for path in asked] == [None, "ignored", None]
+    paths = [root / "costly" / name for name in (EVIL_NAME, "a" * 200 + "b", "sub/" * 100 + EVIL_NAME)]
+    assert [why_private(path, root) for path in paths] == [None, "ignored", None]
 
 
 def test_usable_file_does_not_override_an_unusable_one(root):
@@ -101,8 +101,8 @@ def test_replaced_unusable_ignore_file_is_read(root):
 def test_bad_lines_are_skipped_and_reported(root):
     add_ignore_file(root / "bad_lines", "bad_lines")
     problems: list[str] = []
-    asked = [root / "bad_lines" / name for name in ("a.py", "hidden.py")]
-    assert [why_private(path, root, problems.append) for path in asked] == [None, "ignored"]
+    paths = [root / "bad_lines" / name for name in ("a.py", "hidden.py")]
+    assert [why_private(path, root, problems.append) for path in paths] == [None, "ignored"]
     (problem,) = set(problems)
     assert "they are skipped: line 1 ('!'), and " in problem
 
@@ -133,8 +133,8 @@ def test_secret_below_a_folder_with_a_line_break_is_secret(root):
 
 def test_byte_order_mark_and_invalid_utf8_are_accepted(root):
     (root / ".gitignore").write_bytes(b"\xef\xbb\xbffirst.py\n\xff.py\r\n")
-    asked = [root / "first.py", root / os.fsdecode(b"\xff.py"), root / "a.py"]
-    assert [why_private(path, root) for path in asked] == ["ignored", "ignored", None]
+    paths = [root / "first.py", root / os.fsdecode(b"\xff.py"), root / "a.py"]
+    assert [why_private(path, root) for path in paths] == ["ignored", "ignored", None]
 
 
 def test_only_line_feeds_end_a_line(root):

@@ -57,7 +57,7 @@ def test_vocabulary_without_sentinels_is_rejected(llama2: CodeLlamaTokenizer) ->
 
 
 @pytest.mark.parametrize(
-    ("prefix", "suffix", "shown"),
+    ("prefix", "suffix", "expected"),
     [
         ("a\r\nb", "c\r\nd", "<s><PRE>a\nb<SUF>c\nd<MID>"),
         ("a\rb", "c\rd", "<s><PRE>a\nb<SUF>c\nd<MID>"),
@@ -65,10 +65,10 @@ def test_vocabulary_without_sentinels_is_rejected(llama2: CodeLlamaTokenizer) ->
         ("a\ud83d", "b", "<s><PRE>a\ufffd<SUF>b<MID>"),
     ],
 )
-def test_line_endings_and_surrogates_are_normalized(prefix: str, suffix: str, shown: str) -> None:
+def test_line_endings_and_surrogates_are_normalized(prefix: str, suffix: str, expected: str) -> None:
     """After a suffix in CRLF the model would write CRLF, which is rare in training."""
     tokenizer = CharacterTokenizer()
-    assert tokenizer.show(infill_prompt(tokenizer, prefix, suffix, 100).ids) == shown
+    assert tokenizer.show(infill_prompt(tokenizer, prefix, suffix, 100).ids) == expected
 
 
 @pytest.mark.parametrize("layout", ["psm", "spm"])

@@ -19,7 +19,7 @@ def test_completion_starts_with_bos_and_stops_at_eos(codellama: CodeLlamaTokeniz
 
 
 @pytest.mark.parametrize(
-    ("prefix", "shown", "heal"),
+    ("prefix", "expected", "heal"),
     [
         ("a = ", "<s>a =", " "),
         ("if a:\r\n\t", "<s>if a:\n", "\t"),
@@ -27,11 +27,11 @@ def test_completion_starts_with_bos_and_stops_at_eos(codellama: CodeLlamaTokeniz
         ("", "<s>", ""),
     ],
 )
-def test_trailing_blanks_are_left_to_healing(prefix: str, shown: str, heal: str) -> None:
+def test_trailing_blanks_are_left_to_healing(prefix: str, expected: str, heal: str) -> None:
     """Vocabularies merge them with the next word. A prefix of blanks only is kept."""
     tokenizer = CharacterTokenizer()
     prompt = completion_prompt(tokenizer, prefix, 100)
-    assert (tokenizer.show(prompt.ids), prompt.heal) == (shown, heal)
+    assert (tokenizer.show(prompt.ids), prompt.heal) == (expected, heal)
 
 
 def test_long_prefix_loses_whole_blocks_at_its_start() -> None:
