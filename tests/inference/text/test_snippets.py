@@ -16,6 +16,13 @@ from inference.text.snippets import bm25, definitions, import_lines, portions, w
         ("rust", "impl A {\n    fn f() {\n    }\n}\nstruct B {\n    x: i32,\n}\n", ["f", "B"]),
         ("c", "int *f(int x) {\n  return 0;\n}\n", ["f"]),
         ("java", "class A {\n  int f() {\n    return 1;\n  }\n}\n", ["A", "f"]),
+        ("cpp", "namespace n {\nvoid f() {\n}\n}\n", ["n", "f"]),
+        ("csharp", "class A {\n  void F() {\n  }\n}\n", ["A", "F"]),
+        ("php", "<?php\nclass A {\n  function f() {\n  }\n}\n", ["A", "f"]),
+        ("bash", "f() {\n  a\n}\n", ["f"]),
+        ("javascript", "const f = () => {\n}\nclass A {\n}\n", ["f", "A"]),
+        ("javascriptreact", "function F() {\n  return <p>hi</p>\n}\n", ["F"]),
+        ("typescriptreact", "function F() {\n  return <p>hi</p>\n}\n", ["F"]),
         ("ruby", "def f\nend\n", []),
     ],
 )
@@ -44,6 +51,12 @@ def test_portions_are_cut_at_empty_lines() -> None:
         ("java", "package p;\nimport a.B;\nclass C {}\n", "import a.B;"),
         ("go", 'package p\nimport (\n\t"a"\n)\n', 'import (\n\t"a"\n)'),
         ("rust", "use a::B;\nfn f() {}\n", "use a::B;"),
+        ("cpp", "#include <a>\nint b;\n", "#include <a>\n"),
+        ("csharp", "using A.B;\nclass C {}\n", "using A.B;"),
+        ("php", "<?php\nuse A\\B;\nf();\n", "use A\\B;"),
+        ("javascript", "import a from 'a'\nb()\n", "import a from 'a'"),
+        ("javascriptreact", "import a from 'a'\nb()\n", "import a from 'a'"),
+        ("typescriptreact", "import a from 'a'\nb()\n", "import a from 'a'"),
     ],
 )
 def test_imports_of_a_file_are_one_snippet(language: str, text: str, lines: str) -> None:
