@@ -1,11 +1,7 @@
-"""Any checkpoint of the Llama family, from the hub or a folder -> an installed model that is known to be one.
+"""Install any checkpoint of the Llama family from the hub or a local folder.
 
-Torch-free unless pickles are to be read. Knows no terminal. What is wrong with a checkpoint is found from its small
-files and headers where they suffice, before gigabytes are moved.
-
-Pickled weights -> safetensors, once and only when asked, so that nothing else ever reads a pickle.
-
-Knows only tensors in dictionaries: anything else in a file is refused by torch's restricted unpickler.
+Problems are found from the small files and headers where possible, before gigabytes are downloaded. Pickled weights are
+converted to safetensors once, on request, so that nothing else ever reads a pickle. Torch-free except for that.
 """
 
 from __future__ import annotations
@@ -19,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from inference.download import hub
-from inference.download.checkpoint_source import Folder, Source, description, weight_files
-from inference.download.hub_http import withheld
+from inference.download.checkpoint_source import CheckpointSource, LocalFolder, StartStage, description, weight_files
+from inference.download.hub_http import unsent_token_notice
 from inference.download.licence import Licence
-from inference.download.wheel import Stages
 from inference.models import store
 from inference.models.catalog import CATALOG, ChatFormat
 from inference.models.checkpoint import LoadError, inspect, read_config
@@ -31,17 +26,17 @@ from inference.system.progress import OnProgress
 from inference.text.tokenizer import TokenizerError
 from inference.text.tokenizer_loader import load_tokenizer
 
-UNKNOWN = "unknown"
+UNKNOWN_LICENCE = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRequest:
-    """What is to be installed, and what a person knows about it.
+    """A checkpoint to install, and what the user knows about it.
 
     Attributes:
-        model_id: to install it under.
-        infill: whether it was trained to infill; None to go by its vocabulary.
-        chat: the format it was trained to chat in; None to go by its chat template.
+        model_id: the id to install it under.
+        infill: it was trained to infill; None to derive it from the vocabulary.
+        chat: its chat format; None to derive it from the chat template.
         no_chat: it was not trained to chat, whatever its template says.
         allow_pickle: weights may be read from pickles.
     """
@@ -55,36 +50,36 @@ class CheckpointRequest:
 
 @dataclass(frozen=True, slots=True)
 class FoundCheckpoint:
-    """A checkpoint that can be had.
+    """A checkpoint that is available.
 
     Attributes:
-        source: where its files are.
-        licence: the licence it is under, as far as that is known.
-        notices: sentences for the user, before anything is downloaded.
+        source: the source of its files.
+        licence: its licence, as far as known.
+        notices: messages to show before anything is downloaded.
     """
 
-    source: Source
+    source: CheckpointSource
     licence: Licence
     notices: tuple[str, ...] = ()
 
 
-def look_up(wish: CheckpointRequest, where: Path | str) -> FoundCheckpoint:
-    """Find the checkpoint in a folder, or in a repository of the hub. Raises PullError.
+def look_up(request: CheckpointRequest, where: Path | str) -> FoundCheckpoint:
+    """Find the checkpoint in a folder or in a repository of the hub. Raises PullError.
 
-    A repository of the catalogue is asked for the revision that the catalogue pins, if it pins one. Any other is
-    pinned by its first pull: the manifest keeps its revision and hashes, and a later one compares them.
+    The catalogue may pin a revision of its own repositories. Any other repository is pinned by its first pull: the
+    manifest keeps its revision and hashes, and later pulls compare them.
     """
-    row = CATALOG.get(wish.model_id)
+    row = CATALOG.get(request.model_id)
     terms = Licence(row.licence, row.licence_url, row.policy_url) if row else None
     if isinstance(where, Path):
-        return FoundCheckpoint(Folder(where), terms or Licence(UNKNOWN, ""))
-    found = hub.look_up(where, wish.model_id, row.revision if row and row.hub == where else None)
-    notices = tuple(filter(None, (withheld(), _moved(wish.model_id, found))))
+        return FoundCheckpoint(LocalFolder(where), terms or Licence(UNKNOWN_LICENCE, ""))
+    found = hub.look_up(where, request.model_id, row.revision if row and row.hub == where else None)
+    notices = tuple(filter(None, (unsent_token_notice(), _revision_notice(request.model_id, found))))
     return FoundCheckpoint(found, terms or Licence(found.licence, hub.page(where)), notices)
 
 
-def _moved(model_id: str, found: hub.Hub) -> str:
-    """Say where the repository of an installed model holds another revision now, and whether its weights changed."""
+def _revision_notice(model_id: str, found: hub.HubRepository) -> str:
+    """Return a notice if the repository of an installed model has a new revision, with the weights that changed."""
     try:
         name, _, commit = store.source(model_id).rpartition("@")
         before = store.hashes(model_id)
@@ -93,33 +88,34 @@ def _moved(model_id: str, found: hub.Hub) -> str:
     if name != found.name or commit == found.version:
         return ""
     changed = [file for file, sha256 in found.hashes.items() if before.get(file, sha256) != sha256]
-    what = f"these files have changed: {', '.join(changed)}" if changed else "its weights have not changed"
-    return f"{name} has moved from revision {commit} (installed) to {found.version}; {what}."
+    change = f"these files have changed: {', '.join(changed)}" if changed else "its weights have not changed"
+    return f"{name} has moved from revision {commit} (installed) to {found.version}; {change}."
 
 
-def install(wish: CheckpointRequest, found: FoundCheckpoint, stages: Stages) -> Trained | None:
-    """Check the checkpoint and install it; the caller holds ``store.locked``.
+def install(request: CheckpointRequest, found: FoundCheckpoint, start_stage: StartStage) -> Trained | None:
+    """Check and install the checkpoint. The caller holds ``store.locked``.
 
-    Returns what it was taken to be trained for, or None where the catalogue says that. Raises LoadError,
+    Return the abilities that were derived from its files, or None if the catalogue knows them. Raises LoadError,
     TokenizerError, PullError, StoreError, OSError.
     """
     source = found.source
-    described = source.describe()
-    with _named(source, described):
-        trained = _check(wish, source, described)
-        weights = weight_files(described, source.files, source.name, allow_pickle=wish.allow_pickle)
+    described = source.fetch_description()
+    with _source_name_in_errors(source, described):
+        trained = _check(request, source, described)
+        weights = weight_files(described, source.files, source.name, allow_pickle=request.allow_pickle)
         pickled = weights[0].endswith(".bin")
         if not pickled and all((described / name).exists() for name in weights):
             inspect(described)
     small = [name for name in description(source.files) if not name.startswith("pytorch_model")]
-    needed = source.still_needed([*small, *weights]) + (sum(source.files[name] for name in weights) if pickled else 0)
+    converted = sum(source.files[name] for name in weights) if pickled else 0
+    needed = source.missing_bytes([*small, *weights]) + converted
     origin = f"{source.name}@{source.version}"
-    with store.installing(wish.model_id, origin, needed, stages("Install")) as staging:
-        source.bring(small + ([] if pickled else weights), staging.checkpoint, stages("Fetch"))
+    with store.installing(request.model_id, origin, needed, start_stage("Install")) as staging:
+        source.fetch(small + ([] if pickled else weights), staging.checkpoint, start_stage("Fetch"))
         if pickled:
-            source.bring(weights, staging.work, stages("Fetch"))
-            to_safetensors([staging.work / name for name in weights], staging.checkpoint, stages("Convert"))
-        with _named(source, staging.checkpoint):
+            source.fetch(weights, staging.work, start_stage("Fetch"))
+            to_safetensors([staging.work / name for name in weights], staging.checkpoint, start_stage("Convert"))
+        with _source_name_in_errors(source, staging.checkpoint):
             inspect(staging.checkpoint)
         if trained:
             staging.facts.update(asdict(Provenance(source.name, found.licence.name, found.licence.url, trained)))
@@ -127,33 +123,33 @@ def install(wish: CheckpointRequest, found: FoundCheckpoint, stages: Stages) -> 
     return trained
 
 
-def install_vocabulary(wish: CheckpointRequest, found: FoundCheckpoint) -> Path:
-    """Check the checkpoint's small files and keep those that say how text becomes ids; the folder they are in then.
+def install_vocabulary(request: CheckpointRequest, found: FoundCheckpoint) -> Path:
+    """Check the small files of a checkpoint and install those of its tokenizer. Return their folder.
 
-    What an interrupted pull of the weights has left stays. Raises LoadError, TokenizerError, PullError, OSError.
+    A partial download of the weights is kept. Raises LoadError, TokenizerError, PullError, OSError.
     """
     source = found.source
-    described = source.describe()
-    with _named(source, described):
-        _check(wish, source, described)
+    described = source.fetch_description()
+    with _source_name_in_errors(source, described):
+        _check(request, source, described)
     names = (name for name in description(source.files) if not name.endswith(".index.json"))
-    return store.put(wish.model_id, [described / name for name in names])
+    return store.put(request.model_id, [described / name for name in names])
 
 
-def _check(wish: CheckpointRequest, source: Source, described: Path) -> Trained | None:
-    """Whether the small files describe what was wished for."""
+def _check(request: CheckpointRequest, source: CheckpointSource, described: Path) -> Trained | None:
+    """Check the small files against the request. Return the derived abilities, or None for a catalogue model."""
     read_config(described)
     tokenizer = load_tokenizer(described)
-    row = CATALOG.get(wish.model_id)
+    row = CATALOG.get(request.model_id)
     guessed = None if row else guess(described, tokenizer)
-    trained = guessed and overridden(guessed, wish.infill, wish.chat, no_chat=wish.no_chat)
+    trained = guessed and overridden(guessed, request.infill, request.chat, no_chat=request.no_chat)
     check_vocabulary(source.name, tokenizer, row or trained or Trained(False, None))
     return trained
 
 
 @contextmanager
-def _named(source: Source, folder: Path) -> Iterator[None]:
-    """Have sentences name what the person asked for instead of the folder where it lies for now."""
+def _source_name_in_errors(source: CheckpointSource, folder: Path) -> Iterator[None]:
+    """Replace the temporary ``folder`` in error messages by the name of the source."""
     try:
         yield
     except (LoadError, TokenizerError) as error:
@@ -161,20 +157,21 @@ def _named(source: Source, folder: Path) -> Iterator[None]:
 
 
 def to_safetensors(files: Sequence[Path], folder: Path, on_progress: OnProgress) -> None:
-    """Write what ``files`` hold into ``folder`` as a sharded checkpoint, a shard a file; ``on_progress`` counts files.
+    """Convert pickles to a sharded safetensors checkpoint in ``folder``, one shard per file.
 
-    Raises LoadError for a file that is damaged or holds more than tensors.
+    torch's restricted unpickler rejects everything but tensors in dictionaries. ``on_progress`` counts files. Raises
+    LoadError for a file that is damaged or holds more than tensors.
     """
     from safetensors.torch import save_file
 
-    places: dict[str, str] = {}
+    weight_map: dict[str, str] = {}
     for n, file in enumerate(files, 1):
         shard = f"model-{n:05}-of-{len(files):05}.safetensors"
         tensors = {name: tensor.contiguous().clone() for name, tensor in _tensors(file).items()}
         save_file(tensors, folder / shard, metadata={"format": "pt"})
-        places |= dict.fromkeys(tensors, shard)
+        weight_map |= dict.fromkeys(tensors, shard)
         on_progress(n, len(files))
-    index = {"metadata": {}, "weight_map": places}
+    index = {"metadata": {}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index) + "\n", "utf-8")
 
 

@@ -1,16 +1,17 @@
-"""Which files of a checkpoint are needed, whoever has them; and a folder of this machine as one who has them.
+"""Sources of a checkpoint: the interface, the files that are needed, and a local folder as a source.
 
-Torch-free. Knows Hugging Face's names of files, no hub (``hub``) and nothing of what is in the weights.
+File names are Hugging Face's. Torch-free.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from inference.api.errors import CodeLlamaError
 from inference.models.checkpoint import LoadError
 from inference.system.progress import OnProgress
 
@@ -26,81 +27,99 @@ DESCRIPTION = (
     "model.safetensors.index.json",
     "pytorch_model.bin.index.json",
 )
-"""The small files that say what a checkpoint is; every other one that is needed holds weights."""
+"""The small files that describe a checkpoint. All other files that are needed hold weights."""
 
-WHOLE = {".safetensors": "model.safetensors", ".bin": "pytorch_model.bin"}
-"""What the only weights file of an unsharded checkpoint is called."""
+UNSHARDED = {".safetensors": "model.safetensors", ".bin": "pytorch_model.bin"}
+"""Name of the only weights file of an unsharded checkpoint, by extension."""
+
+StartStage = Callable[[str], OnProgress]
+"""Starts a named stage of a pull and returns its progress callback."""
 
 
-class Source(Protocol):
-    """Somewhere a checkpoint can be had from.
+class PullError(CodeLlamaError):
+    """A model could not be pulled.
 
     Attributes:
-        name: what a person calls it.
-        version: which state of it, for the manifest.
-        files: every file it has, with its length in bytes.
+        detail: output of another program about the failure, shown on request; may be empty.
+    """
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+class CheckpointSource(Protocol):
+    """The files of a checkpoint, remote or local.
+
+    Attributes:
+        name: the name that messages use.
+        version: the revision, for the manifest.
+        files: size in bytes of every file, by name.
     """
 
     name: str
     version: str
     files: Mapping[str, int]
 
-    def describe(self) -> Path:
-        """A folder in which those of ``DESCRIPTION`` lie that there are. Raises PullError."""
+    def fetch_description(self) -> Path:
+        """Return a folder with the existing files of ``DESCRIPTION``. Raises PullError."""
         ...
 
-    def still_needed(self, names: Sequence[str]) -> int:
-        """Bytes that ``bring`` will add to what is on the disk."""
+    def missing_bytes(self, names: Sequence[str]) -> int:
+        """Return the bytes that ``fetch`` will add to the disk."""
         ...
 
-    def bring(self, names: Sequence[str], into: Path, on_progress: OnProgress) -> None:
-        """Put these files into a folder; ``on_progress`` counts bytes. Raises PullError, OSError."""
+    def fetch(self, names: Sequence[str], into: Path, on_progress: OnProgress) -> None:
+        """Put files into a folder. ``on_progress`` counts bytes. Raises PullError, OSError."""
         ...
 
     def close(self) -> None:
-        """Nothing more will be brought: forget what was kept in case of an interruption."""
+        """Remove what was kept to resume an interrupted download."""
         ...
 
 
-class PickledError(LoadError):
-    """A checkpoint has its weights only in a form that can run code."""
-
-
 def description(files: Iterable[str]) -> list[str]:
-    """The small files among ``files`` that are needed."""
+    """Return the names in ``files`` that are in ``DESCRIPTION``."""
     return [name for name in DESCRIPTION if name in set(files)]
 
 
 def weight_files(folder: Path, files: Iterable[str], name: str, *, allow_pickle: bool = False) -> list[str]:
-    """Those of ``files`` that hold the weights; ``folder`` has the index of a sharded checkpoint.
+    """Return the names in ``files`` that hold the weights. Safetensors are preferred.
 
-    Safetensors are preferred. Raises LoadError for an index that names what is not there, and PickledError where there
-    are only pickles and they aren't allowed. ``name`` is what the sentences call the checkpoint.
+    Args:
+        folder: contains the index of a sharded checkpoint.
+        files: names of all files of the checkpoint.
+        name: name of the checkpoint in messages.
+        allow_pickle: use pickles if there are no safetensors.
+
+    Raises:
+        LoadError: a file is missing or the index is damaged.
+        PullError: there are only pickles and they are not allowed.
     """
-    there = set(files)
-    if names := _of_kind(folder, there, ".safetensors", name):
+    existing = set(files)
+    if names := _weights(folder, existing, ".safetensors", name):
         return names
-    pickled = _of_kind(folder, there, ".bin", name)
-    if not pickled:
-        raise LoadError(f"The checkpoint in {name} lacks {WHOLE['.safetensors']}.")
+    pickles = _weights(folder, existing, ".bin", name)
+    if not pickles:
+        raise LoadError(f"The checkpoint in {name} lacks {UNSHARDED['.safetensors']}.")
     if not allow_pickle:
-        raise PickledError(
-            f"{name} has its weights only as pickles ({pickled[0]}), and reading a pickle can run any code its author "
-            "put into it: choose a checkpoint with .safetensors files, or add --allow-pickle if you trust who made it."
+        raise PullError(
+            f"{name} has its weights only as pickles ({pickles[0]}). Reading a pickle can run any code that its author "
+            "put into it. Choose a checkpoint with .safetensors files, or add --allow-pickle if you trust the author."
         )
-    return pickled
+    return pickles
 
 
-def _of_kind(folder: Path, there: set[str], ending: str, name: str) -> list[str]:
-    """Weights files with this ending: those that the index names, else the single one, else none."""
-    whole = WHOLE[ending]
-    if f"{whole}.index.json" not in there:
-        return [whole] if whole in there else []
-    names = _indexed(folder / f"{whole}.index.json", name)
+def _weights(folder: Path, existing: set[str], extension: str, name: str) -> list[str]:
+    """Return the weights files with this extension: those in the index, else the single file, else none."""
+    single = UNSHARDED[extension]
+    if f"{single}.index.json" not in existing:
+        return [single] if single in existing else []
+    names = _indexed(folder / f"{single}.index.json", name)
     for shard in names:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", shard) or not shard.endswith(ending):
-            raise LoadError(f"The index of {name} names {shard!r}, which is no file of weights beside it.")
-        if shard not in there:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", shard) or not shard.endswith(extension):
+            raise LoadError(f"The index of {name} names {shard!r}, which is not a weights file beside it.")
+        if shard not in existing:
             raise LoadError(f"The checkpoint in {name} lacks {shard}.")
     return names
 
@@ -112,8 +131,8 @@ def _indexed(index: Path, name: str) -> list[str]:
         raise LoadError(f"{index.name} of {name} can't be read ({type(error).__name__}).") from error
 
 
-class Folder:
-    """A checkpoint that lies in a folder of this machine already; its files are copied."""
+class LocalFolder:
+    """A checkpoint in a local folder. Its files are copied."""
 
     def __init__(self, folder: Path) -> None:
         self.name = str(folder)
@@ -121,14 +140,14 @@ class Folder:
         self.files: Mapping[str, int] = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
         self._folder = folder
 
-    def describe(self) -> Path:
+    def fetch_description(self) -> Path:
         return self._folder
 
-    def still_needed(self, names: Sequence[str]) -> int:
+    def missing_bytes(self, names: Sequence[str]) -> int:
         return sum(self.files[name] for name in names)
 
-    def bring(self, names: Sequence[str], into: Path, on_progress: OnProgress) -> None:
-        total, done = self.still_needed(names), 0
+    def fetch(self, names: Sequence[str], into: Path, on_progress: OnProgress) -> None:
+        total, done = self.missing_bytes(names), 0
         for name in names:
             with (self._folder / name).open("rb") as source, (into / name).open("wb") as copy:
                 while block := source.read(1 << 22):

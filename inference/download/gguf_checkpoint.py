@@ -1,10 +1,8 @@
-"""A GGUF file of the Llama architecture -> a Hugging Face checkpoint folder in bfloat16.
+"""Convert a GGUF file of the Llama architecture to a Hugging Face checkpoint folder in bfloat16.
 
-Knows nothing of where the file came from or where the folder will lie. Reads only what it can carry over faithfully;
-anything else in the file (experts, scaled RoPE, another pre-tokenizer) is refused rather than dropped.
-
-Sources: the GGUF specification (ggml, ``docs/gguf.md``) and llama.cpp's ``convert_hf_to_gguf.py``, whose changes to
-the weights are undone here.
+A file with content that cannot be converted exactly (experts, scaled RoPE, another pre-tokenizer) is rejected. Sources:
+the GGUF specification (ggml, ``docs/gguf.md``) and llama.cpp's ``convert_hf_to_gguf.py``, whose changes to the weights
+are undone here.
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ from gguf import GGUFReader, ReaderTensor
 from gguf.quants import dequantize
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from inference.api.errors import CodeLlamaError
 from inference.system.progress import OnProgress
 
 TENSORS = {
@@ -36,29 +35,29 @@ TENSORS = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-"""llama.cpp's names of modules and Hugging Face's, those of a layer without the layer's number."""
+"""Hugging Face's module names by llama.cpp's. Names inside a layer omit the layer number."""
 
 CONTROL = 3
 """``tokenizer.ggml.token_type`` of a control token (ggml's ``LLAMA_TOKEN_TYPE_CONTROL``)."""
 
 
-class GGUFError(Exception):
-    """The file can't be converted; the text is one sentence for the user."""
+class GGUFError(CodeLlamaError):
+    """A GGUF file cannot be converted."""
 
 
 def convert(gguf: Path, folder: Path, on_progress: OnProgress, renamed: Mapping[str, str] | None = None) -> None:
     """Write ``config.json``, ``model.safetensors``, ``tokenizer.json`` and ``tokenizer_config.json`` into ``folder``.
 
-    ``on_progress`` counts weights (parameters). ``renamed`` gives control tokens other names, by those in the file;
-    their ids stay. Raises GGUFError for a file that is damaged, not a plain Llama, or lacks a token to be renamed.
+    ``on_progress`` counts parameters. ``renamed`` maps names of control tokens in the file to new names; their ids stay
+    the same. Raises GGUFError if the file is damaged, is not a plain Llama, or lacks a token to rename.
     """
     try:
         reader = GGUFReader(gguf)
     except (ValueError, IndexError, KeyError, OSError) as error:
-        raise GGUFError(f"{gguf.name} is no readable GGUF file ({error}).") from error
+        raise GGUFError(f"{gguf.name} is not a readable GGUF file ({error}).") from error
     fields = {name: field.contents() for name, field in reader.fields.items()}
     try:
-        fields["tokenizer.ggml.tokens"] = _named_anew(fields, renamed or {})
+        fields["tokenizer.ggml.tokens"] = _renamed_pieces(fields, renamed or {})
         config = llama_config(fields, tied=all(tensor.name != "output.weight" for tensor in reader.tensors))
         tokenizer = build_tokenizer(fields)
     except KeyError as error:
@@ -70,9 +69,9 @@ def convert(gguf: Path, folder: Path, on_progress: OnProgress, renamed: Mapping[
 
 
 def llama_config(fields: dict[str, Any], *, tied: bool) -> dict[str, Any]:
-    """The ``config.json`` of a GGUF's metadata; ``tied`` says that the head is the embedding.
+    """Return the ``config.json`` for a GGUF file's metadata. ``tied``: the output head is the embedding.
 
-    Raises KeyError (an entry is missing) and GGUFError (it is not a plain Llama).
+    Raises KeyError if an entry is missing, GGUFError if the model is not a plain Llama.
     """
     _require_plain_llama(fields)
     heads = fields["llama.attention.head_count"]
@@ -90,8 +89,8 @@ def llama_config(fields: dict[str, Any], *, tied: bool) -> dict[str, Any]:
         "attention_bias": False,
         "mlp_bias": False,
         "max_position_embeddings": fields["llama.context_length"],
-        "rms_norm_eps": _shortest(fields["llama.attention.layer_norm_rms_epsilon"]),
-        "rope_parameters": {"rope_type": "default", "rope_theta": _shortest(fields["llama.rope.freq_base"])},
+        "rms_norm_eps": _shortest_decimal(fields["llama.attention.layer_norm_rms_epsilon"]),
+        "rope_parameters": {"rope_type": "default", "rope_theta": _shortest_decimal(fields["llama.rope.freq_base"])},
         "tie_word_embeddings": tied,
         "bos_token_id": fields.get("tokenizer.ggml.bos_token_id"),
         "eos_token_id": fields.get("tokenizer.ggml.eos_token_id"),
@@ -101,15 +100,15 @@ def llama_config(fields: dict[str, Any], *, tied: bool) -> dict[str, Any]:
 
 
 def build_tokenizer(fields: dict[str, Any]) -> Tokenizer:
-    """The byte-level BPE of a GGUF's metadata, with the pre-tokenizer that ``tokenizer.ggml.pre`` names.
+    """Return the byte-level BPE tokenizer in a GGUF file's metadata, with the pre-tokenizer ``tokenizer.ggml.pre``.
 
-    SmolLM's splits every digit off before anything else (``tokenizer.json`` of HuggingFaceTB/SmolLM2-135M-Instruct;
-    llama.cpp's ``LLAMA_VOCAB_PRE_TYPE_SMOLLM``). There is no unknown token: one in a user's text would be a control
-    token. So the few bytes this vocabulary lacks (rare control characters, private planes) encode to nothing.
+    SmolLM's splits off every digit first (``tokenizer.json`` of HuggingFaceTB/SmolLM2-135M-Instruct; llama.cpp's
+    ``LLAMA_VOCAB_PRE_TYPE_SMOLLM``). There is no unknown token, because user text would become a control token. So the
+    few bytes that the vocabulary lacks (rare control characters, private planes) encode to nothing.
     """
     kind = fields["tokenizer.ggml.model"], fields["tokenizer.ggml.pre"]
     if kind != ("gpt2", "smollm"):
-        raise GGUFError(f"The file's tokenizer is of the kind {'/'.join(kind)}; only gpt2/smollm can be converted.")
+        raise GGUFError(f"The file's tokenizer is of the type {'/'.join(kind)}; only gpt2/smollm can be converted.")
     pieces = fields["tokenizer.ggml.tokens"]
     merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
     tokenizer = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, merges))  # pyright: ignore[reportArgumentType]
@@ -122,8 +121,8 @@ def build_tokenizer(fields: dict[str, Any]) -> Tokenizer:
     return tokenizer
 
 
-def _named_anew(fields: dict[str, Any], renamed: Mapping[str, str]) -> list[str]:
-    """Every piece by id. Only control tokens are renamed: merges know the others by their names."""
+def _renamed_pieces(fields: dict[str, Any], renamed: Mapping[str, str]) -> list[str]:
+    """Return every piece by id. Only control tokens can be renamed, since merges refer to all others by name."""
     pieces, kinds = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
     control = {piece for piece, kind in zip(pieces, kinds, strict=True) if kind == CONTROL}
     if missing := sorted(renamed.keys() - control):
@@ -140,7 +139,7 @@ def _require_plain_llama(fields: dict[str, Any]) -> None:
 
 
 def _tokenizer_config(fields: dict[str, Any]) -> dict[str, Any]:
-    """What transformers needs to use the folder's tokenizer; this project itself reads only ``tokenizer.json``."""
+    """Return the ``tokenizer_config.json`` that transformers needs; this project reads only ``tokenizer.json``."""
     pieces = fields["tokenizer.ggml.tokens"]
     ids = {name: fields.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos")}
     tokens = {f"{name}_token": pieces[i] for name, i in ids.items() if i is not None}
@@ -166,10 +165,13 @@ def _write_weights(tensors: list[ReaderTensor], config: dict[str, Any], path: Pa
 
 
 def hugging_face_name(name: str) -> str:
-    """``blk.3.attn_q.weight`` -> ``model.layers.3.self_attn.q_proj.weight``. Raises GGUFError for any other tensor."""
+    """Return Hugging Face's name of a tensor: ``blk.3.attn_q.weight`` is ``model.layers.3.self_attn.q_proj.weight``.
+
+    Raises GGUFError for an unknown tensor.
+    """
     match = re.fullmatch(r"(?:blk\.(\d+)\.)?(\w+)\.weight", name)
     if match is None or match[2] not in TENSORS:
-        raise GGUFError(f"The file holds the tensor {name}, which has no place in a Llama checkpoint.")
+        raise GGUFError(f"The file holds the tensor {name}, which is not part of a Llama checkpoint.")
     layer = "" if match[1] is None else f"model.layers.{match[1]}."
     return f"{layer}{TENSORS[match[2]]}.weight"
 
@@ -177,8 +179,8 @@ def hugging_face_name(name: str) -> str:
 def _unpermuted(name: str, values: np.ndarray, config: dict[str, Any]) -> np.ndarray:
     """Undo llama.cpp's order of query and key rows.
 
-    It interleaves the two halves of every head, ``[head, half, row]`` -> ``[head, row, half]``, because its RoPE turns
-    neighbouring rows where Hugging Face's turns row i with row i + head_dim / 2.
+    llama.cpp interleaves the two halves of every head, ``[head, half, row]`` -> ``[head, row, half]``, because its RoPE
+    rotates neighbouring rows, while Hugging Face's rotates row i with row i + head_dim / 2.
     """
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
     count = next((n for key, n in heads.items() if f".{key}." in name), None)
@@ -187,8 +189,8 @@ def _unpermuted(name: str, values: np.ndarray, config: dict[str, Any]) -> np.nda
     return values.reshape(count, -1, 2, values.shape[-1]).swapaxes(1, 2).reshape(values.shape)
 
 
-def _shortest(single: float) -> float:
-    """The short decimal that a single-precision value was written from: 9.999999747e-06 -> 1e-05."""
+def _shortest_decimal(single: float) -> float:
+    """Return the shortest decimal of a single-precision value: 9.999999747e-06 -> 1e-05."""
     return float(str(np.float32(single)))
 
 

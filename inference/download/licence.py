@@ -1,6 +1,6 @@
-"""A model's licence is shown before the first pull under it, accepted once, and remembered beside the models.
+"""Licences: shown before the first pull, accepted once for all models under them, and recorded beside the models.
 
-Torch-free. Knows no model and no hub; what it says goes to the console it is given.
+Torch-free.
 """
 
 from __future__ import annotations
@@ -13,28 +13,25 @@ from pathlib import Path
 
 from rich.console import Console
 
+from inference.download.checkpoint_source import PullError
 from inference.system.files import make_private
 
-OPEN = frozenset(
+OPEN_LICENCES = frozenset(
     ["apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "cc0-1.0", "cc-by-4.0", "unlicense"]
 )
-"""Licences, by SPDX id, that nobody needs to agree to before using a model."""
+"""Licences, by SPDX id, that need no acceptance."""
 
-REMEMBERED = ".accepted-licences.json"
-
-
-class LicenceError(Exception):
-    """A licence was not accepted; the text is one sentence for the user."""
+ACCEPTED_FILE = ".accepted-licences.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Licence:
-    """What a model may be used for, and where that is written.
+    """A licence of a model.
 
     Attributes:
-        name: by SPDX id or as a person says it.
-        url: where its text is; empty where nothing is known, and so nothing to accept.
-        policy_url: where its acceptable-use policy is, or None.
+        name: SPDX id or common name.
+        url: address of its text; empty if the licence is unknown, which needs no acceptance.
+        policy_url: address of its acceptable use policy, or None.
     """
 
     name: str
@@ -42,37 +39,46 @@ class Licence:
     policy_url: str | None = None
 
 
-def require(licence: Licence, root: Path, console: Console, *, accepted: bool, ask: Callable[[], bool]) -> None:
-    """Show ``licence`` unless it is unknown, an open one or was accepted before, and have it accepted.
+def require_acceptance(
+    licence: Licence, root: Path, console: Console, *, accepted: bool, ask: Callable[[], bool]
+) -> None:
+    """Show ``licence`` and require its acceptance, unless it is unknown, open or was accepted before.
 
-    ``root`` is where acceptance is remembered, ``accepted`` that it was given beforehand; ``ask`` gets the answer of a
-    person. Raises LicenceError where it is not accepted.
+    Args:
+        licence: the licence of the model to pull.
+        root: folder in which acceptance is recorded.
+        console: the licence is shown here.
+        accepted: the user accepted it on the command line.
+        ask: returns True if the user accepts it now.
+
+    Raises:
+        PullError: the licence was not accepted.
     """
-    if not licence.url or licence.name.lower() in OPEN or licence.name in _remembered(root):
+    if not licence.url or licence.name.lower() in OPEN_LICENCES or licence.name in _accepted(root):
         return
-    policy = f" Acceptable use: {licence.policy_url}" if licence.policy_url else ""
+    policy = f" (acceptable use policy: {licence.policy_url})" if licence.policy_url else ""
     console.print(f"This model is under the licence: {licence.name}, {licence.url}{policy}", markup=False)
     if not accepted and not ask():
-        raise LicenceError("The licence was not accepted, so nothing was pulled: --accept-licence accepts it.")
-    _remember(root, licence.name)
+        raise PullError("The licence was not accepted, so nothing was pulled. Add --accept-licence to accept it.")
+    _record(root, licence.name)
 
 
 def ask_terminal(console: Console) -> bool:
-    """Ask the person at the terminal; nobody there is a no."""
+    """Ask the user at the terminal. Return False if standard input is not a terminal."""
     if not sys.stdin.isatty():
         return False
     console.print("Do you accept it? [y/N] ", end="", markup=False)
     return input().strip().lower() in ("y", "yes")
 
 
-def _remembered(root: Path) -> list[str]:
+def _accepted(root: Path) -> list[str]:
     try:
-        names = json.loads((root / REMEMBERED).read_text("utf-8"))
+        names = json.loads((root / ACCEPTED_FILE).read_text("utf-8"))
     except (OSError, ValueError):
         return []
     return names if isinstance(names, list) else []
 
 
-def _remember(root: Path, name: str) -> None:
+def _record(root: Path, name: str) -> None:
     make_private(root)
-    (root / REMEMBERED).write_text(json.dumps(sorted({*_remembered(root), name})) + "\n", "utf-8")
+    (root / ACCEPTED_FILE).write_text(json.dumps(sorted({*_accepted(root), name})) + "\n", "utf-8")

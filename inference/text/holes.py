@@ -1,6 +1,6 @@
-"""Holes: pieces taken out of source files, at the places where editors ask for a completion.
+"""Sample holes: spans removed from source files where editors would request a completion.
 
-Torch-free; knows no tokens and no model. Which holes are taken is decided by the random generator given alone.
+Used to evaluate models and to train them to infill. The choice depends only on the random generator. Torch-free.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from inference.text.source_files import SourceFile
 from inference.text.syntax import Span, blocks
 
 Kind = Literal["end", "line", "block", "span"]
-"""Rest of a line from any character of it; a whole line; a block by syntax; a span between any two characters.
+"""The rest of a line from a random character; a whole line; a syntactic block; a span between random characters.
 
-``end`` and ``line`` stop before the newline, ``line`` and ``block`` start after the indentation. ``span`` is the
-paper's own kind (arXiv 2308.12950, section 2.3).
+``end`` and ``line`` stop before the newline; ``line`` and ``block`` start after the indentation. ``span`` is the kind
+used to train Code Llama (arXiv 2308.12950, section 2.3).
 """
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 MAX_SPAN = 400
+"""Characters."""
 PER_FILE = 3
-"""Holes of one kind in one file, so that a large file does not speak for all."""
+"""Holes of one kind in one file, so that a large file does not dominate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """A file cut into what stands before, what was taken out (never empty) and what stands after. Lines end in LF."""
+    """A file split into prefix, middle (the removed text, never empty) and suffix. Lines end in LF."""
 
     name: str
     kind: Kind
@@ -41,7 +42,7 @@ class Hole:
 def sample_holes(
     files: Sequence[SourceFile], kind: Kind, count: int, seed: int, per_file: int = PER_FILE
 ) -> list[Hole]:
-    """``count`` holes of one kind, or fewer where the files don't give them; the same for the same files and seed."""
+    """Return up to ``count`` distinct holes of one kind. The same files and seed give the same holes."""
     rng = random.Random(f"{seed}/{kind}")
     holes: list[Hole] = []
     for _ in range(per_file):
@@ -57,7 +58,7 @@ def sample_holes(
 
 
 def take_hole(file: SourceFile, kind: Kind, rng: random.Random) -> Hole | None:
-    """One hole of a file, or None where it has none of this kind."""
+    """Return a hole of a file, or None if it has none of this kind."""
     text = file.text.replace("\r\n", "\n").replace("\r", "\n")
     span = _FINDERS[kind](file.language, text, rng)
     if span is None:
@@ -66,11 +67,11 @@ def take_hole(file: SourceFile, kind: Kind, rng: random.Random) -> Hole | None:
     return Hole(file.name, kind, text[:begin], text[begin:end], text[end:])
 
 
-def _a_line(text: str, rng: random.Random) -> Span | None:
-    """The content of a random line, without its indentation; a few tries, as many lines hold nothing to complete."""
+def _random_line(text: str, rng: random.Random) -> Span | None:
+    """Return the content of a random line without its indentation. Lines without a letter or digit are retried."""
     for _ in range(20):
-        place = rng.randrange(len(text))
-        begin, end = text.rfind("\n", 0, place) + 1, text.find("\n", place)
+        offset = rng.randrange(len(text))
+        begin, end = text.rfind("\n", 0, offset) + 1, text.find("\n", offset)
         line = text[begin : end if end >= 0 else len(text)]
         if any(character.isalnum() for character in line):
             return begin + len(line) - len(line.lstrip()), begin + len(line.rstrip())
@@ -78,20 +79,20 @@ def _a_line(text: str, rng: random.Random) -> Span | None:
 
 
 def _line(_: str, text: str, rng: random.Random) -> Span | None:
-    return _a_line(text, rng)
+    return _random_line(text, rng)
 
 
 def _end(_: str, text: str, rng: random.Random) -> Span | None:
-    """At least one character of the line stands before the hole, and one is in it."""
-    span = _a_line(text, rng)
+    """Return the end of a random line; at least one character is before the hole and one in it."""
+    span = _random_line(text, rng)
     if span is None or span[1] - span[0] < 2:
         return None
     return rng.randrange(span[0] + 1, span[1]), span[1]
 
 
 def _block(language: str, text: str, rng: random.Random) -> Span | None:
-    found = _blocks(language, text)
-    return rng.choice(found) if found else None
+    spans = _blocks(language, text)
+    return rng.choice(spans) if spans else None
 
 
 def _span(_: str, text: str, rng: random.Random) -> Span | None:

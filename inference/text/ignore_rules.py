@@ -1,13 +1,12 @@
-"""Patterns as in a .gitignore, matched in a time that no pattern can make long.
+"""Ignore rules: files that must not be read, because an ignore file or a secret-looking name excludes them.
 
-pathspec translates a pattern to a regular expression in which each wildcard may be tried at every length: with ten of
-them a match takes years. The expressions here try each wildcard once: what a wildcard stands for ends where the text
-after it is first found, as in CPython's ``fnmatch.translate``. A folder's name may have line breaks in it.
+Patterns are those of ``.gitignore``, matched in bounded time. pathspec translates a pattern to a regular expression
+that backtracks over every wildcard: with ten of them a match takes years. The expressions here try each wildcard once,
+as CPython's ``fnmatch.translate`` does: a wildcard ends where the text after it is first found. Folder names may
+contain line breaks.
 
-Which files a person does not want read: ignored by git's rules or ours, or of a name that says it may hold keys.
-
-Torch-free; knows neither languages nor what is in a file. Rules are read anew when their file has changed. An ignore
-file that can't be used hides all files of its folder: it may have named any of them.
+Rules are read again when their file changes. An ignore file that cannot be used hides all files of its folder, since it
+may have named any of them. Torch-free.
 """
 
 from __future__ import annotations
@@ -28,11 +27,13 @@ from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 from inference.system.files import NotRegularError, TooLongError, read_regular
 
+log = logging.getLogger(__name__)
+
 MAX_LENGTH = 1_024
-"""Characters of a pattern, and twice as many of a path: what one match costs grows with both."""
+"""Characters of a pattern; a path may have twice as many. The cost of a match grows with both."""
 MAX_PATTERNS = 5_000
 PARSE_SECONDS, MATCH_SECONDS = 2.0, 0.5
-"""Processor time for one file of patterns: to be parsed, and to be matched with one path."""
+"""CPU time to parse one file of patterns, and to match it with one path."""
 
 _LEADING, _INNER, _STAR, _ONE = "^(?:.+/)?", "(?:/.+)?", "[^/]*", "[^/]"
 _FOLDER, _END, _END_HERE = "ps_d", "|$)", r"|\Z)"
@@ -43,35 +44,35 @@ _EDGE = r"(?=/|\Z)"
 
 
 class TooCostlyError(ValueError):
-    """The patterns are too many, or take too long to match; the message says which."""
+    """There are too many patterns, or they take too long to match."""
 
 
 class LinearPattern(GitIgnoreSpecPattern):
-    """One pattern. Matching takes time in proportion to its length and the path's.
+    """One pattern. The time to match is proportional to its length and the path's.
 
-    Raises ValueError or re.error for a line that is no pattern.
+    Raises ValueError or re.error if a line is not a pattern.
     """
 
     __slots__ = ()
 
     @classmethod
     def pattern_to_regex(cls, pattern: str) -> tuple[str | None, bool | None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the regular expression, and whether what it matches is ignored; (None, None) for a comment."""
+        """Return the regular expression, and True if its matches are ignored; (None, None) for a comment."""
         regex, include = super().pattern_to_regex(pattern)
-        return (None if regex is None else _linear(regex)), include
+        return (None if regex is None else _linear_regex(regex)), include
 
 
 def constant_patterns(lines: Iterable[str]) -> GitIgnoreSpec:
-    """Return the patterns of ``lines``, which are this program's own."""
+    """Compile the trusted patterns ``lines``."""
     return GitIgnoreSpec.from_lines(lines, LinearPattern, backend="simple")
 
 
 @dataclass
 class Patterns:
-    """Lines of ignore files or of a setting; the last one that matches a path decides.
+    """Patterns of ignore files or of a setting. The last one that matches a path decides.
 
     Attributes:
-        bad: what is no pattern: the number of the line, from one, and the line.
+        bad: lines that are not patterns, each with its number, from one.
     """
 
     bad: list[tuple[int, str]] = field(default_factory=list)
@@ -80,36 +81,36 @@ class Patterns:
 
     @classmethod
     def parse(cls, lines: Iterable[str]) -> Patterns:
-        """Parse ``lines``; skip what is no pattern. Raises TooCostlyError."""
-        found, until = cls(), time.thread_time() + PARSE_SECONDS
+        """Parse ``lines`` and skip those that are not patterns. Raises TooCostlyError."""
+        patterns, until = cls(), time.thread_time() + PARSE_SECONDS
         for number, line in enumerate(lines, 1):
-            found._add(number, line)
-            if len(found._last_first) > MAX_PATTERNS or time.thread_time() > until:
+            patterns._add(number, line)
+            if len(patterns._last_first) > MAX_PATTERNS or time.thread_time() > until:
                 raise TooCostlyError("has too many patterns")
-        found._last_first.reverse()
-        return found
+        patterns._last_first.reverse()
+        return patterns
 
     def then(self, later: Patterns) -> Patterns:
-        """Return the patterns of both, without what was bad."""
+        """Return the patterns of both, without ``bad``."""
         return Patterns([], later._last_first + self._last_first)
 
     def verdict(self, path: str, until: float | None = None) -> bool | None:
-        """Return whether ``path`` is ignored; None if no pattern matches it.
+        """Return True if ``path`` is ignored, False if it is included again, None if no pattern matches it.
 
-        ``until`` is a time of ``time.thread_time``. Raises TooCostlyError, once it did because of its own patterns for
-        every path.
+        ``until`` is a deadline by ``time.thread_time``. Raises TooCostlyError; if the patterns themselves are too slow,
+        then for every later path too.
         """
         if self._is_costly or len(path) > 2 * MAX_LENGTH:
             raise TooCostlyError("takes too long to match")
-        found, own = None, time.thread_time() + MATCH_SECONDS
+        by_folder, own = None, time.thread_time() + MATCH_SECONDS
         for n, (pattern, include) in enumerate(self._last_first, 1):
             if n % 16 == 0:
                 self._check(own, until)
             if match := pattern.search(path):
-                if _is_of_all(match, path):
+                if _matches_whole_path(match, path):
                     return include
-                found = include if found is None else found
-        return found
+                by_folder = include if by_folder is None else by_folder
+        return by_folder
 
     def _check(self, own: float, until: float | None) -> None:
         now = time.thread_time()
@@ -129,14 +130,14 @@ class Patterns:
             self._last_first.append((pattern.regex, pattern.include))
 
 
-def _is_of_all(match: re.Match[str], path: str) -> bool:
-    """Return whether a pattern matches ``path`` itself, and not only a folder around it."""
+def _matches_whole_path(match: re.Match[str], path: str) -> bool:
+    """Return True if a pattern matches ``path`` itself, not only one of its parent folders."""
     return match.re.groups == 0 or match.end(_FOLDER) in (-1, len(path))
 
 
-def _linear(regex: str) -> str:
-    """Return an expression for the same paths that does not go back to an earlier wildcard."""
-    regex = _ITEM.sub(_within_a_name, regex.replace(_END, _END_HERE))
+def _linear_regex(regex: str) -> str:
+    """Return an expression for the same paths that does not backtrack into an earlier wildcard."""
+    regex = _ITEM.sub(_set_in_name, regex.replace(_END, _END_HERE))
     blocks = [_stars(block) for block in regex.split(_INNER)]
     if len(blocks) == 1:
         return _DOTS_MATCH_ALL + blocks[0]
@@ -147,15 +148,15 @@ def _linear(regex: str) -> str:
     return f"{_DOTS_MATCH_ALL}{first}{middle}{_INNER}{last}"
 
 
-def _within_a_name(item: re.Match[str]) -> str:
-    """In git a set such as ``[!a]`` stands for no slash; pathspec forgets that, and that ``[[`` will mean something."""
+def _set_in_name(item: re.Match[str]) -> str:
+    """Keep a set such as ``[!a]`` from matching a slash, as in git, and escape characters that ``re`` reserves."""
     if not item[0].startswith("[") or item[0] == _ONE:
         return item[0]
     return f"{_NO_SLASH}[{_SPECIAL_IN_SETS.sub(_ESCAPED, item[0][1:-1])}]"
 
 
 def _stars(block: str) -> str:
-    """Have each ``*`` end at the first place that what follows it fits, but for the last of a name."""
+    """End each ``*`` where the text after it first matches, except the last one of a name."""
     head, *rest = block.split(_STAR)
     for n, fixed in enumerate(rest):
         is_last = n == len(rest) - 1 or "/" in fixed.replace(_ONE, "").replace(_NO_SLASH, "")
@@ -163,50 +164,48 @@ def _stars(block: str) -> str:
     return head
 
 
-log = logging.getLogger(__name__)
-
 IGNORE_FILES = (".gitignore", ".codellamaignore")
-_HOLDING_KEYS = (
+_KEY_FILES = (
     ".env .env.* *.pem *.key *.p12 *.pfx *.jks *.keystore *.kdbx *.asc *.gpg id_rsa* id_dsa* id_ecdsa* id_ed25519* "
     ".netrc .npmrc .pypirc .htpasswd *.tfvars *.tfstate secret.* secrets.* *.secret *.secrets credential.* "
     "credentials.* *credentials*.json *secret*.json *secret*.y*ml .aws/ .ssh/ .gnupg/ .kube/"
 )
-SECRET = constant_patterns(_HOLDING_KEYS.split())
-"""What by its name may hold keys or passwords: never read, whatever is in it."""
+SECRET = constant_patterns(_KEY_FILES.split())
+"""Names of files that may hold keys or passwords. They are never read, whatever they contain."""
 
 MAX_BYTES = 128 * 1024
-"""Largest ignore file. Parsed, its patterns take up to forty times as much memory."""
+"""Size of the largest ignore file. Its parsed patterns take up to forty times as much memory."""
 REMEMBERED = 64
-"""Folders whose ignore files are not parsed anew."""
+"""Number of folders whose parsed ignore files are cached."""
 SECONDS = 2.0
-"""Processor time to check one path."""
+"""CPU time to check one path."""
 
 Why = Literal["secret", "ignored", "unclear"]
-"""Why a file must not be read; ``unclear`` if an ignore file can't be used."""
+"""Reason why a file must not be read; ``unclear`` if an ignore file cannot be used."""
 Report = Callable[[str], object]
-"""Is told what is wrong with an ignore file, a sentence at a time, as often as the file is met."""
-Stamp = tuple[Path, int, int, int, int]
-"""A file as it is now: where, its mode, its inode, when it was changed (nanoseconds), how long (bytes)."""
+"""Called with each problem of an ignore file, whenever the file is used."""
+FileStamp = tuple[Path, int, int, int, int]
+"""State of a file: path, mode, inode, modification time in nanoseconds, size in bytes."""
 
 
 @lru_cache(maxsize=1024)
 def log_problem(problem: str) -> None:
-    """Log what is wrong with an ignore file, once."""
+    """Log a problem of an ignore file, once."""
     log.warning("%s", problem)
 
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """The rules in the ignore files of a folder; without ``patterns`` nothing in the folder may be read."""
+    """The rules of a folder's ignore files. Nothing in the folder may be read if ``patterns`` is None."""
 
     patterns: Patterns | None
     problems: tuple[str, ...] = ()
 
 
 class IgnoreRules:
-    """The ignore files met on the way down from ``root``; as in git, the one nearest to a file decides.
+    """The ignore files from ``root`` down to a folder. As in git, the one nearest to a file decides.
 
-    ``until`` is a time of ``time.thread_time`` after which files are unclear.
+    ``until`` is a deadline by ``time.thread_time``; after it, files are unclear.
     """
 
     def __init__(self, root: Path, report: Report = log_problem, until: float | None = None) -> None:
@@ -216,9 +215,9 @@ class IgnoreRules:
         self._rules: dict[PurePosixPath, _Rules] = {}
 
     def enter(self, folder: PurePosixPath) -> None:
-        """Read the ignore files of ``folder``, which is relative to the root, if it has any.
+        """Read the ignore files of ``folder`` (relative to the root) and drop the rules of unrelated folders.
 
-        Rules of folders that are not around it are forgotten: ask about what it holds before entering another.
+        Check the files of a folder before entering another one.
         """
         self._rules = {above: rules for above, rules in self._rules.items() if folder.is_relative_to(above)}
         stamps = [_stamp(self._root / folder / name) for name in IGNORE_FILES]
@@ -227,20 +226,20 @@ class IgnoreRules:
             for problem in rules.problems:
                 self._report(problem)
 
-    def _read(self, present: tuple[Stamp, ...]) -> _Rules:
+    def _read(self, present: tuple[FileStamp, ...]) -> _Rules:
         if self._until is not None and time.thread_time() > self._until:
             return _Rules(None)
         try:
             return _parsed(present)
-        except OSError as error:  # not remembered: it may be readable next time
+        except OSError as error:  # not cached: the file may be readable next time
             return _Rules(None, (f"{present[0][0]} can't be read ({error.strerror}). {_HIDDEN}",))
 
     def match(self, name: str) -> bool:
-        """Is the file ``name``, or the folder if it ends with a slash, ignored? Not asked of the folders around it."""
+        """Return True if the file ``name`` is excluded, or the folder if it ends with a slash. See ``why``."""
         return self.why(name) is not None
 
     def why(self, name: str) -> Literal["ignored", "unclear"] | None:
-        """Return why the file or folder must not be read, if so."""
+        """Return the reason to exclude a file or folder by itself, if any. Parent folders are not checked."""
         path = PurePosixPath(name)
         for folder in path.parents:
             rules = self._rules.get(folder)
@@ -263,10 +262,10 @@ _HIDDEN = "No file of its folder is shown to a model until you change it."
 
 
 def why_private(path: Path, root: Path, report: Report = log_problem) -> Why | None:
-    """Return why the file ``path`` must not be read, if so: by its name, or by an ignore file between ``root`` and it.
+    """Return the reason why the file ``path`` must not be read, if any: its name, or an ignore file below ``root``.
 
-    As in git nothing below an ignored folder is wanted. ``path`` is absolute and need not exist; outside ``root`` only
-    its name counts.
+    As in git, everything below an ignored folder is ignored. ``path`` is absolute and need not exist. Outside ``root``,
+    only its name is checked.
     """
     if SECRET.match_file(path.as_posix().lstrip("/")):
         return "secret"
@@ -283,52 +282,52 @@ def why_private(path: Path, root: Path, report: Report = log_problem) -> Why | N
     return rules.why(str(here / name))
 
 
-def _stamp(path: Path) -> Stamp | None:
-    """Return None if there is no such file."""
+def _stamp(path: Path) -> FileStamp | None:
+    """Return the state of a file, or None if it does not exist."""
     try:
-        found = os.lstat(path)
+        status = os.lstat(path)
     except PermissionError:
         return path, 0, 0, 0, 0
     except (OSError, ValueError):
         return None
-    return path, found.st_mode, found.st_ino, found.st_mtime_ns, found.st_size
+    return path, status.st_mode, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _parsed(files: tuple[Stamp, ...]) -> _Rules:
+def _parsed(files: tuple[FileStamp, ...]) -> _Rules:
     patterns: Patterns | None = Patterns()
     problems: list[str] = []
     for path, mode, *_ in files:
         try:
-            found = Patterns.parse(_lines(path, mode))
+            parsed = Patterns.parse(_lines(path, mode))
         except (NotRegularError, TooLongError, TooCostlyError) as error:
-            problems.append(f"{path} {_described(error)}. {_HIDDEN}")
+            problems.append(f"{path} {_reason(error)}. {_HIDDEN}")
             patterns = None
             continue
-        problems += _bad(path, found.bad)
-        patterns = patterns and patterns.then(found)
+        problems += _bad_lines(path, parsed.bad)
+        patterns = patterns and patterns.then(parsed)
     return _Rules(patterns, tuple(problems))
 
 
 def _lines(path: Path, mode: int) -> list[str]:
-    """As git reads them: a byte order mark is skipped, and names need not be UTF-8."""
+    """Return the lines of an ignore file as git reads them: without byte order mark, in any encoding."""
     if mode and not stat.S_ISREG(mode):
         raise NotRegularError
     return read_regular(path, MAX_BYTES, follow=False).decode("utf-8-sig", errors="surrogateescape").split("\n")
 
 
-def _described(error: NotRegularError | TooLongError | TooCostlyError) -> str:
+def _reason(error: NotRegularError | TooLongError | TooCostlyError) -> str:
     if isinstance(error, TooCostlyError):
         return f"{error} (at most {MAX_PATTERNS:,} are used)"
     if isinstance(error, TooLongError):
         return f"has more than {MAX_BYTES // 1024} KiB"
-    return "is a link or no regular file, so its patterns are not read"
+    return "is a link or not a regular file, so its patterns are not read"
 
 
-def _bad(path: Path, bad: list[tuple[int, str]]) -> list[str]:
-    """Return one sentence for all that is no pattern."""
+def _bad_lines(path: Path, bad: list[tuple[int, str]]) -> list[str]:
+    """Return one message for all lines that are not patterns, if there are any."""
     if not bad:
         return []
     (number, line), *more = bad
     others = f", and {len(more)} more" if more else ""
-    return [f"{path} has lines that are no pattern and are skipped: line {number} ({line[:40]!r}){others}."]
+    return [f"{path} has lines that are not patterns; they are skipped: line {number} ({line[:40]!r}){others}."]

@@ -1,12 +1,8 @@
-"""Infilling prompts: what stands between a prefix and a suffix, asked with Code Llama's sentinels.
+"""Infilling prompts with Code Llama's sentinels, and the prompt for a cursor: infilling or plain completion.
 
 Both layouts of the paper (arXiv 2308.12950, section 2.3), id for id as facebookresearch/codellama
-``llama/generation.py`` (``infilling_prompt_tokens``) builds them. Knows no weights: whether a model was *trained* to
-infill is the catalogue's to say.
-
-What is asked of a model at a cursor, as one prompt: context, then infilling or plain continuation.
-
-The same for our own engine and for whoever builds the ids for another server. Knows no weights and no requests.
+``llama/generation.py`` (``infilling_prompt_tokens``) builds them. The catalogue says which models infill.
+The engine uses this module for itself, clients use it for remote servers.
 """
 
 from __future__ import annotations
@@ -22,8 +18,8 @@ from inference.text.prompts import (
     begin_ids,
     clean,
     completion_prompt,
-    in_front,
-    joined_from,
+    healing_start,
+    prepend_context,
     trim_start,
 )
 from inference.text.tokenizer import Tokenizer, encode_end, encode_start
@@ -39,20 +35,26 @@ def infill_prompt(
     *,
     healed_with: Vocabulary | None = None,
 ) -> Prompt:
-    """Ask for the text between ``prefix`` and ``suffix``, in at most ``budget`` tokens.
+    """Build a prompt for the text between ``prefix`` and ``suffix``, in at most ``budget`` tokens.
 
-    What does not fit is dropped at the far ends: whole blocks from the prefix's start, so that the KV cache survives
-    most keystrokes, and the suffix's end. Line endings become LF on both sides. Only below the four tokens of the
-    format itself is the budget not kept. With the vocabulary to be ``healed_with``, in SPM the prefix's last tokens are
-    held out for the answer to begin with (``joined_from``); in PSM the middle is a text of its own, and nothing is.
-    Raises ``PromptError`` where the vocabulary has no sentinels.
+    PSM: ``BOS <PRE> prefix <SUF> suffix <MID>``. SPM: ``BOS <PRE> <SUF> suffix <MID> prefix``.
+
+    Text that does not fit is dropped at the far ends: whole blocks at the start of the prefix, so that the KV cache
+    survives most keystrokes, and the end of the suffix. The budget is exceeded only below the four tokens of the format
+    itself. Line endings become LF.
+
+    With ``healed_with``, SPM leaves the last tokens of the prefix to token healing (``healing_start``). PSM needs none:
+    training tokenized its middle as a separate text.
+
+    Raises:
+        PromptError: the vocabulary has no sentinels.
     """
     begin, suffix_mark, middle, end = _sentinels(tokenizer)
     if prefix.endswith("\r") and suffix.startswith("\n"):
-        prefix = prefix[:-1]  # a cursor inside CRLF: one line break, not two
+        prefix = prefix[:-1]  # the cursor is inside CRLF: keep one line break, not two
     before = encode_end(tokenizer, clean(prefix), budget)
     after = encode_start(tokenizer, clean(suffix), budget)
-    cut = joined_from(tokenizer, before, healed_with) if healed_with and layout == "spm" else len(before)
+    cut = healing_start(tokenizer, before, healed_with) if healed_with and layout == "spm" else len(before)
     heal = b"".join(map(tokenizer.piece_bytes, before[cut:])).decode()
     before = before[:cut]
     frame = [*begin_ids(tokenizer), begin]
@@ -65,9 +67,9 @@ def infill_prompt(
 
 
 def _fit(before: list[int], after: list[int], room: int) -> tuple[list[int], list[int]]:
-    """Share ``room`` tokens: the prefix goes first, a quarter is the suffix's in any case.
+    """Share ``room`` tokens: the prefix has priority, but a quarter is reserved for the suffix.
 
-    The suffix's share moves in whole blocks too, as SPM's KV cache lasts only as long as the suffix stays the same.
+    The suffix is cut to whole blocks too: in SPM any change of the suffix invalidates the KV cache.
     """
     if len(before) + len(after) <= room:
         return before, after
@@ -81,20 +83,20 @@ def _sentinels(tokenizer: Tokenizer) -> tuple[int, int, int, int]:
     begin, suffix, middle, end = ids
     if begin is None or suffix is None or middle is None or end is None:
         raise PromptError(
-            "This model's vocabulary has no infilling sentinels, so it can only continue a prefix; "
-            "choose a model that infills, such as CodeLlama-7b."
+            "This model's vocabulary has no infilling sentinels, so it can only continue a prefix. "
+            "Choose a model that infills, such as CodeLlama-7b."
         )
     return begin, suffix, middle, end
 
 
 @dataclass(frozen=True, slots=True)
 class CursorRequest:
-    """A place to write at.
+    """The text around a cursor.
 
     Attributes:
-        prefix: the text before it.
-        suffix: the text after it, empty at the end of a file; None asks to continue the prefix.
-        context: pieces of other files, the most important first.
+        prefix: the text before the cursor.
+        suffix: the text after the cursor, empty at the end of a file; None for plain completion.
+        context: snippets of other files, the most important first.
     """
 
     prefix: str
@@ -110,22 +112,21 @@ def cursor_prompt(
     *,
     healed_with: Vocabulary | None = None,
 ) -> tuple[Prompt, str]:
-    """The prompt, in at most ``room`` tokens, and what follows the answer and is not in the prompt.
+    """Build the prompt for a cursor in at most ``room`` tokens; also return the suffix if it is not in the prompt.
 
-    ``layout`` is that of a model that infills, None for one that does not. Raises ``PromptError`` where the vocabulary
-    has no sentinels.
+    ``layout`` is None for a model that does not infill. Raises ``PromptError`` if the vocabulary has no sentinels.
     """
     following = cursor.suffix or ""
-    prefix = in_front(tokenizer, cursor.context, cursor.prefix, following, room)
+    prefix = prepend_context(tokenizer, cursor.context, cursor.prefix, following, room)
     if layout and cursor.suffix is not None and _infills(cursor.suffix, layout):
         return infill_prompt(tokenizer, prefix, cursor.suffix, room, layout, healed_with=healed_with), ""
     return completion_prompt(tokenizer, prefix, room, healed_with=healed_with), following
 
 
 def _infills(suffix: str, layout: Layout) -> bool:
-    """Whether to ask for what stands before ``suffix``.
+    """Return True if an infilling prompt beats plain completion before ``suffix``.
 
-    At the end of a file SPM still reads as a text to continue, by a model that was taught where to end. PSM would have
-    to begin anew after the prefix, which it saw seldom there and continues better as plain text.
+    At the end of a file (empty suffix), an SPM prompt still ends in the prefix, and the model was trained to end the
+    middle. A PSM prompt ends in ``<MID>``; an empty suffix was rare in training, and plain completion is better.
     """
     return suffix != "" or layout == "spm"

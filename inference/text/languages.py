@@ -1,8 +1,6 @@
-"""Programming languages by file name, and how they mark comments. Knows no grammar and no editor.
+"""Programming languages by file extension, and their line comments.
 
-Names are those LSP gives to languages.
-
-Source of the names: LSP 3.17, "TextDocumentItem", the table of language identifiers.
+Language identifiers are those of LSP 3.17, "TextDocumentItem".
 """
 
 from __future__ import annotations
@@ -54,10 +52,10 @@ _COMMENT_MARKS = {language: mark for mark, all_of in _LINE_COMMENTS.items() for 
 
 
 def language_of(path: PurePath) -> str | None:
-    """The language of a file of code by its extension; None for any other file."""
+    """Return the language of a source file by its extension, or None for any other file."""
     return _LANGUAGES.get(path.suffix.lower())
 
 
 def comment_mark(language: str) -> str | None:
-    """What begins a comment that ends with its line; None where no such comment is known."""
+    """Return the token that starts a line comment, or None if none is known."""
     return _COMMENT_MARKS.get(language)

@@ -1,17 +1,7 @@
-"""The few things of a SentencePiece ``ModelProto`` that the library does not offer, read from its bytes.
+"""Tokenizers for Llama-family checkpoints, equal token for token to Meta's reference.
 
-Which pieces were trained and which were appended by hand, and the same proto with some pieces made unreachable from
-text. Only the outermost layer of the wire format is read, so no protobuf runtime is needed. Knows no tokenizer.
-Source: sentencepiece ``src/sentencepiece_model.proto``; https://protobuf.dev/programming-guides/encoding/.
-
-The vocabulary of Code Llama and other Llama-family checkpoints, token for token as Meta's reference encodes it.
-
-What the two file formats have in common, and the tokenizer that reads SentencePiece's ``tokenizer.model``. Knows no
-prompts and no weights; torch-free.
-
-Llama-family checkpoints that ship their SentencePiece vocabulary only as Hugging Face's ``tokenizer.json``.
-
-Knows no prompts and no weights; torch-free.
+``CodeLlamaTokenizer`` reads SentencePiece's ``tokenizer.model``; ``ByteFallbackTokenizer`` reads checkpoints that ship
+only Hugging Face's ``tokenizer.json``. Torch-free.
 """
 
 from __future__ import annotations
@@ -38,16 +28,162 @@ from inference.text.vocabulary import (
     text_bytes,
 )
 
+
+class LlamaTokenizer:
+    """A vocabulary with an implicit leading space and byte fallback.
+
+    Args:
+        pieces: every piece of the vocabulary file, by id.
+        control: ids in that file without text.
+        folder: folder of the checkpoint, with the added tokens and the number of embedding rows.
+        encode: text to ids with the implicit space. Must be thread-safe and never return ids in ``control``.
+
+    Raises:
+        TokenizerError: the vocabulary is not of this family or not of this checkpoint.
+    """
+
+    def __init__(
+        self, pieces: Sequence[str], control: set[int], folder: Path, encode: Callable[[str], list[int]]
+    ) -> None:
+        named = {pieces[i]: i for i in control}
+        if BEGIN not in named or END not in named or "<0x0A>" not in pieces:
+            raise TokenizerError(f"The vocabulary in {folder} is not of the Llama family. Choose another checkpoint.")
+        rows = read_json(folder / "config.json").get("vocab_size", 2**31)
+        if len(pieces) > rows:
+            raise TokenizerError(
+                f"The vocabulary in {folder} has {len(pieces)} pieces but its model only {rows}: "
+                "they belong to different checkpoints. Download this checkpoint again."
+            )
+        added = {name: i for name, i in added_tokens(folder).items() if _is_added(name, i, named, len(pieces), rows)}
+        self._control = named | added
+        silent = set(self._control.values())
+        size = max(len(pieces), *(i + 1 for i in silent))
+        self._bytes = [b"" if i in silent or i >= len(pieces) else text_bytes(pieces[i]) for i in range(size)]
+        self._encode = encode
+        self._mark = encode(CONTINUED)
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self._bytes)
+
+    @property
+    def bos_id(self) -> int:
+        return self._control[BEGIN]
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        return frozenset([self._control[END]])
+
+    def encode(self, text: str) -> list[int]:
+        return self._encode(text)
+
+    def encode_continuation(self, text: str) -> list[int]:
+        """Encode behind a character that merges with nothing, then drop it, as Meta's ``encode_infilling`` does.
+
+        Source: facebookresearch/codellama ``llama/tokenizer.py``.
+        """
+        return self._encode(CONTINUED + text)[len(self._mark) :]
+
+    def piece_bytes(self, token: int) -> bytes:
+        """Return the bytes as in the protocol; empty for rows that pad the embedding beyond the vocabulary."""
+        return self._bytes[token] if token < len(self._bytes) else b""
+
+    def control_id(self, piece: str) -> int | None:
+        return self._control.get(piece)
+
+
+class CodeLlamaTokenizer(LlamaTokenizer):
+    """SentencePiece's ``tokenizer.model``, which every Code Llama checkpoint ships.
+
+    Text is encoded with the 32,000 trained pieces only. The published file appends the sentinels as ordinary pieces, so
+    `` <EOT>`` in a user's file would become the sentinel; here no text can. The appended parts of sentinels (``▁<E``)
+    are not used for encoding either, but decode to their text if a model generates them.
+
+    Raises:
+        TokenizerError: the file is damaged or does not belong to the checkpoint.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        proto = (folder / "tokenizer.model").read_bytes()
+        try:
+            pieces, control = _pieces(proto)
+            appended = _appended(pieces, trained_size(proto))
+            text_only = SentencePieceProcessor(model_proto=hide_pieces(proto, appended))
+        except (RuntimeError, ValueError) as problem:
+            raise TokenizerError(
+                f"{folder / 'tokenizer.model'} is damaged. Download the checkpoint again."
+            ) from problem
+        control |= {i for i in appended if is_marker(pieces[i])}
+        super().__init__(pieces, control, folder, text_only.encode)
+
+
+def _pieces(proto: bytes) -> tuple[list[str], set[int]]:
+    """Return all pieces and the ids without text. The 6 MB processor is freed before the next one is built."""
+    whole = SentencePieceProcessor(model_proto=proto)
+    ids = range(whole.vocab_size())
+    return [whole.id_to_piece(i) for i in ids], {i for i in ids if whole.is_control(i) or whole.is_unknown(i)}
+
+
+def _appended(pieces: list[str], trained: int) -> set[int]:
+    """Return the ids of sentinels and parts of sentinels appended to the trained vocabulary.
+
+    Other appended pieces, such as the words of an added language, are ordinary text.
+    """
+    return {i for i, piece in enumerate(pieces) if piece in NAMED or (i >= trained and piece.lstrip("▁")[:1] == "<")}
+
+
+def _is_added(name: str, i: int, named: dict[str, int], pieces: int, rows: int) -> bool:
+    """Return True if an added token is a control token with an embedding row.
+
+    Its id is new, or it renames a control piece: ``<step>`` of CodeLlama-70b-Instruct is 32015, which is an unused
+    sentinel in the vocabulary file. Some tools add tokens past the last row (huggingface/transformers#26156); the
+    model would fail on those.
+    """
+    return 0 <= i < rows and (i >= pieces or i in named.values()) and name != ""
+
+
+class ByteFallbackTokenizer(LlamaTokenizer):
+    """A ``tokenizer.json`` with BPE and byte fallback. The order of its merges is used as it is.
+
+    Raises:
+        ValueError: the file is damaged.
+        TokenizerError: the vocabulary is of another family or checkpoint.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        data = read_json(folder / "tokenizer.json")
+        vocabulary: dict[str, int] = data["model"]["vocab"]
+        pieces = [""] * (max(vocabulary.values()) + 1)
+        for piece, i in vocabulary.items():
+            pieces[i] = piece
+        special = {token["content"] for token in data.get("added_tokens", []) if token.get("special")}
+        special |= NAMED | {BEGIN, END, UNKNOWN} | {piece for piece in vocabulary if piece.startswith(END_OF_INFILL)}
+        control = {vocabulary[piece] for piece in special if piece in vocabulary}
+        rust = RustTokenizer.from_str(json.dumps(_text_only(data)))
+        super().__init__(pieces, control, folder, lambda text: rust.encode(text, add_special_tokens=False).ids)
+
+
+def _text_only(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the tokenizer without added tokens and their merges, which would turn text into control tokens."""
+    model = data["model"]
+    pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+    merges = [pair for pair in pairs if "".join(pair) not in NAMED]
+    return data | {"added_tokens": [], "post_processor": None, "model": model | {"merges": merges}}
+
+
+# A SentencePiece ``ModelProto``, read and edited at the outermost level of the wire format, without a protobuf runtime.
+# Sources: sentencepiece ``src/sentencepiece_model.proto``; https://protobuf.dev/programming-guides/encoding/.
+
 _PIECES, _TRAINER_SPEC, _VOCAB_SIZE = 1, 2, 4
 _TYPE_CONTROL = b"\x18\x03"
-"""Field 3 (type) = 3 (CONTROL). Appended to a piece it wins: of a repeated scalar field the last value counts."""
+"""Field 3 (type) = 3 (CONTROL). Appended to a piece, it overrides the type: the last value of a scalar field counts."""
 
 
 def trained_size(proto: bytes) -> int:
-    """How many pieces the vocabulary was trained with.
+    """Return the number of pieces that the vocabulary was trained with.
 
-    Code Llama's file says 32000 and holds 32016: the rest was appended by hand.
-    Raises ``ValueError`` for bytes that are no proto, or one that was cut before it says so.
+    Code Llama's file says 32000 and holds 32016: the rest was appended by hand. Raises ``ValueError`` if the bytes are
+    not a whole ``ModelProto``.
     """
     for number, payload in _fields(proto):
         if number == _TRAINER_SPEC and isinstance(payload, bytes):
@@ -58,9 +194,9 @@ def trained_size(proto: bytes) -> int:
 
 
 def hide_pieces(proto: bytes, hidden: Collection[int]) -> bytes:
-    """The same vocabulary, ids unchanged, but no text is ever encoded to the ids in ``hidden``.
+    """Return the vocabulary with the pieces ``hidden`` turned into control pieces, which no text is encoded to.
 
-    They become control pieces, which the library keeps out of its search.
+    All ids stay the same.
     """
     out: list[bytes] = []
     piece = -1
@@ -71,7 +207,7 @@ def hide_pieces(proto: bytes, hidden: Collection[int]) -> bytes:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Field numbers and values: varints as numbers, anything else as its bytes."""
+    """Yield field numbers and values: varints as numbers, anything else as bytes."""
     at = 0
     while at < len(data):
         tag, at = _read_varint(data, at)
@@ -104,7 +240,7 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _field(number: int, value: int | bytes, more: bytes) -> bytes:
-    """A ``ModelProto`` has only messages at its outermost level; anything else there is damage."""
+    """Encode one field. ``ModelProto`` has only messages at its outermost level; anything else is damage."""
     if isinstance(value, int):
         raise ValueError("not a SentencePiece model")
     return _varint(number << 3 | 2) + _varint(len(value) + len(more)) + value + more
@@ -116,139 +252,3 @@ def _varint(value: int) -> bytes:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*out, value])
-
-
-class LlamaTokenizer:
-    """A vocabulary with an implicit leading space and bytes to fall back on.
-
-    Args:
-        pieces: every piece of the vocabulary file, by id.
-        control: ids of that file that stand for no text.
-        folder: the checkpoint's, read for added tokens and the number of embedding rows.
-        encode: text to ids with the implicit space; safe to call from several threads, and never yielding ``control``.
-    Raises ``TokenizerError`` for a vocabulary that is not of this family or not of this checkpoint.
-    """
-
-    def __init__(
-        self, pieces: Sequence[str], control: set[int], folder: Path, encode: Callable[[str], list[int]]
-    ) -> None:
-        named = {pieces[i]: i for i in control}
-        if BEGIN not in named or END not in named or "<0x0A>" not in pieces:
-            raise TokenizerError(
-                f"The vocabulary in {folder} is not one of the Llama family; choose another checkpoint."
-            )
-        rows = read_json(folder / "config.json").get("vocab_size", 2**31)
-        if len(pieces) > rows:
-            raise TokenizerError(
-                f"The vocabulary in {folder} has {len(pieces)} pieces but its model only {rows}: "
-                "they belong to different checkpoints, so fetch this one again."
-            )
-        added = {name: i for name, i in added_tokens(folder).items() if _is_added(name, i, named, len(pieces), rows)}
-        self._control = named | added
-        silent = set(self._control.values())
-        size = max(len(pieces), *(i + 1 for i in silent))
-        self._bytes = [b"" if i in silent or i >= len(pieces) else text_bytes(pieces[i]) for i in range(size)]
-        self._encode = encode
-        self._mark = encode(CONTINUED)
-
-    @property
-    def vocab_size(self) -> int:
-        return len(self._bytes)
-
-    @property
-    def bos_id(self) -> int:
-        return self._control[BEGIN]
-
-    @property
-    def eos_ids(self) -> frozenset[int]:
-        return frozenset([self._control[END]])
-
-    def encode(self, text: str) -> list[int]:
-        return self._encode(text)
-
-    def encode_continuation(self, text: str) -> list[int]:
-        """Meta's ``encode_infilling``: encoded behind a character that joins with nothing, which then goes."""
-        return self._encode(CONTINUED + text)[len(self._mark) :]
-
-    def piece_bytes(self, token: int) -> bytes:
-        """As in the protocol; embedding rows beyond the vocabulary, which some checkpoints pad to, are silent too."""
-        return self._bytes[token] if token < len(self._bytes) else b""
-
-    def control_id(self, piece: str) -> int | None:
-        return self._control.get(piece)
-
-
-class CodeLlamaTokenizer(LlamaTokenizer):
-    """SentencePiece's ``tokenizer.model``, which every Code Llama checkpoint ships.
-
-    Text is encoded with the trained 32,000 pieces only. The published file appends the sentinels as ordinary pieces, so
-    that `` <EOT>`` in a user's file would become the sentinel; here no text can. The appended parts of sentinels
-    (``▁<E``) are left out of encoding with them, but keep their text in case a model says them.
-
-    Raises ``TokenizerError`` for a file that is damaged or does not belong to the checkpoint.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        proto = (folder / "tokenizer.model").read_bytes()
-        try:
-            pieces, control = _pieces(proto)
-            appended = _appended(pieces, trained_size(proto))
-            text_only = SentencePieceProcessor(model_proto=hide_pieces(proto, appended))
-        except (RuntimeError, ValueError) as problem:
-            raise TokenizerError(f"{folder / 'tokenizer.model'} is damaged; fetch the checkpoint again.") from problem
-        control |= {i for i in appended if is_marker(pieces[i])}
-        super().__init__(pieces, control, folder, text_only.encode)
-
-
-def _pieces(proto: bytes) -> tuple[list[str], set[int]]:
-    """All pieces, and which stand for no text. The processor that tells them is gone before another is made: 6 MB."""
-    whole = SentencePieceProcessor(model_proto=proto)
-    ids = range(whole.vocab_size())
-    return [whole.id_to_piece(i) for i in ids], {i for i in ids if whole.is_control(i) or whole.is_unknown(i)}
-
-
-def _appended(pieces: list[str], trained: int) -> set[int]:
-    """Sentinels and parts of sentinels that were put behind the trained vocabulary.
-
-    Other appended pieces, such as the words of a language that somebody added, are text like any other.
-    """
-    return {i for i, piece in enumerate(pieces) if piece in NAMED or (i >= trained and piece.lstrip("▁")[:1] == "<")}
-
-
-def _is_added(name: str, i: int, named: dict[str, int], pieces: int, rows: int) -> bool:
-    """Whether an added token is a control token the model has a row for.
-
-    Either its id is new, or it renames a control piece: the 70B Instruct model's ``<step>`` is 32015, a piece of
-    unused sentinels in the vocabulary file. Some tools add tokens past the last row (huggingface/transformers#26156);
-    the model would fail on those.
-    """
-    return 0 <= i < rows and (i >= pieces or i in named.values()) and name != ""
-
-
-class ByteFallbackTokenizer(LlamaTokenizer):
-    """A ``tokenizer.json`` whose model is BPE with byte fallback.
-
-    It is as exact as the file: the order of its merges is taken as it stands.
-
-    Raises ``ValueError`` for a file that is damaged; ``TokenizerError`` for one of another family or checkpoint.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        data = read_json(folder / "tokenizer.json")
-        vocabulary: dict[str, int] = data["model"]["vocab"]
-        pieces = [""] * (max(vocabulary.values()) + 1)
-        for piece, i in vocabulary.items():
-            pieces[i] = piece
-        special = {token["content"] for token in data.get("added_tokens", []) if token.get("special")}
-        special |= NAMED | {BEGIN, END, UNKNOWN} | {piece for piece in vocabulary if piece.startswith(END_OF_INFILL)}
-        control = {vocabulary[piece] for piece in special if piece in vocabulary}
-        rust = RustTokenizer.from_str(json.dumps(_text_only(data)))
-        super().__init__(pieces, control, folder, lambda text: rust.encode(text, add_special_tokens=False).ids)
-
-
-def _text_only(data: dict[str, Any]) -> dict[str, Any]:
-    """The same tokenizer without anything that would turn text into control tokens: added tokens and their merges."""
-    model = data["model"]
-    pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
-    merges = [pair for pair in pairs if "".join(pair) not in NAMED]
-    return data | {"added_tokens": [], "post_processor": None, "model": model | {"merges": merges}}

@@ -1,11 +1,7 @@
-"""Prompts as token ids, never as strings: what all of them share, and plain completion from a prefix.
+"""Prompts as token ids, never as strings: shared parts, plain completion and cross-file context.
 
-Infilling is in ``infill``, chat in ``chat``. Knows no weights and no requests; torch-free, so that a client of a
-foreign server can build the same ids. A prompt too long is cut, never refused: the user gets an answer from what fits.
-
-What a prompt tells of other files: chunks of them as comments with their path, in front of the prefix.
-
-Torch-free; knows no model and not where chunks come from. Whoever sends them says by their order what matters most.
+``infill`` builds infilling prompts, ``chat_prompts`` chats. A prompt that is too long is cut, not refused. Torch-free:
+clients of remote servers build the same ids.
 """
 
 from __future__ import annotations
@@ -15,26 +11,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from inference.api.errors import CodeLlamaError
 from inference.text.languages import comment_mark, language_of
 from inference.text.tokenizer import Tokenizer, encode_end, encode_start
 from inference.text.vocabulary import Vocabulary
 
 TRIM_BLOCK = 256
-"""A prompt too long loses whole blocks from its far end, so that its start, and with it the KV cache, moves rarely."""
+"""A prompt that is too long loses whole blocks of tokens, so that its start, and with it the KV cache, rarely moves."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model reads, and how it is to answer.
+    """A prompt and the constraints on its completion.
 
     Attributes:
         ids: the tokens to prefill.
-        heal: text that the answer must begin with and that is not part of it (see ``generation.healing``).
-        stop_ids: ids that end the answer.
-        dropped: how many messages of a conversation, its oldest, there was no room for.
-        cut: tokens that a question too long by itself lost from its middle.
+        heal: token healing: text that the generation must begin with and that is not part of the completion.
+        stop_ids: ids that end the completion.
+        dropped: number of the oldest messages of a conversation that did not fit.
+        cut: number of tokens removed from the middle of a message that does not fit by itself.
     """
 
     ids: list[int]
@@ -46,31 +43,39 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation; ``role`` is system, user or assistant."""
+    """One message of a conversation. ``role`` is system, user or assistant."""
 
     role: str
     content: str
 
 
-class PromptError(ValueError):
-    """The request cannot be put to this model; the message says why and what to do."""
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """Cross-file context: a part of another file. ``path`` is relative and has slashes; the model reads it."""
+
+    path: str
+    text: str
+
+
+class PromptError(CodeLlamaError, ValueError):
+    """The request cannot be expressed as a prompt for this model."""
 
 
 def completion_prompt(
     tokenizer: Tokenizer, prefix: str, budget: int, *, healed_with: Vocabulary | None = None
 ) -> Prompt:
-    """Continue ``prefix``; of a prompt longer than ``budget`` tokens the far end is dropped.
+    """Build a prompt that continues ``prefix``, with at most ``budget`` tokens of its end.
 
-    With the vocabulary to be ``healed_with``, the last tokens it might join with what follows are held out of the
-    prompt (``joined_from``) and given back by healing; else trailing blanks alone, which BPE vocabularies join with the
-    word that follows. A prompt that ends in them asks for a token sequence the model has never seen.
+    With ``healed_with``, the last tokens that may merge with what follows are left to token healing
+    (``healing_start``). Otherwise only trailing blanks are, which BPE vocabularies merge with the next word: after a
+    prompt that ends in blanks, the model would see tokens unlike those it was trained on.
     """
     prefix = clean(prefix)
     begin = begin_ids(tokenizer)
     if healed_with:
         ids = encode_end(tokenizer, prefix, budget)
-        cut = joined_from(tokenizer, ids, healed_with)
-        cut = cut if cut or begin else len(ids)  # something must be left to continue
+        cut = healing_start(tokenizer, ids, healed_with)
+        cut = cut if cut or begin else len(ids)  # at least one token must remain
         ids, heal = ids[:cut], b"".join(map(tokenizer.piece_bytes, ids[cut:])).decode()
     else:
         stem = prefix.rstrip(" \t") or prefix
@@ -78,13 +83,13 @@ def completion_prompt(
     return Prompt(begin + trim_start(ids, max(budget - len(begin), 1)), tokenizer.eos_ids, heal)
 
 
-def joined_from(tokenizer: Tokenizer, ids: list[int], vocabulary: Vocabulary) -> int:
-    """Index of the first of those last tokens that the vocabulary might join with what follows.
+def healing_start(tokenizer: Tokenizer, ids: list[int], vocabulary: Vocabulary) -> int:
+    """Return the index of the first of the last tokens that may merge with what follows.
 
-    From there on the bytes are how some token begins: half a word, or an indentation, whose last blank goes with the
-    word after it. Cut at 6,000 random characters, what is left of Python and JavaScript files was to 99.7 % how the
-    starter's vocabulary begins the uncut text too; with the last token alone held out to 88.5 %, with none to 28.9 %.
-    Never inside a character, nor at a vocabulary's implicit first space, which stands for no byte of the text.
+    The bytes from there on begin some token of the vocabulary: half a word, or an indentation, whose last blank merges
+    with the next word. Cut at 6,000 random characters of Python and JavaScript, 99.7 % of the remaining prompts were a
+    prefix of the tokens of the uncut text (starter's vocabulary); 88.5 % if only the last token is held out, 28.9 % if
+    none is. The index is never inside a character, nor at an implicit first space, which is no byte of the text.
     """
     first = 0 if tokenizer.encode("x") == tokenizer.encode_continuation("x") else 1
     tail, cut = b"", len(ids)
@@ -105,10 +110,10 @@ def _is_text(tail: bytes) -> bool:
 
 
 def clean(text: str) -> str:
-    """The text as models saw it in training: lines end in LF, whatever the file's own ending is.
+    """Return ``text`` as in training: all line endings become LF, and lone surrogates U+FFFD.
 
-    A client that inserts an answer puts the file's line endings back. Halves of surrogate pairs, which JSON can carry
-    but no vocabulary can encode, become U+FFFD.
+    JSON can carry lone surrogates, but no vocabulary can encode them. Clients that insert a completion restore the
+    file's line endings.
     """
     return _SURROGATE.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
 
@@ -123,14 +128,14 @@ def trim_start(ids: list[int], budget: int) -> list[int]:
 
 
 def begin_ids(tokenizer: Tokenizer) -> list[int]:
-    """What every prompt starts with: BOS, or nothing."""
+    """Return the ids that every prompt starts with: BOS, or nothing."""
     return [] if tokenizer.bos_id is None else [tokenizer.bos_id]
 
 
 def prompt_of_ids(
     ids: Sequence[int], stop_ids: frozenset[int], vocabulary: int, context: int, forced: Sequence[int] = ()
 ) -> Prompt:
-    """The prompt of who built it elsewhere. Raises PromptError for ids that are none, or too many for the context."""
+    """Build a prompt from a client's token ids. Raises PromptError for invalid ids, or too many for the context."""
     if not ids:
         raise PromptError("A prompt of token ids needs at least one id.")
     if any(not 0 <= i < vocabulary for i in (*ids, *forced)):
@@ -140,36 +145,28 @@ def prompt_of_ids(
     return Prompt(list(ids), stop_ids)
 
 
-SHARE = 2
-"""Of the room for a prompt, one part in this many is the context's at most."""
-FRAME = 8
-"""Tokens that a prompt's format may take beside its text."""
+CONTEXT_SHARE = 2
+"""Cross-file context takes at most one part in this many of the room for a prompt."""
+FORMAT_TOKENS = 8
+"""Tokens that a prompt's format may take in addition to its text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snippet:
-    """A piece of another file. ``path`` is for the model to read, relative and with slashes."""
+def prepend_context(tokenizer: Tokenizer, snippets: Sequence[Snippet], prefix: str, suffix: str, room: int) -> str:
+    """Return ``prefix`` with as many snippets before it as fit into ``room`` tokens, the most important ones nearest.
 
-    path: str
-    text: str
-
-
-def in_front(tokenizer: Tokenizer, chunks: Sequence[Snippet], prefix: str, suffix: str, room: int) -> str:
-    """``prefix`` with as many chunks before it as ``room`` tokens leave place for, the most important ones nearest.
-
-    A chunk is taken whole or not at all. What the prefix and the suffix leave is rounded down to blocks, so that the
-    same chunks are taken while a person types, and the KV cache lasts.
+    A snippet is used whole or not at all. The room that prefix and suffix leave is rounded down to whole blocks: the
+    same snippets are used while the user types, and the KV cache stays valid.
     """
-    if not chunks:
+    if not snippets:
         return prefix
     before, after = encode_end(tokenizer, clean(prefix), room), encode_start(tokenizer, clean(suffix), room)
-    taken = len(before) + len(after) + FRAME
-    free = min(max(room - taken, 0) // TRIM_BLOCK * TRIM_BLOCK, room // SHARE)
+    taken = len(before) + len(after) + FORMAT_TOKENS
+    free = min(max(room - taken, 0) // TRIM_BLOCK * TRIM_BLOCK, room // CONTEXT_SHARE)
     kept: list[str] = []
-    for chunk in chunks:
-        if clean(chunk.text).strip("\n").count("\n") > free:  # each line takes a token at least
+    for snippet in snippets:
+        if clean(snippet.text).strip("\n").count("\n") > free:  # each line takes at least one token
             continue
-        text = as_comment(chunk)
+        text = as_comment(snippet)
         size = len(encode_end(tokenizer, text, free))
         if size <= free:
             free -= size
@@ -177,8 +174,8 @@ def in_front(tokenizer: Tokenizer, chunks: Sequence[Snippet], prefix: str, suffi
     return "".join(reversed(kept)) + prefix
 
 
-def as_comment(chunk: Snippet) -> str:
-    """Every line of the chunk, and its path before them, as comments of its language; ends with a line end."""
-    mark = comment_mark(language_of(PurePosixPath(chunk.path)) or "") or "#"
-    lines = [f"Path: {chunk.path}", *clean(chunk.text).strip("\n").split("\n")]
+def as_comment(snippet: Snippet) -> str:
+    """Return the snippet, below its path, as comments in its language. The text ends with a line end."""
+    mark = comment_mark(language_of(PurePosixPath(snippet.path)) or "") or "#"
+    lines = [f"Path: {snippet.path}", *clean(snippet.text).strip("\n").split("\n")]
     return "".join(f"{mark} {line}".rstrip() + "\n" for line in lines)

@@ -1,10 +1,7 @@
-"""Pieces of a file that may be shown elsewhere: what it defines and imports, by its grammar, and its lines in portions.
+"""Cut files into snippets for cross-file context, and rank the snippets for a cursor.
 
-Pure; knows neither disk nor ranking.
-
-Which pieces speak of what stands around the cursor: BM25 over the words of code. Pure; knows not where they lie.
-
-Source: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), section 3.2.
+Definitions and imports are found by tree-sitter queries. The ranking is BM25 over identifiers and their parts. Source:
+Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), section 3.2. Pure.
 """
 
 from __future__ import annotations
@@ -12,86 +9,154 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tree_sitter import Node
 
 from inference.text.prompts import Snippet
-from inference.text.syntax import parse
+from inference.text.syntax import captures, parse
 
-LINES = 24
-"""The longest piece."""
-SECONDS = 0.05
-_LARGEST = 100_000
-"""Characters of a file that are read by its grammar."""
-_DEFINES = re.compile(r"(?:definition|declaration|_item|_spec|_declarator)$")
-_DEEPEST = 6
-_IMPORTS = re.compile(r"^(?:import_|preproc_include$|use_declaration$|using_directive$|namespace_use_declaration$)")
+MAX_LINES = 24
+"""Lines of the longest snippet."""
+PARSE_SECONDS = 0.05
+_MAX_PARSED = 100_000
+"""Characters of a file that are parsed."""
+_MAX_DEPTH = 6
+"""Depth in the syntax tree of the deepest definition that becomes a snippet."""
+
+_C_DEFINITIONS = """[
+    (function_definition) (declaration) (field_declaration) (namespace_definition) (namespace_alias_definition)
+    (type_definition) (alias_declaration) (concept_definition) (init_declarator) (function_declarator)
+    (array_declarator) (pointer_declarator) (pointer_type_declarator) (abstract_function_declarator)
+    (abstract_array_declarator) (abstract_pointer_declarator) (parameter_declaration) (optional_parameter_declaration)
+    (variadic_parameter_declaration) (optional_type_parameter_declaration)
+] @definition"""
+_JAVASCRIPT_DEFINITIONS = """[
+    (class_declaration) (function_declaration) (generator_function_declaration) (method_definition)
+    (variable_declarator)
+] @definition"""
+_TYPESCRIPT_DEFINITIONS = """[
+    (class_declaration) (abstract_class_declaration) (interface_declaration) (enum_declaration)
+    (type_alias_declaration) (function_declaration) (generator_function_declaration) (method_definition)
+    (public_field_definition) (variable_declarator)
+] @definition"""
+
+_DEFINITIONS = {
+    "bash": "[(function_definition) (case_item)] @definition",
+    "c": _C_DEFINITIONS,
+    "cpp": _C_DEFINITIONS,
+    "csharp": """[
+        (namespace_declaration) (file_scoped_namespace_declaration) (class_declaration) (interface_declaration)
+        (struct_declaration) (record_declaration) (enum_declaration) (enum_member_declaration) (delegate_declaration)
+        (method_declaration) (constructor_declaration) (destructor_declaration) (property_declaration)
+        (accessor_declaration) (event_declaration) (variable_declarator) (catch_declaration)
+    ] @definition""",
+    "go": """[
+        (function_declaration) (method_declaration) (type_spec) (const_spec) (var_spec) (field_declaration)
+        (parameter_declaration) (variadic_parameter_declaration) (type_parameter_declaration) (import_spec)
+    ] @definition""",
+    "java": """[
+        (module_declaration) (class_declaration) (interface_declaration) (enum_declaration) (record_declaration)
+        (annotation_type_declaration) (annotation_type_element_declaration) (method_declaration)
+        (constructor_declaration) (compact_constructor_declaration) (field_declaration) (constant_declaration)
+        (local_variable_declaration) (variable_declarator)
+    ] @definition""",
+    "javascript": _JAVASCRIPT_DEFINITIONS,
+    "javascriptreact": _JAVASCRIPT_DEFINITIONS,
+    "php": """[
+        (namespace_definition) (class_declaration) (interface_declaration) (trait_declaration) (enum_declaration)
+        (function_definition) (method_declaration) (const_declaration) (static_variable_declaration)
+    ] @definition""",
+    "python": "[(class_definition) (function_definition)] @definition",
+    "rust": """[
+        (function_item) (function_signature_item) (struct_item) (enum_item) (union_item) (trait_item) (type_item)
+        (const_item) (static_item) (mod_item) (macro_definition) (extern_crate_declaration) (field_declaration)
+    ] @definition""",
+    "typescript": _TYPESCRIPT_DEFINITIONS,
+    "typescriptreact": _TYPESCRIPT_DEFINITIONS,
+}
+"""By language, a query for the nodes that define a name. Their ``name`` or ``declarator`` field holds it."""
+
+_IMPORTS = {
+    "c": "(preproc_include) @import",
+    "cpp": "(preproc_include) @import",
+    "csharp": "(using_directive) @import",
+    "go": "(import_declaration) @import",
+    "java": "(import_declaration) @import",
+    "javascript": "(import_statement) @import",
+    "javascriptreact": "(import_statement) @import",
+    "php": "(namespace_use_declaration) @import",
+    "python": "[(import_statement) (import_from_statement)] @import",
+    "rust": "(use_declaration) @import",
+    "typescript": "[(import_statement) (import_alias)] @import",
+    "typescriptreact": "[(import_statement) (import_alias)] @import",
+}
+"""By language, a query for the import statements of a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSnippet:
-    """Some lines of a file. ``defines`` is the name they define, if that is what they are."""
+    """Some lines of a file. ``defines`` is the name that they define, or empty."""
 
     path: str
     text: str
     defines: str = ""
 
 
-def definitions(language: str, path: str, text: str, most_lines: int = LINES) -> list[SourceSnippet]:
-    """Functions, classes, methods and types, the head of each; none where no grammar is installed."""
-    data = text[:_LARGEST].encode(errors="replace")
-    tree = parse(language, data, SECONDS)
-    if tree is None:
-        return []
+def definitions(language: str, path: str, text: str, max_lines: int = MAX_LINES) -> list[SourceSnippet]:
+    """Return a snippet for each function, class, method and type that spans several lines: its first ``max_lines``.
+
+    Return none if no grammar is installed for ``language``.
+    """
+    data, nodes = _captured(language, text, _DEFINITIONS, "definition", _MAX_DEPTH)
     return [
-        SourceSnippet(path, "\n".join(_lines(data, node)[:most_lines]), name)
-        for node, name in _defining(tree.root_node, data)
-        if name and node.end_point.row > node.start_point.row
+        SourceSnippet(path, "\n".join(_lines(data, node)[:max_lines]), name)
+        for node in nodes
+        if node.end_point.row > node.start_point.row and (name := _name(node, data))
     ]
 
 
 def import_lines(language: str, path: str, text: str) -> list[SourceSnippet]:
-    """All that a document imports, as one piece; none where no grammar is installed, or nothing is imported."""
-    data = text[:_LARGEST].encode(errors="replace")
-    tree = parse(language, data, SECONDS)
-    nodes = tree.root_node.named_children if tree else []
-    lines = [line for node in nodes if _IMPORTS.match(node.type) for line in _lines(data, node)]
+    """Return one snippet with all top-level imports of a file, or none if it has none or there is no grammar."""
+    data, nodes = _captured(language, text, _IMPORTS, "import", 1)
+    lines = [line for node in nodes for line in _lines(data, node)]
     return [SourceSnippet(path, "\n".join(lines))] if lines else []
 
 
 def portions(path: str, text: str) -> list[SourceSnippet]:
-    """The whole file, cut at empty lines where possible."""
-    pieces: list[SourceSnippet] = []
+    """Cut a whole file into snippets, at empty lines where possible."""
+    snippets: list[SourceSnippet] = []
     portion: list[str] = []
     for line in text.split("\n"):
-        if portion and (len(portion) >= LINES or (not line.strip() and len(portion) >= LINES // 2)):
-            pieces.append(_portion(path, portion))
+        if portion and (len(portion) >= MAX_LINES or (not line.strip() and len(portion) >= MAX_LINES // 2)):
+            snippets.append(_portion(path, portion))
             portion = []
         if portion or line.strip():
             portion.append(line)
     if portion:
-        pieces.append(_portion(path, portion))
-    return pieces
+        snippets.append(_portion(path, portion))
+    return snippets
 
 
 def _portion(path: str, lines: Sequence[str]) -> SourceSnippet:
     return SourceSnippet(path, "\n".join(lines).rstrip())
 
 
-def _defining(root: Node, data: bytes) -> Iterator[tuple[Node, str]]:
-    waiting = [(root, 0)]
-    while waiting:
-        node, depth = waiting.pop()
-        if _DEFINES.search(node.type):
-            yield node, _name(node, data)
-        if depth < _DEEPEST:
-            waiting += [(child, depth + 1) for child in reversed(node.named_children)]
+def _captured(
+    language: str, text: str, queries: dict[str, str], capture: str, max_depth: int
+) -> tuple[bytes, list[Node]]:
+    """Return the parsed bytes of ``text`` and the nodes that the language's query captures."""
+    data = text[:_MAX_PARSED].encode(errors="replace")
+    query = queries.get(language)
+    tree = parse(language, data, PARSE_SECONDS) if query else None
+    if query is None or tree is None:
+        return data, []
+    return data, captures(language, query, tree.root_node, capture, max_depth)
 
 
 def _name(node: Node, data: bytes) -> str:
-    """Of C's declarators the innermost has the name."""
+    """Return the defined name. C nests declarators; the innermost one holds the name."""
     while True:
         name = node.child_by_field_name("name")
         inner = name or node.child_by_field_name("declarator")
@@ -103,76 +168,82 @@ def _name(node: Node, data: bytes) -> str:
 
 
 def _lines(data: bytes, node: Node) -> list[str]:
-    """From the start of its first line, so that its indentation is seen."""
+    """Return the lines of ``node``, the first one with its indentation."""
     start = data.rfind(b"\n", 0, node.start_byte) + 1
     return data[start : node.end_byte].decode(errors="replace").split("\n")
 
 
 K1, B = 1.2, 0.75
-MOST_CHUNKS = 8
+MAX_CHOSEN = 8
 QUERY_LINES = 20
-"""Lines before the cursor that say what is wanted."""
-SAME = 0.6
-"""Of a piece's telling lines, as many in the window or in a better piece make it superfluous."""
-DEFINED_HERE = 2.0
-"""A definition of a name that is used at the cursor counts this many times."""
+"""Lines before the cursor that form the query."""
+MAX_OVERLAP = 0.6
+"""A snippet is redundant if the prefix window or better snippets hold this share of its distinctive lines."""
+DEFINITION_BOOST = 2.0
+"""Factor on the score of a snippet that defines a name used near the cursor."""
+_MIN_DISTINCTIVE = 8
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\da-zA-Z_]+")
 
 
 def words(text: str) -> list[str]:
-    """Identifiers and, of those made of several words, each of these too; in lower case."""
-    found: list[str] = []
+    """Return the identifiers of ``text`` and the parts of compound ones, in lower case."""
+    terms: list[str] = []
     for match in _IDENTIFIER.finditer(text):
         name = match.group()
         parts = _PART.findall(name)
-        found += [name.lower(), *(part.lower() for part in parts if len(parts) > 1 and len(part) > 2)]
-    return found
+        terms += [name.lower(), *(part.lower() for part in parts if len(parts) > 1 and len(part) > 2)]
+    return terms
 
 
 def bm25(query: Sequence[str], documents: Sequence[Sequence[str]]) -> list[float]:
-    """A score for each document; how often a word stands in the query does not count."""
+    """Return the BM25 score of each document. Repeated query terms count once."""
     counts = [Counter(document) for document in documents]
     mean = sum(map(len, documents)) / max(len(documents), 1) or 1.0
-    wanted = set(query)
     scores = [0.0] * len(documents)
-    for word in sorted(wanted):
-        having = sum(word in count for count in counts)
-        weight = math.log(1 + (len(documents) - having + 0.5) / (having + 0.5))
+    for term in sorted(set(query)):
+        frequency = sum(term in count for count in counts)
+        weight = math.log(1 + (len(documents) - frequency + 0.5) / (frequency + 0.5))
         for n, count in enumerate(counts):
-            if times := count[word]:
+            if times := count[term]:
                 norm = K1 * (1 - B + B * len(documents[n]) / mean)
                 scores[n] += weight * times * (K1 + 1) / (times + norm)
     return scores
 
 
-def choose(before: str, right: str, window: str, pieces: Sequence[SourceSnippet], limit: int) -> tuple[Snippet, ...]:
-    """The pieces that speak most of what stands before the cursor, and say something new; the best first.
+def choose(before: str, right: str, window: str, snippets: Sequence[SourceSnippet], limit: int) -> tuple[Snippet, ...]:
+    """Return the snippets most relevant to the cursor, best first, without redundant ones.
 
-    ``before`` is the text before the cursor, ``right`` the rest of its line, ``window`` what is shown anyway. At most
-    ``limit`` characters in ``MOST_CHUNKS`` chunks.
+    Args:
+        before: the text before the cursor.
+        right: the rest of the cursor's line.
+        window: the text that the prompt contains anyway.
+        snippets: the candidates.
+        limit: characters in all chosen snippets together; there are at most ``MAX_CHOSEN``.
     """
     query = words("\n".join(before.split("\n")[-QUERY_LINES:]) + "\n" + right)
-    scores = bm25(query, [words(piece.text) for piece in pieces])
-    used = set(query)
-    weighed = [s * (DEFINED_HERE if p.defines.lower() in used else 1.0) for s, p in zip(scores, pieces, strict=True)]
-    order = sorted(range(len(pieces)), key=lambda n: -weighed[n])
-    return fitting([pieces[n] for n in order if weighed[n] > 0], window, limit)
+    terms = set(query)
+    scores = [
+        score * (DEFINITION_BOOST if snippet.defines.lower() in terms else 1.0)
+        for score, snippet in zip(bm25(query, [words(s.text) for s in snippets]), snippets, strict=True)
+    ]
+    order = sorted(range(len(snippets)), key=lambda n: -scores[n])
+    return fitting([snippets[n] for n in order if scores[n] > 0], window, limit)
 
 
-def fitting(pieces: Sequence[SourceSnippet], window: str, limit: int) -> tuple[Snippet, ...]:
-    """Of the pieces in their order those that there is room for, and that say something new."""
-    shown, chosen = _telling(window), list[Snippet]()
-    for piece in pieces:
-        lines = _telling(piece.text)
-        if len(chosen) == MOST_CHUNKS:
+def fitting(snippets: Sequence[SourceSnippet], window: str, limit: int) -> tuple[Snippet, ...]:
+    """Keep, in order, the snippets that fit into ``limit`` characters and are not redundant to ``window``."""
+    seen, chosen = _distinctive_lines(window), list[Snippet]()
+    for snippet in snippets:
+        lines = _distinctive_lines(snippet.text)
+        if len(chosen) == MAX_CHOSEN:
             break
-        if len(piece.text) <= limit and len(lines & shown) < SAME * len(lines):
-            chosen.append(Snippet(piece.path, piece.text))
-            limit -= len(piece.text)
-            shown |= lines
+        if len(snippet.text) <= limit and len(lines & seen) < MAX_OVERLAP * len(lines):
+            chosen.append(Snippet(snippet.path, snippet.text))
+            limit -= len(snippet.text)
+            seen |= lines
     return tuple(chosen)
 
 
-def _telling(text: str) -> set[str]:
-    return {line.strip() for line in text.split("\n") if len(line.strip()) >= 8}
+def _distinctive_lines(text: str) -> set[str]:
+    return {line.strip() for line in text.split("\n") if len(line.strip()) >= _MIN_DISTINCTIVE}

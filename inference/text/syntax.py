@@ -1,6 +1,6 @@
-"""Blocks of code by syntax: what tree-sitter's grammars know, and indentation where there is no grammar.
+"""Parse source code with tree-sitter and find its blocks. Without a grammar, blocks follow the indentation.
 
-Torch-free. Knows no files and no prompts; offsets count characters.
+Offsets into text count characters. Torch-free.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from tree_sitter import Language, Node, Parser, Tree
+from tree_sitter import Language, Node, Parser, Query, QueryCursor, Tree
 
 _GRAMMARS = {
     "bash": ("tree_sitter_bash", "language"),
-    "c": ("tree_sitter_cpp", "language"),  # a header says by nothing whether it is C or C++; this grammar reads both
+    "c": ("tree_sitter_cpp", "language"),  # headers do not say if they are C or C++; this grammar reads both
     "cpp": ("tree_sitter_cpp", "language"),
     "csharp": ("tree_sitter_c_sharp", "language"),
     "go": ("tree_sitter_go", "language"),
@@ -30,36 +30,37 @@ _GRAMMARS = {
 }
 
 PARSE_SECONDS = 0.03
-"""Of the processor's time: five times what a window of code takes. Text that no person wrote may take far more."""
-_SLICE = 1 << 14
+"""CPU time limit of a parse: five times what a prefix window of code takes. Adversarial text can take far longer."""
+_READ_BYTES = 1 << 14
 
 Span = tuple[int, int]
-"""Start and end of a piece of text, in characters."""
+"""Start and end offset, in characters."""
 
 
-class _Parsers(threading.local):
-    """Of one thread, by language: a parser reads one text at a time. ``slice`` is what it reads of that."""
+class _ThreadParsers(threading.local):
+    """The parsers of one thread by language, and the buffer they read from. A parser handles one text at a time."""
 
     def __init__(self) -> None:
-        self.known: dict[str, Parser] = {}
-        self.slice = bytearray()
+        self.by_language: dict[str, Parser] = {}
+        self.buffer = bytearray()
 
 
-_parsers = _Parsers()
+_parsers = _ThreadParsers()
 
 
 def parser(language: str) -> Parser | None:
-    """The calling thread's parser of a language, or None where no grammar is installed for it."""
-    grammar = _grammar(language)
-    if grammar is None:
+    """Return the calling thread's parser for ``language``, or None if no grammar is installed for it."""
+    loaded = grammar(language)
+    if loaded is None:
         return None
-    if language not in _parsers.known:
-        _parsers.known[language] = Parser(grammar)
-    return _parsers.known[language]
+    if language not in _parsers.by_language:
+        _parsers.by_language[language] = Parser(loaded)
+    return _parsers.by_language[language]
 
 
 @cache
-def _grammar(language: str) -> Language | None:
+def grammar(language: str) -> Language | None:
+    """Return the tree-sitter grammar of ``language``, or None if none is installed."""
     known = _GRAMMARS.get(language)
     if known is None:
         return None
@@ -68,45 +69,64 @@ def _grammar(language: str) -> Language | None:
 
 
 def parse(language: str, data: bytes, seconds: float = PARSE_SECONDS) -> Tree | None:
-    """The tree of a text in UTF-8; None where there is no grammar, or the parse took longer than ``seconds``.
+    """Parse UTF-8 text. Return None if there is no grammar or the parse takes longer than ``seconds`` of CPU time.
 
-    Its nodes have no ``text``. tree-sitter (0.26.1, ``parser_read_wrapper``) keeps for ever every object that it reads
-    a text from piece by piece, so it is given the same one each time, filled anew.
+    The nodes have no ``text``. tree-sitter (0.26.1, ``parser_read_wrapper``) leaks every object that its read callback
+    returns, so the callback refills and returns one buffer.
     """
-    reader, piece = parser(language), _parsers.slice
+    reader, buffer = parser(language), _parsers.buffer
     if reader is None:
         return None
-    until = time.thread_time() + seconds
+    deadline = time.thread_time() + seconds
 
-    def read(at: int, _: object) -> bytearray:
-        piece[:] = data[at : at + _SLICE]
-        return piece
+    def read(offset: int, _: object) -> bytearray:
+        buffer[:] = data[offset : offset + _READ_BYTES]
+        return buffer
 
-    def late(_: int, __: bool) -> bool:
-        return time.thread_time() > until
+    def cancel(_: int, __: bool) -> bool:
+        return time.thread_time() > deadline
 
     try:
-        return reader.parse(read, encoding="utf8", progress_callback=late)
-    except ValueError:  # all that a parse which was broken off says
+        return reader.parse(read, encoding="utf8", progress_callback=cancel)
+    except ValueError:  # the binding's only sign of a cancelled parse
         reader.reset()
         return None
 
 
-def blocks(language: str, text: str, lines: range = range(1, 13)) -> list[Span]:
-    """Pieces of code that stand on whole lines of their own, as long as ``lines`` allows, in order.
+def captures(language: str, query: str, root: Node, capture: str, max_depth: int | None = None) -> list[Node]:
+    """Return the nodes that ``query`` captures as ``capture`` in the tree of ``root``, in the order of the text.
 
-    A piece is a statement, a definition or all that a body holds. It begins after its first line's indentation and ends
-    before its last line's end.
+    The grammar of ``language`` must be installed. ``max_depth`` limits the depth of the matched nodes below ``root``.
+    Syntax: https://tree-sitter.github.io/tree-sitter/using-parsers/queries.
     """
-    spans = _by_grammar(language, text)
+    cursor = QueryCursor(_compiled(language, query))
+    if max_depth is not None:
+        cursor.set_max_start_depth(max_depth)
+    return sorted(cursor.captures(root).get(capture, []), key=lambda node: (node.start_byte, -node.end_byte))
+
+
+@cache
+def _compiled(language: str, query: str) -> Query:
+    loaded = grammar(language)
+    assert loaded is not None
+    return Query(loaded, query)
+
+
+def blocks(language: str, text: str, lines: range = range(1, 13)) -> list[Span]:
+    """Return blocks of code that fill whole lines and have a number of lines in ``lines``, in order.
+
+    A block is a statement, a definition or the whole content of a body. It starts after the indentation of its first
+    line and ends before the end of its last line.
+    """
+    spans = _syntax_blocks(language, text)
     if spans is None:
-        spans = set(_indented(text))
+        spans = set(_indented_blocks(text))
     trimmed = {(begin, begin + len(text[begin:end].rstrip())) for begin, end in spans}
-    return sorted(span for span in trimmed if _on_own_lines(text, span) and _height(text, span) in lines)
+    return sorted(span for span in trimmed if _fills_its_lines(text, span) and _line_count(text, span) in lines)
 
 
-def _by_grammar(language: str, text: str) -> set[Span] | None:
-    """None where there is no grammar, or the text does not parse by it."""
+def _syntax_blocks(language: str, text: str) -> set[Span] | None:
+    """Return None if there is no grammar or the text has a syntax error."""
     reader = parser(language)
     if reader is None:
         return None
@@ -114,30 +134,30 @@ def _by_grammar(language: str, text: str) -> set[Span] | None:
     root = reader.parse(data).root_node
     if root.has_error:
         return None
-    spans = set(_nodes(root))
-    return spans if len(data) == len(text) else {_characters(data, span) for span in spans}
+    spans = set(_block_nodes(root))
+    return spans if len(data) == len(text) else {_in_characters(data, span) for span in spans}
 
 
-def _nodes(root: Node) -> Iterator[Span]:
-    """Every statement or definition, and the whole content of every body, in bytes."""
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
+def _block_nodes(root: Node) -> Iterator[Span]:
+    """Yield every statement or definition of several lines, and the content of every body, in bytes."""
+    stack = [root]
+    while stack:
+        node = stack.pop()
         children = [child for child in node.named_children if child.type != "comment"]
-        waiting += children
+        stack += children
         if node is not root and node.start_point[0] != node.end_point[0]:
             yield node.start_byte, node.end_byte
         if len(children) > 1 and children[0].start_point[0] != node.start_point[0]:
             yield children[0].start_byte, children[-1].end_byte
 
 
-def _indented(text: str) -> Iterator[Span]:
-    """Runs of lines that are indented deeper than the line before them."""
+def _indented_blocks(text: str) -> Iterator[Span]:
+    """Yield runs of lines that are indented deeper than the line before them."""
     lines = text.splitlines(keepends=True)
-    starts, position = [], 0
+    starts, offset = [], 0
     for line in lines:
-        starts.append(position)
-        position += len(line)
+        starts.append(offset)
+        offset += len(line)
     for first in range(1, len(lines)):
         last = _last_deeper(lines, first)
         if last is not None:
@@ -146,7 +166,7 @@ def _indented(text: str) -> Iterator[Span]:
 
 
 def _last_deeper(lines: Sequence[str], first: int) -> int | None:
-    """The last line of the run that begins at ``first`` and is deeper than the line above it, if one does."""
+    """Return the last line of the run that starts at ``first`` and is deeper than the line above it, if any."""
     above = _indent(lines[first - 1])
     if not lines[first - 1].strip() or not lines[first].strip() or _indent(lines[first]) <= above:
         return None
@@ -163,12 +183,12 @@ def _indent(line: str) -> int:
     return len(line) - len(line.lstrip())
 
 
-def _characters(data: bytes, span: Span) -> Span:
+def _in_characters(data: bytes, span: Span) -> Span:
     begin = len(data[: span[0]].decode(errors="replace"))
     return begin, begin + len(data[span[0] : span[1]].decode(errors="replace"))
 
 
-def _on_own_lines(text: str, span: Span) -> bool:
+def _fills_its_lines(text: str, span: Span) -> bool:
     begin, end = span
     line_start = text.rfind("\n", 0, begin) + 1
     line_end = text.find("\n", end)
@@ -176,5 +196,5 @@ def _on_own_lines(text: str, span: Span) -> bool:
     return begin < end and not text[line_start:begin].strip() and not after.strip()
 
 
-def _height(text: str, span: Span) -> int:
+def _line_count(text: str, span: Span) -> int:
     return text.count("\n", *span) + 1

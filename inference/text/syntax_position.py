@@ -1,7 +1,8 @@
-"""What syntax a position stands in: code, a string or a comment, and which brackets are open there.
+"""Syntax position: code, string or comment at the end of a text, and the brackets that are open there.
 
-By tree-sitter's tokens, which stay right where the text so far is no valid program; where there is no grammar, by the
-position's line alone. Torch-free; knows no editor and nothing that stands after the position.
+Uses tree-sitter's tokens, which stay right in an incomplete program, and never the text after the position. Without a
+grammar, only the position's line is read. The tokens are walked with a cursor: a query that captures only brackets and
+quotes took 1.5 to 2.7 times as long on Python, JavaScript, C and C++. Torch-free.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from inference.text.stopping import OPENERS, indent_width
 from inference.text.syntax import parse
 
 WINDOW = 16_000
-"""Characters before the position that are parsed, a few milliseconds' worth."""
+"""Characters before the position that are parsed, which takes a few milliseconds."""
 
 HEAD = 1_000
-"""Characters of a line before a bracket that are kept."""
+"""Characters of the line before a bracket that ``Opened.head`` keeps."""
 
 _CLOSED_BY = {opener: closer for closer, opener in OPENERS.items()}
 _INTERPOLATION = {"${": "}", "$(": ")", "#{": "}"}
@@ -38,29 +39,31 @@ Inside = Literal["code", "string", "comment"]
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A bracket that is open at the position; ``indent`` is the width of the indentation of its statement.
+    """A bracket that is open at the position.
 
-    That is its line's or, where a bracket is closed on that line that was opened above, that line's: what ``) {`` ends
-    began there. What opens an expression inside a string is one too, as it is written: ``${``, ``$(``,
-    ``#{``, and ``{`` of Python.
+    Openers of expressions inside strings count too: ``${``, ``$(``, ``#{``, and ``{`` in Python's f-strings.
+
+    Attributes:
+        bracket: the opener as it is written.
+        indent: columns of indentation of the line where its statement starts. For ``) {``, that is the line of ``(``.
+        head: the text before it on its line.
+        in_string: it opens an expression inside a string.
     """
 
     bracket: str
     indent: int
     head: str = field(default="", compare=False)
-    """What stands before it on its line."""
     in_string: bool = field(default=False, compare=False)
-    """It opens an expression inside a string."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyntaxPosition:
-    """What the syntax is at a position.
+    """The syntax at a position.
 
     Attributes:
-        inside: what it stands in.
-        opened: brackets not closed before it, outermost first.
-        whole: ``opened`` holds all of them, not just those of the position's line.
+        inside: code, string or comment.
+        opened: brackets that are open at the position, outermost first.
+        whole: ``opened`` is complete, not only the brackets of the position's line.
     """
 
     inside: Inside = "code"
@@ -70,20 +73,20 @@ class SyntaxPosition:
 
 @lru_cache(maxsize=8)
 def position_at(language: str, before: str) -> SyntaxPosition:
-    """Where the end of ``before`` stands."""
+    """Return the syntax position at the end of ``before``."""
     text = window(language, before)
     data = text.encode(errors="replace")
     tree = parse(language, data)
     if tree is None:
         left = before[before.rfind("\n") + 1 :]
         return _by_line(language, left[-WINDOW:], indent_width(left))
-    found = _Scan(language, data)
-    found.read(tree)
-    return SyntaxPosition(found.inside(tree), found.brackets(), whole=True)
+    scan = _Scan(language, data)
+    scan.read(tree)
+    return SyntaxPosition(scan.inside(tree), scan.brackets(), whole=True)
 
 
 def window(language: str, before: str, limit: int = WINDOW) -> str:
-    """The end of ``before``, at most ``limit`` characters, from the start of something that stands at the margin."""
+    """Return at most ``limit`` characters of the end of ``before``, starting at a top-level line if it is cut."""
     text = before[-limit:]
     if len(before) > limit and (start := _TOP_LEVEL.search(text)):
         text = text[start.end() :]
@@ -92,7 +95,7 @@ def window(language: str, before: str, limit: int = WINDOW) -> str:
 
 @dataclass
 class _Token:
-    """An opening bracket or quote; ``kind`` is the leaf's type."""
+    """An opening bracket or quote. ``kind`` is the node type of the leaf."""
 
     kind: str
     text: bytes
@@ -101,16 +104,16 @@ class _Token:
 
 @dataclass
 class _Scan:
-    """Brackets and quotes that nothing closes, in the order they were opened."""
+    """A scan for brackets and quotes without a closing counterpart, in the order they were opened."""
 
     language: str
     data: bytes
     opened: list[_Token] = field(default_factory=list)
-    begun: dict[int, int] = field(default_factory=dict)
-    """Of lines on which a bracket is closed that was opened above: where that line begins."""
+    statement_starts: dict[int, int] = field(default_factory=dict)
+    """By the start of a line that closes a bracket of an earlier line: the start of that earlier line."""
 
     def read(self, tree: Tree) -> None:
-        """Go through all tokens of a text."""
+        """Read all tokens of a text."""
         for leaf in leaves(tree):
             if leaf.is_missing:
                 continue
@@ -125,19 +128,19 @@ class _Scan:
                 self._quote(leaf)
 
     def inside(self, tree: Tree) -> Inside:
-        """What the text's end stands in."""
+        """Return the syntax at the end of the text."""
         if _in_comment(tree, self.data):
             return "comment"
         for n in range(len(self.opened) - 1, -1, -1):
             token = self.opened[n]
             if self._interpolates(n):
                 return "code"
-            if token.kind in _QUOTES and self._lasts(token):
+            if token.kind in _QUOTES and self._reaches_end(token):
                 return "string"
         return "code"
 
     def brackets(self) -> tuple[Opened, ...]:
-        """Those still open; none that were opened in a string which has no end."""
+        """Return the open brackets, without those inside an unterminated string."""
         kept: list[Opened] = []
         broken = -1
         expression = max((n for n in range(len(self.opened)) if self._interpolates(n)), default=-1)
@@ -147,10 +150,10 @@ class _Scan:
                     continue
                 broken = len(self.data) if self._spans_lines(token) else self._line_end(token)
             elif token.start > broken:
-                kept.append(self._opened(n))
+                kept.append(self._bracket(n))
         return tuple(kept)
 
-    def _opened(self, n: int) -> Opened:
+    def _bracket(self, n: int) -> Opened:
         token = self.opened[n]
         start = self._line_start(token.start)
         head = self.data[start : min(token.start, start + HEAD)].decode(errors="replace")
@@ -161,13 +164,13 @@ class _Scan:
         self.opened.append(_Token(leaf.type, self.data[leaf.start_byte : leaf.end_byte], leaf.start_byte))
 
     def _close(self, closer: str, at: int) -> None:
-        """The innermost bracket it fits is closed, and with it what was left open inside."""
+        """Close the innermost matching bracket and everything left open inside it."""
         for n in range(len(self.opened) - 1, -1, -1):
             kind, start = self.opened[n].kind, self.opened[n].start
             if (_CLOSED_BY.get(kind) or _INTERPOLATION.get(kind)) == closer:
                 line, above = self._line_start(at), self._statement(start)
                 if above < line:
-                    self.begun[line] = above  # of several the last, which closes the outermost
+                    self.statement_starts[line] = above  # the last one on a line closes the outermost
                 del self.opened[n:]
                 return
 
@@ -183,20 +186,20 @@ class _Scan:
                 del self.opened[n:]
                 return
 
-    def _lasts(self, quote: _Token) -> bool:
-        """Whether a string that begins there can reach to the end of the text."""
+    def _reaches_end(self, quote: _Token) -> bool:
+        """Return True if a string that starts there can reach the end of the text."""
         return self._spans_lines(quote) or self._line_end(quote) == len(self.data)
 
     def _spans_lines(self, quote: _Token) -> bool:
         return self.language in _QUOTES_SPAN_LINES or _MANY_LINES.match(quote.text) is not None
 
     def _interpolates(self, n: int) -> bool:
-        """Return whether the ``n``-th opens an expression inside a string."""
+        """Return True if the ``n``-th token opens an expression inside a string."""
         kind = self.opened[n].kind
-        return kind in _INTERPOLATION or (kind == "{" and self._formats(n))
+        return kind in _INTERPOLATION or (kind == "{" and self._in_f_string(n))
 
-    def _formats(self, n: int) -> bool:
-        """Return whether an opening brace stands in a string that holds expressions."""
+    def _in_f_string(self, n: int) -> bool:
+        """Return True if the ``n``-th token is directly inside an f-string."""
         outer = self.opened[n - 1] if n else None
         return outer is not None and outer.kind == "string_start" and b"f" in outer.text.lower()
 
@@ -205,21 +208,21 @@ class _Scan:
         return end if end >= 0 else len(self.data)
 
     def _statement(self, at: int) -> int:
-        """Where the line begins on which what stands at ``at`` was begun."""
+        """Return the start of the line on which the statement at ``at`` starts."""
         start = self._line_start(at)
-        return self.begun.get(start, start)
+        return self.statement_starts.get(start, start)
 
     def _line_start(self, at: int) -> int:
         return self.data.rfind(b"\n", 0, at) + 1
 
     def _line(self, start: int) -> str:
-        """The line that begins there, up to its first character."""
+        """Return the indentation of the line at ``start`` and a character, for ``indent_width``."""
         blanks = _BLANKS.match(self.data, start)
         return (blanks.group().decode() if blanks else "") + "x"
 
 
 def leaves(tree: Tree) -> Iterator[Node]:
-    """All tokens of a text, in order."""
+    """Yield all tokens of a text, in order."""
     cursor = tree.walk()
     while True:
         if cursor.goto_first_child():
@@ -239,11 +242,11 @@ def _in_comment(tree: Tree, data: bytes) -> bool:
             text = data[node.start_byte :]
             return not text.endswith(b"*/") if text.startswith(b"/*") else b"\n" not in text
         node = node.parent
-    return _in_open_comment(tree, data)
+    return _in_unclosed_comment(tree, data)
 
 
-def _in_open_comment(tree: Tree, data: bytes) -> bool:
-    """A comment of many lines that has no end: grammars read it as operators."""
+def _in_unclosed_comment(tree: Tree, data: bytes) -> bool:
+    """Return True inside an unterminated block comment, which grammars parse as operators."""
     start = data.rfind(b"/*")
     if start < 0 or data.find(b"*/", start + 2) >= 0:
         return False
@@ -252,7 +255,7 @@ def _in_open_comment(tree: Tree, data: bytes) -> bool:
 
 
 def _by_line(language: str, left: str, indent: int) -> SyntaxPosition:
-    """Quotes, brackets and a comment's mark on the position's own line, of which ``left`` may be the end."""
+    """Return the position by the quotes, brackets and line comments in ``left``, the text before it on its line."""
     mark, quote, opened = comment_mark(language), "", []
     tokens = _TOKEN.finditer(left)
     for token in tokens:

@@ -1,16 +1,8 @@
 """Tokenizers behind one small interface: text to ids, ids to bytes.
 
-Knows no prompts and no weights; torch-free. Every implementation is safe to call from several threads, and encodes
-whatever the user wrote as text: no input can become a control token.
-
-Encode the end or the beginning of a long text, without encoding all of it.
-
-A document of megabytes takes a vocabulary seconds and gigabytes, and a prompt has room for kilobytes of it. So the text
-is cut first, generously. Torch-free; knows no prompts.
-
-Ids to text, chunk by chunk: bytes that do not make a whole character yet are held back.
-
-Knows nothing of when a generation ends.
+Every implementation may be shared between threads, and encodes user text as text: no input can become a control token.
+Helpers encode only one end of a long text: encoding a document of megabytes takes seconds and gigabytes, while a prompt
+has room for kilobytes. Torch-free.
 """
 
 from __future__ import annotations
@@ -24,41 +16,43 @@ from typing import Protocol
 
 from tokenizers import Tokenizer as RustTokenizer
 
+from inference.api.errors import CodeLlamaError
 
-class TokenizerError(ValueError):
-    """A checkpoint's vocabulary cannot be used; the message says why and what to do, in one sentence."""
+
+class TokenizerError(CodeLlamaError, ValueError):
+    """A checkpoint's vocabulary cannot be used."""
 
 
 class Tokenizer(Protocol):
-    """What prompts, healing and detokenising need of a vocabulary."""
+    """A vocabulary, as prompts, token healing and detokenization use it."""
 
     @property
     def vocab_size(self) -> int: ...
 
     @property
     def bos_id(self) -> int | None:
-        """The id every prompt starts with, or None where the model was trained without one."""
+        """The id every prompt starts with, or None if the model was trained without one."""
         ...
 
     @property
     def eos_ids(self) -> frozenset[int]:
-        """Ids at which any generation ends."""
+        """Ids that end any generation."""
         ...
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text that stands at the start of a sequence; no BOS. Some vocabularies add an implicit space."""
+        """Encode a text at the start of a sequence, without BOS. Some vocabularies add an implicit space."""
         ...
 
     def encode_continuation(self, text: str) -> list[int]:
-        """Ids of a text that continues another: never an implicit space."""
+        """Encode a text that continues another, without an implicit space."""
         ...
 
     def piece_bytes(self, token: int) -> bytes:
-        """The UTF-8 bytes a token stands for inside a text; empty for control tokens."""
+        """Return the UTF-8 bytes of a token inside a text, empty for control tokens."""
         ...
 
     def control_id(self, piece: str) -> int | None:
-        """The id of a control token by its name, or None if the vocabulary lacks it."""
+        """Return the id of the control token named ``piece``, or None if the vocabulary lacks it."""
         ...
 
 
@@ -113,33 +107,57 @@ class ByteLevelTokenizer:
         return [b"" if i in control else bytes(byte_of[c] for c in piece) for i, piece in enumerate(pieces)]
 
 
-def decode(tokenizer: Tokenizer, ids: list[int]) -> str:
-    """The text of ``ids`` exactly as generated, leading spaces included; bytes that are no UTF-8 become U+FFFD."""
-    return b"".join(map(tokenizer.piece_bytes, ids)).decode("utf-8", errors="replace")
-
-
 def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's printable stand-ins for the 256 bytes (openai/gpt-2, ``src/encoder.py``, ``bytes_to_unicode``)."""
+    """Return GPT-2's printable stand-ins for the 256 bytes (openai/gpt-2, ``src/encoder.py``, ``bytes_to_unicode``)."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     alphabet = {chr(b): b for b in printable}
     others = (b for b in range(256) if b not in printable)
     return alphabet | {chr(256 + n): b for n, b in enumerate(others)}
 
 
-CHARACTERS_A_TOKEN = 4
-"""Characters tried at first for each token wanted, about what code has. Twice as many are tried next."""
+def decode(tokenizer: Tokenizer, ids: list[int]) -> str:
+    """Return the text of ``ids`` with all leading spaces. Bytes that are not UTF-8 become U+FFFD."""
+    return b"".join(map(tokenizer.piece_bytes, ids)).decode("utf-8", errors="replace")
+
+
+class Detokenizer:
+    """Decode one generation token by token. Leading spaces are kept, since infilling depends on them.
+
+    The bytes of an incomplete character are held back. The first ``skip`` bytes are left out: token healing has the
+    model repeat them, and the document holds them already.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, skip: int = 0) -> None:
+        self._piece_bytes = tokenizer.piece_bytes
+        self._skip = skip
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def feed(self, token: int) -> str:
+        """Return the characters that ``token`` completes, possibly none."""
+        piece = self._piece_bytes(token)
+        skipped = min(self._skip, len(piece))
+        self._skip -= skipped
+        return self._decoder.decode(piece[skipped:])
+
+    def finish(self) -> str:
+        """Return the rest at the end of the generation. An incomplete character becomes U+FFFD."""
+        return self._decoder.decode(b"", final=True)
+
+
+CHARS_PER_TOKEN = 4
+"""First estimate, typical of code. It is doubled until enough tokens are found."""
 
 SLACK = 64
-"""Tokens next to a cut that are not used: there the cut may have changed what is joined with what."""
+"""Tokens beside a cut that are discarded: the cut may have changed how they were merged."""
 
-BLOCK = 8192
-"""A text is cut at multiples of so many characters, so that the cut, and with it the KV cache, lasts while typing."""
+CUT_BLOCK = 8192
+"""Texts are cut at multiples of this many characters: the cut, and with it the KV cache, stays while the user types."""
 
-SEARCHED = 1024
-"""Characters in which a line end is looked for: no vocabulary joins a letter with it, so a cut there changes least."""
+LINE_END_SEARCH = 1024
+"""Characters in which to find a line end to cut at. No vocabulary merges a letter with the line end that follows."""
 
-MOST_CHARACTERS_A_TOKEN = 32
-"""More than the average of any text: a longer one does not fit, whatever it says."""
+MAX_CHARS_PER_TOKEN = 32
+"""More than the average of any text: a text with more characters per token of room does not fit."""
 
 _LINE_END = re.compile(r"\S\n")
 
@@ -147,8 +165,8 @@ _LINE_END = re.compile(r"\S\n")
 def encode_end(tokenizer: Tokenizer, text: str, tokens: int) -> list[int]:
     """Return all ids of ``text`` at the start of a sequence, or more than ``tokens`` of its last ids."""
     size = _first_size(tokens)
-    while (start := (len(text) - size) // BLOCK * BLOCK) > 0:
-        line_end = _LINE_END.search(text, start, start + SEARCHED)
+    while (start := (len(text) - size) // CUT_BLOCK * CUT_BLOCK) > 0:
+        line_end = _LINE_END.search(text, start, start + LINE_END_SEARCH)
         ids = tokenizer.encode_continuation(text[line_end.start() + 1 if line_end else start :])[SLACK:]
         if len(ids) > tokens:
             return ids
@@ -168,33 +186,10 @@ def encode_start(tokenizer: Tokenizer, text: str, tokens: int) -> list[int]:
 
 
 def without_middle(text: str, tokens: int) -> str:
-    """Return ``text``, or its beginning and end where it is too long for ``tokens`` tokens whatever it says."""
-    half = (tokens + SLACK) * MOST_CHARACTERS_A_TOKEN // 2
+    """Return ``text``, or only its start and end if it cannot fit into ``tokens`` tokens whatever it contains."""
+    half = (tokens + SLACK) * MAX_CHARS_PER_TOKEN // 2
     return text if len(text) <= 2 * half else text[:half] + text[-half:]
 
 
 def _first_size(tokens: int) -> int:
-    return (max(tokens, 0) + 2 * SLACK) * CHARACTERS_A_TOKEN
-
-
-class Detokenizer:
-    """One generation's text so far. Leading spaces are kept: they are what an infilling is about.
-
-    The first ``skip`` bytes stand in the document already (see ``generation.healing``) and are left out.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, skip: int = 0) -> None:
-        self._piece_bytes = tokenizer.piece_bytes
-        self._skip = skip
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-
-    def feed(self, token: int) -> str:
-        """The characters that ``token`` completes, possibly none."""
-        piece = self._piece_bytes(token)
-        skipped = min(self._skip, len(piece))
-        self._skip -= skipped
-        return self._decoder.decode(piece[skipped:])
-
-    def finish(self) -> str:
-        """What is left at the end: half a character becomes U+FFFD."""
-        return self._decoder.decode(b"", final=True)
+    return (max(tokens, 0) + 2 * SLACK) * CHARS_PER_TOKEN

@@ -1,7 +1,4 @@
-"""Which tokenizer a checkpoint folder wants, and one clear sentence where it has none that works.
-
-Knows no weights; torch-free.
-"""
+"""Load the tokenizer of a checkpoint folder. Torch-free."""
 
 from __future__ import annotations
 
@@ -14,16 +11,16 @@ from inference.text.vocabulary import read_json
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of the checkpoint in ``folder``.
+    """Load the tokenizer of the checkpoint in ``folder``.
 
-    ``tokenizer.model`` is preferred, since it is what Code Llama was trained with; some ``tokenizer.json`` made from it
-    encode indentation wrongly. Raises ``TokenizerError`` where the files are missing, damaged or of another checkpoint.
+    ``tokenizer.model`` is preferred: Code Llama was trained with it, and some ``tokenizer.json`` converted from it
+    encode indentation wrongly. Raises ``TokenizerError`` if the files are missing, damaged or of another checkpoint.
     """
     if (folder / "tokenizer.model").exists():
         return _load(CodeLlamaTokenizer, folder, "tokenizer.model")
     if (folder / "tokenizer.json").exists():
         return _load(_from_json, folder, "tokenizer.json")
-    raise TokenizerError(f"{folder} holds neither tokenizer.model nor tokenizer.json; fetch the checkpoint again.")
+    raise TokenizerError(f"{folder} holds neither tokenizer.model nor tokenizer.json. Download the checkpoint again.")
 
 
 def _load(read: Callable[[Path], Tokenizer], folder: Path, name: str) -> Tokenizer:
@@ -33,7 +30,7 @@ def _load(read: Callable[[Path], Tokenizer], folder: Path, name: str) -> Tokeniz
         raise
     except Exception as problem:  # the tokenizers library raises bare Exception
         raise TokenizerError(
-            f"{folder / name} or a file beside it is damaged; fetch the checkpoint again."
+            f"{folder / name} or a file beside it is damaged. Download the checkpoint again."
         ) from problem
 
 

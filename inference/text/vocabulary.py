@@ -1,8 +1,6 @@
-"""What pieces of a Llama-family vocabulary mean: bytes of text, or markers that no text may become.
+"""Llama-family vocabularies: control tokens, pieces as bytes, and lookup of tokens by their first bytes.
 
-Knows no encoder; shared by those that read ``tokenizer.model`` and ``tokenizer.json``.
-
-A vocabulary looked up by bytes: which tokens begin as given bytes do. Torch-free; knows no prompts and no model.
+Shared by the tokenizers that read ``tokenizer.model`` and ``tokenizer.json``. Torch-free.
 """
 
 from __future__ import annotations
@@ -16,44 +14,44 @@ from typing import Any, Literal
 from inference.text.tokenizer import Tokenizer
 
 PREFIX, SUFFIX, MIDDLE, END_OF_INFILL = "▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>"
-"""The sentinels of infilling (Code Llama paper, section 2.3; facebookresearch/codellama ``llama/tokenizer.py``)."""
+"""Infilling sentinels (arXiv 2308.12950, section 2.3; facebookresearch/codellama ``llama/tokenizer.py``)."""
 Layout = Literal["psm", "spm"]
-"""Prefix-suffix-middle or suffix-prefix-middle.
+"""Order of an infilling prompt: prefix-suffix-middle or suffix-prefix-middle (arXiv 2308.12950, section 2.3).
 
-PSM is for a cursor anywhere: in training its prefix was cut at random characters, so a half-typed word needs no token
-healing. SPM is better on whole lines and lets a typed character append to the prompt, but there prefix and middle were
-tokenised as one text: where the prefix does not end at a token boundary it wants token healing (paper, appendix E).
+PSM suits a cursor anywhere: training split documents at random characters, so a half-typed word needs no token healing.
+SPM is better on whole lines, and a typed character appends to the prompt. But training tokenized its prefix and middle
+as one text, so a prefix that ends inside a token needs token healing (section 3.2, appendix E).
 """
 
 STEP = "<step>"
-"""What ends every message of the 70B Instruct model; the same source."""
+"""End of each message of CodeLlama-70b-Instruct (facebookresearch/codellama ``llama/tokenizer.py``)."""
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
 NAMED = frozenset({PREFIX, SUFFIX, MIDDLE, END_OF_INFILL, STEP})
 
 SPACE = "▁"
 CONTINUED = "☺"
-"""Put before a text to keep the implicit space off it: no piece joins this character with another one."""
+"""Prepended to a text to suppress the implicit space: no piece merges this character with another."""
 
 _MARKER = re.compile(r"▁?(<[^<>\s]+>)+")
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 def is_marker(piece: str) -> bool:
-    """Whether an appended piece is a whole marker (``▁<PRE>``, ``<step>``), not a mere part of one (``▁<PRE``)."""
+    """Return True for a whole marker (``▁<PRE>``, ``<step>``), False for a part of one (``▁<PRE``)."""
     return _MARKER.fullmatch(piece) is not None
 
 
 def text_bytes(piece: str) -> bytes:
-    """The UTF-8 bytes an ordinary piece stands for."""
+    """Return the UTF-8 bytes of an ordinary piece."""
     byte = _BYTE.fullmatch(piece)
     return bytes([int(byte[1], 16)]) if byte else piece.replace(SPACE, " ").encode()
 
 
 def added_tokens(folder: Path) -> dict[str, int]:
-    """Tokens that a checkpoint adds beside its vocabulary file, such as the 70B Instruct model's ``<step>``.
+    """Return the ids of tokens that a checkpoint adds to its vocabulary file, such as ``<step>``, by name.
 
-    ``tokenizer.json`` is large and only read where the two small files are missing or silent.
-    Raises ``ValueError`` where a file is no JSON of the expected shape.
+    The large ``tokenizer.json`` is read only if the two small files name none. Raises ``ValueError`` if a file is not
+    JSON of the expected form.
     """
     added = dict(read_json(folder / "added_tokens.json"))
     decoder = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder", {})
@@ -66,21 +64,21 @@ def added_tokens(folder: Path) -> dict[str, int]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; an empty one where the file does not exist. Raises ``ValueError`` where it is no object."""
+    """Return the JSON object in a file, empty if there is no file. Raises ``ValueError`` if it is not an object."""
     if not path.exists():
         return {}
     data = json.loads(path.read_text("utf-8"))
     if not isinstance(data, dict):
-        raise ValueError(f"{path.name} holds no JSON object")
+        raise ValueError(f"{path.name} does not hold a JSON object")
     return data
 
 
 class Vocabulary:
-    """Every token's bytes in order, so that those which begin with given bytes are one slice.
+    """The bytes of every token in sorted order: tokens that begin with given bytes are one slice.
 
     Attributes:
-        longest: bytes of the longest token.
-        silent: ids that stand for no bytes: control tokens, and rows that a checkpoint pads its vocabulary with.
+        longest: length of the longest token, in bytes.
+        silent: ids without bytes: control tokens, and rows that pad the embedding.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -91,7 +89,7 @@ class Vocabulary:
         self.longest = max((len(piece) for piece in self._ids), default=0)
 
     def agreeing(self, wanted: bytes) -> list[int]:
-        """Ids whose bytes begin with ``wanted``, or that ``wanted`` begins with."""
+        """Return the ids whose bytes begin with ``wanted`` or are a prefix of it."""
         low = bisect_left(self._sorted, (wanted, -1))
         high = bisect_left(self._sorted, (wanted + b"\xff" * 8, -1)) if wanted else len(self._sorted)
         longer = [i for _, i in self._sorted[low:high]]
@@ -99,6 +97,6 @@ class Vocabulary:
         return longer + [self._ids[piece] for piece in shorter if piece in self._ids]
 
     def begins(self, wanted: bytes) -> bool:
-        """Whether some token's bytes begin with ``wanted``, or are it."""
+        """Return True if the bytes of any token begin with ``wanted``."""
         at = bisect_left(self._sorted, (wanted, -1))
         return at < len(self._sorted) and self._sorted[at][0].startswith(wanted)

@@ -1,7 +1,7 @@
-"""A stand-in for the Hugging Face Hub on loopback: what ``huggingface_hub`` asks for, and the ways it can go wrong.
+"""A fake Hugging Face Hub on loopback with the endpoints that ``huggingface_hub`` uses, and failures.
 
-It lists one repository and serves its files; large ones are redirected to another origin, as the real one does, and
-resumed by ``Range``.
+It lists one repository and serves its files. Large files are redirected to another origin and can be resumed with
+``Range``, as on the real hub.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LARGE = (".safetensors", ".bin", ".model")
 
 @dataclass
 class Request:
-    """What the hub was asked."""
+    """A request to the hub."""
 
     path: str
     range: str | None
@@ -31,19 +31,19 @@ class Request:
 
 @dataclass
 class FakeHub:
-    """One repository.
+    """A hub with one repository.
 
     Attributes:
-        folder: its files.
-        name: its own, with its owner's.
-        licence: of its card.
-        token: that must be sent, or None.
-        refusal: status and ``X-Error-Code`` of every answer, or None.
-        cuts: for a file, after how many bytes each of the next answers breaks off.
-        damaged: files that are sent with their last byte changed.
-        longer: for a file, bytes that are sent beyond those listed.
-        changes: what a hostile hub puts into its listing instead of the truth.
-        older: commits that it still has, besides the newest one.
+        folder: the files of the repository.
+        name: ``owner/name``.
+        licence: licence on the model card.
+        token: token that requests must send, or None.
+        refusal: status and ``X-Error-Code`` of every response, or None.
+        cuts: by file name, the bytes after which each of the next responses breaks off.
+        damaged: names of files that are sent with their last byte changed.
+        longer: by file name, bytes that are sent beyond the listed size.
+        changes: entries that replace those of the listing.
+        older: commits that exist besides the newest one.
         seen: all requests.
     """
 
@@ -61,7 +61,7 @@ class FakeHub:
     url: str = ""
 
     def ranges(self, name: str) -> list[str | None]:
-        """The ranges in which a file was asked for, redirects counted once."""
+        """Return the ranges in which a file was requested, without redirects."""
         return [request.range for request in self.seen if request.path == f"/cdn/{name}"]
 
     @contextmanager
@@ -78,7 +78,7 @@ class FakeHub:
             thread.join()
 
     def listing(self) -> dict[str, object]:
-        """The answer of ``/api/models/NAME?blobs=True``."""
+        """Return the response of ``/api/models/NAME?blobs=True``."""
         files = []
         for path in sorted(self.folder.iterdir()):
             content = path.read_bytes()
@@ -98,7 +98,7 @@ class FakeHub:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up in the middle is what some tests are about."""
+        """Ignore clients that disconnect."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, hub.content(name))
 
     def _commit(self, path: str) -> str:
-        """The commit that a file is asked for at."""
+        """Return the commit in the path of a file."""
         prefix = f"/{self.hub.name}/resolve/"
         return path.removeprefix(prefix).split("/")[0] if path.startswith(prefix) else ""
 
@@ -141,14 +141,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _send_file(self, name: str) -> None:
-        content, asked = self.hub.content(name), self.headers.get("Range")
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        content, requested = self.hub.content(name), self.headers.get("Range")
+        start = int(requested.removeprefix("bytes=").removesuffix("-")) if requested else 0
         cuts = self.hub.cuts.get(name)
         kept = cuts.pop(0) if cuts else None
         if kept == 0:
             self.close_connection = True
             return
-        self.send_response(206 if asked else 200)
+        self.send_response(206 if requested else 200)
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         self.wfile.write(content[start:] if kept is None else content[start : start + kept])

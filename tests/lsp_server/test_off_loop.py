@@ -26,7 +26,7 @@ async def test_problems_are_reported_in_the_event_loop(tmp_path):
         tmp_path / "fifo" / "a.py", [tmp_path], (), lambda text: reported.append((threading.current_thread(), text))
     )
     ((thread, text),) = reported
-    assert why == "unclear" and thread is threading.main_thread() and "fifo/.gitignore is a link or no reg" in text
+    assert why == "unclear" and thread is threading.main_thread() and "fifo/.gitignore is a link or not" in text
 
 
 async def test_loop_goes_on_while_many_patterns_are_parsed(tmp_path):

@@ -1,4 +1,4 @@
-"""A stand-in hub with one small checkpoint on it, where this process looks for the Hugging Face Hub."""
+"""Fixtures for a fake Hugging Face Hub with one small checkpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHARDS = [f"model-0000{n}-of-00003.safetensors" for n in range(1, 4)]
 
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkpoint's files."""
+    """A folder with the checkpoint's files."""
     from fakes.tiny_llama import save_checkpoint
 
     folder = save_checkpoint(tmp_path_factory.mktemp("published"))
@@ -27,7 +27,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def hub(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """The hub, with a copy of the files as ``owner/name``; and an empty store."""
+    """A fake hub with a copy of the checkpoint as ``owner/name``, and an empty model store."""
     import huggingface_hub.constants
 
     shutil.copytree(published, tmp_path / "repository")
@@ -42,12 +42,12 @@ def hub(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def pull_tiny(*arguments: str) -> int:
-    """Pull the hub's repository; returns the exit status."""
+    """Pull the hub's repository as ``tiny``. Return the exit status."""
     return pull_command.main(["owner/name", "--as", "tiny", "--accept-licence", *arguments])
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What a failed pull says, which is one sentence besides the licence; and nothing is installed."""
+    """Return the message of a failed pull, without the licence. Nothing is installed."""
     capsys.readouterr()
     assert pull_tiny(*arguments) == pull_command.FAILED
     with pytest.raises(store.ModelMissingError):

@@ -1,4 +1,4 @@
-"""Fixtures for the real vocabularies: skipped with a reason where they cannot be fetched, except in CI."""
+"""Fixtures for the real vocabularies. Tests are skipped if they cannot be downloaded, but fail in CI."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from inference.text.llama_tokenizer import CodeLlamaTokenizer
 
 @pytest.fixture(scope="session")
 def llama2_vocabulary() -> Path:
-    """A folder with the ``tokenizer.model`` of Llama 2, the Python variants and 34B: 32,000 pieces."""
+    """A folder with ``tokenizer.model`` of Llama 2, CodeLlama-34b and the Python models: 32,000 pieces."""
     return folder_or_skip("llama2")
 
 
 @pytest.fixture(scope="session")
 def codellama_vocabulary() -> Path:
-    """A folder with the ``tokenizer.model`` of 7B and 13B, base and Instruct: 32,016 pieces."""
+    """A folder with ``tokenizer.model`` of CodeLlama 7b and 13b, base and Instruct: 32,016 pieces."""
     return folder_or_skip("codellama")
 
 
 @pytest.fixture(scope="session")
 def llama2(llama2_vocabulary: Path) -> CodeLlamaTokenizer:
-    """The tokenizer of a model without sentinels."""
+    """A tokenizer without infilling sentinels."""
     return CodeLlamaTokenizer(llama2_vocabulary)
 
 
 @pytest.fixture(scope="session")
 def codellama(codellama_vocabulary: Path) -> CodeLlamaTokenizer:
-    """The tokenizer of a model that infills."""
+    """A tokenizer with infilling sentinels."""
     return CodeLlamaTokenizer(codellama_vocabulary)
 
 
 def folder_or_skip(flavour: Flavour) -> Path:
-    """The vocabulary's folder; ends the test as skipped, or in CI as failed, where there is none."""
+    """Return the folder of a vocabulary. If it is unavailable, skip the test, or raise in CI."""
     try:
         return vocabulary_folder(flavour)
     except VocabularyUnavailable as problem:

@@ -1,6 +1,6 @@
-"""A repository whose author wants to run code, read other files and hang the server, for tests to work in.
+"""Build a hostile repository: it tries to run code, to leak other files and to hang the server.
 
-Every trap leaves a file in ``witness`` when it runs. The files outside of the repository hold ``SECRET``.
+Every trap creates a file in ``witness`` when it runs. The files outside the repository contain ``SECRET``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 SECRET = "PLANTED-SECRET-8c1f"
 JUNK_BYTES = 500_000
-"""More than is read of the output of one git command."""
+"""More than the server reads of the output of one git command."""
 EVIL_PATTERN = "a*" * 20 + "b"
 EVIL_NAME = "a" * 200 + ".py"
 HOOKS = ("post-index-change", "pre-commit", "fsmonitor-watchman", "post-checkout", "reference-transaction")
@@ -25,13 +25,13 @@ BAD_LINES = "!\nbuild\\\n[z-a]\n/\n//\n[\n!!\n**\\\n"
 
 @dataclass(frozen=True)
 class HostileRepository:
-    """The repository and what watches it.
+    """A hostile repository and the files that detect its traps.
 
     Attributes:
         root: the folder to open.
-        outside: a folder beside it that nothing in it may lead to.
-        witness: holds one file for each trap that ran.
-        command: a program that leaves a file in ``witness``, named by its first argument.
+        outside: a folder beside it that must not be read.
+        witness: contains one file for each trap that ran.
+        command: a program that creates a file in ``witness``, named by its first argument.
     """
 
     root: Path
@@ -40,27 +40,27 @@ class HostileRepository:
     command: Path
 
     def trap(self, name: str) -> str:
-        """Return a shell command that leaves the file ``name`` in ``witness``."""
+        """Return a shell command that creates the file ``name`` in ``witness``."""
         return f"{shlex.quote(str(self.command))} {name}"
 
     def python_trap(self, name: str) -> str:
-        """Return Python source that does the same."""
+        """Return Python source that creates the file ``name`` in ``witness``."""
         return f"import pathlib\npathlib.Path({str(self.witness)!r}, {name!r}).touch()\n"
 
     def assert_untouched(self, *seen: str) -> None:
-        """Fail if a trap ran, or if one of the texts that left the server holds something from outside."""
-        assert sorted(one.name for one in self.witness.iterdir()) == []
+        """Fail if a trap ran, or if one of the texts from the server contains the secret."""
+        assert sorted(path.name for path in self.witness.iterdir()) == []
         assert [text for text in seen if SECRET in text] == []
 
     def add_git_traps(self, repository: Path, configuration: Path | None = None) -> None:
-        """Name a trap wherever a repository's configuration takes a command."""
+        """Set a trap as every command that a repository's configuration can name."""
         lines = [f'[{section}]\n\t{key} = "{_quoted(self.trap(name))}"\n' for section, key, name in _COMMANDS]
         with (configuration or repository / ".git" / "config").open("a") as file:
             file.write("".join(lines) + '[filter "evil"]\n\trequired = true\n')
         (repository / ".gitattributes").write_text("*.py filter=evil diff=evil\n")
 
     def add_hooks(self, folder: Path) -> None:
-        """Write a hook of every kind that a diff could run."""
+        """Write every hook that a diff could run."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in HOOKS:
             (folder / name).write_text(f"#!/bin/sh\n{self.trap(f'hook-{name}')}\n")
@@ -90,10 +90,10 @@ _COMMANDS = [
 
 
 def hostile_repository(folder: Path) -> HostileRepository:
-    """Build one below ``folder``, with further repositories and folders of ignore files in it."""
+    """Build one below ``folder``. It contains nested repositories and folders with hostile ignore files."""
     made = HostileRepository(folder / "project", folder / "outside", folder / "witness", folder / "trap")
-    for one in (made.root, made.outside, made.witness):
-        one.mkdir()
+    for path in (made.root, made.outside, made.witness):
+        path.mkdir()
     made.command.write_text(f'#!/bin/sh\n: > {shlex.quote(str(made.witness))}/"$1"\nexit 0\n')
     made.command.chmod(0o755)
     (made.outside / "secret.py").write_text(f"KEY = '{SECRET}'\n")
@@ -109,7 +109,7 @@ def hostile_repository(folder: Path) -> HostileRepository:
 
 
 def commit(repository: Path, files: dict[str, str]) -> None:
-    """Make a repository with one commit of ``files``."""
+    """Create a repository with one commit of ``files``."""
     for name, text in files.items():
         (repository / name).parent.mkdir(parents=True, exist_ok=True)
         (repository / name).write_text(text)
@@ -119,17 +119,17 @@ def commit(repository: Path, files: dict[str, str]) -> None:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Run git as the author of the repository would, before the traps are set."""
+    """Run git as the repository's author would, before the traps are set."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    person = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    author = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     command = ["git", "-c", "core.hooksPath=/dev/null", *arguments]
     return subprocess.run(
-        command, cwd=folder, check=True, capture_output=True, text=True, env={**own, **person, "LC_ALL": "C"}
+        command, cwd=folder, check=True, capture_output=True, text=True, env={**own, **author, "LC_ALL": "C"}
     ).stdout
 
 
 def _change(made: HostileRepository) -> None:
-    """Stage and change files: odd names, links to the outside, a file that became a folder with a private file."""
+    """Stage and change files: odd names, links to the outside, a file replaced by a folder with a private file."""
     root = made.root
     for name in ODD_NAMES:
         (root / name).write_text("new = 1\n")
@@ -152,7 +152,7 @@ def _program(path: Path, command: str) -> None:
 
 
 def _hidden_filter(made: HostileRepository, repository: Path) -> None:
-    """The name of the filter comes after more names than are read."""
+    """Add a filter whose name comes after more names than are read."""
     commit(repository, {"a.py": "one = 1\n"})
     (repository / "a.py").write_text("one = 2\n")
     _add_junk(repository / ".git" / "config")
@@ -166,7 +166,7 @@ def _add_junk(configuration: Path) -> None:
 
 
 def _buried(made: HostileRepository, bare: Path) -> None:
-    """A bare repository that looks like a folder of files: a clone brings it along as such."""
+    """Add a bare repository that looks like a folder of files, so that a clone contains it."""
     commit(bare, {"a.py": "one = 1\n"})
     for part in list((bare / ".git").iterdir()):
         part.rename(bare / part.name)
@@ -180,21 +180,21 @@ def _buried(made: HostileRepository, bare: Path) -> None:
 
 
 def _elsewhere(made: HostileRepository, repository: Path) -> None:
-    """Its work tree is the folder outside."""
+    """Add a repository whose work tree is the outside folder."""
     commit(repository, {"secret.py": "nothing\n"})
     git(repository, "config", "core.worktree", str(made.outside))
     made.add_git_traps(repository)
 
 
 def _borrowed(made: HostileRepository, repository: Path) -> None:
-    """Its history is that of a repository outside, whose files seem to have been deleted here."""
+    """Add a ``.git`` file that names a repository outside, whose files look deleted here."""
     commit(made.outside / "private", {"secret.py": f"KEY = '{SECRET}'\n"})
     repository.mkdir()
     (repository / ".git").write_text(f"gitdir: {made.outside / 'private' / '.git'}\n")
 
 
 def _fetching(made: HostileRepository, repository: Path) -> None:
-    """A partial clone that lacks what it would compare with, and names the program to fetch it by."""
+    """Add a partial clone that lacks an object and names the program to fetch it."""
     commit(repository, {"a.py": "one = 1\n"})
     blob = git(repository, "rev-parse", "HEAD:a.py").strip()
     (repository / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
@@ -213,7 +213,7 @@ REPOSITORIES = {
     "borrowed": _borrowed,
     "fetching": _fetching,
 }
-"""Folders of the repository that hold another one."""
+"""Nested repositories, by folder name."""
 
 IGNORE_FILES = {
     "fifo": lambda path: os.mkfifo(path),
@@ -226,11 +226,11 @@ IGNORE_FILES = {
     "many": lambda path: path.write_text("".join(f"*{n}*x\n" for n in range(6_000))),
     "bad_lines": lambda path: path.write_text(BAD_LINES + "hidden.py\n"),
 }
-"""Folders of the repository, by what is the matter with their ignore files."""
+"""Writers of hostile ignore files, by the name of their kind and folder."""
 
 
 def add_ignore_file(folder: Path, kind: str, name: str = ".gitignore") -> None:
-    """Make a folder with an ignore file of that kind, and files to ask about."""
+    """Create a folder with an ignore file of that kind and some source files."""
     folder.mkdir()
     IGNORE_FILES[kind](folder / name)
     for file in ("a.py", "hidden.py", EVIL_NAME):
@@ -239,7 +239,7 @@ def add_ignore_file(folder: Path, kind: str, name: str = ".gitignore") -> None:
 
 @contextmanager
 def working_in(made: HostileRepository) -> Iterator[None]:
-    """Run with the repository as the working folder, and first in PATH by a relative name."""
+    """Run with the repository as the current folder and first in PATH, by a relative name."""
     before, path = Path.cwd(), os.environ["PATH"]
     os.chdir(made.root)
     os.environ["PATH"] = f".:{path}"

@@ -1,4 +1,4 @@
-"""A folder of traps: a module for every name that this program may import, which leaves a mark when it runs."""
+"""A folder of traps: modules and programs with names that this project may import or run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROGRAMS = ("as", "cc", "clang", "codellama-ls", "gcc", "git", "ld", "nvidia-smi
 
 @dataclass(frozen=True)
 class TrapFolder:
-    """The folder that an editor opens, and the folder outside it where a trap that ran leaves a file."""
+    """A folder that an editor opens, and a folder outside in which every trap that ran creates a file."""
 
     root: Path
     witness: Path
@@ -26,7 +26,7 @@ class TrapFolder:
 
 
 def lay_traps(root: Path, witness: Path) -> TrapFolder:
-    """Write a trap for each standard module, installed package and program into ``root``; ``witness`` is made."""
+    """Write a trap for each standard module, installed package and program into ``root``; create ``witness``."""
     witness.mkdir(exist_ok=True)
     spring = _SPRING.format(witness=str(witness))
     installed = {name for name in packages_distributions() if name.isidentifier()}

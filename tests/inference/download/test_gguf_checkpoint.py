@@ -1,4 +1,4 @@
-"""The conversion carries a GGUF file over exactly: held against transformers' own reading, and the vocabulary's own."""
+"""GGUF conversion, compared with transformers' reading of the same file."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def differing_weights(folder: Path, reference: LlamaForCausalLM) -> list[str]:
     return [name for name, weight in theirs.items() if not torch.equal(ours[name], weight)]
 
 
-def test_weights_are_bit_for_bit_what_transformers_reads(gguf: Path, converted: Path) -> None:
-    """Q4_1, Q8_0 and float32 tensors, the order of query and key rows, and a tied head that is stored once."""
+def test_weights_equal_those_that_transformers_reads(gguf: Path, converted: Path) -> None:
+    """Q4_1, Q8_0 and float32 tensors, the order of query and key rows, and a tied output head."""
     assert differing_weights(converted, read_by_transformers(gguf, torch.bfloat16)) == []
 
 
-def test_the_configuration_is_the_models_own(converted: Path) -> None:
+def test_config_is_converted(converted: Path) -> None:
     assert json.loads((converted / "config.json").read_text()) == {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -75,14 +75,14 @@ def test_the_configuration_is_the_models_own(converted: Path) -> None:
     }
 
 
-def test_a_head_of_its_own_is_kept(tmp_path: Path) -> None:
-    """A file with an output matrix is no tied model, whatever the matrix holds."""
+def test_untied_output_head_is_kept(tmp_path: Path) -> None:
+    """A file with an output matrix is not tied, whatever the matrix holds."""
     convert(write_gguf(tmp_path / "tiny.gguf", extra_tensor="output.weight"), tmp_path, ignore)
     assert json.loads((tmp_path / "config.json").read_text())["tie_word_embeddings"] is False
     assert "lm_head.weight" in load_file(tmp_path / "model.safetensors")
 
 
-def test_progress_counts_every_weight_once(gguf: Path, tmp_path: Path) -> None:
+def test_progress_counts_every_parameter_once(gguf: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     convert(gguf, tmp_path, lambda done, total: seen.append((done, total)))
     parameters = 265 * 64 + 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * INNER * 64 + 2 * 64) + 64
@@ -91,14 +91,14 @@ def test_progress_counts_every_weight_once(gguf: Path, tmp_path: Path) -> None:
 
 
 def test_digits_are_split_before_merges(gguf: Path, converted: Path) -> None:
-    """SmolLM's pre-tokenizer never lets digits merge. Transformers' conversion of the same file forgets that step."""
+    """SmolLM's pre-tokenizer splits digits; transformers' conversion of the same file omits that step."""
     transformers_ids = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)("he12")["input_ids"]
     ours = ByteLevelTokenizer(converted).encode("he12")
     assert [PIECES[i] for i in transformers_ids] == ["he", "12"]
     assert [PIECES[i] for i in ours] == ["he", "1", "2"]
 
 
-def test_control_tokens_are_control_tokens_but_never_from_a_users_text(converted: Path) -> None:
+def test_text_never_becomes_a_control_token(converted: Path) -> None:
     tokenizer = ByteLevelTokenizer(converted)
     assert [tokenizer.control_id(piece) for piece in ("<|endoftext|>", "<|im_start|>", "<|im_end|>")] == [0, 1, 2]
     ids = tokenizer.encode("<|im_start|>")
@@ -107,7 +107,7 @@ def test_control_tokens_are_control_tokens_but_never_from_a_users_text(converted
 
 
 def test_control_tokens_can_be_renamed(gguf: Path, tmp_path: Path) -> None:
-    """The starter's sentinels: tokens it never needs, under Code Llama's names, with their ids; text stays text."""
+    """Unused control tokens become Code Llama's sentinels and keep their ids."""
     convert(gguf, tmp_path, ignore, SENTINELS)
     tokenizer = ByteLevelTokenizer(tmp_path)
     names = [PREFIX, SUFFIX, MIDDLE, END_OF_INFILL]
@@ -121,14 +121,13 @@ def test_control_tokens_can_be_renamed(gguf: Path, tmp_path: Path) -> None:
 
 
 def test_only_control_tokens_can_be_renamed(gguf: Path, tmp_path: Path) -> None:
-    """Under another name a piece of text would be lost to the merges that make it."""
+    """Merges refer to all other pieces by name."""
     with pytest.raises(GGUFError) as error:
         convert(gguf, tmp_path, ignore, {"he": "she"})
     assert str(error.value) == "The file's vocabulary has no control token he."
 
 
-def test_transformers_reads_the_same_tokenizer_from_the_folder(converted: Path) -> None:
-    """The folder is a complete checkpoint for other tools too, chat markers included."""
+def test_transformers_loads_the_same_tokenizer(converted: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(converted)
     assert tokenizer("<|im_start|>he12<|im_end|>")["input_ids"] == [1, PIECES.index("he"), *_ids("12"), 2]
     assert (tokenizer.bos_token, tokenizer.eos_token) == ("<|im_start|>", "<|im_end|>")
@@ -146,7 +145,7 @@ def _ids(characters: str) -> list[int]:
         ("blk.31.attn_output.weight", "model.layers.31.self_attn.o_proj.weight"),
     ],
 )
-def test_tensors_get_their_hugging_face_names(name: str, expected: str) -> None:
+def test_hugging_face_names_of_tensors(name: str, expected: str) -> None:
     assert hugging_face_name(name) == expected
 
 
@@ -156,33 +155,34 @@ def test_tensors_get_their_hugging_face_names(name: str, expected: str) -> None:
         ({"architecture": "phi3"}, "The file holds a model of the architecture 'phi3'; only 'llama' can be converted."),
         (
             {"pre": "llama-bpe"},
-            "The file's tokenizer is of the kind gpt2/llama-bpe; only gpt2/smollm can be converted.",
+            "The file's tokenizer is of the type gpt2/llama-bpe; only gpt2/smollm can be converted.",
         ),
         (
             {"extra_tensor": "blk.0.attn_q.bias"},
-            "The file holds the tensor blk.0.attn_q.bias, which has no place in a Llama checkpoint.",
+            "The file holds the tensor blk.0.attn_q.bias, which is not part of a Llama checkpoint.",
         ),
     ],
 )
-def test_what_can_not_be_carried_over_is_refused(tmp_path: Path, options: dict[str, str], sentence: str) -> None:
-    """Dropping it would give a model that runs and is wrong."""
+def test_file_that_cannot_be_converted_exactly_is_rejected(
+    tmp_path: Path, options: dict[str, str], sentence: str
+) -> None:
     with pytest.raises(GGUFError) as error:
         convert(write_gguf(tmp_path / "other.gguf", **options), tmp_path, ignore)
     assert str(error.value) == sentence
 
 
 @pytest.mark.parametrize("keep", [0, 3, 100, 5000, 20000])
-def test_a_cut_file_is_refused(gguf: Path, tmp_path: Path, keep: int) -> None:
-    """Wherever it was cut: in the magic, the metadata, the tokenizer or the weights."""
+def test_truncated_file_is_rejected(gguf: Path, tmp_path: Path, keep: int) -> None:
+    """Truncated in the magic, the metadata, the tokenizer or the weights."""
     (tmp_path / "cut.gguf").write_bytes(gguf.read_bytes()[:keep])
-    with pytest.raises(GGUFError, match=r"cut\.gguf is no readable GGUF file"):
+    with pytest.raises(GGUFError, match=r"cut\.gguf is not a readable GGUF file"):
         convert(tmp_path / "cut.gguf", tmp_path, ignore)
 
 
 @pytest.mark.starter
 @pytest.mark.slow
-def test_the_starter_equals_what_transformers_reads(bare_starter_folder: Path, starter_gguf: Path) -> None:
-    """All 134,515,008 weights bit for bit, and so the logits: the configurations agree as well."""
+def test_starter_equals_what_transformers_reads(bare_starter_folder: Path, starter_gguf: Path) -> None:
+    """All 134,515,008 weights bit for bit, and the logits."""
     reference = read_by_transformers(starter_gguf, torch.bfloat16)
     assert differing_weights(bare_starter_folder, reference) == []
     ours = LlamaForCausalLM.from_pretrained(bare_starter_folder, dtype=torch.float32)
@@ -194,11 +194,11 @@ def test_the_starter_equals_what_transformers_reads(bare_starter_folder: Path, s
 
 @pytest.mark.starter
 @pytest.mark.slow
-def test_the_starters_numbers_stand_apart_from_their_indentation(bare_starter_folder: Path, starter_gguf: Path) -> None:
-    """Where transformers' conversion of the same file, without the step for digits, splits otherwise than in training.
+def test_starter_splits_numbers_from_indentation(bare_starter_folder: Path, starter_gguf: Path) -> None:
+    """Without the step that splits digits, transformers' conversion tokenizes differently than in training.
 
     The vocabulary has no number of two digits, so the difference is in the white space: without that step the last
-    space of an indentation goes with the number, as it does with a word.
+    space of an indentation merges with the number, as it does with a word.
     """
     text = "x = [\n    12,\n]"
     tokenizer = ByteLevelTokenizer(bare_starter_folder)
@@ -209,7 +209,6 @@ def test_the_starters_numbers_stand_apart_from_their_indentation(bare_starter_fo
 
 
 @pytest.mark.starter
-def test_the_starters_sentinels_are_the_tokens_that_the_adapter_was_trained_on(bare_starter_folder: Path) -> None:
-    """Their rows are in the adapter by number."""
+def test_starter_sentinels_have_the_ids_of_the_adapter(bare_starter_folder: Path) -> None:
     tokenizer = ByteLevelTokenizer(bare_starter_folder)
     assert [tokenizer.control_id(name) for name in (PREFIX, SUFFIX, MIDDLE, END_OF_INFILL)] == [8, 9, 10, 16]

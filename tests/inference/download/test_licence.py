@@ -1,4 +1,4 @@
-"""A licence is accepted by a person at a terminal, or by nobody."""
+"""Accepting licences."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from inference.download.licence import Licence, LicenceError, ask_terminal, require
+from inference.download.checkpoint_source import PullError
+from inference.download.licence import Licence, ask_terminal, require_acceptance
 
 LLAMA = Licence("Llama 2 Community License", "https://example/licence", "https://example/policy")
 
@@ -23,44 +24,45 @@ def console() -> Console:
     return Console(file=io.StringIO(), soft_wrap=True)
 
 
-def said(console: Console) -> str:
+def output(console: Console) -> str:
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
 @pytest.mark.parametrize(("typed", "answer"), [("y\n", True), ("YES\n", True), ("\n", False), ("maybe\n", False)])
-def test_a_person_is_asked(console: Console, monkeypatch: pytest.MonkeyPatch, typed: str, answer: bool) -> None:
+def test_user_at_a_terminal_is_asked(
+    console: Console, monkeypatch: pytest.MonkeyPatch, typed: str, answer: bool
+) -> None:
     monkeypatch.setattr("sys.stdin", Terminal(typed))
     assert ask_terminal(console) is answer
-    assert said(console) == "Do you accept it? [y/N] "
+    assert output(console) == "Do you accept it? [y/N] "
 
 
-def test_a_pipe_is_not_asked(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a script happens to send must not accept anything."""
+def test_pipe_is_not_asked(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Input from a script must not accept a licence by accident."""
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     assert ask_terminal(console) is False
-    assert said(console) == ""
+    assert output(console) == ""
 
 
-def test_one_acceptance_holds_for_every_model_under_that_licence(console: Console, tmp_path: Path) -> None:
-    """Twelve models have the same one; another one is asked about for itself."""
-    require(LLAMA, tmp_path, console, accepted=False, ask=lambda: True)
-    assert said(console) == (
-        "This model is under the licence: Llama 2 Community License, https://example/licence Acceptable use: "
-        "https://example/policy\n"
+def test_acceptance_holds_for_all_models_of_the_licence(console: Console, tmp_path: Path) -> None:
+    require_acceptance(LLAMA, tmp_path, console, accepted=False, ask=lambda: True)
+    assert output(console) == (
+        "This model is under the licence: Llama 2 Community License, https://example/licence (acceptable use "
+        "policy: https://example/policy)\n"
     )
-    require(LLAMA, tmp_path, console, accepted=False, ask=lambda: pytest.fail("asked again"))
-    with pytest.raises(LicenceError):
-        require(Licence("another", "https://example"), tmp_path, console, accepted=False, ask=lambda: False)
+    require_acceptance(LLAMA, tmp_path, console, accepted=False, ask=lambda: pytest.fail("asked again"))
+    with pytest.raises(PullError):
+        require_acceptance(Licence("another", "https://example"), tmp_path, console, accepted=False, ask=lambda: False)
 
 
-def test_a_refused_licence_is_not_remembered(console: Console, tmp_path: Path) -> None:
+def test_refused_licence_is_not_recorded(console: Console, tmp_path: Path) -> None:
     for _ in range(2):
-        with pytest.raises(LicenceError, match="so nothing was pulled: --accept-licence accepts it"):
-            require(LLAMA, tmp_path, console, accepted=False, ask=lambda: False)
+        with pytest.raises(PullError, match=r"so nothing was pulled\. Add --accept-licence"):
+            require_acceptance(LLAMA, tmp_path, console, accepted=False, ask=lambda: False)
 
 
 @pytest.mark.parametrize("licence", [Licence("Apache-2.0", "https://example"), Licence("unknown", "")])
-def test_open_and_unknown_licences_are_not_asked_about(console: Console, tmp_path: Path, licence: Licence) -> None:
-    require(licence, tmp_path, console, accepted=False, ask=lambda: pytest.fail("asked"))
-    assert said(console) == ""
+def test_open_and_unknown_licences_need_no_acceptance(console: Console, tmp_path: Path, licence: Licence) -> None:
+    require_acceptance(licence, tmp_path, console, accepted=False, ask=lambda: pytest.fail("asked"))
+    assert output(console) == ""

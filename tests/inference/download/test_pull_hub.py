@@ -1,4 +1,4 @@
-"""``codellama-ls pull owner/name`` against a stand-in hub: the whole road, and every way in which it can break off."""
+"""``codellama-ls pull owner/name`` from a fake hub, and its failures."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fakes.hub import COMMIT, FakeHub
 from support.fixtures_hub import SHARDS, failure, pull_tiny
 
 from inference.commands import pull_command
+from inference.download.checkpoint_source import PullError
 from inference.download.hub import look_up
-from inference.download.wheel import PullError
 from inference.models import store
 from inference.models.catalog import CATALOG
 
 
-def test_a_whole_pull_installs_what_is_needed_and_nothing_else(hub: FakeHub, published: Path) -> None:
-    """Neither other frameworks' weights nor pictures are downloaded; what is, is the repository's to the byte."""
+def test_pull_installs_only_the_needed_files(hub: FakeHub, published: Path) -> None:
+    """Weights of other frameworks and pictures are not downloaded."""
     for name in ("README.md", "pytorch_model-00001-of-00001.bin", "consolidated.safetensors", "picture.png"):
         (hub.folder / name).write_bytes(b"not needed")
     assert pull_tiny() == pull_command.OK
@@ -37,11 +37,8 @@ def test_a_whole_pull_installs_what_is_needed_and_nothing_else(hub: FakeHub, pub
     assert not any("not needed" in request.path or "README" in request.path for request in hub.seen)
 
 
-def test_a_pull_in_a_process_of_its_own(hub: FakeHub, tmp_path: Path) -> None:
-    """The real command with nothing but the environment: endpoint and token reach the hub, and only the hub.
-
-    The token stays off the other origin that weights are redirected to; nothing else is asked for.
-    """
+def test_real_process_sends_the_token_only_to_the_hub(hub: FakeHub, tmp_path: Path) -> None:
+    """Weights are redirected to another origin, which gets no token. Nothing else is requested."""
     hub.token = "hf_secret"
     environment = os.environ | {"HF_TOKEN": "hf_secret", "HOME": str(tmp_path)}
     for variable in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
@@ -63,20 +60,20 @@ def test_a_pull_in_a_process_of_its_own(hub: FakeHub, tmp_path: Path) -> None:
     assert [request.path for request in hub.seen if not request.path.startswith(known)] == []
 
 
-def test_a_cut_connection_is_taken_up_again_by_itself(hub: FakeHub, published: Path) -> None:
+def test_lost_connection_is_resumed(hub: FakeHub, published: Path) -> None:
     hub.cuts[SHARDS[1]] = [10_000, 20_000]
     assert pull_tiny() == pull_command.OK
     assert hub.ranges(SHARDS[1]) == [None, "bytes=10000-", "bytes=30000-"]
     assert (store.installed("tiny") / SHARDS[1]).read_bytes() == (published / SHARDS[1]).read_bytes()
 
 
-def test_a_pull_that_broke_off_goes_on_where_it_was(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
-    """Calling again asks neither for the files that are there nor for the bytes that are."""
+def test_second_pull_resumes_the_first(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither complete files nor received bytes are requested again."""
     hub.cuts[SHARDS[1]] = [10_000, 0]
     size = (hub.folder / SHARDS[1]).stat().st_size
     assert failure(capsys) == (
-        f"The connection was cut while {SHARDS[1]} of owner/name came, at 10,000 of {size:,} bytes: "
-        "run the same command again, it goes on from there."
+        f"The connection was lost while downloading {SHARDS[1]} of owner/name, at 10,000 of {size:,} bytes. "
+        "Run the same command again to resume."
     )
     hub.seen.clear()
     assert pull_tiny() == pull_command.OK
@@ -86,22 +83,21 @@ def test_a_pull_that_broke_off_goes_on_where_it_was(hub: FakeHub, capsys: pytest
     store.verify("tiny", full=True)
 
 
-def test_progress_counts_the_bytes_that_are_here(hub: FakeHub, tmp_path: Path) -> None:
-    """Of all files together; what an earlier attempt brought counts from the start."""
+def test_progress_includes_bytes_of_an_earlier_attempt(hub: FakeHub, tmp_path: Path) -> None:
     found = look_up("owner/name", "tiny")
     total = sum(found.files[shard] for shard in SHARDS)
     hub.cuts[SHARDS[1]] = [10_000, 0]
     with pytest.raises(PullError):
-        found.bring(SHARDS, tmp_path, lambda done, of: None)
-    assert found.still_needed(SHARDS) == total - found.files[SHARDS[0]] - 10_000
+        found.fetch(SHARDS, tmp_path, lambda done, of: None)
+    assert found.missing_bytes(SHARDS) == total - found.files[SHARDS[0]] - 10_000
     seen: list[tuple[int, int]] = []
-    found.bring(SHARDS, tmp_path, lambda done, of: seen.append((done, of)))
+    found.fetch(SHARDS, tmp_path, lambda done, of: seen.append((done, of)))
     assert seen[0][0] > found.files[SHARDS[0]] + 10_000
     assert seen == sorted(seen)
     assert seen[-1] == (total, total)
 
 
-def test_another_commit_is_not_mixed_with_what_was_kept(
+def test_partial_files_of_another_commit_are_not_used(
     hub: FakeHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.cuts[SHARDS[1]] = [10_000, 0]
@@ -112,55 +108,55 @@ def test_another_commit_is_not_mixed_with_what_was_kept(
     assert hub.ranges(SHARDS[0]) == hub.ranges(SHARDS[1]) == [None]
 
 
-def test_a_gated_model_without_a_token(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_gated_model_without_a_token(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     hub.token = "hf_secret"
     assert failure(capsys) == (
-        f"The hub does not show owner/name to everybody (401): accept the model's licence on {hub.url}/owner/name, "
-        "make a token there, and run this again with HF_TOKEN set to it. (A misspelt name gets the same answer.)"
+        f"The hub denies anonymous access to owner/name (401). Check the name. If it is right, accept the model's "
+        f"licence on {hub.url}/owner/name, create a token there, and run the command again with it in HF_TOKEN."
     )
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_token_that_may_not(
+def test_gated_model_with_a_wrong_token(
     hub: FakeHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     hub.refusal = (status, "GatedRepo")
     assert failure(capsys) == (
-        f"The hub refuses owner/name to this HF_TOKEN ({status}): check that the token is valid and may read the "
+        f"The hub denies this HF_TOKEN access to owner/name ({status}). Check that the token is valid and may read the "
         f"model, and accept the model's licence on {hub.url}/owner/name with the token's account."
     )
 
 
-def test_a_model_that_does_not_exist(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_model_that_does_not_exist(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     hub.refusal = (404, "RepoNotFound")
-    assert failure(capsys) == f"There is no model owner/name on {hub.url}, or a file of it is gone: check the name."
+    assert failure(capsys) == f"There is no model owner/name on {hub.url}, or one of its files is gone. Check the name."
 
 
-def test_a_hub_in_trouble(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_server_error_of_the_hub(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     hub.refusal = (503, "")
-    assert failure(capsys) == "The hub answered 503 when asked for owner/name: try again later."
+    assert failure(capsys) == "The hub responded to owner/name with status 503. Try again later."
 
 
-def test_an_unreachable_hub(hub: FakeHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody listens on that port."""
+def test_unreachable_hub(hub: FakeHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    said = failure(capsys)
-    assert said.startswith("http://127.0.0.1:9 can't be reached (")
-    assert said.endswith(
-        "): check the network and HTTPS_PROXY, or fetch the files on another machine and pull their folder with --as."
+    message = failure(capsys)
+    assert message.startswith("http://127.0.0.1:9 can't be reached (")
+    assert message.endswith(
+        "). Check the network and HTTPS_PROXY, or download the files on another machine and pull their folder with "
+        "--as."
     )
 
 
-def test_offline_mode_is_said(
+def test_offline_mode_is_reported(
     hub: FakeHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert failure(capsys) == "HF_HUB_OFFLINE is set, so the hub can't be asked: unset it to pull."
+    assert failure(capsys) == "HF_HUB_OFFLINE is set, so the hub can't be reached. Unset it to pull."
     assert hub.seen == []
 
 
-def test_too_little_disk_is_said_before_the_weights_come(
+def test_too_little_disk_is_reported_before_the_download(
     hub: FakeHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage("/")
@@ -169,70 +165,69 @@ def test_too_little_disk_is_said_before_the_weights_come(
     assert all(hub.ranges(shard) == [] for shard in SHARDS)
 
 
-def test_a_disk_that_fills_up_meanwhile(
+def test_disk_that_fills_up_during_the_download(
     hub: FakeHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``/dev/full`` is a disk without room: every write to it fails as on a full one."""
+    """Every write to ``/dev/full`` fails as on a full disk."""
     full = store.kept("tiny", COMMIT) / f"{SHARDS[0]}.part"
     full.symlink_to("/dev/full")
     assert failure(capsys) == (
-        f"The disk with {store.models_folder()} is full: make room and run the same command again, it goes on from "
-        f"there; or set {store.FOLDER_VARIABLE} to a folder on a larger disk."
+        f"The disk with {store.models_folder()} is full. Make room and run the same command again to resume, "
+        f"or set {store.FOLDER_VARIABLE} to a folder on a larger disk."
     )
     full.unlink()
     assert pull_tiny() == pull_command.OK
 
 
 @pytest.mark.parametrize("name", [SHARDS[2], "config.json"])
-def test_a_file_that_came_damaged_is_not_kept(hub: FakeHub, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    """The hub lists a hash of every file; large ones by SHA-256, small ones by git's."""
+def test_damaged_download_is_removed(hub: FakeHub, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """Large files are checked by SHA-256, small ones by git's hash."""
     hub.damaged.add(name)
     assert failure(capsys) == (
-        f"{name} of owner/name came damaged (its hash is not the one the hub lists) and was removed: "
-        "run the same command again to download it anew."
+        f"{name} of owner/name is damaged: its hash is not the one that the hub lists. The file was removed. "
+        "Run the same command again to download it."
     )
     hub.damaged.clear()
     assert pull_tiny() == pull_command.OK
 
 
-def test_a_model_of_the_catalogue_has_its_place_on_the_hub(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_catalogue_model_is_pulled_from_its_repository(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     assert pull_command.main(["codellama-7b"]) == pull_command.FAILED
     revision = CATALOG["codellama-7b"].revision
     assert [request.path for request in hub.seen] == [f"/api/models/codellama/CodeLlama-7b-hf/revision/{revision}"]
     assert capsys.readouterr().err.startswith("There is no model codellama/CodeLlama-7b-hf on ")
 
 
-def test_an_unknown_repository_needs_a_name(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_repository_needs_an_id(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     assert pull_command.main(["owner/name"]) == pull_command.USAGE
     assert capsys.readouterr().err == (
-        "Say what owner/name is: --as codellama-7b for example, or --as a new name for another model.\n"
+        "owner/name needs an id. Add --as codellama-7b if it is that model, or --as with a new id.\n"
     )
     assert hub.seen == []
 
 
-def test_a_licence_is_shown_and_accepted_once(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
-    """A script that did not accept it gets nothing; who did is not asked again."""
+def test_licence_is_shown_and_accepted_once(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["owner/name", "--as", "tiny"]
-    shown = f"This model is under the licence: llama2, {hub.url}/owner/name\n"
+    notice = f"This model is under the licence: llama2, {hub.url}/owner/name\n"
     assert pull_command.main(arguments) == pull_command.FAILED
     assert capsys.readouterr().err == (
-        f"{shown}The licence was not accepted, so nothing was pulled: --accept-licence accepts it.\n"
+        f"{notice}The licence was not accepted, so nothing was pulled. Add --accept-licence to accept it.\n"
     )
     assert [request.path for request in hub.seen] == ["/api/models/owner/name"]
     assert pull_command.main([*arguments, "--accept-licence"]) == pull_command.OK
-    assert capsys.readouterr().err.startswith(shown)
+    assert capsys.readouterr().err.startswith(notice)
     assert pull_command.main([*arguments, "--force"]) == pull_command.OK
     assert "is under the licence" not in capsys.readouterr().err
 
 
-def test_an_open_licence_asks_nothing(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_open_licence_needs_no_acceptance(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     hub.licence = "apache-2.0"
     assert pull_command.main(["owner/name", "--as", "tiny"]) == pull_command.OK
     assert "is under the licence" not in capsys.readouterr().err
 
 
-def test_a_model_that_is_not_in_the_catalogue_is_repaired_from_where_it_came(hub: FakeHub) -> None:
-    """The sentence about a damaged model says to pull it by its id."""
+def test_model_is_repaired_from_its_recorded_source(hub: FakeHub) -> None:
+    """The message about a damaged model says to pull it by its id."""
     assert pull_tiny() == pull_command.OK
     (store.location("tiny") / SHARDS[0]).write_bytes(b"")
     assert pull_command.main(["tiny", "--force"]) == pull_command.OK

@@ -1,4 +1,4 @@
-"""Weights that come as pickles: refused, or if they are asked for converted without running what is in them."""
+"""Pickled weights: rejected by default, else converted without running their code."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from inference.commands import pull_command
 from inference.models import store
 
 
-def test_a_repository_of_pickles_is_refused(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
-    """And none of it is downloaded."""
+def test_pickles_are_rejected_before_the_download(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     pickle_weights(hub.folder)
     assert failure(capsys) == (
-        "owner/name has its weights only as pickles (pytorch_model.bin), and reading a pickle can run any code its "
-        "author put into it: choose a checkpoint with .safetensors files, or add --allow-pickle if you trust who made "
-        "it."
+        "owner/name has its weights only as pickles (pytorch_model.bin). Reading a pickle can run any code that its "
+        "author put into it. Choose a checkpoint with .safetensors files, or add --allow-pickle if you trust the "
+        "author."
     )
     assert hub.ranges("pytorch_model.bin") == []
 
@@ -36,8 +35,7 @@ def pickle_weights(folder: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-def test_pickles_that_are_allowed_are_converted(hub: FakeHub) -> None:
-    """Once, here; what is installed is safetensors, and nothing later reads a pickle."""
+def test_allowed_pickles_are_converted_to_safetensors(hub: FakeHub) -> None:
     weights = pickle_weights(hub.folder)
     assert pull_tiny("--allow-pickle") == pull_command.OK
     folder = store.installed("tiny")
@@ -47,8 +45,8 @@ def test_pickles_that_are_allowed_are_converted(hub: FakeHub) -> None:
     assert all(torch.equal(installed[name], weights[name]) for name in weights)
 
 
-def test_a_pickle_with_code_in_it_is_not_run(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
-    """Allowing pickles allows tensors."""
+def test_code_in_a_pickle_is_not_run(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+    """--allow-pickle allows only tensors."""
     pickle_weights(hub.folder)
     torch.save({"weight": Bomb()}, hub.folder / "pytorch_model.bin")
     assert "pytorch_model.bin is damaged or holds more than weights (" in failure(capsys, "--allow-pickle")
@@ -56,7 +54,7 @@ def test_a_pickle_with_code_in_it_is_not_run(hub: FakeHub, capsys: pytest.Captur
 
 
 class Bomb:
-    """Unpickling one sets ``exploded``."""
+    """Sets ``exploded`` when it is unpickled."""
 
     exploded = False
 

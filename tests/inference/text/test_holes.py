@@ -1,4 +1,4 @@
-"""Holes are where editors ask: inside a line, on an empty line after its indentation, at the start of a block."""
+"""Holes: the rest of a line, a whole line, a block, a random span."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ FILES = [SourceFile(f"f{n}.py", "python", TEXT.replace("area", f"area_{n}")) for
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_hole_and_what_is_around_it_are_the_file(kind: Kind) -> None:
+def test_prefix_middle_and_suffix_are_the_file(kind: Kind) -> None:
     texts = {file.name: file.text for file in FILES}
     holes = sample_holes(FILES, kind, 60, seed=1)
     assert len(holes) == 60
     assert all(hole.prefix + hole.middle + hole.suffix == texts[hole.name] and hole.middle for hole in holes)
 
 
-def test_the_rest_of_a_line_starts_inside_it_and_ends_with_it() -> None:
+def test_end_hole_starts_inside_its_line_and_ends_with_it() -> None:
     for hole in sample_holes(FILES, "end", 60, seed=2):
         assert hole.prefix.rpartition("\n")[2].strip()
         assert "\n" not in hole.middle
         assert hole.suffix.startswith("\n")
 
 
-def test_a_line_starts_after_its_indentation() -> None:
+def test_line_hole_starts_after_the_indentation() -> None:
     for hole in sample_holes(FILES, "line", 60, seed=3):
         assert not hole.prefix.rpartition("\n")[2].strip()
         assert hole.middle == hole.middle.strip()
@@ -43,22 +43,22 @@ def test_a_line_starts_after_its_indentation() -> None:
         assert hole.suffix.startswith("\n")
 
 
-def test_a_block_is_one_by_syntax() -> None:
+def test_block_hole_is_a_syntactic_block() -> None:
     found = {hole.middle for hole in sample_holes(FILES, "block", 60, seed=4)}
     assert 'if width < 0:\n        raise ValueError("width")' in found
     assert all(not middle.startswith(" ") for middle in found)
 
 
-def test_the_same_seed_gives_the_same_holes_whatever_the_order_of_files() -> None:
+def test_holes_depend_on_the_seed_not_the_file_order() -> None:
     once = sample_holes(FILES, "line", 30, seed=5)
     assert sample_holes(FILES[::-1], "line", 30, seed=5) == once
     assert sample_holes(FILES, "line", 30, seed=6) != once
 
 
-def test_a_file_gives_a_few_holes_at_most() -> None:
+def test_holes_per_file_are_limited() -> None:
     assert len(sample_holes(FILES[:1], "line", 30, seed=7)) <= 3
 
 
-def test_lines_end_in_lf_whatever_the_file_has() -> None:
+def test_holes_have_lf_line_endings() -> None:
     dos = SourceFile("dos.py", "python", TEXT.replace("\n", "\r\n"))
     assert all("\r" not in hole.prefix + hole.middle + hole.suffix for hole in sample_holes([dos], "end", 3, seed=8))

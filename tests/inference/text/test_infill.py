@@ -1,4 +1,4 @@
-"""Infilling prompts: golden vectors, and what is cut when they are too long."""
+"""Infilling prompts: golden vectors, trimming to the budget, token healing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,6 @@ GOLDEN = [  # prefix, suffix, ids of the prefix, ids of the suffix; the first: g
 def test_infilling_prompts_equal_the_reference(
     codellama: CodeLlamaTokenizer, prefix: str, suffix: str, before: str, after: str
 ) -> None:
-    """One token beside what it was trained on, and the model writes something else."""
     psm = infill_prompt(codellama, prefix, suffix, 4096)
     spm = infill_prompt(codellama, prefix, suffix, 4096, "spm")
     assert psm.ids == [int(i) for i in f"1 32007 {before} 32008 {after} 32009".split()]
@@ -51,14 +50,14 @@ def test_infilling_prompts_equal_the_reference(
     assert psm.stop_ids == spm.stop_ids == {2, 32010}
 
 
-def test_a_vocabulary_without_sentinels_is_refused(llama2: CodeLlamaTokenizer) -> None:
-    """34B and the Python models would read the ids as whatever lies beyond their last row."""
+def test_vocabulary_without_sentinels_is_rejected(llama2: CodeLlamaTokenizer) -> None:
+    """The ids are beyond the last embedding row of CodeLlama-34b and the Python models."""
     with pytest.raises(PromptError, match="no infilling sentinels"):
         infill_prompt(llama2, "a", "b", 100)
 
 
 @pytest.mark.parametrize(
-    ("prefix", "suffix", "shown"),
+    ("prefix", "suffix", "expected"),
     [
         ("a\r\nb", "c\r\nd", "<s><PRE>a\nb<SUF>c\nd<MID>"),
         ("a\rb", "c\rd", "<s><PRE>a\nb<SUF>c\nd<MID>"),
@@ -66,10 +65,10 @@ def test_a_vocabulary_without_sentinels_is_refused(llama2: CodeLlamaTokenizer) -
         ("a\ud83d", "b", "<s><PRE>a\ufffd<SUF>b<MID>"),
     ],
 )
-def test_only_line_feeds_and_whole_characters_reach_the_model(prefix: str, suffix: str, shown: str) -> None:
-    """A suffix in CRLF asks for an answer in CRLF, which the model has hardly seen."""
+def test_line_endings_and_surrogates_are_normalized(prefix: str, suffix: str, expected: str) -> None:
+    """After a suffix in CRLF the model would write CRLF, which is rare in training."""
     tokenizer = CharacterTokenizer()
-    assert tokenizer.show(infill_prompt(tokenizer, prefix, suffix, 100).ids) == shown
+    assert tokenizer.show(infill_prompt(tokenizer, prefix, suffix, 100).ids) == expected
 
 
 @pytest.mark.parametrize("layout", ["psm", "spm"])
@@ -77,19 +76,18 @@ def test_only_line_feeds_and_whole_characters_reach_the_model(prefix: str, suffi
     ("prefix", "suffix", "over", "kept"),
     [
         (1000, 500, 0, (1000, 500)),
-        (1000, 900, 1, (1000, 768)),  # the suffix gives way, in whole blocks, ...
+        (1000, 900, 1, (1000, 768)),  # the suffix is cut first, in whole blocks, ...
         (1000, 500, 1, (1000, 374)),  # ... down to a quarter of the room; ...
         (1000, 200, 1, (744, 200)),  # ... then the prefix, in whole blocks
         (1200, 0, 1, (944, 0)),
-        (100, 10, 1, (99, 10)),  # shorter than a block: what is too much
+        (100, 10, 1, (99, 10)),  # shorter than a block: only the excess
         (0, 700, 1, (0, 512)),
         (0, 3, 1, (0, 0)),
     ],
 )
-def test_what_is_too_long_goes_at_the_far_ends(
+def test_text_is_dropped_at_the_far_ends(
     layout: Layout, prefix: int, suffix: int, over: int, kept: tuple[int, int]
 ) -> None:
-    """The text around the cursor matters most; the prompt's start must stay put for the KV cache."""
     tokenizer = CharacterTokenizer()
     before = "".join(chr(0x4E00 + n) for n in range(prefix))
     after = "".join(chr(0xA000 + n) for n in range(suffix))
@@ -100,16 +98,15 @@ def test_what_is_too_long_goes_at_the_far_ends(
 
 
 @given(prefix=st.integers(0, 3000), suffix=st.integers(0, 3000), budget=st.integers(4, 3000), spm=st.booleans())
-def test_every_budget_is_kept(prefix: int, suffix: int, budget: int, spm: bool) -> None:
-    """A prompt longer than the context would be an exception in the middle of a keystroke."""
+def test_prompt_never_exceeds_the_budget(prefix: int, suffix: int, budget: int, spm: bool) -> None:
     tokenizer = CharacterTokenizer()
     ids = infill_prompt(tokenizer, "p" * prefix, "s" * suffix, budget, "spm" if spm else "psm").ids
     assert len(ids) <= budget
     assert len(ids) == min(prefix + suffix + 4, budget) or len(ids) > budget - 2 * 256 - 1
 
 
-def test_typing_at_the_limit_seldom_moves_the_start() -> None:
-    """Each move costs a prefill of everything: 600 typed characters may cost three, not 600."""
+def test_typing_at_the_limit_rarely_moves_the_start() -> None:
+    """Each move costs a prefill of the whole prompt: three for 600 typed characters."""
     tokenizer = CharacterTokenizer()
     text = "".join(chr(0x4E00 + n) for n in range(2100))
     mark: dict[Layout, int | None] = {"psm": tokenizer.control_id("▁<SUF>"), "spm": None}
@@ -126,19 +123,19 @@ WORDS = ["    ", "\n    ", "\n   ", " return", " re", "ret", "ur", "return", "()
 @pytest.mark.parametrize(
     ("prefix", "held"),
     [
-        ("x = re", " re"),  # half a word, with the space that belongs to it
+        ("x = re", " re"),  # half a word and the space before it
         ("x retur", " retur"),  # two tokens that one may replace
-        ("f:\n    ", "\n    "),  # the last blank of an indentation goes with the word after it
+        ("f:\n    ", "\n    "),  # the last blank of an indentation merges with the next word
         ("f(", "("),  # might become "()"
         ("x = 1", "1"),
-        ("xé", "é"),  # a character of two tokens is not cut in two
+        ("xé", "é"),  # a character of two tokens is not split
         ("xur", "ur"),
-        ("re", "re"),  # all there is
+        ("re", "re"),  # the whole prefix
         ("", ""),
     ],
 )
-def test_what_the_vocabulary_may_join_is_left_to_the_answer(prefix: str, held: str) -> None:
-    """In SPM a model has never seen a prefix that ends in half a token: prefix and middle were one text."""
+def test_tokens_that_may_merge_are_left_to_healing(prefix: str, held: str) -> None:
+    """SPM training never split a token at the end of the prefix: prefix and middle were one text."""
     tokenizer = LongestMatchTokenizer(WORDS)
     prompt = infill_prompt(tokenizer, prefix, "\n", 100, "spm", healed_with=Vocabulary(tokenizer))
     kept = prompt.ids[len(infill_prompt(tokenizer, "", "\n", 100, "spm").ids) :]
@@ -147,8 +144,7 @@ def test_what_the_vocabulary_may_join_is_left_to_the_answer(prefix: str, held: s
 
 
 @given(text=st.text("ab re\n(é🙂tu"), cut=st.integers(0, 20))
-def test_healing_takes_whole_tokens_off_the_prompts_end(text: str, cut: int) -> None:
-    """Everything else is the same prompt."""
+def test_healing_removes_whole_tokens_from_the_end(text: str, cut: int) -> None:
     tokenizer = LongestMatchTokenizer(WORDS)
     prefix, suffix = text[:cut], text[cut:]
     whole = infill_prompt(tokenizer, prefix, suffix, 1000, "spm")
@@ -162,22 +158,22 @@ def test_healing_takes_whole_tokens_off_the_prompts_end(text: str, cut: int) -> 
 
 
 @pytest.mark.parametrize(("prefix", "held"), [("ret", ""), ("x ret", " ret"), ("x\n    ", "    ")])
-def test_healing_never_takes_the_implicit_first_space(codellama: CodeLlamaTokenizer, prefix: str, held: str) -> None:
-    """It is no byte of the text, so no token could agree with it."""
+def test_healing_keeps_the_implicit_first_space(codellama: CodeLlamaTokenizer, prefix: str, held: str) -> None:
+    """It is not a byte of the text, so no token could agree with it."""
     assert infill_prompt(codellama, prefix, "", 100, "spm", healed_with=Vocabulary(codellama)).heal == held
 
 
 @pytest.mark.starter
-def test_a_healed_prompt_begins_as_the_starters_vocabulary_begins_the_whole_text(bare_starter_folder: Path) -> None:
-    """At nearly every character of real code; the rest are words that end in other tokens the longer they get."""
+def test_healed_prompt_is_a_prefix_of_the_uncut_tokens(bare_starter_folder: Path) -> None:
+    """At more than 99 % of positions in real code."""
     tokenizer = ByteLevelTokenizer(bare_starter_folder)
     vocabulary = Vocabulary(tokenizer)
     text = Path(json.decoder.__file__).read_text()[:4000]
-    places = range(100, len(text), 7)
+    positions = range(100, len(text), 7)
     whole = infill_prompt(tokenizer, text, "", 1 << 20, "spm").ids
     same = 0
-    for n in places:
+    for n in positions:
         healed = infill_prompt(tokenizer, text[:n], "", 1 << 20, "spm", healed_with=vocabulary)
         assert text[:n].endswith(healed.heal) and healed.heal
         same += whole[: len(healed.ids)] == healed.ids
-    assert same > 0.99 * len(places)
+    assert same > 0.99 * len(positions)

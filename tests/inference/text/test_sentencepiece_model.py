@@ -1,4 +1,4 @@
-"""Vocabularies that people made from Llama's: what is hidden from text and what is not."""
+"""Vocabularies derived from Llama's: appended pieces that are text or control tokens."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def _tokenizer(folder: Path, appended: list[Piece], *, trained: int = 32000) -> 
 
 @pytest.mark.usefixtures("llama2_vocabulary")
 @pytest.mark.parametrize("kind", [NORMAL, CONTROL, USER_DEFINED])
-def test_step_inside_the_vocabulary_file_is_control_whatever_its_type(tmp_path: Path, kind: int) -> None:
-    """No copy of the 70B file could be seen, so every type it may have must do."""
+def test_step_piece_is_a_control_token_of_any_type(tmp_path: Path, kind: int) -> None:
+    """The piece type in the original 70B file is unknown."""
     tokenizer = _tokenizer(tmp_path, [*APPENDED[:-1], ("<step>", 0.0, kind)])
     assert tokenizer.control_id("<step>") == 32015
     assert tokenizer.piece_bytes(32015) == b""
@@ -29,23 +29,22 @@ def test_step_inside_the_vocabulary_file_is_control_whatever_its_type(tmp_path: 
 
 
 @pytest.mark.usefixtures("llama2_vocabulary")
-def test_sentinels_are_control_even_in_a_file_that_counts_them_as_trained(tmp_path: Path) -> None:
-    """The file's own count of trained pieces is a hint; the sentinels' names are certain."""
+def test_sentinels_counted_as_trained_are_control_tokens(tmp_path: Path) -> None:
+    """The file's number of trained pieces is a hint; the sentinels are known by name."""
     tokenizer = _tokenizer(tmp_path, APPENDED, trained=32016)
     assert tokenizer.control_id("▁<EOT>") == 32010
     assert 32010 not in tokenizer.encode("a <EOT> b")
 
 
 @pytest.mark.usefixtures("llama2_vocabulary")
-def test_words_appended_for_another_language_are_text(tmp_path: Path) -> None:
-    """Llama vocabularies extended with Chinese words append them in the same way as Code Llama its sentinels."""
+def test_appended_words_of_another_language_are_text(tmp_path: Path) -> None:
+    """Llama vocabularies extended with Chinese append pieces as Code Llama does."""
     tokenizer = _tokenizer(tmp_path, [("生活", 0.0, NORMAL)])
     assert tokenizer.encode_continuation("生活") == [32000]
     assert tokenizer.piece_bytes(32000) == "生活".encode()
 
 
-def test_hiding_keeps_every_other_byte(codellama_vocabulary: Path) -> None:
-    """The rewritten file must differ in nothing but the types of the hidden pieces."""
+def test_hiding_changes_only_the_types_of_hidden_pieces(codellama_vocabulary: Path) -> None:
     proto = (codellama_vocabulary / "tokenizer.model").read_bytes()
     assert trained_size(proto) == 32000
     assert hide_pieces(proto, ()) == proto
@@ -53,7 +52,7 @@ def test_hiding_keeps_every_other_byte(codellama_vocabulary: Path) -> None:
 
 
 @pytest.mark.parametrize("damaged", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"\x0a\xff", b"\x80" * 20])
-def test_bytes_that_are_no_proto_are_an_error(damaged: bytes) -> None:
-    """A pointer of Git LFS and a cut file are what people have on their disks."""
+def test_damaged_proto_raises(damaged: bytes) -> None:
+    """Such as a Git LFS pointer or a truncated file."""
     with pytest.raises(ValueError, match="not a whole SentencePiece model"):
         trained_size(damaged)

@@ -1,4 +1,4 @@
-"""Where a completion ends, judged on text that grows as a model writes it."""
+"""Stop rules on a text that grows token by token."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inference.text.stopping import Stopper, StopRule, indent_width
 
 
 def written(text: str, rule: StopRule | None = None, suffix: str = "", stops: tuple[str, ...] = (), step: int = 3):
-    """What is shown of ``text`` when it comes in pieces, and why it ended (None: the model ended it)."""
+    """Feed ``text`` in steps. Return the text to show and the cause of the stop (None: the model ended it)."""
     stopper = Stopper(rule or StopRule(), suffix, stops)
     shown = ""
     for at in range(0, len(text), step):
@@ -39,14 +39,14 @@ LINE = StopRule("line")
         ("x = 1\n\n    y = 2\n\n\n    z = 3\n", StopRule("block", 4), "", "x = 1\n\n    y = 2", "rule"),
         ("x = 1\n\ty = 2\nz", StopRule("block", 4), "", "x = 1\n\ty = 2", "rule"),
         ("x = 1\n    y", StopRule("block", 4), "", "x = 1\n    y", None),
-        # at the margin, where nothing is a dedent, a blank line ends what it says
+        # at the margin there is no dedent, so a blank line ends the block
         ("f() {\n\n  a;\n}\n\ng() {\n", StopRule("block", 0), "", "f() {\n\n  a;\n}", "rule"),
         ("x = 1\ny = 2\n\nz = 3\n", StopRule("block", 0), "", "x = 1\ny = 2", "rule"),
-        # its closer belongs to it
+        # the closer belongs to the block
         ("\n    f();\n}\nint g", StopRule("block", 1, "}"), "", "\n    f();\n}", "rule"),
         ("\n    f();\n} else {\n", StopRule("block", 1, "}"), "", "\n    f();\n} else {", "rule"),
         ("\n    f();\n}\nint g", StopRule("block", 1), "", "\n    f();", "rule"),
-        # the rest of the line is not said twice
+        # the rest of the line is not repeated
         ("a, b)\n", LINE, ")\n", "a, b", "suffix"),
         ("f(a), b)\n", LINE, ")\n", "f(a), b", "suffix"),
         ("a, b) -> int:\n", LINE, "):\n", "a, b", "suffix"),
@@ -58,32 +58,32 @@ LINE = StopRule("line")
         ("x = 1\n    return x + 1\ny\n", StopRule("block", 0), "\n    return x\n", "x = 1\n    return x + 1\ny", None),
     ],
 )
-def test_completion_ends_where_it_should(text, rule, suffix, shown, cause, step):
-    """However the text is cut into tokens, the same is shown."""
+def test_completion_ends_at_the_right_position(text, rule, suffix, shown, cause, step):
+    """The split into tokens does not matter."""
     got, why = written(text, rule, suffix, step=step)
     assert got.rstrip("\n") == shown
     assert why == cause
 
 
 @pytest.mark.parametrize("step", [1, 2, 5])
-def test_stop_strings_end_the_text_and_are_not_shown(step):
+def test_text_ends_before_a_stop_string(step):
     assert written("abcENDdef", stops=("END",), step=step) == ("abc", "stop")
 
 
-def test_beginning_of_a_stop_string_is_shown_once_it_cannot_become_one():
+def test_partial_stop_string_is_released_on_mismatch():
     assert written("abcENx", stops=("END",)) == ("abcENx", None)
     assert written("abcEN", stops=("END",)) == ("abcEN", None)
 
 
 @given(st.text(alphabet="ab(){}\n \t", max_size=60), st.text(alphabet="ab)}\n ", max_size=12), st.integers(1, 9))
-def test_how_the_text_is_cut_into_tokens_never_matters(text, suffix, step):
-    """Held-back text must be neither lost nor shown too early."""
+def test_split_into_tokens_does_not_matter(text, suffix, step):
+    """Held-back text is neither lost nor shown too early."""
     rule = StopRule("block", 2, "}")
     assert written(text, rule, suffix, step=step) == written(text, rule, suffix, step=1)
 
 
 @given(st.text(alphabet="ab(){}\n \t", max_size=60), st.text(alphabet="ab)}\n ", max_size=12))
-def test_what_is_shown_is_how_the_text_begins(text, suffix):
+def test_shown_text_is_a_prefix_of_the_generated_text(text, suffix):
     for rule in (LINE, StopRule("block", 2, "}"), StopRule()):
         shown, _ = written(text, rule, suffix)
         assert text.startswith(shown)
@@ -97,7 +97,7 @@ RULES = st.sampled_from([LINE, StopRule(), StopRule("block", 2, "}"), StopRule("
 @example(["a", "b} ", "b"], StopRule(), "b} b", [])
 @example([" a", ")"], StopRule(), "\n a)\n", ["aab"])
 @example(["x\n", "  ", "\n", "\n  y"], StopRule("block", 2, "}"), " ", [])
-def test_each_token_shows_what_judging_the_whole_text_would(parts, rule, suffix, stops):
+def test_incremental_rules_equal_rules_on_the_whole_text(parts, rule, suffix, stops):
     stopper, whole = Stopper(rule, suffix, stops), WholeTextStopper(rule, suffix, stops)
     for part in parts:
         assert (stopper.feed(part), stopper.cause) == (whole.feed(part), whole.cause)
@@ -107,7 +107,7 @@ def test_each_token_shows_what_judging_the_whole_text_would(parts, rule, suffix,
 
 
 def seconds(token: str, tokens: int, *about) -> float:
-    """CPU time that so many tokens take, the least of three."""
+    """Return the least CPU time of three runs over ``tokens`` tokens."""
     took = []
     for _ in range(3):
         stopper, began = Stopper(*about), time.process_time()
@@ -129,8 +129,8 @@ def seconds(token: str, tokens: int, *about) -> float:
         ("aaaa", (StopRule(), "a" * 300_000 + "b\n", ())),
     ],
 )
-def test_work_per_token_does_not_grow_with_the_answer(token, about):
-    """Four times the tokens take four times as long; reading the whole text each time takes sixteen."""
+def test_cost_per_token_does_not_grow_with_the_text(token, about):
+    """Linear cost gives a factor of 4; reading the whole text each time gives 16."""
     few, many = seconds(token, 4_000, *about), seconds(token, 16_000, *about)
     assert many < 8 * few
 
@@ -138,11 +138,11 @@ def test_work_per_token_does_not_grow_with_the_answer(token, about):
 @pytest.mark.parametrize(
     "about", [lambda n: (StopRule(), "", ("a" * n + "b",)), lambda n: (StopRule(), "\n" + " \n" * n)]
 )
-def test_work_per_token_does_not_grow_with_what_is_looked_for(about):
-    """A long stop string or suffix is read once, not at every token."""
+def test_cost_per_token_does_not_grow_with_the_stops(about):
+    """A long stop string or suffix is read once, not for every token."""
     short, long = seconds("aa", 500, *about(1_000)), seconds("aa", 500, *about(16_000))
     assert long < 4 * short + 0.01
 
 
-def test_tabs_reach_to_the_next_column_of_four():
+def test_tab_extends_to_a_multiple_of_four_columns():
     assert [indent_width(line) for line in ("x", "  x", "\tx", "  \tx", "\t\tx")] == [0, 2, 4, 4, 8]

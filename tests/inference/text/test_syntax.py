@@ -1,4 +1,4 @@
-"""Blocks: pieces of code on whole lines of their own, in every language that has a grammar and in those without."""
+"""Blocks of code, by grammar and by indentation."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ BODIES = {
 
 
 @pytest.mark.parametrize("language", BODIES)
-def test_the_content_of_a_body_is_a_block(language: str) -> None:
+def test_content_of_a_body_is_a_block(language: str) -> None:
     text, body = BODIES[language]
     assert body in [text[begin:end] for begin, end in blocks(language, text)]
 
 
-def test_a_statement_of_several_lines_is_a_block_and_one_that_shares_a_line_is_none() -> None:
+def test_block_does_not_share_its_lines() -> None:
     text = "x = call(\n    1,\n)\nif a: b = [\n    2,\n]\n"
     found = [text[begin:end] for begin, end in blocks("python", text)]
     assert "x = call(\n    1,\n)" in found
     assert not any(block.startswith(("b", "[", "call")) for block in found)
 
 
-def test_offsets_count_characters_whatever_their_bytes() -> None:
+def test_offsets_count_characters_not_bytes() -> None:
     text = "# 😋é\ndef f():\n    a = 'ü'\n    return a\n"
     assert "a = 'ü'\n    return a" in [text[begin:end] for begin, end in blocks("python", text)]
 
 
-def test_blocks_are_as_long_as_asked() -> None:
+def test_blocks_have_the_requested_number_of_lines() -> None:
     text = "def f():\n" + "".join(f"    x{n} = {n}\n" for n in range(20))
     assert blocks("python", text, range(1, 13)) == []
     assert [text.count("\n", *span) + 1 for span in blocks("python", text, range(20, 22))] == [21, 20]
 
 
-def test_what_does_not_parse_is_read_by_its_indentation() -> None:
+def test_invalid_code_is_split_by_indentation() -> None:
     text = "def broken(:\n    a = 1\n    b = 2\n\nx = 1\n"
     assert [text[begin:end] for begin, end in blocks("python", text)] == ["a = 1\n    b = 2"]
 
 
-def test_each_thread_reads_with_parsers_of_its_own():
-    """A parser reads one text at a time: two threads with the same one would crash."""
+def test_each_thread_has_its_own_parsers():
+    """A parser handles one text at a time; sharing one between threads would crash."""
     with ThreadPoolExecutor(1) as other:
         assert other.submit(parser, "python").result() is not parser("python")
         assert other.submit(parser, "ruby").result() is None
@@ -64,8 +64,8 @@ def test_each_thread_reads_with_parsers_of_its_own():
 
 
 @pytest.mark.parametrize("seconds", [5.0, -1.0])
-def test_a_text_that_was_parsed_is_forgotten(seconds: float) -> None:
-    """The grammar's library keeps what it is given piece by piece: a server that types all day would grow."""
+def test_parsed_text_is_not_leaked(seconds: float) -> None:
+    """tree-sitter leaks the objects that its read callback returns."""
     data = bytes(bytearray(b"def f(x):\n    return x\n" * 400))
     before = sys.getrefcount(data)
     tree = parse("python", data, seconds)
@@ -74,7 +74,7 @@ def test_a_text_that_was_parsed_is_forgotten(seconds: float) -> None:
     assert sys.getrefcount(data) == before
 
 
-def test_a_text_longer_than_what_is_read_at_once_is_parsed_whole() -> None:
+def test_text_longer_than_the_read_buffer_is_parsed() -> None:
     data = ("# \u00e9\U0001f600\n" + "x = 'a \u00e9'\n" * 3000 + "def f():\n    return (1\n").encode()
     tree, whole = parse("python", data, 5.0), parser("python")
     assert tree is not None

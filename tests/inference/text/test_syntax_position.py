@@ -1,4 +1,4 @@
-"""What the end of a text stands in, also where the text so far is no valid program."""
+"""Syntax position at the end of a text, also in incomplete programs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from inference.text.syntax_position import WINDOW, position_at, window
 
 
 def seen(language: str, before: str) -> tuple[str, str]:
-    """What it stands in, and the brackets that are open."""
-    place = position_at(language, before)
-    return place.inside, "".join(opened.bracket for opened in place.opened)
+    """Return the syntax and the open brackets at the end of ``before``."""
+    position = position_at(language, before)
+    return position.inside, "".join(opened.bracket for opened in position.opened)
 
 
 @pytest.mark.parametrize(
@@ -45,14 +45,14 @@ def seen(language: str, before: str) -> tuple[str, str]:
         ("ruby", "x = f(a) # (", "comment", ""),
     ],
 )
-def test_strings_comments_and_brackets_are_told_apart(language: str, before: str, inside: str, opened: str) -> None:
-    """Unfinished text is the usual case under a cursor."""
+def test_strings_comments_and_open_brackets(language: str, before: str, inside: str, opened: str) -> None:
+    """Incomplete text is normal before a cursor."""
     got = seen(language, before)
     assert got[0] == inside
     assert inside == "comment" or got[1] == opened
 
 
-def test_a_bracket_knows_how_its_line_is_indented() -> None:
+def test_bracket_has_the_indentation_of_its_line() -> None:
     assert [o.indent for o in position_at("go", "func f() {\n\tif x {\n\t\tg(").opened] == [0, 4, 8]
 
 
@@ -66,13 +66,12 @@ def test_a_bracket_knows_how_its_line_is_indented() -> None:
         ("go", "f()\n\tg() {", [4]),
     ],
 )
-def test_a_bracket_is_as_deep_as_the_line_its_statement_begins_on(language, before, indents):
-    """What ``) {`` ends began where the other bracket was opened."""
+def test_bracket_has_the_indentation_of_its_statement(language, before, indents):
+    """The statement of ``) {`` starts on the line of ``(``."""
     assert [opened.indent for opened in position_at(language, before).opened] == indents
 
 
-def test_a_window_begins_at_the_margin() -> None:
-    """Else it might begin in the middle of a body or of a list."""
+def test_window_starts_at_a_top_level_line() -> None:
     text = "def f():\n    x = 1\n    y = 2\n" * 2_000
     assert window("python", text, 1_000).startswith("def f():\n")
     assert text.endswith(window("python", text, 1_000))

@@ -1,4 +1,4 @@
-"""Patterns as in a .gitignore: the same verdicts as pathspec's, in a time that no pattern makes long."""
+"""Ignore patterns: verdicts equal pathspec's and git's, and matching takes bounded time."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ names = st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=5).
 
 @settings(max_examples=500, deadline=None)
 @given(st.lists(line, min_size=1, max_size=3), names)
-def test_verdicts_are_those_of_pathspec(lines, path):
+def test_verdicts_equal_those_of_pathspec(lines, path):
     lines = [line for line in lines if not Patterns.parse([line]).bad]
     assert Patterns.parse(lines).verdict(path) == GitIgnoreSpec.from_lines(lines).check_file(path).include
 
 
-def test_what_git_ignores_is_ignored(tmp_path):
-    """Patterns that a seeded generator makes, each list of them for a folder of its own."""
-    chance, asked = random.Random(5), []
+def test_files_that_git_ignores_are_ignored(tmp_path):
+    """Random patterns from a seeded generator."""
+    rng, paths = random.Random(5), []
     git(tmp_path, "init", "-q")
     for n in range(300):
         (tmp_path / f"{n}").mkdir()
-        lines = ["".join(chance.choices(PIECES, k=chance.randint(1, 6))) for _ in range(chance.randint(1, 3))]
+        lines = ["".join(rng.choices(PIECES, k=rng.randint(1, 6))) for _ in range(rng.randint(1, 3))]
         (tmp_path / f"{n}" / ".gitignore").write_text("\n".join(lines))
         for _ in range(8):
-            parts = ["".join(chance.choices("abx[]\n", k=chance.randint(1, 3))) for _ in range(chance.randint(1, 4))]
-            asked.append("/".join([f"{n}", *parts]))
+            parts = ["".join(rng.choices("abx[]\n", k=rng.randint(1, 3))) for _ in range(rng.randint(1, 4))]
+            paths.append("/".join([f"{n}", *parts]))
     command = ["git", "-C", str(tmp_path), "check-ignore", "--no-index", "-z", "--stdin"]
-    printed = subprocess.run(command, input="\0".join(asked), capture_output=True, text=True).stdout
-    ignored = printed.split("\0")[:-1]
+    output = subprocess.run(command, input="\0".join(paths), capture_output=True, text=True).stdout
+    ignored = output.split("\0")[:-1]
     assert len(ignored) > 300
     assert [name for name in ignored if why_private(tmp_path / name, tmp_path) != "ignored"] == []
 
@@ -62,13 +62,13 @@ def test_what_git_ignores_is_ignored(tmp_path):
         ("[!b-z]?*" * 120 + "0", "a" * 2 * MAX_LENGTH),
     ],
 )
-def test_no_pattern_takes_long(pattern, path):
+def test_no_pattern_takes_long_to_match(pattern, path):
     began = time.thread_time()
     assert Patterns.parse([pattern]).verdict(path) is None
     assert time.thread_time() - began < HANG
 
 
-def test_bad_lines_are_skipped_and_named():
+def test_invalid_lines_are_skipped_and_listed():
     found = Patterns.parse([*BAD_LINES.split("\n"), "x" * (MAX_LENGTH + 1), "hidden.py"])
     assert found.verdict("hidden.py") is True and found.verdict("a.py") is None
     bad = [number for number, _ in found.bad]
@@ -77,7 +77,7 @@ def test_bad_lines_are_skipped_and_named():
 
 @settings(max_examples=500, deadline=None)
 @given(st.text(st.sampled_from("!\\[]^-*?/# az\n\r\x0c\x00é"), max_size=12))
-def test_no_line_is_an_error(line):
+def test_no_line_raises(line):
     Patterns.parse([line]).verdict("a/z")
 
 
@@ -86,7 +86,7 @@ def test_names_with_line_breaks_are_matched():
     assert [found.verdict(path) for path in ("a\nb/x.sql", "x\n.sql", "x.sql\n", "made/\n")] == [True, True, None, True]
 
 
-def test_too_many_patterns_are_refused():
+def test_too_many_patterns_raise():
     Patterns.parse(["a"] * MAX_PATTERNS)
     with pytest.raises(TooCostlyError, match="too many"):
         Patterns.parse(["a"] * (MAX_PATTERNS + 1))
@@ -102,7 +102,7 @@ def test_parsing_has_a_time_limit(monkeypatch):
         Patterns.parse(["a"])
 
 
-def test_matching_has_a_time_limit_and_is_not_tried_again(monkeypatch):
+def test_costly_patterns_are_not_tried_again(monkeypatch):
     found = Patterns.parse(["a"] * 100)
     with monkeypatch.context() as patched:
         patched.setattr(ignore_rules, "MATCH_SECONDS", -1.0)
@@ -112,13 +112,13 @@ def test_matching_has_a_time_limit_and_is_not_tried_again(monkeypatch):
         found.verdict("b")
 
 
-def test_time_that_others_used_up_is_not_held_against_the_patterns():
+def test_deadline_does_not_mark_patterns_as_costly():
     found = Patterns.parse(["a"] * 100)
     with pytest.raises(TooCostlyError, match="too long"):
         found.verdict("b", until=-1.0)
     assert found.verdict("b") is None
 
 
-def test_path_longer_than_any_file_has_is_refused():
+def test_too_long_path_raises():
     with pytest.raises(TooCostlyError, match="too long"):
         Patterns.parse(["a"]).verdict("b" * (2 * MAX_LENGTH + 1))

@@ -1,4 +1,4 @@
-"""One file: is it a person's wish that it be read? The same rules as for whole folders."""
+"""Ignore rules for one file."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ def root(tmp_path: Path) -> Path:
     "name",
     [".env", ".env.local", "server.key", "deploy/id_ed25519", "credentials.json", ".ssh/config", "secrets.toml"],
 )
-def test_what_may_hold_keys_is_secret_wherever_it_lies(root, name):
+def test_key_files_are_secret_in_any_folder(root, name):
     assert why_private(root / name, root) == "secret"
     assert why_private(root / name, root / "elsewhere") == "secret"
 
 
-def test_folder_around_the_workspace_may_say_that_all_of_it_is_secret(tmp_path):
-    """A window may be opened on such a folder itself."""
+def test_files_in_a_secret_folder_are_secret(tmp_path):
+    """An editor may open such a folder as its workspace."""
     folder = tmp_path / ".ssh"
     assert why_private(folder / "config.py", folder) == "secret"
 
 
 @pytest.mark.parametrize("name", [".gitignore", ".codellamaignore"])
-def test_ignored_by_either_file(root, name):
+def test_both_ignore_files_apply(root, name):
     (root / name).write_text("*.sql\n/src/made/\n")
-    asked = [root / "src" / "a.sql", root / "src" / "made" / "a.py", root / "src" / "a.py"]
-    assert [why_private(path, root) for path in asked] == ["ignored", "ignored", None]
+    paths = [root / "src" / "a.sql", root / "src" / "made" / "a.py", root / "src" / "a.py"]
+    assert [why_private(path, root) for path in paths] == ["ignored", "ignored", None]
 
 
-def test_nearest_ignore_file_decides_but_not_below_an_ignored_folder(root):
-    """As git does: a folder that is ignored is not looked into."""
+def test_nearest_ignore_file_decides(root):
+    """But, as in git, not below an ignored folder."""
     (root / ".gitignore").write_text("*.py\n/src/made/\n")
     (root / "src" / ".gitignore").write_text("!*.py\n")
     (root / "src" / "made" / ".gitignore").write_text("!*.py\n")
@@ -50,8 +50,7 @@ def test_nearest_ignore_file_decides_but_not_below_an_ignored_folder(root):
     assert why_private(root / "src" / "made" / "a.py", root) == "ignored"
 
 
-def test_changed_rules_count_at_once(root):
-    """A person who has just ignored a file must not have to start the server again."""
+def test_changed_ignore_file_applies_immediately(root):
     rules = root / ".gitignore"
     rules.write_text("b.py\n")
     assert why_private(root / "a.py", root) is None
@@ -60,7 +59,7 @@ def test_changed_rules_count_at_once(root):
     assert why_private(root / "a.py", root) == "ignored"
 
 
-def test_file_outside_the_root_is_asked_only_for_its_name(root):
+def test_only_the_name_counts_outside_the_root(root):
     (root / ".gitignore").write_text("*\n")
     assert why_private(root / "a.py", root / "src") is None
 
@@ -73,24 +72,24 @@ UNUSABLE = ["fifo", "device", "stdin", "link", "folder", "huge", "many"]
 def test_folder_with_an_unusable_ignore_file_is_unclear(root, kind, name):
     add_ignore_file(root / kind, kind, name)
     problems: list[str] = []
-    asked = [root / kind / "a.py", root / kind / "sub" / EVIL_NAME, root / "a.py"]
-    assert [why_private(path, root, problems.append) for path in asked] == ["unclear", "unclear", None]
+    paths = [root / kind / "a.py", root / kind / "sub" / EVIL_NAME, root / "a.py"]
+    assert [why_private(path, root, problems.append) for path in paths] == ["unclear", "unclear", None]
     assert len(set(problems)) == 1 and f"{root / kind}" in problems[0] and "until you change it" in problems[0]
 
 
-def test_patterns_with_many_wildcards_are_matched_like_any(root):
+def test_patterns_with_many_wildcards_are_matched(root):
     add_ignore_file(root / "costly", "costly")
-    asked = [root / "costly" / name for name in (EVIL_NAME, "a" * 200 + "b", "sub/" * 100 + EVIL_NAME)]
-    assert [why_private(path, root) for path in asked] == [None, "ignored", None]
+    paths = [root / "costly" / name for name in (EVIL_NAME, "a" * 200 + "b", "sub/" * 100 + EVIL_NAME)]
+    assert [why_private(path, root) for path in paths] == [None, "ignored", None]
 
 
-def test_one_unusable_ignore_file_is_not_made_good_by_the_other(root):
+def test_usable_file_does_not_override_an_unusable_one(root):
     add_ignore_file(root / "fifo", "fifo")
     (root / "fifo" / ".codellamaignore").write_text("!*\n")
     assert why_private(root / "fifo" / "a.py", root) == "unclear"
 
 
-def test_unusable_ignore_file_is_read_once_it_is_replaced(root):
+def test_replaced_unusable_ignore_file_is_read(root):
     add_ignore_file(root / "link", "link")
     assert why_private(root / "link" / "a.py", root) == "unclear"
     (root / "link" / ".gitignore").unlink()
@@ -102,13 +101,13 @@ def test_unusable_ignore_file_is_read_once_it_is_replaced(root):
 def test_bad_lines_are_skipped_and_reported(root):
     add_ignore_file(root / "bad_lines", "bad_lines")
     problems: list[str] = []
-    asked = [root / "bad_lines" / name for name in ("a.py", "hidden.py")]
-    assert [why_private(path, root, problems.append) for path in asked] == [None, "ignored"]
+    paths = [root / "bad_lines" / name for name in ("a.py", "hidden.py")]
+    assert [why_private(path, root, problems.append) for path in paths] == [None, "ignored"]
     (problem,) = set(problems)
-    assert "are skipped: line 1 ('!'), and " in problem
+    assert "they are skipped: line 1 ('!'), and " in problem
 
 
-def test_ignore_file_that_cannot_be_read_now_may_be_later(root, monkeypatch):
+def test_unreadable_ignore_file_is_tried_again(root, monkeypatch):
     (root / ".gitignore").write_text("b.py\n")
     with monkeypatch.context() as patched:
         patched.setattr(ignore_rules, "read_regular", lambda *_, **__: exec("raise OSError(24, 'Too many open files')"))
@@ -132,13 +131,13 @@ def test_secret_below_a_folder_with_a_line_break_is_secret(root):
     assert why_private(root / "a\nb" / ".env", root) == "secret"
 
 
-def test_byte_order_mark_and_bytes_that_are_no_utf8(root):
+def test_byte_order_mark_and_invalid_utf8_are_accepted(root):
     (root / ".gitignore").write_bytes(b"\xef\xbb\xbffirst.py\n\xff.py\r\n")
-    asked = [root / "first.py", root / os.fsdecode(b"\xff.py"), root / "a.py"]
-    assert [why_private(path, root) for path in asked] == ["ignored", "ignored", None]
+    paths = [root / "first.py", root / os.fsdecode(b"\xff.py"), root / "a.py"]
+    assert [why_private(path, root) for path in paths] == ["ignored", "ignored", None]
 
 
-def test_line_ends_only_at_a_line_feed(root):
-    """Python knows more line ends than git."""
+def test_only_line_feeds_end_a_line(root):
+    """``str.splitlines`` splits at other characters too; git does not."""
     (root / ".gitignore").write_text("a\x0c*.py\n")
     assert why_private(root / "b.py", root) is None

@@ -1,4 +1,4 @@
-"""What may be read of a folder: a person's own code, and nothing that is secret, ignored, generated or a copy."""
+"""Reading the user's source files of a folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inference.text.source_files import SourceFile, Sources, read_sources
 
 
 def code(topic: str, lines: int = 8) -> str:
-    """A file of code that shares no line with that of another topic."""
+    """Return a source file that shares no line with the file of another topic."""
     return "".join(f"def {topic}_{n}(value):\n    return value + {n}  # {topic} number {n}\n" for n in range(lines))
 
 
@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def write(folder: Path, **files: str) -> None:
-    """Names are written with ``__`` for a slash and ``_dot_`` for a dot."""
+    """Write files. In names, ``__`` is a slash and ``_dot_`` a dot."""
     for name, text in files.items():
         path = folder / name.replace("_dot_", ".").replace("__", "/")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def names(sources: Sources) -> list[str]:
     return [file.name for file in sources.files]
 
 
-def test_code_is_read_with_its_language_in_the_order_of_names(folder: Path) -> None:
+def test_files_are_read_in_order_with_their_language(folder: Path) -> None:
     write(folder, b_dot_py=code("b"), a__c_dot_ts=code("c"), notes_dot_txt=code("notes"))
     found = read_sources([folder])
     assert found.files == [
@@ -41,7 +41,7 @@ def test_code_is_read_with_its_language_in_the_order_of_names(folder: Path) -> N
     assert found.skipped == {}
 
 
-def test_ignored_files_are_left_out_and_the_nearest_ignore_file_decides(folder: Path) -> None:
+def test_ignored_files_are_skipped(folder: Path) -> None:
     write(
         folder,
         _dot_gitignore="*.gen.py\nlocal/\n",
@@ -58,8 +58,7 @@ def test_ignored_files_are_left_out_and_the_nearest_ignore_file_decides(folder: 
 
 
 @pytest.mark.parametrize("name", [".env.py", "id_rsa.py", "secrets.py", "credentials.py", ".ssh/config.py"])
-def test_what_may_hold_keys_is_never_read(folder: Path, name: str) -> None:
-    """By its name alone, whatever is in it."""
+def test_key_files_are_never_read(folder: Path, name: str) -> None:
     path = folder / name
     path.parent.mkdir(parents=True)
     path.write_text(code("key"))
@@ -67,14 +66,14 @@ def test_what_may_hold_keys_is_never_read(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["node_modules/a.js", "build/lib/a.py", ".venv/lib/a.py", "vendor/a.go"])
-def test_folders_that_tools_fill_are_not_entered(folder: Path, name: str) -> None:
+def test_tool_folders_are_skipped(folder: Path, name: str) -> None:
     path = folder / name
     path.parent.mkdir(parents=True)
     path.write_text(code("other"))
     assert read_sources([folder]).files == []
 
 
-def test_generated_and_minified_files_are_left_out(folder: Path) -> None:
+def test_generated_and_minified_files_are_skipped(folder: Path) -> None:
     minified = "var a=1;" * 100 + "\n" + code("min")
     write(
         folder,
@@ -89,29 +88,29 @@ def test_generated_and_minified_files_are_left_out(folder: Path) -> None:
     assert found.skipped == {"generated": 3, "minified": 1}
 
 
-def test_a_copy_is_left_out_even_if_a_little_of_it_was_changed(folder: Path) -> None:
+def test_near_duplicates_are_skipped(folder: Path) -> None:
     write(folder, a_dot_py=code("a", 10), b_dot_py=code("a", 10).replace("a_9", "changed"), c_dot_py=code("c"))
     found = read_sources([folder])
     assert names(found) == ["a.py", "c.py"]
     assert found.skipped == {"copies": 1}
 
 
-def test_copies_of_files_known_before_are_left_out(folder: Path) -> None:
-    """What a model was trained on can't judge it."""
+def test_duplicates_of_known_files_are_skipped(folder: Path) -> None:
+    """A model must not be scored on files it was trained on."""
     write(folder, a_dot_py=code("a"), b_dot_py=code("b"))
     known = [SourceFile("trained.py", "python", code("a"))]
     assert names(read_sources([folder], known)) == ["b.py"]
 
 
-def test_binary_tiny_and_huge_files_are_left_out(folder: Path) -> None:
+def test_binary_tiny_and_huge_files_are_skipped(folder: Path) -> None:
     write(folder, tiny_dot_py="x = 1\n", zero_dot_py=code("zero") + "\0", huge_dot_py=code("huge", 9000))
     (folder / "latin.py").write_bytes(("# é\n" + code("latin")).encode("latin-1"))
     found = read_sources([folder])
-    assert (found.files, found.skipped) == ([], {"empty, huge or no text": 4})
+    assert (found.files, found.skipped) == ([], {"empty, too large or not text": 4})
 
 
-def test_links_are_not_followed(folder: Path, tmp_path: Path) -> None:
-    """They may lead out of the folder that was named."""
+def test_symbolic_links_are_not_followed(folder: Path, tmp_path: Path) -> None:
+    """They may lead out of the folder."""
     write(tmp_path, outside__a_dot_py=code("a"))
     folder.mkdir()
     (folder / "link.py").symlink_to(tmp_path / "outside" / "a.py")
@@ -119,13 +118,13 @@ def test_links_are_not_followed(folder: Path, tmp_path: Path) -> None:
     assert read_sources([folder]).files == []
 
 
-def test_line_endings_are_kept_and_a_byte_order_mark_is_not(folder: Path) -> None:
+def test_line_endings_are_kept_without_byte_order_mark(folder: Path) -> None:
     folder.mkdir()
     (folder / "dos.py").write_bytes(b"\xef\xbb\xbf" + code("dos").replace("\n", "\r\n").encode())
     assert read_sources([folder]).files[0].text == code("dos").replace("\n", "\r\n")
 
 
-def test_one_file_can_be_named_and_a_missing_one_is_told(folder: Path) -> None:
+def test_root_may_be_a_file_but_must_exist(folder: Path) -> None:
     write(folder, a_dot_py=code("a"))
     assert names(read_sources([folder / "a.py"])) == ["a.py"]
     with pytest.raises(FileNotFoundError, match=r"There is no file or folder .*nowhere"):

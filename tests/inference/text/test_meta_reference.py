@@ -1,7 +1,7 @@
-"""Thousands of places in real code, against encoders that share nothing with ours.
+"""Prompts at thousands of positions in real code, compared with independent encoders.
 
-Two are SentencePiece itself, called here as Meta's ``llama/generation.py`` and ``llama/tokenizer.py`` call it, with the
-untouched files of 32,000 and of 32,016 pieces; one is another project's implementation of the same vocabulary.
+Two are SentencePiece with the original files of 32,000 and 32,016 pieces, called as in Meta's ``llama/generation.py``
+and ``llama/tokenizer.py``; one is another project's implementation of the vocabulary.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def splintr() -> Encode:
 
 
 def meta_infilling(encode: Encode, prefix: str, suffix: str, *, suffix_first: bool) -> list[int]:
-    """``infilling_prompt_tokens``: the suffix is encoded behind a smiley, whose two tokens are then dropped."""
+    """Encode as Meta's ``infilling_prompt_tokens``: the suffix behind a smiley whose two tokens are then dropped."""
     after = encode("☺" + suffix)[2:]
     if suffix_first:
         return [1, 32007, 32008, *after, 32009, *encode(prefix)]
@@ -61,7 +61,7 @@ def dos(text: str) -> str:
 
 
 def differing(tokenizer: CodeLlamaTokenizer, encode: Encode, *, fragments: bool, seed: int) -> tuple[list[str], int]:
-    """Prefixes of those prompts that are not the same, and how many were compared."""
+    """Return the prefixes of prompts that differ, and the number of prompts compared."""
     wrong: list[str] = []
     compared = 0
     for n, split in enumerate(random_splits(SPLITS, seed)):
@@ -79,32 +79,30 @@ def differing(tokenizer: CodeLlamaTokenizer, encode: Encode, *, fragments: bool,
     return wrong, compared
 
 
-def test_infilling_equals_the_trained_pieces_everywhere(codellama: CodeLlamaTokenizer, raw_llama2: Encode) -> None:
-    """With the sentinels out of the way nothing else may have changed."""
+def test_infilling_equals_the_32000_trained_pieces(codellama: CodeLlamaTokenizer, raw_llama2: Encode) -> None:
     wrong, compared = differing(codellama, raw_llama2, fragments=True, seed=1)
     assert (wrong, compared) == ([], SPLITS)
 
 
-def test_infilling_equals_metas_own_file(codellama: CodeLlamaTokenizer, raw_codellama: Encode) -> None:
-    """The reference's ids, except where text holds part of a sentinel: in few places if any."""
+def test_infilling_equals_metas_32016_pieces(codellama: CodeLlamaTokenizer, raw_codellama: Encode) -> None:
+    """Except where text contains part of a sentinel."""
     wrong, compared = differing(codellama, raw_codellama, fragments=False, seed=2)
     assert (wrong, compared > SPLITS * 0.95) == ([], True)
 
 
 def test_infilling_equals_another_implementation(codellama: CodeLlamaTokenizer, splintr: Encode) -> None:
-    """Not SentencePiece at all, so no fault of its library can hide."""
+    """splintr does not use SentencePiece."""
     wrong, compared = differing(codellama, splintr, fragments=False, seed=3)
     assert (wrong, compared > SPLITS * 0.95) == ([], True)
 
 
-def test_real_code_comes_back_from_its_ids(codellama: CodeLlamaTokenizer) -> None:
-    """Bytes and blanks survive, whatever the language."""
+def test_real_code_round_trips(codellama: CodeLlamaTokenizer) -> None:
     texts = [split.suffix for split in random_splits(SPLITS, 4) if "▁" not in split.suffix]
     assert [text for text in texts if decode(codellama, codellama.encode_continuation(text)) != text] == []
 
 
 def meta_inst_turns(encode: Encode, system: str, turns: list[str]) -> list[int]:
-    """``chat_completion`` for 7B to 34B: the system message goes into the first question."""
+    """Encode as Meta's ``chat_completion`` for 7B to 34B."""
     turns = [f"<<SYS>>\n{system}\n<</SYS>>\n\n{turns[0]}", *turns[1:]]
     ids: list[int] = []
     for ask, answer in zip(turns[:-1:2], turns[1::2], strict=True):
@@ -113,7 +111,7 @@ def meta_inst_turns(encode: Encode, system: str, turns: list[str]) -> list[int]:
 
 
 def meta_step_turns(encode: Encode, system: str, turns: list[str]) -> list[int]:
-    """``dialog_prompt_tokens`` for 70B."""
+    """Encode as Meta's ``dialog_prompt_tokens`` for 70B."""
     ids = [1]
     for n, content in enumerate([system, *turns]):
         ids += encode(" Source: " + ("system" if n == 0 else "user" if n % 2 else "assistant"))
@@ -126,7 +124,6 @@ def meta_step_turns(encode: Encode, system: str, turns: list[str]) -> list[int]:
 def test_chat_about_real_code_equals_the_reference(
     codellama_vocabulary: Path, tmp_path: Path, raw_llama2: Encode
 ) -> None:
-    """Systems, questions and answers full of indentation, blank ends and other scripts."""
     (tmp_path / "tokenizer.model").write_bytes((codellama_vocabulary / "tokenizer.model").read_bytes())
     (tmp_path / "added_tokens.json").write_text('{"<step>": 32015}')
     tokenizer = CodeLlamaTokenizer(tmp_path)

@@ -1,4 +1,4 @@
-"""Texts of megabytes: what a prompt keeps of them is encoded, and hardly more."""
+"""Only the ends of long texts are encoded."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from inference.text.infill import CursorRequest, cursor_prompt
 from inference.text.llama_tokenizer import CodeLlamaTokenizer
 from inference.text.prompts import Message, Snippet
 from inference.text.tokenizer import (
-    BLOCK,
-    MOST_CHARACTERS_A_TOKEN,
+    CUT_BLOCK,
+    MAX_CHARS_PER_TOKEN,
     ByteLevelTokenizer,
     Tokenizer,
     encode_end,
@@ -45,7 +45,7 @@ WORDS = [
 
 
 class CountingTokenizer(CharacterTokenizer):
-    """Counts the characters that it is given."""
+    """Count the characters to encode."""
 
     read = 0
 
@@ -65,7 +65,7 @@ def starter(starter_folder: Path) -> ByteLevelTokenizer:
 
 
 def check_ends(tokenizer: Tokenizer, text: str) -> None:
-    """Of what is kept, each token is as in the whole text."""
+    """Check that the returned tokens equal those of the whole text."""
     whole, continued = tokenizer.encode(text), tokenizer.encode_continuation(text)
     for tokens in (1, 300, 2_000):
         end, start = encode_end(tokenizer, text, tokens), encode_start(tokenizer, text, tokens)
@@ -77,31 +77,33 @@ def check_ends(tokenizer: Tokenizer, text: str) -> None:
 
 @pytest.mark.parametrize("line_ends", [["\n", "\n\n", "\n    "], []], ids=["lines", "one line"])
 @pytest.mark.parametrize("seed", range(10))
-def test_ends_of_random_texts_are_those_of_the_whole_for_llama(codellama: CodeLlamaTokenizer, seed, line_ends):
+def test_ends_equal_those_of_the_whole_text_llama(codellama: CodeLlamaTokenizer, seed, line_ends):
     check_ends(codellama, random_text(seed, line_ends))
 
 
 @pytest.mark.starter
 @pytest.mark.parametrize("line_ends", [["\n", "\n\n", "\n    "], []], ids=["lines", "one line"])
 @pytest.mark.parametrize("seed", range(10))
-def test_ends_of_random_texts_are_those_of_the_whole_for_byte_level(starter: ByteLevelTokenizer, seed, line_ends):
+def test_ends_equal_those_of_the_whole_text_byte_level(starter: ByteLevelTokenizer, seed, line_ends):
     check_ends(starter, random_text(seed, line_ends))
 
 
 @pytest.mark.parametrize("size", [0, 1, 1_000, 8_000, 40_000])
 def test_text_that_fits_is_encoded_whole(codellama: CodeLlamaTokenizer, size):
-    """Blanks too, of which a token holds sixteen."""
+    """Also blanks, of which one token holds sixteen."""
     for text in (random_text(1, ["\n"])[:size], " " * size):
         whole, continued = codellama.encode(text), codellama.encode_continuation(text)
         assert encode_end(codellama, text, len(whole)) == whole
         assert encode_start(codellama, text, len(continued)) == continued
 
 
-def test_cut_stays_where_it_is_while_somebody_types():
-    """Each time that it moves, the KV cache is lost."""
-    text = "".join(random.Random(3).choices("ab \n", k=3 * BLOCK))
+def test_cut_rarely_moves_while_typing():
+    """Each move invalidates the KV cache."""
+    text = "".join(random.Random(3).choices("ab \n", k=3 * CUT_BLOCK))
     tokenizer = CharacterTokenizer()
-    begins = {tokenizer.show(encode_end(tokenizer, text[:n], 100)[:50]) for n in range(2 * BLOCK, 3 * BLOCK, 64)}
+    begins = {
+        tokenizer.show(encode_end(tokenizer, text[:n], 100)[:50]) for n in range(2 * CUT_BLOCK, 3 * CUT_BLOCK, 64)
+    }
     assert len(begins) == 2
 
 
@@ -134,4 +136,4 @@ def test_huge_conversations_are_not_encoded_whole(layout, control, name):
     prompt = CHAT_PROMPTS[layout](tokenizer, messages, ROOM)
     assert ROOM // 4 < len(prompt.ids) <= ROOM
     assert prompt.dropped + 1 <= len(messages)
-    assert tokenizer.read < 8 * ROOM * MOST_CHARACTERS_A_TOKEN
+    assert tokenizer.read < 8 * ROOM * MAX_CHARS_PER_TOKEN

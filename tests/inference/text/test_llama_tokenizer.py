@@ -1,4 +1,4 @@
-"""The vocabulary: exact ids from independent sources, and text that never becomes a control token."""
+"""CodeLlamaTokenizer: ids from independent sources, and text that never becomes a control token."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ PLAIN = {  # huggingface/transformers, tests/models/code_llama/test_tokenization
 
 @pytest.mark.parametrize("text", PLAIN)
 def test_plain_text_has_the_published_ids(codellama: CodeLlamaTokenizer, text: str) -> None:
-    """Leading spaces and merges by score are what other tokenizers of this vocabulary get wrong."""
+    """Other tokenizers of this vocabulary get leading spaces and merges by score wrong."""
     assert codellama.encode(text) == [int(i) for i in PLAIN[text].split()]
 
 
-def test_llama_cpp_vectors_agree(codellama: CodeLlamaTokenizer, llama2: CodeLlamaTokenizer) -> None:
-    """46 texts of another project's test suite: emoji, other scripts, odd blanks, digits."""
+def test_ids_equal_llama_cpp_vectors(codellama: CodeLlamaTokenizer, llama2: CodeLlamaTokenizer) -> None:
+    """46 texts of llama.cpp's test suite: emoji, other scripts, unusual blanks, digits."""
     vectors = llama_cpp_vectors()
     assert len(vectors) == 46
     assert [(text, codellama.encode(text)) for text, _ in vectors] == vectors
@@ -47,25 +47,25 @@ def test_llama_cpp_vectors_agree(codellama: CodeLlamaTokenizer, llama2: CodeLlam
     ("text", "ids"),
     [("\n    return result\n", [13, 1678, 736, 1121, 13]), ("():\n", [7295, 13]), ("bar", [1646]), ("", [])],
 )
-def test_a_continuation_has_no_implicit_space(codellama: CodeLlamaTokenizer, text: str, ids: list[int]) -> None:
+def test_continuation_has_no_implicit_space(codellama: CodeLlamaTokenizer, text: str, ids: list[int]) -> None:
     """The golden suffixes of infilling."""
     assert codellama.encode_continuation(text) == ids
 
 
-def test_decoding_keeps_every_leading_space(codellama: CodeLlamaTokenizer) -> None:
-    """SentencePiece's own decoding drops one, which breaks the indentation of an infilling."""
+def test_decode_keeps_all_leading_spaces(codellama: CodeLlamaTokenizer) -> None:
+    """SentencePiece's own decoder drops one, which breaks indentation."""
     assert decode(codellama, [1678, 736, 921]) == "    return x"
 
 
-def test_pieces_stand_for_spaces_bytes_or_nothing(codellama: CodeLlamaTokenizer) -> None:
-    """Healing and detokenising work on bytes; a part of a sentinel is text, a whole one never shown."""
+def test_piece_bytes_of_text_and_control_tokens(codellama: CodeLlamaTokenizer) -> None:
+    """A part of a sentinel is text; a whole sentinel has no bytes."""
     pieces = {1: b"", 2: b"", 0: b"", 3: b"\0", 13: b"\n", 258: b"\xff", 736: b" return", 30486: "生".encode()}
     pieces |= {32005: b" <E", 32007: b"", 32008: b"", 32009: b"", 32010: b"", 32015: b"", 32016: b"", 99999: b""}
     assert {i: codellama.piece_bytes(i) for i in pieces} == pieces
 
 
 def test_control_tokens_are_found_by_name(codellama: CodeLlamaTokenizer, llama2: CodeLlamaTokenizer) -> None:
-    """The 32,000 pieces of 34B and the Python models have no sentinels: there they must not be made up."""
+    """CodeLlama-34b and the Python models have no sentinels."""
     names = ["<s>", "</s>", "▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>", "<step>", "▁<E", "def"]
     assert [codellama.control_id(n) for n in names] == [1, 2, 32007, 32008, 32009, 32010, None, None, None]
     assert [llama2.control_id(n) for n in names] == [1, 2, *[None] * 7]
@@ -83,7 +83,7 @@ def test_control_tokens_are_found_by_name(codellama: CodeLlamaTokenizer, llama2:
     ],
 )
 def test_markers_in_text_stay_text(codellama: CodeLlamaTokenizer, text: str, ids: list[int]) -> None:
-    """A file that mentions a sentinel must not end the infilling it is part of."""
+    """A file that mentions a sentinel must not end the infilling."""
     assert codellama.encode(text) == ids
 
 
@@ -93,15 +93,14 @@ TEXT = st.lists(st.sampled_from(MARKERS) | st.text(st.characters(exclude_categor
 
 @settings(max_examples=500, deadline=None)
 @given(text=TEXT)
-def test_no_text_becomes_a_control_token_and_all_text_comes_back(codellama: CodeLlamaTokenizer, text: str) -> None:
-    """Only SentencePiece's own stand-in for a space reads back as a space."""
+def test_any_text_round_trips_without_control_tokens(codellama: CodeLlamaTokenizer, text: str) -> None:
+    """Except ``▁``, SentencePiece's symbol for a space, which decodes to a space."""
     ids = codellama.encode_continuation(text)
     assert all(3 <= i < 32000 for i in ids + codellama.encode(text))
     assert decode(codellama, ids) == text.replace("▁", " ")
 
 
-def test_threads_share_one_tokenizer(codellama: CodeLlamaTokenizer) -> None:
-    """The engine's loop and its model thread use the same object; a shared state would mix their texts."""
+def test_tokenizer_is_thread_safe(codellama: CodeLlamaTokenizer) -> None:
     random_ = random.Random(3)
     texts = ["".join(random_.choices("ab <>\n☺é生", k=random_.randrange(200))) for _ in range(200)]
     wanted = [(codellama.encode(text), codellama.encode_continuation(text)) for text in texts]
@@ -128,10 +127,10 @@ def test_threads_share_one_tokenizer(codellama: CodeLlamaTokenizer) -> None:
         ("tokenizer.json", {"added_tokens": [{"id": 32015, "content": "<step>"}]}),
     ],
 )
-def test_step_is_found_in_the_files_of_a_70b_checkpoint(
+def test_step_token_is_read_from_any_of_the_70b_files(
     codellama_vocabulary: Path, tmp_path: Path, name: str, content: object
 ) -> None:
-    """Where it stands differs between conversions; ending an answer at it must not."""
+    """Conversions differ in the file that declares it."""
     shutil.copy(codellama_vocabulary / "tokenizer.model", tmp_path)
     (tmp_path / name).write_text(json.dumps(content))
     tokenizer = CodeLlamaTokenizer(tmp_path)
@@ -140,8 +139,8 @@ def test_step_is_found_in_the_files_of_a_70b_checkpoint(
     assert tokenizer.encode("<step>") == [529, 10568, 29958]
 
 
-def test_added_tokens_beyond_the_models_rows_do_not_exist(llama2_vocabulary: Path, tmp_path: Path) -> None:
-    """Some tools give 34B sentinels past its last row, on which the model would fail."""
+def test_added_tokens_beyond_the_embedding_are_ignored(llama2_vocabulary: Path, tmp_path: Path) -> None:
+    """Some tools give CodeLlama-34b sentinels past its last row, on which the model would fail."""
     shutil.copy(llama2_vocabulary / "tokenizer.model", tmp_path)
     (tmp_path / "added_tokens.json").write_text(json.dumps({"▁<PRE>": 32001, "[PAD]": 32000}))
     (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 32001}))
@@ -150,8 +149,8 @@ def test_added_tokens_beyond_the_models_rows_do_not_exist(llama2_vocabulary: Pat
     assert (tokenizer.control_id("[PAD]"), tokenizer.piece_bytes(32000)) == (32000, b"")
 
 
-def test_an_added_token_that_renames_a_word_does_not_silence_it(codellama_vocabulary: Path, tmp_path: Path) -> None:
-    """Converters list whatever they were given, at times ordinary pieces; an answer must not lose those."""
+def test_added_token_for_an_ordinary_piece_is_ignored(codellama_vocabulary: Path, tmp_path: Path) -> None:
+    """Some converters list ordinary pieces as added tokens."""
     shutil.copy(codellama_vocabulary / "tokenizer.model", tmp_path)
     (tmp_path / "added_tokens.json").write_text(json.dumps({"return": 736}))
     tokenizer = CodeLlamaTokenizer(tmp_path)
