@@ -33,13 +33,13 @@ from inference.api.events import Sampling, TextChunk
 from inference.engine.engine import Engine
 from inference.models.loader import load
 from inference.native.native_loader import read
-from inference.server.model_manager import Wanted, load_models
+from inference.server.model_manager import ModelChoice, load_models
 
 def start(folder):
     os.environ |= {"XDG_CACHE_HOME": folder + "/cache", "CODELLAMA_LS_MODELS": folder + "/models"}
     logging.basicConfig(level=logging.WARNING, format="%(message)s", filename=folder + "/log")
     try:
-        engine = load_models(Wanted("tiny", "tiny"), lambda message, percent: None)["tiny"]
+        engine = load_models(ModelChoice("tiny", "tiny"), lambda message, percent: None)["tiny"]
         events = list(engine.complete("the quick", sampling=Sampling(max_tokens=8)))
         return {"answer": "".join(one.text for one in events if isinstance(one, TextChunk))}
     except Exception as error:

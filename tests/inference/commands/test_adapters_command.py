@@ -52,7 +52,7 @@ def test_table_tells_what_each_gained_and_where_it_is_used(capsys, mine, root, s
     adapter_store.add(saved, "other")
     (adapter_store.location("other") / "adapter_config.json").write_text("[]")
     rows = [re.split(r"  +", line.strip()) for line in run(capsys).splitlines()]
-    assert rows[0] == ["adapter", "base", "size", "made", "held-out perplexity", "enabled for"]
+    assert rows[0] == ["adapter", "base", "size", "created", "held-out perplexity", "enabled for"]
     made = datetime.fromisoformat("2026-01-02T03:04:05+00:00").astimezone()
     size = f"{adapter_store.find('mine').bytes / 1e6:.1f} MB"
     assert rows[1] == ["mine", "starter", size, f"{made:%Y-%m-%d %H:%M}", "9.88 -> 4.32", str(tmp_path / "code")]
@@ -79,26 +79,29 @@ def test_programs_are_told_everything(capsys, mine, tmp_path):
 
 
 def test_without_adapters_the_command_that_makes_one_is_named(capsys):
-    assert run(capsys) == "There are no adapters yet: `codellama-ls tune PATH` makes one of your own code.\n"
+    assert run(capsys) == "No adapters are installed. Run `codellama-ls tune PATH` to train one on your code.\n"
     assert run(capsys, "--json") == "[]\n"
 
 
 def test_enabled_is_the_current_folder_unless_told_otherwise(capsys, mine, tmp_path):
     here, other = tmp_path / "code", tmp_path / "other"
     other.mkdir()
-    assert run(capsys, "enable", "mine") == f"Completion in {here} uses the adapter mine from now on.\n"
+    assert run(capsys, "enable", "mine") == f"Completion in {here} now uses the adapter mine.\n"
     run(capsys, "enable", "mine", "--workspace", "../other")
     assert adapter_store.enabled() == {here: "mine", other: "mine"}
-    assert run(capsys, "disable") == f"Completion in {here} uses mine no more.\n"
+    assert run(capsys, "disable") == f"Completion in {here} no longer uses mine.\n"
     assert adapter_store.enabled() == {other: "mine"}
 
 
 def test_mistakes_are_one_sentence_and_change_nothing(capsys, mine, tmp_path):
     here = tmp_path / "code"
-    assert run(capsys, "disable", code=1) == f"No adapter was enabled for {here} itself.\n"
-    assert run(capsys, "enable", "yours", code=1).startswith("There is no adapter 'yours'")
-    assert run(capsys, "enable", "mine", "--workspace", "nowhere", code=1) == f"There is no folder {here}/nowhere.\n"
-    assert run(capsys, "remove", "yours", code=1) == "There is no adapter 'yours'.\n"
+    assert run(capsys, "disable", code=1) == f"codellama-ls: No adapter is enabled for {here} itself.\n"
+    assert run(capsys, "enable", "yours", code=1).startswith("codellama-ls: There is no adapter 'yours'")
+    assert (
+        run(capsys, "enable", "mine", "--workspace", "nowhere", code=1)
+        == f"codellama-ls: There is no folder {here}/nowhere.\n"
+    )
+    assert run(capsys, "remove", "yours", code=1) == "codellama-ls: There is no adapter 'yours'.\n"
     assert adapter_store.enabled() == {}
 
 
@@ -106,8 +109,8 @@ def test_disabling_tells_of_one_that_still_counts(capsys, mine, tmp_path):
     """Nothing would seem to have happened."""
     adapter_store.enable("mine", tmp_path)
     adapter_store.enable("mine", tmp_path / "code")
-    rest = "but mine, which is enabled for a folder around it"
-    assert run(capsys, "disable") == f"Completion in {tmp_path / 'code'} uses mine no more, {rest}.\n"
+    rest = "It now uses mine, which is enabled for a parent folder."
+    assert run(capsys, "disable") == f"Completion in {tmp_path / 'code'} no longer uses mine. {rest}\n"
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("", 1), ("n", 1)])
@@ -115,14 +118,14 @@ def test_removing_asks(capsys, mine, monkeypatch, answer, code):
     """What was trained can't be fetched again."""
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda question: answer)
-    assert run(capsys, "remove", "mine", code=code) == ("mine was kept.\n" if code else "Removed mine.\n")
+    assert run(capsys, "remove", "mine", code=code) == ("codellama-ls: mine was kept.\n" if code else "Removed mine.\n")
     assert mine.exists() == bool(code)
 
 
 def test_removing_without_a_person_to_ask_needs_yes(capsys, mine, monkeypatch, tmp_path):
     monkeypatch.setattr("sys.stdin.isatty", lambda: False)
     adapter_store.enable("mine", tmp_path)
-    assert run(capsys, "remove", "mine", code=1).endswith("add --yes to do it without being asked.\n")
+    assert run(capsys, "remove", "mine", code=1).endswith("Add --yes to confirm.\n")
     assert run(capsys, "remove", "mine", "--yes") == "Removed mine.\n"
     assert (adapter_store.installed(), adapter_store.enabled()) == ({}, {})
 

@@ -38,12 +38,12 @@ async def test_status_tells_in_a_table_what_runs_and_what_it_did(runtime, capsys
                 await client.post("/v1/completions", json={"prompt": "abc"})
         assert await command("status") == 0
     shown = rows(capsys.readouterr().out)
-    assert shown["engine"].startswith("version 0.1.0, process 4321, for 0 min ")
+    assert shown["engine"].startswith("version 0.1.0, process 4321, up 0 min ")
     assert shown["state"] == "ready: ready"
     assert shown["models"] == "starter (completion 8,192 tokens, chat 4,096 tokens)"
-    assert shown["windows"] == "0"
-    assert shown["answered"] == "2 completion, 0 chat, 0 prefetch; 0 cancelled, 0 failed, 0 refused"
-    assert shown["tokens"] == "6 read, 0 % of them reused; 4 written"
+    assert shown["editors"] == "0"
+    assert shown["finished"] == "2 completion, 0 chat, 0 prefetch; 0 cancelled, 0 failed, 0 refused"
+    assert shown["tokens"] == "6 in prompts, 0 % of them reused; 4 generated"
     assert shown["last crash"] == "it was killed by SIGKILL"
     assert shown["socket"] == str(runtime / "engine.sock")
 

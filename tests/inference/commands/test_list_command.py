@@ -172,7 +172,7 @@ def test_table_has_a_line_for_each_model_and_says_what_was_judged(store: FolderS
         "codellama-34b 33,743,970,304 18.38 GiB 16.94 GiB 192 KiB 16K (100K) complete not now: needs 19.83 GiB free"
     )
     assert columns[12] == "codellama-70b-instruct 68,976,910,336 36.84 GiB 33.87 GiB 320 KiB 4K complete, chat no"
-    assert "Fits here: into Testing GPU, 9.00 GiB free of 24.00 GiB, with 2,048 tokens of context or more." in output
+    assert "on Testing GPU with 9.00 GiB free of 24.00 GiB, and at least 2,048 tokens of context." in output
 
 
 def test_table_repeats_that_no_gpu_was_found(store: FolderStore, capsys):
@@ -196,11 +196,8 @@ def test_remove_deletes_an_installed_model(store: FolderStore, capsys, name: str
     [
         (["codellama-13b", "--yes"], "codellama-13b is not installed."),
         (["codelama-7b", "--yes"], "There is no model 'codelama-7b': did you mean codellama-7b?"),
-        (["codellama-7b"], "Removing codellama-7b deletes 3 MiB: add --yes to do it without being asked."),
-        (
-            ["starter", "--yes"],
-            "starter is in use: stop the engine, or have it load another model, then remove it.",
-        ),
+        (["codellama-7b"], "Removing codellama-7b deletes 3 MiB. Add --yes to confirm."),
+        (["starter", "--yes"], "starter is in use. Run `codellama-ls engine stop`, then remove it."),
     ],
 )
 def test_remove_refuses_in_one_sentence(store: FolderStore, capsys, monkeypatch, argv: list[str], sentence: str):
@@ -210,7 +207,7 @@ def test_remove_refuses_in_one_sentence(store: FolderStore, capsys, monkeypatch,
     monkeypatch.setattr("sys.stdin", io.StringIO())
     assert main(["remove", *argv], store=store, in_use=lambda: {"starter"}) == 1
     assert set(store.all_installed()) == {"codellama-7b", "starter"}
-    assert capsys.readouterr().err == sentence + "\n"
+    assert capsys.readouterr().err == f"codellama-ls: {sentence}\n"
 
 
 class Terminal(io.StringIO):
@@ -229,7 +226,7 @@ def test_remove_asks_where_someone_can_answer(store: FolderStore, capsys, monkey
     assert ("codellama-7b" in store.all_installed()) == kept
     captured = capsys.readouterr()
     assert captured.out.startswith("Remove codellama-7b (3 MiB)? [y/N] ")
-    assert captured.err == ("codellama-7b was kept.\n" if kept else "")
+    assert captured.err == ("codellama-ls: codellama-7b was kept.\n" if kept else "")
 
 
 def test_remove_checks_again_after_the_question(store: FolderStore, monkeypatch):
@@ -257,7 +254,7 @@ def test_remove_says_why_the_disk_refused(store: FolderStore, capsys, monkeypatc
     monkeypatch.setattr(store, "remove", refuse)
     assert main(["remove", "codellama-7b", "--yes"], store=store, in_use=set) == 1
     assert capsys.readouterr().err == (
-        "codellama-7b could not be removed: [Errno 13] Permission denied: 'codellama-7b'.\n"
+        "codellama-ls: codellama-7b could not be removed: [Errno 13] Permission denied: 'codellama-7b'.\n"
     )
 
 

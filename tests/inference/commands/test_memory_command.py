@@ -41,7 +41,9 @@ def test_planned_and_measured_are_printed_in_this_order(tmp_path: Path) -> None:
     """Small as the model is, most of it is Python and torch, whose size differs a little from build to build."""
     printed = command(save_random_nf4(tmp_path / "small", SMALL), "--device", "cpu", "--tokens", "600")
     assert printed.index("Planned, on CPU memory") < printed.index("weights of small (nf4)")
-    assert printed.index("between requests") < printed.index("Measured, with a request of 600 tokens and 4 in answer")
+    assert printed.index("between requests") < printed.index(
+        "Measured, with a prompt of 600 tokens and 4 generated tokens"
+    )
     assert abs(difference(printed)) < 25
 
 
@@ -72,7 +74,10 @@ def test_the_starter_as_the_engine_holds_it_is_mapped(starter_folder: Path) -> N
 def test_what_does_not_fit_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = save_random_nf4(tmp_path / "small", SMALL)
     assert main([str(folder), "--device", "cpu", "--tokens", "1000000000"]) == 1
-    assert capsys.readouterr().err == "There is no room for 1,000,000,512 tokens: ask for fewer with --tokens.\n"
+    assert (
+        capsys.readouterr().err
+        == "codellama-ls: There is no room for 1,000,000,512 tokens. Choose fewer with --tokens.\n"
+    )
 
 
 def test_a_model_that_is_not_installed_is_one_sentence(
@@ -85,4 +90,7 @@ def test_a_model_that_is_not_installed_is_one_sentence(
 
 def test_a_model_that_there_is_not_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gpt5", "--device", "cpu"]) == 1
-    assert capsys.readouterr().err == "There is no model 'gpt5': `codellama-ls models` lists those there are.\n"
+    assert (
+        capsys.readouterr().err
+        == "codellama-ls: There is no model 'gpt5': `codellama-ls models` lists those there are.\n"
+    )

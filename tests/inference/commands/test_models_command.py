@@ -41,7 +41,7 @@ async def test_model_of_a_running_engine_stays(runtime, capsys):
     for phase in ("ready", "loading"):
         async with serving(runtime, ScriptedAnswerer(), phase=phase):
             assert await asyncio.to_thread(cli.main, ["models", "remove", "starter", "--yes"]) == 1
-            assert capsys.readouterr().err.startswith("starter is in use: stop the engine")
+            assert capsys.readouterr().err.startswith("codellama-ls: starter is in use. Run `codellama-ls engine stop`")
     assert store.installed("starter").is_dir()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from inference.models.catalog import find
-from inference.planning.choice import choose
+from inference.planning.alternatives import catalog_choice
 from inference.planning.gpu_table import best, main, table
 from inference.planning.planner import Choice
 from inference.system.machine import Device
@@ -22,7 +22,7 @@ def card(gib: float) -> Device:
 
 
 def alone(name: str) -> list[Choice]:
-    return [choose(find(name), ("completion",))]
+    return [catalog_choice(find(name), ("completion",))]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/models.md"])

@@ -13,8 +13,18 @@ from inference.models.catalog import CATALOG, find
 from inference.models.language_model import GROWTH, KVSession
 from inference.models.llama import Llama
 from inference.models.shape import FORMATS, Format, Shape
-from inference.planning.choice import choose
-from inference.planning.planner import BLOCK, RESERVED, WANTED, Choice, DoesNotFitError, Role, amount, least, plan
+from inference.planning.alternatives import catalog_choice
+from inference.planning.planner import (
+    BLOCK,
+    RESERVED,
+    WANTED,
+    Choice,
+    DoesNotFitError,
+    Role,
+    amount,
+    plan,
+    smallest_plan,
+)
 from inference.system.machine import Device
 
 GIB = 1 << 30
@@ -31,7 +41,7 @@ def cpu(gib: float, *, repacks: bool = False) -> Device:
 
 
 def both(form: Format = "nf4", name: str = "codellama-7b-instruct") -> list[Choice]:
-    return [choose(find(name), BOTH, form)]
+    return [catalog_choice(find(name), BOTH, form)]
 
 
 def named(planned) -> dict[str, int]:
@@ -40,7 +50,7 @@ def named(planned) -> dict[str, int]:
 
 def test_seven_billion_on_a_gpu_item_by_item():
     """Every figure by hand: 7B in NF4, both roles at their reserved 2,048 tokens."""
-    assert named(least(both(), gpu(8))) == {
+    assert named(smallest_plan(both(), gpu(8))) == {
         "weights of codellama-7b-instruct (nf4)": 4_167_835_648,
         "KV cache for completion, 2,048 tokens": 2048 * 524_288,
         "KV cache for chat, 2,048 tokens": 2048 * 524_288,
@@ -54,36 +64,39 @@ def test_seven_billion_on_a_gpu_item_by_item():
 
 def test_torchs_cuda_build_takes_more_of_a_cpus_memory():
     builds = [replace(cpu(40), cuda_libraries=cuda) for cuda in (False, True)]
-    taken = [named(least(both(), device))["process and libraries"] for device in builds]
+    taken = [named(smallest_plan(both(), device))["process and libraries"] for device in builds]
     assert taken == [320 * MIB, 464 * MIB]
 
 
 def test_a_smaller_chunk_needs_smaller_activations():
     """The chunk is chosen by measurement, so its cost must be planned, not assumed."""
-    assert named(least(both(), gpu(8), chunk=64))["activations of 64 tokens"] == 64 * 2 * (20_480 + 33_024) + 64 * 2048
+    assert (
+        named(smallest_plan(both(), gpu(8), chunk=64))["activations of 64 tokens"]
+        == 64 * 2 * (20_480 + 33_024) + 64 * 2048
+    )
 
 
 def test_lines_name_every_item_and_sum():
     """What is printed before loading is what was counted."""
-    planned = least([choose(find("codellama-7b"), ("completion",))], gpu(8))
+    planned = smallest_plan([catalog_choice(find("codellama-7b"), ("completion",))], gpu(8))
     assert planned.lines() == [
         ("weights of codellama-7b (nf4)", "3.88 GiB"),
         ("KV cache for completion, 2,048 tokens", "1.00 GiB"),
-        ("activations of 512 tokens (passing)", "53 MiB"),
-        ("logits (passing)", "3 MiB"),
-        ("working copy of a matrix (passing)", "86 MiB"),
-        ("kept by the allocator (passing)", "128 MiB"),
+        ("activations of 512 tokens (transient)", "53 MiB"),
+        ("logits (transient)", "3 MiB"),
+        ("working copy of a matrix (transient)", "86 MiB"),
+        ("kept by the allocator (transient)", "128 MiB"),
         ("CUDA context", "512 MiB"),
         ("between requests", "5.38 GiB"),
-        ("at most", "5.65 GiB"),
-        ("left", "2.35 GiB"),
+        ("peak", "5.65 GiB"),
+        ("left free", "2.35 GiB"),
         ("context for completion (codellama-7b)", "2,048 tokens"),
     ]
 
 
 def test_between_requests_only_what_lasts_is_counted():
     """Activations, logits and working copies are given back; weights, caches and the process stay."""
-    planned = least(both(), gpu(8))
+    planned = smallest_plan(both(), gpu(8))
     passing = [i for i in planned.items if not i.lasting]
     assert [i.name.split()[0] for i in passing] == ["activations", "logits", "working", "kept"]
     assert planned.peak - planned.resident == sum(i.bytes for i in passing)
@@ -91,9 +104,13 @@ def test_between_requests_only_what_lasts_is_counted():
 
 def test_one_model_for_both_roles_is_loaded_once():
     """Its weights are shared; its caches are not."""
-    one = least(both(), gpu(80))
-    two = least(
-        [choose(find("codellama-7b"), ("completion",)), choose(find("codellama-7b-instruct"), ("chat",))], gpu(80)
+    one = smallest_plan(both(), gpu(80))
+    two = smallest_plan(
+        [
+            catalog_choice(find("codellama-7b"), ("completion",)),
+            catalog_choice(find("codellama-7b-instruct"), ("chat",)),
+        ],
+        gpu(80),
     )
     assert two.peak - one.peak == 4_167_835_648
 
@@ -103,7 +120,7 @@ def test_a_cpu_that_repacks_keeps_bfloat16_scales_and_forgets_double_quantisatio
     shape = find("codellama-7b").shape
     repacked = shape.linear // 2 + 2 * shape.linear // 64 + 2 * shape.unquantised
     for form in ("nf4", "nf4-double"):
-        weights = least(both(form), cpu(32, repacks=True)).items[0].bytes
+        weights = smallest_plan(both(form), cpu(32, repacks=True)).items[0].bytes
         assert weights == repacked
 
 
@@ -111,7 +128,7 @@ def test_a_cpu_without_bfloat16_computes_in_float32():
     """What NF4 does not quantise, the cache and the working copy are twice as large there as on a GPU."""
     shape = find("codellama-7b").shape
     for form in ("nf4", "nf4-double"):
-        items = named(least(both(form), cpu(32)))
+        items = named(smallest_plan(both(form), cpu(32)))
         weights = shape.weight_bytes(form) + 2 * shape.unquantised
         assert items[f"weights of codellama-7b-instruct ({form})"] == weights
         assert items["KV cache for chat, 2,048 tokens"] == 2048 * 2 * 524_288
@@ -120,13 +137,13 @@ def test_a_cpu_without_bfloat16_computes_in_float32():
 
 def test_weights_that_stay_in_files_are_an_item_of_their_own():
     """They are resident too, but the system can drop them: a person looking at anonymous memory must find the sum."""
-    whole = choose(find("codellama-7b"), ("completion",))
+    whole = catalog_choice(find("codellama-7b"), ("completion",))
     split = replace(whole, mapped=3 * GIB)
-    one, two = least([whole], cpu(32)), least([split], cpu(32))
+    one, two = smallest_plan([whole], cpu(32)), smallest_plan([split], cpu(32))
     assert named(two)["weights of codellama-7b (nf4), mapped from its files"] == 3 * GIB
     assert (two.resident, two.peak) == (one.resident, one.peak)
     assert (one.anonymous, two.anonymous) == (one.resident, one.resident - 3 * GIB)
-    assert ("of that anonymous", amount(two.anonymous)) in two.lines()
+    assert ("of that, anonymous", amount(two.anonymous)) in two.lines()
 
 
 @pytest.mark.parametrize(
@@ -143,12 +160,12 @@ def test_weights_that_stay_in_files_are_an_item_of_their_own():
 )
 def test_the_working_copy_is_of_the_largest_matrix(form: Format, device: Device, weight_bytes: float):
     """Dequantised to what is computed in (with its scales), or unpacked to be rewritten; others need none."""
-    assert named(least(both(form), device))["working copy of a matrix"] == 11_008 * 4096 * weight_bytes
+    assert named(smallest_plan(both(form), device))["working copy of a matrix"] == 11_008 * 4096 * weight_bytes
 
 
 def test_float32_doubles_the_cache():
     """Keys and values are kept in the activations' precision."""
-    single, half = (named(least(both(f), cpu(80)))["KV cache for chat, 2,048 tokens"] for f in ("fp32", "bf16"))
+    single, half = (named(smallest_plan(both(f), cpu(80)))["KV cache for chat, 2,048 tokens"] for f in ("fp32", "bf16"))
     assert single == 2 * half == 2048 * 2 * 524_288
 
 
@@ -191,7 +208,7 @@ def peak_bytes(recorded: profile) -> int:
 
 def test_context_is_dealt_out_by_turns_completion_first():
     """Both slots are reserved before either grows; then the shorter grows, completion first."""
-    need = least(both(), gpu(80)).peak
+    need = smallest_plan(both(), gpu(80)).peak
     block = BLOCK * (524_288 + 512)  # a block's keys and values, and its columns of the mask
     dealt = []
     for blocks in range(5):
@@ -210,23 +227,23 @@ def test_context_stops_at_what_is_wanted_and_at_the_models_limit():
     """More memory is left free rather than promised to a cache that gains nothing."""
     planned = plan(both(), gpu(80))
     assert (planned.context("completion"), planned.context("chat")) == (WANTED["completion"], WANTED["chat"])
-    short = plan([choose(find("codellama-70b-instruct"), ("chat",))], gpu(80))
+    short = plan([catalog_choice(find("codellama-70b-instruct"), ("chat",))], gpu(80))
     assert short.context("chat") == 4096
-    longer = plan([choose(find("codellama-34b"), ("completion",))], gpu(80), wanted={"completion": 200_000})
+    longer = plan([catalog_choice(find("codellama-34b"), ("completion",))], gpu(80), wanted={"completion": 200_000})
     assert longer.context("completion") == 100_000
 
 
 def test_a_role_without_a_model_gets_nothing():
     """Completion alone is a common choice."""
-    assert plan([choose(find("codellama-7b"), ("completion",))], gpu(80)).context("chat") == 0
+    assert plan([catalog_choice(find("codellama-7b"), ("completion",))], gpu(80)).context("chat") == 0
 
 
 @pytest.mark.parametrize(
     "choices",
     [
         [],
-        [choose(find("codellama-7b"), ("completion",)), choose(find("starter"), ("completion",))],
-        [choose(find("starter"), ("completion",)), choose(find("starter"), ("chat",))],
+        [catalog_choice(find("codellama-7b"), ("completion",)), catalog_choice(find("starter"), ("completion",))],
+        [catalog_choice(find("starter"), ("completion",)), catalog_choice(find("starter"), ("chat",))],
     ],
 )
 def test_each_role_has_one_model_and_each_model_comes_once(choices: list[Choice]):
@@ -236,9 +253,11 @@ def test_each_role_has_one_model_and_each_model_comes_once(choices: list[Choice]
 
 
 CHOICES = st.one_of(
-    st.builds(lambda m, f: [choose(m, BOTH, f)], st.sampled_from(list(CATALOG.values())), st.sampled_from(FORMATS)),
     st.builds(
-        lambda a, b, f: [choose(a, ("completion",), f), choose(b, ("chat",), f)],
+        lambda m, f: [catalog_choice(m, BOTH, f)], st.sampled_from(list(CATALOG.values())), st.sampled_from(FORMATS)
+    ),
+    st.builds(
+        lambda a, b, f: [catalog_choice(a, ("completion",), f), catalog_choice(b, ("chat",), f)],
         st.sampled_from([m for m in CATALOG.values() if not m.chat]),
         st.sampled_from([m for m in CATALOG.values() if m.chat]),
         st.sampled_from(FORMATS),
@@ -283,6 +302,6 @@ def test_amounts_are_rounded_so_that_no_sentence_contradicts_itself():
     """'Needs 8.00 GiB, but has 8.00 GiB' would help nobody."""
     assert amount(8 * GIB + 1, rounding=lambda x: -int(-x // 1)) == "8.01 GiB"
     with pytest.raises(DoesNotFitError) as error:
-        need = least(both(), gpu(80)).peak
+        need = smallest_plan(both(), gpu(80)).peak
         plan(both(), Device("cuda", "Testing GPU", 80 * GIB, need - 1))
     assert str(error.value).endswith("needs 6.65 GiB, but Testing GPU has 6.64 GiB free")

@@ -11,8 +11,7 @@ from fakes.answerer import ScriptedAnswerer
 from support.fixtures_engine import RunningService, serving
 from support.waiting import until
 
-from inference.server import app
-from inference.server import transport as doors
+from inference.server import app, transport
 
 POST = b"POST /v1/completions HTTP/1.1\r\nhost: engine\r\ncontent-type: application/json\r\n"
 
@@ -119,17 +118,17 @@ async def test_ten_megabytes_are_too_many(runtime, path, declared):
 
 
 async def test_who_sends_no_whole_request_is_let_go(runtime, monkeypatch):
-    monkeypatch.setattr(doors, "HEADER_SECONDS", 0.01)
+    monkeypatch.setattr(transport, "HEADER_SECONDS", 0.01)
     async with serving(runtime, ScriptedAnswerer()) as running:
         answers = [await exchange(running, part) for part in (b"", b"GET / HT", POST)]
     assert [answer.split(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 408 Request Timeout"] * 3
 
 
 async def test_body_that_does_not_arrive_is_not_waited_for(runtime, monkeypatch):
-    monkeypatch.setattr(doors, "BODY_SECONDS", 0.01)
+    monkeypatch.setattr(transport, "BODY_SECONDS", 0.01)
     async with serving(runtime, ScriptedAnswerer()) as running:
         answer = await exchange(running, POST, b"content-length: 100\r\n\r\n", b'{"prompt"')
-        monkeypatch.setattr(doors, "BODY_SECONDS", 30)
+        monkeypatch.setattr(transport, "BODY_SECONDS", 30)
         await works(running)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
@@ -188,7 +187,7 @@ async def test_two_hundred_at_once_are_all_answered_or_told_to_come_again(runtim
 
 
 async def test_connections_beyond_the_most_are_closed_at_once(runtime, monkeypatch):
-    monkeypatch.setattr(doors, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(transport, "MAX_UNIX_CONNECTIONS", 3)
     async with serving(runtime, ScriptedAnswerer()) as running:
         held = [await asyncio.open_unix_connection(str(running.socket)) for _ in range(3)]
         await until(lambda: len(running.server.server_state.connections) == 3)
@@ -202,8 +201,8 @@ async def test_connections_beyond_the_most_are_closed_at_once(runtime, monkeypat
 @pytest.mark.parametrize(("names", "code"), [(["me"] * 4, "too_many_of_yours"), (["a", "b", "c", "d"], "queue_full")])
 async def test_full_queue_says_when_to_come_again(runtime, monkeypatch, names, code):
     """One window's limit is lower, so that it does not fill the queue for all."""
-    monkeypatch.setattr(app, "MOST_OF_ONE", 2 if code == "too_many_of_yours" else 10)
-    monkeypatch.setattr(app, "MOST_WAITING", 3)
+    monkeypatch.setattr(app, "MAX_QUEUED_PER_SESSION", 2 if code == "too_many_of_yours" else 10)
+    monkeypatch.setattr(app, "MAX_QUEUED", 3)
     answerer = ScriptedAnswerer(["1", "2"], hold=True)
     fits = 2 if code == "too_many_of_yours" else 3
     async with serving(runtime, answerer) as running, http(running) as client:
@@ -223,7 +222,7 @@ async def test_full_queue_says_when_to_come_again(runtime, monkeypatch, names, c
 
 
 async def test_more_answers_than_fit_are_refused_as_one(runtime, monkeypatch):
-    monkeypatch.setattr(app, "MOST_OF_ONE", 3)
+    monkeypatch.setattr(app, "MAX_QUEUED_PER_SESSION", 3)
     async with serving(runtime, ScriptedAnswerer()) as running, http(running) as client:
         answer = await client.post("/v1/completions", json={"prompt": "p", "n": 4})
         await works(running)
@@ -282,7 +281,7 @@ async def test_body_broken_halfway_gets_one_response(runtime, caplog):
 
 async def test_unexpected_exception_is_logged_once_and_answered_500(runtime, caplog, monkeypatch):
     async with serving(runtime, ScriptedAnswerer()) as running:
-        monkeypatch.setattr(app, "listed", lambda *_: 1 / 0)
+        monkeypatch.setattr(app, "model_list", lambda *_: 1 / 0)
         async with http(running) as client:
             answer = await client.get("/v1/models")
         await works(running)

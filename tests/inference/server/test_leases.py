@@ -57,7 +57,7 @@ async def test_first_lease_has_longer_to_come():
 async def test_none_waits_for_the_last_and_for_no_grace():
     leases = Leases(60)
     with leases.hold():
-        ending = asyncio.ensure_future(leases.none())
+        ending = asyncio.ensure_future(leases.none_held())
         await asyncio.sleep(0)
         assert not ending.done()
     await asyncio.wait_for(ending, 5)

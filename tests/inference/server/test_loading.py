@@ -18,7 +18,7 @@ from inference.api.status import Status, StatusBoard
 from inference.commands import pull_command
 from inference.models import store
 from inference.models.manifest import MANIFEST
-from inference.planning.planner import DoesNotFitError, least
+from inference.planning.planner import DoesNotFitError, smallest_plan
 from inference.server.model_manager import (
     SMALLEST_CONTEXT,
     ModelChoice,
@@ -119,7 +119,7 @@ def test_automatic_format_quantises_doubly_only_where_memory_is_tight(family):
     """NF4 with room to spare; what needs the last bytes is told when not even that is enough."""
     wanted = ModelChoice("codellama-7b", "codellama-7b")
     chosen = choose(wanted)
-    double = least([chosen[0].choice("nf4-double")], GPU).peak
+    double = smallest_plan([chosen[0].choice("nf4-double")], GPU).peak
     roomy, tight, none = GPU, replace(GPU, free=double), replace(GPU, free=double - 1)
     assert plan_all(chosen, wanted, roomy)[1][0].form == "nf4"
     assert plan_all(chosen, wanted, tight)[1][0].form == "nf4-double"
@@ -188,4 +188,4 @@ async def test_what_cannot_fit_fails_in_one_sentence_that_names_a_smaller_choice
     status = board.status
     assert status.message.startswith(f"codellama-7b ({held}) needs ")
     assert status.message.endswith("CPU memory has 100 MiB free: not even the starter fits, so free some of it.")
-    assert weights.answerers == {}
+    assert weights.loaded == {}

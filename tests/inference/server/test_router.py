@@ -82,7 +82,7 @@ async def test_while_loading_only_the_models_ids_are_listed(runtime):
     """Which adapters can be used is known once their base is there."""
     make("mine")
     async with serving(runtime, ScriptedAnswerer(), phase="loading") as running:
-        running.service.weights.answerers = {}
+        running.service.weights.loaded = {}
         client = EngineClient(running.socket)
         models = await client.models()
         await client.aclose()
@@ -98,7 +98,7 @@ async def test_unknown_name_is_model_not_found(runtime, path, name):
         answer = await client.post(path, json=body)
     assert answer.status_code == 404
     assert answer.json()["error"] == {
-        "message": f"The engine runs 'starter', not '{name}', and there is no adapter '{name}': ask for what it runs.",
+        "message": f"The engine runs 'starter', not '{name}', and there is no adapter '{name}': use one that it runs.",
         "type": "invalid_request_error",
         "param": "model",
         "code": "model_not_found",

@@ -123,7 +123,7 @@ def test_closing_tells_those_who_wait(scheduler):
 
 def test_windows_take_turns(scheduler):
     answerer = ScriptedAnswerer(["1"])
-    waiting = [submit(scheduler, answerer, name, window=name[0])[1] for name in ("a1", "a2", "b1")]
+    waiting = [submit(scheduler, answerer, name, session=name[0])[1] for name in ("a1", "a2", "b1")]
     scheduler.start()
     for events in waiting:
         drain(events)

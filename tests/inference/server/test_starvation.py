@@ -15,7 +15,7 @@ from fakes.answerer import ScriptedAnswerer
 from support.fixtures_engine import RunningService, serving
 from support.waiting import until
 
-from inference.server import transport as doors
+from inference.server import transport
 
 TOKEN = "the-token-of-this-test"
 HEALTH = b"GET /health HTTP/1.1\r\nhost: engine\r\n\r\n"
@@ -129,7 +129,9 @@ async def test_slow_strangers_do_not_lock_the_token_holder_out(runtime):
     """Connections that showed no token give way to newer ones, so a whole request gets through."""
     async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running, token_holder(running) as early:
         await answered(early)
-        slow = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(2 * doors.MOST_TCP)]
+        slow = [
+            await asyncio.open_connection("127.0.0.1", running.port) for _ in range(2 * transport.MAX_TCP_CONNECTIONS)
+        ]
         for _, writer in slow:
             writer.write(b"GET /health HTTP/1.1\r\nx: ")
         async with token_holder(running) as late:
@@ -142,12 +144,14 @@ async def test_slow_strangers_do_not_lock_the_token_holder_out(runtime):
 async def test_connections_without_token_are_bounded(runtime, caplog):
     """Each one more displaces the oldest; the log gets a line, not one each."""
     async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
-        opened = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(3 * doors.MOST_STRANGERS)]
-        await until(lambda: len(running.server.server_state.connections) == doors.MOST_STRANGERS)
+        opened = [
+            await asyncio.open_connection("127.0.0.1", running.port) for _ in range(3 * transport.MAX_UNAUTHENTICATED)
+        ]
+        await until(lambda: len(running.server.server_state.connections) == transport.MAX_UNAUTHENTICATED)
         assert await read_to_end(opened[0][0]) == b""
         for _, writer in opened:
             writer.close()
-    assert len([record for record in caplog.records if record.name == doors.log.name]) <= 1
+    assert len([record for record in caplog.records if record.name == transport.log.name]) <= 1
 
 
 async def test_rejected_token_closes_the_connection(runtime):
@@ -192,7 +196,7 @@ async def test_rejection_reaches_a_client_that_still_sends(runtime, door, status
     [b"GET /health HTTP/1.1\r\nx: ", b"POST /v1/completions HTTP/1.1\r\nhost: e\r\n"],
 )
 async def test_second_request_has_a_time_limit_too(runtime, monkeypatch, door, slow):
-    monkeypatch.setattr(doors, "HEADER_SECONDS", 0.3)
+    monkeypatch.setattr(transport, "HEADER_SECONDS", 0.3)
     async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
         reader, writer = await connected(running, door)
         writer.write(ALLOWED)
@@ -206,7 +210,7 @@ async def test_second_request_has_a_time_limit_too(runtime, monkeypatch, door, s
 
 async def test_body_has_a_time_limit_also_after_an_early_answer(runtime, monkeypatch):
     """A path that is not served is answered before its body has arrived; the rest can't come for ever."""
-    monkeypatch.setattr(doors, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(transport, "BODY_SECONDS", 0.3)
     async with serving(runtime, ScriptedAnswerer()) as running:
         reader, writer = await connected(running, "socket")
         writer.write(b"POST /nothing HTTP/1.1\r\nhost: e\r\ncontent-length: 1000000\r\n\r\nx")

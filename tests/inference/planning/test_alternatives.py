@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from inference.models.catalog import CATALOG, Model, find
 from inference.models.shape import FORMATS, Format
-from inference.planning.choice import choose, plan_or_suggest
+from inference.planning.alternatives import catalog_choice, plan_or_suggest
 from inference.planning.planner import Choice, DoesNotFitError, Role
 from inference.system.machine import Device
 
@@ -22,39 +22,42 @@ def gpu(gib: float) -> Device:
     ("choices", "free", "sentence"),
     [
         (
-            [choose(find("codellama-7b"), ("completion",), "bf16")],
+            [catalog_choice(find("codellama-7b"), ("completion",), "bf16")],
             8,
             "codellama-7b (bf16) needs 14.24 GiB, but Testing GPU has 8.00 GiB free: choose codellama-7b (nf4), with "
             "room for 6,656 tokens of completion context.",
         ),
         (
-            [choose(find("codellama-34b"), ("completion",))],
+            [catalog_choice(find("codellama-34b"), ("completion",))],
             19.5,
             "codellama-34b (nf4) needs 19.83 GiB, but Testing GPU has 19.50 GiB free: choose codellama-34b "
             "(nf4-double), with room for 7,680 tokens of completion context.",
         ),
         (
-            [choose(find("codellama-34b-python"), ("completion",))],
+            [catalog_choice(find("codellama-34b-python"), ("completion",))],
             12,
             "codellama-34b-python (nf4) needs 19.83 GiB, but Testing GPU has 12.00 GiB free: choose "
             "codellama-13b-python (nf4), with room for 5,120 tokens of completion context.",
         ),
         (
-            [choose(find("codellama-13b"), ("completion",)), choose(find("codellama-13b-instruct"), ("chat",))],
+            [
+                catalog_choice(find("codellama-13b"), ("completion",)),
+                catalog_choice(find("codellama-13b-instruct"), ("chat",)),
+            ],
             12,
             "codellama-13b (nf4) for completion and codellama-13b-instruct (nf4) for chat need 18.47 GiB, but Testing "
             "GPU has 12.00 GiB free: choose codellama-13b-instruct (nf4) for completion and chat, with room for "
             "2,560 tokens of completion context and 2,560 tokens of chat context.",
         ),
         (
-            [choose(find("codellama-7b-instruct"), BOTH)],
+            [catalog_choice(find("codellama-7b-instruct"), BOTH)],
             2,
             "codellama-7b-instruct (nf4) for completion and chat needs 6.65 GiB, but Testing GPU has 2.00 GiB free: "
             "choose starter (nf4) for completion and chat, with room for 8,192 tokens of completion context and "
             "8,192 tokens of chat context.",
         ),
         (
-            [choose(find("codellama-7b-instruct"), BOTH)],
+            [catalog_choice(find("codellama-7b-instruct"), BOTH)],
             0.5,
             "codellama-7b-instruct (nf4) for completion and chat needs 6.65 GiB, but Testing GPU has 512 MiB free: "
             "not even the starter fits, so free some of it.",
@@ -73,7 +76,7 @@ def test_a_refusal_names_the_next_smaller_choice(choices: list[Choice], free: fl
 def test_every_refusal_is_one_sentence_that_ends(model: Model, form: Format, free: int):
     """The search for something smaller ends for every choice and every device."""
     try:
-        plan_or_suggest([choose(model, BOTH, form)], Device("cpu", "CPU memory", 40 * GIB, free))
+        plan_or_suggest([catalog_choice(model, BOTH, form)], Device("cpu", "CPU memory", 40 * GIB, free))
     except DoesNotFitError as refusal:
         assert str(refusal).endswith(".")
         assert ": choose " in str(refusal) or ": not even the starter fits" in str(refusal)

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 import pytest
 
 from inference.api.requests import Priority
-from inference.server.scheduler import GUEST_SECONDS, MOST_WINDOWS, PATIENCE, TURN_SECONDS, SchedulingPolicy
+from inference.server.scheduler import (
+    INTERRUPTION_SECONDS,
+    MAX_REMEMBERED_SESSIONS,
+    MAX_WAIT_SECONDS,
+    TURN_SECONDS,
+    SchedulingPolicy,
+)
 
 
 @dataclass(eq=False)
@@ -16,7 +22,7 @@ class Played:
 
     number: int
     priority: Priority
-    window: str
+    session: str
     left: int
     submitted: float = 0.0
     grows: bool = True
@@ -24,7 +30,7 @@ class Played:
 
 @dataclass
 class Play:
-    """Steps take ``step`` seconds. ``taken`` are the windows stepped, in order; ``when`` the seconds they began at."""
+    """Steps take ``step`` seconds. ``taken`` are the sessions stepped, in order; ``when`` the seconds they began at."""
 
     step: float = 0.1
     now: float = 0.0
@@ -34,16 +40,16 @@ class Play:
     when: list[float] = field(default_factory=list)
     count: int = 0
 
-    def add(self, priority: Priority, window: str, steps: int, grows: bool = True) -> None:
+    def add(self, priority: Priority, session: str, steps: int, grows: bool = True) -> None:
         self.count += 1
-        self.jobs.append(Played(self.count, priority, window, steps, self.now, grows))
+        self.jobs.append(Played(self.count, priority, session, steps, self.now, grows))
 
     def run(self, steps: int = 1_000_000) -> list[str]:
         for _ in range(steps):
             if not self.jobs:
                 break
             job = self.order.next(self.jobs, self.now)
-            self.taken.append(job.window)
+            self.taken.append(job.session)
             self.when.append(self.now)
             self.now += self.step
             job.left -= 1
@@ -53,9 +59,9 @@ class Play:
                 self.jobs.remove(job)
         return self.taken
 
-    def waits(self, window: str) -> list[float]:
+    def waits(self, session: str) -> list[float]:
         """Seconds between its steps, and before the first."""
-        steps = [when for when, name in zip(self.when, self.taken, strict=True) if name == window]
+        steps = [when for when, name in zip(self.when, self.taken, strict=True) if name == session]
         return [round(b - a, 6) for a, b in zip([0.0, *steps], steps, strict=False)]
 
 
@@ -75,7 +81,7 @@ def test_lower_class_waits_no_longer_than_its_patience_and_a_step(priority):
     play.run(200)
     waits = play.waits("other")
     assert len(waits) >= 9
-    assert max(waits) <= PATIENCE[priority] + play.step
+    assert max(waits) <= MAX_WAIT_SECONDS[priority] + play.step
 
 
 def test_chat_costs_a_completion_at_most_one_step_in_its_patience():
@@ -84,7 +90,7 @@ def test_chat_costs_a_completion_at_most_one_step_in_its_patience():
     play.add("chat", "chatting", 1000)
     play.run()
     during = play.taken[: len(play.taken) - play.taken[::-1].index("typing")]
-    assert during.count("chatting") <= len(during) * play.step / PATIENCE["chat"]
+    assert during.count("chatting") <= len(during) * play.step / MAX_WAIT_SECONDS["chat"]
 
 
 def test_completion_that_comes_while_a_chat_runs_is_next():
@@ -100,7 +106,7 @@ def test_prefetch_is_not_starved_by_chats_either():
     play.add("chat", "chatting", 1000)
     play.add("prefetch", "ahead", 1000)
     play.run(200)
-    assert max(play.waits("ahead")) <= PATIENCE["prefetch"] + play.step
+    assert max(play.waits("ahead")) <= MAX_WAIT_SECONDS["prefetch"] + play.step
 
 
 def test_windows_have_their_turns_one_answer_each():
@@ -146,8 +152,8 @@ def test_each_of_many_windows_has_a_guest_turn_while_a_long_prompt_is_read():
     for name in "abcd":
         play.add("completion", name, 1000, grows=False)
     play.run(400)
-    assert all(max(play.waits(name)) < 4 * (2 * TURN_SECONDS + GUEST_SECONDS) * 3 for name in "abcd")
-    assert max(play.waits("reading")) <= GUEST_SECONDS + 2 * play.step
+    assert all(max(play.waits(name)) < 4 * (2 * TURN_SECONDS + INTERRUPTION_SECONDS) * 3 for name in "abcd")
+    assert max(play.waits("reading")) <= INTERRUPTION_SECONDS + 2 * play.step
 
 
 def test_reading_has_most_of_the_time_and_ever_more_of_it():
@@ -180,7 +186,7 @@ def test_alone_a_window_keeps_its_turn():
 
 def test_of_windows_long_gone_nothing_is_kept():
     play = Play()
-    for n in range(MOST_WINDOWS + 50):
+    for n in range(MAX_REMEMBERED_SESSIONS + 50):
         play.add("completion", str(n), 1)
     play.run()
-    assert len(play.order._served) == MOST_WINDOWS
+    assert len(play.order._served) == MAX_REMEMBERED_SESSIONS
