@@ -28,8 +28,8 @@ def plan_or_suggest(
     except DoesNotFitError as refusal:
         for smaller in _smaller(choices):
             if fitting := _plan_or_none(smaller, device, chunk, wanted):
-                raise DoesNotFitError(f"{refusal}: {_advice(smaller, fitting)}", refusal.smallest) from None
-        raise DoesNotFitError(f"{refusal}: not even the starter fits, so free some of it.", refusal.smallest) from None
+                raise DoesNotFitError(f"{refusal} {_advice(smaller, fitting)}", refusal.smallest) from None
+        raise DoesNotFitError(f"{refusal} Not even the starter fits. Free some memory.", refusal.smallest) from None
 
 
 def _plan_or_none(
@@ -43,7 +43,7 @@ def _plan_or_none(
 
 def _advice(choices: Sequence[Choice], fitting: Plan) -> str:
     contexts = " and ".join(f"{slot.tokens:,} tokens of {slot.role} context" for slot in fitting.slots)
-    return f"choose {describe(choices)}, with room for {contexts}."
+    return f"Choose {describe(choices)}, with room for {contexts}."
 
 
 def _smaller(choices: Sequence[Choice]) -> Iterator[Sequence[Choice]]:

@@ -248,7 +248,7 @@ def _cache(slot: PlannedSlot, choice: Choice, device: Device) -> MemoryItem:
 def _refusal(choices: Sequence[Choice], smallest: Plan) -> str:
     needs = "needs" if len(choices) == 1 else "need"
     need, device = amount(smallest.peak, math.ceil), smallest.device
-    return f"{describe(choices)} {needs} {need}, but {device.name} has {amount(device.free, math.floor)} free"
+    return f"{describe(choices)} {needs} {need}, but {device.name} has {amount(device.free, math.floor)} free."
 
 
 def describe(choices: Sequence[Choice]) -> str:

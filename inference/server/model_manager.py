@@ -93,7 +93,7 @@ class ChosenModel:
         if wanted == "auto":
             return self._best(device)
         if wanted in get_args(NativeFormat) and device.kind != "cpu":
-            raise WrongModelError(f"The format {wanted} is for CPUs: choose nf4, bf16 or fp32, or auto, on a GPU.")
+            raise WrongModelError(f"The format {wanted} is for CPUs only. Choose nf4, bf16, fp32 or auto on a GPU.")
         return wanted  # type: ignore[return-value]  # the command line allows only formats
 
     def _best(self, device: Device) -> Format:

@@ -304,4 +304,4 @@ def test_amounts_are_rounded_so_that_no_sentence_contradicts_itself():
     with pytest.raises(DoesNotFitError) as error:
         need = smallest_plan(both(), gpu(80)).peak
         plan(both(), Device("cuda", "Testing GPU", 80 * GIB, need - 1))
-    assert str(error.value).endswith("needs 6.65 GiB, but Testing GPU has 6.64 GiB free")
+    assert str(error.value).endswith("needs 6.65 GiB, but Testing GPU has 6.64 GiB free.")

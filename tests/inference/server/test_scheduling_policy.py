@@ -1,4 +1,4 @@
-"""Whose step is next, played through on a clock that only the steps move."""
+"""The scheduling policy, simulated on a clock that only the steps advance."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from inference.server.scheduler import (
 
 
 @dataclass(eq=False)
-class Played:
-    """A job of so many steps; ``grows`` where each of them adds to the answer."""
+class SimulatedJob:
+    """A job with ``left`` steps; ``grows`` if each step produces text."""
 
     number: int
     priority: Priority
@@ -29,164 +29,164 @@ class Played:
 
 
 @dataclass
-class Play:
-    """Steps take ``step`` seconds. ``taken`` are the sessions stepped, in order; ``when`` the seconds they began at."""
+class Simulation:
+    """Each step takes ``step`` seconds. ``taken`` has the session of each step, ``when`` its start in seconds."""
 
     step: float = 0.1
     now: float = 0.0
-    order: SchedulingPolicy = field(default_factory=SchedulingPolicy)
-    jobs: list[Played] = field(default_factory=list)
+    policy: SchedulingPolicy = field(default_factory=SchedulingPolicy)
+    jobs: list[SimulatedJob] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
     when: list[float] = field(default_factory=list)
     count: int = 0
 
     def add(self, priority: Priority, session: str, steps: int, grows: bool = True) -> None:
         self.count += 1
-        self.jobs.append(Played(self.count, priority, session, steps, self.now, grows))
+        self.jobs.append(SimulatedJob(self.count, priority, session, steps, self.now, grows))
 
     def run(self, steps: int = 1_000_000) -> list[str]:
         for _ in range(steps):
             if not self.jobs:
                 break
-            job = self.order.next(self.jobs, self.now)
+            job = self.policy.next(self.jobs, self.now)
             self.taken.append(job.session)
             self.when.append(self.now)
             self.now += self.step
             job.left -= 1
             if job.grows:
-                self.order.grew(job)
+                self.policy.grew(job)
             if not job.left:
                 self.jobs.remove(job)
         return self.taken
 
     def waits(self, session: str) -> list[float]:
-        """Seconds between its steps, and before the first."""
+        """Return the seconds before its first step and between its steps."""
         steps = [when for when, name in zip(self.when, self.taken, strict=True) if name == session]
         return [round(b - a, 6) for a, b in zip([0.0, *steps], steps, strict=False)]
 
 
-def test_completions_come_before_chats_before_prefetches():
-    play = Play(step=0.01)
+def test_completions_precede_chats_and_chats_precede_prefetches():
+    simulation = Simulation(step=0.01)
     for priority in ("prefetch", "chat", "completion"):
-        play.add(priority, priority, 2)
-    assert play.run() == ["completion"] * 2 + ["chat"] * 2 + ["prefetch"] * 2
+        simulation.add(priority, priority, 2)
+    assert simulation.run() == ["completion"] * 2 + ["chat"] * 2 + ["prefetch"] * 2
 
 
 @pytest.mark.parametrize("priority", ["chat", "prefetch"])
-def test_lower_class_waits_no_longer_than_its_patience_and_a_step(priority):
-    """However many windows complete without end."""
-    play = Play()
-    play.add("completion", "typing", 1000)
-    play.add(priority, "other", 1000)
-    play.run(200)
-    waits = play.waits("other")
+def test_lower_class_gets_a_step_within_its_maximum_wait(priority):
+    """Even if completions never stop. The wait may exceed the bound by one step."""
+    simulation = Simulation()
+    simulation.add("completion", "typing", 1000)
+    simulation.add(priority, "other", 1000)
+    simulation.run(200)
+    waits = simulation.waits("other")
     assert len(waits) >= 9
-    assert max(waits) <= MAX_WAIT_SECONDS[priority] + play.step
+    assert max(waits) <= MAX_WAIT_SECONDS[priority] + simulation.step
 
 
-def test_chat_costs_a_completion_at_most_one_step_in_its_patience():
-    play = Play()
-    play.add("completion", "typing", 50)
-    play.add("chat", "chatting", 1000)
-    play.run()
-    during = play.taken[: len(play.taken) - play.taken[::-1].index("typing")]
-    assert during.count("chatting") <= len(during) * play.step / MAX_WAIT_SECONDS["chat"]
+def test_chat_costs_completions_one_step_per_maximum_wait():
+    simulation = Simulation()
+    simulation.add("completion", "typing", 50)
+    simulation.add("chat", "chatting", 1000)
+    simulation.run()
+    during = simulation.taken[: len(simulation.taken) - simulation.taken[::-1].index("typing")]
+    assert during.count("chatting") <= len(during) * simulation.step / MAX_WAIT_SECONDS["chat"]
 
 
-def test_completion_that_comes_while_a_chat_runs_is_next():
-    play = Play()
-    play.add("chat", "chatting", 1000)
-    play.run(7)
-    play.add("completion", "typing", 3)
-    assert play.run(3)[-3:] == ["typing"] * 3
+def test_completion_overtakes_a_running_chat():
+    simulation = Simulation()
+    simulation.add("chat", "chatting", 1000)
+    simulation.run(7)
+    simulation.add("completion", "typing", 3)
+    assert simulation.run(3)[-3:] == ["typing"] * 3
 
 
-def test_prefetch_is_not_starved_by_chats_either():
-    play = Play()
-    play.add("chat", "chatting", 1000)
-    play.add("prefetch", "ahead", 1000)
-    play.run(200)
-    assert max(play.waits("ahead")) <= MAX_WAIT_SECONDS["prefetch"] + play.step
+def test_prefetch_is_not_starved_by_chats():
+    simulation = Simulation()
+    simulation.add("chat", "chatting", 1000)
+    simulation.add("prefetch", "ahead", 1000)
+    simulation.run(200)
+    assert max(simulation.waits("ahead")) <= MAX_WAIT_SECONDS["prefetch"] + simulation.step
 
 
-def test_windows_have_their_turns_one_answer_each():
-    """A window with many requests does not come before one with a single one."""
-    play = Play(step=0.01)
+def test_sessions_take_turns_of_one_request_each():
+    """A session with many requests does not delay one with a single request."""
+    simulation = Simulation(step=0.01)
     for _ in range(3):
-        play.add("completion", "greedy", 2)
-    play.add("completion", "modest", 2)
-    play.add("completion", "third", 2)
-    assert play.run() == ["greedy"] * 2 + ["modest"] * 2 + ["third"] * 2 + ["greedy"] * 4
+        simulation.add("completion", "greedy", 2)
+    simulation.add("completion", "modest", 2)
+    simulation.add("completion", "third", 2)
+    assert simulation.run() == ["greedy"] * 2 + ["modest"] * 2 + ["third"] * 2 + ["greedy"] * 4
 
 
-def test_answers_of_one_window_come_in_order_of_arrival():
-    play = Play(step=0.01)
+def test_requests_of_one_session_run_in_order_of_arrival():
+    simulation = Simulation(step=0.01)
     for n in (1, 2, 3):
-        play.add("completion", "one", n)
-    numbers = [job.number for job in play.jobs]
-    play.run()
+        simulation.add("completion", "one", n)
+    numbers = [job.number for job in simulation.jobs]
+    simulation.run()
     assert numbers == [1, 2, 3]
-    assert play.now == pytest.approx(0.06)
+    assert simulation.now == pytest.approx(0.06)
 
 
-def test_long_chats_of_two_windows_alternate():
-    play = Play(step=0.125)
-    play.add("chat", "a", 20)
-    play.add("chat", "b", 20)
-    turn = round(TURN_SECONDS / play.step)
-    assert play.run(4 * turn) == ["a"] * turn + ["b"] * turn + ["a"] * turn + ["b"] * turn
+def test_long_chats_of_two_sessions_alternate():
+    simulation = Simulation(step=0.125)
+    simulation.add("chat", "a", 20)
+    simulation.add("chat", "b", 20)
+    turn = round(TURN_SECONDS / simulation.step)
+    assert simulation.run(4 * turn) == ["a"] * turn + ["b"] * turn + ["a"] * turn + ["b"] * turn
 
 
-def test_short_completion_has_its_turn_while_a_long_prompt_is_read():
-    """After at most TURN_SECONDS and a step, and then until it has ended if it is quick."""
-    play = Play()
-    play.add("completion", "reading", 100, grows=False)
-    play.add("completion", "short", 2)
-    turn = round(TURN_SECONDS / play.step)
-    assert play.run(turn + 5) == ["reading"] * turn + ["short"] * 2 + ["reading"] * 3
+def test_short_completion_interrupts_a_long_prefill():
+    """After at most TURN_SECONDS and a step. If it is quick, it ends within the interruption."""
+    simulation = Simulation()
+    simulation.add("completion", "prefilling", 100, grows=False)
+    simulation.add("completion", "short", 2)
+    turn = round(TURN_SECONDS / simulation.step)
+    assert simulation.run(turn + 5) == ["prefilling"] * turn + ["short"] * 2 + ["prefilling"] * 3
 
 
-def test_each_of_many_windows_has_a_guest_turn_while_a_long_prompt_is_read():
-    play = Play(step=0.05)
-    play.add("completion", "reading", 1000, grows=False)
+def test_all_waiting_sessions_interrupt_a_long_prefill_in_turn():
+    simulation = Simulation(step=0.05)
+    simulation.add("completion", "prefilling", 1000, grows=False)
     for name in "abcd":
-        play.add("completion", name, 1000, grows=False)
-    play.run(400)
-    assert all(max(play.waits(name)) < 4 * (2 * TURN_SECONDS + INTERRUPTION_SECONDS) * 3 for name in "abcd")
-    assert max(play.waits("reading")) <= INTERRUPTION_SECONDS + 2 * play.step
+        simulation.add("completion", name, 1000, grows=False)
+    simulation.run(400)
+    assert all(max(simulation.waits(name)) < 4 * (2 * TURN_SECONDS + INTERRUPTION_SECONDS) * 3 for name in "abcd")
+    assert max(simulation.waits("prefilling")) <= INTERRUPTION_SECONDS + 2 * simulation.step
 
 
-def test_reading_has_most_of_the_time_and_ever_more_of_it():
-    """Else two prompts that do not fit into memory together would be read again and again, and never answered."""
-    play = Play(step=0.05)
-    play.add("chat", "reading", 10_000, grows=False)
-    play.add("chat", "b", 10_000, grows=False)
-    play.run(2_000)
-    early, late = (play.taken[part].count("reading") / 200 for part in (slice(200), slice(1_800, 2_000)))
+def test_prefill_gets_most_of_the_time_and_a_growing_share():
+    """Else two prompts that don't fit into KV memory together would evict each other forever."""
+    simulation = Simulation(step=0.05)
+    simulation.add("chat", "prefilling", 10_000, grows=False)
+    simulation.add("chat", "b", 10_000, grows=False)
+    simulation.run(2_000)
+    early, late = (simulation.taken[part].count("prefilling") / 200 for part in (slice(200), slice(1_800, 2_000)))
     assert 0.6 < early < 0.85
     assert late > 0.9
 
 
-def test_turn_ends_in_time_once_a_long_prompt_was_read():
-    play = Play(step=0.125)
-    play.add("chat", "reading", 40, grows=False)
-    play.add("chat", "b", 40)
-    play.run(11)
-    play.jobs[0].grows = True
-    assert play.run(10).count("b") >= 4
+def test_turn_ends_after_the_usual_time_once_a_long_prefill_ends():
+    simulation = Simulation(step=0.125)
+    simulation.add("chat", "prefilling", 40, grows=False)
+    simulation.add("chat", "b", 40)
+    simulation.run(11)
+    simulation.jobs[0].grows = True
+    assert simulation.run(10).count("b") >= 4
 
 
-def test_alone_a_window_keeps_its_turn():
-    play = Play()
-    play.add("chat", "a", 20)
-    play.add("chat", "a", 1)
-    play.run()
-    assert play.taken == ["a"] * 21
+def test_session_without_competitors_keeps_its_turn():
+    simulation = Simulation()
+    simulation.add("chat", "a", 20)
+    simulation.add("chat", "a", 1)
+    simulation.run()
+    assert simulation.taken == ["a"] * 21
 
 
-def test_of_windows_long_gone_nothing_is_kept():
-    play = Play()
+def test_sessions_long_gone_are_forgotten():
+    simulation = Simulation()
     for n in range(MAX_REMEMBERED_SESSIONS + 50):
-        play.add("completion", str(n), 1)
-    play.run()
-    assert len(play.order._served) == MAX_REMEMBERED_SESSIONS
+        simulation.add("completion", str(n), 1)
+    simulation.run()
+    assert len(simulation.policy._served) == MAX_REMEMBERED_SESSIONS
