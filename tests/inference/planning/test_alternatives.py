@@ -1,4 +1,4 @@
-"""Refusals: which smaller choice they name, and their exact words."""
+"""The smaller choice named when models don't fit, and the exact messages."""
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +19,7 @@ def gpu(gib: float) -> Device:
 
 
 @pytest.mark.parametrize(
-    ("choices", "free", "sentence"),
+    ("choices", "free", "message"),
     [
         (
             [catalog_choice(find("codellama-7b"), ("completion",), "bf16")],
@@ -64,17 +64,17 @@ def gpu(gib: float) -> Device:
         ),
     ],
 )
-def test_a_refusal_names_the_next_smaller_choice(choices: list[Choice], free: float, sentence: str):
-    """In order: a smaller format, one model for both roles, the next smaller sibling, the starter."""
+def test_refusal_names_the_next_smaller_choice(choices: list[Choice], free: float, message: str):
+    """In order: a smaller format, one model for both roles, the next smaller variant, the starter."""
     with pytest.raises(DoesNotFitError) as error:
         plan_or_suggest(choices, gpu(free))
-    assert str(error.value) == sentence
+    assert str(error.value) == message
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(list(CATALOG.values())), st.sampled_from(FORMATS), st.integers(0, 40 * GIB))
-def test_every_refusal_is_one_sentence_that_ends(model: Model, form: Format, free: int):
-    """The search for something smaller ends for every choice and every device."""
+def test_every_refusal_ends_with_an_advice(model: Model, form: Format, free: int):
+    """The search for a smaller choice ends for every choice and device."""
     try:
         plan_or_suggest([catalog_choice(model, BOTH, form)], Device("cpu", "CPU memory", 40 * GIB, free))
     except DoesNotFitError as refusal:
@@ -82,8 +82,8 @@ def test_every_refusal_is_one_sentence_that_ends(model: Model, form: Format, fre
         assert " free. Choose " in str(refusal) or " free. Not even the starter fits." in str(refusal)
 
 
-def test_a_checkpoint_that_is_not_in_the_catalogue_is_refused_too():
-    """Fine-tunes under their own names step down to the family's models of their role."""
+def test_refusal_of_a_model_outside_the_catalogue_names_one_inside():
+    """The advice for a fine-tune is a model of the family for the same role."""
     other = Choice("my-finetune", find("codellama-34b").shape, ("completion",), "nf4", 16_384)
     with pytest.raises(DoesNotFitError, match=r"^my-finetune \(nf4\) needs .*\. Choose codellama-13b \(nf4\), with"):
         plan_or_suggest([other], gpu(12))
