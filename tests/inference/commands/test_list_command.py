@@ -135,7 +135,7 @@ def test_custom_model_is_listed_from_its_config(store: FolderStore, listed):
     assert (row["infill"], row["chat"], row["fits"]) == (None, None, True)
 
 
-def test_shape_of_the_installed_checkpoint_precedes_the_catalogues(store: FolderStore, listed):
+def test_shape_of_an_installed_model_is_read_from_its_config(store: FolderStore, listed):
     """Configurations differ between revisions."""
     config = LlamaConfig(vocab_size=32_000, hidden_size=256, intermediate_size=512, num_hidden_layers=2).to_dict()
     store.add("codellama-70b-python", 5, config)

@@ -82,7 +82,7 @@ def test_every_refusal_ends_with_an_advice(model: Model, form: Format, free: int
         assert " free. Choose " in str(refusal) or " free. Not even the starter fits." in str(refusal)
 
 
-def test_refusal_of_a_model_outside_the_catalogue_names_one_inside():
+def test_refusal_of_a_custom_model_names_one_of_the_catalogue():
     """The advice for a fine-tune is a model of the family for the same role."""
     other = Choice("my-finetune", find("codellama-34b").shape, ("completion",), "nf4", 16_384)
     with pytest.raises(DoesNotFitError, match=r"^my-finetune \(nf4\) needs .*\. Choose codellama-13b \(nf4\), with"):

@@ -72,31 +72,31 @@ async def test_client_receives_text_and_outcome(runtime):
 
 
 async def test_closing_the_stream_cancels_the_generation(runtime):
-    answerer = ScriptedAnswerer(["1", "2", "3"], hold=True)
-    async with serving(runtime, answerer) as running:
+    model = ScriptedAnswerer(["1", "2", "3"], hold=True)
+    async with serving(runtime, model) as running:
         client = EngineClient(running.socket)
         async for event in client.complete(CompletionRequest(prompt="p")):
             assert event == TextChunk("1")
             break
         await client.aclose()
         await until(lambda: not running.service.requests.held)  # the server has noticed
-        answerer.go.set()
-        assert await asyncio.to_thread(answerer.closed.wait, 10)
-    assert "p: 3" not in answerer.log
+        model.go.set()
+        assert await asyncio.to_thread(model.closed.wait, 10)
+    assert "p: 3" not in model.log
 
 
 async def test_disconnect_without_streaming_cancels_the_generation(runtime):
-    answerer = ScriptedAnswerer(["1", "2", "3"], hold=True)
-    async with serving(runtime, answerer) as running:
+    model = ScriptedAnswerer(["1", "2", "3"], hold=True)
+    async with serving(runtime, model) as running:
         async with http(running) as client:
             pending = asyncio.ensure_future(client.post("/v1/completions", json={"prompt": "p"}))
-            assert await asyncio.to_thread(answerer.began.wait, 10)
+            assert await asyncio.to_thread(model.began.wait, 10)
             pending.cancel()
             await asyncio.gather(pending, return_exceptions=True)
         await until(lambda: not running.service.requests.held)
-        answerer.go.set()
-        assert await asyncio.to_thread(answerer.closed.wait, 10)
-    assert "p: 3" not in answerer.log
+        model.go.set()
+        assert await asyncio.to_thread(model.closed.wait, 10)
+    assert "p: 3" not in model.log
 
 
 @pytest.mark.parametrize(

@@ -91,12 +91,12 @@ async def test_invalid_body_is_refused_in_openais_format(runtime, content):
 
 async def test_lone_surrogate_is_replaced(runtime):
     """JSON can escape lone surrogates, which UTF-8 cannot encode. The response must be valid too."""
-    answerer = ScriptedAnswerer()
-    async with serving(runtime, answerer) as running, http(running) as client:
+    model = ScriptedAnswerer()
+    async with serving(runtime, model) as running, http(running) as client:
         response = await client.post("/v1/completions", content=b'{"prompt": "\\ud800", "model": ""}')
         named = await client.post("/v1/completions", content=b'{"prompt": "a", "model": "\\ud800"}')
     assert response.status_code == 200
-    assert answerer.asked[0][0] == "\ufffd"
+    assert model.asked[0][0] == "\ufffd"
     assert named.status_code == 404
     assert "'\ufffd'" in named.json()["error"]["message"]
 
@@ -136,32 +136,32 @@ async def test_incomplete_body_times_out(runtime, monkeypatch):
 
 async def test_client_that_closes_its_sending_side_is_cancelled(runtime):
     """A client that died looks the same."""
-    answerer = ScriptedAnswerer(["1", "2", "3"], hold=True)
-    async with serving(runtime, answerer) as running:
+    model = ScriptedAnswerer(["1", "2", "3"], hold=True)
+    async with serving(runtime, model) as running:
         body = b'{"prompt": "p", "stream": true}'
         reader, writer = await asyncio.open_unix_connection(str(running.socket))
         writer.write(POST + b"content-length: %d\r\n\r\n" % len(body) + body)
-        assert await asyncio.to_thread(answerer.began.wait, 10)
+        assert await asyncio.to_thread(model.began.wait, 10)
         writer.write_eof()
         async with asyncio.timeout(20):
             await reader.read()
         writer.close()
         await until(lambda: not running.service.requests.held)
-        answerer.go.set()
-        assert await asyncio.to_thread(answerer.closed.wait, 10)
-        answerer.hold, answerer.pieces = False, ["a", "b"]
+        model.go.set()
+        assert await asyncio.to_thread(model.closed.wait, 10)
+        model.hold, model.pieces = False, ["a", "b"]
         await check_valid_request(running)
-    assert "p: 3" not in answerer.log
+    assert "p: 3" not in model.log
 
 
 async def test_client_that_does_not_read_blocks_nobody(runtime):
-    answerer = ScriptedAnswerer(["x" * 100_000] * 30)
-    async with serving(runtime, answerer) as running:
+    model = ScriptedAnswerer(["x" * 100_000] * 30)
+    async with serving(runtime, model) as running:
         _, writer = await asyncio.open_unix_connection(str(running.socket), limit=1)
         body = b'{"prompt": "unread", "stream": true}'
         writer.write(POST + b"content-length: %d\r\n\r\n" % len(body) + body)
-        assert await asyncio.to_thread(answerer.closed.wait, 10)
-        answerer.pieces = ["a", "b"]
+        assert await asyncio.to_thread(model.closed.wait, 10)
+        model.pieces = ["a", "b"]
         await check_valid_request(running)
         assert running.service.requests.held == 1, "its response has not been read yet"
         writer.close()
@@ -203,16 +203,16 @@ async def test_full_queue_responds_429_with_retry_after(runtime, monkeypatch, na
     """The limit for one session is lower, so that it cannot fill the queue alone."""
     monkeypatch.setattr(app, "MAX_QUEUED_PER_SESSION", 2 if code == "too_many_of_yours" else 10)
     monkeypatch.setattr(app, "MAX_QUEUED", 3)
-    answerer = ScriptedAnswerer(["1", "2"], hold=True)
+    model = ScriptedAnswerer(["1", "2"], hold=True)
     fits = 2 if code == "too_many_of_yours" else 3
-    async with serving(runtime, answerer) as running, http(running) as client:
+    async with serving(runtime, model) as running, http(running) as client:
         pending = [
             asyncio.ensure_future(client.post("/v1/completions", json={"prompt": "p", "user": name}))
             for name in names[:fits]
         ]
         await until(lambda: running.service.scheduler.waiting == fits)
         refused = await client.post("/v1/completions", json={"prompt": "p", "user": names[fits]})
-        answerer.go.set()
+        model.go.set()
         responses = await asyncio.gather(*pending)
         stats = (await client.get("/stats")).json()
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")
@@ -256,13 +256,13 @@ async def test_error_quotes_little_of_a_large_request(runtime):
 
 async def test_disconnect_is_not_logged_as_an_error(runtime, caplog):
     """Neither while the body arrives nor while the response is generated."""
-    answerer = ScriptedAnswerer(["1", "2"], hold=True)
-    async with serving(runtime, answerer) as running:
+    model = ScriptedAnswerer(["1", "2"], hold=True)
+    async with serving(runtime, model) as running:
         await exchange(running, POST, b"content-length: 100\r\n\r\n", b'{"prompt"', close=True)
         await exchange(running, POST, b'content-length: 15\r\n\r\n{"prompt": "p"}', close=True)
         await until(lambda: not running.service.requests.held and not running.server.server_state.tasks)
         logged = [record.getMessage() for record in caplog.records if record.exc_info]
-        answerer.go.set()
+        model.go.set()
     assert logged == []
 
 

@@ -24,15 +24,15 @@ async def openai_client(
     runtime, listener: str, *chunks: str, phase: Phase = "ready"
 ) -> AsyncIterator[tuple[openai.AsyncOpenAI, list]]:
     """Yield OpenAI's client connected to a listener, and the list of the model's requests."""
-    answerer = ScriptedAnswerer(list(chunks) or ["Hel", "lo"])
-    async with serving(runtime, answerer, phase=phase, token=TOKEN) as running:
+    model = ScriptedAnswerer(list(chunks) or ["Hel", "lo"])
+    async with serving(runtime, model, phase=phase, token=TOKEN) as running:
         if listener == "socket":
             transport = httpx2.AsyncHTTPTransport(uds=str(running.socket))
             base, http, key = "http://engine/v1", openai.DefaultAsyncHttpxClient(transport=transport), "none"
         else:
             base, http, key = f"http://127.0.0.1:{running.port}/v1", openai.DefaultAsyncHttpxClient(), TOKEN
         async with openai.AsyncOpenAI(base_url=base, api_key=key, http_client=http, max_retries=0) as client:
-            yield client, answerer.asked
+            yield client, model.asked
 
 
 listeners = pytest.mark.parametrize("listener", ["socket", "tcp"])
@@ -40,7 +40,7 @@ listeners = pytest.mark.parametrize("listener", ["socket", "tcp"])
 
 @listeners
 async def test_completion_with_all_supported_fields(runtime, listener):
-    async with openai_client(runtime, listener) as (client, asked):
+    async with openai_client(runtime, listener) as (client, requests):
         response = await client.completions.create(
             model="starter", prompt="abc", suffix="xyz", max_tokens=7, temperature=0.5, top_p=0.9, stop=["\n\n"], seed=3
         )
@@ -48,7 +48,7 @@ async def test_completion_with_all_supported_fields(runtime, listener):
     assert (response.model, response.object) == ("starter", "text_completion")
     assert response.usage is not None
     assert (response.usage.prompt_tokens, response.usage.completion_tokens, response.usage.total_tokens) == (3, 2, 5)
-    ((prompt, suffix, sampling),) = asked
+    ((prompt, suffix, sampling),) = requests
     assert (prompt, suffix) == ("abc", "xyz")
     assert (sampling.max_tokens, sampling.temperature, sampling.top_p) == (7, 0.5, 0.9)
     assert (sampling.stop, sampling.seed, sampling.logprobs) == (("\n\n",), 3, None)
@@ -57,20 +57,20 @@ async def test_completion_with_all_supported_fields(runtime, listener):
 @listeners
 @pytest.mark.parametrize("prompt", [[1, 2, 3], [[1, 2, 3]]])
 async def test_completion_of_token_ids(runtime, listener, prompt):
-    async with openai_client(runtime, listener) as (client, asked):
+    async with openai_client(runtime, listener) as (client, requests):
         await client.completions.create(model="starter", prompt=prompt)
-    assert asked[0][0] == [1, 2, 3]
+    assert requests[0][0] == [1, 2, 3]
 
 
 @listeners
 async def test_each_choice_has_its_own_seed(runtime, listener):
-    async with openai_client(runtime, listener) as (client, asked):
+    async with openai_client(runtime, listener) as (client, requests):
         response = await client.completions.create(model="starter", prompt="abc", n=3, seed=5, temperature=1)
         chat = await client.chat.completions.create(model="starter", messages=HI, n=2)
     assert [(c.index, c.text) for c in response.choices] == [(0, "Hello"), (1, "Hello"), (2, "Hello")]
     assert response.usage is not None
     assert (response.usage.prompt_tokens, response.usage.completion_tokens) == (3, 6)
-    assert [sampling.seed for _, _, sampling in asked] == [5, 6, 7, None, None]
+    assert [sampling.seed for _, _, sampling in requests] == [5, 6, 7, None, None]
     assert [(c.index, c.message.content) for c in chat.choices] == [(0, "Hello"), (1, "Hello")]
 
 
@@ -172,11 +172,11 @@ async def test_models_can_be_listed_and_retrieved(runtime, listener):
 )
 async def test_invalid_field_is_named(runtime, listener, wrong, param):
     """Unsupported fields are refused too. Ignoring them would return something else than requested."""
-    async with openai_client(runtime, listener) as (client, asked):
+    async with openai_client(runtime, listener) as (client, requests):
         with pytest.raises(openai.BadRequestError) as refused:
             await client.completions.create(model="starter", prompt="abc", **wrong)
     assert (refused.value.param, refused.value.type) == (param, "invalid_request_error")
-    assert asked == []
+    assert requests == []
 
 
 @listeners
@@ -204,11 +204,11 @@ async def test_loading_and_failing_engines_raise_server_errors(runtime, listener
 
 
 async def test_requests_over_tcp_need_the_token(runtime):
-    async with openai_client(runtime, "tcp") as (client, asked):
+    async with openai_client(runtime, "tcp") as (client, requests):
         for key in ("wrong", TOKEN[:-1], TOKEN + "x", "ä"):
             with pytest.raises((openai.AuthenticationError, UnicodeEncodeError)):
                 await client.with_options(api_key=key).completions.create(model="starter", prompt="abc")
-    assert asked == []
+    assert requests == []
 
 
 async def test_leases_and_shutdown_are_not_served_over_tcp(runtime):

@@ -24,9 +24,9 @@ def scheduler():
         thread.join(10)
 
 
-def submit(scheduler, answerer, name: str, priority="completion", **options):
+def submit(scheduler, model, name: str, priority="completion", **options):
     events: queue.Queue = queue.Queue()
-    job = scheduler.submit(lambda: answerer.complete(name, "", None, None, None), priority, events.put, **options)
+    job = scheduler.submit(lambda: model.complete(name, "", None, None, None), priority, events.put, **options)
     return job, events
 
 
@@ -47,13 +47,13 @@ def test_events_come_in_order_and_end_with_finished(scheduler):
 
 
 def test_completion_runs_before_chat_and_prefetch(scheduler):
-    answerer = ScriptedAnswerer(["1", "2", "3"])
+    model = ScriptedAnswerer(["1", "2", "3"])
     names = [("prefetch", "prefetch"), ("chat", "chat"), ("completion", "completion")]
-    waiting = [submit(scheduler, answerer, name, priority)[1] for name, priority in names]
+    waiting = [submit(scheduler, model, name, priority)[1] for name, priority in names]
     scheduler.start()
     for events in waiting:
         drain(events)
-    assert [line for line in answerer.log if ":" in line] == [
+    assert [line for line in model.log if ":" in line] == [
         f"{name}: {n}" for name in ("completion", "chat", "prefetch") for n in "123"
     ]
 
@@ -74,34 +74,34 @@ def test_running_chat_is_interrupted_by_a_completion(scheduler):
 
 
 def test_jobs_of_equal_priority_run_in_order_of_arrival(scheduler):
-    answerer = ScriptedAnswerer(["1", "2"])
-    first, second = (submit(scheduler, answerer, name)[1] for name in ("a", "b"))
+    model = ScriptedAnswerer(["1", "2"])
+    first, second = (submit(scheduler, model, name)[1] for name in ("a", "b"))
     scheduler.start()
     drain(first)
     drain(second)
-    assert answerer.log == ["begin a", "a: 1", "a: 2", "begin b", "b: 1", "b: 2"]
+    assert model.log == ["begin a", "a: 1", "a: 2", "begin b", "b: 1", "b: 2"]
 
 
 def test_job_cancelled_in_the_queue_never_begins(scheduler):
-    answerer = ScriptedAnswerer()
-    job, _ = submit(scheduler, answerer, "never")
+    model = ScriptedAnswerer()
+    job, _ = submit(scheduler, model, "never")
     scheduler.cancel(job)
-    _, events = submit(scheduler, answerer, "next")
+    _, events = submit(scheduler, model, "next")
     scheduler.start()
     drain(events)
-    assert not any("never" in line for line in answerer.log)
+    assert not any("never" in line for line in model.log)
 
 
 def test_running_job_is_cancelled_before_its_next_step(scheduler):
-    answerer = ScriptedAnswerer(["1", "2", "3"], hold=True)
-    job, events = submit(scheduler, answerer, "p")
+    model = ScriptedAnswerer(["1", "2", "3"], hold=True)
+    job, events = submit(scheduler, model, "p")
     scheduler.start()
     assert events.get(timeout=10) == TextChunk("1")
     scheduler.cancel(job)
-    answerer.go.set()
-    assert answerer.closed.wait(10)
-    assert "p: 3" not in answerer.log
-    assert answerer.log[-1] == "closed p"
+    model.go.set()
+    assert model.closed.wait(10)
+    assert "p: 3" not in model.log
+    assert model.log[-1] == "closed p"
 
 
 def test_error_fails_its_job_and_not_the_thread(scheduler):
@@ -122,19 +122,19 @@ def test_closing_fails_queued_jobs(scheduler):
 
 
 def test_sessions_take_turns(scheduler):
-    answerer = ScriptedAnswerer(["1"])
-    waiting = [submit(scheduler, answerer, name, session=name[0])[1] for name in ("a1", "a2", "b1")]
+    model = ScriptedAnswerer(["1"])
+    waiting = [submit(scheduler, model, name, session=name[0])[1] for name in ("a1", "a2", "b1")]
     scheduler.start()
     for events in waiting:
         drain(events)
-    assert [line for line in answerer.log if ":" in line] == ["a1: 1", "b1: 1", "a2: 1"]
+    assert [line for line in model.log if ":" in line] == ["a1: 1", "b1: 1", "a2: 1"]
 
 
 def test_calls_run_on_the_model_thread_before_the_next_step(scheduler):
-    answerer, called = ScriptedAnswerer(["1"]), queue.Queue()
-    _, events = submit(scheduler, answerer, "p")
-    scheduler.call(lambda: called.put((threading.current_thread().ident, list(answerer.log))))
-    scheduler.call(lambda: called.put((threading.current_thread().ident, list(answerer.log))))
+    model, called = ScriptedAnswerer(["1"]), queue.Queue()
+    _, events = submit(scheduler, model, "p")
+    scheduler.call(lambda: called.put((threading.current_thread().ident, list(model.log))))
+    scheduler.call(lambda: called.put((threading.current_thread().ident, list(model.log))))
     scheduler.start()
     drain(events)
     first, second = called.get(timeout=10), called.get(timeout=10)
@@ -146,9 +146,9 @@ def test_calls_run_on_the_model_thread_before_the_next_step(scheduler):
 def test_expired_job_fails_even_behind_others_in_the_queue():
     now = 0.0
     scheduler = Scheduler(lambda: now)
-    answerer = ScriptedAnswerer(["1"])
-    _, late = submit(scheduler, answerer, "late", expires=5.0)
-    _, valid = submit(scheduler, answerer, "well", expires=20.0)
+    model = ScriptedAnswerer(["1"])
+    _, late = submit(scheduler, model, "late", expires=5.0)
+    _, valid = submit(scheduler, model, "well", expires=20.0)
     now = 10.0
     thread = threading.Thread(target=scheduler.run)
     thread.start()
@@ -156,7 +156,7 @@ def test_expired_job_fails_even_behind_others_in_the_queue():
     assert isinstance(drain(valid)[-1], Finished)
     scheduler.close()
     thread.join(10)
-    assert not any("late" in line for line in answerer.log)
+    assert not any("late" in line for line in model.log)
 
 
 def test_job_submitted_after_closing_fails(scheduler):

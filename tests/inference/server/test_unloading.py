@@ -37,9 +37,9 @@ class Loader:
         assert self.go.wait(10)
         if self.broken:
             raise RuntimeError(self.broken)
-        answerer = ScriptedAnswerer(["again"])
-        self.made = weakref.ref(answerer)
-        return {"starter": answerer}
+        model = ScriptedAnswerer(["again"])
+        self.made = weakref.ref(model)
+        return {"starter": model}
 
 
 async def wait_for_phase(running: RunningService, name: str) -> None:
@@ -68,17 +68,17 @@ async def test_idle_weights_are_unloaded_and_freed(runtime):
 
 
 async def test_weights_stay_loaded_while_a_request_runs(runtime):
-    clock, answerer = HandClock(), ScriptedAnswerer(["1", "2"], hold=True)
+    clock, model = HandClock(), ScriptedAnswerer(["1", "2"], hold=True)
     async with (
-        serving(runtime, answerer, idle=Leases(600, wait_for=clock.wait_for)) as running,
+        serving(runtime, model, idle=Leases(600, wait_for=clock.wait_for)) as running,
         http(running) as client,
     ):
         unloading = asyncio.ensure_future(running.service.sleep_when_idle())
         pending = asyncio.ensure_future(client.post("/v1/completions", json={"prompt": "p"}))
-        assert await asyncio.to_thread(answerer.began.wait, 10)
+        assert await asyncio.to_thread(model.began.wait, 10)
         clock.advance(10_000)
         assert not running.service.weights.unload()
-        answerer.go.set()
+        model.go.set()
         assert (await pending).json()["choices"][0]["text"] == "12"
         assert running.service.board.status.phase == "ready"
         unloading.cancel()
@@ -158,16 +158,16 @@ async def test_failed_loading_is_reported_and_retried_by_the_next_lease(runtime)
 
 async def test_graceful_shutdown_finishes_running_requests(runtime):
     """New requests are refused meanwhile."""
-    answerer = ScriptedAnswerer(["1", "2"], hold=True)
-    async with serving(runtime, answerer) as running, http(running) as client:
+    model = ScriptedAnswerer(["1", "2"], hold=True)
+    async with serving(runtime, model) as running, http(running) as client:
         leaving = asyncio.ensure_future(running.service.unneeded())
         pending = asyncio.ensure_future(client.post("/v1/completions", json={"prompt": "p"}))
-        assert await asyncio.to_thread(answerer.began.wait, 10)
+        assert await asyncio.to_thread(model.began.wait, 10)
         engine = EngineClient(running.socket)
         await engine.retire()
         refused = await client.post("/v1/completions", json={"prompt": "q"})
         assert not leaving.done()
-        answerer.go.set()
+        model.go.set()
         assert (await pending).json()["choices"][0]["text"] == "12"
         await asyncio.wait_for(leaving, 10)
         await engine.aclose()
@@ -175,16 +175,16 @@ async def test_graceful_shutdown_finishes_running_requests(runtime):
 
 
 async def test_immediate_shutdown_fails_all_queued_requests(runtime):
-    answerer = ScriptedAnswerer(["1", "2"], hold=True)
-    async with serving(runtime, answerer) as running, http(running) as client:
+    model = ScriptedAnswerer(["1", "2"], hold=True)
+    async with serving(runtime, model) as running, http(running) as client:
         pending = [
             asyncio.ensure_future(client.post("/v1/completions", json={"prompt": name})) for name in ("a", "b", "c")
         ]
-        assert await asyncio.to_thread(answerer.began.wait, 10)
+        assert await asyncio.to_thread(model.began.wait, 10)
         await until(lambda: running.service.scheduler.waiting == 3)
         engine = EngineClient(running.socket)
         await engine.retire(stop=True, now=True)
-        answerer.go.set()
+        model.go.set()
         responses = await asyncio.gather(*pending)
         await asyncio.wait_for(running.service.unneeded(), 10)
         await engine.aclose()
