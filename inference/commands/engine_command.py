@@ -1,6 +1,6 @@
-"""``codellama-ls engine``: serve; and ``engine status | stop | logs`` for the engine that runs.
+"""``codellama-ls engine``: run the engine; ``engine status | stop | logs`` control a running one.
 
-Torch-free, and so quick, unless it is to serve. Knows the engine by its socket and its log only.
+Only running the engine imports torch.
 """
 
 from __future__ import annotations
@@ -22,86 +22,82 @@ from inference.api.status import LEAVING
 from inference.client import hung_engine
 from inference.client.engine_client import EngineClient, EngineError, EngineSilent
 from inference.client.engine_process import listens, log_path, socket_path
+from inference.commands.command_line import FAILED, OK, run_command
 from inference.system.runtime_folder import NotPrivateError
 
-OK, FAILED = 0, 1
+STOP_NOW_SECONDS = 5.0
+"""Time that ``stop --now`` gives an engine to end by itself before it is killed."""
 
-NOW_SECONDS = 5.0
-"""Seconds that an engine asked to stop now may be silent, and may take in all, before it is killed."""
-
-NONE_RUNS = "No engine is running; editors start one themselves."
+NONE_RUNS = "No engine is running. Editors start one when they need it."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 0 where it went well, 1 where no engine runs or it does not answer."""
+    """Run the command. Exit status 1: no engine runs, or it does not respond."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] not in ("status", "stop", "logs"):
         from inference.server.process import main as serve
 
         return serve(arguments)
     args = _parse(arguments)
-    try:
-        return asyncio.run(args.run(args))
-    except (EngineError, NotPrivateError) as error:
-        print(f"codellama-ls: {error}", file=sys.stderr)  # noqa: T201
-        return FAILED
+    return run_command(lambda: asyncio.run(args.run(args)), EngineError, NotPrivateError)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="codellama-ls engine", description="The engine that runs for your editors.")
+    parser = argparse.ArgumentParser(prog="codellama-ls engine", description="Control the engine that is running.")
     commands = parser.add_subparsers(required=True)
-    status = commands.add_parser("status", help="what it serves, to how many windows, and what it has done")
-    status.add_argument("--json", action="store_true", help="all of it, for programs")
+    status = commands.add_parser("status", help="print the engine's state, models and counters")
+    status.add_argument("--json", action="store_true", help="print everything as JSON")
     status.set_defaults(run=_status)
-    stop = commands.add_parser("stop", help="let it answer what it has begun, and leave")
-    stop.add_argument("--now", action="store_true", help="wait for nothing")
+    stop = commands.add_parser("stop", help="finish the running requests, then stop the engine")
+    stop.add_argument("--now", action="store_true", help="cancel the running requests")
     stop.set_defaults(run=_stop)
-    logs = commands.add_parser("logs", help="the end of its log, which holds no line of your code")
-    logs.add_argument("-n", type=int, default=50, metavar="LINES", help="how many lines (default: %(default)d)")
+    logs = commands.add_parser("logs", help="print the end of the engine's log, which contains none of your code")
+    logs.add_argument("-n", type=int, default=50, metavar="LINES", help="number of lines (default: %(default)d)")
     logs.set_defaults(run=_logs)
     return parser.parse_args(arguments)
 
 
 async def _status(args: argparse.Namespace) -> int:
     if not await listens(socket_path()):
-        return _say(NONE_RUNS, FAILED)
+        return _print(NONE_RUNS, FAILED)
     client = EngineClient(socket_path())
     try:
         stats = await client.stats()
     finally:
         await client.aclose()
     if args.json:
-        return _say(json.dumps(stats, indent=2))
-    Console(highlight=False).print(table(stats))
+        return _print(json.dumps(stats, indent=2))
+    Console(highlight=False).print(status_table(stats))
     return OK
 
 
 async def _stop(args: argparse.Namespace) -> int:
     if not await listens(socket_path()):
-        return _say(NONE_RUNS)
+        return _print(NONE_RUNS)
     if not args.now:
-        await _leave(EngineClient(socket_path()))
-        return _say("The engine has stopped.")
+        await _shut_down(EngineClient(socket_path()))
+        return _print("The engine has stopped.")
     try:
-        async with asyncio.timeout(NOW_SECONDS):
-            await _leave(EngineClient(socket_path()), now=True)
+        async with asyncio.timeout(STOP_NOW_SECONDS):
+            await _shut_down(EngineClient(socket_path()), now=True)
     except (TimeoutError, EngineSilent):
         if await hung_engine.end(socket_path()):
-            return _say("The engine did not stop by itself and was killed.")
-    return _say("The engine has stopped.")
+            return _print("The engine did not stop by itself and was killed.")
+    return _print("The engine has stopped.")
 
 
-async def _leave(client: EngineClient, *, now: bool = False) -> None:
-    """Ask the engine to leave, and return when it has gone. Raises ``EngineError``; closes the client."""
-    told = now
+async def _shut_down(client: EngineClient, *, now: bool = False) -> None:
+    """Ask the engine to shut down, wait until it has ended, and close the client. Raises EngineError."""
+    announced = now
     try:
-        async with aclosing(client.lease()) as statuses:  # which ends when the engine has gone
+        async with aclosing(client.lease()) as statuses:  # ends when the engine ends
             async for status in statuses:
                 if status.phase not in LEAVING:
                     await client.retire(stop=True, now=now)
-                elif not told:
-                    told = True
-                    print("It answers what it has begun; Ctrl-C stops waiting for it.", file=sys.stderr)  # noqa: T201
+                elif not announced:
+                    announced = True
+                    text = "The engine is finishing its running requests. Press Ctrl-C to stop waiting."
+                    print(text, file=sys.stderr)  # noqa: T201
     except EngineError:
         if await listens(socket_path()):
             raise
@@ -112,35 +108,35 @@ async def _leave(client: EngineClient, *, now: bool = False) -> None:
 async def _logs(args: argparse.Namespace) -> int:
     log = log_path()
     if not log.exists():
-        return _say("There is no log: no engine has been started by an editor.", FAILED)
+        return _print("There is no log. No editor has started an engine yet.", FAILED)
     lines = crash_report.tail(log, size=1 << 20).splitlines()
-    return _say("\n".join(lines[-args.n :] if args.n > 0 else []))
+    return _print("\n".join(lines[-args.n :] if args.n > 0 else []))
 
 
-def table(stats: Mapping[str, Any]) -> Table:
-    """``GET /stats`` for a person."""
-    shown = Table(show_header=False, box=None, pad_edge=False)
+def status_table(stats: Mapping[str, Any]) -> Table:
+    """Return the response of ``GET /stats`` as a table."""
+    table = Table(show_header=False, box=None, pad_edge=False)
     engine, tokens = stats["engine"], stats["tokens"]
     ends = {end: sum(count[end] for count in stats["answers"].values()) for end in ("failed", "cancelled")}
-    answered = [f"{count['finished']:,} {kind}" for kind, count in stats["answers"].items()]
+    finished = [f"{count['finished']:,} {kind}" for kind, count in stats["answers"].items()]
     rows = {
-        "engine": f"version {engine['version']}, process {engine['pid']}, for {_time(stats['uptime_seconds'])}",
+        "engine": f"version {engine['version']}, process {engine['pid']}, up {_time(stats['uptime_seconds'])}",
         "state": f"{engine['phase']}: {engine['message']}",
         "models": _models(stats),
         "memory": _memory(stats["memory"]),
-        "windows": str(stats["windows"]),
-        "requests": f"{stats['requests']['open']} open, {stats['requests']['waiting']} queued or under way",
-        "answered": f"{', '.join(answered)}; {ends['cancelled']:,} cancelled, {ends['failed']:,} failed, "
+        "editors": str(stats["windows"]),
+        "requests": f"{stats['requests']['open']} open, {stats['requests']['waiting']} queued or running",
+        "finished": f"{', '.join(finished)}; {ends['cancelled']:,} cancelled, {ends['failed']:,} failed, "
         f"{stats['refused']:,} refused",
-        "tokens": f"{tokens['prompt']:,} read, {_share(tokens['reused'], tokens['prompt'])} of them reused; "
-        f"{tokens['completion']:,} written",
+        "tokens": f"{tokens['prompt']:,} in prompts, {_share(tokens['reused'], tokens['prompt'])} of them reused; "
+        f"{tokens['completion']:,} generated",
         "last crash": engine["crash"] or "none",
         "socket": str(socket_path()),
         "log": str(log_path()),
     }
     for name, value in rows.items():
-        shown.add_row(Text(name, "bold"), Text(value))
-    return shown
+        table.add_row(Text(name, "bold"), Text(value))
+    return table
 
 
 def _models(stats: Mapping[str, Any]) -> str:
@@ -158,8 +154,8 @@ def _memory(memory: Mapping[str, int]) -> str:
     return _size(memory["resident_bytes"]) + gpu
 
 
-def _size(amount: int) -> str:
-    return f"{amount / 2**30:.1f} GiB" if amount >= 2**30 else f"{amount / 2**20:.0f} MiB"
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
 def _share(part: int, whole: int) -> str:
@@ -171,6 +167,6 @@ def _time(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {int(seconds % 60)} s"
 
 
-def _say(text: str, status: int = OK) -> int:
+def _print(text: str, status: int = OK) -> int:
     print(text)  # noqa: T201
     return status

@@ -1,6 +1,6 @@
-"""``codellama-ls infer``: a model card's request on stdin, its answer on stdout; all else goes to stderr.
+"""``codellama-ls infer``: read a model card's sample request on stdin and print the response on stdout.
 
-Torch-free. The engine that answers is the one editors use, started like theirs where none runs.
+The request goes to the engine that editors use; one is started if none runs. Messages go to stderr.
 """
 
 from __future__ import annotations
@@ -17,35 +17,38 @@ from inference.api.requests import WireError, parse_score
 from inference.api.status import ANSWERING
 from inference.client.engine_client import BadRequest, EngineClient, EngineError, EngineUnavailable
 from inference.client.engine_process import EngineNotStarted, EngineOptions, allow_one_more, ensure_engine
+from inference.commands.command_line import OK, print_error, run_command
 from inference.system.runtime_folder import NotPrivateError
 
-OK, FAILED, BAD_INPUT = 0, 1, 2
+BAD_INPUT = 2
 
 EXAMPLE = '{"input_data": {"input_string": ["def fibonacci("], "parameters": {"max_new_tokens": 100}}}'
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 0 with an answer, 1 without an engine that can give one, 2 for a request that is wrong."""
+    """Run the command. Exit status 1: no engine can serve the request; 2: the request is invalid."""
     parser = argparse.ArgumentParser(
         prog="codellama-ls infer",
-        description="Answer a request in the form of the model card's sample input.",
-        epilog=f"for example: echo '{EXAMPLE}' | codellama-ls infer",
+        description="Answer a request in the format of the model card's sample input.",
+        epilog=f"Example: echo '{EXAMPLE}' | codellama-ls infer",
     )
-    parser.add_argument("--model", help="which installed model (default: the one that runs, else the starter)")
+    parser.add_argument("--model", help="installed model to use (default: the running one, else the starter)")
     options = parser.parse_args(argv)
+    return run_command(lambda: _run(options.model), EngineError, EngineNotStarted, NotPrivateError)
+
+
+def _run(model: str | None) -> int:
     try:
-        body = read_request(sys.stdin.buffer.read(), options.model)
-        answer = asyncio.run(infer(body, options.model))
+        body = read_request(sys.stdin.buffer.read(), model)
+        response = asyncio.run(infer(body, model))
     except (WireError, BadRequest) as error:
-        return _say(str(error), BAD_INPUT)
-    except (EngineError, EngineNotStarted, NotPrivateError) as error:
-        return _say(str(error), FAILED)
-    sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+        return print_error(error, BAD_INPUT)
+    sys.stdout.write(json.dumps(response, indent=2, ensure_ascii=False) + "\n")
     return OK
 
 
 def read_request(content: bytes, model: str | None) -> Mapping[str, Any]:
-    """The body to send, checked before an engine is started for it. Raises ``WireError``."""
+    """Parse and check the request before an engine is started; return the body to send. Raises WireError."""
     try:
         body = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -55,7 +58,7 @@ def read_request(content: bytes, model: str | None) -> Mapping[str, Any]:
 
 
 async def infer(body: Mapping[str, Any], model: str | None) -> list[dict[str, str]]:
-    """Find or start an engine, wait until it is ready and ask it, holding a lease all the time."""
+    """Find or start an engine, hold a lease, wait until it is ready, and send the request."""
     allow_one_more()
     client = EngineClient(await ensure_engine(EngineOptions(model or "starter")))
     try:
@@ -67,13 +70,8 @@ async def infer(body: Mapping[str, Any], model: str | None) -> list[dict[str, st
                     return await client.score(body)
                 if sys.stderr.isatty():
                     sys.stderr.write(f"\r\x1b[K{status.message} {status.progress} %")
-        raise EngineUnavailable("The engine has just gone.")
+        raise EngineUnavailable("The engine has shut down. Run the command again to start another one.")
     finally:
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K")
         await client.aclose()
-
-
-def _say(text: str, status: int) -> int:
-    sys.stderr.write(f"codellama-ls: {text}\n")
-    return status

@@ -1,8 +1,4 @@
-"""``codellama-ls memory``: what the planner says a model will take, and what it takes once it has answered a request.
-
-The plan is printed before anything is loaded; then the real loader and the real engine run. Knows no server: whoever
-wants to know what an editor's engine holds asks the system about that process.
-"""
+"""``codellama-ls memory``: print the memory planned for a model, then load it and measure a request."""
 
 from __future__ import annotations
 
@@ -19,10 +15,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from inference.api.errors import CodeLlamaError
+from inference.commands.command_line import OK, run_command
 from inference.models import identify, store
 from inference.models.catalog import STARTER, Model, UnknownModelError
 from inference.models.shape import FORMATS, Format, Shape, ShapeError
-from inference.planning.planner import BLOCK, CHUNK, Choice, DoesNotFitError, Plan, amount, plan
+from inference.planning.planner import BLOCK, CHUNK, Choice, Plan, amount, plan
 from inference.system import machine
 from inference.system.machine import Device
 from inference.system.memory_usage import GpuProbe, HostProbe, Peak, Probe, Usage
@@ -32,14 +30,14 @@ if TYPE_CHECKING:
 
 
 MAPPED = (
-    "Weights that are used as they are stored stay in the checkpoint's files: the system drops their pages when memory "
-    "runs short. Those of weights that were converted on the way are counted among them until then."
+    "Weights used in their stored format are mapped from the checkpoint's files. The system drops their pages when "
+    "memory runs short. Pages of weights that were converted while loading count as mapped until then."
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What was seen: usage after loading and after the request, the most in between, and seconds."""
+class MemoryMeasurement:
+    """Memory after loading, after the request and at the peak (bytes), and the times (seconds)."""
 
     loaded: Usage
     answered: Usage
@@ -50,55 +48,50 @@ class Measured:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 it was measured, 1 it can't be, 2 used wrongly."""
+    """Run the command. Exit status 1: the model can't be found or loaded; 2: wrong arguments."""
     options = _arguments(argv)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     from inference.models.loader import LoadError
-    from inference.server.model_manager import WrongModelError
     from inference.text.prompts import PromptError
     from inference.text.tokenizer import TokenizerError
 
-    try:
-        row, folder = _find(options.model)
-        device = _device(options.device)
-        form = _form(row, folder, device, options.format)
-        planned = _plan(row, folder, device, form, options)
-        console.print(f"Planned, on {device.name} with {amount(device.free)} free:\n")
-        console.print(_planned_table(planned))
-        measured = measure(row, folder, form, planned, options)
-    except (
-        LoadError,
-        WrongModelError,
-        TokenizerError,
-        PromptError,
-        ShapeError,
-        UnknownModelError,
-        store.StoreError,
-        DoesNotFitError,
-        OSError,
-    ) as refusal:
-        sys.stderr.write(f"{refusal}\n")
-        return 1
-    console.print(f"\nMeasured, with a request of {options.tokens:,} tokens and {options.answer} in answer:\n")
+    errors = (LoadError, TokenizerError, PromptError, ShapeError, UnknownModelError, store.StoreError, OSError)
+    return run_command(lambda: _run(options), *errors)
+
+
+def _run(options: argparse.Namespace) -> int:
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    row, folder = _find(options.model)
+    device = _device(options.device)
+    form = _form(row, folder, device, options.format)
+    planned = _plan(row, folder, device, form, options)
+    console.print(f"Planned, on {device.name} with {amount(device.free)} free:\n")
+    console.print(_planned_table(planned))
+    measured = measure(row, folder, form, planned, options)
+    console.print(f"\nMeasured, with a prompt of {options.tokens:,} tokens and {options.answer} generated tokens:\n")
     console.print(_measured_table(planned, measured))
     if measured.answered.mapped:
         console.print("\n" + MAPPED)
     console.print(
-        f"\nLoading took {measured.load_seconds:.1f} s, reading the prompt {measured.prefill_seconds:.1f} s "
+        f"\nLoading took {measured.load_seconds:.1f} s, the prefill {measured.prefill_seconds:.1f} s "
         f"({options.tokens / measured.prefill_seconds:,.1f} tokens/s), "
-        f"the rest of the answer {measured.decode_seconds:.1f} s.\n{_versions()}."
+        f"the rest of the generation {measured.decode_seconds:.1f} s.\n{_versions()}."
     )
-    return 0
+    return OK
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="codellama-ls memory", description="Print the memory a model is planned to take, load it, and measure."
+        prog="codellama-ls memory",
+        description="Print the memory planned for a model, then load it and measure a request.",
     )
-    parser.add_argument("model", help="an installed model, or a checkpoint's folder")
-    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU where there is one")
-    parser.add_argument("--format", default="auto", choices=["auto", *FORMATS], help="how to hold weights")
-    parser.add_argument("--tokens", type=int, default=1000, help="length of the prompt (default: %(default)s)")
+    parser.add_argument("model", help="an installed model, or the folder of a checkpoint")
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], help="device to load into (default: a GPU if there is one)"
+    )
+    parser.add_argument("--format", default="auto", choices=["auto", *FORMATS], help="format of the weights in memory")
+    parser.add_argument(
+        "--tokens", type=int, default=1000, help="length of the prompt in tokens (default: %(default)s)"
+    )
     parser.add_argument("--answer", type=int, default=4, help="tokens to generate (default: %(default)s)")
     options = parser.parse_args(argv)
     if options.tokens < 1 or options.answer < 1:
@@ -107,7 +100,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _find(name: str) -> tuple[Model, Path]:
-    """An installed model, or one made up for a folder that is none."""
+    """Return an installed model and its folder; for a folder, a row made from its config.json."""
     folder = Path(name)
     if not folder.is_dir():
         row = identify.row_of(name)
@@ -123,18 +116,18 @@ def _device(wanted: str | None) -> Device:
 
 
 def _plan(row: Model, folder: Path, device: Device, form: Format, options: argparse.Namespace) -> Plan:
-    """A plan with one slot, just long enough for the request. Raises DoesNotFitError."""
+    """Return a plan with just enough context for the request. Raises CodeLlamaError if it does not fit."""
     tokens = -(-(options.tokens + options.answer) // BLOCK) * BLOCK
     mapped = _mapped(folder, form, device) if device.kind == "cpu" else 0
     choice = Choice(row.id, Shape.from_folder(folder), ("completion",), form, tokens, mapped)
     planned = plan([choice], device, wanted={"completion": tokens})
     if planned.context("completion") < tokens:
-        raise DoesNotFitError(f"There is no room for {tokens:,} tokens: ask for fewer with --tokens.", planned)
+        raise CodeLlamaError(f"There is no room for {tokens:,} tokens. Choose fewer with --tokens.")
     return planned
 
 
 def _form(row: Model, folder: Path, device: Device, wanted: str) -> Format:
-    """How the engine would hold the weights. Raises LoadError, WrongModelError."""
+    """Return the format that the engine would use. Raises LoadError, WrongModelError."""
     from inference.models.checkpoint import inspect
     from inference.server.model_manager import ChosenModel
 
@@ -142,7 +135,7 @@ def _form(row: Model, folder: Path, device: Device, wanted: str) -> Format:
 
 
 def _mapped(folder: Path, form: Format, device: Device) -> int:
-    """Bytes of weights that a CPU uses as files have them: all that was packed once, else what is stored that way."""
+    """Return the bytes of weights that a CPU maps from files: packed ones, or those stored in the wanted format."""
     from inference.models import quantised
     from inference.models.loader import what_is_read
     from inference.planning.planner import value_bytes, weight_bytes
@@ -154,8 +147,8 @@ def _mapped(folder: Path, form: Format, device: Device) -> int:
     return checkpoint.mapped_bytes(loaded, value_bytes(form, device), repacked=device.repacks)
 
 
-def measure(row: Model, folder: Path, form: Format, planned: Plan, options: argparse.Namespace) -> Measured:
-    """Load, answer one request, and look at memory on the way."""
+def measure(row: Model, folder: Path, form: Format, planned: Plan, options: argparse.Namespace) -> MemoryMeasurement:
+    """Load the model, run one request, and measure the memory."""
     from inference.engine.decode import ChunkSize
     from inference.engine.engine import Engine
     from inference.models.allocators import release
@@ -178,11 +171,11 @@ def measure(row: Model, folder: Path, form: Format, planned: Plan, options: argp
         load_seconds, loaded = time.perf_counter() - started, probe.now()
         prefill_seconds, decode_seconds = _request(engine, options.tokens, options.answer)
     release()
-    return Measured(loaded, probe.now(), peak.bytes, load_seconds, prefill_seconds, decode_seconds)
+    return MemoryMeasurement(loaded, probe.now(), peak.bytes, load_seconds, prefill_seconds, decode_seconds)
 
 
 def _request(engine: Engine, tokens: int, answer: int) -> tuple[float, float]:
-    """Seconds of prefill and of decoding. The prompt is made of ids, as many as were asked for and all different."""
+    """Return the seconds of prefill and of decoding. The prompt consists of ``tokens`` different token ids."""
     from inference.api.events import Finished, Sampling
 
     ids = [(7919 * n + 11) % engine.row.shape.vocab for n in range(tokens)]
@@ -193,12 +186,12 @@ def _request(engine: Engine, tokens: int, answer: int) -> tuple[float, float]:
 
 def _planned_table(planned: Plan) -> Table:
     table = _table("", "planned")
-    for what, how_much in planned.lines():
-        table.add_row(what, how_much)
+    for name, size in planned.lines():
+        table.add_row(name, size)
     return table
 
 
-def _measured_table(planned: Plan, measured: Measured) -> Table:
+def _measured_table(planned: Plan, measured: MemoryMeasurement) -> Table:
     after = measured.answered
     mapped = planned.resident - planned.anonymous
     table = _table("", "planned", "after loading", "after the request", "difference")
@@ -206,8 +199,8 @@ def _measured_table(planned: Plan, measured: Measured) -> Table:
     table.add_row(own, *_row(planned.anonymous, measured.loaded.own, after.own))
     if mapped:
         table.add_row("weights mapped from files", *_row(mapped, measured.loaded.mapped, after.mapped)[:3])
-    most = planned.peak - mapped
-    table.add_row("at most", amount(most), "", amount(measured.peak), _percent(most, measured.peak))
+    peak = planned.peak - mapped
+    table.add_row("peak", amount(peak), "", amount(measured.peak), _percent(peak, measured.peak))
     return table
 
 
@@ -216,7 +209,7 @@ def _row(planned: int, loaded: int, answered: int) -> list[str]:
 
 
 def _versions() -> str:
-    """What else a measurement depends on."""
+    """Return the versions that a measurement depends on."""
     packages = ("torch", "transformers", "bitsandbytes")
     return ", ".join(["Python " + platform.python_version(), *(f"{name} {version(name)}" for name in packages)])
 

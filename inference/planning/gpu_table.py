@@ -1,7 +1,6 @@
-"""Which model for which GPU: the planner's answer for common sizes, as the Markdown table in ``docs/models.md``.
+"""The table of recommended models by GPU memory in ``docs/models.md``, computed by the planner.
 
-Torch-free. Knows how much memory cards have, nothing of how fast they are. ``python -m inference.planning.gpu_table``
-prints the table.
+``python -m inference.planning.gpu_table`` prints it.
 """
 
 from __future__ import annotations
@@ -12,29 +11,32 @@ from itertools import product
 
 from inference.models.catalog import CATALOG, Model
 from inference.models.shape import Format
-from inference.planning.choice import choose
+from inference.planning.alternatives import catalog_choice
 from inference.planning.planner import Choice, DoesNotFitError, Plan, Role, plan
 from inference.system.machine import Device
 
 SIZES = (8, 12, 16, 24, 48, 80)
-"""Gigabytes on the box of common cards; binary, as their makers count."""
+"""Nominal memory of common GPUs in GiB."""
 
 TAKEN = 0.06
-"""Share of a card that its driver and a screen take, assumed: of an 8 GB card half a gibibyte."""
+"""Assumed share of a GPU's memory that its driver and a screen take: half a GiB of an 8 GiB GPU."""
 
 ENOUGH = 4096
-"""Tokens of context each role should get; where no model can give them, the planner's reserved ones must do."""
+"""Tokens of context that each role should get. If no model allows that, the planner's reserved context must do."""
 
-COMPLETING = [model for model in CATALOG.values() if model.id in ("codellama-7b", "codellama-13b")]
-"""70B infills too, but a completion has to be there while somebody types."""
+COMPLETION_MODELS = [model for model in CATALOG.values() if model.id in ("codellama-7b", "codellama-13b")]
+"""70B can infill too, but is too slow to complete while the user types."""
 
-CHATTING = [model for model in CATALOG.values() if model.chat and model.id != "starter"]
+CHAT_MODELS = [model for model in CATALOG.values() if model.chat and model.id != "starter"]
 FORMATS: tuple[Format, ...] = ("nf4", "nf4-double")
 
 HEAD = """\
 | GPU | completion alone | context | chat alone | context | completion and chat | contexts |
 |---|---|---|---|---|---|---|
 """
+
+Candidate = tuple[Sequence[Choice], Plan]
+"""Models and their plan."""
 
 
 def main() -> int:
@@ -44,68 +46,66 @@ def main() -> int:
 
 
 def table() -> str:
-    """The table, with a line break at its end."""
+    """Return the Markdown table, with a line break at its end."""
     return HEAD + "".join(_line(size) for size in SIZES)
 
 
 def _line(size: int) -> str:
-    card = Device("cuda", f"{size} GB", size << 30, int((size << 30) * (1 - TAKEN)))
-    completion, chat, both = (best(offers, card) for offers in (_alone("completion"), _alone("chat"), _both()))
-    cells = [card.name, *_cells(completion, "completion"), *_cells(chat, "chat"), *_cells(both, "completion", "chat")]
+    gpu = Device("cuda", f"{size} GB", size << 30, int((size << 30) * (1 - TAKEN)))
+    completion, chat, both = (best(options, gpu) for options in (_alone("completion"), _alone("chat"), _both()))
+    cells = [gpu.name, *_cells(completion, "completion"), *_cells(chat, "chat"), *_cells(both, "completion", "chat")]
     return f"| {' | '.join(cells)} |\n"
 
 
-Offer = tuple[Sequence[Choice], Plan]
-
-
-def best(offers: Iterable[Sequence[Choice]], card: Device) -> Offer | None:
-    """The first of ``offers`` whose roles all get ENOUGH context, else the first that fits at all."""
-    fitting = [(choices, planned) for choices in offers if (planned := _fitting(choices, card))]
-    roomy = (offer for offer in fitting if all(slot.tokens >= ENOUGH for slot in offer[1].slots))
+def best(options: Iterable[Sequence[Choice]], gpu: Device) -> Candidate | None:
+    """Return the first of ``options`` whose roles all get ENOUGH context, else the first that fits."""
+    fitting = [(choices, planned) for choices in options if (planned := _plan_or_none(choices, gpu))]
+    roomy = (candidate for candidate in fitting if all(slot.tokens >= ENOUGH for slot in candidate[1].slots))
     return next(roomy, fitting[0] if fitting else None)
 
 
-def _fitting(choices: Sequence[Choice], card: Device) -> Plan | None:
+def _plan_or_none(choices: Sequence[Choice], gpu: Device) -> Plan | None:
     try:
-        return plan(choices, card)
+        return plan(choices, gpu)
     except DoesNotFitError:
         return None
 
 
 def _alone(role: Role) -> list[Sequence[Choice]]:
-    """One model for one role, the largest first."""
-    models = CHATTING if role == "chat" else COMPLETING
-    return sorted(([choose(model, (role,), form)] for model, form in product(models, FORMATS)), key=_preference)
+    """Return the options with one model for one role, the largest first."""
+    models = CHAT_MODELS if role == "chat" else COMPLETION_MODELS
+    options = ([catalog_choice(model, (role,), form)] for model, form in product(models, FORMATS))
+    return sorted(options, key=_preference)
 
 
 def _both() -> list[Sequence[Choice]]:
-    """One model for both roles, or one each: the larger chat model first, then the larger completing one."""
-    one = [[choose(m, ("completion", "chat"), form)] for m, form in product(CHATTING, FORMATS) if m.infill]
+    """Return the options for both roles, with one model or two: by size of the chat model, then of the other."""
+    one = [[catalog_choice(m, ("completion", "chat"), form)] for m, form in product(CHAT_MODELS, FORMATS) if m.infill]
     two = [
-        [choose(completing, ("completion",), form), choose(chatting, ("chat",), form)]
-        for completing, chatting, form in product(COMPLETING, CHATTING, FORMATS)
+        [catalog_choice(completion, ("completion",), form), catalog_choice(chat, ("chat",), form)]
+        for completion, chat, form in product(COMPLETION_MODELS, CHAT_MODELS, FORMATS)
     ]
     return sorted([*one, *two], key=_preference)
 
 
 def _preference(choices: Sequence[Choice]) -> tuple[int, int, int, int]:
-    """What comes first: size by role, then fewer models, then the more exact format."""
+    """Sort key: larger models first, then fewer models, then the more exact format."""
     chat = next((c.shape.parameters for c in choices if "chat" in c.roles), 0)
     completion = next((c.shape.parameters for c in choices if "completion" in c.roles), 0)
     return -chat, -completion, len(choices), FORMATS.index(choices[0].form)
 
 
-def _cells(offer: Offer | None, *roles: Role) -> list[str]:
-    """The models with their format, and the tokens each role gets."""
-    if offer is None:
+def _cells(candidate: Candidate | None, *roles: Role) -> list[str]:
+    """Return two cells: the models with their format, and the tokens of each role."""
+    if candidate is None:
         return ["none", ""]
-    choices, planned = offer
-    names = " + ".join(_short(CATALOG[choice.id]) for choice in choices)
-    doubly = " (double)" if choices[0].form == "nf4-double" else ""
-    return [names + doubly, " + ".join(f"{planned.context(role):,}" for role in roles)]
+    choices, planned = candidate
+    names = " + ".join(_short_name(CATALOG[choice.id]) for choice in choices)
+    double = " (double)" if choices[0].form == "nf4-double" else ""
+    return [names + double, " + ".join(f"{planned.context(role):,}" for role in roles)]
 
 
-def _short(model: Model) -> str:
+def _short_name(model: Model) -> str:
     return model.title.removeprefix("Code Llama ")
 
 

@@ -1,7 +1,7 @@
-"""How much room a team's server has beside the weights: counted for common machines, as the table in ``docs/team.md``.
+"""The table of KV cache sizes of team servers in ``docs/team.md``.
 
-Torch-free. For servers that keep weights and KV cache in 16 bits and share both evenly among GPUs by tensor parallelism
-(vLLM); nothing of it is measured. ``python -m inference.planning.team_table`` prints the table.
+It holds for servers like vLLM that keep weights and KV cache in 16 bits and share them evenly among GPUs by tensor
+parallelism. It is computed, not measured. ``python -m inference.planning.team_table`` prints it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from inference.planning.planner import KEPT, OVERHEAD, activation_bytes, amount
 from inference.system.machine import Device
 
 UTILISATION = 0.9
-"""Share of each card that the server may take, as its ``--gpu-memory-utilization`` says."""
+"""Share of each GPU's memory that the server may use (``--gpu-memory-utilization``)."""
 
 STEP = 2048
-"""Tokens read at once, for which activations are reckoned, on every GPU as if it held the whole model."""
+"""Tokens of a prefill step. Their activations are counted on every GPU as if it held the whole model."""
 
 REQUEST = 2048
-"""Tokens of one completion with all it is shown: about what this project's defaults come to, and more."""
+"""Tokens of one completion request with its context; somewhat more than this project's defaults."""
 
 HEAD = """\
 | model | GPUs | weights | KV cache, a token | room for KV cache | requests of 2,048 tokens at once |
@@ -31,7 +31,7 @@ HEAD = """\
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A model on so many equal cards of so many (binary) gigabytes."""
+    """A model on ``cards`` equal GPUs with ``gigabytes`` GiB each."""
 
     model: str
     cards: int
@@ -57,14 +57,14 @@ def main() -> int:
 
 
 def table() -> str:
-    """The table, with a line break at its end."""
+    """Return the Markdown table, with a line break at its end."""
     return HEAD + "".join(map(_line, SETUPS))
 
 
 def room(setup: Setup) -> int:
-    """Tokens of KV cache that fit beside the weights; below 0 where not even those do.
+    """Return the tokens of KV cache that fit beside the weights; negative if the weights don't fit.
 
-    Each card has the planner's allowances for a CUDA context and an allocator, which are not measured either.
+    Each GPU has the planner's allowances for a CUDA context and an allocator, which are not measured.
     """
     shape, card = find(setup.model).shape, setup.gigabytes << 30
     device = Device("cuda", f"{setup.gigabytes} GB", card, card)
@@ -74,7 +74,7 @@ def room(setup: Setup) -> int:
 
 
 def splits_evenly(shape: Shape, cards: int) -> bool:
-    """Whether tensor parallelism can share the heads of this shape among so many cards."""
+    """Return whether tensor parallelism can share the heads of ``shape`` among ``cards`` GPUs."""
     return shape.heads % cards == 0 and shape.kv_heads % cards == 0
 
 

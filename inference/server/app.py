@@ -1,11 +1,7 @@
-"""The engine as an ASGI app: OpenAI-compatible HTTP, streamed as server-sent events.
+"""The engine's HTTP API as an ASGI app: OpenAI-compatible, streamed as server-sent events.
 
-Knows no torch and no editor. It answers from the first moment; until the model is loaded with 503 and how far it is.
-A client that closes its stream cancels its request.
-
-What one request, and all of them together, may take; beyond it they are refused in words, and soon.
-
-Knows HTTP bodies and queues, no models. A refusal says when to come again wherever that makes sense.
+The engine listens before the model is loaded. Until then requests get 503 with the loading progress. A client that
+disconnects cancels its request. Requests beyond the per-session and global limits are rejected immediately.
 """
 
 from __future__ import annotations
@@ -24,48 +20,72 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from inference.api import requests as wire
 from inference.api.events import Event, Failed, Finished, Steps
 from inference.api.fields import parse_json
-from inference.api.requests import LONGEST_SECONDS, ScoreRequest, WireError, error_body, parse_score, parse_shutdown
+from inference.api.requests import (
+    LONGEST_SECONDS,
+    ChatRequest,
+    CompletionRequest,
+    Priority,
+    ScoreRequest,
+    WireError,
+    error_body,
+    parse_chat,
+    parse_completion,
+    parse_score,
+    parse_shutdown,
+)
 from inference.api.status import ANSWERING, StatusBoard
 from inference.planning.planner import Role
 from inference.server.leases import Leases
 from inference.server.model_manager import ModelManager
 from inference.server.openai import (
     HTTP_STATUS,
-    ChatShape,
-    FailedError,
-    TextShape,
-    after,
-    beating,
-    collect,
-    failure,
+    ChatResponseBuilder,
+    CompletionResponseBuilder,
+    GenerationFailedError,
+    RefusedRequestError,
+    cancel_on_disconnect,
+    collect_text,
+    error_response,
+    event_stream,
+    json_response,
+    prepend,
     sse,
-    stream,
-    unless_gone,
-    whole,
+    with_heartbeat,
 )
-from inference.server.router import ModelRoute, RefusedError, choose, listed
+from inference.server.router import ModelRoute, choose_route, model_list
 from inference.server.scheduler import Scheduler
 from inference.server.stats import Stats
 from inference.text.stopping import StopRule
 
 BEAT_SECONDS = 2.0
 BEAT = ":\n\n"
-"""A comment (WHATWG HTML, section 9.2) on a lease whenever there is no news: whoever holds it sees that the engine
-lives. ``client.SILENT_SECONDS`` allows for five of them.
+"""A comment (WHATWG HTML, section 9.2), sent on a lease when there is no news. It shows the client that the engine
+lives. ``SILENT_SECONDS`` of the client allows for five missing ones.
 """
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+
+MAX_QUEUED = 128
+"""Generations queued or running. Users would give up on further ones before they are reached."""
+
+MAX_QUEUED_PER_SESSION = 32
+"""Generations of one editor session, so that it cannot fill the queue alone."""
+
+QUEUE_RETRY_SECONDS = "2"
+"""``Retry-After`` of a response with status 429."""
 
 
 @dataclass
 class EngineApp:
-    """What the routes share.
+    """The state shared by all routes.
 
     Attributes:
-        leases: of windows and requests: who needs the engine.
-        requests: those alone: who needs the weights.
-        leaving: set once the engine is to leave.
+        weights: loads and unloads the models.
+        leases: held by editor sessions and requests; they keep the engine process alive.
+        requests: held by requests alone; they keep the weights loaded.
+        leaving: set when the engine was asked to shut down.
     """
 
     board: StatusBoard
@@ -77,7 +97,7 @@ class EngineApp:
     stats: Stats = field(default_factory=Stats)
 
     def app(self) -> Starlette:
-        """The routing table."""
+        """Return the ASGI app."""
         app = Starlette(
             routes=[
                 Route("/v1/completions", self.completions, methods=["POST"]),
@@ -90,72 +110,78 @@ class EngineApp:
                 Route("/lease", self.lease),
                 Route("/retire", self.retire, methods=["POST"]),
             ],
-            exception_handlers={HTTPException: _not_there, ClientDisconnect: _gone, Exception: _broken},
+            exception_handlers={
+                HTTPException: _not_served,
+                ClientDisconnect: _disconnected,
+                WireError: _invalid_request,
+                RefusedRequestError: self._refused,
+                Exception: _unhandled,
+            },
         )
-        app.router.redirect_slashes = False  # a path is served or not; a redirect would name the client's Host
+        app.router.redirect_slashes = False  # a redirect would contain the client's Host header
         return app
 
     async def completions(self, http: Request) -> Response:
         """``POST /v1/completions``."""
-        return await self._generate(http, wire.parse_completion, "completion", TextShape)
+        request = parse_completion(await json_body(http))
+        return await self._generate(http, request, "completion", CompletionResponseBuilder)
 
     async def chat_completions(self, http: Request) -> Response:
         """``POST /v1/chat/completions``."""
-        return await self._generate(http, wire.parse_chat, "chat", ChatShape)
+        return await self._generate(http, parse_chat(await json_body(http)), "chat", ChatResponseBuilder)
 
     async def score(self, http: Request) -> Response:
-        """``POST /score``: a model card's sample request. It waits for what a person at an editor wants at once."""
+        """``POST /score``: the sample request of Code Llama's model card, with the priority of a chat."""
         try:
             request = parse_score(await json_body(http))
             await self._wake(None)
-            chosen = self._choose(request.model, "completion")
-            texts = [await unless_gone(http, self._scored(chosen, request, n)) for n in range(len(request.inputs))]
+            route = self._route(request.model, "completion")
+            texts = [
+                await cancel_on_disconnect(http, self._scored(route, request, n)) for n in range(len(request.inputs))
+            ]
         except WireError as error:
             return JSONResponse(error_body(str(error), "invalid_request_error", error.param), 422)
-        except RefusedError as refusal:
-            return self._refused(refusal)
-        except FailedError as error:
+        except GenerationFailedError as error:
             status = 422 if error.kind == "invalid_request_error" else HTTP_STATUS[error.kind]
             return JSONResponse(error_body(str(error), error.kind, error.param), status)
         return JSONResponse([{"0": text} for text in texts])
 
     async def models(self, http: Request) -> Response:
-        """``GET /v1/models``: what this engine serves, adapters included; while it loads, only the models' ids."""
+        """``GET /v1/models``: the loaded models and their adapters; only the models' ids while they load."""
         del http
-        data = listed(self.board.status, self.weights.answerers)
-        return JSONResponse({"object": "list", "data": data})
+        return JSONResponse({"object": "list", "data": model_list(self.board.status, self.weights.loaded)})
 
     async def model(self, http: Request) -> Response:
-        """``GET /v1/models/ID``: one of them."""
+        """``GET /v1/models/ID``: one entry of the list."""
         name = http.path_params["name"]
-        for one in listed(self.board.status, self.weights.answerers):
-            if one["id"] == name:
-                return JSONResponse(one)
+        for entry in model_list(self.board.status, self.weights.loaded):
+            if entry["id"] == name:
+                return JSONResponse(entry)
         body = error_body(f"The engine has no model '{name}'.", "invalid_request_error", "model", "model_not_found")
         return JSONResponse(body, 404)
 
     async def health(self, http: Request) -> Response:
-        """``GET /health``: 200 when requests are answered, 503 otherwise, the status in the body either way."""
+        """``GET /health``: the status, with 200 if the engine answers requests and 503 otherwise."""
         del http
         status = self.board.status
         return JSONResponse(status.to_json(), 200 if status.phase in ANSWERING else 503)
 
     async def statistics(self, http: Request) -> Response:
-        """``GET /stats``: what the engine is doing and has done, in numbers."""
+        """``GET /stats``: the current state and all counters."""
         del http
-        now = {
+        current = {
             "engine": self.board.status.to_json(),
-            "models": {name: dict(one.contexts) for name, one in self.weights.answerers.items()},
+            "models": {name: dict(model.contexts) for name, model in self.weights.loaded.items()},
             "windows": self.leases.held - self.requests.held,
             "requests": {"open": self.requests.held, "waiting": self.scheduler.waiting},
             "loads": self.weights.loads,
         }
-        return JSONResponse({**now, **self.stats.to_json()})
+        return JSONResponse({**current, **self.stats.to_json()})
 
     async def lease(self, http: Request) -> Response:
-        """``GET /lease``: a stream of statuses that stays open; while one is open the engine stays.
+        """``GET /lease``: an endless stream of statuses. The engine stays while one is open.
 
-        Who takes one after loading has failed has it tried again. HEAD asks for headers alone and takes none.
+        If loading has failed, a new lease retries it. HEAD returns the headers and takes no lease.
         """
         if http.method == "HEAD":
             return Response(media_type="text/event-stream")
@@ -163,105 +189,100 @@ class EngineApp:
         return StreamingResponse(self._leased(), media_type="text/event-stream")
 
     async def retire(self, http: Request) -> Response:
-        """``POST /retire``: take no more requests, answer those that have begun, and leave.
+        """``POST /retire``: shut down gracefully: take no new requests, finish the running ones, end.
 
-        ``{"stop": true}`` says that a person wants no engine; else another one is to take this one's place. With
-        ``{"now": true}`` nothing is waited for.
+        ``{"stop": true}``: the user stopped the engine; otherwise another version replaces it. ``{"now": true}``:
+        cancel the running requests.
         """
-        try:
-            wishes = parse_shutdown(await json_body(http))
-        except WireError as error:
-            return JSONResponse(error_body(str(error), "invalid_request_error", error.param), 400)
-        except RefusedError as refusal:
-            return self._refused(refusal)
-        self.board.set(phase="stopping" if wishes.stop else "retiring", message=wishes.message)
-        if wishes.now:
+        request = parse_shutdown(await json_body(http))
+        self.board.set(phase="stopping" if request.stop else "retiring", message=request.message)
+        if request.now:
             self.scheduler.close()
         self.leaving.set()
         return JSONResponse({"waiting_for": self.requests.held})
 
     async def unneeded(self) -> None:
-        """Returns when the engine should leave: after the last lease, or when it was told to and has answered."""
+        """Return when the engine should end: no lease is left, or it was asked to shut down and has answered."""
         ends = [asyncio.ensure_future(wait()) for wait in (self.leases.all_ended, self.leaving.wait)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
             end.cancel()
-        await self.requests.none()
+        await self.requests.none_held()
 
     async def sleep_when_idle(self) -> None:
-        """Have the weights unloaded whenever nobody has asked for long."""
+        """Unload the weights whenever there was no request for the idle time. Runs until cancelled."""
         while True:
             await self.requests.all_ended()
             self.weights.unload()
 
     async def _leased(self) -> AsyncIterator[str]:
         with self.leases.hold():
-            async for status in beating(self.board.watch(), BEAT_SECONDS):
+            async for status in with_heartbeat(self.board.watch(), BEAT_SECONDS):
                 yield BEAT if status is None else sse(status.to_json())
 
     async def _generate(
-        self, http: Request, parse: Callable[[Any], Any], role: Role, shape: type[TextShape | ChatShape]
+        self,
+        http: Request,
+        request: CompletionRequest | ChatRequest,
+        role: Role,
+        builder_class: type[CompletionResponseBuilder],
     ) -> Response:
-        try:
-            request = parse(await json_body(http))
-            deadline = time.perf_counter() + (request.deadline_ms or LONGEST_SECONDS * 1000) / 1000
-            check_room(self.scheduler, request.user, request.n)
-            await unless_gone(http, self._wake(deadline))
-            chosen = self._choose(request.model, role)
-        except WireError as error:
-            return JSONResponse(error_body(str(error), "invalid_request_error", error.param), 400)
-        except RefusedError as refusal:
-            return self._refused(refusal)
-        begins = [partial(_begin, role, chosen, one, deadline) for one in _each(request)]
-        answers = self._answers(begins, request.priority, request.user, deadline)
-        answer = shape(chosen.name, request.n, request.include_usage)
+        deadline = time.perf_counter() + (request.deadline_ms or LONGEST_SECONDS * 1000) / 1000
+        check_capacity(self.scheduler, request.user, request.n)
+        await cancel_on_disconnect(http, self._wake(deadline))
+        route = self._route(request.model, role)
+        begins = [partial(_begin, route, one, deadline) for one in _each_choice(request)]
+        choices = self._run(begins, request.priority, request.user, deadline)
+        builder = builder_class(route.name, request.n, request.include_usage)
         if not request.stream:
-            return await unless_gone(http, whole(answers, answer, request.n))
-        first = await unless_gone(http, anext(answers))  # what fails at once still gets its status
+            return await cancel_on_disconnect(http, json_response(choices, builder, request.n))
+        first = await cancel_on_disconnect(http, anext(choices))  # an early failure still gets its HTTP status
         if isinstance(first[1], Failed):
-            await answers.aclose()
-            return failure(first[1])
-        return StreamingResponse(stream(after(first, answers), answer), media_type="text/event-stream")
+            await choices.aclose()
+            return error_response(first[1])
+        return StreamingResponse(event_stream(prepend(first, choices), builder), media_type="text/event-stream")
 
-    async def _scored(self, chosen: ModelRoute, request: ScoreRequest, n: int) -> str:
-        """One input with its continuation."""
+    async def _scored(self, route: ModelRoute, request: ScoreRequest, n: int) -> str:
+        """Return one input with its continuation."""
         text, deadline = request.inputs[n], time.perf_counter() + LONGEST_SECONDS
 
         def begin() -> Steps:
-            return chosen.answerer().complete(text, None, request.sampling, StopRule(), deadline)
+            return route.model().complete(text, None, request.sampling, StopRule(), deadline)
 
-        check_room(self.scheduler, "", 1)
-        return text + await collect(self._answers([begin], "chat", "", deadline))
+        check_capacity(self.scheduler, "", 1)
+        return text + await collect_text(self._run([begin], "chat", "", deadline))
 
     async def _wake(self, deadline: float | None) -> None:
-        """Have unloaded weights loaded before a request is routed, whose time goes on meanwhile."""
+        """Load unloaded weights before a request is routed. Loading counts towards the request's deadline."""
         with self._needed():
             left = LONGEST_SECONDS if deadline is None else deadline - time.perf_counter()
-            await self.weights.awake(max(left, 0))
+            await self.weights.wake(max(left, 0))
 
-    def _refused(self, refusal: RefusedError) -> Response:
-        self.stats.refused += refusal.status in (429, 503)
-        return JSONResponse(refusal.body, refusal.status, refusal.headers)
+    async def _refused(self, http: Request, error: Exception) -> Response:
+        del http
+        assert isinstance(error, RefusedRequestError)
+        self.stats.refused += error.status in (429, 503)
+        return JSONResponse(error.body, error.status, error.headers)
 
     @contextmanager
     def _needed(self) -> Iterator[None]:
         with self.leases.hold(), self.requests.hold():
             yield
 
-    def _choose(self, model: str, role: Role) -> ModelRoute:
-        return choose(model, role, self.board.status, self.weights.answerers)
+    def _route(self, model: str, role: Role) -> ModelRoute:
+        return choose_route(model, role, self.board.status, self.weights.loaded)
 
-    async def _answers(
-        self, begins: Sequence[Callable[[], Steps]], priority: wire.Priority, window: str, deadline: float
+    async def _run(
+        self, begins: Sequence[Callable[[], Steps]], priority: Priority, session: str, deadline: float
     ) -> AsyncGenerator[tuple[int, Event], None]:
-        """Events of all answers to one request as they come from the model thread; leaving early cancels them."""
+        """Yield the events of all choices of a request. Closing the generator cancels them."""
         loop, queue = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Event]]()
 
-        def tell(index: int, event: Event) -> None:
+        def emit(index: int, event: Event) -> None:
             loop.call_soon_threadsafe(queue.put_nowait, (index, event))
 
         jobs = {
-            n: self.scheduler.submit(begin, priority, partial(tell, n), window, deadline)
+            n: self.scheduler.submit(begin, priority, partial(emit, n), session, deadline)
             for n, begin in enumerate(begins)
         }
         with self._needed():
@@ -278,62 +299,15 @@ class EngineApp:
                     self.stats.ended(priority, None)
 
 
-def _begin(role: Role, chosen: ModelRoute, request: Any, deadline: float) -> Steps:
-    """On the model thread."""
-    answerer, r = chosen.answerer(request.user), request
-    if role == "chat":
-        return answerer.chat(r.messages, r.sampling, deadline)
-    return answerer.complete(r.prompt, r.suffix, r.sampling, r.stop_rule, deadline, r.context)
-
-
-def _each(request: Any) -> list[Any]:
-    """The request for each of its answers: with a seed each has one of its own, and they are the same every time."""
-    seed = request.sampling.seed
-    if seed is None:
-        return [request] * request.n
-    return [replace(request, sampling=replace(request.sampling, seed=seed + k)) for k in range(request.n)]
-
-
-async def _not_there(http: Request, error: Exception) -> Response:
-    """A path or a method that is not served, in OpenAI's shape."""
-    assert isinstance(error, HTTPException)
-    text = f"{http.method} {http.scope['path']}: {error.detail}."
-    return JSONResponse(error_body(text, "invalid_request_error"), error.status_code, error.headers)
-
-
-async def _gone(http: Request, error: Exception) -> Response:
-    """The client left, which is no error; nobody reads this response."""
-    del http, error
-    return Response(status_code=408)
-
-
-async def _broken(http: Request, error: Exception) -> Response:
-    """Unhandled exception; Starlette raises it again, and uvicorn logs it."""
-    del http
-    text = f"The engine failed at this request ({type(error).__name__}); its log has the details."
-    return JSONResponse(error_body(text, "server_error"), 500)
-
-
-LARGEST_BODY = 8 * 1024 * 1024
-
-MOST_WAITING = 128
-"""Answers queued or under way; more would only wait longer than anybody does."""
-
-MOST_OF_ONE = 32
-"""Those of one window, so that none fills the queue for all."""
-
-RETRY_SECONDS = "2"
-
-
 async def json_body(http: Request) -> Any:
-    """The parsed body. Raises ``WireError`` where it is no JSON, RefusedError where it is too large."""
+    """Return the parsed body. Raises WireError if it is not JSON, RefusedRequestError if it is too large."""
     declared = http.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > LARGEST_BODY:
+    if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
         raise _too_large()
     body = bytearray()
     async for part in http.stream():
         body += part
-        if len(body) > LARGEST_BODY:
+        if len(body) > MAX_BODY_BYTES:
             raise _too_large()
     try:
         return parse_json(bytes(body))
@@ -341,18 +315,63 @@ async def json_body(http: Request) -> Any:
         raise WireError(f"The request's body is not JSON: {error}.") from error
 
 
-def check_room(scheduler: Scheduler, window: str, answers: int) -> None:
-    """Raises RefusedError where so many more ``answers`` for a ``window`` are too many."""
-    if scheduler.waiting_for(window) + answers > MOST_OF_ONE:
-        text = f"{MOST_OF_ONE} answers for you are waiting already: take those first."
+def check_capacity(scheduler: Scheduler, session: str, count: int) -> None:
+    """Raise RefusedRequestError if ``count`` more generations of ``session`` would exceed a limit."""
+    if scheduler.waiting_for(session) + count > MAX_QUEUED_PER_SESSION:
+        text = f"{MAX_QUEUED_PER_SESSION} requests of yours are queued already. Wait for their responses first."
         code = "too_many_of_yours"
-    elif scheduler.waiting + answers > MOST_WAITING:
-        text, code = f"{MOST_WAITING} answers are waiting already: come again in a moment.", "queue_full"
+    elif scheduler.waiting + count > MAX_QUEUED:
+        text, code = f"{MAX_QUEUED} requests are queued already. Retry in a moment.", "queue_full"
     else:
         return
-    raise RefusedError(429, error_body(text, "rate_limit_error", code=code), {"Retry-After": RETRY_SECONDS})
+    body = error_body(text, "rate_limit_error", code=code)
+    raise RefusedRequestError(429, body, {"Retry-After": QUEUE_RETRY_SECONDS})
 
 
-def _too_large() -> RefusedError:
-    text = f"The request's body is larger than {LARGEST_BODY // 2**20} MiB."
-    return RefusedError(413, error_body(text, "invalid_request_error", code="body_too_large"), {"Connection": "close"})
+def _too_large() -> RefusedRequestError:
+    text = f"The request's body is larger than {MAX_BODY_BYTES // 2**20} MiB."
+    body = error_body(text, "invalid_request_error", code="body_too_large")
+    return RefusedRequestError(413, body, {"Connection": "close"})
+
+
+def _begin(route: ModelRoute, request: CompletionRequest | ChatRequest, deadline: float) -> Steps:
+    """Start a generation, on the model thread."""
+    model = route.model(request.user)
+    if isinstance(request, ChatRequest):
+        return model.chat(request.messages, request.sampling, deadline)
+    r = request
+    return model.complete(r.prompt, r.suffix, r.sampling, r.stop_rule, deadline, r.context)
+
+
+def _each_choice(request: CompletionRequest | ChatRequest) -> list[CompletionRequest | ChatRequest]:
+    """Return the request once per choice. With a seed, each has its own, so that results can be reproduced."""
+    seed = request.sampling.seed
+    if seed is None:
+        return [request] * request.n
+    return [replace(request, sampling=replace(request.sampling, seed=seed + k)) for k in range(request.n)]
+
+
+async def _not_served(http: Request, error: Exception) -> Response:
+    """Unknown path or method, in OpenAI's format."""
+    assert isinstance(error, HTTPException)
+    text = f"{http.method} {http.scope['path']}: {error.detail}."
+    return JSONResponse(error_body(text, "invalid_request_error"), error.status_code, error.headers)
+
+
+async def _disconnected(http: Request, error: Exception) -> Response:
+    """The client has disconnected. That is no error, and nobody reads this response."""
+    del http, error
+    return Response(status_code=408)
+
+
+async def _invalid_request(http: Request, error: Exception) -> Response:
+    del http
+    assert isinstance(error, WireError)
+    return JSONResponse(error_body(str(error), "invalid_request_error", error.param), 400)
+
+
+async def _unhandled(http: Request, error: Exception) -> Response:
+    """Unhandled exception. Starlette raises it again, and uvicorn logs it."""
+    del http
+    text = f"The engine failed at this request ({type(error).__name__}); its log has the details."
+    return JSONResponse(error_body(text, "server_error"), 500)

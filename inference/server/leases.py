@@ -1,7 +1,6 @@
-"""Who still needs something: it may go some time after the last one has let go of it.
+"""Reference count with a grace period.
 
-Counts on the event loop and knows neither what is held (the engine by its windows, the weights by requests) nor what
-becomes of it.
+The engine process is kept alive by the leases of editor sessions, and the weights in memory by requests.
 """
 
 from __future__ import annotations
@@ -14,10 +13,13 @@ from typing import Any
 
 
 class Leases:
-    """Counts open leases.
+    """Counts open leases, on the event loop.
 
-    ``grace`` is in seconds, infinite for ever; ``first`` is that before the first lease, where it is to be longer: on a
-    busy machine it takes a moment to come. ``wait_for`` is ``asyncio.wait_for``, or what a test has in its place.
+    Args:
+        grace: seconds from the end of the last lease until ``all_ended`` returns. Infinite: it never returns.
+        first: seconds to wait for the first lease, if that is longer than ``grace``. A client on a busy machine
+            needs a moment to connect.
+        wait_for: ``asyncio.wait_for``, or a replacement in tests.
     """
 
     def __init__(
@@ -33,20 +35,20 @@ class Leases:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """A lease for as long as the block runs."""
-        self._count(1)
+        """Hold a lease while the block runs."""
+        self._add(1)
         try:
             yield
         finally:
-            self._count(-1)
+            self._add(-1)
 
-    async def none(self) -> None:
-        """Returns as soon as nobody holds one."""
+    async def none_held(self) -> None:
+        """Return as soon as no lease is held."""
         while self.held:
             await self._changed.wait()
 
     async def all_ended(self) -> None:
-        """Returns when nobody has held one for the time of grace."""
+        """Return when no lease has been held for the grace period."""
         while True:
             changed, grace = self._changed, self._next_grace
             try:
@@ -54,8 +56,8 @@ class Leases:
             except TimeoutError:
                 return
 
-    def _count(self, more: int) -> None:
-        self.held += more
+    def _add(self, count: int) -> None:
+        self.held += count
         self._next_grace = self._grace
         self._changed.set()
         self._changed = asyncio.Event()

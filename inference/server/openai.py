@@ -1,4 +1,4 @@
-"""Answers in OpenAI's shapes: whole, or streamed as server-sent events. Knows no routes and no models.
+"""Build responses in OpenAI's format: one JSON object, or a stream of server-sent events.
 
 Source: OpenAI API reference, "Completions" (legacy) and "Chat"; WHATWG HTML, section 9.2.
 """
@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -31,55 +31,60 @@ from inference.api.requests import error_body
 HTTP_STATUS = {"invalid_request_error": 400, "unavailable": 503, "server_error": 500}
 
 RETRY_SECONDS = "1"
-"""When a request that came at a bad moment may come again, as ``Retry-After`` has it."""
+"""``Retry-After`` of a response with status 503."""
 
-Answers = AsyncIterator[tuple[int, Event]]
-"""The events of all answers to one request as they come, each with the number of its answer."""
+Choices = AsyncIterator[tuple[int, Event]]
+"""The events of all choices of one request as they arrive, each with the index of its choice."""
 
 T = TypeVar("T")
 
 _END = object()
 
 
-class TextShape:
-    """Answers of ``/v1/completions``."""
+class CompletionResponseBuilder:
+    """Builds the JSON of ``/v1/completions``.
+
+    Args:
+        model: the name to report.
+        choices: how many were requested.
+        include_usage: end a stream with an event that holds the usage.
+    """
 
     kind = "text_completion"
     chunk_kind = "text_completion"
     prefix = "cmpl"
 
-    def __init__(self, model: str, answers: int = 1, include_usage: bool = False) -> None:
-        """To a request for so many ``answers``; a stream tells its usage only where that was asked for."""
+    def __init__(self, model: str, choices: int = 1, include_usage: bool = False) -> None:
         self._head = {"id": f"{self.prefix}-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
-        self._lengths = [0] * answers
+        self._lengths = [0] * choices
         self.include_usage = include_usage
 
-    def begin(self) -> list[dict[str, Any]]:
-        """The first events of a stream."""
+    def first_events(self) -> list[dict[str, Any]]:
+        """Return the events that open a stream."""
         return []
 
     def chunk(self, index: int, text: str, tokens: Sequence[TokenProbability], reason: str | None) -> dict[str, Any]:
-        """One server-sent event."""
+        """Return one event of a stream."""
         choice = {"index": index, **self._delta(text), "finish_reason": reason}
         return self._event([{**choice, "logprobs": self._logprobs(index, text, tokens)}])
 
-    def bill(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-        """The last event of a stream that is to tell its usage."""
+    def usage_event(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        """Return the last event of a stream with ``include_usage``."""
         return {**self._event([]), "usage": usage(outcomes)}
 
     def choice(self, index: int, text: str, tokens: Sequence[TokenProbability], reason: str) -> dict[str, Any]:
-        """One answer of several, whole."""
+        """Return one complete choice."""
         choice = {"index": index, **self._message(text), "finish_reason": reason}
         return {**choice, "logprobs": self._logprobs(index, text, tokens)}
 
-    def whole(self, choices: Sequence[dict[str, Any]], outcomes: Sequence[Outcome]) -> dict[str, Any]:
-        """The answer to a request that does not stream. Timings are our own addition, of the first."""
-        told = {"usage": usage(outcomes), "timings": timings(outcomes[0])}
-        return {**self._head, "object": self.kind, "choices": list(choices), **told}
+    def response(self, choices: Sequence[dict[str, Any]], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        """Return the body of a response without streaming. ``timings``, of the first choice, is our extension."""
+        extra = {"usage": usage(outcomes), "timings": timings(outcomes[0])}
+        return {**self._head, "object": self.kind, "choices": list(choices), **extra}
 
     def _event(self, choices: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        unbilled = {"usage": None} if self.include_usage else {}
-        return {**self._head, "object": self.chunk_kind, "choices": choices, **unbilled}
+        no_usage = {"usage": None} if self.include_usage else {}
+        return {**self._head, "object": self.chunk_kind, "choices": choices, **no_usage}
 
     def _delta(self, text: str) -> dict[str, Any]:
         return {"text": text}
@@ -88,7 +93,10 @@ class TextShape:
         return {"text": text}
 
     def _logprobs(self, index: int, text: str, tokens: Sequence[TokenProbability]) -> dict[str, Any] | None:
-        """Offsets are those of characters in the answer; a token that begins within a character has that one's."""
+        """Return token log-probabilities with offsets in characters.
+
+        A token that begins within a character has the offset of that character.
+        """
         start = self._lengths[index]
         self._lengths[index] += len(text)
         if not tokens:
@@ -98,21 +106,21 @@ class TextShape:
             offsets.append(start + len(seen.decode("utf-8", "ignore")))
             seen += token.piece
         return {
-            "tokens": [_shown(token.piece) for token in tokens],
+            "tokens": [_decoded(token.piece) for token in tokens],
             "token_logprobs": [token.logprob for token in tokens],
-            "top_logprobs": [{_shown(piece): chance for piece, chance in token.top} for token in tokens],
+            "top_logprobs": [{_decoded(piece): logprob for piece, logprob in token.top} for token in tokens],
             "text_offset": offsets,
         }
 
 
-class ChatShape(TextShape):
-    """Answers of ``/v1/chat/completions``."""
+class ChatResponseBuilder(CompletionResponseBuilder):
+    """Builds the JSON of ``/v1/chat/completions``."""
 
     kind = "chat.completion"
     chunk_kind = "chat.completion.chunk"
     prefix = "chatcmpl"
 
-    def begin(self) -> list[dict[str, Any]]:
+    def first_events(self) -> list[dict[str, Any]]:
         delta = {"delta": {"role": "assistant", "content": ""}, "finish_reason": None, "logprobs": None}
         return [self._event([{"index": index, **delta}]) for index in range(len(self._lengths))]
 
@@ -125,128 +133,136 @@ class ChatShape(TextShape):
     def _logprobs(self, index: int, text: str, tokens: Sequence[TokenProbability]) -> dict[str, Any] | None:
         if not tokens:
             return None
-        told = [
-            {**_chance(token.piece, token.logprob), "top_logprobs": [_chance(*other) for other in token.top]}
+        content = [
+            {**_logprob(token.piece, token.logprob), "top_logprobs": [_logprob(*other) for other in token.top]}
             for token in tokens
         ]
-        return {"content": told, "refusal": None}
+        return {"content": content, "refusal": None}
 
 
-def sse(data: Any) -> str:
-    """One server-sent event (WHATWG HTML, section 9.2)."""
-    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+class RefusedRequestError(Exception):
+    """A request refused before generation, with the ``status``, ``body`` and ``headers`` of the HTTP response."""
+
+    def __init__(self, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status)
+        self.status, self.body, self.headers = status, body, headers or {}
 
 
-async def stream(answers: Answers, shape: TextShape) -> AsyncIterator[str]:
-    """Every event as it comes; of a failure nothing comes after."""
-    for event in shape.begin():
-        yield sse(event)
-    outcomes: list[Outcome] = []
-    async for index, event in answers:
-        if isinstance(event, TextChunk):
-            yield sse(shape.chunk(index, event.text, event.tokens, None))
-        elif isinstance(event, Finished):
-            outcomes.append(event.outcome)
-            last = shape.chunk(index, "", (), finish_reason(event.outcome))
-            yield sse({**last, "timings": timings(event.outcome)})
-        else:
-            yield sse(error_body(event.message, event.kind, event.param))
-            break
-    else:
-        if shape.include_usage:
-            yield sse(shape.bill(outcomes))
-    yield "data: [DONE]\n\n"
-
-
-async def whole(answers: Answers, shape: TextShape, count: int) -> Response:
-    """All events in one."""
-    texts: list[list[TextChunk]] = [[] for _ in range(count)]
-    ends: dict[int, Outcome] = {}
-    async for index, event in answers:
-        if isinstance(event, TextChunk):
-            texts[index].append(event)
-        elif isinstance(event, Finished):
-            ends[index] = event.outcome
-        else:
-            return failure(event)
-    choices = [
-        shape.choice(n, "".join(c.text for c in said), [t for c in said for t in c.tokens], finish_reason(ends[n]))
-        for n, said in enumerate(texts)
-    ]
-    return JSONResponse(shape.whole(choices, [ends[n] for n in range(count)]))
-
-
-def failure(failed: Failed) -> Response:
-    """A failure that is known before anything was answered."""
-    status = HTTP_STATUS[failed.kind]
-    headers = {"Retry-After": RETRY_SECONDS} if status == 503 else None
-    return JSONResponse(error_body(failed.message, failed.kind, failed.param), status, headers)
-
-
-class FailedError(Exception):
-    """A generation did not go well; the message is for who asked, ``kind`` and ``param`` are OpenAI's."""
+class GenerationFailedError(Exception):
+    """A generation ended with ``Failed``. ``kind`` and ``param`` are those of OpenAI's error object."""
 
     def __init__(self, failed: Failed) -> None:
         super().__init__(failed.message)
         self.kind, self.param = failed.kind, failed.param
 
 
-async def collect(answers: Answers) -> str:
-    """The text of one answer. Raises FailedError."""
+def sse(data: Any) -> str:
+    """Return one server-sent event (WHATWG HTML, section 9.2)."""
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+async def event_stream(choices: Choices, builder: CompletionResponseBuilder) -> AsyncIterator[str]:
+    """Yield server-sent events, ended by ``[DONE]``. A failure is the last event before it."""
+    for event in builder.first_events():
+        yield sse(event)
+    outcomes: list[Outcome] = []
+    async for index, event in choices:
+        if isinstance(event, TextChunk):
+            yield sse(builder.chunk(index, event.text, event.tokens, None))
+        elif isinstance(event, Finished):
+            outcomes.append(event.outcome)
+            last = builder.chunk(index, "", (), finish_reason(event.outcome))
+            yield sse({**last, "timings": timings(event.outcome)})
+        else:
+            yield sse(error_body(event.message, event.kind, event.param))
+            break
+    else:
+        if builder.include_usage:
+            yield sse(builder.usage_event(outcomes))
+    yield "data: [DONE]\n\n"
+
+
+async def json_response(choices: Choices, builder: CompletionResponseBuilder, count: int) -> Response:
+    """Wait for all ``count`` choices and return them in one response, or the error of the first that fails."""
+    chunks: list[list[TextChunk]] = [[] for _ in range(count)]
+    ends: dict[int, Outcome] = {}
+    async for index, event in choices:
+        if isinstance(event, TextChunk):
+            chunks[index].append(event)
+        elif isinstance(event, Finished):
+            ends[index] = event.outcome
+        else:
+            return error_response(event)
+    complete = [
+        builder.choice(n, "".join(c.text for c in text), [t for c in text for t in c.tokens], finish_reason(ends[n]))
+        for n, text in enumerate(chunks)
+    ]
+    return JSONResponse(builder.response(complete, [ends[n] for n in range(count)]))
+
+
+def error_response(failed: Failed) -> Response:
+    """Return the response for a generation that failed before anything was sent."""
+    status = HTTP_STATUS[failed.kind]
+    headers = {"Retry-After": RETRY_SECONDS} if status == 503 else None
+    return JSONResponse(error_body(failed.message, failed.kind, failed.param), status, headers)
+
+
+async def collect_text(choices: Choices) -> str:
+    """Return the text of a request with one choice. Raises GenerationFailedError."""
     text: list[str] = []
-    async for _, event in answers:
+    async for _, event in choices:
         if isinstance(event, TextChunk):
             text.append(event.text)
         elif isinstance(event, Failed):
-            raise FailedError(event)
+            raise GenerationFailedError(event)
     return "".join(text)
 
 
-async def after(first: tuple[int, Event], rest: Answers) -> Answers:
-    """``rest``, whose first event was taken already."""
+async def prepend(first: tuple[int, Event], rest: Choices) -> Choices:
+    """Yield ``first``, then ``rest``."""
     yield first
-    async for one in rest:
-        yield one
+    async for event in rest:
+        yield event
 
 
-async def beating(events: AsyncIterator[T], seconds: float) -> AsyncIterator[T | None]:
-    """``events``, and None whenever none has come for so long."""
+async def with_heartbeat(events: AsyncIterator[T], seconds: float) -> AsyncIterator[T | None]:
+    """Yield ``events``, and None whenever there was none for ``seconds``."""
     iterator = aiter(events)
-    coming = asyncio.ensure_future(anext(iterator, _END))
+    pending = asyncio.ensure_future(anext(iterator, _END))
     try:
         while True:
-            await asyncio.wait((coming,), timeout=seconds)
-            if not coming.done():
+            await asyncio.wait((pending,), timeout=seconds)
+            if not pending.done():
                 yield None
-            elif (event := coming.result()) is _END:
+            elif (event := pending.result()) is _END:
                 return
             else:
-                yield event  # type: ignore[misc]  it is no _END
-                coming = asyncio.ensure_future(anext(iterator, _END))
+                yield event  # type: ignore[misc]  it is not _END
+                pending = asyncio.ensure_future(anext(iterator, _END))
     finally:
-        coming.cancel()
+        pending.cancel()
 
 
-async def unless_gone(http: Request, answering: Awaitable[T]) -> T:
-    """Race an answer with the client's going away: nobody is left to generate for then."""
-    working = asyncio.ensure_future(answering)
-    leaving = asyncio.ensure_future(_gone(http))
-    await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-    leaving.cancel()
+async def cancel_on_disconnect(http: Request, work: Awaitable[T]) -> T:
+    """Await ``work``. Cancel it and raise ClientDisconnect if the client disconnects first."""
+    working = asyncio.ensure_future(work)
+    disconnecting = asyncio.ensure_future(_disconnected(http))
+    await asyncio.wait((working, disconnecting), return_when=asyncio.FIRST_COMPLETED)
+    disconnecting.cancel()
     if working.done():
         return working.result()
     working.cancel()
     raise ClientDisconnect
 
 
-async def _gone(http: Request) -> None:
+async def _disconnected(http: Request) -> None:
     while (await http.receive())["type"] != "http.disconnect":
         pass
 
 
-def _shown(piece: bytes) -> str:
+def _decoded(piece: bytes) -> str:
     return piece.decode("utf-8", "replace")
 
 
-def _chance(piece: bytes, logprob: float) -> dict[str, Any]:
-    return {"token": _shown(piece), "logprob": logprob, "bytes": list(piece)}
+def _logprob(piece: bytes, logprob: float) -> dict[str, Any]:
+    return {"token": _decoded(piece), "logprob": logprob, "bytes": list(piece)}

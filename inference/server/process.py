@@ -1,7 +1,4 @@
-"""The engine process: takes the lock, listens at once, loads the model beside, and leaves after the last lease.
-
-Knows no routes (``service``) and no loading (``loading``); this is where they meet.
-"""
+"""The engine process: take the lock, listen, load the models in the background, end after the last lease."""
 
 from __future__ import annotations
 
@@ -34,47 +31,50 @@ from inference.server.model_manager import ModelChoice, ModelManager, load_model
 from inference.server.scheduler import Scheduler
 from inference.server.transport import ListenerServer, PrivateProtocol, listen
 from inference.system.files import close_roots
-from inference.system.runtime_folder import NotPrivateError, bind, in_words, runtime_folder, token
+from inference.system.runtime_folder import NotPrivateError, in_words, runtime_folder, token
 
 log = logging.getLogger(__name__)
 
-
-FIRST_SECONDS = 10.0
-"""How long an engine stays at least for its first window to come."""
+FIRST_LEASE_SECONDS = 10.0
+"""Minimum time that an engine waits for its first editor session."""
 
 
 class EngineServer(ListenerServer):
-    """uvicorn, told how an engine ends in order, whoever ends it: a signal, a person, or its last lease."""
+    """uvicorn with callbacks for a graceful shutdown, whether by a signal, the user or the last lease.
+
+    Args:
+        before_shutdown: called while clients can still be answered.
+        after_shutdown: called when all connections are closed.
+    """
 
     def __init__(
         self,
         config: uvicorn.Config,
-        ending: Callable[[], object],
-        ended: Callable[[], object],
+        before_shutdown: Callable[[], object],
+        after_shutdown: Callable[[], object],
         tcp: socket.socket | None = None,
         token: str = "",
     ) -> None:
-        """``ending`` is called while clients can still be answered, ``ended`` when nobody is connected any more."""
         super().__init__(config, tcp, token)
-        self._ending, self._ended = ending, ended
+        self._before_shutdown, self._after_shutdown = before_shutdown, after_shutdown
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Here and not after ``serve``, which ends the process where a signal has come."""
-        self._ending()
+        """Shut down, with the callbacks. They can't run after ``serve``, which ends the process after a signal."""
+        self._before_shutdown()
         await super().shutdown(sockets)
-        self._ended()
+        self._after_shutdown()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the engine until nobody needs it; 0 also when another one runs already.
+    """Run the engine until it is not needed any more. Return 0, also if another engine is already running.
 
-    Torch's threads are to sleep while they wait for each other, not to spin, unless the environment says otherwise:
-    beside a compiler or a second program on the same cores, spinning made a token take four to eight times as long.
+    Torch's threads sleep while they wait for each other instead of spinning, unless the environment says otherwise.
+    With a compiler or another program on the same cores, spinning made a token take four to eight times as long.
     """
     args = _arguments(argv)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    faulthandler.enable()  # a crash in a kernel then says where, in the log
+    faulthandler.enable()  # logs the stack of a crash in a kernel
     try:
         folder = runtime_folder()
         close_roots()
@@ -83,8 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _run(args, folder, crash)
     except Timeout:
         if args.tcp is not None:
-            return _fail("An engine is already running: `codellama-ls engine stop` ends it, then try again.")
-        log.info("an engine is already running; leaving the work to it")
+            return _fail("An engine is already running. Run `codellama-ls engine stop`, then try again.")
+        log.info("an engine is already running")
     except NotPrivateError as error:
         return _fail(str(error))
     return 0
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _sole_engine(folder: Path) -> Iterator[str]:
-    """Hold the engine's lock; yields how the engine before ended. Raises ``Timeout``, ``NotPrivate``."""
+    """Hold the engine's lock. Yield how the previous engine crashed, or "". Raises Timeout, NotPrivateError."""
     lock = FileLock(folder / "engine.lock", timeout=0, mode=0o600)
     with in_words():
         lock.acquire()
@@ -105,7 +105,7 @@ def _sole_engine(folder: Path) -> Iterator[str]:
 
 
 def _run(args: argparse.Namespace, folder: Path, crash: str) -> None:
-    """Raises ``NotPrivate``: who is told why there is no engine need not be told of a crash later."""
+    """Serve. Raises NotPrivateError if it cannot listen; that is not recorded as a crash."""
     try:
         asyncio.run(_serve(args, folder, crash))
     except NotPrivateError:
@@ -117,27 +117,34 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="codellama-ls engine",
         description="Serve a model to this user's editors.",
-        epilog="`codellama-ls engine status`, `stop` and `logs` are about the one that runs.",
+        epilog="See also `codellama-ls engine status`, `stop` and `logs`.",
     )
-    parser.add_argument("--model", default="starter", help="which installed model (default: %(default)s)")
-    parser.add_argument("--completion-model", metavar="MODEL", help="one for completion alone")
-    parser.add_argument("--chat-model", metavar="MODEL", help="one for chat alone")
-    parser.add_argument("--format", default="auto", choices=["auto", *FORMATS], help="how to hold weights")
-    parser.add_argument("--context", type=int, help="tokens of prompt and answer together")
+    parser.add_argument("--model", default="starter", help="installed model to serve (default: %(default)s)")
+    parser.add_argument("--completion-model", metavar="MODEL", help="another model for completion")
+    parser.add_argument("--chat-model", metavar="MODEL", help="another model for chat")
+    parser.add_argument("--format", default="auto", choices=["auto", *FORMATS], help="format of the weights in memory")
+    parser.add_argument("--context", type=int, help="context length in tokens, prompt and output together")
     parser.add_argument(
-        "--grace", type=float, default=60.0, metavar="SECONDS", help="stay this long after the last window has left"
+        "--grace",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="end this long after the last editor has disconnected (default: %(default).0f)",
     )
     parser.add_argument(
         "--idle",
         type=float,
         default=IDLE_SECONDS,
         metavar="SECONDS",
-        help="unload the weights after so long without a request; 0 for never (default: %(default).0f)",
+        help="unload the weights after this long without a request; 0: never (default: %(default).0f)",
     )
     parser.add_argument(
-        "--tcp", type=int, metavar="PORT", help="also listen on 127.0.0.1, for who shows the token; stay until stopped"
+        "--tcp",
+        type=int,
+        metavar="PORT",
+        help="also listen on 127.0.0.1:PORT (token required), and run until stopped",
     )
-    parser.add_argument("--token-file", type=Path, help="where the token is (default: beside the socket)")
+    parser.add_argument("--token-file", type=Path, help="file with the token (default: engine.token beside the socket)")
     return parser.parse_args(argv)
 
 
@@ -146,34 +153,33 @@ async def _serve(args: argparse.Namespace, folder: Path, crash: str) -> None:
     wanted = ModelChoice(completion, chat, args.format, args.context)
     status = Status(model=completion, chat_model=chat, crash=crash, version=inference.__version__, pid=os.getpid())
     board, scheduler = StatusBoard(asyncio.get_running_loop(), status), Scheduler()
-    weights = ModelManager(partial(load_models, wanted), board, scheduler)
+    models = ModelManager(partial(load_models, wanted), board, scheduler)
     grace = math.inf if args.tcp is not None else args.grace
-    service = EngineApp(board, scheduler, weights, Leases(grace, FIRST_SECONDS), Leases(args.idle or math.inf))
-    path, tcp, known = folder / "engine.sock", None, ""
+    engine = EngineApp(board, scheduler, models, Leases(grace, FIRST_LEASE_SECONDS), Leases(args.idle or math.inf))
+    path, tcp, secret = folder / "engine.sock", None, ""
     if args.tcp is not None:
         file = args.token_file or folder / "engine.token"
-        known, tcp = token(file), listen(args.tcp)
+        secret, tcp = token(file), listen(args.tcp)
         log.info("listening on http://%s:%d with the token in %s", *tcp.getsockname(), file)
     server = EngineServer(
         uvicorn.Config(
-            service.app(), http=PrivateProtocol, ws="none", lifespan="off", log_config=None, access_log=False,
+            engine.app(), http=PrivateProtocol, ws="none", lifespan="off", log_config=None, access_log=False,
             timeout_graceful_shutdown=1,
         ),
         lambda: _close(scheduler, board),
-        lambda: _gone(folder, path),
+        lambda: _clean_up(folder, path),
         tcp,
-        known,
+        secret,
     )  # fmt: skip
-    listener = bind(path)  # first, as it may fail: a process that is importing torch takes long to end
-    # torch is imported, and every tensor touched, on this thread only
+    # torch is imported and tensors are used on this thread only
     threading.Thread(target=scheduler.run, daemon=True, name="model").start()
-    weights.load()
-    tasks = (_leave(service, server), service.sleep_when_idle(), _forget_deaths(board, folder))
-    beside = [asyncio.ensure_future(task) for task in tasks]
+    models.load()
+    coroutines = (_exit_when_unneeded(engine, server), engine.sleep_when_idle(), _clear_failed_starts(board, folder))
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         await server.serve(sockets=[listener])
     finally:
-        for task in beside:
+        for task in tasks:
             task.cancel()
 
 
@@ -182,14 +188,14 @@ def _fail(text: str) -> int:
     return 1
 
 
-async def _leave(service: EngineApp, server: uvicorn.Server) -> None:
-    await service.unneeded()
+async def _exit_when_unneeded(engine: EngineApp, server: uvicorn.Server) -> None:
+    await engine.unneeded()
     log.info("nobody needs the engine any more")
     server.should_exit = True
 
 
-async def _forget_deaths(board: StatusBoard, folder: Path) -> None:
-    """Loading has ended, whichever way: this engine did not die of it."""
+async def _clear_failed_starts(board: StatusBoard, folder: Path) -> None:
+    """Clear the record of crashes during loading when this engine has survived it."""
     async for status in board.watch():
         if status.phase != "loading":
             return crash_report.clear(folder)
@@ -197,12 +203,12 @@ async def _forget_deaths(board: StatusBoard, folder: Path) -> None:
 
 
 def _close(scheduler: Scheduler, board: StatusBoard) -> None:
-    """Every stream ends by itself, and with it the last connections."""
+    """End all streams, so that their connections close."""
     scheduler.close()
     board.close()
 
 
-def _gone(folder: Path, path: Path) -> None:
+def _clean_up(folder: Path, path: Path) -> None:
     path.unlink(missing_ok=True)
     crash_report.end(folder)
 

@@ -1,7 +1,7 @@
-"""Who answers a request: by its ``model``, a loaded model, or a loaded model under one of the user's adapters.
+"""Choose the loaded model, and the user's adapter, that serve a request.
 
-Torch-free; knows no HTTP but the status of a refusal. An adapter is chosen as vLLM does it: by its own name, where a
-model's id goes. Its tensors are read later, on the model thread.
+An adapter is chosen as in vLLM: its name takes the place of the model's id. Its tensors are read later, on the model
+thread.
 """
 
 from __future__ import annotations
@@ -19,29 +19,30 @@ from inference.models import adapter_store
 from inference.models.adapter_store import Adapter, AdapterError, AdapterMissingError
 from inference.models.catalog import Model, asked_to_chat, canonical
 from inference.planning.planner import Role
+from inference.server.openai import RefusedRequestError
 from inference.text.prompts import Message, Snippet
 from inference.text.stopping import StopRule
 
 
 class LoadedModel(Protocol):
-    """A loaded model, as the service sees it (``generation.engine.Engine``). Called on the model thread."""
+    """The part of ``inference.engine.engine.Engine`` that the server uses. Called on the model thread."""
 
     @property
     def row(self) -> Model:
-        """What it was trained for."""
+        """Its catalogue row."""
         ...
 
     @property
     def contexts(self) -> Mapping[Role, int]:
-        """The roles it serves, and tokens of context for each."""
+        """The roles it serves, with their context in tokens."""
         ...
 
     def adapted(self, folder: Path) -> LoadedModel:
-        """As it answers under the adapter in ``folder``, for one answer. Raises AdapterError."""
+        """Return the model with the adapter in ``folder``, for one request. Raises AdapterError."""
         ...
 
     def for_window(self, window: str) -> LoadedModel:
-        """As it answers a window, for one answer."""
+        """Return the model as it serves an editor session, for one request."""
         ...
 
     def complete(
@@ -57,80 +58,76 @@ class LoadedModel(Protocol):
     def chat(self, messages: Sequence[Message], sampling: Sampling, deadline: float | None) -> Steps: ...
 
 
-class RefusedError(Exception):
-    """No model can answer this request; ``status``, ``body`` and ``headers`` are those of the HTTP response."""
-
-    def __init__(self, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(status)
-        self.status, self.body, self.headers = status, body, headers or {}
-
-
 @dataclass(frozen=True, slots=True)
 class ModelRoute:
-    """Who answers one request.
+    """The model and adapter that serve one request.
 
     Attributes:
-        name: what the answer calls it: a model's id or an adapter's name.
+        name: the name to report: a model's id or an adapter's name.
         base: the loaded model.
-        adapter: the folder of the adapter it is to use, or None.
+        adapter: the folder of the adapter to apply, or None.
     """
 
     name: str
     base: LoadedModel
     adapter: Path | None = None
 
-    def answerer(self, window: str = "") -> LoadedModel:
-        """To be called on the model thread, which may have to read the adapter first. Raises AdapterError."""
+    def model(self, session: str = "") -> LoadedModel:
+        """Return the model with its adapter, which may have to be read. On the model thread. Raises AdapterError."""
         base = self.base.adapted(self.adapter) if self.adapter else self.base
-        return base.for_window(window)
+        return base.for_window(session)
 
 
-def choose(name: str, role: Role, status: Status, answerers: Mapping[str, LoadedModel]) -> ModelRoute:
-    """The model asked for by name, or the base of the adapter asked for, else the one of the role.
+def choose_route(name: str, role: Role, status: Status, loaded: Mapping[str, LoadedModel]) -> ModelRoute:
+    """Return the route for the model or adapter called ``name``, or for the role's model if ``name`` is empty.
 
-    Raises RefusedError.
+    Raises RefusedRequestError.
     """
     if status.phase != "ready":
         headers = {"Retry-After": "1"} if status.phase in ("loading", "retiring") else {}
-        raise RefusedError(503, error_body(status.message, "unavailable", code=status.phase), headers)
+        raise RefusedRequestError(503, error_body(status.message, "unavailable", code=status.phase), headers)
     model_id = canonical(name) if name else status.model if role == "completion" else status.chat_model
-    loaded = answerers.get(model_id)
-    chosen = ModelRoute(model_id, loaded) if loaded else _under_adapter(name, status, answerers)
-    if role == "chat" and (text := asked_to_chat(chosen.base.row)):
-        raise RefusedError(400, error_body(text, "invalid_request_error", "model"))
-    return chosen
+    model = loaded.get(model_id)
+    route = ModelRoute(model_id, model) if model else _adapter_route(name, status, loaded)
+    if role == "chat" and (text := asked_to_chat(route.base.row)):
+        raise RefusedRequestError(400, error_body(text, "invalid_request_error", "model"))
+    return route
 
 
-def listed(status: Status, answerers: Mapping[str, LoadedModel]) -> list[dict[str, Any]]:
-    """The entries of OpenAI's list of models: what is loaded, then the adapters that can be used with it.
+def model_list(status: Status, loaded: Mapping[str, LoadedModel]) -> list[dict[str, Any]]:
+    """Return the entries of OpenAI's model list: loaded models, then the adapters usable with them.
 
-    ``parent`` is an adapter's model, as in vLLM's list. While models are loaded there are only their ids.
+    An adapter's ``parent`` is its model, as in vLLM's list. While models load, the list holds only their ids.
     """
-    models = [_entry(name, None, answerers.get(name)) for name in answerers or sorted(status.models)]
+    models = [_entry(name, None, loaded.get(name)) for name in loaded or sorted(status.models)]
     usable = []
-    for adapter in adapter_store.installed().values() if answerers else ():
+    for adapter in adapter_store.installed().values() if loaded else ():
         with suppress(AdapterError):
-            base = _base_of(adapter, status, answerers)
+            base = _base_of(adapter, status, loaded)
             usable.append(_entry(adapter.name, base.row.id, base))
     return models + usable
 
 
-def _under_adapter(name: str, status: Status, answerers: Mapping[str, LoadedModel]) -> ModelRoute:
+def _adapter_route(name: str, status: Status, loaded: Mapping[str, LoadedModel]) -> ModelRoute:
     try:
         adapter = adapter_store.find(name)
-        return ModelRoute(name, _base_of(adapter, status, answerers), adapter.folder)
+        return ModelRoute(name, _base_of(adapter, status, loaded), adapter.folder)
     except AdapterMissingError:
-        running = " and ".join(f"'{name}'" for name in answerers)
-        text = f"The engine runs {running}, not '{name}', and there is no adapter '{name}': ask for what it runs."
-        raise RefusedError(404, error_body(text, "invalid_request_error", "model", "model_not_found")) from None
+        running = " and ".join(f"'{name}'" for name in loaded)
+        text = f"The engine runs {running}, not '{name}', and there is no adapter '{name}': use one that it runs."
+        body = error_body(text, "invalid_request_error", "model", "model_not_found")
+        raise RefusedRequestError(404, body) from None
     except AdapterError as error:
-        raise RefusedError(400, error_body(str(error), "invalid_request_error", "model")) from None
+        raise RefusedRequestError(400, error_body(str(error), "invalid_request_error", "model")) from None
 
 
-def _base_of(adapter: Adapter, status: Status, answerers: Mapping[str, LoadedModel]) -> LoadedModel:
-    """The loaded model that an adapter was trained on; where nobody says, that for completion. Raises AdapterError."""
-    named = (one for one in answerers.values() if adapter_store.is_base(adapter, one.row))
-    base = next(named, answerers[status.model])
+def _base_of(adapter: Adapter, status: Status, loaded: Mapping[str, LoadedModel]) -> LoadedModel:
+    """Return the loaded model that an adapter was trained on. Raises AdapterError.
+
+    An adapter that names no base model is used with the completion model.
+    """
+    matching = (model for model in loaded.values() if adapter_store.is_base(adapter, model.row))
+    base = next(matching, loaded[status.model])
     adapter_store.check_usable(adapter, base.row)
     return base
 

@@ -1,4 +1,4 @@
-"""What the engine has done since it started, in numbers: never a word of anybody's text. Torch-free."""
+"""Counters of the engine since its start, for ``GET /stats``. They never contain text of a request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENDS = ("finished", "failed", "cancelled")
 
 @dataclass
 class Stats:
-    """Counted on the event loop. ``refused`` are requests that were not begun as too much waited already."""
+    """Counters, updated on the event loop. ``refused`` counts requests refused because the engine was busy."""
 
     started: float = field(default_factory=time.monotonic)
     answers: dict[Priority, Counter[str]] = field(default_factory=lambda: {p: Counter() for p in PRIORITIES})
@@ -26,7 +26,7 @@ class Stats:
     refused: int = 0
 
     def ended(self, priority: Priority, last: Event | None) -> None:
-        """One answer ended with ``last``, or was left before its end."""
+        """Count a generation by its last event; None if it was cancelled."""
         if isinstance(last, Finished):
             self.answers[priority]["finished"] += 1
             self._count(last.outcome)
@@ -34,7 +34,7 @@ class Stats:
             self.answers[priority]["failed" if isinstance(last, Failed) else "cancelled"] += 1
 
     def to_json(self) -> dict[str, Any]:
-        """For ``GET /stats``: seconds, bytes and counts."""
+        """Return the counters for ``GET /stats``: seconds, bytes and counts."""
         return {
             "uptime_seconds": round(time.monotonic() - self.started, 1),
             "answers": {p: {end: count[end] for end in ENDS} for p, count in self.answers.items()},
@@ -52,7 +52,7 @@ class Stats:
 
 
 def _gpu_bytes() -> int:
-    """What torch holds of GPUs, caches included; 0 as long as nothing has imported it."""
+    """Return the GPU memory reserved by torch, caches included; 0 if torch is not imported."""
     torch = sys.modules.get("torch")
     if torch is None or not hasattr(torch, "cuda") or not torch.cuda.is_initialized():
         return 0

@@ -1,7 +1,8 @@
 """The engine's two listeners: a Unix socket for this user's processes and, on request, loopback TCP with a token.
 
-Each has its own limits, so that a stranger on TCP can't use up the connections of the Unix socket. Knows HTTP's
-connections, not its requests' meaning. Source: uvicorn's ``H11Protocol``; RFC 6750 for the token.
+Each listener has its own limits, so that a client without the token cannot use up the connections of the Unix socket.
+
+Source: uvicorn's ``H11Protocol``; RFC 6750 for the token.
 """
 
 from __future__ import annotations
@@ -28,38 +29,38 @@ log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 
-PUBLIC = ("/v1/", "/health", "/stats", "/score")
-"""What is served over TCP; whether the engine stays or leaves is the affair of its user's own windows."""
+TCP_PATHS = ("/v1/", "/health", "/stats", "/score")
+"""Path prefixes served over TCP. Leases and shutdown are served on the Unix socket only."""
 
 HEADER_SECONDS = 10.0
-"""Time for a request's headers, counted from connecting or from the end of the response before."""
+"""Time limit for a request's headers, counted from connecting or from the end of the previous response."""
 
 BODY_SECONDS = 30.0
-"""Time for a body after its headers: over a socket of this machine the largest takes milliseconds."""
+"""Time limit for a body after its headers. On the same machine, the largest takes milliseconds."""
 
 LINGER_SECONDS = 2.0
-"""After a response that closes, how long bytes are still taken from a client that has not finished its request."""
+"""Time to go on reading from a client that is still sending when its connection is closed."""
 
-PIECE = 4096
-"""Bytes parsed at once. h11 checks its limit on headers (16 KiB) between pieces, and so do we with the token."""
+PARSE_BYTES = 4096
+"""Bytes parsed at once. h11 checks its limit on headers (16 KiB) in between, and we check the token."""
 
-MOST_CONNECTIONS = 512
-"""Open Unix connections; more are refused, so that files are left to open for models and logs."""
+MAX_UNIX_CONNECTIONS = 512
+"""Open Unix connections. More are refused, to keep file descriptors for models and logs."""
 
-MOST_TCP = 128
-"""Open TCP connections, those that have shown the token included."""
+MAX_TCP_CONNECTIONS = 128
+"""Open TCP connections, authenticated ones included."""
 
-MOST_STRANGERS = 64
-"""Open TCP connections that have not shown the token yet; one more displaces the oldest."""
+MAX_UNAUTHENTICATED = 64
+"""Open TCP connections that have not sent the token yet. Another one displaces the oldest."""
 
 TCP_BACKLOG = 64
-"""TCP connections accepted at once: asyncio accepts all of a backlog before any is counted."""
+"""TCP connections accepted at once. asyncio accepts a whole backlog before we can count its connections."""
 
 LOG_SECONDS = 60.0
 
 
 class _OncePerMinute(logging.Filter):
-    """Pass each warning's message once per ``LOG_SECONDS``: peers cause them, and must not be able to fill the log."""
+    """Pass each warning at most once per ``LOG_SECONDS``, so that clients cannot fill the log."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,9 +75,9 @@ class _OncePerMinute(logging.Filter):
 
 
 class _LingeringTransport:
-    """A transport that does not close on a client that may still be sending: it ends our side and drops the rest.
+    """A transport that closes its sending side first while the client is still sending, and drops the received bytes.
 
-    Closing with unread bytes resets the connection, which can destroy a response on its way (RFC 9112, section 9.6).
+    Closing with unread bytes resets the connection, and the client may lose the response (RFC 9112, section 9.6).
     """
 
     def __init__(self, transport: asyncio.Transport, protocol: H11Protocol) -> None:
@@ -99,7 +100,7 @@ class _LingeringTransport:
 
 
 class TimedProtocol(H11Protocol):
-    """HTTP/1.1 with a time limit on every request's headers and on its body, also on a connection kept alive."""
+    """HTTP/1.1 with time limits for the headers and the body of every request, also on a kept-alive connection."""
 
     _timer: asyncio.TimerHandle | None = None
     _awaited: tuple[Any, Any] = (None, None)
@@ -109,10 +110,10 @@ class TimedProtocol(H11Protocol):
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        for start in range(0, len(data), PIECE):
+        for start in range(0, len(data), PARSE_BYTES):
             if self.transport.is_closing() or not self._may_continue():
                 break
-            super().data_received(data[start : start + PIECE])
+            super().data_received(data[start : start + PARSE_BYTES])
         self._watch()
 
     def on_response_complete(self) -> None:
@@ -121,19 +122,19 @@ class TimedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
-        if self.transport is not None:  # it was not refused
+        if self.transport is not None:  # None: the connection was refused
             super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer a malformed request in OpenAI's shape; uvicorn's own has plain text."""
+        """Respond to a malformed request in OpenAI's format instead of uvicorn's plain text."""
         self._fail(400, b"Bad Request", msg)
 
     def _may_continue(self) -> bool:
-        """Return whether what comes next may be parsed."""
+        """Return whether the next bytes may be parsed."""
         return True
 
     def _watch(self) -> None:
-        """Time what the client owes: headers, or a body. The timer starts anew only when it owes something else."""
+        """Time the headers or the body that the client must send next. The timer restarts when that changes."""
         awaited = self.conn.their_state, self.cycle
         if awaited == self._awaited:
             return
@@ -141,20 +142,20 @@ class TimedProtocol(H11Protocol):
         self._stop_timer()
         seconds = {h11.IDLE: HEADER_SECONDS, h11.SEND_BODY: BODY_SECONDS}.get(awaited[0])
         if seconds is not None and not self.transport.is_closing():
-            self._timer = self.loop.call_later(seconds, self._give_up)
+            self._timer = self.loop.call_later(seconds, self._time_out)
 
-    def _give_up(self) -> None:
+    def _time_out(self) -> None:
         late = "headers" if self.conn.their_state is h11.IDLE else "body"
         self._fail(408, b"Request Timeout", f"The request's {late} did not arrive in time.")
 
     def _fail(self, status: int, phrase: bytes, text: str) -> None:
-        """Answer with an error unless an answer has begun, and close."""
+        """Send an error unless a response has begun, and close the connection."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = json.dumps(error_body(text, "invalid_request_error")).encode()
             head = b"HTTP/1.1 %d %s\r\nconnection: close\r\ncontent-type: application/json\r\n" % (status, phrase)
             self.transport.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
             if self.cycle is not None and not self.cycle.response_complete:
-                self.cycle.disconnected = True  # the app's own response is not sent any more
+                self.cycle.disconnected = True  # drops the app's own response
                 self.cycle.message_event.set()
             self.transport.close()
         else:
@@ -167,57 +168,57 @@ class TimedProtocol(H11Protocol):
 
 
 class PrivateProtocol(TimedProtocol):
-    """HTTP for this user's own processes only: the folder keeps others out, and this in case it does not."""
+    """HTTP over the Unix socket. Checks the peer's user, in addition to the permissions of the folder."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         if not is_own_peer(transport.get_extra_info("socket")):
             log.warning("refused a connection of another user")
             transport.abort()
-        elif sum(isinstance(one, PrivateProtocol) for one in self.connections) >= MOST_CONNECTIONS:
-            log.warning("refused a connection: %d are open", MOST_CONNECTIONS)
+        elif sum(isinstance(one, PrivateProtocol) for one in self.connections) >= MAX_UNIX_CONNECTIONS:
+            log.warning("refused a connection: %d are open", MAX_UNIX_CONNECTIONS)
             transport.abort()
         else:
             super().connection_made(transport)
 
 
 class TokenProtocol(TimedProtocol):
-    """HTTP over TCP, where the peer may be anybody: without the token only a request's headers are parsed."""
+    """HTTP over TCP. Without the token only the headers of a request are parsed."""
 
     def __init__(self, token: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._required = TokenRequired(self.app, token, PUBLIC)
-        self.app, self.trusted, self.opened = self._required, False, self.loop.time()
+        self._required = TokenRequired(self.app, token, TCP_PATHS)
+        self.app, self.authenticated, self.opened = self._required, False, self.loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         if self._make_room():
             super().connection_made(transport)
         else:
-            log.warning("refused a TCP connection: %d are open", MOST_TCP)
+            log.warning("refused a TCP connection: %d are open", MAX_TCP_CONNECTIONS)
             transport.abort()
 
     def _make_room(self) -> bool:
-        """Return whether there is room for one more, which the oldest connection without token may have to give."""
+        """Return whether one more connection fits; close the oldest without token if that makes it fit."""
         others = [one for one in self.connections if isinstance(one, TokenProtocol)]
-        strangers = [one for one in others if not one.trusted]
-        if len(strangers) >= MOST_STRANGERS or (strangers and len(others) >= MOST_TCP):
-            oldest = min(strangers, key=lambda one: one.opened)
-            self.connections.discard(oldest)  # at once: others may connect before it is told that it is closed
+        unauthenticated = [one for one in others if not one.authenticated]
+        if len(unauthenticated) >= MAX_UNAUTHENTICATED or (unauthenticated and len(others) >= MAX_TCP_CONNECTIONS):
+            oldest = min(unauthenticated, key=lambda one: one.opened)
+            self.connections.discard(oldest)  # now: others may connect before its callback runs
             oldest.transport.abort()
             log.warning("closed the oldest TCP connection without token: too many are open")
             return True
-        return len(others) < MOST_TCP
+        return len(others) < MAX_TCP_CONNECTIONS
 
     def _may_continue(self) -> bool:
         if self.cycle is None:
             return True
-        if not self._required.shown(self.cycle.scope):
-            return False  # the app answers 401 and closes
-        self.trusted = True
+        if not self._required.has_token(self.cycle.scope):
+            return False  # the app responds 401 and closes
+        self.authenticated = True
         return True
 
 
 class TokenRequired:
-    """An app that answers only a client with the token, and only on ``paths`` (and below them)."""
+    """ASGI middleware: token required, and only paths that begin with one of ``paths`` are served."""
 
     def __init__(self, app: ASGIApp, token: str, paths: Collection[str]) -> None:
         self._app, self._token, self._paths = app, token.encode(), tuple(paths)
@@ -225,25 +226,25 @@ class TokenRequired:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        if not self.shown(scope):
-            text = "This engine wants the token from its token file: 'Authorization: Bearer TOKEN'."
+        if not self.has_token(scope):
+            text = "Token required. Send the token of the engine's token file: 'Authorization: Bearer TOKEN'."
             body = error_body(text, "authentication_error", code="invalid_api_key")
             headers = {"WWW-Authenticate": "Bearer", "Connection": "close"}
             return await JSONResponse(body, 401, headers)(scope, receive, send)
         if not scope["path"].startswith(self._paths):
-            body = error_body(f"There is no {scope['path']} here.", "invalid_request_error", code="not_found")
+            body = error_body(f"{scope['path']} is not served over TCP.", "invalid_request_error", code="not_found")
             return await JSONResponse(body, 404)(scope, receive, send)
         return await self._app(scope, receive, send)
 
-    def shown(self, scope: Any) -> bool:
-        """Return whether a request has the token."""
+    def has_token(self, scope: Any) -> bool:
+        """Return whether a request has the token (compared in constant time)."""
         header = dict(scope["headers"]).get(b"authorization", b"")
         kind, _, token = header.partition(b" ")
         return kind.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
 
 
 class ListenerServer(uvicorn.Server):
-    """uvicorn on Unix sockets (``PrivateProtocol``) and, where one is given, on a TCP socket with a token."""
+    """uvicorn on Unix sockets (``PrivateProtocol``) and optionally on a TCP socket with a token."""
 
     def __init__(self, config: uvicorn.Config, tcp: socket.socket | None = None, token: str = "") -> None:
         super().__init__(config)
@@ -252,19 +253,21 @@ class ListenerServer(uvicorn.Server):
             logger.addFilter(_QUIET)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen on all of them; those of TCP have a protocol and a backlog of their own."""
+        """Listen on all sockets. TCP has its own protocol and backlog."""
         tcp = None
         if self._tcp is not None:
-            tcp = await asyncio.get_running_loop().create_server(self._over_tcp, sock=self._tcp, backlog=TCP_BACKLOG)
+            tcp = await asyncio.get_running_loop().create_server(
+                self._tcp_protocol, sock=self._tcp, backlog=TCP_BACKLOG
+            )
         await super().startup(sockets)
         self.servers += [tcp] if tcp is not None else []
 
-    def _over_tcp(self) -> TokenProtocol:
+    def _tcp_protocol(self) -> TokenProtocol:
         return TokenProtocol(self._token, self.config, self.server_state, self.lifespan.state)
 
 
 def listen(port: int) -> socket.socket:
-    """A TCP socket that only this machine reaches; port 0 takes any. Raises ``NotPrivate`` where it can't be bound."""
+    """Return a TCP socket bound to the loopback address; port 0 takes any. Raises NotPrivateError if binding fails."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -272,7 +275,7 @@ def listen(port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         raise NotPrivateError(
-            f"Port {port} of {LOOPBACK} can't be listened on ({error}): choose another one."
+            f"The engine can't listen on {LOOPBACK}:{port} ({error}). Choose another port."
         ) from error
     listener.setblocking(False)
     return listener

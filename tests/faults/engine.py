@@ -1,8 +1,8 @@
-"""A real engine process; a test's control file says how it starts, loads and answers.
+"""A real engine process with a scripted model, whose behaviour a control file sets.
 
-``engine.py CONTROL ARGUMENTS``: the control file holds one word: ``ready``, a signal that ends the process before it
-listens (``early SIGKILL``) or while it loads (``SIGSEGV``), or ``damaged`` for a real bus error. Each process adds its
-number to a file beside, ``begun``.
+``engine.py CONTROL ARGUMENTS``. The control file contains ``ready``, a signal that kills the process before it listens
+(``early SIGKILL``) or while it loads (``SIGSEGV``), or ``damaged`` for a real bus error. Each process appends its pid
+to the file ``begun`` in the same folder.
 """
 
 from __future__ import annotations
@@ -17,24 +17,23 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from fakes.answerer import ScriptedAnswerer
 
-from inference.server import app
-from inference.server import process as engine
+from inference.server import app, process
 
 CONTROL = Path(sys.argv[1])
 
 
-def load(wanted, tell) -> dict[str, ScriptedAnswerer]:
-    """In place of ``load_models``."""
+def load(wanted, report) -> dict[str, ScriptedAnswerer]:
+    """Replace ``load_models``."""
     word = CONTROL.read_text()
     if word == "damaged":
-        _read_what_was_cut_off()
+        _read_truncated_mapping()
     elif word != "ready":
         os.kill(os.getpid(), signal.Signals[word])
     return {wanted.completion: ScriptedAnswerer(["1", "2"])}
 
 
-def _read_what_was_cut_off() -> None:
-    """As a library does whose file another process shortens: a real SIGBUS."""
+def _read_truncated_mapping() -> None:
+    """Cause a real SIGBUS: read a mapped file that was truncated, like a damaged library."""
     with CONTROL.with_name("library").open("wb+") as file:
         file.truncate(1 << 20)
         mapped = mmap.mmap(file.fileno(), 1 << 20)
@@ -49,5 +48,5 @@ if __name__ == "__main__":
     if first == "early":
         os.kill(os.getpid(), signal.Signals[name])
     app.BEAT_SECONDS = 0.1
-    engine.load_models = load  # type: ignore[assignment]
-    sys.exit(engine.main(sys.argv[2:]))
+    process.load_models = load  # type: ignore[assignment]
+    sys.exit(process.main(sys.argv[2:]))

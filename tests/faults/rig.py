@@ -1,4 +1,4 @@
-"""One editor session on a real engine process that a test breaks and mends, and a row of the fault table."""
+"""An editor session with a real engine process, which tests break and repair; rows of the fault table."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ from lsp_server.server import create_server
 ENGINE = Path(__file__).with_name("engine.py")
 
 SILENCE = 2.0
-"""Seconds after which an engine may hang, for tests whose engine sends a sign of life ten times a second."""
+"""Seconds without a heartbeat after which an engine counts as hung. The test engine sends ten per second."""
 
 DEADLINE_MS = 250
-BY_HAND = 4
-"""Deadlines that a request made by hand has (``suggest.PATIENCE``)."""
+MANUAL = 4
+"""Number of deadlines that a manual request may take."""
 
 TABLE = "FAULT_TABLE"
-"""Environment variable: the file to which each test adds its row."""
+"""Environment variable: the file to which each test appends its row."""
 
-HEAD = "| fault | what the user is told | seconds until told | recovered |\n|---|---|---|---|\n"
+HEAD = "| fault | message to the user | seconds until the message | recovered |\n|---|---|---|---|\n"
 
 
 @dataclass
 class Rig:
-    """A session and its engine, for a test to break and observe.
+    """An editor session and its engine, to break and observe.
 
     Attributes:
-        runtime: the folder where socket, lock and log lie.
-        searches: how often the link has looked for an engine; ``requests``: how often the editor has asked.
-        grace: seconds that an engine stays without a session.
-        find: in place of ``ensure_engine``.
+        runtime: the folder with socket, lock and log.
+        searches: how often the language server has looked for an engine.
+        requests: how often the editor has requested a completion.
+        find: the replacement for ``ensure_engine``.
     """
 
     runtime: Path
@@ -59,14 +59,14 @@ class Rig:
     searches: int = 0
     requests: int = 0
     find: Callable[..., Awaitable[Path]] = ensure_engine
-    window: Window | None = None
+    editor: Window | None = None
 
-    def says(self, word: str) -> None:
-        """Set what the next engine does (``engine.py``)."""
+    def set_behaviour(self, word: str) -> None:
+        """Set the behaviour of the next engine (see ``engine.py``)."""
         (self.folder / "control").write_text(word)
 
-    def pulled(self) -> None:
-        """A model was installed anew."""
+    def pull_again(self) -> None:
+        """Change the model's manifest as ``pull`` does."""
         manifest = self.folder / "models" / "starter" / MANIFEST
         manifest.parent.mkdir(parents=True, exist_ok=True)
         manifest.touch()
@@ -74,19 +74,19 @@ class Rig:
 
     @property
     def begun(self) -> list[int]:
-        """Processes of all engines so far."""
+        """The pids of all engines so far."""
         file = self.folder / "begun"
         return [int(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     @property
-    def told(self) -> list[str]:
-        """Messages that the editor has shown."""
-        assert self.window is not None
-        return [message.message for message in self.window.client.messages]
+    def messages(self) -> list[str]:
+        """The messages that the editor has displayed."""
+        assert self.editor is not None
+        return [message.message for message in self.editor.client.messages]
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Window]:
-        """An editor whose server looks for the scripted engine; engines end with the session."""
+        """Open an editor session that uses the scripted engine. All engines are killed at its end."""
         command = [sys.executable, str(ENGINE), str(self.folder / "control")]
 
         async def find(options: EngineOptions) -> Path:
@@ -99,30 +99,30 @@ class Rig:
         self.monkeypatch.setenv(store.FOLDER_VARIABLE, str(self.folder / "models"))
         settings = {"engine": {"graceSeconds": self.grace}, "completion": {"deadlineMs": DEADLINE_MS}}
         try:
-            async with window_on(create_server(), settings=settings, wait=False) as self.window:
-                self.window.open("x = ")
-                yield self.window
+            async with window_on(create_server(), settings=settings, wait=False) as self.editor:
+                self.editor.open("x = ")
+                yield self.editor
         finally:
             self._end_engines()
 
-    async def asks(self, seconds: float = BY_HAND * DEADLINE_MS / 1000 + LATE_SECONDS + 10) -> list:
-        """The items of one request, which must come within its deadline and a margin for a busy machine."""
-        assert self.window is not None
+    async def request(self, seconds: float = MANUAL * DEADLINE_MS / 1000 + LATE_SECONDS + 1) -> list:
+        """Request a completion and return its items. Raises TimeoutError after the deadline and a margin."""
+        assert self.editor is not None
         self.requests += 1
-        self.window.change(f"x{self.window.version} = ")
-        return await asyncio.wait_for(self.window.inline(0, 6), seconds)
+        self.editor.change(f"x{self.editor.version} = ")
+        return await asyncio.wait_for(self.editor.inline(0, 6), seconds)
 
-    async def recovers(self) -> None:
-        """Returns once a request is answered."""
+    async def until_recovered(self) -> None:
+        """Repeat the request until it returns items."""
         async with asyncio.timeout(60):
-            while not await self.asks():
-                await asyncio.sleep(0.1)  # as a user asks again, later
+            while not await self.request():
+                await asyncio.sleep(0.1)  # as a user would retry
 
-    async def is_told(self, pattern: str, since: float) -> float:
-        """Seconds until the one message came, which must match."""
-        await until(lambda: self.told, 60)
+    async def until_message(self, pattern: str, since: float) -> float:
+        """Wait for the only message, check it, and return the seconds until it came."""
+        await until(lambda: self.messages, 60)
         seconds = time.monotonic() - since
-        (message,) = self.told
+        (message,) = self.messages
         assert pattern in message
         return seconds
 
@@ -132,8 +132,8 @@ class Rig:
                 os.kill(pid, signal.SIGKILL)
 
 
-def row(fault: str, told: str, seconds: float | None, recovered: str) -> None:
-    """Add a row to the table that the environment names."""
+def add_row(fault: str, message: str, seconds: float | None, recovered: str) -> None:
+    """Append a row to the table that ``FAULT_TABLE`` names, if it is set."""
     name = os.environ.get(TABLE)
     if not name:
         return
@@ -141,5 +141,5 @@ def row(fault: str, told: str, seconds: float | None, recovered: str) -> None:
     with file.open("a", encoding="utf-8") as table:
         if table.tell() == 0:
             table.write(HEAD)
-        shown = "" if seconds is None else f"{seconds:.1f}"
-        table.write(f"| {fault} | {told.replace('|', '/')} | {shown} | {recovered} |\n")
+        elapsed = "" if seconds is None else f"{seconds:.1f}"
+        table.write(f"| {fault} | {message.replace('|', '/')} | {elapsed} | {recovered} |\n")

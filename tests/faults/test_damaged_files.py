@@ -1,6 +1,6 @@
-"""Damaged files on the disk: what the user is told, and that the engine recovers.
+"""Damaged files: the message to the user, and the engine's recovery.
 
-Each fault's row is appended to the file that ``FAULT_TABLE`` names: fault, what the user is told, recovered.
+With ``FAULT_TABLE=FILE`` each test appends a row: fault, message, recovered.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from inference.native.library import missing
 ROOT = Path(__file__).parents[2]
 LIBRARY = pytest.mark.skipif(bool(missing()), reason=missing())
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-SOMEBODY = 4711
+OTHER_USER = 4711
 
 ENGINES = """
 import json, logging, os, sys
@@ -54,11 +54,11 @@ for line in sys.stdin:
         os._exit(0)
     print(os.waitpid(child, 0)[1], flush=True)
 """
-"""Starts an engine for each folder it reads, in a process of its own, and tells how that ended. Imports once."""
+"""Starts an engine in a forked process for each folder it reads, and prints its exit status. Imports only once."""
 
 
 @dataclass
-class Machine:
+class Installation:
     """One user's files: the models and the cache with the compiled library."""
 
     folder: Path
@@ -73,7 +73,7 @@ class Machine:
         return found
 
     def start(self) -> tuple[str, str]:
-        """Load and complete as a new engine does: the answer, or else nothing; and what the user is told."""
+        """Load and complete like a new engine. Return the text, empty after an error, and the messages."""
         assert self.engines.stdin is not None and self.engines.stdout is not None
         log = self.folder / "log"
         log.unlink(missing_ok=True)
@@ -81,7 +81,7 @@ class Machine:
         self.engines.stdin.flush()
         assert self.engines.stdout.readline() == "0\n", "the engine crashed"
         result = json.loads((self.folder / "result").read_text())
-        assert result.get("module", "inference.").startswith("inference."), f"no sentence for the user: {result}"
+        assert result.get("module", "inference.").startswith("inference."), f"no message for the user: {result}"
         logged = log.read_text() if log.exists() else ""
         return result.get("answer", ""), "\n".join(filter(None, (result.get("error"), logged.strip())))
 
@@ -103,36 +103,36 @@ def engines() -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture(scope="module")
-def healthy(tmp_path_factory: pytest.TempPathFactory, engines: subprocess.Popen[str]) -> tuple[Machine, str]:
-    """A machine on which the engine has run once, and the answer that it gave."""
-    folder = tmp_path_factory.mktemp("machine")
-    # The packed weights are so large that a start does not read all of them.
+def healthy(tmp_path_factory: pytest.TempPathFactory, engines: subprocess.Popen[str]) -> tuple[Installation, str]:
+    """Return an installation on which the engine has run once, and the text that it generated."""
+    folder = tmp_path_factory.mktemp("installation")
+    # Large enough that a start does not check all of the packed weights.
     save_checkpoint(folder / "published", intermediate_size=4096, shard="500KB")
-    machine = Machine(folder, engines)
+    installation = Installation(folder, engines)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(store.FOLDER_VARIABLE, str(folder / "models"))
         assert pull_command.main([str(folder / "published"), "--as", "tiny"]) == pull_command.OK
-    answer, told = machine.start()
-    assert answer
-    assert told == ""
+    text, messages = installation.start()
+    assert text
+    assert messages == ""
     assert not missing() or not list(folder.glob(PACKED))
-    assert missing() or machine.one(f"{PACKED}/weights.bin").stat().st_size > manifest.SMALL
-    return machine, answer
+    assert missing() or installation.one(f"{PACKED}/weights.bin").stat().st_size > manifest.SMALL
+    return installation, text
 
 
 @pytest.fixture
-def machine(healthy: tuple[Machine, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A copy of it, for one test to damage."""
-    copy = Machine(Path(shutil.copytree(healthy[0].folder, tmp_path / "machine")), healthy[0].engines)
+def installation(healthy: tuple[Installation, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    """Return a copy of the healthy installation, to be damaged."""
+    copy = Installation(Path(shutil.copytree(healthy[0].folder, tmp_path / "installation")), healthy[0].engines)
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(copy.folder / "models"))
     return copy
 
 
-def note(fault: str, told: str, machine: Machine) -> None:
-    """Append a row to the table, without this machine's paths. Whoever calls it has asserted the recovery."""
+def add_row(fault: str, messages: str, installation: Installation) -> None:
+    """Append a row to the table, without absolute paths. The caller has asserted the recovery."""
     if table := os.environ.get("FAULT_TABLE"):
         with Path(table).open("a", encoding="utf-8") as file:
-            file.write(f"{fault} | {told.replace(str(machine.folder), '~')} | yes\n".replace("\n\n", "\n"))
+            file.write(f"{fault} | {messages.replace(str(installation.folder), '~')} | yes\n".replace("\n\n", "\n"))
 
 
 def truncate(path: Path, share: float) -> None:
@@ -145,16 +145,16 @@ def overwrite(path: Path, offset: int, content: bytes) -> None:
         file.write(content)
 
 
-def scales(machine: Machine) -> int:
-    """Offset of 200 bytes of packed weights with a block's scales in them: 512 bytes of codes come before (int8)."""
-    index = json.loads(machine.one(f"{PACKED}/index.json").read_text())
+def scales(installation: Installation) -> int:
+    """Return the offset of 200 bytes of packed weights that contain a block's scales, after 512 bytes of int8 codes."""
+    index = json.loads(installation.one(f"{PACKED}/index.json").read_text())
     return index["model.layers.0.mlp.down_proj.weight"][0] + 450
 
 
 COMPILED = "cache/codellama-ls/native/llama-*"
 PACKED = "models/tiny/int8-*"
 
-Damage = Callable[[Machine], object]
+Damage = Callable[[Installation], object]
 
 REBUILT: dict[str, tuple[Damage, str]] = {
     "empty library": (lambda m: truncate(m.one(f"{COMPILED}/*.so"), 0), "is not used (llama.so has 0 bytes instead of"),
@@ -172,7 +172,7 @@ REBUILT: dict[str, tuple[Damage, str]] = {
         "other users can write to llama.so): compiling it again",
     ),
     "library of another user": (
-        lambda m: os.chown(m.one(f"{COMPILED}/*.so"), SOMEBODY, SOMEBODY),
+        lambda m: os.chown(m.one(f"{COMPILED}/*.so"), OTHER_USER, OTHER_USER),
         "llama.so belongs to another user): compiling it again",
     ),
     "empty packed weights": (
@@ -197,39 +197,41 @@ REBUILT: dict[str, tuple[Damage, str]] = {
         "(other users can write to weights.bin): quantising again",
     ),
     "packed weights of another user": (
-        lambda m: os.chown(m.one(f"{PACKED}/weights.bin"), SOMEBODY, SOMEBODY),
+        lambda m: os.chown(m.one(f"{PACKED}/weights.bin"), OTHER_USER, OTHER_USER),
         "(weights.bin belongs to another user): quantising again",
     ),
 }
-"""Faults that the next start repairs by itself, with one line in the log."""
+"""Faults that the next start repairs, with one line in the log."""
 
 
 @LIBRARY
 @pytest.mark.parametrize(
     "fault", [pytest.param(name, marks=ROOT_ONLY) if "of another user" in name else name for name in REBUILT]
 )
-def test_start_repairs_what_can_be_made_again(fault: str, machine: Machine, healthy: tuple[Machine, str]) -> None:
+def test_start_rebuilds_damaged_caches(
+    fault: str, installation: Installation, healthy: tuple[Installation, str]
+) -> None:
     damage, line = REBUILT[fault]
-    damage(machine)
-    answer, told = machine.start()
-    assert answer == healthy[1]
-    assert line in told
-    assert len(told.splitlines()) == 1
-    assert machine.start() == (healthy[1], "")
-    note(fault, told, machine)
+    damage(installation)
+    text, messages = installation.start()
+    assert text == healthy[1]
+    assert line in messages
+    assert len(messages.splitlines()) == 1
+    assert installation.start() == (healthy[1], "")
+    add_row(fault, messages, installation)
 
 
 @LIBRARY
 @pytest.mark.parametrize("content", [bytes(200), b"\xff" * 200], ids=["finite", "not finite"])
 def test_verify_finds_changed_bytes_in_packed_weights(
-    content: bytes, machine: Machine, healthy: tuple[Machine, str], capsys: pytest.CaptureFixture[str]
+    content: bytes, installation: Installation, healthy: tuple[Installation, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Their size is right, so a start maps them; numbers that are not finite are told, others only by ``--verify``."""
-    offset = scales(machine)
-    overwrite(machine.one(f"{PACKED}/weights.bin"), offset, content)
-    answer, at_start = machine.start()
+    """A start checks only their size. Only numbers that are not finite are noticed without ``--verify``."""
+    offset = scales(installation)
+    overwrite(installation.one(f"{PACKED}/weights.bin"), offset, content)
+    text, at_start = installation.start()
     finite = not any(content)
-    assert bool(answer) == finite
+    assert bool(text) == finite
     assert at_start.splitlines()[:1] == (
         []
         if finite
@@ -237,17 +239,17 @@ def test_verify_finds_changed_bytes_in_packed_weights(
     )
     capsys.readouterr()
     assert pull_command.main(["tiny", "--verify"]) == pull_command.FAILED
-    told = capsys.readouterr().err.strip()
-    assert "were damaged (the content of weights.bin has changed) and were removed." in told
-    assert machine.start() == (healthy[1], "")
+    messages = capsys.readouterr().err.strip()
+    assert "were damaged (the content of weights.bin has changed) and were removed." in messages
+    assert installation.start() == (healthy[1], "")
     assert pull_command.main(["tiny", "--verify"]) == pull_command.OK
     fault = "200 bytes of packed weights overwritten, numbers " + ("finite" if finite else "not finite")
-    note(fault, "; ".join([*at_start.splitlines()[:1], told]), machine)
+    add_row(fault, "; ".join([*at_start.splitlines()[:1], messages]), installation)
 
 
-def shard(machine: Machine) -> Path:
-    """A file of the checkpoint's weights."""
-    return min(machine.model.glob("*.safetensors"))
+def shard(installation: Installation) -> Path:
+    """Return a weight file of the checkpoint."""
+    return min(installation.model.glob("*.safetensors"))
 
 
 REPLACED: dict[str, tuple[Damage, str]] = {
@@ -260,33 +262,33 @@ REPLACED: dict[str, tuple[Damage, str]] = {
         "(its manifest.json can't be read)",
     ),
 }
-"""Faults that take a new pull."""
+"""Faults that need another pull."""
 
 
 @pytest.mark.parametrize("fault", REPLACED)
-def test_damaged_checkpoint_is_not_loaded_until_it_is_pulled_again(
-    fault: str, machine: Machine, healthy: tuple[Machine, str]
+def test_damaged_checkpoint_is_not_loaded_until_pulled_again(
+    fault: str, installation: Installation, healthy: tuple[Installation, str]
 ) -> None:
-    damage, sentence = REPLACED[fault]
-    damage(machine)
-    answer, told = machine.start()
-    assert answer == ""
-    assert sentence in told
-    assert told.endswith(": run `codellama-ls pull tiny --force`.")
-    assert pull_command.main([str(machine.folder / "published"), "--as", "tiny", "--force"]) == pull_command.OK
-    assert machine.start() == (healthy[1], "")
-    note(fault, told, machine)
+    damage, message = REPLACED[fault]
+    damage(installation)
+    text, messages = installation.start()
+    assert text == ""
+    assert message in messages
+    assert messages.endswith(": run `codellama-ls pull tiny --force`.")
+    assert pull_command.main([str(installation.folder / "published"), "--as", "tiny", "--force"]) == pull_command.OK
+    assert installation.start() == (healthy[1], "")
+    add_row(fault, messages, installation)
 
 
-def test_changed_content_of_a_checkpoint_is_found_by_verify(
-    machine: Machine, healthy: tuple[Machine, str], capsys: pytest.CaptureFixture[str]
+def test_verify_finds_changed_bytes_in_a_checkpoint(
+    installation: Installation, healthy: tuple[Installation, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = shard(machine)
+    file = shard(installation)
     overwrite(file, file.stat().st_size // 2, b"x" * 200)
     capsys.readouterr()
     assert pull_command.main(["tiny", "--verify"]) == pull_command.FAILED
-    told = capsys.readouterr().err.strip()
-    assert f"(the content of {file.name} has changed): run `codellama-ls pull tiny --force`." in told
+    messages = capsys.readouterr().err.strip()
+    assert f"(the content of {file.name} has changed): run `codellama-ls pull tiny --force`." in messages
     assert pull_command.main(["tiny", "--force"]) == pull_command.OK
-    assert machine.start() == (healthy[1], "")
-    note("200 bytes of a checkpoint file overwritten", told, machine)
+    assert installation.start() == (healthy[1], "")
+    add_row("200 bytes of a checkpoint file overwritten", messages, installation)

@@ -1,6 +1,6 @@
-"""Faults of an engine and of its folder: each is told in one sentence, no request hangs, and mending it is enough.
+"""Faults of an engine and its folder: one message for the user, no request hangs, and repairing the fault suffices.
 
-With ``FAULT_TABLE=FILE`` each test adds a row to a table.
+With ``FAULT_TABLE=FILE`` each test appends a row to a table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from faults.rig import Rig, row
+from faults.rig import Rig, add_row
 from support.waiting import until
 
 from inference.api.crash_report import MOST_DEATHS
@@ -32,17 +32,17 @@ from inference.system import runtime_folder
 @pytest.fixture
 def rig(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
     made = Rig(runtime, tmp_path, monkeypatch)
-    made.says("ready")
+    made.set_behaviour("ready")
     return made
 
 
 @dataclass(frozen=True)
 class Death:
-    """Engines that die before they are ready, and the message about it."""
+    """A way for engines to die before they are ready, and the message about it."""
 
     name: str
     word: str
-    told: str
+    message: str
 
 
 DEATHS = [
@@ -54,55 +54,57 @@ DEATHS = [
 
 
 @pytest.mark.parametrize("death", DEATHS, ids=lambda death: death.word.replace(" ", "-"))
-async def test_engine_that_dies_while_loading_is_given_up(rig: Rig, death: Death):
-    rig.says(death.word)
+async def test_engine_that_keeps_dying_is_not_restarted(rig: Rig, death: Death):
+    rig.set_behaviour(death.word)
     since = time.monotonic()
     async with rig.session():
-        assert await rig.asks() == []
-        seconds = await rig.is_told(f"The engine died 3 times while it loaded 'starter': {death.told}", since)
-        for _ in range(3):  # nothing has changed: a request has the record looked at, and no more
+        assert await rig.request() == []
+        seconds = await rig.until_message(f"The engine died 3 times while it loaded 'starter': {death.message}", since)
+        for _ in range(3):  # nothing has changed: a request only checks the record
             searches = rig.searches
             while rig.searches == searches:
-                assert await rig.asks() == []
+                assert await rig.request() == []
         assert len(rig.begun) == MOST_DEATHS
-        (told,) = rig.told
-        rig.says("ready")
-        rig.pulled()
-        await rig.recovers()
+        (message,) = rig.messages
+        rig.set_behaviour("ready")
+        rig.pull_again()
+        await rig.until_recovered()
         assert len(rig.begun) == MOST_DEATHS + 1
-    row(death.name, told, seconds, "yes, at the next request after `pull`")
+    add_row(death.name, message, seconds, "yes, at the next request after `pull`")
 
 
-async def test_restarted_session_tries_a_dying_engine_once_more(rig: Rig):
-    rig.says("SIGKILL")
+async def test_restarted_session_starts_a_dying_engine_once_more(rig: Rig):
+    rig.set_behaviour("SIGKILL")
     async with rig.session():
-        await rig.is_told("The engine died 3 times", time.monotonic())
+        await rig.until_message("The engine died 3 times", time.monotonic())
     async with rig.session():
-        await rig.is_told("The engine died 3 times", time.monotonic())
+        await rig.until_message("The engine died 3 times", time.monotonic())
         assert len(rig.begun) == MOST_DEATHS + 1
 
 
 @dataclass(frozen=True)
-class Place:
-    """Something wrong with the engine's folder or the process's resources."""
+class EnvironmentFault:
+    """A fault of the engine's folder or of the process's resources."""
 
     name: str
-    told: str
+    message: str
     damage: Callable[[Rig], Callable[[], object]]
-    """Breaks it; what it returns mends it."""
+    """Causes the fault and returns a function that repairs it."""
 
 
-def folder_at(name: str) -> Place:
+def folder_at(name: str) -> EnvironmentFault:
     def damage(rig: Rig) -> Callable[[], object]:
         path = rig.runtime / name
         path.mkdir()
         return path.rmdir
 
-    return Place(f"a folder at `{name}`", f"{name} is a folder, but a file belongs there. Remove it.", damage)
+    return EnvironmentFault(
+        f"a folder at `{name}`", f"{name} is a folder, but a file belongs there. Remove it.", damage
+    )
 
 
 def unwritable(rig: Rig) -> Callable[[], object]:
-    """Nobody can make a folder in that one, not even root."""
+    """Set a runtime folder in which not even root can create a folder."""
     rig.monkeypatch.setenv("XDG_RUNTIME_DIR", "/proc/self")
     return lambda: rig.monkeypatch.setenv("XDG_RUNTIME_DIR", str(rig.runtime.parent))
 
@@ -118,135 +120,137 @@ def dangling(rig: Rig) -> Callable[[], object]:
     link = rig.runtime.parent / f"codellama-ls-{os.getuid()}"
     link.symlink_to(rig.runtime.parent / "nowhere")
 
-    def mend() -> None:
+    def repair() -> None:
         link.unlink()
-        rig.monkeypatch.setenv("XDG_RUNTIME_DIR", str(rig.runtime.parent))  # which the engine's process has too
+        rig.monkeypatch.setenv("XDG_RUNTIME_DIR", str(rig.runtime.parent))  # inherited by the engine's process
 
-    return mend
+    return repair
 
 
 def no_descriptors(rig: Rig) -> Callable[[], object]:
-    """Files that are open stay so; no other can be opened."""
+    """Set the limit of open files to 0 while an engine is searched."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     async def find(options, command):
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
         try:
-            return await private_find(options, command)
+            return await original(options, command)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
-    private_find, rig.find = rig.find, find
-    return lambda: setattr(rig, "find", private_find)
+    original, rig.find = rig.find, find
+    return lambda: setattr(rig, "find", original)
 
 
 def unexpected(rig: Rig) -> Callable[[], object]:
     async def find(options, command):
-        raise RuntimeError("a mistake of ours")
+        raise RuntimeError("a bug")
 
-    usual, rig.find = rig.find, find
-    return lambda: setattr(rig, "find", usual)
+    original, rig.find = rig.find, find
+    return lambda: setattr(rig, "find", original)
 
 
-PLACES = [
-    Place("runtime folder can't be made", "/proc/self/codellama-ls can't be used", unwritable),
-    Place("runtime folder of another user", "is not a folder of yours; remove it or set XDG_RUNTIME_DIR", foreign),
-    Place("dangling link in the temporary folder", "is not a folder of yours", dangling),
+FAULTS = [
+    EnvironmentFault("runtime folder can't be made", "/proc/self/codellama-ls can't be used", unwritable),
+    EnvironmentFault(
+        "runtime folder of another user", "is not a folder of yours; remove it or set XDG_RUNTIME_DIR", foreign
+    ),
+    EnvironmentFault("dangling link in the temporary folder", "is not a folder of yours", dangling),
     *map(folder_at, ("engine.log", "engine.starting", "engine.starts", "engine.lock", "engine.running", "engine.sock")),
-    Place("no file descriptors left", "Too many open files", no_descriptors),
-    Place("an unforeseen exception", "The link to the engine broke", unexpected),
+    EnvironmentFault("no file descriptors left", "Too many open files", no_descriptors),
+    EnvironmentFault("an unforeseen exception", "The link to the engine broke", unexpected),
 ]
 
 ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
 
 
 @pytest.mark.parametrize(
-    "place",
-    [pytest.param(place, id=place.name, marks=[ROOT_ONLY] if place.damage is foreign else []) for place in PLACES],
+    "fault",
+    [pytest.param(fault, id=fault.name, marks=[ROOT_ONLY] if fault.damage is foreign else []) for fault in FAULTS],
 )
-async def test_unusable_place_is_told_and_mending_it_is_enough(rig: Rig, place: Place):
-    mend, since = place.damage(rig), time.monotonic()
+async def test_environment_fault_is_reported_and_can_be_repaired(rig: Rig, fault: EnvironmentFault):
+    repair, since = fault.damage(rig), time.monotonic()
     async with rig.session():
-        assert await rig.asks() == []
-        seconds = await rig.is_told(place.told, since)
-        (told,) = rig.told
-        mend()
-        await rig.recovers()
-        assert rig.told == [told]
-        assert len(rig.begun) <= 1 + rig.requests, "an attempt for the session, and at most one for each request"
-    row(place.name, told, seconds, "yes, at the next request")
+        assert await rig.request() == []
+        seconds = await rig.until_message(fault.message, since)
+        (message,) = rig.messages
+        repair()
+        await rig.until_recovered()
+        assert rig.messages == [message]
+        assert len(rig.begun) <= 1 + rig.requests, "one start for the session, and at most one for each request"
+    add_row(fault.name, message, seconds, "yes, at the next request")
 
 
-async def test_temporary_folder_with_a_long_path_is_no_fault(rig: Rig):
+async def test_long_path_of_the_temporary_folder_is_no_fault(rig: Rig):
     long = rig.folder / ("x" * 120)
     long.mkdir()
     rig.monkeypatch.delenv("XDG_RUNTIME_DIR")
     rig.monkeypatch.setattr(runtime_folder.tempfile, "gettempdir", lambda: str(long))
     assert runtime_folder.runtime_folder() == Path(f"/tmp/codellama-ls-{os.getuid()}")
-    row("TMPDIR over 100 characters", "nothing: the engine's folder is in /tmp", None, "not needed")
+    add_row("TMPDIR over 100 characters", "nothing: the engine's folder is in /tmp", None, "not needed")
 
 
 async def hang(rig: Rig) -> psutil.Process:
-    """Stop the engine of a session that is ready."""
-    assert rig.window is not None
-    await asyncio.wait_for(rig.window.ready.wait(), 60)
+    """Wait until the session is ready, then stop its engine with SIGSTOP."""
+    assert rig.editor is not None
+    await asyncio.wait_for(rig.editor.ready.wait(), 60)
     process = psutil.Process(rig.begun[-1])
     process.send_signal(signal.SIGSTOP)
     return process
 
 
 @pytest.mark.parametrize("silence", [2.0, pytest.param(SILENT_SECONDS, id="as-installed", marks=pytest.mark.slow)])
-async def test_hung_engine_is_replaced_and_its_requests_answered(rig: Rig, silence: float):
+async def test_hung_engine_is_replaced(rig: Rig, silence: float):
     rig.silence = silence
     async with rig.session():
         process, since = await hang(rig), time.monotonic()
-        assert await rig.asks() == []
+        assert await rig.request() == []
         answered = time.monotonic() - since
-        told = "The engine ended unexpectedly and was started again: it did not answer any more."
-        seconds = await rig.is_told(told, since)
+        expected = "The engine ended unexpectedly and was started again: it did not answer any more."
+        seconds = await rig.until_message(expected, since)
         assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-        await rig.recovers()
+        assert await rig.request() != []
         assert len(rig.begun) == 2
-        (told,) = rig.told
+        (message,) = rig.messages
     name = f"hung engine (SIGSTOP), {silence:.0f} s of silence allowed; its request was answered in {answered:.1f} s"
-    row(name, told, seconds, "yes, by itself")
+    add_row(name, message, seconds, "yes, by itself")
 
 
 async def test_session_that_finds_a_hung_engine_replaces_it(rig: Rig):
-    rig.silence = 60  # the first session notices nothing
+    rig.silence = 60  # so that the first session does not notice
     async with rig.session():
         process, since = await hang(rig), time.monotonic()
         second = Rig(rig.runtime, rig.folder, rig.monkeypatch)
         async with second.session() as other:
             await asyncio.wait_for(other.ready.wait(), 60)
-            row("a session opens on a hung engine", second.told[0], time.monotonic() - since, "yes, by itself")
+            add_row("a session opens on a hung engine", second.messages[0], time.monotonic() - since, "yes, by itself")
         assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
         assert len(rig.begun) == 2
 
 
-async def test_paused_machine_costs_no_engine(rig: Rig):
-    """It goes on before the engine's second chance is over, as after a suspend."""
+async def test_suspended_machine_keeps_its_engine(rig: Rig):
+    """After a resume the engine responds to the second probe."""
     alive: list[bool] = []
     rig.silence = 4.0
     rig.grace = 60  # it goes on without a lease, and must not leave before it gets one
     async with rig.session():
-        process, usual = await hang(rig), hung_engine._answers
+        process, original = await hang(rig), hung_engine._answers
 
         async def answers(path: Path, seconds: float) -> bool:
             process.send_signal(signal.SIGCONT)
-            alive.append(await usual(path, seconds))
+            alive.append(await original(path, seconds))
             return alive[-1]
 
         rig.monkeypatch.setattr(hung_engine, "_answers", answers)
         await until(lambda: alive)
         assert alive == [True]
-        await rig.recovers()
-        assert (rig.begun, rig.told) == ([process.pid], [])
+        assert await rig.request() != []
+        assert (rig.begun, rig.messages) == ([process.pid], [])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("arguments", "status", "said"),
+    ("arguments", "status", "output"),
     [
         (["status"], 1, "The engine does not answer: `codellama-ls engine stop --now` ends it"),
         (["stop"], 1, "The engine does not answer: `codellama-ls engine stop --now` ends it"),
@@ -254,29 +258,29 @@ async def test_paused_machine_costs_no_engine(rig: Rig):
     ],
     ids=["status", "stop", "stop-now"],
 )
-async def test_commands_about_a_hung_engine_end_with_a_sentence(rig: Rig, capsys, arguments, status, said):
-    rig.silence = 60  # the session itself leaves it alone
+async def test_commands_for_a_hung_engine_end_with_a_message(rig: Rig, capsys, arguments, status, output):
+    rig.silence = 60  # so that the session does not replace it
     async with rig.session():
         process, since = await hang(rig), time.monotonic()
         command = asyncio.to_thread(engine_command.main, arguments)
         assert await asyncio.wait_for(command, 30) == status
         seconds = time.monotonic() - since
-    shown = capsys.readouterr()
-    assert said in shown.out + shown.err
-    assert "Traceback" not in shown.err
-    row(f"`engine {' '.join(arguments)}` on a hung engine", said, seconds, "" if status else "yes, ended")
+    printed = capsys.readouterr()
+    assert output in printed.out + printed.err
+    assert "Traceback" not in printed.err
+    add_row(f"`engine {' '.join(arguments)}` on a hung engine", output, seconds, "" if status else "yes, ended")
     assert process.pid in rig.begun
 
 
 @pytest.mark.slow
 async def test_doctor_reports_a_hung_engine(rig: Rig):
-    rig.silence = 120  # the session itself leaves it alone
+    rig.silence = 120  # so that the session does not replace it
     async with rig.session():
         await hang(rig)
         since = time.monotonic()
         (check,) = await asyncio.to_thread(lambda: list(engine_checks.check_engine(engine_checks.look())))
         seconds = time.monotonic() - since
-        asked = [check async for check in smoke(EngineOptions(), lambda text: None)]
-    assert (check.verdict, check.text) == ("problem", "an engine listens but does not respond; it may hang")
-    assert [(one.name, one.verdict, one.text) for one in asked] == [("loading", "problem", SILENT)]
-    row("`doctor` on a hung engine", f"{check.text}. {check.advice}", seconds, "")
+        checks = [check async for check in smoke(EngineOptions(), lambda text: None)]
+    assert (check.verdict, check.text) == ("problem", "one listens but does not answer: it may hang")
+    assert [(one.name, one.verdict, one.text) for one in checks] == [("loading", "problem", SILENT)]
+    add_row("`doctor` on a hung engine", f"{check.text}. {check.advice}", seconds, "")

@@ -1,4 +1,4 @@
-"""Generate JSON bodies for every route: valid ones, and valid ones with one or more values changed."""
+"""Generate JSON bodies for every route: valid ones, and valid ones with changed values."""
 
 from __future__ import annotations
 
@@ -70,28 +70,28 @@ ODD: list[Json] = [
     [], [[]], [None], [1, 2], [-1], [2**70], ["a"] * 20, [[1]], {}, {"text": 5}, {"": None}, {"content": None},
     [{"type": "text", "text": 5}], [{"type": "image_url"}], {"kind": [], "indent": "4"},
 ]  # fmt: skip
-"""Values that are wrong, extreme or merely unusual somewhere."""
+"""Values that are invalid, extreme or unusual in some field."""
 
 UNSERVED = ["echo", "best_of", "logit_bias", "tools", "functions", "response_format", "frequency_penalty", "unknown"]
 
 
 def body(random: Random, path: str) -> bytes:
-    """A JSON body for ``path`` with up to three changes, as bytes."""
+    """Return a JSON body for ``path`` with up to three changes, as bytes."""
     value = copy.deepcopy(random.choice(VALID[path]))
     for _ in range(random.choice([0, 1, 1, 1, 2, 3])):
         value = changed(random, value)
     if path == "/retire" and isinstance(value, dict):
         value["fuzz"] = 1
-    return spelled(random, value)
+    return serialized(random, value)
 
 
 def changed(random: Random, value: Json) -> Json:
-    """``value`` with one place replaced, removed, added, repeated or wrapped."""
-    everywhere: list[tuple[Any, Any]] = list(places(value))
+    """Return ``value`` with one member replaced, removed, added, repeated or wrapped."""
+    found: list[tuple[Any, Any]] = list(members(value))
     odd = copy.deepcopy(random.choice(ODD))
-    if not everywhere or random.random() < 0.05:
+    if not found or random.random() < 0.05:
         return odd
-    holder, key = random.choice(everywhere)
+    holder, key = random.choice(found)
     kind = random.choice(["replace", "replace", "replace", "replace", "remove", "add", "repeat", "wrap", "deepen"])
     if kind == "remove":
         del holder[key]
@@ -108,12 +108,12 @@ def changed(random: Random, value: Json) -> Json:
     return value
 
 
-def places(value: Json) -> Iterator[tuple[Any, Any]]:
-    """Every (container, key or index) in ``value``."""
+def members(value: Json) -> Iterator[tuple[Any, Any]]:
+    """Yield every (container, key or index) in ``value``."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in list(items):
         yield value, key
-        yield from places(inner)
+        yield from members(inner)
 
 
 def nested(depth: int) -> Json:
@@ -123,8 +123,8 @@ def nested(depth: int) -> Json:
     return value
 
 
-def spelled(random: Random, value: Json) -> bytes:
-    """``value`` as JSON, at times in a spelling that few clients use, or that is no JSON."""
+def serialized(random: Random, value: Json) -> bytes:
+    """Serialize ``value``, sometimes in an unusual encoding or as invalid JSON."""
     text = json.dumps(value, ensure_ascii=random.random() < 0.7)
     raw = text.encode("utf-8", "surrogatepass")
     kind = random.random()

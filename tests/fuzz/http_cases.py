@@ -1,4 +1,4 @@
-"""Generate HTTP requests: correctly framed ones with odd content, and raw ones with broken bytes."""
+"""Generate HTTP requests: correctly framed ones with odd content, and malformed ones."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ LINES = [
     b"\r\n\r\n",
     b"connection: close, keep-alive, \xff",
 ]
-"""Header lines that no correct client sends."""
+"""Header lines that HTTP does not allow."""
 
 CHUNKS = [
     b"zz\r\nab\r\n",
@@ -98,7 +98,7 @@ CHUNKS = [
     b"1\r\n{\r\n" * 2_000,
     b"\r\n\r\n\r\n",
 ]
-"""Bodies of broken or strange chunks."""
+"""Malformed or unusual chunked bodies."""
 
 GARBAGE = [
     b"\x00" * 50,
@@ -112,12 +112,12 @@ GARBAGE = [
 
 @dataclass(frozen=True)
 class Case:
-    """One connection's worth of bytes.
+    """The bytes sent on one connection.
 
     Attributes:
-        sent: all of it.
-        methods: of each request that must get a response; empty where the bytes may be no request.
-        endless: whether the response may be a stream without end, to be left after its first event.
+        sent: all bytes.
+        methods: the method of each request that must get a response; empty if the bytes may not be a request.
+        endless: the response may be an endless stream, of which only the first event is read.
     """
 
     sent: bytes
@@ -126,7 +126,7 @@ class Case:
 
 
 def cases(random: Random, count: int, authorization: bytes) -> Iterator[Case]:
-    """``count`` cases; three of five are correctly framed. ``authorization`` is the header that lets them in."""
+    """Yield ``count`` cases, three in five correctly framed. ``authorization`` is the header with the token."""
     for _ in range(count):
         if random.random() < 0.6:
             yield framed(random, authorization)
@@ -135,7 +135,7 @@ def cases(random: Random, count: int, authorization: bytes) -> Iterator[Case]:
 
 
 def framed(random: Random, authorization: bytes) -> Case:
-    """A request that HTTP allows, whatever it asks; at times two on one connection."""
+    """Return a well-formed request with any content, sometimes two on one connection."""
     if random.random() < 0.1:
         first = request(random, b"GET", "/health", [authorization])
         second = request(random, b"GET", random.choice(READ[:-1]), [authorization, b"connection: close"])
@@ -155,7 +155,7 @@ def framed(random: Random, authorization: bytes) -> Case:
 
 
 def request(random: Random, method: bytes, path: str, headers: list[bytes], content: bytes | None = None) -> bytes:
-    """Spell a request; its body has a length or comes in chunks."""
+    """Serialize a request, with a Content-Length or in chunks."""
     lines = [b"%s %s HTTP/1.1" % (method, path.encode()), b"host: engine"]
     if any(header.startswith(b"host:") for header in headers):
         lines.pop()
@@ -166,7 +166,7 @@ def request(random: Random, method: bytes, path: str, headers: list[bytes], cont
 
 
 def chunked(random: Random, content: bytes) -> bytes:
-    """``content`` in chunks, with an extension and a trailer at times."""
+    """Return ``content`` in chunks, sometimes with an extension and a trailer."""
     parts, at = [], 0
     while at < len(content):
         size = random.choice([1, 7, 4096, 1_000_000])
@@ -180,7 +180,7 @@ def chunked(random: Random, content: bytes) -> bytes:
 
 
 def broken(random: Random, authorization: bytes) -> Case:
-    """Bytes near a request: changed, cut, with lines and chunks that HTTP does not allow, or garbage behind."""
+    """Return a damaged request: changed, truncated, with invalid header lines or chunks, or with garbage."""
     path = random.choice([path for path in [*VALID, *READ] if path != "/retire"])
     content = body(random, path) if path in VALID else None
     headers = [authorization, b"connection: close"]

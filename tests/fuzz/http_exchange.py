@@ -1,4 +1,4 @@
-"""Send one case to an engine and say how it was answered."""
+"""Send one case to an engine and parse the responses."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from fuzz.http_cases import Case
 Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 ANSWER_SECONDS = 120.0
-"""More marks a hang: a machine with other work on it takes seconds for what is usually milliseconds."""
+"""A response that takes longer counts as a hang. It usually takes milliseconds, on a busy machine seconds."""
 
 PATIENCE_SECONDS = 0.3
-"""Seconds to listen after bytes that may be no whole request, before saying that no more will come."""
+"""Seconds to wait after bytes that may be an incomplete request before the sending side is closed."""
 
 
 async def exchange(connect: Connect, case: Case) -> list[int]:
-    """The statuses of all responses. Raises TimeoutError or ValueError where one is missing or broken."""
+    """Return the statuses of all responses. Raises TimeoutError or ValueError if one is missing or malformed."""
     reader, writer = await connect()
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            received = await _talk(reader, writer, case)
+            received = await _send_and_receive(reader, writer, case)
     finally:
         writer.transport.abort()
     if case.methods:
@@ -30,8 +30,8 @@ async def exchange(connect: Connect, case: Case) -> list[int]:
     return [int(received[9:12])] if received.startswith(b"HTTP/1.1 ") else []
 
 
-async def _talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, case: Case) -> bytes:
-    """All that comes back. The engine may close before it has read everything: that is an answer too."""
+async def _send_and_receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, case: Case) -> bytes:
+    """Return everything received. The engine may close the connection before it has read everything."""
     sending = asyncio.ensure_future(_send(writer, case.sent))
     try:
         if case.methods:
@@ -64,7 +64,7 @@ async def _read(reader: asyncio.StreamReader, endless: bool) -> bytes:
 
 
 def responses(received: bytes, case: Case) -> list[int]:
-    """The status of each response to ``case``. Raises ValueError where one is missing, cut or no HTTP."""
+    """Return the status of each response. Raises ValueError if one is missing, truncated or not HTTP."""
     conn, statuses = h11.Connection(h11.CLIENT), []
     conn.receive_data(received)
     conn.receive_data(b"")
@@ -89,4 +89,4 @@ def _response(conn: h11.Connection, endless: bool) -> int:
         elif isinstance(event, h11.EndOfMessage) or (endless and status and isinstance(event, h11.Data)):
             return status
         elif not isinstance(event, h11.InformationalResponse | h11.Data):
-            raise h11.RemoteProtocolError(f"no whole response ({event!r})")
+            raise h11.RemoteProtocolError(f"incomplete response ({event!r})")

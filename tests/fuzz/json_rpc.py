@@ -1,4 +1,4 @@
-"""Random messages for a language server, with the ids that must be answered: reproducible from a seed."""
+"""Generate random messages for a language server, reproducible from a seed, with the ids that need a response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from support.raw_client import call, encoded
 
 @dataclass(frozen=True)
 class Sent:
-    """Bytes for the server's stdin; ``ids`` are answered once, ``maybe`` at most once, ``count`` messages are in it."""
+    """Bytes for the server's stdin with ``count`` messages.
+
+    Each of ``ids`` must get one response, each of ``maybe`` at most one.
+    """
 
     raw: bytes
     ids: tuple[Any, ...] = ()
@@ -23,30 +26,30 @@ class Sent:
 
 
 class Messages:
-    """An endless supply of ``Sent``."""
+    """An endless generator of ``Sent``."""
 
     def __init__(self, seed: int, folder: Path) -> None:
         self.rng = Random(seed)
-        self._replies = Random(seed)  # of its own: when the server asks depends on time
+        self._replies = Random(seed)  # separate: the time of the server's requests varies
         self.editor = Editor(self.rng, folder)
         self._next = 0
         self._recent: list[Any] = [0]
 
     def one(self) -> Sent:
-        """Mostly requests, some notifications, and some of what is neither."""
+        """Return mostly requests, some notifications, and some invalid messages."""
         kinds = (self._request, self._notification, self._damaged, self._odd_request, self._not_a_call, self._cancel)
         return self.rng.choices(kinds, (60, 20, 8, 4, 4, 4))[0]()
 
     def opening(self) -> Sent:
-        """For a server that is not initialized yet: often a mutated ``initialize``."""
+        """Return a message for a server that is not initialized: often a mutated ``initialize``."""
         if self.rng.random() < 0.4:
             return self.one()
         id_ = self._id()
-        params = mutated(self.rng, self.editor.introduction(), self.rng.randint(1, 3))
+        params = mutated(self.rng, self.editor.initialize(), self.rng.randint(1, 3))
         return Sent(encoded(call("initialize", params, id_)), (id_,))
 
     def reply(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Answer a request of the server, well or badly, but always."""
+        """Return a response to a request of the server, valid or not."""
         rng = self._replies
         results = (
             None,
@@ -57,11 +60,11 @@ class Messages:
             odd(rng),
         )
         errors = ({"code": -32603, "message": "no"}, {"code": "x"}, odd(rng))
-        answer = {"jsonrpc": "2.0", "id": request["id"]}
+        response = {"jsonrpc": "2.0", "id": request["id"]}
         kind = rng.randrange(6)
         if kind == 0:
-            return {**answer, "error": rng.choice(errors)}
-        return answer if kind == 1 else {**answer, "result": rng.choice(results)}
+            return {**response, "error": rng.choice(errors)}
+        return response if kind == 1 else {**response, "result": rng.choice(results)}
 
     def _id(self) -> Any:
         self._next += 1
@@ -97,7 +100,7 @@ class Messages:
         return Sent(damaged(self.rng, message), maybe=(id_,), count=2)
 
     def _odd_request(self) -> Sent:
-        """An envelope that is not what JSON-RPC says, with an id that is."""
+        """Return a request with a valid id that is invalid otherwise."""
         (method, make), id_ = self._call(), self._id()
         message = {**call(method, make(), id_), "jsonrpc": odd(self.rng)}
         kind = self.rng.randrange(4)

@@ -1,4 +1,4 @@
-"""Mutate JSON values and encoded messages, reproducibly from a seeded generator."""
+"""Mutate JSON values and encoded messages with a seeded random generator."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def nested(depth: int) -> Any:
 
 
 def mutated(rng: Random, value: Any, times: int) -> Any:
-    """A copy in which ``times`` values are replaced, removed, added, renamed, wrapped or swapped."""
+    """Return a copy in which ``times`` values are replaced, removed, added, renamed, wrapped or swapped."""
     holder = [copy.deepcopy(value)]
     for _ in range(times):
-        parent, key = rng.choice(_places(holder))
+        parent, key = rng.choice(_members(holder))
         rng.choice((_replace, _replace, _replace, _remove, _add, _rename, _wrap, _swap))(rng, parent, key, holder)
     return holder[0] if holder else None
 
 
-def _places(value: Any, parent: Any = None, key: Any = None) -> list[tuple[Any, Any]]:
-    """Every (container, key) below ``value``."""
+def _members(value: Any, parent: Any = None, key: Any = None) -> list[tuple[Any, Any]]:
+    """Return every (container, key) below ``value``."""
     found = [] if parent is None else [(parent, key)]
-    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, one in list(members):
-        found += _places(one, value, name)
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, one in list(entries):
+        found += _members(one, value, name)
     return found
 
 
@@ -86,13 +86,16 @@ def _wrap(rng: Random, parent: Any, key: Any, holder: list[Any]) -> None:
 
 
 def _swap(rng: Random, parent: Any, key: Any, holder: list[Any]) -> None:
-    other, name = rng.choice(_places(holder))
+    other, name = rng.choice(_members(holder))
     if not isinstance(other[name], dict | list) and not isinstance(parent[key], dict | list):
         parent[key], other[name] = other[name], parent[key]
 
 
 def damaged(rng: Random, message: dict[str, Any]) -> bytes:
-    """A message with wrong bytes behind its id and method, or a wrong length; the next header can be found."""
+    """Return a message with invalid bytes after its id and method, or with a wrong length.
+
+    The next header can still be found.
+    """
     body = json.dumps(message, ensure_ascii=rng.random() < 0.5).encode(errors="surrogatepass")
     keep = body.index(b'"params"') if b'"params"' in body else len(body)
     at = rng.randint(keep, len(body))
@@ -106,5 +109,5 @@ def damaged(rng: Random, message: dict[str, Any]) -> bytes:
     if kind == 2:
         return framed(body[:at] + b"[" * 100_000)
     shift = rng.choice((-9, -1, 1, 9))
-    filler = framed(b'{"jsonrpc": "2.0", "method": "$/filler"}')  # a length that is too large swallows bytes of it
+    filler = framed(b'{"jsonrpc": "2.0", "method": "$/filler"}')  # consumed in part if the length is too large
     return b"Content-Length: %d\r\n\r\n%b%b" % (len(body) + shift, body, filler)

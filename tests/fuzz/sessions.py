@@ -1,4 +1,4 @@
-"""Valid messages of an editor's session, to be mutated: everything that a client may send."""
+"""Valid messages of an editor session: everything that a client may send, to be mutated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EDIT, CHAT = "codellama/edit", "codellama/chat"
 
 
 class Editor:
-    """An editor with a few documents. Each method returns the parameters of a call."""
+    """An editor with a few documents. Each method returns the parameters of a request or notification."""
 
     def __init__(self, rng: Random, folder: Path) -> None:
         self.rng = rng
@@ -33,11 +33,11 @@ class Editor:
     def uri(self) -> str:
         return self.rng.choice(self.uris)
 
-    def where(self) -> dict[str, int]:
+    def position(self) -> dict[str, int]:
         return {"line": self.rng.randrange(4), "character": self.rng.randrange(12)}
 
-    def place(self) -> dict[str, Any]:
-        return {"textDocument": {"uri": self.uri()}, "range": {"start": self.where(), "end": self.where()}}
+    def selection(self) -> dict[str, Any]:
+        return {"textDocument": {"uri": self.uri()}, "range": {"start": self.position(), "end": self.position()}}
 
     def opened(self) -> dict[str, Any]:
         self.version += 1
@@ -47,7 +47,7 @@ class Editor:
         self.version += 1
         change: dict[str, Any] = {"text": self.rng.choice(TEXTS)}
         if self.rng.random() < 0.2:
-            change["range"] = {"start": self.where(), "end": self.where()}
+            change["range"] = {"start": self.position(), "end": self.position()}
         return {"textDocument": {"uri": self.uri(), "version": self.version}, "contentChanges": [change]}
 
     def closed(self) -> dict[str, Any]:
@@ -56,20 +56,23 @@ class Editor:
     def inline(self) -> dict[str, Any]:
         context: dict[str, Any] = {"triggerKind": self.rng.choice((1, 2))}
         if self.rng.random() < 0.3:
-            chosen = {"start": self.where(), "end": self.where()}
+            chosen = {"start": self.position(), "end": self.position()}
             context["selectedCompletionInfo"] = {"range": chosen, "text": "text\r\nmore"}
-        return {"textDocument": {"uri": self.uri()}, "position": self.where(), "context": context}
+        return {"textDocument": {"uri": self.uri()}, "position": self.position(), "context": context}
 
     def completed(self) -> dict[str, Any]:
-        return {"textDocument": {"uri": self.uri()}, "position": self.where(), "context": {"triggerKind": 1}}
+        return {"textDocument": {"uri": self.uri()}, "position": self.position(), "context": {"triggerKind": 1}}
 
     def actions(self) -> dict[str, Any]:
-        return {**self.place(), "context": {"diagnostics": [self.problem()], "only": ["refactor"], "triggerKind": 1}}
-
-    def problem(self) -> dict[str, Any]:
-        where = {"start": self.where(), "end": self.where()}
         return {
-            "range": where,
+            **self.selection(),
+            "context": {"diagnostics": [self.diagnostic()], "only": ["refactor"], "triggerKind": 1},
+        }
+
+    def diagnostic(self) -> dict[str, Any]:
+        range_ = {"start": self.position(), "end": self.position()}
+        return {
+            "range": range_,
             "message": "undefined name 'x'",
             "severity": 1,
             "code": "F821",
@@ -98,7 +101,7 @@ class Editor:
         arguments = {"codellama.apply": [self.data()], "codellama.accepted": ["some-id"]}
         return {
             "command": name,
-            "arguments": arguments.get(name, [{"uri": self.uri(), "range": self.place()["range"]}]),
+            "arguments": arguments.get(name, [{"uri": self.uri(), "range": self.selection()["range"]}]),
         }
 
     def tokens(self) -> dict[str, Any]:
@@ -108,7 +111,13 @@ class Editor:
         text = self.rng.choice(
             ("What is this?", "/explain @a.py", "@selection #problems", "#open", "@folder/", "\ud800")
         )
-        return {"text": text, **self.place(), **self.tokens(), "diagnostics": [self.problem()], "regenerate": False}
+        return {
+            "text": text,
+            **self.selection(),
+            **self.tokens(),
+            "diagnostics": [self.diagnostic()],
+            "regenerate": False,
+        }
 
     def named(self) -> dict[str, Any]:
         return {
@@ -126,7 +135,12 @@ class Editor:
         }
 
     def edit(self) -> dict[str, Any]:
-        return {**self.place(), "instruction": "Add a docstring", "id": f"e{self.rng.randrange(4)}", **self.tokens()}
+        return {
+            **self.selection(),
+            "instruction": "Add a docstring",
+            "id": f"e{self.rng.randrange(4)}",
+            **self.tokens(),
+        }
 
     def settings(self) -> dict[str, Any]:
         completion = {
@@ -146,7 +160,7 @@ class Editor:
         one = {"uri": f"{self.folder}/sub", "name": "sub"}
         return {"event": {"added": [one], "removed": [one]}}
 
-    def introduction(self) -> dict[str, Any]:
+    def initialize(self) -> dict[str, Any]:
         kinds = {"valueSet": [1, 2, 3]}
         text_document = {
             "completion": {"completionItemKind": kinds, "completionItem": {"documentationFormat": ["markdown"]}},
@@ -191,7 +205,7 @@ class Editor:
             **{f"{EDIT}/{name}": self.named for name in ("followUp", "accept", "reject", "cancel")},
             "codellama/stats": lambda: {"days": 3},
             "codellama/trace": dict,
-            "initialize": self.introduction,
+            "initialize": self.initialize,
             "window/showMessage": dict,
             "no/such": dict,
         }

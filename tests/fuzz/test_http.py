@@ -1,4 +1,4 @@
-"""Fuzz the engine's HTTP: a real process with a tiny model answers odd requests, and lives on as before."""
+"""Fuzz the engine's HTTP API: a real process with a tiny model survives odd requests."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ REQUESTS = 10_000 if os.environ.get("FUZZ") == "long" else 1_000
 WARM_UP = 300
 AT_ONCE = 8
 GROWTH = 48 * 1024 * 1024
-"""Bytes of resident memory that may be added after the warm-up: allocators keep some of what was freed."""
+"""Bytes that the resident memory may grow after the warm-up. Allocators keep some freed memory."""
 
-QUESTION = {"prompt": "def add(a, b):\n    return ", "max_tokens": 12, "logprobs": 1}
+REQUEST = {"prompt": "def add(a, b):\n    return ", "max_tokens": 12, "logprobs": 1}
 
 
 @dataclass
 class RunningEngine:
-    """An engine process, its socket, its TCP port with the token, and its log."""
+    """An engine process with its listeners, token and log."""
 
     child: subprocess.Popen[bytes]
     socket: Path
@@ -55,17 +55,17 @@ class RunningEngine:
         """Bytes of resident memory."""
         return psutil.Process(self.child.pid).memory_info().rss if self.alive else 0
 
-    async def ask(self) -> str:
-        """Answer a valid completion; what it says is always the same."""
+    async def complete(self) -> str:
+        """Send a valid request and return its text, which is always the same."""
         transport = httpx.AsyncHTTPTransport(uds=str(self.socket))
         async with httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=60) as client:
-            answer = await client.post("/v1/completions", json=QUESTION)
-        return answer.json()["choices"][0]["text"]
+            response = await client.post("/v1/completions", json=REQUEST)
+        return response.json()["choices"][0]["text"]
 
 
 @dataclass
 class Tally:
-    """Counts of the responses."""
+    """Counts of responses, and faults."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     silent: int = 0
@@ -75,14 +75,14 @@ class Tally:
         self.statuses.update(statuses)
         self.silent += not statuses
         if 500 in statuses:
-            self.faults.append(f"request {number} was answered 500: {case.sent[:600]!r}")
+            self.faults.append(f"request {number} got status 500: {case.sent[:600]!r}")
 
     def fail(self, number: int, case: Case, error: Exception) -> None:
         self.faults.append(f"request {number} got no response ({error!r}): {case.sent[:600]!r}")
 
     @property
     def classes(self) -> dict[str, int]:
-        """Responses by hundreds."""
+        """Responses by class of status."""
         found = Counter(f"{status // 100}xx" for status in self.statuses.elements())
         return dict(sorted(found.items()))
 
@@ -90,7 +90,7 @@ class Tally:
 async def test_engine_survives_a_thousand_odd_requests(runtime, tmp_path, monkeypatch):
     install(tmp_path, monkeypatch)
     async with started(runtime) as engine:
-        said = await engine.ask()
+        expected = await engine.complete()
         await run(engine, cases(Random(SEED + 1), WARM_UP, engine.authorization))
         before, begun = engine.resident, time.monotonic()
         tally = await run(engine, cases(Random(SEED), REQUESTS, engine.authorization))
@@ -98,13 +98,13 @@ async def test_engine_survives_a_thousand_odd_requests(runtime, tmp_path, monkey
         report(tally, before, after, time.monotonic() - begun, crashes=int(not engine.alive))
         assert tally.faults == []
         assert engine.alive
-        assert await engine.ask() == said != ""
+        assert await engine.complete() == expected != ""
         assert after - before < GROWTH
         assert "Traceback" not in engine.log.read_text("utf-8", "replace")
 
 
 async def run(engine: RunningEngine, requests: Iterable[Case]) -> Tally:
-    """Send all ``requests``, a few at a time, by turns over the Unix socket and TCP."""
+    """Send all ``requests``, a few at a time, alternating between the Unix socket and TCP."""
     tally, numbered = Tally(), enumerate(requests)
 
     async def worker() -> None:
@@ -125,13 +125,13 @@ def connect(engine: RunningEngine, number: int) -> Connect:
 
 
 def report(tally: Tally, before: int, after: int, seconds: float, crashes: int) -> None:
-    """Append the figures as a table to the file that ``FUZZ_FIGURES`` names."""
+    """Print the figures as a table, and append them to the file that ``FUZZ_FIGURES`` names."""
     rows = {
         "requests": REQUESTS,
         **{f"responses {kind}": count for kind, count in tally.classes.items()},
-        "broken requests closed without a response": tally.silent,
-        "answered 500": tally.statuses[500],
-        "unanswered": sum("no response" in fault for fault in tally.faults),
+        "malformed requests closed without a response": tally.silent,
+        "responses 500": tally.statuses[500],
+        "without a response": sum("no response" in fault for fault in tally.faults),
         "crashes": crashes,
         "resident memory after warm-up, MiB": before // 2**20,
         "resident memory at the end, MiB": after // 2**20,
@@ -149,7 +149,7 @@ def report(tally: Tally, before: int, after: int, seconds: float, crashes: int) 
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Install a model of random weights that infills and chats."""
+    """Install a model with random weights that can infill and chat."""
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(folder / "models"))
     with store.locked("tiny", on_wait=lambda: None), store.installing("tiny", "a test", 0) as staging:
         save_checkpoint(staging.checkpoint, sentinels=True, max_position_embeddings=512)
@@ -158,7 +158,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def process(runtime: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """An engine process that serves ``tiny`` on both listeners, and its log."""
+    """Start an engine process that serves ``tiny`` on both listeners; yield it and its log."""
     log = runtime / "fuzz.log"
     command = [sys.executable, "-P", "-m", "inference.server.process"]
     command += ["--model", "tiny", "--tcp", "0", "--format", "fp32"]
@@ -173,7 +173,7 @@ def process(runtime: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
 
 @asynccontextmanager
 async def started(runtime: Path) -> AsyncIterator[RunningEngine]:
-    """The engine once it is ready."""
+    """Start an engine, wait until it is ready, and yield it."""
     with process(runtime) as (child, log):
         await until(lambda: "listening on http://" in log.read_text() or child.poll() is not None, 60)
         port = int(log.read_text().split("listening on http://127.0.0.1:")[1].split()[0])
@@ -184,11 +184,11 @@ async def started(runtime: Path) -> AsyncIterator[RunningEngine]:
 
 
 async def ready(engine: RunningEngine) -> None:
-    """Returns once the model is loaded, as the lease's stream of statuses says."""
+    """Wait until the lease reports that the model is loaded."""
     transport = httpx.AsyncHTTPTransport(uds=str(engine.socket))
     client = httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=120)
-    async with client, client.stream("GET", "/lease") as answer:
-        async for line in answer.aiter_lines():
+    async with client, client.stream("GET", "/lease") as response:
+        async for line in response.aiter_lines():
             assert '"phase": "failed"' not in line
             if '"phase": "ready"' in line:
                 return

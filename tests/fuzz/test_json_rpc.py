@@ -1,6 +1,6 @@
-"""Random messages to a server's process: every request is answered once, nothing crashes, and memory stays flat.
+"""Fuzz a language server process: each request gets one response, nothing crashes, and memory stays flat.
 
-``FUZZ=long`` sends ten times as many; ``FUZZ_SEED`` repeats a run; ``FUZZ_FIGURES`` names a file for the figures.
+``FUZZ=long`` sends ten times as many messages, ``FUZZ_SEED`` repeats a run, ``FUZZ_FIGURES`` names a file for figures.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ SEED = int(os.environ.get("FUZZ_SEED", "20260"))
 MESSAGES, WARM_UP = 3_000 * SCALE, 900 * SCALE
 OPENINGS, OPENING, GROUP = 4 * SCALE, 75, 30
 MOST_GROWTH = 20 * 2**20
-"""Bytes of resident memory after the first WARM_UP messages."""
+"""Bytes that the resident memory may grow after the first WARM_UP messages."""
 MOST_LOGGED = 60
-"""Bytes of stderr a message, on average."""
+"""Average bytes of stderr per message."""
 INTERNAL_ERROR = -32603
 
 
 class Answerer(ScriptedAnswerer):
-    """Completes as usual; in chat it writes code, so that edits are proposed."""
+    """A scripted model that writes code in chats, so that edits are proposed."""
 
     def chat(self, messages, sampling, deadline):
         return ScriptedAnswerer(["Here:\n```python\n", "pass  # é\n", "```\n"])._say("chat", sampling)
@@ -39,7 +39,7 @@ class Answerer(ScriptedAnswerer):
 
 @dataclass
 class Account:
-    """The messages that were sent, and the requests among them that must be answered."""
+    """The messages that were sent, and the ids that need a response."""
 
     sent: int = 0
     ids: list[Any] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Account:
 
 
 async def exchange(client: ProcessClient, account: Account, group: list[Sent]) -> None:
-    """Send a group of messages, and wait for the answers to all of its requests."""
+    """Send a group of messages and wait for the responses to its requests."""
     wanted = [id_ for sent in group for id_ in sent.ids]
     for sent in group:
         account.add(sent)
@@ -61,11 +61,11 @@ async def exchange(client: ProcessClient, account: Account, group: list[Sent]) -
         await client.until(lambda: all(id_ in client.answers for id_ in wanted), 60)
     except TimeoutError:
         silent = [sent.raw[:2_000] for sent in group if any(id_ not in client.answers for id_ in sent.ids)]
-        pytest.fail(f"seed {SEED}: no answer within 60 s to {silent}\n{client.log[-2_000:]}")
+        pytest.fail(f"seed {SEED}: no response within 60 s to {silent}\n{client.log[-2_000:]}")
 
 
 def check(client: ProcessClient, account: Account) -> None:
-    """Every request answered once, at most one answer to what may be one, and none of them our fault."""
+    """Check that each request has one response, uncertain ones at most one, and that there is no internal error."""
     answered = {id_: len(client.answers[id_]) for id_ in client.answers}
     assert [id_ for id_ in account.ids if answered.get(id_) != 1] == [], f"seed {SEED}"
     assert [id_ for id_, times in answered.items() if times != 1] == [], f"seed {SEED}"
@@ -81,18 +81,18 @@ def internal_errors(client: ProcessClient) -> list[str]:
 
 
 def report(client: ProcessClient, account: Account, before: int, after: int, seconds: float) -> None:
-    """Print the figures and, where ``FUZZ_FIGURES`` names a file, add them to it."""
+    """Print the figures, and append them to the file that ``FUZZ_FIGURES`` names."""
     codes = Counter(one.get("error", {}).get("code", "result") for each in client.answers.values() for one in each)
     answered = sum(len(client.answers[id_]) for id_ in account.ids if id_ in client.answers)
     rows = {
         "seed": SEED,
         "messages": account.sent,
         "requests": len(account.ids),
-        "answered": answered,
-        "unanswered": len(account.ids) - answered,
+        "with a response": answered,
+        "without a response": len(account.ids) - answered,
         "crashes": int(client.process.returncode is not None),
         "internal errors": codes[INTERNAL_ERROR],
-        "answers by code": ", ".join(f"{code}: {n}" for code, n in codes.most_common()),
+        "responses by code": ", ".join(f"{code}: {n}" for code, n in codes.most_common()),
         "resident memory before, MB": round(before / 1e6, 1),
         "resident memory after, MB": round(after / 1e6, 1),
         "stderr, bytes": len(client.stderr),
@@ -107,16 +107,16 @@ def report(client: ProcessClient, account: Account, before: int, after: int, sec
             file.write(f"{text}\n\n")
 
 
-async def still_suggests(client: ProcessClient, folder: Path) -> None:
-    """A valid request gets what it would have got at first."""
+async def check_suggestion(client: ProcessClient, folder: Path) -> None:
+    """Check that a valid request returns the usual suggestion."""
     uri = (folder / "last.py").as_uri()
     client.send(
         call("workspace/didChangeConfiguration", {"settings": {"codellama": {"completion": {"prefetch": False}}}})
     )
     client.send(call("textDocument/didOpen", {"textDocument": document(uri, "x = ")}))
     context = {"textDocument": {"uri": uri}, "position": {"line": 0, "character": 4}, "context": {"triggerKind": 1}}
-    answer = await client.ask(call("textDocument/inlineCompletion", context, "last"))
-    assert [one["insertText"] for one in answer["result"]] == ["x = ab"], f"seed {SEED}\n{client.log[-2_000:]}"
+    response = await client.ask(call("textDocument/inlineCompletion", context, "last"))
+    assert [one["insertText"] for one in response["result"]] == ["x = ab"], f"seed {SEED}\n{client.log[-2_000:]}"
 
 
 @asynccontextmanager
@@ -126,7 +126,7 @@ async def fuzzed(messages: Messages):
 
 
 @pytest.mark.slow
-async def test_every_request_of_a_random_session_is_answered(runtime, tmp_path):
+async def test_every_request_of_a_random_session_gets_a_response(runtime, tmp_path):
     messages, account = Messages(SEED, tmp_path), Account()
     async with serving(runtime, Answerer()), fuzzed(messages) as client:
         await client.ask(initialize(rootUri=tmp_path.as_uri()))
@@ -138,14 +138,14 @@ async def test_every_request_of_a_random_session_is_answered(runtime, tmp_path):
             before = client.resident if account.sent < WARM_UP else before
         after, seconds = client.resident, time.monotonic() - started
         report(client, account, before, after, seconds)
-        await still_suggests(client, tmp_path)
+        await check_suggestion(client, tmp_path)
         check(client, account)
-    assert after - before < MOST_GROWTH, f"seed {SEED}: {before} bytes have become {after}"
+    assert after - before < MOST_GROWTH, f"seed {SEED}: {before} bytes grew to {after}"
     assert len(client.stderr) < MOST_LOGGED * account.sent, f"seed {SEED}"
 
 
 @pytest.mark.slow
-async def test_server_survives_random_introductions(runtime, tmp_path):
+async def test_server_survives_random_initialize_requests(runtime, tmp_path):
     async with serving(runtime, Answerer()):
         for n in range(OPENINGS):
             messages, account = Messages(SEED + n, tmp_path), Account()

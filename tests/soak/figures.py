@@ -1,4 +1,4 @@
-"""What a soak tells a person: plain text, printed and, where ``SOAK_FIGURES`` names a file, added to it."""
+"""The report of a soak test: plain text, printed and appended to the file that ``SOAK_FIGURES`` names."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from statistics import median
 from typing import Any
 
 from soak.kills import Kill
-from soak.person import Person
-from soak.watch import growth
+from soak.process_memory import growth
+from soak.typist import SimulatedTypist
 
 from lsp_server.benchmark.bench_figures import percentile
 
@@ -18,64 +18,64 @@ FILE = "SOAK_FIGURES"
 MB = 1_000_000
 
 
-def tell(lines: Sequence[str]) -> None:
+def report(lines: Sequence[str]) -> None:
     text = "\n".join([*lines, "", ""])
-    print(text)  # noqa: T201  figures are for a person
+    print(text)  # noqa: T201
     if os.environ.get(FILE):
         with Path(os.environ[FILE]).open("a", encoding="utf-8") as file:
             file.write(text)
 
 
-def slowest(person: Person) -> float:
-    """The 95th percentile of the seconds that this person waited."""
-    return percentile(person.account.waits, 0.95)
+def p95_wait(typist: SimulatedTypist) -> float:
+    """Return the 95th percentile of a typist's waiting times in seconds."""
+    return percentile(typist.counts.waits, 0.95)
 
 
 def spread(values: Sequence[float]) -> float:
-    """The largest as a multiple of the smallest."""
+    """Return the largest value divided by the smallest."""
     return max(values) / min(values)
 
 
-def of_typing(
-    people: Sequence[Person], memory: dict[int, list[int]], stats: dict[str, Any], seconds: float
+def typing_report(
+    typists: Sequence[SimulatedTypist], memory: dict[int, list[int]], stats: dict[str, Any], seconds: float
 ) -> list[str]:
-    """Of windows at work on one engine: ``memory`` by process, ``stats`` the engine's own count."""
-    accounts = [person.account for person in people]
-    p95, looks = [slowest(person) for person in people], [len(a.waits) for a in accounts]
+    """Return the report about typing. ``memory``: samples by pid, ``stats``: the engine's own counters."""
+    counts = [typist.counts for typist in typists]
+    p95, waits = [p95_wait(typist) for typist in typists], [len(c.waits) for c in counts]
     return [
-        f"{len(people)} windows typing on one engine for {seconds:.0f} s",
-        "window   asked   shown   empty  cancelled  waited for  median ms   p95 ms  own MB  growth in 2nd half",
-        *(_row(n, person, memory[person.window.pid]) for n, person in enumerate(people, 1)),
-        f"requests: {sum(a.asked for a in accounts)}, answered or cancelled: {sum(a.settled for a in accounts)}",
-        f"largest / smallest of the windows' p95: {spread(p95):.2f}; of their answers waited for: {spread(looks):.2f}",
+        f"{len(typists)} editors typing on one engine for {seconds:.0f} s",
+        "editor    sent suggested  empty  cancelled  waited for  median ms   p95 ms  own MB  growth in 2nd half",
+        *(_row(n, typist, memory[typist.window.pid]) for n, typist in enumerate(typists, 1)),
+        f"requests: {sum(c.sent for c in counts)}, with a response or cancelled: {sum(c.settled for c in counts)}",
+        f"largest / smallest p95 of an editor: {spread(p95):.2f}; number of waits: {spread(waits):.2f}",
         f"engine, one process: {_memory(memory[stats['engine']['pid']])}",
-        f"engine's answers: {_answers(stats)}",
+        f"generations by the engine: {_generations(stats)}",
     ]
 
 
-def of_kills(kills: Sequence[Kill], wrong: Sequence[str], windows: int) -> list[str]:
-    """Of engines killed under ``windows`` at work."""
-    back = [kill.recovered for kill in kills if kill.recovered is not None]
-    busy = [kill.under_way for kill in kills]
+def kills_report(kills: Sequence[Kill], wrong: Sequence[str], editors: int) -> list[str]:
+    """Return the report about engines killed while ``editors`` typed."""
+    recovered = [kill.recovered for kill in kills if kill.recovered is not None]
+    pending = [kill.pending for kill in kills]
     return [
-        f"kill -9 of the engine, {len(kills)} times, {sum(kill.loading for kill in kills)} of them as it was loading",
-        f"requests under way at a kill: {sum(busy)} in all, at most {max(busy)}",
-        f"seconds until all windows had an engine again: median {median(back):.1f}, at most {max(back):.1f}",
-        f"completions asked right after: {len(back) * windows}, unlike an undisturbed engine's: {len(wrong)}",
+        f"kill -9 of the engine, {len(kills)} times, {sum(kill.loading for kill in kills)} of them while loading",
+        f"requests pending at a kill: {sum(pending)} in total, at most {max(pending)}",
+        f"seconds until all editors had an engine again: median {median(recovered):.1f}, at most {max(recovered):.1f}",
+        f"completions requested right after: {len(recovered) * editors}, other than expected: {len(wrong)}",
     ]
 
 
-def _row(n: int, person: Person, memory: Sequence[int]) -> str:
-    a = person.account
-    counts = f"{a.asked:8}{a.shown:8}{a.empty:8}{a.cancelled:11}{len(a.waits):12}"
-    times = f"{median(a.waits) * 1000:11.0f}{slowest(person) * 1000:9.0f}"
+def _row(n: int, typist: SimulatedTypist, memory: Sequence[int]) -> str:
+    c = typist.counts
+    counts = f"{c.sent:8}{c.suggested:10}{c.empty:7}{c.cancelled:11}{len(c.waits):12}"
+    times = f"{median(c.waits) * 1000:11.0f}{p95_wait(typist) * 1000:9.0f}"
     return f"{n:6}{counts}{times}{memory[-1] / MB:8.1f}{growth(memory):20.1%}"
 
 
 def _memory(samples: Sequence[int]) -> str:
-    return f"{samples[-1] / MB:.0f} MB of its own, at most {max(samples) / MB:.0f}; second half {growth(samples):+.1%}"
+    return f"{samples[-1] / MB:.0f} MB private, at most {max(samples) / MB:.0f}; second half {growth(samples):+.1%}"
 
 
-def _answers(stats: dict[str, Any]) -> str:
+def _generations(stats: dict[str, Any]) -> str:
     kinds = ("completion", "prefetch")
     return "; ".join(f"{k} " + ", ".join(f"{n} {end}" for end, n in stats["answers"][k].items()) for k in kinds)

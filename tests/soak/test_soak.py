@@ -1,6 +1,6 @@
-"""All day in a minute: windows typing on one engine, then engines and servers killed under them.
+"""Soak test: several editors type on one engine, then engines and language servers are killed.
 
-The short form is a test like any other; `make soak`, the long one, takes half an hour and leaves its figures.
+The short variant takes a minute. The long one, `make soak`, takes half an hour and writes a report.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from random import Random
 
 import pytest
 from lsprotocol import types
-from soak.figures import of_kills, of_typing, slowest, spread, tell
-from soak.kills import kill_engines, kill_server, settled, undisturbed
-from soak.person import Person
-from soak.watch import growth, watched
+from soak.figures import kills_report, p95_wait, report, spread, typing_report
+from soak.kills import kill_engines, kill_server, settled, undisturbed_completions
+from soak.process_memory import growth, sampled
+from soak.typist import SimulatedTypist
 from support.e2e_window import window
 from support.engine_processes import engines, gone, has_torch, statistics
 
@@ -31,120 +31,120 @@ pytestmark = [pytest.mark.starter, pytest.mark.slow]
 FILES_EACH = 4
 
 LARGEST_FILE = 10_000
-"""Characters: what a server remembers of larger ones would still be filling up when memory is to be flat."""
+"""Characters. With larger files, a server's caches would still be growing in the second half."""
 
 
 @dataclass(frozen=True)
-class Form:
-    """How much.
+class Variant:
+    """The size of a soak test.
 
     Attributes:
-        windows: at work at once.
-        seconds: of undisturbed typing.
-        kills: of engines.
-        growth: by what share a process may grow in the second half; in a minute, caches still fill.
-        unfair: how many times longer the p95 of one window may be than another's; a minute has few samples.
+        editors: number of simulated editors.
+        seconds: seconds of undisturbed typing.
+        kills: number of engines to kill.
+        growth: allowed relative growth of a process in the second half. In a minute, caches are still growing.
+        unfair: allowed ratio between the p95 of two editors. In a minute there are few samples.
     """
 
-    windows: int
+    editors: int
     seconds: float
     kills: int
     growth: float
     unfair: float
 
 
-FORMS = {
-    "short": Form(4, 18, 5, growth=0.15, unfair=5.0),
-    "long": Form(8, 600, 50, growth=0.02, unfair=2.5),
+VARIANTS = {
+    "short": Variant(4, 18, 5, growth=0.15, unfair=5.0),
+    "long": Variant(8, 600, 50, growth=0.02, unfair=2.5),
 }
-FORM = FORMS[os.environ.get("SOAK", "short")]
+VARIANT = VARIANTS[os.environ.get("SOAK", "short")]
 SETTINGS = {
-    # room for what one place of each window has read: it is full soon, and memory can be seen to stay flat
-    "engine": {"graceSeconds": 2, "context": 512 * FORM.windows},
-    # two cores read a prompt of the usual size in four seconds: with shorter ones more happens
+    # room for one prompt per editor, which is soon full, so that memory is seen to stay flat
+    "engine": {"graceSeconds": 2, "context": 512 * VARIANT.editors},
+    # two cores take four seconds to prefill a prompt of the usual size
     "completion": {"prefetch": True, "deadlineMs": 20_000, "prefixChars": 300, "suffixChars": 150},
 }
 
 
 @pytest.fixture(autouse=True)
 def _starter(starter_folder: Path, runtime: Path) -> None:
-    """Real weights, and a runtime folder of this test's own."""
+    """Use real weights and a runtime folder for this test."""
 
 
 @pytest.fixture(scope="module")
 def files() -> list[SourceFile]:
-    """ASCII, so that a column is the same number in all position encodings."""
+    """Return ASCII files, in which a column is the same number in all position encodings."""
     return [file for file in files_for_trace(None) if file.text.isascii() and len(file.text) <= LARGEST_FILE]
 
 
 @asynccontextmanager
-async def people_at_work(files: Sequence[SourceFile]) -> AsyncIterator[list[Person]]:
-    """Each with a window and files of their own; every other editor cancels at each key."""
-    editors = [("vscode", "neovim")[n % 2] for n in range(FORM.windows)]
+async def typists_at_work(files: Sequence[SourceFile]) -> AsyncIterator[list[SimulatedTypist]]:
+    """Yield typists, each with an editor and files. Every other editor cancels at each keystroke."""
+    editors = [("vscode", "neovim")[n % 2] for n in range(VARIANT.editors)]
     async with AsyncExitStack() as stack:
         opening = [stack.enter_async_context(window(editor, SETTINGS)) for editor in editors]
         windows = await asyncio.gather(*opening)
         yield [
-            Person(one, Random(n).sample(files, FILES_EACH), Random(n), cancels=editor == "vscode")
+            SimulatedTypist(one, Random(n).sample(files, FILES_EACH), Random(n), cancels=editor == "vscode")
             for n, (one, editor) in enumerate(zip(windows, editors, strict=True))
         ]
 
 
-async def test_windows_typing_at_once_share_one_engine_fairly_and_memory_stays_flat(runtime, files):
-    """Every request is answered or cancelled. One engine, the same all the time: weights are in memory once."""
-    async with people_at_work(files) as people:
-        servers = [person.window.pid for person in people]
-        async with watched(lambda: [*servers, *(engine.pid for engine in engines(runtime))]) as memory:
-            for person in people:
-                person.sit_down()
-            await asyncio.sleep(FORM.seconds)
-        for person in people:
-            await person.rest()
-        stats, traces = await statistics(runtime), [await person.window.trace() for person in people]
-        tell([f"settings: {json.dumps(SETTINGS)}", *of_typing(people, memory, stats, FORM.seconds)])
-        assert unsettled(people) == []
-        assert troubles(people) == []
+async def test_editors_share_one_engine_fairly_in_flat_memory(runtime, files):
+    """Every request gets a response or is cancelled, and there is only one engine, so the weights are loaded once."""
+    async with typists_at_work(files) as typists:
+        servers = [typist.window.pid for typist in typists]
+        async with sampled(lambda: [*servers, *(engine.pid for engine in engines(runtime))]) as memory:
+            for typist in typists:
+                typist.start()
+            await asyncio.sleep(VARIANT.seconds)
+        for typist in typists:
+            await typist.stop()
+        stats, traces = await statistics(runtime), [await typist.window.trace() for typist in typists]
+        report([f"settings: {json.dumps(SETTINGS)}", *typing_report(typists, memory, stats, VARIANT.seconds)])
+        assert unsettled(typists) == []
+        assert errors(typists) == []
         assert set(memory) - set(servers) == {stats["engine"]["pid"]}
         assert not any(map(has_torch, servers))
         assert [record["reason"] for trace in traces for record in trace if record["result"] == "failed"] == []
-        assert {pid: growth(samples) for pid, samples in memory.items() if growth(samples) > FORM.growth} == {}
-        assert spread([slowest(person) for person in people]) < FORM.unfair
+        assert {pid: growth(samples) for pid, samples in memory.items() if growth(samples) > VARIANT.growth} == {}
+        assert spread([p95_wait(typist) for typist in typists]) < VARIANT.unfair
 
 
-async def test_engines_killed_under_load_come_back_right_and_killed_servers_leave_nothing(runtime, files):
-    """No window shows an error, no request hangs, and the next completion is what an undisturbed engine says."""
-    async with people_at_work(files) as people:
+async def test_killed_engines_and_servers_recover_and_leave_nothing(runtime, files):
+    """No editor displays an error, no request hangs, and the next completion equals an undisturbed engine's."""
+    async with typists_at_work(files) as typists:
         async with window(settings=SETTINGS) as alone:
-            known = await undisturbed(alone, files, FORM.kills)
-        for person in people:
-            person.sit_down()
-        kills, wrong = await kill_engines(runtime, people, known, Random(7))
-        tell(of_kills(kills, wrong, FORM.windows))
+            known = await undisturbed_completions(alone, files, VARIANT.kills)
+        for typist in typists:
+            typist.start()
+        kills, wrong = await kill_engines(runtime, typists, known, Random(7))
+        report(kills_report(kills, wrong, VARIANT.editors))
         assert wrong == []
-        assert sum(kill.under_way for kill in kills) > 0, "this was to be under load"
-        left, others = people[: FORM.windows // 2], people[FORM.windows // 2 :]
-        for person in others:
-            await kill_server(person)
-        for person in left:
-            await person.rest()
-        await settled(runtime, windows=len(left))
-        assert unsettled(left) == []
-        assert troubles(people) == []
+        assert sum(kill.pending for kill in kills) > 0, "there was no load"
+        remaining, others = typists[: VARIANT.editors // 2], typists[VARIANT.editors // 2 :]
+        for typist in others:
+            await kill_server(typist)
+        for typist in remaining:
+            await typist.stop()
+        await settled(runtime, editors=len(remaining))
+        assert unsettled(remaining) == []
+        assert errors(typists) == []
         (engine,) = engines(runtime)
-        for person in left:
-            await kill_server(person)
+        for typist in remaining:
+            await kill_server(typist)
         await gone(engine)
         assert engines(runtime) == []
         assert not (runtime / "engine.sock").exists()
 
 
-def unsettled(people: Sequence[Person]) -> list[str]:
-    """Requests that were neither answered nor cancelled."""
-    return [f"{a.asked - a.settled} requests" for a in (p.account for p in people) if a.asked != a.settled]
+def unsettled(typists: Sequence[SimulatedTypist]) -> list[str]:
+    """Return the numbers of requests without a response that were not cancelled."""
+    return [f"{c.sent - c.settled} requests" for c in (t.counts for t in typists) if c.sent != c.settled]
 
 
-def troubles(people: Sequence[Person]) -> list[str]:
-    """Requests that failed or hung, and what windows showed as errors."""
-    messages = [message for person in people for message in person.window.client.messages]
-    shown = [message.message for message in messages if message.type == types.MessageType.Error]
-    return [*(fault for person in people for fault in person.account.faults), *shown]
+def errors(typists: Sequence[SimulatedTypist]) -> list[str]:
+    """Return the requests that failed or hung, and the error messages that editors displayed."""
+    messages = [message for typist in typists for message in typist.window.client.messages]
+    displayed = [message.message for message in messages if message.type == types.MessageType.Error]
+    return [*(error for typist in typists for error in typist.counts.errors), *displayed]

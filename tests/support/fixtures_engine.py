@@ -75,7 +75,7 @@ async def serving(
     answerers = {one.row.id: one for one in (answerer, chat) if one}
     board, scheduler = StatusBoard(asyncio.get_running_loop(), status), Scheduler()
     weights = ModelManager(load or (lambda tell: answerers), board, scheduler, lambda: None)
-    weights.answerers = answerers
+    weights.loaded = answerers
     service = EngineApp(board, scheduler, weights, Leases(60), idle or Leases(600))
     server, port = _http_server(service, token)
     path = runtime / "engine.sock"

@@ -83,5 +83,5 @@ def test_an_engine_that_can_not_listen_is_no_crash(runtime):
             [sys.executable, "-m", "inference.server.process", "--tcp", port], capture_output=True, timeout=60
         )
     assert done.returncode == 1
-    assert b"choose another one." in done.stderr
+    assert b"Choose another port." in done.stderr
     assert crash_report.begin(runtime, runtime / "engine.log") == ""

@@ -1,4 +1,4 @@
-"""``codellama-ls models`` as a person and as a program see it."""
+"""``codellama-ls models`` with a fake store: the table, the JSON, and removing."""
 
 import io
 import json
@@ -22,7 +22,7 @@ BUSY_GPU = Machine(Device("cpu", "CPU memory", 32 * GIB, 20 * GIB), (Device("cud
 
 
 class FolderStore:
-    """Every folder is an installed model."""
+    """A store in which every folder is an installed model."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -48,7 +48,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 @pytest.fixture
 def listed(store: FolderStore, capsys: pytest.CaptureFixture[str]):
-    """Returns a function that runs ``models --json`` and gives its objects by id."""
+    """Return a function that runs ``models --json`` and returns its objects by id."""
 
     def run(found: Machine = IDLE_GPU, loaded: frozenset[str] = frozenset()) -> dict[str, dict]:
         assert main(["--json"], store=store, in_use=lambda: loaded, look=lambda: found) == 0
@@ -57,13 +57,13 @@ def listed(store: FolderStore, capsys: pytest.CaptureFixture[str]):
     return run
 
 
-def test_json_is_one_array_in_the_catalogues_order(listed):
-    """One object a checkpoint, the whole family whether installed or not."""
+def test_json_is_in_the_catalogues_order(listed):
+    """One object per model, installed or not."""
     assert list(listed()) == list(CATALOG)
 
 
-def test_json_says_all_that_is_known(listed):
-    """Fields are a contract with programs."""
+def test_json_has_all_fields(listed):
+    """The fields are a contract with other programs."""
     assert listed()["codellama-7b-instruct"] == {
         "id": "codellama-7b-instruct",
         "title": "Code Llama 7B Instruct",
@@ -91,8 +91,8 @@ def test_json_says_all_that_is_known(listed):
     }
 
 
-def test_fits_tells_now_from_when_idle_and_names_the_format(listed):
-    """34B fits a 24 GiB GPU that nothing else uses; 70B fits it never."""
+def test_fits_now_when_idle_and_in_which_format(listed):
+    """34B fits a 24 GiB GPU that nothing else uses. 70B never fits it."""
     idle, busy = listed(IDLE_GPU), listed(BUSY_GPU)
 
     def fit(rows: dict[str, dict], model_id: str) -> tuple:
@@ -105,28 +105,27 @@ def test_fits_tells_now_from_when_idle_and_names_the_format(listed):
     assert fit(idle, "codellama-70b") == (False, False, None)
 
 
-def test_double_quantisation_is_named_where_only_it_fits(listed):
-    """Between the two formats of 13B lies half a gibibyte."""
+def test_double_quantisation_is_named_if_only_it_fits(listed):
+    """The two formats of 13B differ by half a GiB."""
     tight = Machine(Device("cpu", "CPU memory", 32 * GIB, 20 * GIB), (Device("cuda", "GPU", 24 * GIB, int(9.2 * GIB)),))
     row = listed(tight)["codellama-13b"]
     assert (row["fits"], row["fits_as"], row["context_here"]) == (True, "nf4-double", 2048)
 
 
-def test_without_a_gpu_the_memory_is_judged(listed):
-    """No GPU is no reason to say nothing."""
+def test_without_a_gpu_models_must_fit_the_memory(listed):
     rows = listed(Machine(Device("cpu", "CPU memory", 16 * GIB, 12 * GIB), note="No GPU."))
     assert [i for i, row in rows.items() if row["fits"]] == [i for i in CATALOG if "34b" not in i and "70b" not in i]
 
 
-def test_a_loaded_model_fits(store: FolderStore, listed):
-    """What it uses itself must not count against it."""
+def test_loaded_model_fits(store: FolderStore, listed):
+    """The memory that it uses itself must not count against it."""
     store.add("codellama-34b", 10)
     row = listed(BUSY_GPU, frozenset({"codellama-34b"}))["codellama-34b"]
     assert (row["installed"], row["in_use"], row["fits"], row["disk_bytes"]) == (True, True, True, 10)
 
 
-def test_an_installed_model_outside_the_catalogue_is_listed_from_its_config(store: FolderStore, listed):
-    """A fine-tune under a name of its own; what it was trained for is not known."""
+def test_custom_model_is_listed_from_its_config(store: FolderStore, listed):
+    """Its training, and therefore its abilities, are not known."""
     config = LlamaConfig(vocab_size=32_000, hidden_size=256, intermediate_size=512, num_hidden_layers=2).to_dict()
     store.add("my-finetune", 5, config)
     rows = listed()
@@ -136,15 +135,15 @@ def test_an_installed_model_outside_the_catalogue_is_listed_from_its_config(stor
     assert (row["infill"], row["chat"], row["fits"]) == (None, None, True)
 
 
-def test_an_installed_checkpoint_knows_its_shape_better_than_the_catalogue(store: FolderStore, listed):
-    """Configurations differ between revisions; what is loaded is what is counted."""
+def test_shape_of_an_installed_model_is_read_from_its_config(store: FolderStore, listed):
+    """Configurations differ between revisions."""
     config = LlamaConfig(vocab_size=32_000, hidden_size=256, intermediate_size=512, num_hidden_layers=2).to_dict()
     store.add("codellama-70b-python", 5, config)
     assert listed()["codellama-70b-python"]["parameters"] < 20_000_000
 
 
-def test_a_broken_installation_does_not_hide_the_list(store: FolderStore, listed, capsys):
-    """It is shown with what is known, so that it can be removed."""
+def test_broken_installation_is_listed(store: FolderStore, listed, capsys):
+    """So that the user can remove it."""
     store.add("my-finetune", 5)
     row = listed()["my-finetune"]
     assert (row["parameters"], row["fits"], row["installed"]) == (None, False, True)
@@ -156,8 +155,8 @@ def line(output: str, model_id: str) -> str:
     return next(row for row in output.splitlines() if row.startswith(model_id + " "))
 
 
-def test_table_has_a_line_for_each_model_and_says_what_was_judged(store: FolderStore, capsys):
-    """The whole of it is readable in a pipe: nothing is cut or wrapped."""
+def test_table_has_a_line_for_each_model(store: FolderStore, capsys):
+    """In a pipe, nothing is cut or wrapped."""
     store.add("codellama-7b", 3 << 20)
     assert main([], store=store, in_use=lambda: {"codellama-7b"}, look=lambda: BUSY_GPU) == 0
     output = capsys.readouterr().out
@@ -172,11 +171,10 @@ def test_table_has_a_line_for_each_model_and_says_what_was_judged(store: FolderS
         "codellama-34b 33,743,970,304 18.38 GiB 16.94 GiB 192 KiB 16K (100K) complete not now: needs 19.83 GiB free"
     )
     assert columns[12] == "codellama-70b-instruct 68,976,910,336 36.84 GiB 33.87 GiB 320 KiB 4K complete, chat no"
-    assert "Fits here: into Testing GPU, 9.00 GiB free of 24.00 GiB, with 2,048 tokens of context or more." in output
+    assert "on Testing GPU with 9.00 GiB free of 24.00 GiB, and at least 2,048 tokens of context." in output
 
 
-def test_table_repeats_that_no_gpu_was_found(store: FolderStore, capsys):
-    """Else a person with an unseen GPU would wonder."""
+def test_table_says_that_no_gpu_was_found(store: FolderStore, capsys):
     found = Machine(Device("cpu", "CPU memory", 16 * GIB, 12 * GIB), note="No NVIDIA GPU was found: none.")
     assert main([], store=store, in_use=set, look=lambda: found) == 0
     assert capsys.readouterr().out.endswith("No NVIDIA GPU was found: none.\n")
@@ -184,7 +182,7 @@ def test_table_repeats_that_no_gpu_was_found(store: FolderStore, capsys):
 
 @pytest.mark.parametrize("name", ["codellama-7b", "codellama/CodeLlama-7b-hf"])
 def test_remove_deletes_an_installed_model(store: FolderStore, capsys, name: str):
-    """By either of its names; --yes asks nothing."""
+    """By its id or its Hub name. With --yes there is no question."""
     store.add("codellama-7b", 3 << 20)
     assert main(["remove", name, "--yes"], store=store, in_use=set) == 0
     assert store.all_installed() == {}
@@ -192,48 +190,45 @@ def test_remove_deletes_an_installed_model(store: FolderStore, capsys, name: str
 
 
 @pytest.mark.parametrize(
-    ("argv", "sentence"),
+    ("argv", "message"),
     [
         (["codellama-13b", "--yes"], "codellama-13b is not installed."),
         (["codelama-7b", "--yes"], "There is no model 'codelama-7b': did you mean codellama-7b?"),
-        (["codellama-7b"], "Removing codellama-7b deletes 3 MiB: add --yes to do it without being asked."),
-        (
-            ["starter", "--yes"],
-            "starter is in use: stop the engine, or have it load another model, then remove it.",
-        ),
+        (["codellama-7b"], "Removing codellama-7b deletes 3 MiB. Add --yes to confirm."),
+        (["starter", "--yes"], "starter is in use. Run `codellama-ls engine stop`, then remove it."),
     ],
 )
-def test_remove_refuses_in_one_sentence(store: FolderStore, capsys, monkeypatch, argv: list[str], sentence: str):
-    """Nothing is deleted, and the exit code says so."""
+def test_refused_removal_prints_one_line(store: FolderStore, capsys, monkeypatch, argv: list[str], message: str):
+    """Nothing is deleted, and the exit status is 1."""
     store.add("codellama-7b", 3 << 20)
     store.add("starter", 1)
     monkeypatch.setattr("sys.stdin", io.StringIO())
     assert main(["remove", *argv], store=store, in_use=lambda: {"starter"}) == 1
     assert set(store.all_installed()) == {"codellama-7b", "starter"}
-    assert capsys.readouterr().err == sentence + "\n"
+    assert capsys.readouterr().err == f"codellama-ls: {message}\n"
 
 
 class Terminal(io.StringIO):
-    """Someone who can be asked."""
+    """A terminal on which the user types an answer."""
 
     def isatty(self) -> bool:
         return True
 
 
 @pytest.mark.parametrize(("answer", "kept"), [("y\n", False), ("YES\n", False), ("\n", True), ("n\n", True)])
-def test_remove_asks_where_someone_can_answer(store: FolderStore, capsys, monkeypatch, answer: str, kept: bool):
-    """Enter alone keeps the model: it took hours to fetch."""
+def test_remove_asks_on_a_terminal(store: FolderStore, capsys, monkeypatch, answer: str, kept: bool):
+    """Enter alone keeps the model, which may have taken hours to download."""
     store.add("codellama-7b", 3 << 20)
     monkeypatch.setattr("sys.stdin", Terminal(answer))
     assert main(["remove", "codellama-7b"], store=store, in_use=set) == int(kept)
     assert ("codellama-7b" in store.all_installed()) == kept
     captured = capsys.readouterr()
     assert captured.out.startswith("Remove codellama-7b (3 MiB)? [y/N] ")
-    assert captured.err == ("codellama-7b was kept.\n" if kept else "")
+    assert captured.err == ("codellama-ls: codellama-7b was kept.\n" if kept else "")
 
 
-def test_remove_checks_again_after_the_question(store: FolderStore, monkeypatch):
-    """An engine may start while the question stands."""
+def test_remove_checks_for_an_engine_after_the_question(store: FolderStore, monkeypatch):
+    """An engine may start while the user is asked."""
     store.add("codellama-7b", 1)
     loaded: set[str] = set()
 
@@ -247,8 +242,7 @@ def test_remove_checks_again_after_the_question(store: FolderStore, monkeypatch)
     assert "codellama-7b" in store.all_installed()
 
 
-def test_remove_says_why_the_disk_refused(store: FolderStore, capsys, monkeypatch):
-    """A read-only disk is no traceback."""
+def test_remove_reports_an_error_of_the_file_system(store: FolderStore, capsys, monkeypatch):
     store.add("codellama-7b", 1)
 
     def refuse(model_id: str) -> None:
@@ -257,15 +251,15 @@ def test_remove_says_why_the_disk_refused(store: FolderStore, capsys, monkeypatc
     monkeypatch.setattr(store, "remove", refuse)
     assert main(["remove", "codellama-7b", "--yes"], store=store, in_use=set) == 1
     assert capsys.readouterr().err == (
-        "codellama-7b could not be removed: [Errno 13] Permission denied: 'codellama-7b'.\n"
+        "codellama-ls: codellama-7b could not be removed: [Errno 13] Permission denied: 'codellama-7b'.\n"
     )
 
 
-def test_an_old_starter_is_said_to_need_a_pull(store, capsys):
-    """The table says it completes; the sentence below it, what makes it infill. Programs read it from the field."""
+def test_outdated_starter_is_reported_with_the_pull_command(store, capsys):
+    """A line below the table names the command. The JSON has it in ``infill``."""
     store.add("starter", 1)
     old = {**CATALOG, "starter": replace(STARTER, infill=False)}
-    sentence = "The installed starter does not infill yet: `codellama-ls pull starter` makes it infill.\n"
-    for row_of, said in ((old.get, True), (CATALOG.get, False)):
+    advice = "The installed starter does not infill yet: `codellama-ls pull starter` makes it infill.\n"
+    for row_of, reported in ((old.get, True), (CATALOG.get, False)):
         assert main([], store=store, in_use=set, look=lambda: IDLE_GPU, row_of=row_of) == 0
-        assert capsys.readouterr().out.endswith(sentence) == said
+        assert capsys.readouterr().out.endswith(advice) == reported

@@ -1,4 +1,4 @@
-"""``codellama-ls memory``: planned first, then measured, by the real loader and engine in a process of its own."""
+"""``codellama-ls memory``: the plan and the measurement, with the real loader and engine in a child process."""
 
 from __future__ import annotations
 
@@ -30,26 +30,28 @@ def command(folder: Path, *options: str) -> str:
 
 
 def difference(printed: str) -> float:
-    """Per cent between planned and measured."""
+    """Return the difference between planned and measured memory in percent."""
     line = re.search(r"memory between requests.* ([+-][\d.]+) %$", printed, flags=re.MULTILINE)
     assert line, printed
     return float(line[1])
 
 
 @pytest.mark.slow
-def test_planned_and_measured_are_printed_in_this_order(tmp_path: Path) -> None:
-    """Small as the model is, most of it is Python and torch, whose size differs a little from build to build."""
+def test_plan_is_printed_before_the_measurement(tmp_path: Path) -> None:
+    """With a small model, most memory is Python's and torch's, which differs a little between builds."""
     printed = command(save_random_nf4(tmp_path / "small", SMALL), "--device", "cpu", "--tokens", "600")
     assert printed.index("Planned, on CPU memory") < printed.index("weights of small (nf4)")
-    assert printed.index("between requests") < printed.index("Measured, with a request of 600 tokens and 4 in answer")
+    assert printed.index("between requests") < printed.index(
+        "Measured, with a prompt of 600 tokens and 4 generated tokens"
+    )
     assert abs(difference(printed)) < 25
 
 
 @pytest.mark.slow
 @pytest.mark.heavy
-def test_seven_billion_take_what_was_planned() -> None:
-    """A 7B-shaped checkpoint (3.9 GB on the disk), loaded and asked 1,000 tokens: within a tenth of the plan."""
-    with TemporaryDirectory() as scratch:  # pytest would keep its own for a while
+def test_7b_needs_the_planned_memory() -> None:
+    """A checkpoint shaped like 7B (3.9 GB on disk) with a prompt of 1,000 tokens: within a tenth of the plan."""
+    with TemporaryDirectory() as scratch:  # tmp_path would keep 3.9 GB for a while
         folder = save_random_nf4(Path(scratch) / "codellama-7b", find("codellama-7b").shape)
         printed = command(folder, "--device", "cpu", "--answer", "2")
     sys.stdout.write(printed)
@@ -59,23 +61,26 @@ def test_seven_billion_take_what_was_planned() -> None:
 @pytest.mark.slow
 @pytest.mark.starter
 @pytest.mark.skipif(bool(missing()), reason=missing())
-def test_the_starter_as_the_engine_holds_it_is_mapped(starter_folder: Path) -> None:
-    """int8 is packed once and mapped: nothing but a process and a request is left to be memory of its own."""
+def test_packed_weights_of_the_starter_are_mapped(starter_folder: Path) -> None:
+    """int8 weights are packed once and then mapped. Only the process and the request use anonymous memory."""
     printed = command(starter_folder, "--device", "cpu", "--format", "int8", "--tokens", "200")
     row = re.search(r"^weights mapped from files +(\d+) MiB +\d+ MiB +(\d+) MiB", printed, flags=re.MULTILINE)
     assert row, printed
-    planned, seen = map(int, row.groups())
-    assert planned / 2 < seen <= planned  # of the embedding only the rows of tokens that were read
-    assert -50 < difference(printed) < 0  # transformers, which the plan allows for, was not imported
+    planned, measured = map(int, row.groups())
+    assert planned / 2 < measured <= planned  # only the embedding rows of the prompt's tokens are read
+    assert -50 < difference(printed) < 0  # the plan counts transformers, which was not imported
 
 
-def test_what_does_not_fit_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_long_prompt_prints_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = save_random_nf4(tmp_path / "small", SMALL)
     assert main([str(folder), "--device", "cpu", "--tokens", "1000000000"]) == 1
-    assert capsys.readouterr().err == "There is no room for 1,000,000,512 tokens: ask for fewer with --tokens.\n"
+    assert (
+        capsys.readouterr().err
+        == "codellama-ls: There is no room for 1,000,000,512 tokens. Choose fewer with --tokens.\n"
+    )
 
 
-def test_a_model_that_is_not_installed_is_one_sentence(
+def test_missing_model_names_the_pull_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CODELLAMA_LS_MODELS", str(tmp_path))
@@ -83,6 +88,9 @@ def test_a_model_that_is_not_installed_is_one_sentence(
     assert "codellama-ls pull codellama-7b" in capsys.readouterr().err
 
 
-def test_a_model_that_there_is_not_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_model_prints_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gpt5", "--device", "cpu"]) == 1
-    assert capsys.readouterr().err == "There is no model 'gpt5': `codellama-ls models` lists those there are.\n"
+    assert (
+        capsys.readouterr().err
+        == "codellama-ls: There is no model 'gpt5': `codellama-ls models` lists those there are.\n"
+    )

@@ -1,4 +1,4 @@
-"""A team's server: that the documentation says what is counted, and that what is counted can be."""
+"""The table of team servers: plausible setups, and the copy in the documentation."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from inference.planning.team_table import SETUPS, Setup, main, room, splits_even
 PAGE = Path(__file__).parents[3] / "docs" / "team.md"
 
 
-def test_the_documentation_holds_the_table(capsys: pytest.CaptureFixture[str]) -> None:
-    """After a change: put what ``python -m inference.planning.team_table`` prints between the marks."""
+def test_documentation_contains_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """After a change: copy the output of ``python -m inference.planning.team_table`` between the marks."""
     documented = re.search(r"<!-- team-table -->\n(.*)<!-- /team-table -->", PAGE.read_text("utf-8"), re.DOTALL)
     assert documented
     assert documented[1] == table()
@@ -24,17 +24,17 @@ def test_the_documentation_holds_the_table(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize("setup", SETUPS)
-def test_every_machine_of_the_table_can_share_the_model_and_hold_it(setup: Setup) -> None:
+def test_every_setup_of_the_table_can_hold_its_model(setup: Setup) -> None:
     assert splits_evenly(find(setup.model).shape, setup.cards)
     assert room(setup) > find(setup.model).context / 2
 
 
 @pytest.mark.parametrize("setup", [Setup("codellama-70b", 1, 80), Setup("codellama-34b", 2, 24)])
-def test_what_does_not_fit_has_no_room(setup: Setup) -> None:
+def test_setup_without_room_for_the_weights_is_negative(setup: Setup) -> None:
     assert room(setup) < 0
 
 
-def test_a_second_card_brings_all_of_its_memory_but_what_each_card_takes() -> None:
+def test_additional_gpu_adds_its_memory_less_overheads() -> None:
     """0.9 of 80 GiB, less 640 MiB, less the activations of 2,048 tokens in the larger half of a layer (the MLP's)."""
     one = Setup("codellama-34b", 2, 80)
     activations = 2048 * (2 * (5 * 8192 + 3 * 22_016) + 2048)

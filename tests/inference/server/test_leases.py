@@ -1,4 +1,4 @@
-"""The engine stays while somebody needs it, and a little longer."""
+"""Leases: a reference count with a grace period."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.waiting import until
 from inference.server.leases import Leases
 
 
-async def test_ends_when_the_grace_after_the_last_lease_is_over():
+async def test_all_ended_returns_after_the_grace_period():
     clock = HandClock()
     leases = Leases(60, wait_for=clock.wait_for)
     ending = asyncio.ensure_future(leases.all_ended())
@@ -26,7 +26,7 @@ async def test_ends_when_the_grace_after_the_last_lease_is_over():
     await asyncio.wait_for(ending, 5)
 
 
-async def test_new_lease_within_the_grace_keeps_it():
+async def test_new_lease_within_the_grace_period_restarts_it():
     clock = HandClock()
     leases = Leases(60, wait_for=clock.wait_for)
     ending = asyncio.ensure_future(leases.all_ended())
@@ -41,8 +41,8 @@ async def test_new_lease_within_the_grace_keeps_it():
     await asyncio.wait_for(ending, 5)
 
 
-async def test_first_lease_has_longer_to_come():
-    """A window that started the engine on a busy machine finds it there, however short the grace."""
+async def test_first_lease_has_more_time():
+    """An editor that starts the engine on a busy machine can connect, however short the grace period is."""
     clock = HandClock()
     leases = Leases(0.2, first=10, wait_for=clock.wait_for)
     ending = asyncio.ensure_future(leases.all_ended())
@@ -54,10 +54,10 @@ async def test_first_lease_has_longer_to_come():
     await asyncio.wait_for(ending, 5)
 
 
-async def test_none_waits_for_the_last_and_for_no_grace():
+async def test_none_held_returns_without_a_grace_period():
     leases = Leases(60)
     with leases.hold():
-        ending = asyncio.ensure_future(leases.none())
+        ending = asyncio.ensure_future(leases.none_held())
         await asyncio.sleep(0)
         assert not ending.done()
     await asyncio.wait_for(ending, 5)

@@ -1,4 +1,4 @@
-"""The API as OpenAI's own client has it, over the Unix socket and over TCP."""
+"""The API used by OpenAI's own client, over the Unix socket and over TCP."""
 
 from __future__ import annotations
 
@@ -15,106 +15,106 @@ from support.fixtures_engine import serving
 
 from inference.api.status import Phase
 
-TOKEN = "a token of this test's own"
+TOKEN = "a token for this test"
 HI: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hi"}]
 
 
 @asynccontextmanager
-async def asking(
-    runtime, door: str, *pieces: str, phase: Phase = "ready"
+async def openai_client(
+    runtime, listener: str, *chunks: str, phase: Phase = "ready"
 ) -> AsyncIterator[tuple[openai.AsyncOpenAI, list]]:
-    """OpenAI's client through one of the doors, and what the model is asked with."""
-    answerer = ScriptedAnswerer(list(pieces) or ["Hel", "lo"])
-    async with serving(runtime, answerer, phase=phase, token=TOKEN) as running:
-        if door == "socket":
+    """Yield OpenAI's client connected to a listener, and the list of the model's requests."""
+    model = ScriptedAnswerer(list(chunks) or ["Hel", "lo"])
+    async with serving(runtime, model, phase=phase, token=TOKEN) as running:
+        if listener == "socket":
             transport = httpx2.AsyncHTTPTransport(uds=str(running.socket))
             base, http, key = "http://engine/v1", openai.DefaultAsyncHttpxClient(transport=transport), "none"
         else:
             base, http, key = f"http://127.0.0.1:{running.port}/v1", openai.DefaultAsyncHttpxClient(), TOKEN
         async with openai.AsyncOpenAI(base_url=base, api_key=key, http_client=http, max_retries=0) as client:
-            yield client, answerer.asked
+            yield client, model.asked
 
 
-doors = pytest.mark.parametrize("door", ["socket", "tcp"])
+listeners = pytest.mark.parametrize("listener", ["socket", "tcp"])
 
 
-@doors
-async def test_completion_with_all_that_is_served(runtime, door):
-    async with asking(runtime, door) as (client, asked):
-        answer = await client.completions.create(
+@listeners
+async def test_completion_with_all_supported_fields(runtime, listener):
+    async with openai_client(runtime, listener) as (client, requests):
+        response = await client.completions.create(
             model="starter", prompt="abc", suffix="xyz", max_tokens=7, temperature=0.5, top_p=0.9, stop=["\n\n"], seed=3
         )
-    assert [(c.index, c.text, c.finish_reason, c.logprobs) for c in answer.choices] == [(0, "Hello", "stop", None)]
-    assert (answer.model, answer.object) == ("starter", "text_completion")
-    assert answer.usage is not None
-    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (3, 2, 5)
-    ((prompt, suffix, sampling),) = asked
+    assert [(c.index, c.text, c.finish_reason, c.logprobs) for c in response.choices] == [(0, "Hello", "stop", None)]
+    assert (response.model, response.object) == ("starter", "text_completion")
+    assert response.usage is not None
+    assert (response.usage.prompt_tokens, response.usage.completion_tokens, response.usage.total_tokens) == (3, 2, 5)
+    ((prompt, suffix, sampling),) = requests
     assert (prompt, suffix) == ("abc", "xyz")
     assert (sampling.max_tokens, sampling.temperature, sampling.top_p) == (7, 0.5, 0.9)
     assert (sampling.stop, sampling.seed, sampling.logprobs) == (("\n\n",), 3, None)
 
 
-@doors
+@listeners
 @pytest.mark.parametrize("prompt", [[1, 2, 3], [[1, 2, 3]]])
-async def test_completion_of_token_ids(runtime, door, prompt):
-    async with asking(runtime, door) as (client, asked):
+async def test_completion_of_token_ids(runtime, listener, prompt):
+    async with openai_client(runtime, listener) as (client, requests):
         await client.completions.create(model="starter", prompt=prompt)
-    assert asked[0][0] == [1, 2, 3]
+    assert requests[0][0] == [1, 2, 3]
 
 
-@doors
-async def test_several_answers_each_with_a_seed_of_its_own(runtime, door):
-    async with asking(runtime, door) as (client, asked):
-        answer = await client.completions.create(model="starter", prompt="abc", n=3, seed=5, temperature=1)
+@listeners
+async def test_each_choice_has_its_own_seed(runtime, listener):
+    async with openai_client(runtime, listener) as (client, requests):
+        response = await client.completions.create(model="starter", prompt="abc", n=3, seed=5, temperature=1)
         chat = await client.chat.completions.create(model="starter", messages=HI, n=2)
-    assert [(c.index, c.text) for c in answer.choices] == [(0, "Hello"), (1, "Hello"), (2, "Hello")]
-    assert answer.usage is not None
-    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (3, 6)
-    assert [sampling.seed for _, _, sampling in asked] == [5, 6, 7, None, None]
+    assert [(c.index, c.text) for c in response.choices] == [(0, "Hello"), (1, "Hello"), (2, "Hello")]
+    assert response.usage is not None
+    assert (response.usage.prompt_tokens, response.usage.completion_tokens) == (3, 6)
+    assert [sampling.seed for _, _, sampling in requests] == [5, 6, 7, None, None]
     assert [(c.index, c.message.content) for c in chat.choices] == [(0, "Hello"), (1, "Hello")]
 
 
-@doors
-async def test_logprobs_of_completions(runtime, door):
-    async with asking(runtime, door, "é", "b") as (client, _):
-        answer = await client.completions.create(model="starter", prompt="abc", logprobs=2)
+@listeners
+async def test_logprobs_of_completions(runtime, listener):
+    async with openai_client(runtime, listener, "é", "b") as (client, _):
+        response = await client.completions.create(model="starter", prompt="abc", logprobs=2)
         none = await client.completions.create(model="starter", prompt="abc", logprobs=0)
-    told = answer.choices[0].logprobs
-    assert told is not None
-    assert told.tokens == ["é", "b"]
-    assert told.token_logprobs == [log(0.5), log(0.5)]
-    assert told.top_logprobs == [{"é": log(0.5), "other": log(0.25)}, {"b": log(0.5), "other": log(0.25)}]
-    assert told.text_offset == [0, 1]
+    logprobs = response.choices[0].logprobs
+    assert logprobs is not None
+    assert logprobs.tokens == ["é", "b"]
+    assert logprobs.token_logprobs == [log(0.5), log(0.5)]
+    assert logprobs.top_logprobs == [{"é": log(0.5), "other": log(0.25)}, {"b": log(0.5), "other": log(0.25)}]
+    assert logprobs.text_offset == [0, 1]
     assert none.choices[0].logprobs is not None
     assert none.choices[0].logprobs.top_logprobs == [{}, {}]
 
 
-@doors
-async def test_logprobs_of_chats(runtime, door):
-    async with asking(runtime, door, "é") as (client, _):
-        answer = await client.chat.completions.create(model="starter", messages=HI, logprobs=True, top_logprobs=2)
-    told = answer.choices[0].logprobs
-    assert told is not None and told.content is not None
-    (token,) = told.content
+@listeners
+async def test_logprobs_of_chats(runtime, listener):
+    async with openai_client(runtime, listener, "é") as (client, _):
+        response = await client.chat.completions.create(model="starter", messages=HI, logprobs=True, top_logprobs=2)
+    logprobs = response.choices[0].logprobs
+    assert logprobs is not None and logprobs.content is not None
+    (token,) = logprobs.content
     assert (token.token, token.bytes, token.logprob) == ("é", list("é".encode()), log(0.5))
     assert [(other.token, other.logprob) for other in token.top_logprobs] == [("é", log(0.5)), ("other", log(0.25))]
 
 
-@doors
-async def test_stream_without_usage_has_none(runtime, door):
-    async with asking(runtime, door) as (client, _):
+@listeners
+async def test_stream_without_usage_has_none(runtime, listener):
+    async with openai_client(runtime, listener) as (client, _):
         stream = await client.completions.create(model="starter", prompt="abc", stream=True, logprobs=1)
         events = [event async for event in stream]
     assert [event.choices[0].text for event in events] == ["Hel", "lo", ""]
     assert [event.choices[0].finish_reason for event in events] == [None, None, "stop"]
     assert [event for event in events if event.usage is not None] == []
-    offsets = [told.text_offset for event in events if (told := event.choices[0].logprobs)]
+    offsets = [logprobs.text_offset for event in events if (logprobs := event.choices[0].logprobs)]
     assert offsets == [[0], [3]]
 
 
-@doors
-async def test_stream_with_usage_ends_with_it(runtime, door):
-    async with asking(runtime, door) as (client, _):
+@listeners
+async def test_stream_with_usage_ends_with_it(runtime, listener):
+    async with openai_client(runtime, listener) as (client, _):
         stream = await client.completions.create(
             model="starter", prompt="abc", stream=True, n=2, stream_options={"include_usage": True}
         )
@@ -127,9 +127,9 @@ async def test_stream_with_usage_ends_with_it(runtime, door):
     assert (last.usage.prompt_tokens, last.usage.completion_tokens) == (3, 4)
 
 
-@doors
-async def test_chat_stream_begins_with_the_role(runtime, door):
-    async with asking(runtime, door) as (client, _):
+@listeners
+async def test_chat_stream_begins_with_the_role(runtime, listener):
+    async with openai_client(runtime, listener) as (client, _):
         stream = await client.chat.completions.create(
             model="starter", messages=HI, stream=True, stream_options={"include_usage": True}
         )
@@ -145,9 +145,9 @@ async def test_chat_stream_begins_with_the_role(runtime, door):
     assert events[-1].usage is not None
 
 
-@doors
-async def test_models_are_listed_and_found_by_name(runtime, door):
-    async with asking(runtime, door) as (client, _):
+@listeners
+async def test_models_can_be_listed_and_retrieved(runtime, listener):
+    async with openai_client(runtime, listener) as (client, _):
         models = [model.id async for model in client.models.list()]
         one = await client.models.retrieve("starter")
         with pytest.raises(openai.NotFoundError) as missing:
@@ -156,7 +156,7 @@ async def test_models_are_listed_and_found_by_name(runtime, door):
     assert missing.value.code == "model_not_found"
 
 
-@doors
+@listeners
 @pytest.mark.parametrize(
     ("wrong", "param"),
     [
@@ -170,31 +170,31 @@ async def test_models_are_listed_and_found_by_name(runtime, door):
         ({"logprobs": 21}, "logprobs"),
     ],
 )
-async def test_wrong_field_is_named(runtime, door, wrong, param):
-    """One that is not served too: an answer without it would look like what was asked for."""
-    async with asking(runtime, door) as (client, asked):
+async def test_invalid_field_is_named(runtime, listener, wrong, param):
+    """Unsupported fields are refused too. Ignoring them would return something else than requested."""
+    async with openai_client(runtime, listener) as (client, requests):
         with pytest.raises(openai.BadRequestError) as refused:
             await client.completions.create(model="starter", prompt="abc", **wrong)
     assert (refused.value.param, refused.value.type) == (param, "invalid_request_error")
-    assert asked == []
+    assert requests == []
 
 
-@doors
-async def test_fields_at_their_defaults_are_fine(runtime, door):
-    """Many clients send them all."""
-    async with asking(runtime, door) as (client, _):
-        answer = await client.completions.create(
+@listeners
+async def test_unsupported_fields_are_accepted_with_their_defaults(runtime, listener):
+    """Many clients send all fields."""
+    async with openai_client(runtime, listener) as (client, _):
+        response = await client.completions.create(
             model="starter", prompt="abc", echo=False, best_of=1, frequency_penalty=0, presence_penalty=0, logit_bias={}
         )
-    assert answer.choices[0].text == "Hello"
+    assert response.choices[0].text == "Hello"
 
 
-@doors
-async def test_what_is_not_ready_or_broken_is_an_error_of_its_kind(runtime, door):
-    async with asking(runtime, door, phase="loading") as (client, _):
+@listeners
+async def test_loading_and_failing_engines_raise_server_errors(runtime, listener):
+    async with openai_client(runtime, listener, phase="loading") as (client, _):
         with pytest.raises(openai.InternalServerError) as loading:
             await client.completions.create(model="starter", prompt="abc")
-    async with asking(runtime, door, "boom") as (client, _):
+    async with openai_client(runtime, listener, "boom") as (client, _):
         for stream in (True, False):
             with pytest.raises(openai.InternalServerError) as broken:
                 await client.completions.create(model="starter", prompt="abc", stream=stream)
@@ -203,15 +203,15 @@ async def test_what_is_not_ready_or_broken_is_an_error_of_its_kind(runtime, door
     assert (broken.value.status_code, broken.value.type) == (500, "server_error")
 
 
-async def test_without_the_token_nothing_is_told_over_tcp(runtime):
-    async with asking(runtime, "tcp") as (client, asked):
+async def test_requests_over_tcp_need_the_token(runtime):
+    async with openai_client(runtime, "tcp") as (client, requests):
         for key in ("wrong", TOKEN[:-1], TOKEN + "x", "ä"):
             with pytest.raises((openai.AuthenticationError, UnicodeEncodeError)):
                 await client.with_options(api_key=key).completions.create(model="starter", prompt="abc")
-    assert asked == []
+    assert requests == []
 
 
-async def test_what_is_a_windows_own_affair_is_not_served_over_tcp(runtime):
+async def test_leases_and_shutdown_are_not_served_over_tcp(runtime):
     async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
         bearer = {"Authorization": f"Bearer {TOKEN}"}
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{running.port}", headers=bearer) as client:

@@ -1,4 +1,4 @@
-"""Two models behind one engine: who answers what, and who refuses."""
+"""An engine with one model per role: routing and refusals."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def instruct() -> ScriptedAnswerer:
 
 
 @asynccontextmanager
-async def asking(runtime, *models: ScriptedAnswerer) -> AsyncIterator[httpx.AsyncClient]:
+async def http_client(runtime, *models: ScriptedAnswerer) -> AsyncIterator[httpx.AsyncClient]:
     async with serving(runtime, models[0], chat=models[1] if models[1:] else None) as running:
         transport = httpx.AsyncHTTPTransport(uds=str(running.socket))
         async with httpx.AsyncClient(transport=transport, base_url="http://engine") as client:
             yield client
 
 
-async def test_each_endpoint_asks_the_model_of_its_role(runtime):
-    async with asking(runtime, base(), instruct()) as client:
+async def test_each_endpoint_uses_the_model_of_its_role(runtime):
+    async with http_client(runtime, base(), instruct()) as client:
         completed = (await client.post("/v1/completions", json={"prompt": "a"})).json()
         chatted = (await client.post("/v1/chat/completions", json=HI)).json()
     assert (completed["model"], completed["choices"][0]["text"]) == ("codellama-7b", "base")
@@ -42,31 +42,31 @@ async def test_each_endpoint_asks_the_model_of_its_role(runtime):
 
 
 @pytest.mark.parametrize("name", ["codellama-13b-instruct", "codellama/CodeLlama-13b-Instruct-hf"])
-async def test_model_asked_for_by_name_answers(runtime, name):
-    async with asking(runtime, base(), instruct()) as client:
-        answer = (await client.post("/v1/completions", json={"prompt": "a", "model": name})).json()
-    assert answer["choices"][0]["text"] == "instruct"
+async def test_model_can_be_requested_by_name(runtime, name):
+    async with http_client(runtime, base(), instruct()) as client:
+        response = (await client.post("/v1/completions", json={"prompt": "a", "model": name})).json()
+    assert response["choices"][0]["text"] == "instruct"
 
 
-async def test_models_tell_their_roles_and_abilities(runtime):
+async def test_model_list_has_roles_and_abilities(runtime):
     async with serving(runtime, base(), chat=instruct()) as running:
         client = EngineClient(running.socket)
         models = await client.models()
         await client.aclose()
-    told = [(m["id"], m["infill"], m["chat"], m["roles"], m["max_model_len"]) for m in models]
-    assert told == [
+    fields = [(m["id"], m["infill"], m["chat"], m["roles"], m["max_model_len"]) for m in models]
+    assert fields == [
         ("codellama-7b", True, None, ["completion"], 4096),
         ("codellama-13b-instruct", True, "llama", ["chat"], 2048),
     ]
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_base_model_refuses_to_chat_and_names_one_that_can(runtime, stream):
-    """In OpenAI's shape, before anything is streamed."""
-    async with asking(runtime, base()) as client:
-        answer = await client.post("/v1/chat/completions", json={**HI, "stream": stream})
-    assert answer.status_code == 400
-    assert answer.json()["error"] == {
+async def test_base_model_refuses_chat_and_names_one_that_can(runtime, stream):
+    """In OpenAI's format, before anything is streamed."""
+    async with http_client(runtime, base()) as client:
+        response = await client.post("/v1/chat/completions", json={**HI, "stream": stream})
+    assert response.status_code == 400
+    assert response.json()["error"] == {
         "message": "codellama-7b was not trained to chat: choose codellama-7b-instruct for chat.",
         "type": "invalid_request_error",
         "param": "model",
@@ -74,15 +74,17 @@ async def test_base_model_refuses_to_chat_and_names_one_that_can(runtime, stream
     }
 
 
-async def test_unknown_model_is_told_what_runs(runtime):
-    async with asking(runtime, base(), instruct()) as client:
-        answer = await client.post("/v1/completions", json={"prompt": "a", "model": "gpt"})
-    assert answer.status_code == 404
-    assert answer.json()["error"]["message"].startswith("The engine runs 'codellama-7b' and 'codellama-13b-instruct',")
+async def test_error_for_unknown_model_names_the_loaded_ones(runtime):
+    async with http_client(runtime, base(), instruct()) as client:
+        response = await client.post("/v1/completions", json={"prompt": "a", "model": "gpt"})
+    assert response.status_code == 404
+    assert response.json()["error"]["message"].startswith(
+        "The engine runs 'codellama-7b' and 'codellama-13b-instruct',"
+    )
 
 
-def test_options_name_both_models_to_the_engine():
-    """An empty chat model is the same one."""
+def test_engine_options_pass_both_models():
+    """An empty chat model means the completion model."""
     one, two = EngineOptions("codellama/CodeLlama-7b-hf"), EngineOptions("codellama-7b", chat_model="starter")
     assert one.models == ("codellama-7b", "codellama-7b")
     assert two.models == ("codellama-7b", "starter")

@@ -1,4 +1,4 @@
-"""Which model, under which adapter, answers: over the engine's real socket, in OpenAI's shapes."""
+"""Routing of requests to models and adapters, over the engine's real socket."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from inference.models.catalog import CATALOG
 
 
 def make(name: str, base: str = "starter") -> Path:
-    """An adapter, as far as anybody but the model thread looks."""
+    """Create an adapter that is valid except for its tensors, which only the model thread reads."""
     folder = adapter_store.location(name)
     folder.mkdir(parents=True)
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
@@ -29,7 +29,7 @@ def make(name: str, base: str = "starter") -> Path:
 
 
 @asynccontextmanager
-async def asking(runtime, *models: ScriptedAnswerer) -> AsyncIterator[httpx.AsyncClient]:
+async def http_client(runtime, *models: ScriptedAnswerer) -> AsyncIterator[httpx.AsyncClient]:
     completion, *chat = models or (ScriptedAnswerer(["a"]),)
     async with serving(runtime, completion, chat=chat[0] if chat else None) as running:
         transport = httpx.AsyncHTTPTransport(uds=str(running.socket))
@@ -37,10 +37,10 @@ async def asking(runtime, *models: ScriptedAnswerer) -> AsyncIterator[httpx.Asyn
             yield client
 
 
-async def test_adapter_is_chosen_by_its_name_and_the_answer_bears_it(runtime):
+async def test_adapter_is_chosen_by_name_and_named_in_the_response(runtime):
     make("mine")
     messages = [{"role": "user", "content": "Hi"}]
-    async with asking(runtime) as client:
+    async with http_client(runtime) as client:
         plain = (await client.post("/v1/completions", json={"prompt": "x"})).json()
         completed = (await client.post("/v1/completions", json={"prompt": "x", "model": "mine"})).json()
         chatted = (await client.post("/v1/chat/completions", json={"messages": messages, "model": "mine"})).json()
@@ -52,17 +52,17 @@ async def test_adapter_is_chosen_by_its_name_and_the_answer_bears_it(runtime):
     assert scored == [{"0": "x<mine>a"}]
 
 
-async def test_adapter_goes_with_its_own_base_where_two_are_loaded(runtime):
-    """Also for completion, although the other model has that role."""
+async def test_adapter_is_applied_to_its_own_base_of_two_models(runtime):
+    """For completion too, although the other model has that role."""
     make("mine", "codellama-13b-instruct")
     seven = ScriptedAnswerer(["seven"], row=CATALOG["codellama-7b"], contexts={"completion": 4096})
     instruct = ScriptedAnswerer(["instruct"], row=CATALOG["codellama-13b-instruct"], contexts={"chat": 2048})
-    async with asking(runtime, seven, instruct) as client:
-        answer = (await client.post("/v1/completions", json={"prompt": "x", "model": "mine"})).json()
-    assert answer["choices"][0]["text"] == "<mine>instruct"
+    async with http_client(runtime, seven, instruct) as client:
+        response = (await client.post("/v1/completions", json={"prompt": "x", "model": "mine"})).json()
+    assert response["choices"][0]["text"] == "<mine>instruct"
 
 
-async def test_models_lists_the_adapters_that_can_be_used_with_their_parent(runtime):
+async def test_model_list_has_usable_adapters_with_their_parent(runtime):
     for name, base in (("mine", "starter"), ("other", "codellama-7b"), ("unknown", "")):
         make(name, base)
     (make("broken") / "adapter_config.json").write_text("{")
@@ -70,19 +70,19 @@ async def test_models_lists_the_adapters_that_can_be_used_with_their_parent(runt
         client = EngineClient(running.socket)
         models = await client.models()
         await client.aclose()
-    told = [(model["id"], model["parent"], model["infill"], model["max_model_len"]) for model in models]
-    assert told == [
+    fields = [(model["id"], model["parent"], model["infill"], model["max_model_len"]) for model in models]
+    assert fields == [
         ("starter", None, True, 8192),
         ("mine", "starter", True, 8192),
         ("unknown", "starter", True, 8192),
     ]
 
 
-async def test_while_loading_only_the_models_ids_are_listed(runtime):
-    """Which adapters can be used is known once their base is there."""
+async def test_model_list_has_only_model_ids_while_loading(runtime):
+    """An adapter is listed once its base model is loaded."""
     make("mine")
     async with serving(runtime, ScriptedAnswerer(), phase="loading") as running:
-        running.service.weights.answerers = {}
+        running.service.weights.loaded = {}
         client = EngineClient(running.socket)
         models = await client.models()
         await client.aclose()
@@ -94,11 +94,11 @@ async def test_while_loading_only_the_models_ids_are_listed(runtime):
 async def test_unknown_name_is_model_not_found(runtime, path, name):
     make("mine")
     body = {"prompt": "x", "messages": [{"role": "user", "content": "Hi"}], "model": name}
-    async with asking(runtime) as client:
-        answer = await client.post(path, json=body)
-    assert answer.status_code == 404
-    assert answer.json()["error"] == {
-        "message": f"The engine runs 'starter', not '{name}', and there is no adapter '{name}': ask for what it runs.",
+    async with http_client(runtime) as client:
+        response = await client.post(path, json=body)
+    assert response.status_code == 404
+    assert response.json()["error"] == {
+        "message": f"The engine runs 'starter', not '{name}', and there is no adapter '{name}': use one that it runs.",
         "type": "invalid_request_error",
         "param": "model",
         "code": "model_not_found",
@@ -106,12 +106,12 @@ async def test_unknown_name_is_model_not_found(runtime, path, name):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_adapter_of_another_base_is_refused_before_anything_is_streamed(runtime, stream):
+async def test_adapter_of_another_base_is_refused_before_streaming(runtime, stream):
     make("other", "codellama-7b")
-    async with asking(runtime) as client:
-        answer = await client.post("/v1/completions", json={"prompt": "x", "model": "other", "stream": stream})
-    assert answer.status_code == 400
-    assert answer.json()["error"] == {
+    async with http_client(runtime) as client:
+        response = await client.post("/v1/completions", json={"prompt": "x", "model": "other", "stream": stream})
+    assert response.status_code == 400
+    assert response.json()["error"] == {
         "message": "The adapter 'other' was trained on codellama-7b, not on starter: use it with that model.",
         "type": "invalid_request_error",
         "param": "model",
@@ -123,26 +123,26 @@ async def test_adapter_of_a_base_model_does_not_chat(runtime):
     make("mine", "codellama-7b")
     seven = ScriptedAnswerer(row=CATALOG["codellama-7b"], contexts={"completion": 4096})
     body = {"messages": [{"role": "user", "content": "Hi"}], "model": "mine"}
-    async with asking(runtime, seven) as client:
-        answer = await client.post("/v1/chat/completions", json=body)
-    assert answer.status_code == 400
-    assert answer.json()["error"]["message"].startswith("codellama-7b was not trained to chat")
+    async with http_client(runtime, seven) as client:
+        response = await client.post("/v1/chat/completions", json=body)
+    assert response.status_code == 400
+    assert response.json()["error"]["message"].startswith("codellama-7b was not trained to chat")
 
 
-async def test_adapter_whose_tensors_are_bad_is_the_models_fault_not_the_engines(runtime):
-    """It is found on the model thread, when a stream may have begun."""
+async def test_adapter_with_bad_tensors_is_a_client_error(runtime):
+    """The tensors are read on the model thread, after routing."""
     make("broken")
-    async with asking(runtime) as client:
-        answer = await client.post("/v1/completions", json={"prompt": "x", "model": "broken"})
-        well = await client.post("/v1/completions", json={"prompt": "x"})
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "model")
-    assert answer.json()["error"]["message"] == "The adapter 'broken' can't be read."
-    assert well.status_code == 200
+    async with http_client(runtime) as client:
+        response = await client.post("/v1/completions", json={"prompt": "x", "model": "broken"})
+        valid = await client.post("/v1/completions", json={"prompt": "x"})
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "model")
+    assert response.json()["error"]["message"] == "The adapter 'broken' can't be read."
+    assert valid.status_code == 200
 
 
 @pytest.mark.parametrize("name", ["broken", "missing"])
-async def test_client_tells_a_refused_model_from_other_errors(runtime, name):
-    """Who asked for it may want to go on without."""
+async def test_client_raises_model_refused_for_an_adapter(runtime, name):
+    """The caller may retry without the adapter."""
     make("broken")
     async with serving(runtime, ScriptedAnswerer(["boom"])) as running:
         client = EngineClient(running.socket)

@@ -1,4 +1,4 @@
-"""The engine's HTTP, spoken to over its real socket: exact answers, streams, refusals, cancelling."""
+"""The HTTP API over its real socket: exact responses, streams, refusals, cancelling."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ async def collect(stream) -> list:
     return [event async for event in stream]
 
 
-async def test_completion_in_openais_shape(runtime):
+async def test_completion_has_openais_format(runtime):
     async with serving(runtime, ScriptedAnswerer(["Hello", " world"])) as running, http(running) as client:
-        answer = (await client.post("/v1/completions", json={"prompt": "abc"})).json()
-    assert answer["object"] == "text_completion"
-    assert answer["choices"] == [{"index": 0, "text": "Hello world", "finish_reason": "stop", "logprobs": None}]
-    assert answer["usage"] == {
+        response = (await client.post("/v1/completions", json={"prompt": "abc"})).json()
+    assert response["object"] == "text_completion"
+    assert response["choices"] == [{"index": 0, "text": "Hello world", "finish_reason": "stop", "logprobs": None}]
+    assert response["usage"] == {
         "prompt_tokens": 3,
         "completion_tokens": 2,
         "total_tokens": 5,
@@ -41,24 +41,24 @@ async def test_completion_in_openais_shape(runtime):
 
 async def test_stream_is_server_sent_events_ended_by_done(runtime):
     async with serving(runtime, ScriptedAnswerer(["é", "b"])) as running, http(running) as client:
-        answer = await client.post("/v1/completions", json={"prompt": "abc", "stream": True})
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    lines = [line for line in answer.text.split("\n\n") if line]
+        response = await client.post("/v1/completions", json={"prompt": "abc", "stream": True})
+    assert response.headers["content-type"].startswith("text/event-stream")
+    lines = [line for line in response.text.split("\n\n") if line]
     events = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
     assert [e["choices"][0]["text"] for e in events] == ["é", "b", ""]
     assert [e["choices"][0]["finish_reason"] for e in events] == [None, None, "stop"]
     assert lines[-1] == "data: [DONE]"
 
 
-async def test_chat_in_openais_shape(runtime):
+async def test_chat_has_openais_format(runtime):
     body = {"messages": [{"role": "user", "content": "Hi"}]}
     async with serving(runtime, ScriptedAnswerer(["Hello"])) as running, http(running) as client:
-        answer = (await client.post("/v1/chat/completions", json=body)).json()
-    assert answer["object"] == "chat.completion"
-    assert answer["choices"][0]["message"] == {"role": "assistant", "content": "Hello"}
+        response = (await client.post("/v1/chat/completions", json=body)).json()
+    assert response["object"] == "chat.completion"
+    assert response["choices"][0]["message"] == {"role": "assistant", "content": "Hello"}
 
 
-async def test_client_sees_text_and_outcome(runtime):
+async def test_client_receives_text_and_outcome(runtime):
     async with serving(runtime, ScriptedAnswerer(["a", "b"])) as running:
         client = EngineClient(running.socket)
         events = await collect(client.complete(CompletionRequest(prompt="xyz")))
@@ -71,32 +71,32 @@ async def test_client_sees_text_and_outcome(runtime):
     assert [e.text for e in chat[:-1]] == ["a", "b"]
 
 
-async def test_leaving_the_stream_cancels_the_generation(runtime):
-    answerer = ScriptedAnswerer(["1", "2", "3"], hold=True)
-    async with serving(runtime, answerer) as running:
+async def test_closing_the_stream_cancels_the_generation(runtime):
+    model = ScriptedAnswerer(["1", "2", "3"], hold=True)
+    async with serving(runtime, model) as running:
         client = EngineClient(running.socket)
         async for event in client.complete(CompletionRequest(prompt="p")):
             assert event == TextChunk("1")
             break
         await client.aclose()
         await until(lambda: not running.service.requests.held)  # the server has noticed
-        answerer.go.set()
-        assert await asyncio.to_thread(answerer.closed.wait, 10)
-    assert "p: 3" not in answerer.log
+        model.go.set()
+        assert await asyncio.to_thread(model.closed.wait, 10)
+    assert "p: 3" not in model.log
 
 
-async def test_client_that_does_not_stream_and_goes_away_cancels_too(runtime):
-    answerer = ScriptedAnswerer(["1", "2", "3"], hold=True)
-    async with serving(runtime, answerer) as running:
+async def test_disconnect_without_streaming_cancels_the_generation(runtime):
+    model = ScriptedAnswerer(["1", "2", "3"], hold=True)
+    async with serving(runtime, model) as running:
         async with http(running) as client:
-            asking = asyncio.ensure_future(client.post("/v1/completions", json={"prompt": "p"}))
-            assert await asyncio.to_thread(answerer.began.wait, 10)
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+            pending = asyncio.ensure_future(client.post("/v1/completions", json={"prompt": "p"}))
+            assert await asyncio.to_thread(model.began.wait, 10)
+            pending.cancel()
+            await asyncio.gather(pending, return_exceptions=True)
         await until(lambda: not running.service.requests.held)
-        answerer.go.set()
-        assert await asyncio.to_thread(answerer.closed.wait, 10)
-    assert "p: 3" not in answerer.log
+        model.go.set()
+        assert await asyncio.to_thread(model.closed.wait, 10)
+    assert "p: 3" not in model.log
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ async def test_client_that_does_not_stream_and_goes_away_cancels_too(runtime):
         (b"[" * 100_000, 400, "The request's body is not JSON"),
     ],
 )
-async def test_bad_request_is_answered_in_openais_shape(runtime, content, status, message):
+async def test_bad_request_is_refused_in_openais_format(runtime, content, status, message):
     async with serving(runtime, ScriptedAnswerer()) as running, http(running) as client:
-        answer = await client.post("/v1/completions", content=content)
-        well = await client.post("/v1/completions", json={"prompt": "still there"})
-    assert answer.status_code == status
-    assert answer.json()["error"]["message"].startswith(message)
-    assert answer.json()["error"]["type"] == "invalid_request_error"
-    assert well.status_code == 200
+        response = await client.post("/v1/completions", content=content)
+        valid = await client.post("/v1/completions", json={"prompt": "still there"})
+    assert response.status_code == status
+    assert response.json()["error"]["message"].startswith(message)
+    assert response.json()["error"]["type"] == "invalid_request_error"
+    assert valid.status_code == 200
 
 
 async def test_failure_while_streaming_ends_the_stream_with_the_error(runtime):
@@ -129,19 +129,19 @@ async def test_failure_while_streaming_ends_the_stream_with_the_error(runtime):
         await client.aclose()
 
 
-async def test_while_loading_requests_are_refused_with_how_far_it_is(runtime):
+async def test_requests_get_503_and_the_progress_while_loading(runtime):
     async with serving(runtime, ScriptedAnswerer(), phase="loading") as running, http(running) as client:
         health = await client.get("/health")
-        answer = await client.post("/v1/completions", json={"prompt": "a"})
+        response = await client.post("/v1/completions", json={"prompt": "a"})
         engine = EngineClient(running.socket)
         with pytest.raises(EngineUnavailable, match="loading weights"):
             await collect(engine.complete(CompletionRequest(prompt="p")))
         await engine.aclose()
     assert (health.status_code, health.json()["progress"]) == (503, 40)
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
 
 
-async def test_models_tells_abilities(runtime):
+async def test_model_list_has_abilities(runtime):
     async with serving(runtime, ScriptedAnswerer()) as running:
         client = EngineClient(running.socket)
         (model,) = await client.models()
@@ -149,7 +149,7 @@ async def test_models_tells_abilities(runtime):
     assert (model["id"], model["infill"], model["chat"]) == ("starter", True, "chatml")
 
 
-async def test_lease_streams_every_status_and_counts(runtime):
+async def test_lease_streams_every_status_and_is_counted(runtime):
     async with serving(runtime, ScriptedAnswerer(), phase="loading") as running:
         client = EngineClient(running.socket)
         lease = client.lease()
@@ -162,8 +162,8 @@ async def test_lease_streams_every_status_and_counts(runtime):
         await client.aclose()
 
 
-async def test_lease_ends_by_itself_when_no_status_will_come(runtime):
-    """Else the last connections of an engine that leaves would have to be broken off."""
+async def test_lease_ends_when_the_status_board_closes(runtime):
+    """Else an engine that shuts down would have to abort these connections."""
     async with serving(runtime, ScriptedAnswerer()) as running:
         client = EngineClient(running.socket)
         lease = client.lease()
@@ -173,14 +173,14 @@ async def test_lease_ends_by_itself_when_no_status_will_come(runtime):
         await client.aclose()
 
 
-async def test_no_engine_is_unavailable_not_a_stack_trace(runtime):
+async def test_missing_engine_raises_engine_unavailable(runtime):
     client = EngineClient(runtime / "engine.sock")
     with pytest.raises(EngineUnavailable, match="The engine is not there"):
         await client.health()
     await client.aclose()
 
 
-def test_outcome_of_a_deadline_is_length_to_openai_and_deadline_to_us():
+def test_deadline_is_length_for_openai_and_kept_in_the_outcome():
     from inference.api.events import finish_reason, parse_outcome, timings, usage
 
     outcome = Outcome("deadline", 10, 4, 3, 2, 1)

