@@ -171,6 +171,7 @@ async def _serve(args: argparse.Namespace, folder: Path, crash: str) -> None:
         tcp,
         secret,
     )  # fmt: skip
+    listener = bind(path)  # first, as it may fail: a process that is importing torch takes long to exit
     # torch is imported and tensors are used on this thread only
     threading.Thread(target=scheduler.run, daemon=True, name="model").start()
     models.load()

@@ -98,7 +98,7 @@ def _allocated(device: str) -> int:
 
 def _report(case: Case, taken: int) -> None:
     planned = planner.activation_bytes(case.shape, "nf4", Device("cuda", "", 0, 0), case.chunk, case.context)
-    planned += planner.working_copy(case.shape, "nf4", Device("cuda", "", 0, 0))
+    planned += planner.working_copy_bytes(case.shape, "nf4", Device("cuda", "", 0, 0))
     scores = case.shape.heads * case.chunk * case.context * 2
     verdict = "falls back to the kernel that writes out all scores" if taken > scores else "is fused"
     print(  # noqa: T201

@@ -251,7 +251,7 @@ async def test_failures_are_recorded(runtime):
         await transcript.ask("POST", SCORE, {"input_data": {"input_string": ["a"]}})
     parts = [transcript.text]
     async with engine(runtime, phase="loading") as (transcript, running):
-        running.service.weights.answerers = {}
+        running.service.weights.loaded = {}
         transcript.note("while it loads")
         await _everything(transcript)
     parts.append(transcript.text)
