@@ -1,27 +1,25 @@
-"""``codellama/answer``: the chat model for who keeps conversations itself, such as an editor's list of models.
+"""``codellama/answer``: the chat model without state, for clients that keep the conversations themselves.
 
-Parameters are ``messages`` (``role``: system, user or assistant; ``content``), all of the conversation each time, and
-the tokens of ``partialResultToken`` and ``workDoneToken``. The answer streams as ``$/progress`` with ``{text}``; the
-response has all of it. ``codellama/answer/model`` tells which model that is and how much it takes. Knows no files: what
-is in the messages is all that the model reads.
+An example is VS Code's list of language models. Parameters are ``messages`` (``role``: system, user or assistant;
+``content``) with the whole conversation, ``partialResultToken`` and ``workDoneToken``. The text streams as
+``$/progress`` with ``{text}``; the response has all of it. No files are added to the prompt.
+``codellama/answer/model`` returns the model and its limits.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
-from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
 from inference.api.events import Sampling
 from inference.api.requests import ChatRequest
 from inference.client.engine_client import EngineError
 from inference.text.prompts import Message
-from lsp_server.lsp.chat_stream import ChatAnswer, answer, engine_of, finish_reason
+from lsp_server.lsp.chat_stream import ChatResponse, finish_reason, require_backend, send_partial, stream_chat
 from lsp_server.lsp.params import member, token
-from lsp_server.lsp.progress import under
+from lsp_server.lsp.progress import request_progress
 from lsp_server.session import CodeLlamaServer
 
 METHOD = "codellama/answer"
@@ -30,31 +28,32 @@ ROLES = ("system", "user", "assistant")
 
 
 def register(server: CodeLlamaServer) -> None:
-    """Two requests of our own."""
-    server.feature(METHOD)(answered)
+    """Register the custom requests."""
+    server.feature(METHOD)(answer)
     server.feature(f"{METHOD}/model")(model)
 
 
-async def answered(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
-    """Raises JsonRpcException."""
+async def answer(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
+    """Return the model's response to the messages. Raises JsonRpcException."""
     messages = tuple(_message(one) for one in member(params, "messages", list, []))
     if not messages or messages[-1].role != "user":
-        raise JsonRpcInvalidParams("The last of 'messages' must be the user's.")
-    link, to = engine_of(server), token(params, "partialResultToken")
-    request, said = ChatRequest(messages, sampling=Sampling(max_tokens=server.settings.chat.max_tokens)), ChatAnswer()
-    async with under(server, token(params, "workDoneToken"), TITLE):
-        await answer(link, request, said, partial(_tell, server, to))
-    return {"text": said.text, "finishReason": finish_reason(said.outcome)}
+        raise JsonRpcInvalidParams("The last of 'messages' must have the role 'user'.")
+    backend, partial_token = require_backend(server), token(params, "partialResultToken")
+    request = ChatRequest(messages, sampling=Sampling(max_tokens=server.settings.chat.max_tokens))
+    response = ChatResponse()
+    async with request_progress(server, token(params, "workDoneToken"), TITLE):
+        await stream_chat(backend, request, response, lambda text: send_partial(server, partial_token, {"text": text}))
+    return {"text": response.text, "finishReason": finish_reason(response.outcome)}
 
 
 async def model(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
-    """``model`` (empty while none is known), ``context`` in tokens (null where that is not known), ``maxTokens``."""
+    """Return ``model`` (empty if unknown), ``context`` in tokens (null if unknown) and ``maxTokens``."""
     del params
-    link, context = server.link, None
-    if link is not None:
+    backend, context = server.backend, None
+    if backend is not None:
         with suppress(EngineError):
-            context = await link.chat_context()
-    name = link.status.chat_model if link is not None else ""
+            context = await backend.chat_context()
+    name = backend.status.chat_model if backend is not None else ""
     return {"model": name, "context": context, "maxTokens": server.settings.chat.max_tokens}
 
 
@@ -63,8 +62,3 @@ def _message(one: Any) -> Message:
     if role not in ROLES:
         raise JsonRpcInvalidParams(f"The 'role' of a message must be one of {', '.join(ROLES)}.")
     return Message(role, member(one, "content", str, ""))
-
-
-def _tell(server: CodeLlamaServer, to: str | int | None, text: str) -> None:
-    if to is not None:
-        server.progress(types.ProgressParams(to, {"text": text}))

@@ -93,5 +93,5 @@ class Person:
         engine = UnderAdapter(self.model, adapter, lambda _: None) if adapter else self.model
         return CompletionRun(snapshot, self.settings, engine, self.record, by_hand, adapter, **known)
 
-    async def sees(self, before: str, *, most: int = 1, **asked) -> list[str]:
-        return await self.suggestions.suggest(self.asks(before, **asked), most)
+    async def sees(self, before: str, *, count: int = 1, **asked) -> list[str]:
+        return await self.suggestions.suggest(self.asks(before, **asked), count)

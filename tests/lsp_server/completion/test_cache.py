@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.text.prompts import Snippet
-from lsp_server.completion.cache import Cache, CacheKey, Hit, Scope, may_become, on_the_way
+from lsp_server.completion.cache import Cache, CacheKey, Hit, Scope, may_still_match, typing_may_reach
 from lsp_server.completion.confidence import TokenProbabilities
 from lsp_server.settings import CompletionSettings
 
@@ -93,19 +93,19 @@ def test_answer_does_not_hold_elsewhere_or_after_an_edit(origin, answer, now):
         {"adapter": "mine"},
         {"settings": replace(SETTINGS, max_tokens=1)},
         # tuned again under the same name
-        {"edition": ((7, 10, 1),)},
+        {"adapter_version": ((7, 10, 1),)},
         # what the model is shown of other files, from another place of them or edited
-        {"context": (Snippet("b.py", "def f(b): ..."),)},
-        {"context": (Snippet("b.py", "def f(a): ..."), Snippet("c.py", "x"))},
-        {"context": ()},
+        {"snippets": (Snippet("b.py", "def f(b): ..."),)},
+        {"snippets": (Snippet("b.py", "def f(a): ..."), Snippet("c.py", "x"))},
+        {"snippets": ()},
     ],
 )
 def test_answer_holds_for_the_same_question_only(change):
-    cache, known = Cache(), {"edition": ((7, 10, 0),), "context": (Snippet("b.py", "def f(a): ..."),)}
+    cache, known = Cache(), {"adapter_version": ((7, 10, 0),), "snippets": (Snippet("b.py", "def f(a): ..."),)}
     cache.put(at("x = |", **known), "12")
     assert cache.find(at("x = 1|", **known)) == Hit("2", "typed")
     assert cache.find(at("x = |", **(known | change))) is None
-    assert not may_become(at("x = |", **known), at("x = 1|", **(known | change)), "1")
+    assert not may_still_match(at("x = |", **known), at("x = 1|", **(known | change)), "1")
 
 
 def test_undone_typing_finds_the_earlier_answer_again():
@@ -164,7 +164,7 @@ def test_who_asks_by_hand_wants_more_than_nothing_or_a_cut_answer():
     cache.put(at("x = |"), "")
     cache.put(at("y = |"), "ab", cut=True)
     cache.put(at("z = |"), "ab")
-    found = [cache.find(at(text), by_hand=True) for text in ("x = |", "y = a|", "z = a|")]
+    found = [cache.find(at(text), invoked=True) for text in ("x = |", "y = a|", "z = a|")]
     assert found == [None, None, Hit("b", "typed")]
     assert cache.find(at("y = a|")) == Hit("b", "typed")
 
@@ -177,7 +177,7 @@ def test_answer_that_was_cut_before_it_said_anything_is_not_remembered():
 
 
 def test_least_recently_used_answers_go_first():
-    cache = Cache(most_answers=2)
+    cache = Cache(max_entries=2)
     for name in "ab":
         cache.put(at(f"{name} = |"), name)
     cache.find(at("a = |"))
@@ -186,16 +186,16 @@ def test_least_recently_used_answers_go_first():
 
 
 def test_text_that_is_kept_is_bounded():
-    cache = Cache(most_characters=25)
+    cache = Cache(max_characters=25)
     for name in "abc":
         cache.put(at(f"{name * 5} = |"), name)
     assert len(cache) == 2
 
 
 def test_context_of_other_files_counts_as_text_that_is_kept():
-    cache = Cache(most_characters=50)
+    cache = Cache(max_characters=50)
     for name in "ab":
-        cache.put(at(f"{name} = |", context=(Snippet("c.py", "x" * 40),)), name)
+        cache.put(at(f"{name} = |", snippets=(Snippet("c.py", "x" * 40),)), name)
     assert len(cache) == 1
 
 
@@ -214,7 +214,7 @@ def test_context_of_other_files_counts_as_text_that_is_kept():
     ],
 )
 def test_running_answer_may_still_come_to_hold(so_far, now, may):
-    assert may_become(at("x = |\n"), at(now), so_far) is may
+    assert may_still_match(at("x = |\n"), at(now), so_far) is may
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_running_answer_may_still_come_to_hold(so_far, now, may):
     [("x = |\n", True), ("x = fo|\n", True), ("x = foo|\n", True), ("x = b|\n", False), ("x = |\ny", False)],
 )
 def test_goal_that_typing_on_still_leads_to(now, leads):
-    assert on_the_way(at(now), at("x = foo|\n")) is leads
+    assert typing_may_reach(at(now), at("x = foo|\n")) is leads
 
 
 @given(
@@ -259,11 +259,11 @@ def test_what_was_doubted_is_shown_once_so_much_is_typed_that_the_rest_of_the_li
     """And until then the model is not asked for the same again."""
     cache, doubted = Cache(), TokenProbabilities(10, ((0, log(0.5)), (1, log(0.3)), (3, log(0.6))))
     sure = replace(SETTINGS, min_confidence=0.5)
-    cache.put(at("x = |", settings=sure), "foo.bar(1)\n    y", "in doubt", doubted=doubted)
+    cache.put(at("x = |", settings=sure), "foo.bar(1)\n    y", "in doubt", low_confidence=doubted)
     assert cache.find(at(now, settings=sure)) == found
 
 
 def test_who_asks_by_hand_gets_what_was_doubted():
     cache, sure = Cache(), replace(SETTINGS, min_confidence=0.5)
-    cache.put(at("x = |", settings=sure), "foo", "in doubt", doubted=TokenProbabilities(3, ((0, log(0.1)),)))
-    assert cache.find(at("x = |", settings=sure), by_hand=True) == Hit("foo", "same")
+    cache.put(at("x = |", settings=sure), "foo", "in doubt", low_confidence=TokenProbabilities(3, ((0, log(0.1)),)))
+    assert cache.find(at("x = |", settings=sure), invoked=True) == Hit("foo", "same")

@@ -60,8 +60,8 @@ class Window:
         self.server = create_server()
         chosen = {"completion": {**SETTINGS, **settings}, "statistics": {"enabled": False}}
         self.server.settings = parse_settings(chosen)[0]
-        self.server.link = cast(Any, self.engine)
-        self.server.journal = cast(Any, Forgetful())
+        self.server.backend = cast(Any, self.engine)
+        self.server.request_log = cast(Any, Forgetful())
         self.uri, self.language, self.version = (folder / name).as_uri(), language, 0
         self.server.protocol._workspace = Workspace(
             None, types.TextDocumentSyncKind.Full, [], types.PositionEncodingKind.Utf16
@@ -249,7 +249,7 @@ async def taken_back(window: Window) -> None:
 
 
 async def too_soon(window: Window) -> None:
-    window.server.link = None
+    window.server.backend = None
     await nothing(window)
 
 
@@ -263,7 +263,7 @@ async def too_soon(window: Window) -> None:
         ({"says": "1", "disabledLanguages": ["python"]}, nothing, "completion.disabledLanguages names 'python'"),
         ({"says": "1"}, too_soon, "the server has not been initialised or is shutting down"),
         ({"says": "1"}, overtaken, "a newer request came for the same document"),
-        ({"says": "1"}, taken_back, "the editor took its request back before there was an answer"),
+        ({"says": "1"}, taken_back, "the editor cancelled the request before it was answered"),
         ({"says": "boom"}, nothing, "The engine failed."),
     ],
 )

@@ -53,4 +53,4 @@ def test_chances_are_of_the_characters_of_the_first_line_behind_a_half_typed_wor
     tokens = said(("print", 0.01), ("(", 0.5), ("'é'", 0.25), (")", 0.5), ("\n", 0.1), ("b", 0.1))
     found = token_probabilities(tokens, "nt('é')\nb", "nt('é')\nb")
     assert found == TokenProbabilities(7, ((2, log(0.5)), (3, log(0.25)), (6, log(0.5))))
-    assert [found.after(typed) for typed in (0, 3, 4, 7)] == pytest.approx([0.0625, 0.125, 0.5, 1.0])
+    assert [found.confidence_after(typed) for typed in (0, 3, 4, 7)] == pytest.approx([0.0625, 0.125, 0.5, 1.0])

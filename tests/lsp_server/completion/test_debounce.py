@@ -10,9 +10,9 @@ from lsp_server.completion.debounce import TypingRate, debounce
 def rhythm(gap: float | None = None, latency: float | None = None) -> TypingRate:
     known = TypingRate()
     for n in range(5 if gap else 0):
-        known.key(1000 + n * (gap or 0))
+        known.record_key(1000 + n * (gap or 0))
     if latency:
-        known.answered(latency)
+        known.record_latency(latency)
     return known
 
 
@@ -26,8 +26,8 @@ def test_less_is_waited_where_people_pause(left, wait):
 
 def test_a_slow_typist_is_given_more_time_and_a_rest_is_no_rhythm():
     known = rhythm(gap=200)
-    known.key(60_000)
-    assert known.gap == 200
+    known.record_key(60_000)
+    assert known.interval_ms == 200
     assert debounce("x", known, 1000) == 300
 
 
@@ -35,8 +35,8 @@ def test_what_the_editor_adds_to_a_key_is_no_key():
     """A closing bracket, or the same text at several cursors, comes at once."""
     known = rhythm(gap=200)
     for n in range(21):
-        known.key(10_000 + 5 * n)
-    assert known.gap == 200
+        known.record_key(10_000 + 5 * n)
+    assert known.interval_ms == 200
 
 
 def test_a_quick_model_is_asked_sooner():
@@ -46,9 +46,9 @@ def test_a_quick_model_is_asked_sooner():
 
 def test_latency_is_the_median_so_that_one_slow_answer_changes_nothing():
     known = rhythm(latency=40)
-    known.answered(50)
-    known.answered(5000)
-    assert known.latency == 50
+    known.record_latency(50)
+    known.record_latency(5000)
+    assert known.latency_ms == 50
 
 
 @pytest.mark.parametrize(("longest", "wait"), [(150, 150), (0, 0)])
@@ -63,5 +63,5 @@ def test_nothing_known_is_a_usual_person():
 def test_old_habits_are_forgotten():
     known = rhythm(gap=300)
     for n in range(21):
-        known.key(10_000 + 100 * n)
-    assert known.gap == 100
+        known.record_key(10_000 + 100 * n)
+    assert known.interval_ms == 100

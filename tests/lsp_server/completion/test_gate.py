@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lsp_server.completion.gate import GateInput, refusal
+from lsp_server.completion.gate import GateInput, refusal_reason
 from lsp_server.settings import CompletionSettings
 from lsp_server.snapshot import Position, take
 
@@ -15,7 +15,7 @@ def refused(text: str, given: GateInput, uri: str = "file:///a.py", language: st
     """The cursor stands at ``|``."""
     before, _, after = text.partition("|")
     position = Position(before.count("\n"), len(before) - before.rfind("\n") - 1)
-    return refusal(take(before + after, position, "utf-32", uri=uri, language=language), SETTINGS, given)
+    return refusal_reason(take(before + after, position, "utf-32", uri=uri, language=language), SETTINGS, given)
 
 
 @pytest.mark.parametrize("invoked", [True, False])
@@ -25,7 +25,7 @@ def refused(text: str, given: GateInput, uri: str = "file:///a.py", language: st
         ("x = |", {"uri": "git:/a.py?ref=HEAD"}, "'git:' documents are not written by hand"),
         ("x = |", {"uri": "output:tasks"}, "'output:' documents are not written by hand"),
         ("x = |", {"language": "markdown"}, "the setting completion.disabledLanguages names 'markdown'"),
-        ("x" * 1001, {}, "the document has 1,001 characters, more than completion.maxFileChars"),
+        ("x" * 1001, {}, "the document has 1,001 characters, more than completion.maxFileChars allows"),
         ("  \n|\n", {}, "the document is empty"),
     ],
 )
@@ -40,7 +40,7 @@ def test_some_documents_are_refused_however_they_are_asked_for(text, options, wh
         ({"private": "secret"}, "the file's name says that it may hold keys or passwords"),
         ({"private": "ignored"}, "a .gitignore or .codellamaignore names the file or a folder it lies in"),
         ({"private": "excluded"}, "the setting completion.excludedFiles names the file"),
-        ({"misplaced": True}, "what is selected in the editor's list does not stand on the cursor's line"),
+        ({"misplaced": True}, "the entry selected in the editor's completion list is not at the cursor"),
     ],
 )
 def test_what_the_disk_says_is_obeyed_by_hand_too(given, why, invoked):
@@ -65,12 +65,12 @@ def test_in_a_file_that_cannot_be_written_only_by_hand():
 
 def test_within_a_word_only_by_hand():
     """A key there is a correction; grey text would jump about."""
-    assert refused("na|me", GateInput()) == "the cursor stands within a word"
+    assert refused("na|me", GateInput()) == "the cursor is inside a word"
     assert refused("na|me", GateInput(invoked=True)) == ""
 
 
 @pytest.mark.parametrize(("text", "ok"), [("f(|)", True), ("f(|);", True), ("f(|  ", True), ("f(| + 1)", False)])
 def test_before_other_text_a_model_that_does_not_infill_is_asked_only_by_hand(text, ok):
-    why = "text follows on the line, and the model was not trained to infill"
+    why = "text follows the cursor on its line, and the model was not trained to infill"
     assert refused(text, GateInput(infills=False)) == ("" if ok else why)
     assert refused(text, GateInput(invoked=True, infills=False)) == ""

@@ -47,18 +47,18 @@ class Desk:
         self.whole: list[str] = []
         self.keeps = asyncio.Event()
         self.keeps.set()
-        self.generation = self.all.begin("a.py", Generation("here"), self.writer.events(), self.keep)
+        self.generation = self.all.start("a.py", Generation("here"), self.writer.events(), self.keep)
 
     async def keep(self, generation: Generation[str]) -> None:
         """Takes as long as ``keeps`` is not set."""
         await self.keeps.wait()
         self.whole.append(generation.text)
 
-    def follow(self, typed: str = "", patient: bool = False) -> asyncio.Task[bool]:
+    def follow(self, typed: str = "", linger: bool = False) -> asyncio.Task[bool]:
         def suits(text: str) -> bool:
             return text.startswith(typed) or typed.startswith(text)
 
-        return asyncio.ensure_future(self.generation.follow(suits, patient=patient))
+        return asyncio.ensure_future(self.generation.follow(suits, linger=linger))
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ async def test_who_typed_something_else_is_told_at_once_and_the_model_freed(desk
     assert (await typist, desk.writer.left, desk.whole) == (False, True, [])
 
 
-async def test_it_goes_on_for_others_when_it_does_not_suit_one(desk):
+async def test_it_is_running_for_others_when_it_does_not_suit_one(desk):
     other, typist = desk.follow(), desk.follow("x")
     await desk.writer.says("f")
     assert (await typist, desk.writer.left) == (False, False)
@@ -111,15 +111,15 @@ async def test_cancelled_by_hand_frees_the_model_at_once(desk):
     assert desk.writer.left
 
 
-async def test_cancelled_while_typing_goes_on_until_the_next_key_has_had_the_time_to_come(desk, monkeypatch):
+async def test_cancelled_while_typing_is_running_until_the_next_key_has_had_the_time_to_come(desk, monkeypatch):
     """VS Code cancels at each key, before it asks anew."""
     later = []
     monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda seconds, call: later.append((seconds, call)))
-    first = desk.follow(patient=True)
+    first = desk.follow(linger=True)
     await desk.writer.says("f")
     first.cancel()
     await settle()
-    second = desk.follow("fo", patient=True)
+    second = desk.follow("fo", linger=True)
     await settle()
     ((seconds, time_is_up),) = later
     time_is_up()
@@ -174,14 +174,14 @@ async def test_what_was_stopped_or_has_failed_is_not_found_although_it_may_still
 async def test_what_is_written_whole_is_kept_although_nobody_follows_it_any_more(desk):
     """No model works for it: nothing is gained by stopping."""
     desk.keeps.clear()
-    typist, by_hand = desk.follow("f", patient=True), desk.follow("f")
+    typist, by_hand = desk.follow("f", linger=True), desk.follow("f")
     await desk.writer.says("foo", None)
-    assert (desk.writer.left, typist.done(), desk.generation.goes_on) == (True, False, True)
+    assert (desk.writer.left, typist.done(), desk.generation.is_running) == (True, False, True)
     by_hand.cancel()
     typist.cancel()
     await settle()
     assert (typist.cancelled(), by_hand.cancelled()) == (True, True)
-    desk.all.stop()
+    desk.all.stop_all()
     assert desk.all.find("a.py", lambda _: False) is None
     later = desk.follow("fo")
     await settle()
@@ -194,8 +194,8 @@ async def test_what_fails_when_it_is_written_whole_is_told_to_who_follows(desk):
         raise ValueError("a bug")
 
     writer = Writer()
-    generation = desk.all.begin("b.py", Generation("there"), writer.events(), fails)
-    request = asyncio.ensure_future(generation.follow(lambda _: True, patient=False))
+    generation = desk.all.start("b.py", Generation("there"), writer.events(), fails)
+    request = asyncio.ensure_future(generation.follow(lambda _: True, linger=False))
     await writer.says("foo", None)
     with pytest.raises(ValueError, match="a bug"):
         await request
@@ -204,5 +204,5 @@ async def test_what_fails_when_it_is_written_whole_is_told_to_who_follows(desk):
 async def test_stopping_all_answers_who_follows(desk):
     request = desk.follow()
     await settle()
-    desk.all.stop()
+    desk.all.stop_all()
     assert await request is False

@@ -17,24 +17,24 @@ from inference.text.prompts import Snippet
 async def test_other_context_of_other_files_is_another_question():
     """As after an edit in the file that defines what is called here."""
     person, old, new = Person(Told({"x = ": "f(1)"})), Snippet("b.py", "def f(a)"), Snippet("b.py", "def f()")
-    for context in ((old,), (old,), (new,), ()):
-        assert await person.sees("x = ", context=context) == ["f(1)"]
+    for snippets in ((old,), (old,), (new,), ()):
+        assert await person.sees("x = ", snippets=snippets) == ["f(1)"]
     assert [request.context for request in person.model.asked] == [(old,), (new,), ()]
 
 
 async def test_adapter_trained_anew_under_its_name_is_asked_anew():
     person = Person(Told({"x = ": "1"}))
     for size in (10, 10, 11):
-        assert await person.sees("x = ", adapter="mine", edition=((7, size, 0),)) == ["<mine>1"]
+        assert await person.sees("x = ", adapter="mine", adapter_version=((7, size, 0),)) == ["<mine>1"]
     assert len(person.model.asked) == 2
 
 
 async def test_what_follows_is_asked_ahead_with_the_same_context_and_then_is_there():
     chunk = Snippet("b.py", "def f(a)")
     person = Person(Told({"x = ": "f(", "x = <mine>f(": "y)"}))
-    known = {"context": (chunk,), "edition": ((7, 10, 0),), "adapter": "mine"}
+    known = {"snippets": (chunk,), "adapter_version": ((7, 10, 0),), "adapter": "mine"}
     asked = person.asks("x = ", **known)
-    person.suggestions.look_ahead(asked, (await person.suggestions.suggest(asked))[0])
+    person.suggestions.prefetch(asked, (await person.suggestions.suggest(asked))[0])
     assert await person.sees("x = <mine>f(", **known) == ["<mine>y)"]
     assert [request.context for request in person.model.asked] == [(chunk,), (chunk,)]
 
@@ -42,7 +42,7 @@ async def test_what_follows_is_asked_ahead_with_the_same_context_and_then_is_the
 async def test_alternatives_are_what_the_model_says_by_chance_and_each_is_offered_once():
     model = Told({"x = ": "a1", ("x = ", 1): "b1", ("x = ", 2): "a1"})
     person = Person(model)
-    assert await person.sees("x = ", by_hand=True, most=3) == ["a1", "b1"]
+    assert await person.sees("x = ", by_hand=True, count=3) == ["a1", "b1"]
     asked = [(request.sampling.temperature, request.sampling.seed) for request in model.asked]
     assert asked == [(0.0, None), (0.8, 1), (0.8, 2)]
     assert person.record.alternatives == 1
@@ -51,14 +51,14 @@ async def test_alternatives_are_what_the_model_says_by_chance_and_each_is_offere
 async def test_typing_on_with_an_alternative_asks_no_model():
     model = Told({"x = ": "a1", ("x = ", 1): "b1"})
     person = Person(model)
-    await person.sees("x = ", by_hand=True, most=2)
+    await person.sees("x = ", by_hand=True, count=2)
     assert (await person.sees("x = b"), await person.sees("x = a"), await person.sees("x = ")) == (["1"], ["1"], ["a1"])
     assert len(model.asked) == 2
 
 
 async def test_alternatives_that_fail_leave_the_first():
     person = Person(Told({"x = ": "a1", ("x = ", 1): "boom", ("x = ", 2): "c1"}))
-    assert (await person.sees("x = ", by_hand=True, most=3))[0] == "a1"
+    assert (await person.sees("x = ", by_hand=True, count=3))[0] == "a1"
 
 
 async def test_what_follows_is_asked_ahead_without_urgency_and_then_is_there():
@@ -66,7 +66,7 @@ async def test_what_follows_is_asked_ahead_without_urgency_and_then_is_there():
     person = Person(model)
     asked = person.asks("x = ")
     (text,) = await person.suggestions.suggest(asked)
-    person.suggestions.look_ahead(asked, text)
+    person.suggestions.prefetch(asked, text)
     await settle()
     assert [(request.prompt, request.priority) for request in model.asked] == [
         ("x = ", "completion"),
@@ -82,7 +82,7 @@ async def test_what_was_asked_ahead_goes_on_while_the_person_types_that_way_and_
     for before, left in (("x = ", "f("), ("x = f", "(")):
         asked = person.asks(before)
         assert await person.suggestions.suggest(asked) == [left]
-        person.suggestions.look_ahead(asked, left)
+        person.suggestions.prefetch(asked, left)
         await settle()
     assert (model.prompts, model.left) == (["x = ", "x = f("], [])
     accepted = asyncio.ensure_future(person.sees("x = f("))
@@ -97,7 +97,7 @@ async def test_what_was_asked_ahead_and_has_not_begun_is_asked_with_urgency_once
     model = Told({"x = ": "f(", "x = f(": "|y)"})
     person = Person(model)
     asked = person.asks("x = ")
-    person.suggestions.look_ahead(asked, (await person.suggestions.suggest(asked))[0])
+    person.suggestions.prefetch(asked, (await person.suggestions.suggest(asked))[0])
     await settle()
     accepted = asyncio.ensure_future(person.sees("x = f("))
     await settle()
@@ -111,7 +111,7 @@ async def test_what_was_asked_ahead_is_left_when_the_person_goes_another_way():
     model = Told({"x = ": "f(", "x = f(": "y|)", "x = g": "(z)"})
     person = Person(model)
     asked = person.asks("x = ")
-    person.suggestions.look_ahead(asked, (await person.suggestions.suggest(asked))[0])
+    person.suggestions.prefetch(asked, (await person.suggestions.suggest(asked))[0])
     await settle()
     assert await person.sees("x = g") == ["(z)"]
     await settle()
@@ -183,7 +183,7 @@ async def test_refused_prefetch_is_not_cached_as_the_adapters():
     person = Person(model)
     asked = person.asks("x = ", adapter="mine")
     [text] = await person.suggestions.suggest(asked)
-    person.suggestions.look_ahead(asked, text)
+    person.suggestions.prefetch(asked, text)
     await settle()
     assert asked.record.adapter == "mine"
     assert await person.sees("x = <mine>a", adapter="mine") == ["<mine>b"]
@@ -194,7 +194,7 @@ async def test_nothing_is_prefetched_after_a_refusal():
     person = Person(Told({"x = ": "a"}, refuses={1}))
     asked = person.asks("x = ", adapter="mine")
     [text] = await person.suggestions.suggest(asked)
-    person.suggestions.look_ahead(asked, text)
+    person.suggestions.prefetch(asked, text)
     await settle()
     assert person.model.prompts == ["x = ", "x = "]
 

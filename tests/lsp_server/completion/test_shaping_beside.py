@@ -20,7 +20,7 @@ class HeldShape:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
         self.log: list[str] = []
-        monkeypatch.setattr("lsp_server.completion.pipeline.shape", self)
+        monkeypatch.setattr("lsp_server.completion.pipeline.postprocess", self)
 
     def __call__(self, snapshot: Snapshot, text: str, *, cut: bool) -> Postprocessed:
         self.log.append(text)
@@ -95,7 +95,7 @@ async def test_cancelled_while_its_answer_is_shaped_ends_at_once_and_the_answer_
 async def test_shutting_down_while_an_answer_is_shaped_gives_it(held):
     person = Person(Told({"x = ": "slow"}), beside=True)
     first = await begins(person, held)
-    person.suggestions.generations.stop()
+    person.suggestions.in_flight.stop_all()
     held.go.set()
     assert await first == ["slow"]
 
@@ -104,7 +104,7 @@ async def test_what_fails_in_shaping_is_no_answer(monkeypatch):
     def broken(snapshot: Snapshot, text: str, *, cut: bool) -> Postprocessed:
         raise ValueError("a bug")
 
-    monkeypatch.setattr("lsp_server.completion.pipeline.shape", broken)
+    monkeypatch.setattr("lsp_server.completion.pipeline.postprocess", broken)
     person = Person(Told({"x = ": "1"}), beside=True)
     with pytest.raises(ValueError, match="a bug"):
         await person.sees("x = ")

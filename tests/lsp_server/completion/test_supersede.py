@@ -14,7 +14,7 @@ class Desk:
     """Hands requests to ``Turns`` as the server does, and notes in which order answers leave and work begins."""
 
     def __init__(self) -> None:
-        self.turns = RunningRequests()
+        self.running = RunningRequests()
         self.log: list[str] = []
         self.finish = asyncio.Event()
 
@@ -24,7 +24,7 @@ class Desk:
             await self.finish.wait()
             return name
 
-        task = asyncio.ensure_future(self.turns.take(key, invoked, work))
+        task = asyncio.ensure_future(self.running.run(key, invoked, work))
         task.add_done_callback(lambda t: self.log.append(f"{name} {'cancelled' if t.cancelled() else t.result()}"))
         return task
 
@@ -87,7 +87,7 @@ async def test_cancelled_by_the_client_is_cancelled_not_empty(desk):
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asked
-    assert desk.turns._under_way == {}
+    assert desk.running._running == {}
 
 
 async def test_error_goes_to_who_asked(desk):
@@ -95,5 +95,5 @@ async def test_error_goes_to_who_asked(desk):
         raise ValueError("a bug")
 
     with pytest.raises(ValueError, match="a bug"):
-        await asyncio.ensure_future(desk.turns.take("a.py", False, broken))
-    assert desk.turns._under_way == {}
+        await asyncio.ensure_future(desk.running.run("a.py", False, broken))
+    assert desk.running._running == {}

@@ -23,6 +23,6 @@ def read_fields(source: str) -> set[str]:
     return found - {"timed", "cancel", "stages"}
 
 
-@pytest.mark.parametrize("module", ["completion/suggest.py", "features/asking.py"])
+@pytest.mark.parametrize("module", ["completion/pipeline.py", "lsp/completion_request.py"])
 def test_completion_reads_no_field_of_the_record(module: str):
     assert read_fields((ROOT / module).read_text("utf-8")) == set()

@@ -40,7 +40,7 @@ def gathered(root: Path, text: str, *others: OpenFile, limit: int = 2_000, **giv
     main = root / "main.py"
     context = Context(given.pop("may_read", lambda path: privacy(path, []) is None), **given)
     files = [opened(main, text), *others]
-    return list(context.chunks(at(main, text), text.replace("|", ""), files, root, limit))
+    return list(context.snippets(at(main, text), text.replace("|", ""), files, root, limit))
 
 
 def test_the_piece_that_speaks_of_the_same_comes_first(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_chunks_stay_while_the_person_types_and_change_when_they_go_on(tmp_path:
 
     def chunks(text: str) -> list[str]:
         files = [opened(main, text), area, noise]
-        return [chunk.path for chunk in context.chunks(at(main, text), text.replace("|", ""), files, tmp_path, 2_000)]
+        return [chunk.path for chunk in context.snippets(at(main, text), text.replace("|", ""), files, tmp_path, 2_000)]
 
     assert chunks("x = rectangle_area(|") == ["area.py"]
     clock.now = 4.0
@@ -116,11 +116,11 @@ def test_a_file_that_has_just_been_excluded_is_shown_no_longer(tmp_path: Path) -
     context, text = Context(lambda _: allowed[0], clock=Clock()), "x = rectangle_area(|"
 
     def chunks() -> tuple[Snippet, ...]:
-        return context.chunks(at(main, text), text.replace("|", ""), [opened(main, text), area], tmp_path, 2_000)
+        return context.snippets(at(main, text), text.replace("|", ""), [opened(main, text), area], tmp_path, 2_000)
 
     assert chunks()
     allowed[0] = False
-    context.thaw()
+    context.invalidate()
     assert chunks() == ()
 
 
@@ -130,7 +130,7 @@ def test_an_edit_in_another_open_file_counts_at_once(tmp_path: Path) -> None:
     text = "x = rectangle_area(|"
     for defined in (AREA, AREA, AREA.replace("height", "depth")):
         files = [opened(main, text), opened(area, defined)]
-        chunks = context.chunks(at(main, text), text.replace("|", ""), files, tmp_path, 2_000)
+        chunks = context.snippets(at(main, text), text.replace("|", ""), files, tmp_path, 2_000)
         assert chunks == (Snippet("area.py", defined[:-1]),)
 
 
@@ -152,6 +152,6 @@ def test_a_closed_document_is_forgotten(tmp_path: Path) -> None:
     context = Context(lambda _: True)
     main, area = tmp_path / "main.py", opened(tmp_path / "area.py", AREA)
     snapshot = at(main, "x = rectangle_area(|")
-    assert context.chunks(snapshot, "", [opened(main, "x"), area], tmp_path, 2_000) != ()
+    assert context.snippets(snapshot, "", [opened(main, "x"), area], tmp_path, 2_000) != ()
     context.forget(area.uri)
-    assert context.chunks(snapshot, "", [opened(main, "x")], tmp_path, 2_000) == ()
+    assert context.snippets(snapshot, "", [opened(main, "x")], tmp_path, 2_000) == ()

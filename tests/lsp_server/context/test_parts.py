@@ -13,11 +13,11 @@ from lsp_server.context.imports import imported
 def test_a_place_is_remembered_when_it_is_left() -> None:
     """What stands at the cursor is in the window anyway."""
     recent, text = Recent(), "\n".join(f"line {n}" for n in range(100))
-    recent.at("a", 10, text)
-    recent.at("a", 30, text)
+    recent.visit("a", 10, text)
+    recent.visit("a", 30, text)
     assert list(recent.regions) == []
-    recent.at("a", 70, text)
-    recent.at("b", 0, "other")
+    recent.visit("a", 70, text)
+    recent.visit("b", 0, "other")
     assert [(region.uri, region.line) for region in recent.regions] == [("a", 70), ("a", 30)]
     assert recent.regions[0].text.split("\n")[0] == "line 58" and recent.regions[0].text.endswith("line 82")
     recent.forget("a")
@@ -27,7 +27,7 @@ def test_a_place_is_remembered_when_it_is_left() -> None:
 def test_a_place_that_is_left_twice_is_remembered_once() -> None:
     recent = Recent()
     for line in (0, 100, 5, 100):
-        recent.at("a", line, "x\n" * 200)
+        recent.visit("a", line, "x\n" * 200)
     assert [region.line for region in recent.regions] == [5, 100]
 
 

@@ -48,7 +48,7 @@ async def test_such_a_command_is_cancelled_by_its_token(runtime):
         await begun(one)
         token = command.arguments[0]["workDoneToken"]
         one.client.window_work_done_progress_cancel(types.WorkDoneProgressCancelParams(token))
-        await until(lambda: not one.server.beside)
+        await until(lambda: not one.server.background_tasks)
         await freed(one)
         assert one.applied == []
 
@@ -60,7 +60,7 @@ async def test_an_editor_that_does_not_apply_it_is_no_success(runtime):
         command = await one.command("Simplify 'f'", (4, 9))
         await one.client.workspace_execute_command_async(command)
         await until(lambda: one.told)
-        assert one.told == ["codellama-ls: “Simplify 'f'” didn't work out. no"]
+        assert one.told == ["codellama-ls: “Simplify 'f'” failed. no"]
 
 
 @pytest.mark.parametrize("name", EDITORS)
@@ -175,7 +175,7 @@ async def test_an_editor_that_answers_an_error_is_no_success(runtime):
         await one.client.workspace_execute_command_async(await one.command("Simplify 'f'", (4, 9)))
         await until(lambda: one.told)
     why = "The editor did not apply the edit: it is read-only."
-    assert one.told == [f"codellama-ls: “Simplify 'f'” didn't work out. {why}"]
+    assert one.told == [f"codellama-ls: “Simplify 'f'” failed. {why}"]
 
 
 async def test_an_explanation_that_cannot_be_written_down_is_told(runtime):
@@ -187,7 +187,7 @@ async def test_an_explanation_that_cannot_be_written_down_is_told(runtime):
         await one.client.workspace_execute_command_async(params)
         await until(lambda: one.told)
     why = "The text can't be written to a file: No such file or directory."
-    assert one.told == [f"codellama-ls: “Explain” didn't work out. {why}"]
+    assert one.told == [f"codellama-ls: “Explain” failed. {why}"]
 
 
 async def test_closing_the_window_ends_what_is_done_beside(runtime):
@@ -196,4 +196,4 @@ async def test_closing_the_window_ends_what_is_done_beside(runtime):
         command = await one.command("Simplify 'f'", (4, 9))
         await one.client.workspace_execute_command_async(command)
         await begun(one)
-    assert one.server.beside == set() and one.applied == []
+    assert one.server.background_tasks == set() and one.applied == []

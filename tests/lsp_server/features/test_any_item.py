@@ -91,7 +91,7 @@ def ask(case: Case) -> types.InlineCompletionItem | None:
 
 async def _ask(case: Case) -> types.InlineCompletionItem | None:
     server = create_server()
-    server.link = cast(Any, Reciter(case.output))
+    server.backend = cast(Any, Reciter(case.output))
     uri = f"{URI}.{LANGUAGES[case.language]}"
     workspace = Workspace(None, types.TextDocumentSyncKind.Full, [], types.PositionEncodingKind.Utf16)
     workspace.put_text_document(types.TextDocumentItem(uri, case.language, 1, case.document))

@@ -72,7 +72,7 @@ async def test_new_drop_and_unknown(runtime, tmp_path):
         begun = (await one.asks(f"{CHAT}/new"))["conversation"]
         assert (await one.says("Hi", conversation=begun))["conversation"] == begun
         assert await one.asks(f"{CHAT}/drop", conversation=begun) is None
-        unknown = (FAILED, "This conversation is not known any more: begin a new one.")
+        unknown = (FAILED, "This conversation no longer exists. Begin a new one.")
         assert await one.is_refused(CHAT, text="Hi", conversation=begun) == unknown
         assert await one.is_refused(f"{CHAT}/export", conversation=begun) == unknown
 
@@ -92,7 +92,7 @@ async def test_an_answer_is_written_anew_by_chance_and_the_same_chance(runtime, 
 
 async def test_nothing_to_write_anew(runtime, tmp_path):
     async with chatter(runtime, tmp_path) as one:
-        nothing = (FAILED, "There is no answer yet that could be written anew.")
+        nothing = (FAILED, "There is no response to regenerate.")
         assert await one.is_refused(CHAT, regenerate=True) == nothing
         begun = await one.asks(f"{CHAT}/new")
         assert await one.is_refused(CHAT, regenerate=True, **begun) == nothing
@@ -155,7 +155,7 @@ async def test_one_answer_at_a_time(runtime, tmp_path):
     async with chatter(runtime, tmp_path, ScriptedAnswerer(["1", "2"], hold=True)) as one:
         request = await begun(one)
         conversation = one.heard[-1][1]["conversation"]
-        busy = (FAILED, "This conversation is being answered: wait for the answer, or stop it.")
+        busy = (FAILED, "The previous message is still being answered. Wait for the response, or stop it.")
         assert await one.is_refused(CHAT, text="More", conversation=conversation) == busy
         assert [c["busy"] for c in await one.asks(f"{CHAT}/list")] == [True]
         one.answerer.go.set()

@@ -116,6 +116,6 @@ async def test_a_file_that_gives_orders_changes_nothing(runtime, tmp_path):
 async def test_document_that_is_not_open(runtime, tmp_path):
     (tmp_path / "a.py").write_text("x")
     async with chatter(runtime, tmp_path) as one:
-        text = "The editor has not opened this document, so nothing of it can be shown to the model."
+        text = "This document is not open in the editor, so it cannot be sent to the model."
         params = {"text": "/explain", "textDocument": {"uri": (tmp_path / "a.py").as_uri()}}
         assert await one.is_refused(CHAT, **params) == (FAILED, text)

@@ -183,7 +183,7 @@ async def test_after_two_bad_answers_the_person_is_told_and_nothing_changes(runt
         action = await one.resolved(await one.action(FIX, (4, 9), problems=[UNDEFINED]))
         assert action.edit is None
         await until(lambda: one.told)
-        assert one.told == [f"codellama-ls: “{FIX}” didn't work out. {why}"]
+        assert one.told == [f"codellama-ls: “{FIX}” failed. {why}"]
         assert one.engine.log.count("begin chat") == 2
 
 
@@ -193,7 +193,7 @@ async def test_an_engine_that_is_not_there_is_told(runtime):
         one.open(CODE)
         assert (await one.resolved(await one.action("Simplify 'f'", (4, 9)))).edit is None
         await until(lambda: one.told)
-        assert one.told[0].startswith("codellama-ls: “Simplify 'f'” didn't work out. ")
+        assert one.told[0].startswith("codellama-ls: “Simplify 'f'” failed. ")
 
 
 async def test_cancelled_by_its_request_the_model_is_free_within_a_step(runtime):
@@ -212,6 +212,7 @@ async def test_cancelled_by_its_progress_bar_too(runtime):
     async with editor(runtime, [GOOD], hold=True) as one:
         one.open(CODE)
         request = one.resolving(await one.action("Simplify 'f'", (4, 9)))
+        await begun(one)
         await until(lambda: one.progress)
         (token,) = one.progress
         assert one.progress[token][0]["cancellable"] is True
@@ -257,7 +258,7 @@ async def test_an_edit_of_the_same_lines_meanwhile_wins(runtime):
         assert (await asyncio.wait_for(request, 20)).edit is None
         await until(lambda: one.told)
         assert one.told == [
-            f"codellama-ls: “{FIX}” didn't work out. The document was changed in the same lines meanwhile. Ask again."
+            f"codellama-ls: “{FIX}” failed. The same lines of the document were changed meanwhile. Try again."
         ]
 
 

@@ -112,7 +112,7 @@ async def test_the_repository_may_be_named(runtime, repository):
 
 async def test_no_message_written(runtime, repository):
     async with chatter(runtime, repository, ScriptedAnswerer([" \n"])) as one:
-        assert await one.is_refused(COMMIT) == (FAILED, "The model wrote no message.")
+        assert await one.is_refused(COMMIT) == (FAILED, "The model returned an empty message. Try again.")
 
 
 async def test_commit_in_a_conversation_is_of_what_is_staged_too(runtime, repository):

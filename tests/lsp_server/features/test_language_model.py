@@ -41,7 +41,7 @@ async def test_cancelling_leaves_the_model_alone(runtime, tmp_path):
 
 async def test_messages_that_are_none_are_refused(runtime, tmp_path):
     async with chatter(runtime, tmp_path) as one:
-        last = "The last of 'messages' must be the user's."
+        last = "The last of 'messages' must have the role 'user'."
         assert await one.is_refused(METHOD) == (INVALID, last)
         assert await one.is_refused(METHOD, messages=said(("assistant", "Hi."))) == (INVALID, last)
         role = "The 'role' of a message must be one of system, user, assistant."

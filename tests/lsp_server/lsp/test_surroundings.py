@@ -10,7 +10,8 @@ from lsprotocol import types
 from pygls.workspace import Workspace
 
 from inference.text.prompts import Snippet
-from lsp_server.lsp.documents import context_of, did_close, freeze, open_files
+from lsp_server.features.text_sync import did_close
+from lsp_server.lsp.documents import cross_file_snippets, freeze, open_files
 from lsp_server.server import create_server
 from lsp_server.session import CodeLlamaServer
 from lsp_server.settings import parse_settings
@@ -33,7 +34,7 @@ async def context(server: CodeLlamaServer, folder: Path) -> tuple[Snippet, ...]:
     """What goes with a request at the end of the first line."""
     snapshot = freeze(server, types.TextDocumentIdentifier((folder / "main.py").as_uri()), types.Position(0, 19))
     assert snapshot is not None
-    return await context_of(server, snapshot)
+    return await cross_file_snippets(server, snapshot)
 
 
 async def test_open_files_go_with_a_request_but_for_private_ones(tmp_path: Path) -> None:

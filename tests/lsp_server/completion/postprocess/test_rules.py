@@ -115,14 +115,14 @@ def test_each_rule_changes_what_it_is_named_for(language: str, document: str, te
     [
         ("python", "x = |", " \n", "the model had nothing to add"),
         ("python", "x = |", "", "the model had nothing to add"),
-        ("python", "|\ny = 2\n", "y = 2", "the model's text repeats what stands below"),
+        ("python", "|\ny = 2\n", "y = 2", "the model's text repeats the lines below"),
         ("python", "f(|)\n", ")", "the model's text repeats the rest of the line"),
         ("python", "|\n", "# so", "the model wrote a comment and no code"),
         ("python", "x = |", "1", ""),
     ],
 )
 def test_why_there_is_nothing_is_said_in_plain_words(language: str, document: str, text: str, why: str) -> None:
-    assert postprocess(at(document, language), text).why_nothing == why
+    assert postprocess(at(document, language), text).empty_reason == why
 
 
 @pytest.mark.parametrize(
