@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from lsp_server.features import (
     chat,
+    chat_model,
     code_actions,
     commit_message,
     configuration,
     edit,
     explain,
     inline_completion,
-    language_model,
     lifecycle,
     text_sync,
-    trace,
+    trace_records,
     usage_statistics,
 )
 from lsp_server.session import CodeLlamaServer
@@ -33,8 +33,8 @@ def create_server(engine_url: str = "") -> CodeLlamaServer:
         usage_statistics,
         chat,
         commit_message,
-        trace,
-        language_model,
+        trace_records,
+        chat_model,
         code_actions,
         explain,
         edit,

@@ -25,7 +25,7 @@ from lsp_server.chat.markdown import code_blocks, to_markdown
 from lsp_server.lsp.chat_stream import ChatResponse, finish_reason, require_backend, send_partial, stream_chat
 from lsp_server.lsp.documents import chat_context_of
 from lsp_server.lsp.params import member, request_failed, token
-from lsp_server.lsp.progress import Token, request_progress
+from lsp_server.lsp.work_done_progress import Token, request_progress
 from lsp_server.session import CodeLlamaServer
 
 CHAT = "codellama/chat"

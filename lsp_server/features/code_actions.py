@@ -20,7 +20,7 @@ from lsp_server.lsp import workspace_edits
 from lsp_server.lsp.documents import current_document
 from lsp_server.lsp.edit_task import can_create, report_failure, run_task, unreadable_reason
 from lsp_server.lsp.params import announces
-from lsp_server.lsp.progress import run_in_background
+from lsp_server.lsp.work_done_progress import run_in_background
 from lsp_server.lsp.workspace_edits import annotates, creates, range_of
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Document

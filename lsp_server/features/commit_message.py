@@ -18,7 +18,7 @@ from lsp_server.chat.markdown import code_blocks
 from lsp_server.lsp.chat_stream import ChatResponse, finish_reason, require_backend, send_partial, stream_chat
 from lsp_server.lsp.documents import chat_context_of, path_of
 from lsp_server.lsp.params import member, request_failed, token
-from lsp_server.lsp.progress import request_progress
+from lsp_server.lsp.work_done_progress import request_progress
 from lsp_server.prompts.templates import messages_for
 from lsp_server.session import CodeLlamaServer
 

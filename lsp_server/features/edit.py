@@ -25,7 +25,7 @@ from lsp_server.edits.tasks import EditTask
 from lsp_server.lsp.documents import current_document
 from lsp_server.lsp.edit_task import rebase_hunks, report_lines, require_chat, unreadable_reason
 from lsp_server.lsp.params import document_uri, member, offsets, required_text, token
-from lsp_server.lsp.progress import Token, progress_bar
+from lsp_server.lsp.work_done_progress import Token, progress_bar
 from lsp_server.lsp.workspace_edits import apply, changing, range_of
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Document

@@ -18,8 +18,8 @@ from lsp_server.edits.tasks import EditTask, fields, file_name
 from lsp_server.lsp.documents import current_document
 from lsp_server.lsp.edit_task import report_failure, report_lines, require_chat, unreadable_reason
 from lsp_server.lsp.params import announces, member, offsets
-from lsp_server.lsp.progress import progress_bar, run_in_background
 from lsp_server.lsp.show_document import show_markdown
+from lsp_server.lsp.work_done_progress import progress_bar, run_in_background
 from lsp_server.prompts.templates import messages_for
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Document

@@ -22,7 +22,7 @@ from lsp_server.features.configuration import apply
 from lsp_server.features.usage_statistics import today
 from lsp_server.lsp.displayed_items import detect_reports
 from lsp_server.lsp.params import announces
-from lsp_server.lsp.progress import EngineProgress, cancel_background_tasks
+from lsp_server.lsp.work_done_progress import EngineProgress, cancel_background_tasks
 from lsp_server.session import CodeLlamaServer
 
 log = logging.getLogger(__name__)

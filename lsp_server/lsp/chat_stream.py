@@ -14,7 +14,7 @@ from inference.api.requests import ChatRequest
 from inference.client.engine_client import EngineError, EngineUnavailable
 from lsp_server.backend.backend import Backend
 from lsp_server.lsp.params import request_failed
-from lsp_server.lsp.progress import Token
+from lsp_server.lsp.work_done_progress import Token
 from lsp_server.session import CodeLlamaServer
 
 

@@ -18,7 +18,7 @@ from lsp_server.edits.rewrite import Chatter, CouldNotError, rewritten
 from lsp_server.edits.tasks import EditTask
 from lsp_server.edits.verify import parses_no_worse
 from lsp_server.lsp.documents import current_document, path_of
-from lsp_server.lsp.progress import Token, progress_bar
+from lsp_server.lsp.work_done_progress import Token, progress_bar
 from lsp_server.lsp.workspace_edits import changing, creating
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Document

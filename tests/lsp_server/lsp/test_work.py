@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from lsp_server.lsp.progress import cancel_background_tasks, run_in_background
+from lsp_server.lsp.work_done_progress import cancel_background_tasks, run_in_background
 from lsp_server.server import create_server
 
 

@@ -19,7 +19,7 @@ from inference.client.engine_client import EngineError
 from inference.text.prompts import Message
 from lsp_server.lsp.chat_stream import ChatResponse, finish_reason, require_backend, send_partial, stream_chat
 from lsp_server.lsp.params import member, token
-from lsp_server.lsp.progress import request_progress
+from lsp_server.lsp.work_done_progress import request_progress
 from lsp_server.session import CodeLlamaServer
 
 METHOD = "codellama/answer"
