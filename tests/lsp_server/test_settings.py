@@ -1,4 +1,4 @@
-"""Settings: taken, or reported and defaulted."""
+"""Settings are validated; invalid ones are reported and get their defaults."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from lsp_server.settings import CompletionSettings, EngineSettings, Settings, parse_settings
 
 
-def test_nothing_set_is_all_defaults():
+def test_missing_settings_get_their_defaults():
     assert parse_settings(None) == (Settings(), [])
 
 
@@ -24,7 +24,7 @@ def test_lists_are_taken():
     assert (settings.completion, problems) == (CompletionSettings(disabled_languages=("c", "go")), [])
 
 
-def test_bad_pattern_is_reported_and_the_others_are_kept():
+def test_invalid_pattern_is_reported_and_others_are_kept():
     settings, problems = parse_settings({"completion": {"excludedFiles": ["*.sql", "build\\"]}})
     assert settings.completion.excluded_files == ("*.sql", "build\\")
     assert problems == [
@@ -32,7 +32,7 @@ def test_bad_pattern_is_reported_and_the_others_are_kept():
     ]
 
 
-def test_more_patterns_than_are_used_are_reported():
+def test_too_many_patterns_are_reported():
     _, problems = parse_settings({"completion": {"excludedFiles": [f"{n}.sql" for n in range(6_000)]}})
     (problem,) = problems
     assert "too many patterns: no file is sent to the model" in problem
@@ -73,5 +73,5 @@ def test_more_patterns_than_are_used_are_reported():
         ({"engine": {"model": 7}}, "Setting 'engine.model' must be a string, not 7. The default \"starter\" is used."),
     ],
 )
-def test_bad_value_is_reported_and_defaulted(raw, problem):
+def test_invalid_value_is_reported_and_defaulted(raw, problem):
     assert parse_settings(raw) == (Settings(), [problem])

@@ -1,4 +1,4 @@
-"""What is refused, and in which words; what is answered only where somebody asks for it."""
+"""The gate: refusals and their reasons, for automatic and for invoked requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SETTINGS = CompletionSettings(disabled_languages=("markdown",), max_file_chars=1
 
 
 def refused(text: str, given: GateInput, uri: str = "file:///a.py", language: str = "python") -> str:
-    """The cursor stands at ``|``."""
+    """Return the refusal reason with the cursor at ``|``."""
     before, _, after = text.partition("|")
     position = Position(before.count("\n"), len(before) - before.rfind("\n") - 1)
     return refusal_reason(take(before + after, position, "utf-32", uri=uri, language=language), SETTINGS, given)
@@ -29,7 +29,7 @@ def refused(text: str, given: GateInput, uri: str = "file:///a.py", language: st
         ("  \n|\n", {}, "the document is empty"),
     ],
 )
-def test_some_documents_are_refused_however_they_are_asked_for(text, options, why, invoked):
+def test_document_is_refused_even_if_invoked(text, options, why, invoked):
     assert refused(text, GateInput(invoked), **options) == why
 
 
@@ -43,34 +43,34 @@ def test_some_documents_are_refused_however_they_are_asked_for(text, options, wh
         ({"misplaced": True}, "the entry selected in the editor's completion list is not at the cursor"),
     ],
 )
-def test_what_the_disk_says_is_obeyed_by_hand_too(given, why, invoked):
+def test_private_file_is_refused_even_if_invoked(given, why, invoked):
     assert refused("x = |", GateInput(invoked, **given)) == why
 
 
 @pytest.mark.parametrize("uri", ["file:///a.py", "untitled:Untitled-1", "vscode-notebook-cell:/n.ipynb#W1"])
-def test_documents_that_people_write(uri):
+def test_edited_documents_are_allowed(uri):
     assert refused("x = |", GateInput(), uri=uri) == ""
 
 
 @pytest.mark.parametrize("text", ["x = |", "|", "f(|)", "f(a|), b]", "x = |y", "x|.y", "f(|x)", "def f():|\n    x"])
-def test_places_where_people_type(text):
+def test_typical_cursor_positions_are_allowed(text):
     assert refused(f"a = 1\n{text}", GateInput()) == ""
 
 
-def test_in_a_file_that_cannot_be_written_only_by_hand():
-    """A person may try it on a library's file; nobody types there."""
+def test_read_only_file_needs_an_invoked_request():
+    """Users may try it in a library's file, but do not type there."""
     assert refused("x = |", GateInput(read_only=True)) == "the file is read-only"
     assert refused("x = |", GateInput(invoked=True, read_only=True)) == ""
 
 
-def test_within_a_word_only_by_hand():
-    """A key there is a correction; grey text would jump about."""
+def test_cursor_inside_a_word_needs_an_invoked_request():
+    """A keystroke there is a correction, and grey text would jump."""
     assert refused("na|me", GateInput()) == "the cursor is inside a word"
     assert refused("na|me", GateInput(invoked=True)) == ""
 
 
 @pytest.mark.parametrize(("text", "ok"), [("f(|)", True), ("f(|);", True), ("f(|  ", True), ("f(| + 1)", False)])
-def test_before_other_text_a_model_that_does_not_infill_is_asked_only_by_hand(text, ok):
+def test_non_infilling_model_before_text_must_be_invoked(text, ok):
     why = "text follows the cursor on its line, and the model was not trained to infill"
     assert refused(text, GateInput(infills=False)) == ("" if ok else why)
     assert refused(text, GateInput(invoked=True, infills=False)) == ""

@@ -1,4 +1,4 @@
-"""The event loop goes on while files are check_privacy, and a check that takes too long is an answer."""
+"""File checks run outside the event loop, and a check that times out has a result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lsp_server import disk
 from lsp_server.disk import beside, check_privacy, run_in_order
 
 
-async def test_file_is_checked_as_the_gate_wants(tmp_path):
+async def test_check_returns_the_reason(tmp_path):
     (tmp_path / ".gitignore").write_text("b.py\n")
     asked = [check_privacy(tmp_path / name, [tmp_path], ("*.sql",)) for name in ("a.py", "b.py", "c.sql", ".env")]
     assert await asyncio.gather(*asked) == [None, "ignored", "excluded", "secret"]
@@ -29,7 +29,7 @@ async def test_problems_are_reported_in_the_event_loop(tmp_path):
     assert why == "unclear" and thread is threading.main_thread() and "fifo/.gitignore is a link or no reg" in text
 
 
-async def test_loop_goes_on_while_many_patterns_are_parsed(tmp_path):
+async def test_loop_is_free_while_patterns_are_parsed(tmp_path):
     add_ignore_file(tmp_path / "many", "many")
     check = asyncio.ensure_future(check_privacy(tmp_path / "many" / "a.py", [tmp_path], ()))
     turns = 0
@@ -39,7 +39,7 @@ async def test_loop_goes_on_while_many_patterns_are_parsed(tmp_path):
     assert await check == "unclear" and turns > 20
 
 
-async def test_check_that_is_not_answered_in_time_is_unclear(tmp_path, monkeypatch):
+async def test_check_that_times_out_is_unclear(tmp_path, monkeypatch):
     go_on = threading.Event()
     monkeypatch.setattr(disk, "SECONDS", 0.05)
     monkeypatch.setattr(disk, "privacy", lambda *_: go_on.wait(60) and None)
@@ -52,7 +52,7 @@ async def test_check_that_is_not_answered_in_time_is_unclear(tmp_path, monkeypat
         go_on.set()
 
 
-async def test_work_is_done_in_order():
+async def test_checks_run_in_order():
     done: list[int] = []
     await asyncio.gather(*(run_in_order(lambda n=n: done.append(n)) for n in range(100)))
     assert done == list(range(100))

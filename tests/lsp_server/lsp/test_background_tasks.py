@@ -1,4 +1,4 @@
-"""Work that no request waits for: however it ends, the server goes on."""
+"""Background tasks: the server goes on whatever they raise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lsp_server.lsp.work_done_progress import cancel_background_tasks, run_in_ba
 from lsp_server.server import create_server
 
 
-async def test_work_that_fails_is_logged_and_another_that_fails_at_its_end_does_not_keep_shutdown_from_its_answer(
+async def test_failing_background_tasks_do_not_block_shutdown(
     caplog,
 ):
     server, begun = create_server(), asyncio.Event()
