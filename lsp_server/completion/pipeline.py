@@ -112,15 +112,15 @@ class CompletionPipeline:
     """The state shared by the completion requests of one editor session.
 
     Attributes:
-        shaper: one thread that post-processes all texts, in the order in which they were generated. Parsing takes
-            milliseconds, during which the event loop handles keystrokes.
+        postprocess_executor: one thread that post-processes all texts, in the order in which they were generated.
+            Parsing takes milliseconds, during which the event loop handles keystrokes.
         clock: seconds; measures how long a request has waited for the model.
     """
 
     cache: Cache = field(default_factory=Cache)
     in_flight: InFlightGenerations[GenerationWork] = field(default_factory=InFlightGenerations)
     typing_rate: TypingRate = field(default_factory=TypingRate)
-    shaper: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "postprocess"))
+    postprocess_executor: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "postprocess"))
     clock: Callable[[], float] = time.perf_counter
 
     async def suggest(self, run: CompletionRun, count: int = 1) -> list[str]:
@@ -249,7 +249,7 @@ class CompletionPipeline:
             )
 
     async def _postprocess(self, generation: Generation[GenerationWork]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self.shaper, _postprocess_generation, generation)
+        await asyncio.get_running_loop().run_in_executor(self.postprocess_executor, _postprocess_generation, generation)
 
 
 def _postprocess_generation(generation: Generation[GenerationWork]) -> None:

@@ -84,7 +84,7 @@ class Person:
 
     def __init__(self, model: Told | Teller, settings: CompletionSettings = SETTINGS, *, beside: bool = False) -> None:
         self.model, self.settings = model, settings
-        self.suggestions = CompletionPipeline() if beside else CompletionPipeline(shaper=AtOnce())
+        self.suggestions = CompletionPipeline() if beside else CompletionPipeline(postprocess_executor=AtOnce())
         self.record = Record(URI, 0, False)
 
     def asks(self, before: str, *, by_hand: bool = False, adapter: str = "", **known) -> CompletionRun:
