@@ -1,4 +1,4 @@
-"""A server answers each malformed request exactly once."""
+"""The server sends exactly one response to each malformed request."""
 
 from __future__ import annotations
 
