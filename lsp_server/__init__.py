@@ -1,1 +1,1 @@
-"""The Language Server: editor semantics. Knows no tensors; everything about the model is behind the wire."""
+"""The language server. It never imports torch: the model runs in the engine process or on a remote server."""

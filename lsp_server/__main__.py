@@ -1,4 +1,4 @@
-"""``python -m lsp_server``: the same as the command ``codellama-ls``."""
+"""``python -m lsp_server`` runs the ``codellama-ls`` command."""
 
 import sys
 

@@ -1,6 +1,6 @@
-"""The command ``codellama-ls``: alone or with ``--stdio`` the language server, else a subcommand.
+"""The ``codellama-ls`` command: the language server, or a subcommand.
 
-Knows no subcommand but its name, and imports it only when it is called: the server must not pay for torch.
+A subcommand is imported only when it runs, so that the language server never imports torch.
 """
 
 from __future__ import annotations
@@ -13,61 +13,70 @@ import inference
 from inference.system.child_processes import forget_working_directory, leave_working_directory
 
 COMMANDS = {
-    "demo": ("lsp_server.commands.demo_command", "show ghost text in a real file, without an editor"),
-    "complete": ("lsp_server.commands.complete_command", "print what would be suggested at FILE:LINE:COL"),
-    "pull": ("inference.commands.pull_command", "fetch a model and make it ready"),
-    "models": ("inference.commands.models_command", "list the models and what fits here, or remove one"),
-    "adapters": ("inference.commands.adapters_command", "list your own adapters; enable, disable, add or remove one"),
-    "infer": ("inference.commands.infer_command", "answer a model card's sample request, from stdin to stdout"),
-    "eval": ("inference.commands.eval_command", "measure how well a model fills holes in code"),
+    "demo": ("lsp_server.commands.demo_command", "show inline completions in a real file, without an editor"),
+    "complete": ("lsp_server.commands.complete_command", "print the completion at FILE:LINE:COL"),
+    "pull": ("inference.commands.pull_command", "download and install a model"),
+    "models": ("inference.commands.models_command", "list the models and those that fit this machine, or remove one"),
+    "adapters": ("inference.commands.adapters_command", "list, enable, disable, add or remove your own adapters"),
+    "infer": ("inference.commands.infer_command", "complete a sample request of a model card, from stdin to stdout"),
+    "eval": ("inference.commands.eval_command", "evaluate a model on infilling benchmarks"),
     "memory": (
         "inference.commands.memory_command",
-        "print the memory a model is planned to take, load it, and measure",
+        "print the planned memory of a model, load it, and measure the memory",
     ),
-    "tune": ("inference.commands.tune_command", "teach a model your own code"),
-    "bench": ("lsp_server.commands.bench_command", "measure what editors ask, against other servers too"),
-    "typist": ("lsp_server.commands.typist_command", "measure what suggestions save a person who types real files"),
-    "gains": ("lsp_server.commands.gains_command", "measure what each part of a completion adds, on real projects"),
+    "tune": ("inference.commands.tune_command", "fine-tune an adapter on your own code"),
+    "bench": ("lsp_server.commands.bench_command", "measure latency and throughput, also of other servers"),
+    "typist": (
+        "lsp_server.commands.typist_command",
+        "measure the keystrokes that completions save while typing real files",
+    ),
+    "gains": (
+        "lsp_server.commands.gains_command",
+        "measure the effect of each stage of the completion pipeline on real projects",
+    ),
     "doctor": (
         "lsp_server.commands.doctor_command",
-        "say what is well, what is not and what to do; `--last`: why nothing was shown",
+        "check the installation and suggest fixes; `--last`: why nothing was shown",
     ),
-    "stats": ("lsp_server.commands.stats_command", "tell how many suggestions were accepted and kept"),
+    "stats": ("lsp_server.commands.stats_command", "show how many completions were accepted and kept"),
     "engine": (
         "inference.commands.engine_command",
-        "serve the model to your editors (they start it themselves); `engine status`, `stop`, `logs`",
+        "run the engine that serves all editors (they start it); `engine status`, `stop`, `logs`",
     ),
 }
-
+"""The module and the summary of each subcommand."""
 
 INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 well, 1 failed, 2 used wrongly, 130 interrupted (1 of those that can go on)."""
+    """Run the command and return its exit status.
+
+    0: success; 1: failure; 2: usage error; 130: interrupted. Commands that can be resumed return 1 if interrupted.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     forget_working_directory()
-    if (url := _serving(arguments)) is not None:
+    if (url := _server_url(arguments)) is not None:
         return serve(url)
     name, *rest = arguments
     if name in ("-h", "--help"):
-        return _say(usage())
+        return _print(usage())
     if name in ("-V", "--version"):
-        return _say(f"codellama-ls {inference.__version__}")
+        return _print(f"codellama-ls {inference.__version__}")
     if name not in COMMANDS:
         print(f"codellama-ls: there is no command '{name}'.\n\n{usage()}", file=sys.stderr)  # noqa: T201
         return 2
     try:
         return importlib.import_module(COMMANDS[name][0]).main(rest)
-    except KeyboardInterrupt:  # commands that leave something behind say so themselves
+    except KeyboardInterrupt:  # commands that leave partial results handle it themselves
         print("codellama-ls: interrupted", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
 
 
-def _serving(arguments: Sequence[str]) -> str | None:
-    """The address of a server elsewhere, or an empty text, where these are the language server's own arguments.
+def _server_url(arguments: Sequence[str]) -> str | None:
+    """Return ``--engine-url``, or an empty string without it; None if the arguments are not the language server's.
 
-    Of these a person, or an editor in a person's name, decides; see ``remote.allowed``.
+    The command line is trusted: only the user or the user's editor sets it (``backend.allowed_servers``).
     """
     left, url = [one for one in arguments if one != "--stdio"], ""
     if left[:1] == ["--engine-url"] and len(left) > 1:
@@ -78,7 +87,7 @@ def _serving(arguments: Sequence[str]) -> str | None:
 
 
 def serve(engine_url: str = "") -> int:
-    """Speak LSP on stdin and stdout until told to exit; the log goes to stderr. ``engine_url``: a server elsewhere."""
+    """Run the language server on stdin and stdout; log to stderr. ``engine_url``: address of a remote server."""
     leave_working_directory()
     from lsp_server.server import create_server
     from lsp_server.server_log import write_to_stderr
@@ -89,13 +98,13 @@ def serve(engine_url: str = "") -> int:
 
 
 def usage() -> str:
-    """What ``--help`` prints."""
+    """Return the text of ``--help``."""
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {does}" for name, (_, does) in COMMANDS.items()]
+    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(
         [
             "usage: codellama-ls [--stdio] [--engine-url URL]",
-            "                                     the language server, on stdin and stdout; URL: a server elsewhere",
+            "                                     run the language server on stdin and stdout; URL: a remote server",
             "       codellama-ls COMMAND [...]    see `codellama-ls COMMAND --help`",
             "",
             *lines,
@@ -103,6 +112,6 @@ def usage() -> str:
     )
 
 
-def _say(text: str) -> int:
-    print(text)  # noqa: T201  not the language server: stdout is a person's here
+def _print(text: str) -> int:
+    print(text)  # noqa: T201  not the language server: stdout is free
     return 0

@@ -1,7 +1,4 @@
-"""Cancel asyncio tasks. Pure asyncio.
-
-How long to wait before an engine that died is started again. Pure but for the clock it is given.
-"""
+"""Cancel asyncio tasks; pause with exponential backoff."""
 
 from __future__ import annotations
 
@@ -10,26 +7,25 @@ import concurrent.futures
 from collections.abc import Callable
 from typing import Any
 
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
+"""Seconds between restarts, doubled from the first to the longest while the engine keeps dying."""
+
+CALM = 60.0
+"""Seconds of service after which the pause is reset."""
+
 
 def cancel_once(task: asyncio.Future[Any] | concurrent.futures.Future[Any]) -> None:
     """Cancel a task unless it is being cancelled already.
 
-    A second cancellation interrupts what the task does about the first: closing the connection to the engine, which
-    would go on writing for nobody. Editors cancel a request, and end what it was for, in two messages.
+    A second cancellation would interrupt the cleanup after the first, which closes the connection to the engine. The
+    engine would then go on generating. Editors cancel a request, and end what it was for, in two messages.
     """
     if not (isinstance(task, asyncio.Task) and task.cancelling()):
         task.cancel()
 
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
-"""Seconds between attempts; doubled from one to the other while the engine keeps dying."""
-
-CALM = 60.0
-"""Seconds that an engine has to serve for its death not to count as one more of the same."""
-
-
 class BackOff:
-    """Counts the deaths that came quickly, one after the other."""
+    """Exponential backoff between restarts of the engine."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -37,12 +33,12 @@ class BackOff:
         self._ready_at: float | None = None
 
     def ready(self) -> None:
-        """The engine can answer."""
+        """Record that the engine is ready."""
         if self._ready_at is None:
             self._ready_at = self._clock()
 
     def pause(self) -> float:
-        """The engine has died: seconds to wait now."""
+        """Return the seconds to wait before the next restart. Call it when the engine has died."""
         if self._ready_at is not None and self._clock() - self._ready_at >= CALM:
             self._pause = FIRST_PAUSE
         self._ready_at = None

@@ -1,42 +1,43 @@
-"""The routing table: which features a language server has."""
+"""Create the language server with all its features."""
 
 from __future__ import annotations
 
 from lsp_server.features import (
     chat,
+    chat_model,
     code_actions,
     commit_message,
     configuration,
     edit,
     explain,
     inline_completion,
-    language_model,
     lifecycle,
     text_sync,
-    trace,
+    trace_records,
     usage_statistics,
 )
-from lsp_server.lsp import documents
 from lsp_server.session import CodeLlamaServer
 
 
 def create_server(engine_url: str = "") -> CodeLlamaServer:
-    """A server with all its features; what depends on the client is registered when it says ``initialize``.
+    """Return a server with all its features. Those that depend on the client are registered at ``initialize``.
 
-    ``engine_url`` is the address of a server elsewhere to use, as the command line names it.
+    ``engine_url``: address of a remote server, from the command line; empty for the local engine.
     """
     server = CodeLlamaServer(engine_url)
-    features = (
+    for feature in (
         lifecycle,
         configuration,
         text_sync,
         inline_completion,
-        documents,
         usage_statistics,
         chat,
         commit_message,
-        trace,
-    )
-    for feature in (*features, language_model, code_actions, explain, edit):
+        trace_records,
+        chat_model,
+        code_actions,
+        explain,
+        edit,
+    ):
         feature.register(server)
     return server

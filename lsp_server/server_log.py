@@ -1,6 +1,6 @@
-"""The language server's log on stderr: what repeats is counted, and no entry is long.
+"""The language server's log on stderr, with limits on repeated and on long entries.
 
-A client that sends one malformed message a key would fill the editor's log otherwise.
+Without them a client that sends a malformed message at each keystroke would fill the editor's log.
 """
 
 from __future__ import annotations
@@ -11,55 +11,55 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-MOST = 5
-"""Entries of one kind in a period; the rest are counted."""
+MAX_REPEATS = 5
+"""Entries of one kind in a period. Further ones are counted and not written."""
 
 PERIOD = 60.0
 """Seconds."""
 
-LONGEST = 4_000
+MAX_ENTRY = 4_000
 """Characters of an entry, its traceback included."""
 
-KINDS = 1_000
-"""Kinds of entries that are counted at a time."""
+MAX_KINDS = 1_000
+"""Kinds of entries counted at a time."""
 
 
 @dataclass
-class _Seen:
+class _Count:
     since: float
     count: int = 0
 
 
-class Repeats(logging.Filter):
-    """Let few warnings and errors of one kind pass in a period, and say then how many did not.
+class RepeatFilter(logging.Filter):
+    """Limit warnings and errors of one kind in a period, and log afterwards how many were left out.
 
-    A kind is one call of a logger: the first line of its message, without its arguments, and its exception's type.
+    Entries are of one kind if they have the same logger, exception type and first line of the message template.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._seen: dict[object, _Seen] = {}
+        self._counts: dict[object, _Count] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the record is written; one that begins a period tells what was left out before."""
+        """Return whether to write the record. The first one of a period gets the number left out before."""
         if record.levelno < logging.WARNING:
             return True
-        seen, left_out = self._period(_kind(record))
-        seen.count += 1
+        current, left_out = self._period(_kind(record))
+        current.count += 1
         if left_out:
             record.msg, record.args = f"{record.getMessage()} [{left_out} more like this were not logged]", None
-        return seen.count <= MOST
+        return current.count <= MAX_REPEATS
 
-    def _period(self, kind: object) -> tuple[_Seen, int]:
-        """Return what was seen in this period, and how many entries the one before left out if this begins a new."""
-        now, seen = self._clock(), self._seen.get(kind)
-        if seen is not None and now - seen.since < PERIOD:
-            return seen, 0
-        if len(self._seen) >= KINDS:
-            self._seen.clear()
-        self._seen[kind] = _Seen(now)
-        return self._seen[kind], max(0, seen.count - MOST) if seen else 0
+    def _period(self, kind: object) -> tuple[_Count, int]:
+        """Return the count of the current period, and the entries left out in the last one if a new one begins."""
+        now, last = self._clock(), self._counts.get(kind)
+        if last is not None and now - last.since < PERIOD:
+            return last, 0
+        if len(self._counts) >= MAX_KINDS:
+            self._counts.clear()
+        self._counts[kind] = _Count(now)
+        return self._counts[kind], max(0, last.count - MAX_REPEATS) if last else 0
 
 
 def _kind(record: logging.LogRecord) -> object:
@@ -67,21 +67,21 @@ def _kind(record: logging.LogRecord) -> object:
     return record.name, str(record.msg).partition("\n")[0][:100], raised  # asyncio's later lines differ each time
 
 
-class Short(logging.Formatter):
-    """Cut entries that are too long in their middle: a traceback's last line says what happened."""
+class ShortFormatter(logging.Formatter):
+    """Cut long entries in the middle: the last line of a traceback has the error."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the entry, at most LONGEST characters and a mark."""
+        """Return the entry, at most MAX_ENTRY characters and a mark."""
         text = super().format(record)
-        half = LONGEST // 2
-        return text if len(text) <= LONGEST else f"{text[:half]} […] {text[-half:]}"
+        half = MAX_ENTRY // 2
+        return text if len(text) <= MAX_ENTRY else f"{text[:half]} […] {text[-half:]}"
 
 
 def write_to_stderr() -> None:
-    """Log to stderr from INFO on, without the user's code."""
+    """Log to stderr at level INFO, without the user's code."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(Repeats())
-    handler.setFormatter(Short("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.addFilter(RepeatFilter())
+    handler.setFormatter(ShortFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("pygls").setLevel(logging.WARNING)  # at INFO it logs the user's code
     logging.getLogger("httpx").setLevel(logging.WARNING)

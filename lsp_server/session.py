@@ -1,4 +1,4 @@
-"""What a language server remembers while a client is connected. Knows no features and no torch."""
+"""The state of one language server while a client is connected."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from pygls.uris import to_fs_path
 import inference
 from lsp_server.backend.backend import Backend
 from lsp_server.chat.conversation import Conversations
-from lsp_server.completion.gate import Private
 from lsp_server.completion.pipeline import CompletionPipeline
 from lsp_server.completion.supersede import RunningRequests
 from lsp_server.completion.trace import RequestLog, Trace
 from lsp_server.context.cross_file import Context
-from lsp_server.disk import checked, privacy
+from lsp_server.disk import Private, check_privacy, privacy
 from lsp_server.edits.edit_sessions import EditSessions
 from lsp_server.json_rpc.messages import tolerant_converter
 from lsp_server.json_rpc.protocol import Protocol
@@ -36,27 +35,27 @@ log = logging.getLogger(__name__)
 
 
 class CodeLlamaServer(LanguageServer):
-    """What the features share.
+    """The state shared by the features.
 
     Attributes:
-        settings: as last checked.
-        keeps_lines: the client stores lines, so that a CR inserted would become text (Neovim).
-        engine_url: the address of a server elsewhere that the command line names; empty for none.
-        link: to the engine or that server; None before ``initialized`` and after ``shutdown``.
-        turns: of inline completions, by document.
-        suggestions: what was suggested, or is about to be.
-        context: what else the model is shown.
-        trace: what became of the last requests; ``journal``: the same for other processes.
-        statistics: keeps what became of suggestions; ``watch`` sees it.
-        chats: conversations of this window.
-        takes_commands: the client runs an item's command once the item is accepted.
-        told: what the person need not be told again in this window.
-        beside: work that no request waits for.
-        edits: what is being edited with instructions.
+        settings: the current settings, validated.
+        keeps_lines: the client stores lines (Neovim). A CR in an inserted text would become part of a line.
+        engine_url: address of a remote server given on the command line; empty for none.
+        backend: the local engine or the remote server; None before ``initialized`` and after ``shutdown``.
+        running_requests: running inline completion requests, by document.
+        pipeline: the completion pipeline with its cache.
+        context: cross-file context.
+        trace: records of the last completion requests; ``request_log`` writes them for other processes.
+        statistics: stores usage statistics; ``watch`` tracks the displayed items.
+        chats: conversations of this session.
+        runs_item_commands: the client runs an item's command after the item is accepted.
+        shown_messages: messages that were shown in this session and are not repeated.
+        background_tasks: tasks that no request waits for.
+        edits: running edits by instruction.
     """
 
     settings: Settings
-    link: Backend | None
+    backend: Backend | None
     protocol: Protocol  # type: ignore[assignment]
 
     def __init__(self, engine_url: str = "") -> None:
@@ -66,27 +65,27 @@ class CodeLlamaServer(LanguageServer):
             text_document_sync_kind=types.TextDocumentSyncKind.Full,
             protocol_cls=Protocol,
             converter_factory=tolerant_converter,
-        )  # pygls applies incremental changes with str.splitlines, which takes form feeds for line ends
+        )  # full sync: pygls applies incremental changes with str.splitlines, which splits at form feeds too
         self.settings = Settings()
         self.engine_url = engine_url
         self.keeps_lines = False
-        self.link = None
-        self.turns = RunningRequests()
-        self.suggestions = CompletionPipeline()
+        self.backend = None
+        self.running_requests = RunningRequests()
+        self.pipeline = CompletionPipeline()
         self.context = Context(self._may_read)
         self.trace = Trace()
-        self.journal = RequestLog()
+        self.request_log = RequestLog()
         self.statistics = Writer()
-        self.watch = Watch(self._keep)
+        self.watch = Watch(self._store)
         self.chats = Conversations()
-        self.takes_commands = False
-        self.told = {""}
-        self.beside: set[asyncio.Task[None]] = set()
+        self.runs_item_commands = False
+        self.shown_messages: set[str] = set()
+        self.background_tasks: set[asyncio.Task[None]] = set()
         self.edits = EditSessions()
 
     @property
     def folders(self) -> list[Path]:
-        """The folders of the window, in its order."""
+        """Return the workspace folders, in the client's order."""
         roots = [to_fs_path(folder.uri) for folder in list(self.workspace.folders.values())] or [
             self.workspace.root_path
         ]
@@ -94,30 +93,25 @@ class CodeLlamaServer(LanguageServer):
 
     @cached_property
     def pages(self) -> TemporaryDirectory[str]:
-        """A folder for texts that are shown as files; it is the user's alone, and goes with the server."""
+        """A private folder for texts that are opened as files. It is deleted with the server."""
         return TemporaryDirectory(prefix="codellama-ls-")
 
-    def _keep(self, row: SuggestionRow, new: bool) -> None:
-        """Among the statistics, where the settings allow it."""
-        if self.settings.statistics.enabled:
-            self.statistics.put(row, new)
-
     async def why_private(self, path: Path) -> Private | None:
-        """Return why the file must not reach a model, if so. Warn, once, of ignore files that can't be used."""
-        return await checked(path, self.folders, self.settings.completion.excluded_files, self.warn_once)
+        """Return why the file must not reach a model, if so. Warn once of each unusable ignore file."""
+        return await check_privacy(path, self.folders, self.settings.completion.excluded_files, self.warn_once)
 
     def warn_once(self, text: str) -> None:
-        """Show a warning, unless this window has seen it."""
-        if text not in self.told:
-            self.told.add(text)
-            self.window_show_message(types.ShowMessageParams(types.MessageType.Warning, f"codellama-ls: {text}"))
+        """Show a warning, once per session."""
+        self.show_once(types.MessageType.Warning, text)
 
-    def _may_read(self, path: Path) -> bool:
-        """Return whether a file may reach a model as context: by the rule that the gate has for documents."""
-        return privacy(path, self.folders, self.settings.completion.excluded_files) is None
+    def show_once(self, kind: types.MessageType, text: str) -> None:
+        """Show a message, once per session. An empty text is not shown."""
+        if text and text not in self.shown_messages:
+            self.shown_messages.add(text)
+            self.window_show_message(types.ShowMessageParams(kind, f"codellama-ls: {text}"))
 
     def start_io(self, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None) -> None:
-        """Speak LSP until the client says ``exit`` or closes the stream."""
+        """Speak LSP until the client sends ``exit`` or closes the stream."""
         self.protocol.set_writer(StdoutWriter(stdout or sys.stdout.buffer))
         source: Any = stdin or sys.stdin.buffer
         try:
@@ -130,5 +124,14 @@ class CodeLlamaServer(LanguageServer):
             self.shutdown()
 
     def report_server_error(self, error: Exception, source: Any) -> None:
-        """Into the log, where the details are; a person is told about what they can act on (``features``)."""
+        """Log an error. Features show the user only errors that they can act on."""
         log.error("%s: %s", getattr(source, "__name__", source), error)
+
+    def _store(self, row: SuggestionRow, new: bool) -> None:
+        """Store a row of the usage statistics, if the settings allow it."""
+        if self.settings.statistics.enabled:
+            self.statistics.put(row, new)
+
+    def _may_read(self, path: Path) -> bool:
+        """Return whether cross-file context may include a file. The gate applies the same rule to documents."""
+        return privacy(path, self.folders, self.settings.completion.excluded_files) is None

@@ -1,10 +1,7 @@
-"""What a person can set, checked: a bad value is reported and its default used, never a crash.
+"""The user's settings: parse and validate them, and save some of them for ``codellama-ls doctor``.
 
-Knows no LSP: it takes the JSON of ``initializationOptions`` or ``workspace/didChangeConfiguration``.
-
-The settings that a window used last, as far as the doctor needs them, in a file beside the journal. Knows no LSP.
-
-Kept are the choice of the engine's model and what was wrong with the settings; nothing that may be a secret of its own.
+An invalid value is reported and replaced by its default. The input is the JSON of ``initializationOptions`` or
+``workspace/didChangeConfiguration``. The saved file holds the choice of the model and the problems found, no secrets.
 """
 
 from __future__ import annotations
@@ -22,6 +19,12 @@ from typing import Any
 from inference.system.runtime_folder import NotPrivateError, runtime_folder
 from inference.text.ignore_rules import Patterns, TooCostlyError
 
+log = logging.getLogger(__name__)
+
+FILE = "settings.json"
+SAVED = ("model", "chat_model", "format", "context")
+"""The engine settings that are saved."""
+
 
 def _within(default: Any, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()) -> Any:
     return field(default=default, metadata={"low": low, "high": high, "choices": choices})
@@ -29,22 +32,22 @@ def _within(default: Any, low: float | None = None, high: float | None = None, c
 
 @dataclass(frozen=True, slots=True)
 class CompletionSettings:
-    """Grey text while typing.
+    """Inline completion.
 
     Attributes:
-        enabled: whether to answer at all.
-        disabled_languages: language ids in which not to.
-        excluded_files: patterns, as in a .gitignore, of files that no model may see.
-        max_file_chars: in longer documents nothing is suggested.
-        debounce_ms: the longest that typing must pause before the model is asked; often less does, see ``timing``.
-        max_tokens: the longest answer.
-        prefix_chars: how much text before the cursor the model sees.
-        suffix_chars: how much after it.
-        alternatives: how many suggestions are offered where the person asked by hand.
-        prefetch: whether to ask, when something is shown, for what follows once it is accepted.
-        context_chars: how much of other files; 0 for none.
-        min_confidence: how sure the model must be of a text for it to be shown to who merely types, from 0 to 1.
-        deadline_ms: after this long, what there is is shown; four times as long where the person asked by hand.
+        enabled: show completions.
+        disabled_languages: ids of languages without completions.
+        excluded_files: patterns, as in a .gitignore, of files that must not reach a model.
+        max_file_chars: longer documents, in characters, get no completions.
+        debounce_ms: longest pause in typing, in milliseconds, before a completion is requested (``debounce``).
+        max_tokens: longest completion, in tokens.
+        prefix_chars: characters before the cursor that the model sees.
+        suffix_chars: characters after the cursor that the model sees.
+        alternatives: number of completions offered when the user invokes completion explicitly.
+        prefetch: generate the completion that follows a displayed one before it is accepted.
+        context_chars: characters of other files in the prompt; 0 for none.
+        min_confidence: completions with a lower confidence, 0 to 1, are not shown automatically.
+        deadline_ms: milliseconds after which the partial result is shown; four times as long when invoked explicitly.
     """
 
     enabled: bool = True
@@ -64,18 +67,18 @@ class CompletionSettings:
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """The engine that this window starts if none is there, and what it is asked for.
+    """The engine that this editor session connects to, or starts if none is running.
 
     Attributes:
-        model: a model's id, as ``codellama-ls pull`` takes it.
-        chat_model: another one for chat; empty for the same.
-        adapter: which of the person's own adapters completes; ``auto`` for the one enabled for the workspace, empty for
+        model: id of the completion model, as in ``codellama-ls pull``.
+        chat_model: id of the chat model; empty for the completion model.
+        adapter: name of the user's adapter for completion; ``auto`` for the one enabled for the workspace, empty for
             none.
-        format: how its weights are held.
-        idle_minutes: after so long without a request the engine unloads the weights; 0 for never.
-        grace_seconds: how long the engine stays after the last window has closed.
-        context: tokens of prompt and answer together; 0 for what fits.
-        url: the address of a server elsewhere; counts only where the person has allowed it (``remote.allowed``).
+        format: number format of the weights in memory.
+        idle_minutes: minutes without a request after which the engine unloads the weights; 0 for never.
+        grace_seconds: seconds that the engine keeps running after the last editor session has ended.
+        context: tokens of prompt and output together; 0 for as many as fit.
+        url: address of a remote server; used only if the user has allowed it (``backend.allowed_servers``).
     """
 
     model: str = "starter"
@@ -90,11 +93,11 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class ChatSettings:
-    """Conversations.
+    """Chat.
 
     Attributes:
-        max_tokens: the longest answer.
-        context_chars: how much of files goes with one message at most.
+        max_tokens: longest response, in tokens.
+        context_chars: characters of files attached to one message at most.
     """
 
     max_tokens: int = _within(512, 1, 8_192)
@@ -106,8 +109,8 @@ class ActionSettings:
     """Code actions.
 
     Attributes:
-        prompts: instructions of the person's own, each of which is offered as an action.
-        context_chars: how much of the document around what is to be changed the model sees; 0 for none.
+        prompts: the user's own instructions, each offered as a code action.
+        context_chars: characters of the document around the edited code that the model sees; 0 for none.
     """
 
     prompts: tuple[str, ...] = ()
@@ -116,10 +119,10 @@ class ActionSettings:
 
 @dataclass(frozen=True, slots=True)
 class StatisticsSettings:
-    """What becomes of suggestions.
+    """Usage statistics.
 
     Attributes:
-        enabled: whether to keep numbers about it, on this machine.
+        enabled: store local statistics of shown and accepted completions.
     """
 
     enabled: bool = True
@@ -127,7 +130,7 @@ class StatisticsSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings; in JSON their names are in camelCase: ``{"completion": {"maxTokens": 64}}``."""
+    """All settings. In JSON their names are in camelCase: ``{"completion": {"maxTokens": 64}}``."""
 
     completion: CompletionSettings = field(default_factory=CompletionSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
@@ -137,7 +140,7 @@ class Settings:
 
 
 def parse_settings(raw: Any) -> tuple[Settings, list[str]]:
-    """Settings and what was wrong with them, one sentence each. ``{"codellama": {...}}`` is unwrapped."""
+    """Return the settings, and one sentence for each problem. ``{"codellama": {...}}`` is unwrapped."""
     problems: list[str] = []
     if isinstance(raw, Mapping) and isinstance(raw.get("codellama"), Mapping):
         raw = raw["codellama"]
@@ -149,9 +152,10 @@ def _bad_patterns(patterns: tuple[str, ...]) -> list[str]:
     try:
         bad = Patterns.parse(patterns).bad
     except TooCostlyError as error:
-        return [f"Setting 'completion.excludedFiles' {error}: no file is shown to the model. Shorten it."]
+        return [f"Setting 'completion.excludedFiles' {error}: no file is sent to the model. Shorten the list."]
     return [
-        f"Setting 'completion.excludedFiles' has {line[:40]!r}, which is no pattern; it is skipped." for _, line in bad
+        f"Setting 'completion.excludedFiles' contains {line[:40]!r}, which is not a valid pattern and is ignored."
+        for _, line in bad
     ]
 
 
@@ -159,7 +163,7 @@ def _section(kind: type[Any], raw: Any, where: str, problems: list[str]) -> Any:
     if raw is None:
         return kind()
     if not isinstance(raw, Mapping):
-        problems.append(f"Setting '{where or 'codellama'}' must be an object; its defaults are used.")
+        problems.append(f"Setting '{where or 'codellama'}' must be an object. Its defaults are used.")
         return kind()
     known = {_camel(f.name): f for f in fields(kind)}
     problems += [f"Unknown setting '{_join(where, name)}' is ignored." for name in raw if name not in known]
@@ -178,19 +182,19 @@ def _value(value: Any, default: Any, limits: Mapping[str, Any], where: str, prob
         value = float(value)
     if isinstance(default, tuple) and isinstance(value, list) and all(isinstance(item, str) for item in value):
         value = tuple(value)
-    wanted = _wanted(default, limits)
-    right = type(value) is type(default)
-    if right and limits.get("choices"):
-        right = value in limits["choices"]
-    if right and limits.get("low") is not None:
-        right = limits["low"] <= value <= limits["high"]
-    if right:
+    valid = type(value) is type(default)
+    if valid and limits.get("choices"):
+        valid = value in limits["choices"]
+    if valid and limits.get("low") is not None:
+        valid = limits["low"] <= value <= limits["high"]
+    if valid:
         return value
-    problems.append(f"Setting '{where}' must be {wanted}, not {value!r}; {_plain(default)!r} is used.")
+    given, used = (json.dumps(one, default=str, ensure_ascii=False) for one in (value, default))
+    problems.append(f"Setting '{where}' must be {_expected(default, limits)}, not {given}. The default {used} is used.")
     return default
 
 
-def _wanted(default: Any, limits: Mapping[str, Any]) -> str:
+def _expected(default: Any, limits: Mapping[str, Any]) -> str:
     if limits.get("choices"):
         return "one of " + ", ".join(limits["choices"])
     if isinstance(default, bool):
@@ -202,10 +206,6 @@ def _wanted(default: Any, limits: Mapping[str, Any]) -> str:
     return "a string"
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _camel(name: str) -> str:
     return re.sub(r"_(\w)", lambda m: m[1].upper(), name)
 
@@ -214,24 +214,18 @@ def _join(where: str, name: str) -> str:
     return f"{where}.{name}" if where else name
 
 
-log = logging.getLogger(__name__)
-
-FILE = "settings.json"
-KEPT = ("model", "chat_model", "format", "context")
-
-
 @dataclass(frozen=True, slots=True)
 class SavedSettings:
-    """What a window was set to, and a sentence for each setting that was wrong."""
+    """The saved settings of an editor session, and one sentence for each invalid setting."""
 
     engine: EngineSettings
     problems: tuple[str, ...] = ()
 
 
 def save(engine: EngineSettings, problems: Sequence[str]) -> None:
-    """Write them down for ``last``; what can't be written is missing there, and nowhere else."""
+    """Write the settings for ``last_saved``. An error is only logged."""
     known = asdict(engine)
-    content = {"engine": {name: known[name] for name in KEPT}, "problems": list(problems)}
+    content = {"engine": {name: known[name] for name in SAVED}, "problems": list(problems)}
     try:
         path = _path()
         new = path.with_name(f"{FILE}.{os.getpid()}")
@@ -240,14 +234,14 @@ def save(engine: EngineSettings, problems: Sequence[str]) -> None:
             stream.write(json.dumps(content))
         new.replace(path)
     except (OSError, NotPrivateError) as error:
-        log.warning("the settings are not kept for `codellama-ls doctor`: %s", error)
+        log.warning("The settings are not saved for `codellama-ls doctor`: %s", error)
 
 
 def last_saved() -> SavedSettings | None:
-    """What the last window was set to; None where none was, or nothing can be read."""
+    """Return the settings of the last editor session; None if there are none or they cannot be read."""
     with suppress(OSError, NotPrivateError, ValueError, TypeError, KeyError):
         content = json.loads(_path().read_text("utf-8"))
-        known: dict[str, Any] = {name: content["engine"][name] for name in KEPT}
+        known: dict[str, Any] = {name: content["engine"][name] for name in SAVED}
         return SavedSettings(replace(EngineSettings(), **known), tuple(map(str, content["problems"])))
     return None
 

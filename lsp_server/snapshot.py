@@ -1,9 +1,7 @@
-"""A document frozen at a position: the only place that knows line endings and position encodings.
+"""Immutable documents: the only code that handles line ends and position encodings.
 
-Everything after it works on code points and LF. Lines end at CR LF, LF and CR, as LSP 3.18 defines them, and nowhere
-else: ``str.splitlines`` would also split at form feeds and U+2028.
-
-One document at one moment, as it is: with its own line ends. Knows no LSP but its counting of characters.
+A ``Snapshot`` is a document at a position, with LF line ends; a ``Document`` keeps its own line ends. Other code works
+on code points. Lines end at CR LF, LF and CR (LSP 3.18); ``str.splitlines`` would also split at form feeds and U+2028.
 """
 
 from __future__ import annotations
@@ -15,14 +13,14 @@ from typing import Literal
 Encoding = Literal["utf-8", "utf-16", "utf-32"]
 
 BLOCK = 4096
-"""Characters that are counted at once."""
+"""Characters counted at once."""
 
 LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Zero-based line, and character in the client's code units."""
+    """A zero-based line, and a character in the client's code units."""
 
     line: int
     character: int
@@ -30,17 +28,17 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One document at one moment, seen from one position.
+    """A document at one moment, split at a position.
 
     Attributes:
-        uri: of the document.
+        uri: URI of the document.
         language: the client's language id, e.g. ``python``.
-        version: of the document, as the client counts.
+        version: the client's version of the document.
         before: all text before the position, with LF line ends.
-        after: all text after it, likewise.
-        line_end: what ends the document's lines.
-        line: the position's line, zero-based and within the document.
-        encoding: what the client counts characters in.
+        after: all text after the position, with LF line ends.
+        line_end: the document's own line end.
+        line: zero-based line of the position, within the document.
+        encoding: the client's code units.
     """
 
     uri: str
@@ -54,29 +52,31 @@ class Snapshot:
 
     @property
     def left(self) -> str:
-        """The position's line up to the position."""
+        """Return the text on the position's line before it."""
         return self.before[self.before.rfind("\n") + 1 :]
 
     @property
     def right(self) -> str:
-        """The rest of the position's line."""
+        """Return the text on the position's line after it."""
         return self.after.partition("\n")[0]
 
     def line_start(self) -> Position:
-        """Where the position's line begins."""
+        """Return the start of the position's line."""
         return Position(self.line, 0)
 
     def here(self) -> Position:
-        """The position itself, clamped into the document."""
+        """Return the position, clamped to the document."""
         return Position(self.line, units(self.left, self.encoding))
 
     def line_stop(self) -> Position:
-        """Where the position's line ends, before its line end."""
+        """Return the end of the position's line, before its line end."""
         return Position(self.line, units(self.left + self.right, self.encoding))
 
     def selecting(self, start: Position, stop: Position, text: str) -> Snapshot | None:
-        """The document as if ``text`` had been chosen from a list, to stand from ``start`` to ``stop``, the cursor
-        behind it; None where that is not on the cursor's line and around the cursor.
+        """Return the snapshot after ``text`` replaces the range and the cursor moves to its end.
+
+        This is the effect of accepting a completion-list entry. Return None if the range is not on the cursor's line or
+        does not contain the cursor.
         """
         if not start.line == stop.line == self.line:
             return None
@@ -92,7 +92,7 @@ class Snapshot:
 def take(
     text: str, position: Position, encoding: Encoding, *, uri: str = "", language: str = "", version: int = 0
 ) -> Snapshot:
-    """Freeze ``text`` at ``position``. A position outside the document is moved to the nearest inside."""
+    """Take a snapshot of ``text`` at ``position``. A position outside the document is moved to the nearest inside."""
     line, start, stop = _find_line(text, position.line)
     offset = start + _code_points(text[start:stop], position.character, encoding)
     first = LINE_END.search(text)
@@ -109,7 +109,7 @@ def take(
 
 
 def offset_of(text: str, position: Position, encoding: Encoding) -> int:
-    """The code point of ``text`` at a position; below the last line its end, else the nearest inside the line."""
+    """Return the offset of a position in code points. A position outside the text is moved to the nearest inside."""
     line, start, stop = _find_line(text, position.line)
     if position.line > line:
         return len(text)
@@ -117,13 +117,13 @@ def offset_of(text: str, position: Position, encoding: Encoding) -> int:
 
 
 def position_of(text: str, offset: int, encoding: Encoding) -> Position:
-    """The position of a code point that does not lie within a line end."""
+    """Return the position of an offset, which must not be inside a CR LF."""
     start = max(text.rfind("\n", 0, offset), text.rfind("\r", 0, offset)) + 1
     return Position(_line_ends(text, 0, offset), units(text[start:offset], encoding))
 
 
 def units(text: str, encoding: Encoding) -> int:
-    """How many code units of ``encoding`` a text takes."""
+    """Return the length of a text in code units of ``encoding``."""
     if encoding == "utf-32":
         return len(text)
     if encoding == "utf-8":
@@ -132,7 +132,7 @@ def units(text: str, encoding: Encoding) -> int:
 
 
 def _find_line(text: str, wanted: int) -> tuple[int, int, int]:
-    """Number, start and stop (before its line end) of line ``wanted``, or of the last one."""
+    """Return the number, start and stop (before its line end) of line ``wanted``, or of the last line."""
     line, start, block = _skip_lines(text, wanted)
     for end in LINE_END.finditer(text, block):
         if line >= wanted:
@@ -142,7 +142,7 @@ def _find_line(text: str, wanted: int) -> tuple[int, int, int]:
 
 
 def _skip_lines(text: str, wanted: int) -> tuple[int, int, int]:
-    """A line not below ``wanted``, where it starts, and a place on it before its end: whole blocks are skipped."""
+    """Skip whole blocks. Return a line not after ``wanted``, its start, and an offset on it before its end."""
     line = block = 0
     while block < len(text):
         stop = min(block + BLOCK, len(text))
@@ -159,7 +159,7 @@ def _line_ends(text: str, start: int, stop: int) -> int:
 
 
 def _code_points(line: str, character: int, encoding: Encoding) -> int:
-    """The code point at or before ``character`` code units; never inside a character."""
+    """Return the code point at or before ``character`` code units, never inside a character."""
     if line.isascii() or encoding == "utf-32":
         return max(0, min(character, len(line)))
     seen = 0
@@ -177,18 +177,18 @@ def _code_points(line: str, character: int, encoding: Encoding) -> int:
 
 
 def with_lf(text: str) -> str:
-    """The text with LF line ends; the very same one where it has no others."""
+    """Return the text with LF line ends; the same object if it has no others."""
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Offsets into ``text`` count code points, a CR LF as two.
+    """A document at one moment with its own line ends. Offsets count code points, a CR LF as two.
 
     Attributes:
         language: the client's language id, e.g. ``python``.
-        version: as the client counts; None where it does not.
-        encoding: what the client counts characters in.
+        version: the client's version of the document; None if it has none.
+        encoding: the client's code units.
     """
 
     uri: str
@@ -199,14 +199,14 @@ class Document:
 
     @property
     def line_end(self) -> str:
-        """What ends the document's lines: what ends its first."""
+        """Return the line end of the first line, else LF."""
         first = LINE_END.search(self.text)
         return first.group() if first else "\n"
 
     def offset(self, line: int, character: int) -> int:
-        """Where the client's position is; of one outside the document the nearest inside."""
+        """Return the offset of a client position. One outside the document is moved to the nearest inside."""
         return offset_of(self.text, Position(line, character), self.encoding)
 
     def position(self, offset: int) -> Position:
-        """Where the client sees an offset."""
+        """Return the client position of an offset."""
         return position_of(self.text, offset, self.encoding)

@@ -1,1 +1,1 @@
-"""The completion pipeline, from a snapshot to an item. Free of LSP types."""
+"""The completion pipeline, from a snapshot to the texts to insert. Free of LSP types."""

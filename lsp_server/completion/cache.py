@@ -1,9 +1,9 @@
-"""Answers already given, for wherever they still hold. Pure: knows no engine, no time and no editor.
+"""Completion cache. Pure.
 
-An answer proposes a document: what stood before the cursor, the answer, what stood after. It holds as long as what has
-been typed since is its beginning and, if an editor closed brackets meanwhile, what they are is in it. All else that the
-model saw must be as it was, to the last blank: whatever stands around the cursor is part of the key, in full, and so is
-what it was shown of other files.
+A cached completion predicts a document: the text before the cursor, the completion, the text after the cursor. It
+stays valid while the user types along it. If the editor closed brackets meanwhile, they must occur in the completion.
+Everything else that the model saw must be unchanged, whitespace included: the key holds the full text of both windows
+and the cross-file snippets.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from lsp_server.completion.confidence import TokenProbabilities
 from lsp_server.completion.trace import Source
 from lsp_server.settings import CompletionSettings
 
-MOST_ANSWERS = 200
-MOST_CHARACTERS = 4_000_000
-"""All the text that is kept with answers; the oldest answers go first."""
+MAX_ENTRIES = 200
+MAX_CHARACTERS = 4_000_000
+"""Total text kept with the entries. The least recently used entries are evicted first."""
 
 LANDMARK = 32
-"""Characters next to the cursor by which a place is looked for before all of it is compared."""
-LONGEST_TYPED = 400
-"""Of a running answer: what can have been typed while it was written."""
-LONGEST_CLOSED = 80
-LEAST_AFTER = 200
-"""What stands right behind the cursor counts also where the model is not shown it: shaping looks at it."""
+"""Characters before the cursor used to search for a candidate position before everything is compared."""
+MAX_TYPED = 400
+"""Characters that can have been typed while a generation was in flight."""
+MAX_CLOSED = 80
+MIN_AFTER = 200
+"""Characters after the cursor that count even if the model does not see them: post-processing reads them."""
 
 CLOSED = re.compile(r"[)\]}>\"'`\s]*")
-"""What an editor may have put behind the cursor by itself."""
+"""Text that an editor may insert after the cursor by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """All an answer depends on but the text around the cursor. Other ``settings`` make other answers, for instance.
+    """Everything a completion depends on except the text around the cursor.
 
     Attributes:
-        edition: of the adapter, which keeps its name when it is trained anew.
-        context: what the model is shown of other files.
+        adapter_version: stamp of the adapter's files. An adapter keeps its name when it is trained again.
+        snippets: cross-file context in the prompt.
     """
 
     uri: str
@@ -50,151 +50,161 @@ class Scope:
     model: str
     adapter: str
     settings: CompletionSettings
-    edition: Stamp = ()
-    context: tuple[Snippet, ...] = ()
+    adapter_version: Stamp = ()
+    snippets: tuple[Snippet, ...] = ()
 
     @property
     def before(self) -> int:
-        """How many characters before the cursor count."""
+        """Return how many characters before the cursor count."""
         return max(self.settings.prefix_chars, 1)
 
     @property
     def after(self) -> int:
-        """How many after it."""
-        return max(self.settings.suffix_chars, LEAST_AFTER)
+        """Return how many characters after the cursor count."""
+        return max(self.settings.suffix_chars, MIN_AFTER)
 
 
 @dataclass(frozen=True, slots=True)
 class CacheKey:
-    """A cursor in a document: ``before`` and ``after`` it."""
+    """A cursor in a document: the text ``before`` and ``after`` it."""
 
     scope: Scope
     before: str
     after: str
 
-    def remembered(self) -> CacheKey:
-        """With as much of the document as the model can have been shown."""
+    def trimmed(self) -> CacheKey:
+        """Return the key with no more text than the model can have seen."""
         return CacheKey(self.scope, self.before[-self.scope.before :], self.after[: self.scope.after])
 
 
-class Since(NamedTuple):
-    """What happened at the cursor since an answer was asked for: text typed, and closers put behind it."""
+class Typing(NamedTuple):
+    """Changes at the cursor since a completion was requested: ``typed`` text, and brackets the editor ``closed``."""
 
     typed: str
     closed: str
 
 
 class Hit(NamedTuple):
-    """An answer that holds here; ``text`` is what is left of it, ``why`` says why there is none."""
+    """The rest of a completion that is valid at a cursor; ``reason`` explains an empty ``text``."""
 
     text: str
     source: Source
-    why: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CachedCompletion:
-    """What was, or would have been, shown at a place; ``text`` is empty where nothing was to be.
+    """A completion and the cursor it was generated for; ``text`` may be empty.
 
     Attributes:
-        why: nothing was to be shown.
-        cut: it ended because time was up: who has more may get more.
-        doubted: the model was not sure enough of it for it to be shown unasked; it may be of what is left of its first
-            line, once some of that is typed.
+        reason: explains an empty text.
+        cut: the deadline ended the generation. A request with a longer deadline may get more.
+        low_confidence: token probabilities, if the confidence was below the threshold. Once part of the first line is
+            typed, the confidence of the rest may be above it.
     """
 
-    place: CacheKey
+    key: CacheKey
     text: str
-    why: str = ""
+    reason: str = ""
     cut: bool = False
-    doubted: TokenProbabilities | None = None
+    low_confidence: TokenProbabilities | None = None
 
 
 class Cache:
-    """The answers given last. What is found becomes the newest."""
+    """The most recently used completions."""
 
-    def __init__(self, most_answers: int = MOST_ANSWERS, most_characters: int = MOST_CHARACTERS) -> None:
-        self._most_answers, self._most_characters = most_answers, most_characters
-        self._answers: list[CachedCompletion] = []  # oldest first
+    def __init__(self, max_entries: int = MAX_ENTRIES, max_characters: int = MAX_CHARACTERS) -> None:
+        self._max_entries, self._max_characters = max_entries, max_characters
+        self._entries: list[CachedCompletion] = []  # least recently used first
         self._characters = 0
 
     def __len__(self) -> int:
-        return len(self._answers)
+        return len(self._entries)
 
     def put(
-        self, place: CacheKey, text: str, why: str = "", *, cut: bool = False, doubted: TokenProbabilities | None = None
+        self,
+        key: CacheKey,
+        text: str,
+        reason: str = "",
+        *,
+        cut: bool = False,
+        low_confidence: TokenProbabilities | None = None,
     ) -> None:
-        """Remember an answer, instead of any other for the same place. One that is cut and empty says nothing."""
-        kept = place.remembered()
-        for answer in [a for a in self._answers if a.place == kept]:
-            self._drop(answer)
+        """Store a completion and drop all others with the same key. A cut completion without text is not stored."""
+        trimmed = key.trimmed()
+        for entry in [one for one in self._entries if one.key == trimmed]:
+            self._drop(entry)
         if cut and not text:
             return
-        self._answers.append(CachedCompletion(kept, text, why, cut, doubted))
-        self._characters += _size(self._answers[-1])
-        self._make_room()
+        self._entries.append(CachedCompletion(trimmed, text, reason, cut, low_confidence))
+        self._characters += _size(self._entries[-1])
+        self._evict()
 
-    def put_beside(self, place: CacheKey, text: str) -> None:
-        """Remember another answer for a place that has one: for who goes on with this instead of that."""
-        answer = CachedCompletion(place.remembered(), text)
-        if not any((known.place, known.text) == (answer.place, text) for known in self._answers):
-            self._answers.insert(max(len(self._answers) - 1, 0), answer)
-            self._characters += _size(answer)
-            self._make_room()
+    def put_alternative(self, key: CacheKey, text: str) -> None:
+        """Store another completion beside the one just stored, for users who continue with this text instead."""
+        entry = CachedCompletion(key.trimmed(), text)
+        if not any((known.key, known.text) == (entry.key, text) for known in self._entries):
+            self._entries.insert(max(len(self._entries) - 1, 0), entry)
+            self._characters += _size(entry)
+            self._evict()
 
-    def find(self, place: CacheKey, *, by_hand: bool = False) -> Hit | None:
-        """The newest answer that holds at ``place``. ``by_hand``: only one that says something and was not cut."""
-        for answer in reversed(self._answers):
-            if by_hand and (answer.cut or not answer.text):
+    def find(self, key: CacheKey, *, invoked: bool = False) -> Hit | None:
+        """Return the most recent completion that is valid at ``key``.
+
+        An explicitly invoked request skips cut and empty completions, and has no confidence threshold.
+        """
+        for entry in reversed(self._entries):
+            if invoked and (entry.cut or not entry.text):
                 continue
-            hit = _held(answer, place, 0.0 if by_hand else place.scope.settings.min_confidence)
+            hit = _match(entry, key, 0.0 if invoked else key.scope.settings.min_confidence)
             if hit is not None:
-                self._answers.remove(answer)
-                self._answers.append(answer)
+                self._entries.remove(entry)
+                self._entries.append(entry)
                 return hit
         return None
 
-    def _make_room(self) -> None:
-        while len(self._answers) > self._most_answers or self._characters > self._most_characters:
-            self._drop(self._answers[0])
+    def _evict(self) -> None:
+        while len(self._entries) > self._max_entries or self._characters > self._max_characters:
+            self._drop(self._entries[0])
 
-    def _drop(self, answer: CachedCompletion) -> None:
-        self._answers.remove(answer)
-        self._characters -= _size(answer)
+    def _drop(self, entry: CachedCompletion) -> None:
+        self._entries.remove(entry)
+        self._characters -= _size(entry)
 
 
-def may_become(origin: CacheKey, now: CacheKey, so_far: str) -> bool:
-    """Can an answer for ``origin`` that begins with ``so_far`` still hold at ``now``?"""
+def may_still_match(origin: CacheKey, now: CacheKey, text: str) -> bool:
+    """Return whether a generation for ``origin`` that begins with ``text`` can still be valid at ``now``."""
     return any(
-        so_far.startswith(since.typed) or since.typed.startswith(so_far) for since in _since(origin, now, LONGEST_TYPED)
+        text.startswith(change.typed) or change.typed.startswith(text) for change in _changes(origin, now, MAX_TYPED)
     )
 
 
-def on_the_way(now: CacheKey, goal: CacheKey) -> bool:
-    """Can typing on at ``now`` lead to ``goal``?"""
-    return any(True for _ in _since(now.remembered(), goal, LONGEST_TYPED))
+def typing_may_reach(now: CacheKey, goal: CacheKey) -> bool:
+    """Return whether typing on at ``now`` can lead to ``goal``."""
+    return any(True for _ in _changes(now.trimmed(), goal, MAX_TYPED))
 
 
-def _held(answer: CachedCompletion, place: CacheKey, least: float) -> Hit | None:
-    doubted = answer.doubted
-    for since in _since(answer.place, place, len(answer.text)):
-        left, typed = rest(answer.text, since), len(since.typed)
-        if doubted and typed >= doubted.line:
+def _match(entry: CachedCompletion, key: CacheKey, threshold: float) -> Hit | None:
+    probabilities = entry.low_confidence
+    for change in _changes(entry.key, key, len(entry.text)):
+        left, typed = remaining(entry.text, change), len(change.typed)
+        if probabilities and typed >= probabilities.line:
             continue
-        if left or (left == "" and not answer.text):
-            shown = left if not doubted or doubted.after(typed) >= least else ""
-            return Hit(shown, "typed" if since.typed or since.closed else "same", "" if shown else answer.why)
+        if left or (left == "" and not entry.text):
+            text = left if not probabilities or probabilities.confidence_after(typed) >= threshold else ""
+            source: Source = "typed" if change.typed or change.closed else "same"
+            return Hit(text, source, "" if text else entry.reason)
     return None
 
 
-def rest(text: str, since: Since) -> str | None:
-    """What is left of ``text``, if it begins with what was typed and has what was closed in it; else None.
+def remaining(text: str, change: Typing) -> str | None:
+    """Return the rest of ``text`` after a change; None if the change does not follow the text.
 
-    It is left up to the closers, where nothing else opened them: they stand there already.
+    The rest ends before the brackets that the editor closed, unless the text itself opened them.
     """
-    if not text.startswith(since.typed):
+    if not text.startswith(change.typed):
         return None
-    left, closed = text[len(since.typed) :], since.closed
+    left, closed = text[len(change.typed) :], change.closed
     if not closed:
         return left
     if closed.strip() and "\n" not in closed:
@@ -204,34 +214,34 @@ def rest(text: str, since: Since) -> str | None:
     return left[: -len(closed)] if left.endswith(closed) else None
 
 
-def _since(origin: CacheKey, now: CacheKey, longest: int) -> Iterator[Since]:
-    """All ways in which typing, and an editor's closing of brackets, lead from ``origin`` to ``now``."""
+def _changes(origin: CacheKey, now: CacheKey, max_typed: int) -> Iterator[Typing]:
+    """Yield every combination of typed text and closed brackets that leads from ``origin`` to ``now``."""
     if origin.scope != now.scope:
         return
-    for typed in _typed(origin, now, longest):
+    for typed in _typed(origin, now, max_typed):
         for closed in _closed(origin, now):
-            yield Since(typed, closed)
+            yield Typing(typed, closed)
 
 
-def _typed(origin: CacheKey, now: CacheKey, longest: int) -> Iterator[str]:
-    """Of places within a text that repeats itself, the nearest first."""
+def _typed(origin: CacheKey, now: CacheKey, max_typed: int) -> Iterator[str]:
+    """Yield the possible typed texts, shortest first: repetitive text can match at several positions."""
     limit = now.scope.before
     mark = origin.before[-LANDMARK:]
-    first = max(len(now.before) - longest, 0)
-    cut = len(now.before)
-    while (at := now.before.rfind(mark, max(first - len(mark), 0), cut)) >= 0:
-        cut = at + len(mark)
+    first = max(len(now.before) - max_typed, 0)
+    end = len(now.before)
+    while (at := now.before.rfind(mark, max(first - len(mark), 0), end)) >= 0:
+        end = at + len(mark)
         known = len(origin.before)
-        if now.before.endswith(origin.before, 0, cut) and known in (limit, cut):
-            yield now.before[cut:]
-        if cut == 0:
+        if now.before.endswith(origin.before, 0, end) and known in (limit, end):
+            yield now.before[end:]
+        if end == 0:
             return
-        cut -= 1
+        end -= 1
 
 
 def _closed(origin: CacheKey, now: CacheKey) -> Iterator[str]:
     limit = now.scope.after
-    for length in range(min(LONGEST_CLOSED, len(now.after)) + 1):
+    for length in range(min(MAX_CLOSED, len(now.after)) + 1):
         closed = now.after[:length]
         if not CLOSED.fullmatch(closed):
             return
@@ -240,7 +250,7 @@ def _closed(origin: CacheKey, now: CacheKey) -> Iterator[str]:
             yield closed
 
 
-def _size(answer: CachedCompletion) -> int:
-    place = answer.place
-    context = sum(len(chunk.text) for chunk in place.scope.context)
-    return len(place.before) + len(place.after) + len(answer.text) + context
+def _size(entry: CachedCompletion) -> int:
+    key = entry.key
+    snippets = sum(len(snippet.text) for snippet in key.scope.snippets)
+    return len(key.before) + len(key.after) + len(entry.text) + snippets

@@ -1,8 +1,8 @@
-"""How sure the model was of what is to be shown. Pure; knows no engine and no threshold.
+"""Confidence: the probability of a completion's first line under the model.
 
-Of an answer of several lines the first counts: the longer a text, the less likely is all of it to the letter, even if
-it is as good as another. Tokens that begin before the answer, with a half-typed word, do not: how likely they were says
-what the model would have written in that word's place, and not how well it goes on.
+Only the first line counts: the longer a text, the less likely is all of it to the letter, even if it is as good as
+another. Tokens that begin before the completion, with a half-typed word, do not count either: their probability says
+which word the model expected there, not how well the completion continues it.
 """
 
 from __future__ import annotations
@@ -16,46 +16,49 @@ from inference.api.events import TokenProbability
 
 @dataclass(frozen=True, slots=True)
 class TokenProbabilities:
-    """How likely the tokens of an answer's first line were.
+    """Log-probabilities of the tokens of a completion's first line.
 
     Attributes:
-        line: characters of that line, and of blanks before it.
-        tokens: of each that begins within the answer where that is, in characters, and its log-probability.
+        line: length of that line in characters, blank lines before it included.
+        tokens: offset in characters and log-probability of each token that begins within the line.
     """
 
     line: int
     tokens: tuple[tuple[int, float], ...] = ()
 
-    def after(self, typed: int) -> float:
-        """The probability of what is left of the line once so many of its characters are typed: 0 to 1.
+    def confidence_after(self, typed: int) -> float:
+        """Return the probability, 0 to 1, of the rest of the line after its first ``typed`` characters.
 
-        A token that was typed in part does not count any more, as one that begins before the answer does not.
+        Tokens that begin before that offset do not count.
         """
-        return exp(sum(logprob for at, logprob in self.tokens if at >= typed))
+        return exp(sum(logprob for offset, logprob in self.tokens if offset >= typed))
 
 
-def token_probabilities(tokens: Sequence[TokenProbability], text: str, shown: str) -> TokenProbabilities:
-    """Of the first line of ``shown``. ``tokens`` are those of ``text``, all that was written."""
-    said = b"".join(token.piece for token in tokens)
-    first = _first_line(shown)
-    dropped = max(text.find(first), 0)  # blanks that the document has already
-    start = max(said.find(_bytes(text)), 0) + len(_bytes(text[:dropped]))
-    line, at = _bytes(first), -start
+def token_probabilities(tokens: Sequence[TokenProbability], text: str, displayed: str) -> TokenProbabilities:
+    """Return the token probabilities of the first line of ``displayed``.
+
+    ``tokens`` are those of ``text``, the generated text, of which ``displayed`` is a part.
+    """
+    generated = b"".join(token.piece for token in tokens)
+    first = _first_line(displayed)
+    dropped = max(text.find(first), 0)  # leading whitespace that post-processing removed
+    start = max(generated.find(_bytes(text)), 0) + len(_bytes(text[:dropped]))
+    line, offset = _bytes(first), -start
     found: list[tuple[int, float]] = []
     for token in tokens:
-        if 0 <= at < len(line):
-            found.append((len(line[:at].decode(errors="ignore")), token.logprob))
-        at += len(token.piece)
+        if 0 <= offset < len(line):
+            found.append((len(line[:offset].decode(errors="ignore")), token.logprob))
+        offset += len(token.piece)
     return TokenProbabilities(len(first), tuple(found))
 
 
-def confidence(tokens: Sequence[TokenProbability], text: str, shown: str) -> float:
-    """The probability that the model gave to the first line of ``shown``: 0 to 1, 1 where no token of it is known."""
-    return token_probabilities(tokens, text, shown).after(0)
+def confidence(tokens: Sequence[TokenProbability], text: str, displayed: str) -> float:
+    """Return the probability, 0 to 1, of the first line of ``displayed``; 1 if none of its tokens is known."""
+    return token_probabilities(tokens, text, displayed).confidence_after(0)
 
 
 def _first_line(text: str) -> str:
-    """The first that says something, and the blanks before it."""
+    """Return the first line that is not blank, and the whitespace before it."""
     blanks = len(text) - len(text.lstrip())
     return text[:blanks] + text[blanks:].partition("\n")[0]
 

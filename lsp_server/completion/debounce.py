@@ -1,8 +1,8 @@
-"""How long to wait for the next key before the model is asked. Pure: whoever uses it says what time it is.
+"""Debounce: how long an automatic request waits for the next keystroke. Pure; the caller passes the time.
 
-A pause is waited for in order not to ask in vain, and asking in vain costs what the model then does in vain. So a wait
-is never longer than the model takes to answer, nor much longer than this person takes from key to key: when that has
-passed, they have paused. After what ends a word or opens something people pause more often, and less proof is needed.
+A request that the next keystroke makes useless wastes one generation. So the delay never exceeds the model's usual
+latency. It need not be much longer than the user's usual interval between keystrokes either: after that, typing has
+paused. Users pause more often after the end of a word or an opening bracket, so the delay is shorter there.
 """
 
 from __future__ import annotations
@@ -11,57 +11,57 @@ from collections import deque
 from statistics import median
 
 SAMPLES = 20
-STILL_TYPING = 1000.0
-"""Milliseconds; a longer gap between two keys is no rhythm but a rest."""
+PAUSE_MS = 1000.0
+"""A longer gap between two keystrokes is a pause and is not sampled."""
 
-TOGETHER = 20.0
-"""Milliseconds; nobody types faster. Changes this close are one key's: an editor closes a bracket, or cursors type."""
+SIMULTANEOUS_MS = 20.0
+"""Changes closer together belong to one keystroke: the editor closes a bracket, or types at several cursors."""
 
 USUAL_GAP = 180.0
-"""Milliseconds from key to key of a person of whom nothing is known: about 65 words a minute."""
+"""Assumed milliseconds between keystrokes before any are known: about 65 words a minute."""
 
 WITHIN_WORD, AFTER_WORD, OPENING = 1.5, 1.0, 0.5
-"""How many usual gaps prove a pause."""
+"""The delay, in usual intervals between keystrokes."""
 
 
 class TypingRate:
-    """How fast a person types and the model answers, as far as the last few keys and answers tell. Milliseconds."""
+    """The user's typing rate and the model's latency, as medians over recent samples in milliseconds."""
 
     def __init__(self) -> None:
         self._last_key: float | None = None
-        self._gaps: deque[float] = deque(maxlen=SAMPLES)
-        self._answers: deque[float] = deque(maxlen=SAMPLES)
+        self._intervals: deque[float] = deque(maxlen=SAMPLES)
+        self._latencies: deque[float] = deque(maxlen=SAMPLES)
 
-    def key(self, now: float) -> None:
-        """The document was changed at ``now``, of any clock."""
-        if self._last_key is not None and TOGETHER < now - self._last_key < STILL_TYPING:
-            self._gaps.append(now - self._last_key)
-        self._last_key = now
+    def record_key(self, now_ms: float) -> None:
+        """Record that the document changed at ``now_ms``, on any monotonic clock."""
+        if self._last_key is not None and SIMULTANEOUS_MS < now_ms - self._last_key < PAUSE_MS:
+            self._intervals.append(now_ms - self._last_key)
+        self._last_key = now_ms
 
-    def answered(self, took: float) -> None:
-        """The model answered."""
-        self._answers.append(took)
-
-    @property
-    def gap(self) -> float:
-        """From key to key, usually."""
-        return median(self._gaps) if self._gaps else USUAL_GAP
+    def record_latency(self, latency_ms: float) -> None:
+        """Record how long the model took to complete a request."""
+        self._latencies.append(latency_ms)
 
     @property
-    def latency(self) -> float | None:
-        """Of the model, usually; None while nothing is known of it."""
-        return median(self._answers) if self._answers else None
+    def interval_ms(self) -> float:
+        """Return the median interval between keystrokes."""
+        return median(self._intervals) if self._intervals else USUAL_GAP
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Return the model's median latency; None before the first sample."""
+        return median(self._latencies) if self._latencies else None
 
 
-def debounce(left: str, rhythm: TypingRate, longest: float) -> float:
-    """Milliseconds to wait after a key that made ``left`` the line's text up to the cursor; at most ``longest``."""
-    wait = _proof(left) * rhythm.gap
-    latency = rhythm.latency
-    return min(longest, wait) if latency is None else min(longest, wait, latency)
+def debounce(left: str, rate: TypingRate, limit_ms: float) -> float:
+    """Return the delay in milliseconds, at most ``limit_ms``; ``left`` is the line's text before the cursor."""
+    delay_ms = _intervals_to_wait(left) * rate.interval_ms
+    latency_ms = rate.latency_ms
+    return min(limit_ms, delay_ms) if latency_ms is None else min(limit_ms, delay_ms, latency_ms)
 
 
-def _proof(left: str) -> float:
-    """A blank line's indentation, ``.`` and ``(`` are where people stop to think; words they finish."""
+def _intervals_to_wait(left: str) -> float:
+    """Users stop to think on a new line and after ``.`` or ``(``; they finish words."""
     typed = left[-1:]
     if typed in (".", "(", "[", "{", ":") or not left.strip():
         return OPENING

@@ -1,8 +1,8 @@
-"""What the engine is writing right now, for requests that come and go while it does.
+"""In-flight generations: completions that the backend is streaming, shared by successive requests.
 
-A person who types what is being written makes a request at each key. The newer request goes on with what the older one
-began; only what nobody can use any more is stopped. Knows neither keys nor places: whoever follows a generation says
-whether its text still suits.
+While the user types along a suggestion, each keystroke makes a request. The newer request follows the generation that
+the older one started. A generation that no request can use is stopped. The caller decides if a text still matches its
+cursor.
 """
 
 from __future__ import annotations
@@ -16,111 +16,114 @@ from inference.api.events import Finished, Outcome, TextChunk, TokenProbability
 from lsp_server.concurrency import cancel_once
 
 LINGER = 0.15
-"""Seconds that a generation goes on when the last request that followed it was cancelled: an editor that cancels at
-each key (VS Code) makes the next request only then."""
+"""Seconds that a generation goes on after its last request was cancelled. VS Code cancels a request at each keystroke
+before it sends the next one."""
 
 P = TypeVar("P")
 Events = AsyncGenerator[TextChunk | Finished, None]
-Then = Callable[["Generation[P]"], Awaitable[None]]
-"""What is to be done with an answer that has been written whole, before whoever follows it learns of it."""
+OnFinished = Callable[["Generation[P]"], Awaitable[None]]
+"""Processes a complete generation. Followers are notified after it returns."""
 
 
 class Generation(Generic[P]):
-    """One answer under way. ``origin`` is whatever the caller knows it by; ``ahead``: nobody has asked for it yet.
+    """One streamed completion.
 
     Attributes:
-        text: as far as it is written; ``tokens`` are those of it, where they were asked for.
-        outcome: once the model has written all of it. From then on nothing stops it: no model works for it any more,
-            and what is written whole is kept.
-        adapter: the one that the answer was written under, once it is whole; empty for none.
+        origin: the caller's data, such as the request that started it.
+        is_prefetch: no request waits for it yet.
+        text: the text so far; ``tokens`` are its tokens, if their probabilities were requested.
+        outcome: set when the model has finished. From then on ``stop`` has no effect: the model is free, and the
+            complete text is kept.
+        adapter: the adapter that was used; empty for none. Set when the model has finished.
     """
 
-    def __init__(self, origin: P, *, ahead: bool = False) -> None:
+    def __init__(self, origin: P, *, is_prefetch: bool = False) -> None:
         self.origin = origin
-        self.ahead = ahead
+        self.is_prefetch = is_prefetch
         self.text = ""
         self.tokens: list[TokenProbability] = []
         self.outcome: Outcome | None = None
         self.adapter = ""
         self._error: Exception | None = None
-        self._ended = self._stopped = self._whole = False
+        self._ended = self._stopped = self._complete = False
         self._followers = 0
-        self._moved = asyncio.Event()
+        self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def goes_on(self) -> bool:
-        """More may come of it."""
+    def is_running(self) -> bool:
+        """Return whether it has neither ended nor been stopped."""
         return not (self._ended or self._stopped)
 
     @property
-    def begun(self) -> bool:
-        """The model has said something, or that there is nothing to say."""
+    def has_started(self) -> bool:
+        """Return whether the model has produced text, or finished without any."""
         return bool(self.text) or self.outcome is not None
 
     @property
-    def alone(self) -> bool:
-        """No request follows it."""
-        return not self._followers
+    def has_followers(self) -> bool:
+        """Return whether a request follows it."""
+        return bool(self._followers)
 
-    def write(self, events: Events, then: Then[P]) -> asyncio.Task[None]:
-        """Begin; ``then`` is done when the model has ended well."""
-        self._task = task = asyncio.ensure_future(self._write(events, then))
-        task.add_done_callback(lambda _: self._end())  # also of a task that is cancelled before it begins
+    def start(self, events: Events, on_finished: OnFinished[P]) -> asyncio.Task[None]:
+        """Consume ``events`` in a task; run ``on_finished`` if the model finishes without an error."""
+        self._task = task = asyncio.ensure_future(self._consume(events, on_finished))
+        task.add_done_callback(lambda _: self._end())  # also if the task is cancelled before it starts
         return task
 
-    async def follow(self, suits: Callable[[str], bool], *, patient: bool) -> bool:
-        """True when it has ended well, false as soon as its text does not suit, or when it was stopped.
+    async def follow(self, matches: Callable[[str], bool], *, linger: bool) -> bool:
+        """Wait for the end. Return False as soon as the text does not match, or if it is stopped.
 
-        What no other request follows is stopped when its text does not suit; and when this one is cancelled, but if
-        ``patient`` not until another has had the time to come. Raises what the engine raised.
+        A generation without followers is stopped when its text does not match. It is also stopped when its last
+        follower is cancelled; with ``linger`` only after ``LINGER`` seconds, so that the next request can join.
+        Raises the backend's error.
         """
         self._followers += 1
         try:
             try:
-                suited = await self._to_the_end(suits)
+                matched = await self._wait_while(matches)
             finally:
                 self._followers -= 1
         except asyncio.CancelledError:
-            if patient:
-                asyncio.get_running_loop().call_later(LINGER, self._stop_if_alone)
+            if linger:
+                asyncio.get_running_loop().call_later(LINGER, self._stop_if_unused)
             else:
                 await self._leave()
             raise
-        self._stop_if_alone()
-        return suited
+        self._stop_if_unused()
+        return matched
 
     def stop(self) -> None:
-        """Leave the engine's stream: that frees the model."""
+        """Close the backend's stream, which frees the model."""
         if self.outcome is not None:
             return
         self._stopped = True
         if self._task is not None:
             cancel_once(self._task)
 
-    async def _to_the_end(self, suits: Callable[[str], bool]) -> bool:
-        while suits(self.text):
+    async def _wait_while(self, matches: Callable[[str], bool]) -> bool:
+        while matches(self.text):
             if self._ended:
                 return self._result()
-            await self._moved.wait()
+            await self._changed.wait()
         return False
 
     async def _leave(self) -> None:
-        """Stop it unless another request follows it, and see the stream closed."""
-        self._stop_if_alone()
+        """Stop the generation if it has no other follower, and wait until the stream is closed."""
+        self._stop_if_unused()
         if self._stopped and self._task is not None:
             await asyncio.wait([self._task])
 
-    def _stop_if_alone(self) -> None:
-        if self.alone and not self._ended:
+    def _stop_if_unused(self) -> None:
+        if not self.has_followers and not self._ended:
             self.stop()
 
     def _result(self) -> bool:
         if self._error:
             raise self._error
-        return self._whole
+        return self._complete
 
-    async def _write(self, events: Events, then: Then[P]) -> None:
+    async def _consume(self, events: Events, on_finished: OnFinished[P]) -> None:
         try:
             outcome = None
             async with aclosing(events):
@@ -128,64 +131,64 @@ class Generation(Generic[P]):
                     if isinstance(event, TextChunk):
                         self.text += event.text
                         self.tokens += event.tokens
-                        self._tell()
+                        self._notify()
                     else:
                         outcome, self.adapter = event.outcome, event.adapter
             self.outcome = outcome
             if outcome is not None:
-                await then(self)
-                self._whole = True
-        except Exception as error:  # belongs to whoever follows
+                await on_finished(self)
+                self._complete = True
+        except Exception as error:  # raised again in the followers
             self._error = error
 
     def _end(self) -> None:
         self._ended = True
-        self._task = None  # its error, if it was cancelled, has frames that hold this: a circle with a whole document
-        self._tell()
+        self._task = None  # break the reference cycle through a cancelled task's traceback: it holds a whole document
+        self._notify()
 
-    def _tell(self) -> None:
-        self._moved.set()
-        self._moved = asyncio.Event()
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 class InFlightGenerations(Generic[P]):
-    """All that are under way, by document."""
+    """The in-flight generations of each document."""
 
     def __init__(self) -> None:
-        self._under_way: dict[str, list[Generation[P]]] = {}
+        self._running: dict[str, list[Generation[P]]] = {}
 
-    def begin(self, key: str, generation: Generation[P], events: Events, then: Then[P]) -> Generation[P]:
-        """Start one."""
-        self._under_way.setdefault(key, []).append(generation)
-        generation.write(events, then).add_done_callback(lambda _: self._forget(key, generation))
+    def start(self, key: str, generation: Generation[P], events: Events, on_finished: OnFinished[P]) -> Generation[P]:
+        """Start a generation for the document ``key``."""
+        self._running.setdefault(key, []).append(generation)
+        generation.start(events, on_finished).add_done_callback(lambda _: self._forget(key, generation))
         return generation
 
     def find(
         self,
         key: str,
-        suits: Callable[[Generation[P]], bool],
-        wanted: Callable[[Generation[P]], bool] = lambda _: False,
+        matches: Callable[[Generation[P]], bool],
+        keep: Callable[[Generation[P]], bool] = lambda _: False,
     ) -> Generation[P] | None:
-        """The newest that suits. Of the others those that nobody follows, and that are not ``wanted``, are stopped."""
+        """Return the newest generation that matches. Stop all others without followers, except those to ``keep``."""
         found = None
-        for generation in reversed(self._under_way.get(key, [])):
-            if found is None and generation.goes_on and suits(generation):
+        for generation in reversed(self._running.get(key, [])):
+            if found is None and generation.is_running and matches(generation):
                 found = generation
-            elif generation.alone and not wanted(generation):
+            elif not generation.has_followers and not keep(generation):
                 generation.stop()
         return found
 
-    def under_way(self, key: str, suits: Callable[[Generation[P]], bool]) -> bool:
-        """Is there one that suits? Stops none."""
-        return any(map(suits, self._under_way.get(key, [])))
+    def any_running(self, key: str, matches: Callable[[Generation[P]], bool]) -> bool:
+        """Return whether a generation matches. Unlike ``find``, stop none."""
+        return any(map(matches, self._running.get(key, [])))
 
-    def stop(self) -> None:
-        """All of them."""
-        for generations in self._under_way.values():
+    def stop_all(self) -> None:
+        """Stop the generations of all documents."""
+        for generations in self._running.values():
             for generation in generations:
                 generation.stop()
 
     def _forget(self, key: str, generation: Generation[P]) -> None:
-        self._under_way[key].remove(generation)
-        if not self._under_way[key]:
-            del self._under_way[key]
+        self._running[key].remove(generation)
+        if not self._running[key]:
+            del self._running[key]

@@ -1,7 +1,7 @@
-"""Suggestions, from a snapshot to the texts to insert: remember, go on, wait, ask, shape. Knows no LSP types.
+"""The completion pipeline: cache, in-flight generation, debounce, backend, post-processing.
 
-A request that is superseded or cancelled is a cancelled task here; what the engine was writing for it goes on only if
-the next request can use it (``generations``). Whatever was written whole is remembered (``cache``).
+A superseded or cancelled request is a cancelled task here. The generation it started goes on only if the next request
+can reuse it (``in_flight``). Every generation that finishes is cached.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from inference.api.requests import CompletionRequest, Priority
 from inference.client.engine_client import EngineError, EngineUnavailable
 from inference.models.adapter_store import Stamp
 from inference.text.prompts import Snippet
-from lsp_server.completion.cache import Cache, CacheKey, Hit, Scope, may_become, on_the_way
+from lsp_server.completion.cache import Cache, CacheKey, Hit, Scope, may_still_match, typing_may_reach
 from lsp_server.completion.confidence import TokenProbabilities, token_probabilities
 from lsp_server.completion.debounce import TypingRate, debounce
 from lsp_server.completion.in_flight import Generation, InFlightGenerations
@@ -31,32 +31,32 @@ from lsp_server.completion.windows import prefix_window, suffix_window
 from lsp_server.settings import CompletionSettings
 from lsp_server.snapshot import Snapshot
 
-PATIENCE = 4
-"""Who asks by hand waits this many times longer than who merely types."""
-TEMPERATURE = 0.8
-"""Of alternatives."""
+INVOKED_DEADLINE_FACTOR = 4
+"""An explicitly invoked request may take this many times longer than an automatic one."""
+ALTERNATIVE_TEMPERATURE = 0.8
+"""Sampling temperature of the alternatives."""
 
 
 class Completer(Protocol):
-    """An engine, as far as completions go (``engine_link.EngineLink``)."""
+    """The part of a backend that the pipeline needs (``backend.Backend``)."""
 
     def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
-        """Raises ``EngineError``."""
+        """Stream a completion. Raises ``EngineError``."""
         ...
 
 
 @dataclass
 class CompletionRun:
-    """One request.
+    """One completion request and everything its result depends on.
 
     Attributes:
-        record: the trace of this request. It is written to, never read.
-        invoked: the user asked for it by hand.
-        adapter: the user's adapter that the model is asked for; empty for none.
-        model: the one the engine runs.
-        edition: which training of the adapter.
-        context: snippets of other files to be shown to the model.
-        refused: the engine answered without the adapter.
+        record: the trace record of this request. The pipeline writes to it and never reads it.
+        invoked: the user triggered the request explicitly.
+        adapter: name of the user's adapter to complete with; empty for none.
+        model: id of the model that the backend runs.
+        adapter_version: stamp of the adapter's files, which change when it is trained again.
+        snippets: cross-file context for the prompt.
+        adapter_refused: the backend completed without the adapter.
     """
 
     snapshot: Snapshot
@@ -66,17 +66,19 @@ class CompletionRun:
     invoked: bool = False
     adapter: str = ""
     model: str = ""
-    edition: Stamp = ()
-    context: tuple[Snippet, ...] = ()
-    refused: bool = False
+    adapter_version: Stamp = ()
+    snippets: tuple[Snippet, ...] = ()
+    adapter_refused: bool = False
 
     def __post_init__(self) -> None:
         here = self.snapshot
-        about = (here.uri, here.language, self.model, self.adapter, self.settings, self.edition, self.context)
-        self.place = CacheKey(Scope(*about), here.before, here.after)
+        scope = Scope(
+            here.uri, here.language, self.model, self.adapter, self.settings, self.adapter_version, self.snippets
+        )
+        self.cache_key = CacheKey(scope, here.before, here.after)
 
-    def once_accepted(self, text: str) -> CompletionRun:
-        """What will be asked when ``text`` has been inserted. Nobody asks yet: its record is in no trace."""
+    def after_accepting(self, text: str) -> CompletionRun:
+        """Return the request that follows once ``text`` is inserted. Its record is in no trace."""
         snapshot = self.snapshot
         after = replace(snapshot, before=snapshot.before + text, line=snapshot.line + text.count("\n"))
         record = Record(snapshot.uri, after.line, invoked=False, adapter=self.adapter)
@@ -85,47 +87,51 @@ class CompletionRun:
 
 @dataclass(eq=False)
 class GenerationWork:
-    """What one generation is for, and what came of it.
+    """The request that started a generation, and its post-processed result.
 
     Attributes:
-        written: what would be shown if the model were sure of it.
-        doubted: how likely its words were, where that was not enough: then nothing is ``shaped``.
+        displayed: the text to show; empty if it is empty or not confident enough.
+        text: the post-processed text before the confidence threshold is applied.
+        low_confidence: the token probabilities, if they are below the threshold.
     """
 
-    asked: CompletionRun
-    shaped: Postprocessed = field(default_factory=lambda: Postprocessed(""))
-    written: str = ""
-    doubted: TokenProbabilities | None = None
-    shape_ms: float = 0.0
+    run: CompletionRun
+    displayed: Postprocessed = field(default_factory=lambda: Postprocessed(""))
+    text: str = ""
+    low_confidence: TokenProbabilities | None = None
+    postprocess_ms: float = 0.0
 
     @property
-    def place(self) -> CacheKey:
-        """Where the answer belongs."""
-        return self.asked.place
+    def cache_key(self) -> CacheKey:
+        """The key under which the result is cached."""
+        return self.run.cache_key
 
 
 @dataclass
 class CompletionPipeline:
-    """What is remembered from one request to the next.
+    """The state shared by the completion requests of one editor session.
 
     Attributes:
-        shaper: one thread in which all texts are put into shape, in the order in which they were written: parsing takes
-            milliseconds, and the event loop has keys to answer.
+        postprocess_executor: one thread that post-processes all texts, in the order in which they were generated.
+            Parsing takes milliseconds, during which the event loop handles keystrokes.
         clock: seconds; measures how long a request has waited for the model.
     """
 
     cache: Cache = field(default_factory=Cache)
-    generations: InFlightGenerations[GenerationWork] = field(default_factory=InFlightGenerations)
-    rhythm: TypingRate = field(default_factory=TypingRate)
-    shaper: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "shape"))
+    in_flight: InFlightGenerations[GenerationWork] = field(default_factory=InFlightGenerations)
+    typing_rate: TypingRate = field(default_factory=TypingRate)
+    postprocess_executor: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "postprocess"))
     clock: Callable[[], float] = time.perf_counter
 
-    async def suggest(self, asked: CompletionRun, most: int = 1) -> list[str]:
-        """Texts to insert at the cursor, the best first: none, or up to ``most``. The record is told why."""
-        started, record = self.clock(), asked.record
+    async def suggest(self, run: CompletionRun, count: int = 1) -> list[str]:
+        """Return at most ``count`` texts to insert at the cursor, the best first.
+
+        The outcome, and the reason for an empty result, go to the run's record.
+        """
+        started, record = self.clock(), run.record
         try:
-            hit = await self._found(asked)
-            texts = list(dict.fromkeys(filter(None, [hit.text, *await self._sampled(asked, most - 1)])))
+            hit = await self._best(run)
+            texts = list(dict.fromkeys(filter(None, [hit.text, *await self._alternatives(run, count - 1)])))
         except asyncio.CancelledError:
             record.cancel()
             raise
@@ -138,133 +144,137 @@ class CompletionPipeline:
         finally:
             record.total_ms = (self.clock() - started) * 1000
         record.shown, record.source, record.alternatives = len("".join(texts[:1])), hit.source, len(texts[1:])
-        record.result, record.reason = ("shown", "") if texts else ("empty", hit.why)
+        record.result, record.reason = ("shown", "") if texts else ("empty", hit.reason)
         return texts
 
-    def look_ahead(self, asked: CompletionRun, text: str) -> None:
-        """Ask for what follows once ``text`` is accepted, when the model has nothing better to do."""
-        goal, uri = asked.once_accepted(text), asked.snapshot.uri
-        known = self.cache.find(goal.place) or self.generations.under_way(uri, lambda g: g.origin.place == goal.place)
-        if not known and not asked.refused:
-            self._begin(goal, _request(goal, priority="prefetch"), ahead=True)
+    def prefetch(self, run: CompletionRun, text: str) -> None:
+        """Generate what follows once ``text`` is accepted, at the lowest priority."""
+        goal, uri = run.after_accepting(text), run.snapshot.uri
+        known = self.cache.find(goal.cache_key) or self.in_flight.any_running(
+            uri, lambda g: g.origin.cache_key == goal.cache_key
+        )
+        if not known and not run.adapter_refused:
+            self._start(goal, _request(goal, priority="prefetch"), is_prefetch=True)
 
-    async def _found(self, asked: CompletionRun) -> Hit:
-        if hit := self._remembered(asked):
+    async def _best(self, run: CompletionRun) -> Hit:
+        """Return the most likely completion: cached, in flight, or generated after the debounce."""
+        if hit := self._cached(run):
             return hit
-        hit, waited_ms = await self._continued(asked)
+        hit, waited_ms = await self._join_in_flight(run)
         if hit:
             return hit
-        await self._pause(asked, waited_ms)
-        return self._remembered(asked) or await self._written(asked, waited_ms)
+        await self._debounce(run, waited_ms)
+        return self._cached(run) or await self._generate(run, waited_ms)
 
-    def _remembered(self, asked: CompletionRun) -> Hit | None:
-        with asked.record.timed("cache"):
-            return self.cache.find(asked.place, by_hand=asked.invoked)
+    def _cached(self, run: CompletionRun) -> Hit | None:
+        with run.record.timed("cache"):
+            return self.cache.find(run.cache_key, invoked=run.invoked)
 
-    async def _continued(self, asked: CompletionRun) -> tuple[Hit | None, float]:
-        """Reuse an in-flight generation if it matches this cursor; returns the milliseconds spent on it, too."""
-        here, record = asked.place, asked.record
-        running = self.generations.find(
-            here.scope.uri,
-            # what was asked for ahead and has not begun yet is asked for again, and comes sooner
-            lambda g: may_become(g.origin.place, here, g.text) and (g.begun or not g.ahead),
-            lambda g: g.ahead and g.origin.place != here and on_the_way(here, g.origin.place),
+    async def _join_in_flight(self, run: CompletionRun) -> tuple[Hit | None, float]:
+        """Reuse an in-flight generation if it matches this cursor. Also return the milliseconds spent on it."""
+        key, record = run.cache_key, run.record
+        running = self.in_flight.find(
+            key.scope.uri,
+            # a prefetch that has not started is requested again, at a higher priority
+            lambda g: may_still_match(g.origin.cache_key, key, g.text) and (g.has_started or not g.is_prefetch),
+            keep=lambda g: g.is_prefetch and g.origin.cache_key != key and typing_may_reach(key, g.origin.cache_key),
         )
         if running is None:
             return None, 0.0
         started = self.clock()
-        suits = partial(may_become, running.origin.place, here)
+        matches = partial(may_still_match, running.origin.cache_key, key)
         with record.timed("engine"):
-            ended = await running.follow(suits, patient=not asked.invoked)
-        hit = self.cache.find(here, by_hand=asked.invoked) if ended else None
+            matched = await running.follow(matches, linger=not run.invoked)
+        hit = self.cache.find(key, invoked=run.invoked) if matched else None
         if hit:
-            _note(record, running)
+            _trace_generation(record, running)
         return hit and hit._replace(source="running"), (self.clock() - started) * 1000
 
-    async def _pause(self, asked: CompletionRun, waited_ms: float) -> None:
-        """Debounce. Time already spent on a discarded generation counts."""
-        record = asked.record
-        if asked.invoked:
+    async def _debounce(self, run: CompletionRun, waited_ms: float) -> None:
+        """Wait for a pause in typing. Time already spent on a discarded generation counts."""
+        record = run.record
+        if run.invoked:
             return
-        wanted = debounce(asked.snapshot.left, self.rhythm, asked.settings.debounce_ms)
-        record.waited_ms = left_ms = max(wanted - waited_ms, 0.0)
+        wanted_ms = debounce(run.snapshot.left, self.typing_rate, run.settings.debounce_ms)
+        record.waited_ms = left_ms = max(wanted_ms - waited_ms, 0.0)
         with record.timed("debounce"):
             await asyncio.sleep(left_ms / 1000)
 
-    async def _written(self, asked: CompletionRun, waited_ms: float) -> Hit:
-        """Ask the engine, which has ``waited_ms`` less time. Raises ``EngineError``."""
-        record, started = asked.record, self.clock()
+    async def _generate(self, run: CompletionRun, waited_ms: float) -> Hit:
+        """Request a completion; ``waited_ms`` counts towards its deadline. Raises ``EngineError``."""
+        record, started = run.record, self.clock()
         with record.timed("engine"):
-            request = _request(asked, waited_ms=waited_ms)
+            request = _request(run, waited_ms=waited_ms)
             record.amount = request.stop_rule.kind
-            generation = self._begin(asked, request)
-            if not await generation.follow(lambda _: True, patient=not asked.invoked):
+            generation = self._start(run, request)
+            if not await generation.follow(lambda _: True, linger=not run.invoked):
                 raise EngineUnavailable("the server is shutting down")
-        self.rhythm.answered((self.clock() - started) * 1000)
-        _note(record, generation)
-        return Hit(generation.origin.shaped.text, "", generation.origin.shaped.why_nothing)
+        self.typing_rate.record_latency((self.clock() - started) * 1000)
+        _trace_generation(record, generation)
+        return Hit(generation.origin.displayed.text, "", generation.origin.displayed.empty_reason)
 
-    async def _sampled(self, asked: CompletionRun, count: int) -> list[str]:
-        """Other texts the model may write here, by chance; the same ones each time. As many as come well."""
+    async def _alternatives(self, run: CompletionRun, count: int) -> list[str]:
+        """Sample other completions with the seeds 1 to ``count``. Those that fail are left out."""
         if count < 1:
             return []
-        key = f"{asked.snapshot.uri}#alternatives"  # none that another request could go on with
-        begun = [
-            self.generations.begin(
-                key, Generation(GenerationWork(asked)), asked.engine.complete(_request(asked, seed)), self._shape
+        key = f"{run.snapshot.uri}#alternatives"  # other requests must not join these
+        started = [
+            self.in_flight.start(
+                key, Generation(GenerationWork(run)), run.engine.complete(_request(run, seed)), self._postprocess
             )
             for seed in range(1, count + 1)
         ]
-        with asked.record.timed("engine"), suppress(EngineError):
-            await asyncio.gather(*(generation.follow(lambda _: True, patient=False) for generation in begun))
-        texts = [generation.origin.shaped.text for generation in begun]
+        with run.record.timed("engine"), suppress(EngineError):
+            await asyncio.gather(*(generation.follow(lambda _: True, linger=False) for generation in started))
+        texts = [generation.origin.displayed.text for generation in started]
         for text in filter(None, texts):
-            self.cache.put_beside(asked.place, text)
+            self.cache.put_alternative(run.cache_key, text)
         return texts
 
-    def _begin(
-        self, asked: CompletionRun, request: CompletionRequest, *, ahead: bool = False
+    def _start(
+        self, run: CompletionRun, request: CompletionRequest, *, is_prefetch: bool = False
     ) -> Generation[GenerationWork]:
-        generation = Generation(GenerationWork(asked), ahead=ahead)
-        return self.generations.begin(asked.snapshot.uri, generation, asked.engine.complete(request), self._end)
+        generation = Generation(GenerationWork(run), is_prefetch=is_prefetch)
+        return self.in_flight.start(run.snapshot.uri, generation, run.engine.complete(request), self._finish)
 
-    async def _end(self, generation: Generation[GenerationWork]) -> None:
-        """Shape what was written, and remember it."""
-        await self._shape(generation)
-        work = generation.origin
-        place, outcome = work.asked.place, generation.outcome
-        work.asked.refused = generation.adapter != place.scope.adapter
-        if not work.asked.refused:
+    async def _finish(self, generation: Generation[GenerationWork]) -> None:
+        """Post-process a complete generation and cache it, unless the backend refused the adapter."""
+        await self._postprocess(generation)
+        work, outcome = generation.origin, generation.outcome
+        work.run.adapter_refused = generation.adapter != work.cache_key.scope.adapter
+        if not work.run.adapter_refused:
             cut = outcome is not None and outcome.cause == "deadline"
-            self.cache.put(place, work.written, work.shaped.why_nothing, cut=cut, doubted=work.doubted)
+            self.cache.put(
+                work.cache_key, work.text, work.displayed.empty_reason, cut=cut, low_confidence=work.low_confidence
+            )
 
-    async def _shape(self, generation: Generation[GenerationWork]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self.shaper, _put_into_shape, generation)
+    async def _postprocess(self, generation: Generation[GenerationWork]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self.postprocess_executor, _postprocess_generation, generation)
 
 
-def _put_into_shape(generation: Generation[GenerationWork]) -> None:
-    """Of a text that is written whole: nobody changes it any more, nor looks at its shape yet."""
+def _postprocess_generation(generation: Generation[GenerationWork]) -> None:
+    """Post-process a complete generation. Runs in a thread: nothing else accesses its work until this returns."""
     work, started = generation.origin, time.perf_counter()
     cut = generation.outcome is not None and generation.outcome.cause in ("length", "deadline")
-    shaped = postprocess(work.asked.snapshot, generation.text, cut=cut)
-    least = 0.0 if work.asked.invoked else work.asked.settings.min_confidence
-    sure = token_probabilities(generation.tokens, generation.text, shaped.text)
-    work.written, work.shaped = shaped.text, shaped
-    if shaped.text and sure.after(0) < least:
-        work.doubted, work.shaped = sure, Postprocessed("", (*shaped.rules, "confidence"))
-    work.shape_ms = (time.perf_counter() - started) * 1000
+    result = postprocess(work.run.snapshot, generation.text, cut=cut)
+    threshold = 0.0 if work.run.invoked else work.run.settings.min_confidence
+    probabilities = token_probabilities(generation.tokens, generation.text, result.text)
+    work.text, work.displayed = result.text, result
+    if result.text and probabilities.confidence_after(0) < threshold:
+        work.low_confidence, work.displayed = probabilities, Postprocessed("", (*result.rules, "confidence"))
+    work.postprocess_ms = (time.perf_counter() - started) * 1000
 
 
-def _note(record: Record, generation: Generation[GenerationWork]) -> None:
+def _trace_generation(record: Record, generation: Generation[GenerationWork]) -> None:
     work = generation.origin
     record.outcome, record.generated = generation.outcome, len(generation.text)
     record.adapter = generation.adapter
-    record.filter = ", ".join(work.shaped.rules)
-    record.stages["shape"] = round(work.shape_ms, 3)
+    record.filter = ", ".join(work.displayed.rules)
+    record.stages["shape"] = round(work.postprocess_ms, 3)
 
 
 def request_for(snapshot: Snapshot, settings: CompletionSettings) -> CompletionRequest:
-    """What the engine is asked at a position, for as long as it takes: the likeliest text."""
+    """Build the greedy completion request for a cursor, without deadline and cross-file context."""
     logprobs = 0 if settings.min_confidence else None
     return CompletionRequest(
         prompt=prefix_window(snapshot.before, settings.prefix_chars),
@@ -276,14 +286,14 @@ def request_for(snapshot: Snapshot, settings: CompletionSettings) -> CompletionR
 
 
 def _request(
-    asked: CompletionRun, seed: int | None = None, priority: Priority = "completion", waited_ms: float = 0.0
+    run: CompletionRun, seed: int | None = None, priority: Priority = "completion", waited_ms: float = 0.0
 ) -> CompletionRequest:
-    """Ask for the likeliest text or, with a ``seed``, a sampled one, by the deadline.
+    """Build the request of a run: greedy without a ``seed``, else sampled.
 
-    ``waited_ms`` has been spent already, on a generation that was discarded.
+    ``waited_ms`` has already been spent on a discarded generation and shortens the deadline.
     """
-    plain, settings = request_for(asked.snapshot, asked.settings), asked.settings
-    by_chance = replace(plain.sampling, temperature=0.0 if seed is None else TEMPERATURE, seed=seed)
-    longest = settings.deadline_ms * (PATIENCE if asked.invoked else 1)
-    deadline_ms = max(int(longest - waited_ms), 1)
-    return replace(plain, sampling=by_chance, context=asked.context, priority=priority, deadline_ms=deadline_ms)
+    greedy, settings = request_for(run.snapshot, run.settings), run.settings
+    sampling = replace(greedy.sampling, temperature=0.0 if seed is None else ALTERNATIVE_TEMPERATURE, seed=seed)
+    limit_ms = settings.deadline_ms * (INVOKED_DEADLINE_FACTOR if run.invoked else 1)
+    deadline_ms = max(int(limit_ms - waited_ms), 1)
+    return replace(greedy, sampling=sampling, context=run.snippets, priority=priority, deadline_ms=deadline_ms)

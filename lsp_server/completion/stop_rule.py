@@ -1,6 +1,6 @@
-"""One line or a block: how much a completion may write, from the syntax around the cursor.
+"""Choose the stop rule, one line or a block, from the syntax around the cursor.
 
-The engine applies the rule while it generates, so nothing is written to be thrown away. Knows no tokens and no model.
+The engine applies the rule while it generates, so no tokens are generated that would be discarded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from lsp_server.snapshot import Snapshot
 LINE = StopRule("line")
 
 LONGEST_LINE = 2_000
-"""No longer line opens a block with words. The patterns that look for them take quadratic time."""
+"""Characters up to which a line is searched for block keywords. The patterns take quadratic time."""
 
 _CLOSERS = {opener: closer for closer, opener in OPENERS.items()}
 _BRACES_HOLD_DATA = frozenset(["python", "ruby", "lua", "julia", "elixir"])
@@ -24,9 +24,9 @@ _COLON = re.compile(
 )
 """A statement that ends in a colon, or the last line of one, and C's labels."""
 _UNINDENTED = re.compile(r"\s*(?:(?:inline\s+)?namespace\b|extern\s+\"C)")
-"""C++'s bodies that are as deep as what is around them."""
+"""C++ blocks whose body is not indented."""
 _LISTED = re.compile(r"\b(?:import|const|var|type|enum)\b[^()]*\($")
-"""Lists of declarations, each on a line of its own."""
+"""Lists of declarations, one on each line."""
 _WORDS = {
     "bash": ((re.compile(r"(?:^|[\s;])(?:then|else)\s*$"), "fi"), (re.compile(r"(?:^|[\s;])do\s*$"), "done")),
     "lua": ((re.compile(r"(?:\b(?:then|do|else|repeat)|\bfunction\b[^()]*\([^()]*\))\s*$"), "end"),),
@@ -37,32 +37,32 @@ _WORDS = {
     "elixir": ((re.compile(r"\bdo\s*$"), "end"),),
     "julia": ((re.compile(r"^\s*(?:function|if|for|while|begin|struct|module|let|try|else)\b.*$"), "end"),),
 }
-"""Of languages that open blocks with words: what a line looks like that does, and the word that closes it."""
+"""For languages that open blocks with keywords: a pattern for the opening line, and the closing keyword."""
 
 
 def stop_rule(snapshot: Snapshot) -> StopRule:
-    """The rest of the line; a block after what opens one, and on an empty line in a body."""
+    """Return a block rule after a block opener or on an empty line in a body, else the line rule."""
     if snapshot.right.strip():
         return LINE
-    place = position_at(snapshot.language, snapshot.before)
-    if place.inside != "code" or (place.opened and place.opened[-1].in_string):
+    position = position_at(snapshot.language, snapshot.before)
+    if position.inside != "code" or (position.opened and position.opened[-1].in_string):
         return LINE
-    if snapshot.left.strip() and _among_data(snapshot, place):
+    if snapshot.left.strip() and _among_data(snapshot, position):
         return LINE
     if not snapshot.left.strip():
-        return _on_empty_line(snapshot, place)
+        return _on_empty_line(snapshot, position)
     closer = _opens(snapshot.language, snapshot.left, snapshot.after)
     if closer is None:
         return LINE
-    opens = snapshot.left.rstrip().endswith(tuple(_CLOSERS)) and place.whole and bool(place.opened)
-    indent = place.opened[-1].indent if opens else indent_width(snapshot.left)
+    opens = snapshot.left.rstrip().endswith(tuple(_CLOSERS)) and position.whole and bool(position.opened)
+    indent = position.opened[-1].indent if opens else indent_width(snapshot.left)
     return StopRule("block", indent + 1, _unless_below(closer, indent, snapshot.after))
 
 
-def _on_empty_line(snapshot: Snapshot, place: SyntaxPosition) -> StopRule:
-    """The rest of the body; of a list or of arguments, one line, or all of them where there is none yet."""
+def _on_empty_line(snapshot: Snapshot, position: SyntaxPosition) -> StopRule:
+    """Return a rule for the rest of the body. In a list or call: one line, or all of it if it is still empty."""
     indent = indent_width(snapshot.left)
-    body = place.opened[-1] if place.opened else None
+    body = position.opened[-1] if position.opened else None
     if body is not None:
         if _holds_data(body, snapshot.language):
             return StopRule("block", max(indent, body.indent + 1)) if _is_empty(body, snapshot) else LINE
@@ -79,7 +79,7 @@ def _on_empty_line(snapshot: Snapshot, place: SyntaxPosition) -> StopRule:
 
 
 def _opens(language: str, line: str, after: str) -> str | None:
-    """What closes the block that ``line`` opens, which may be nothing; None if it opens none."""
+    """Return the closer of the block that ``line`` opens (empty: by indentation); None if it opens none."""
     line = line.rstrip()
     if line.endswith(("{", "[")):
         return _CLOSERS[line[-1]]
@@ -94,28 +94,29 @@ def _opens(language: str, line: str, after: str) -> str | None:
     return "" if _COLON.match(line) else None
 
 
-def _among_data(snapshot: Snapshot, place: SyntaxPosition) -> bool:
-    """Between arguments or the elements of a list, and not just after what opens them."""
+def _among_data(snapshot: Snapshot, position: SyntaxPosition) -> bool:
+    """Return whether the cursor is between arguments or list elements, and not right after the opening bracket."""
     opens = snapshot.left.rstrip().endswith(tuple(_CLOSERS))
-    return not opens and bool(place.opened) and _holds_data(place.opened[-1], snapshot.language)
+    return not opens and bool(position.opened) and _holds_data(position.opened[-1], snapshot.language)
 
 
 def _holds_data(bracket: Opened, language: str) -> bool:
-    """Not statements."""
+    """Return whether the bracket contains data, not statements."""
     return bracket.bracket != "{" or language in _BRACES_HOLD_DATA
 
 
 def _is_empty(bracket: Opened, snapshot: Snapshot) -> bool:
-    """Whether nothing stands between it and what closes it below."""
+    """Return whether nothing but the cursor's line lies between the bracket and its closer below."""
     below = next((line for line in snapshot.after.split("\n")[1:] if line.strip()), "")
     closer = _CLOSERS[bracket.bracket]
     return _line_above(snapshot.before).rstrip().endswith(bracket.bracket) and below.lstrip().startswith(closer)
 
 
 def _head(body: Opened, indent: int, before: str) -> int:
-    """How far what opened the body is indented: above a bracket that is deeper than the cursor, the line that is not.
+    """Return the indentation of the statement that opened the body.
 
-    Such a bracket ends a head of several lines, like a constructor's list of initial values.
+    A bracket that is indented deeper than the cursor ends a head of several lines, such as a constructor's initialiser
+    list. The statement then starts on a line above.
     """
     if not 0 < indent < body.indent:
         return body.indent
@@ -124,12 +125,12 @@ def _head(body: Opened, indent: int, before: str) -> int:
 
 
 def _unless_below(closer: str, indent: int, after: str) -> str:
-    """The closer, unless it stands below already, as indented as what it closes."""
+    """Return the closer, or nothing if the document already has it below at this indentation."""
     return "" if _closed_below(closer, indent, after) else closer
 
 
 def _closed_below(closer: str, indent: int, after: str) -> bool:
-    """Whether the first line below that is indented no deeper begins with ``closer``."""
+    """Return whether the first line below that is indented no deeper begins with ``closer``."""
     for line in after.split("\n")[1:]:
         if line.strip() and indent_width(line) <= indent:
             return indent_width(line) == indent and bool(closer) and line.lstrip().startswith(closer)
@@ -137,5 +138,5 @@ def _closed_below(closer: str, indent: int, after: str) -> bool:
 
 
 def _line_above(before: str) -> str:
-    """The last line above the cursor's that is not blank."""
+    """Return the last line above the cursor that is not blank."""
     return next((line for line in reversed(before.split("\n")[:-1]) if line.strip()), "")

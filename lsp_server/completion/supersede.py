@@ -1,7 +1,7 @@
-"""Who is answered: of several requests for one document, the newest. Knows nothing of what they ask.
+"""Superseding: of several requests for one document only the newest runs.
 
-Neovim never cancels a request while its user types on, so the server has to. A request that was made by hand is not
-superseded by one that typing made.
+Neovim never cancels a request while its user types on, so the server has to. An automatic request does not supersede
+one that the user invoked explicitly.
 """
 
 from __future__ import annotations
@@ -18,66 +18,67 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class RunningRequest:
-    """One request under way. ``answered`` is done once its response has been written."""
+    """One running request. ``responded`` is done when its response has been written."""
 
     invoked: bool
-    work: asyncio.Task[Any]
-    answered: asyncio.Future[None]
+    task: asyncio.Task[Any]
+    responded: asyncio.Future[None]
     superseded: bool = False
 
-    def give_way(self) -> None:
-        """A newer request is there."""
+    def supersede(self) -> None:
+        """Cancel the request because a newer one has arrived."""
         self.superseded = True
-        cancel_once(self.work)
+        cancel_once(self.task)
 
 
 class RunningRequests:
-    """The requests under way, by document."""
+    """The running requests of each document."""
 
     def __init__(self) -> None:
-        self._under_way: dict[str, list[RunningRequest]] = {}
+        self._running: dict[str, list[RunningRequest]] = {}
 
-    async def take(self, key: str, invoked: bool, work: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
-        """The result of ``work``, or None if a newer request for ``key`` came meanwhile.
+    async def run(self, key: str, invoked: bool, work: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
+        """Supersede the older requests for ``key``, run ``work`` and return its result; None if superseded meanwhile.
 
-        Older requests are answered first, and before ``work`` begins. Must be called from the task whose end sends the
-        response.
+        The responses to the older requests are written before ``work`` starts. Must be called from the task whose end
+        writes this request's response.
         """
-        turns = self._under_way.setdefault(key, [])
-        older = [turn for turn in turns if invoked or not turn.invoked]
-        turn = _begin(invoked, _after(older, work))
-        turns.append(turn)
-        for t in older:
-            t.give_way()
+        running = self._running.setdefault(key, [])
+        older = [request for request in running if invoked or not request.invoked]
+        current = _start(invoked, _after(older, work))
+        running.append(current)
+        for request in older:
+            request.supersede()
         try:
-            return await turn.work
+            return await current.task
         except asyncio.CancelledError:
-            if turn.superseded:
-                await _all_answered(older)  # one that had not begun ends sooner than one that had
+            if current.superseded:
+                await _responses(older)  # a request that had not started ends sooner than one that had
                 return None
             raise
         finally:
-            self._end(key, turn)
+            self._forget(key, current)
 
-    def _end(self, key: str, turn: RunningRequest) -> None:
-        self._under_way[key].remove(turn)
-        if not self._under_way[key]:
-            del self._under_way[key]
+    def _forget(self, key: str, request: RunningRequest) -> None:
+        self._running[key].remove(request)
+        if not self._running[key]:
+            del self._running[key]
 
 
 async def _after(older: list[RunningRequest], work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    await _all_answered(older)
+    await _responses(older)
     return await work()
 
 
-async def _all_answered(turns: list[RunningRequest]) -> None:
-    await asyncio.gather(*(asyncio.shield(turn.answered) for turn in turns))
+async def _responses(requests: list[RunningRequest]) -> None:
+    """Wait until the responses to ``requests`` have been written."""
+    await asyncio.gather(*(asyncio.shield(request.responded) for request in requests))
 
 
-def _begin(invoked: bool, work: Coroutine[Any, Any, T]) -> RunningRequest:
-    answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+def _start(invoked: bool, work: Coroutine[Any, Any, T]) -> RunningRequest:
+    responded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     handler = asyncio.current_task()
     assert handler is not None, "called from a coroutine"
-    # After the framework's own callback, which writes the response: callbacks run in the order they were added.
-    handler.add_done_callback(lambda _: answered.set_result(None))
-    return RunningRequest(invoked, asyncio.ensure_future(work), answered)
+    # pygls's own callback, which writes the response, was added before this one and runs before it.
+    handler.add_done_callback(lambda _: responded.set_result(None))
+    return RunningRequest(invoked, asyncio.ensure_future(work), responded)

@@ -1,9 +1,7 @@
-"""What became of each request, kept for whoever asks why. Holds no code of the user's; knows no file.
+"""The trace: the outcome of each completion request, in memory and in a file for ``codellama-ls doctor``.
 
-The last requests of all of a person's windows in one file, for ``codellama-ls doctor``. Knows no LSP.
-
-The file lies beside the engine's socket, in a folder that only its user can enter, and holds what the trace holds:
-names of documents, counts and times, no code.
+The trace records and never decides anything. It holds document names, counts and times, no code. The file is shared by
+the user's editor sessions. It lies beside the engine's socket in a folder that only its user can enter.
 """
 
 from __future__ import annotations
@@ -23,35 +21,41 @@ from typing import Any, Literal
 from inference.api.events import Outcome
 from inference.system.runtime_folder import NotPrivateError, runtime_folder
 
+log = logging.getLogger(__name__)
+
 Result = Literal["shown", "empty", "superseded", "cancelled", "off", "refused", "not ready", "failed"]
 
 Source = Literal["", "same", "typed", "running"]
-"""Where an answer came from if the model was not asked for it: it was given at this very place, its beginning has been
-typed or accepted since, or it was just being written for an earlier key."""
+"""Origin of a completion. Empty: generated for this request. Cached: for the ``same`` cursor, or for an earlier one
+from which the user ``typed`` on. ``running``: joined an in-flight generation."""
 
 Stage = Literal["gate", "cache", "debounce", "engine", "shape"]
 
 KEPT = 200
+"""Records in memory."""
+
+LARGEST = 500_000
+"""Bytes. A larger file is rotated; one older file is kept."""
 
 
 @dataclass(slots=True)
 class Record:
-    """One request: where, why, how it ended, and where the time went (milliseconds).
+    """The outcome of one completion request. Times are in milliseconds.
 
     Attributes:
-        at: when it came, ISO 8601, UTC.
-        reason: in words, why nothing was shown. ``refused`` is the gate's verdict, ``empty`` everything's after it.
-        limits: what the model cannot do, as the engine says it; empty for one that infills.
-        adapter: which of the person's own adapters the model answered under; empty for none.
-        server: the address of the server elsewhere that answers this window; empty for the engine here.
-        source: where the answer came from, empty where the model was asked.
-        amount: the kind of stop rule.
-        filter: the rules that changed the model's text; if nothing was left, the last of them dropped it.
-        waited_ms: what the debounce waited.
-        stages: milliseconds in each, of those that were reached.
-        generated: characters the model wrote; ``shown``: characters left of them.
-        alternatives: how many other texts were offered.
-        outcome: what the engine said of the generation, if it was asked.
+        at: arrival, ISO 8601, UTC.
+        reason: why nothing was shown, for the user. The gate sets it for ``refused``, later stages for ``empty``.
+        limits: limitations of the model, as the engine reports them; empty for one that infills.
+        adapter: the user's adapter that was used; empty for none.
+        server: address of the remote server; empty for the local engine.
+        source: origin of the completion.
+        amount: kind of the stop rule.
+        filter: post-processing rules that changed the text. If nothing is left, the last one removed it.
+        waited_ms: debounce delay.
+        stages: milliseconds spent in each stage that was reached.
+        generated: characters generated; ``shown``: characters displayed.
+        alternatives: number of other texts offered.
+        outcome: the engine's outcome of the generation, if there was one.
     """
 
     uri: str
@@ -76,7 +80,7 @@ class Record:
 
     @contextmanager
     def timed(self, stage: Stage) -> Iterator[None]:
-        """Count what happens inside towards ``stage``."""
+        """Add the time spent in the block to ``stage``."""
         started = time.perf_counter()
         try:
             yield
@@ -86,7 +90,7 @@ class Record:
 
     def cancel(self) -> None:
         """Note that the request was cancelled by the editor."""
-        self.result, self.reason = "cancelled", "the editor took its request back before there was an answer"
+        self.result, self.reason = "cancelled", "the editor cancelled the request before it was answered"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -94,36 +98,30 @@ class Record:
 
 @dataclass(slots=True)
 class Trace:
-    """The last requests, newest last."""
+    """The records of the last requests, newest last."""
 
     records: deque[Record] = field(default_factory=lambda: deque(maxlen=KEPT))
 
     def begin(self, uri: str, line: int, invoked: bool) -> Record:
-        """A record to be filled in while the request runs."""
+        """Add a record, to be filled in while the request runs."""
         record = Record(uri, line, invoked, datetime.now(UTC).isoformat(timespec="milliseconds"))
         self.records.append(record)
         return record
 
 
-log = logging.getLogger(__name__)
-
-LARGEST = 500_000
-"""Bytes; then a new file is begun, and the one before is kept until the next time."""
-
-
 class RequestLog:
-    """Where a window's server writes. What can't be written is missing there, and nowhere else."""
+    """The file of request records that all editor sessions append to. A write error disables it and is logged once."""
 
     def __init__(self) -> None:
         self._broken = False
 
     def add(self, record: Record) -> None:
-        """Append one line. One write to a file opened for appending: windows do not mix their lines."""
+        """Append one line, with a single write to a file opened for appending: sessions do not mix their lines."""
         if self._broken:
             return
         try:
             path = _path()
-            _turn_over(path)
+            _rotate(path)
             line = json.dumps(record.to_json()).encode() + b"\n"
             file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
@@ -132,17 +130,17 @@ class RequestLog:
                 os.close(file)
         except (OSError, NotPrivateError) as error:
             self._broken = True
-            log.warning("requests are not recorded for `codellama-ls doctor`: %s", error)
+            log.warning("Requests are not recorded for `codellama-ls doctor`: %s", error)
 
 
 def last_requests(count: int) -> list[dict[str, Any]]:
-    """The last ``count`` requests, newest last. Raises ``NotPrivate`` or ``OSError``."""
+    """Return the last ``count`` records, newest last. Raises ``NotPrivateError`` or ``OSError``."""
     path = _path()
     lines = [line for part in (_before(path), path) for line in _lines(part)]
     return [record for line in lines[-count:] for record in _parsed(line)]
 
 
-def _turn_over(path: Path) -> None:
+def _rotate(path: Path) -> None:
     try:
         full = path.stat().st_size > LARGEST
     except FileNotFoundError:
@@ -160,7 +158,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _parsed(line: str) -> list[dict[str, Any]]:
-    """Nothing where a full disk cut the line short."""
+    """Return the record in a list; an empty list if a full disk truncated the line."""
     try:
         return [json.loads(line)]
     except ValueError:

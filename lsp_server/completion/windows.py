@@ -1,13 +1,16 @@
-"""How much of a document the model is shown around the cursor. Counts characters; tokens are the engine's business."""
+"""Prefix and suffix window: the text around the cursor that is sent to the model, limited in characters.
+
+The engine counts tokens and shortens further if needed.
+"""
 
 from __future__ import annotations
 
 
 def prefix_window(before: str, limit: int) -> str:
-    """The text before the cursor, at most ``limit`` characters, from the start of a line.
+    """Return the text before the cursor, at most ``limit`` characters, from the start of a line.
 
-    The window's start moves in blocks of a quarter of ``limit``: while a person types, the prompt only grows at its
-    end, and the engine need not read the rest of it again.
+    The window's start moves in blocks of a quarter of ``limit``. So while the user types, the prompt only grows at its
+    end, and the engine reuses the KV cache of the rest.
     """
     if len(before) <= limit:
         return before
@@ -18,7 +21,7 @@ def prefix_window(before: str, limit: int) -> str:
 
 
 def suffix_window(after: str, limit: int) -> str:
-    """The text after the cursor, at most ``limit`` characters, whole lines where possible."""
+    """Return the text after the cursor, at most ``limit`` characters, whole lines where possible."""
     if len(after) <= limit:
         return after
     return after[: after.rfind("\n", 0, limit) + 1 or limit]

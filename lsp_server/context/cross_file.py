@@ -1,11 +1,7 @@
-"""Where the person was at work before: the regions they have just left. Pure; knows no LSP.
+"""Cross-file context: rank snippets from imports, recently edited regions and open files for one request.
 
-A request for a completion says where the person is. A region is remembered when they go on to another.
-
-From open files, imports and recent places to a few ranked chunks for one request. Knows no LSP types.
-
-Within a time budget: a source that comes late is left out. What was gathered stays the same while the person types on
-at one place, or the engine would have to read its prompt anew. No file is read that may not be.
+Sources that exceed the time budget are left out. The snippets stay the same while the user types on in one place, so
+that the engine can reuse its KV cache. Private files are never read.
 """
 
 from __future__ import annotations
@@ -25,16 +21,21 @@ from inference.text.source_files import MAX_BYTES
 from lsp_server.context.imports import imported
 from lsp_server.snapshot import Snapshot, with_lf
 
-REGIONS = 16
-AROUND = 12
-"""Lines above and below the cursor that make a region."""
-FAR = 32
-"""Lines beyond which the cursor is somewhere else."""
+MAX_REGIONS = 16
+REGION_LINES = 12
+"""Lines of a region above and below the cursor."""
+MAX_MOVE = 32
+"""Lines that the cursor may move within a region."""
+
+SECONDS = 0.05
+MAX_SNIPPETS = 400
+REUSE_LINES, REUSE_SECONDS = 12, 5.0
+"""The last snippets are reused if the cursor moved no further, the pause was no longer, and no other file changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Lines of a document; ``uri`` names it."""
+    """Lines of the document ``uri`` around ``line``."""
 
     uri: str
     line: int
@@ -43,41 +44,34 @@ class Region:
 
 @dataclass
 class Recent:
-    """The regions left last, newest first."""
+    """The regions in which the user worked last, newest first. A region is added when the user moves to another."""
 
-    regions: deque[Region] = field(default_factory=lambda: deque(maxlen=REGIONS))
-    _here: Region | None = None
+    regions: deque[Region] = field(default_factory=lambda: deque(maxlen=MAX_REGIONS))
+    _current: Region | None = None
 
-    def at(self, uri: str, line: int, text: str) -> None:
-        """The person is at ``line`` of a document whose text is ``text``."""
-        here = self._here
-        if here is not None and (here.uri != uri or abs(here.line - line) > FAR):
-            self._remember(here)
+    def visit(self, uri: str, line: int, text: str) -> None:
+        """Record that the cursor is at ``line`` of a document with this ``text``."""
+        current = self._current
+        if current is not None and (current.uri != uri or abs(current.line - line) > MAX_MOVE):
+            self._add(current)
         lines = text.split("\n")
-        self._here = Region(uri, line, "\n".join(lines[max(line - AROUND, 0) : line + AROUND + 1]))
+        self._current = Region(uri, line, "\n".join(lines[max(line - REGION_LINES, 0) : line + REGION_LINES + 1]))
 
     def forget(self, uri: str) -> None:
-        """The document is closed."""
-        self.regions = deque((region for region in self.regions if region.uri != uri), maxlen=REGIONS)
-        if self._here is not None and self._here.uri == uri:
-            self._here = None
+        """Forget the regions of a closed document."""
+        self.regions = deque((region for region in self.regions if region.uri != uri), maxlen=MAX_REGIONS)
+        if self._current is not None and self._current.uri == uri:
+            self._current = None
 
-    def _remember(self, region: Region) -> None:
-        """Instead of what was remembered of the same place."""
-        others = [old for old in self.regions if old.uri != region.uri or abs(old.line - region.line) > AROUND]
-        self.regions = deque([region, *others][:REGIONS], maxlen=REGIONS)
-
-
-SECONDS = 0.05
-MOST_PIECES = 400
-STAYS_LINES, STAYS_SECONDS = 12, 5.0
-"""As long as the cursor moves no further, the pause is no longer, and nothing is edited in other open files, the chunks
-stay what they are."""
+    def _add(self, region: Region) -> None:
+        """Add a region and remove those that overlap it."""
+        others = [old for old in self.regions if old.uri != region.uri or abs(old.line - region.line) > REGION_LINES]
+        self.regions = deque([region, *others][:MAX_REGIONS], maxlen=MAX_REGIONS)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """A document that an editor has open; ``path`` is None for one that is no file."""
+    """A document that is open in the editor; ``path`` is None if it has no file."""
 
     uri: str
     path: Path | None
@@ -86,71 +80,78 @@ class OpenFile:
 
 
 @dataclass
-class _Frozen:
+class _LastSnippets:
     line: int
     used: float
     others: tuple[tuple[str, str], ...]
-    chunks: tuple[Snippet, ...]
+    snippets: tuple[Snippet, ...]
 
-    def holds(self, line: int, now: float, others: tuple[tuple[str, str], ...]) -> bool:
-        near = abs(self.line - line) <= STAYS_LINES and now - self.used <= STAYS_SECONDS
+    def is_valid(self, line: int, now: float, others: tuple[tuple[str, str], ...]) -> bool:
+        near = abs(self.line - line) <= REUSE_LINES and now - self.used <= REUSE_SECONDS
         return near and self.others == others
 
 
 @dataclass
 class Context:
-    """Gathers for one editor window.
+    """Collects the cross-file context of one editor session.
 
     Attributes:
-        may_read: whether a file may reach a model: no ignored one, none that may hold keys.
+        may_read: returns whether a file may reach a model. Ignored and secret files may not.
     """
 
     may_read: Callable[[Path], bool]
     recent: Recent = field(default_factory=Recent)
     clock: Callable[[], float] = time.perf_counter
-    _frozen: dict[str, _Frozen] = field(default_factory=dict)
+    _last: dict[str, _LastSnippets] = field(default_factory=dict)
 
-    def chunks(
+    def snippets(
         self, snapshot: Snapshot, window: str, files: Sequence[OpenFile], root: Path, limit: int
     ) -> tuple[Snippet, ...]:
-        """At most ``limit`` characters in a few chunks, the most important first; ``window`` is shown anyway.
+        """Return snippets of at most ``limit`` characters in total, the most relevant first.
 
-        ``files`` are the open documents, the snapshot's own among them; paths are given relative to ``root``.
+        ``window`` is the text around the cursor that the prompt has anyway. ``files`` are the open documents, the
+        snapshot's own included. The snippets' paths are relative to ``root``.
         """
-        now, remembered = self.clock(), self._frozen
-        self.recent.at(snapshot.uri, snapshot.line, snapshot.before + snapshot.after)
-        old = remembered.get(snapshot.uri)
+        now, last = self.clock(), self._last
+        self.recent.visit(snapshot.uri, snapshot.line, snapshot.before + snapshot.after)
+        old = last.get(snapshot.uri)
         others = tuple((file.uri, file.text) for file in files if file.uri != snapshot.uri)
-        if old and old.holds(snapshot.line, now, others):
+        if old and old.is_valid(snapshot.line, now, others):
             old.used = now
-            return old.chunks
-        pieces = self._pieces(snapshot, files, root, now + SECONDS)
-        chosen = choose(snapshot.before, snapshot.right, window, pieces, limit)
-        if self._frozen is remembered:  # not where something was closed or changed meanwhile, as this runs in a thread
-            self._frozen = {snapshot.uri: _Frozen(snapshot.line, now, others, chosen)}
+            return old.snippets
+        candidates = self._candidates(snapshot, files, root, now + SECONDS)
+        chosen = choose(snapshot.before, snapshot.right, window, candidates, limit)
+        if self._last is last:  # not invalidated meanwhile: this runs in a thread
+            self._last = {snapshot.uri: _LastSnippets(snapshot.line, now, others, chosen)}
         return chosen
 
     def forget(self, uri: str) -> None:
-        """The document is closed."""
+        """Forget a closed document."""
         self.recent.forget(uri)
-        self._frozen = {}
+        self._last = {}
 
-    def thaw(self) -> None:
-        """What may be shown, or how much of it, has changed."""
-        self._frozen = {}
+    def invalidate(self) -> None:
+        """Discard the last snippets after a change of the settings."""
+        self._last = {}
 
-    def _pieces(self, snapshot: Snapshot, files: Sequence[OpenFile], root: Path, until: float) -> list[SourceSnippet]:
-        """Of every source in turn, as long as there is time."""
-        pieces: list[SourceSnippet] = []
-        for source in (self._imports(snapshot, files, root), self._left(files, root), self._open(files, root)):
+    def _candidates(
+        self, snapshot: Snapshot, files: Sequence[OpenFile], root: Path, until: float
+    ) -> list[SourceSnippet]:
+        """Collect snippets from each source in turn until the time is up."""
+        candidates: list[SourceSnippet] = []
+        for source in (
+            self._from_imports(snapshot, files, root),
+            self._from_recent(files, root),
+            self._from_open_files(files, root),
+        ):
             for found in source:
-                pieces += found
-                if self.clock() > until or len(pieces) >= MOST_PIECES:
-                    return pieces[:MOST_PIECES]
-        return pieces
+                candidates += found
+                if self.clock() > until or len(candidates) >= MAX_SNIPPETS:
+                    return candidates[:MAX_SNIPPETS]
+        return candidates
 
-    def _imports(self, snapshot: Snapshot, files: Sequence[OpenFile], root: Path) -> Iterator[list[SourceSnippet]]:
-        """What the files define that the document imports."""
+    def _from_imports(self, snapshot: Snapshot, files: Sequence[OpenFile], root: Path) -> Iterator[list[SourceSnippet]]:
+        """Yield the definitions in the files that the document imports."""
         here = next((file for file in files if file.uri == snapshot.uri), None)
         if here is None or here.path is None:
             return
@@ -158,30 +159,30 @@ class Context:
         for path in imported(here.language, here.text, here.path, root):
             if self.may_read(path):
                 text = edited.get(path) or _read(path, path.stat().st_mtime_ns)
-                yield definitions(language_of(path) or "", _named(path, root), text)
+                yield definitions(language_of(path) or "", _relative_name(path, root), text)
 
-    def _left(self, files: Sequence[OpenFile], root: Path) -> Iterator[list[SourceSnippet]]:
-        """Where the person was before."""
+    def _from_recent(self, files: Sequence[OpenFile], root: Path) -> Iterator[list[SourceSnippet]]:
+        """Yield the regions in which the user worked last."""
         paths = {file.uri: file.path for file in files}
         for region in self.recent.regions:
             path = paths.get(region.uri)
             if path is not None and self.may_read(path):
-                yield [SourceSnippet(_named(path, root), region.text)]
+                yield [SourceSnippet(_relative_name(path, root), region.text)]
 
-    def _open(self, files: Sequence[OpenFile], root: Path) -> Iterator[list[SourceSnippet]]:
+    def _from_open_files(self, files: Sequence[OpenFile], root: Path) -> Iterator[list[SourceSnippet]]:
         for file in files:
             if file.path is not None and len(file.text) <= MAX_BYTES and self.may_read(file.path):
-                name = _named(file.path, root)
+                name = _relative_name(file.path, root)
                 yield definitions(file.language, name, file.text) + portions(name, file.text)
 
 
-def _named(path: Path, root: Path) -> str:
+def _relative_name(path: Path, root: Path) -> str:
     return (path.relative_to(root) if path.is_relative_to(root) else Path(path.name)).as_posix()
 
 
 @lru_cache(maxsize=64)
 def _read(path: Path, changed: int) -> str:
-    """A file's text, empty if it is none; ``changed`` is its time, so that it is read anew."""
+    """Return a file's text, empty if it cannot be read. ``changed`` is its modification time, for the cache key."""
     del changed
     try:
         return with_lf(read_regular(path, MAX_BYTES).decode("utf-8"))

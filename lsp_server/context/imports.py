@@ -1,6 +1,6 @@
-"""Which files of a project a document imports, found by the names in its imports. Reads no file; knows no LSP.
+"""Resolve a document's imports to files of its project, by name. No file is read.
 
-Only what lies beside the document or in a folder around it, up to the project's root.
+Imports resolve to files beside the document, and to files in the project's root and its source folders.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-MOST = 8
+MAX_FILES = 8
 _SCRIPT = re.compile(r"""(?:\bfrom|\bimport|\brequire\()\s*['"](\.[^'"\n]+)['"]""")
 _SCRIPT_ENDS = ("", ".ts", ".tsx", ".js", ".jsx", ".mjs", "/index.ts", "/index.js")
 _PYTHON = re.compile(r"^[ \t]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]+\(?([\w, \t]*)|import[ \t]+([\w., \t]+))", re.M)
@@ -19,21 +19,24 @@ _RUST = re.compile(r"^[ \t]*(?:pub[ \t]+)?(?:use[ \t]+(?:crate|super|self)::([\w
 
 
 def imported(language: str, text: str, path: Path, root: Path) -> list[Path]:
-    """Files that are there, at most ``MOST``, in the order of the imports."""
+    """Return the imported files that exist, at most ``MAX_FILES``, in the order of the imports."""
     found: dict[Path, None] = {}
-    for start, names in _wanted(language, text, path):
+    for folder, names in _candidates(language, text, path):
         for name in names:
-            candidate = _find(start, name, root)
+            candidate = _find(folder, name, root)
             if candidate is not None and candidate != path:
                 found[candidate] = None
                 break
-        if len(found) == MOST:
+        if len(found) == MAX_FILES:
             break
     return list(found)
 
 
-def _wanted(language: str, text: str, path: Path) -> Iterator[tuple[Path | None, list[str]]]:
-    """(folder, relative names) of each import, the likeliest name first; without a folder, any around will do."""
+def _candidates(language: str, text: str, path: Path) -> Iterator[tuple[Path | None, list[str]]]:
+    """Yield (folder, relative names) of each import, the likeliest name first.
+
+    Without a folder the names are relative to the root or to a source folder.
+    """
     beside = path.parent
     if language == "python":
         yield from _python(text, beside)
@@ -54,11 +57,11 @@ def _python(text: str, beside: Path) -> Iterator[tuple[Path | None, list[str]]]:
             yield from ((None, _modules(name.split(" as ")[0].strip())) for name in plain.split(","))
             continue
         dots = len(module) - len(module.lstrip("."))
-        start = beside if dots else None
+        base_folder = beside if dots else None
         up = "../" * (dots - 1)
         base = module.lstrip(".")
         for name in (name.split(" as ")[0].strip() for name in names.split(",")):
-            yield start, [up + one for one in (*_modules(f"{base}.{name}".strip(".")), *_modules(base))]
+            yield base_folder, [up + one for one in (*_modules(f"{base}.{name}".strip(".")), *_modules(base))]
 
 
 def _modules(name: str) -> list[str]:
@@ -67,14 +70,14 @@ def _modules(name: str) -> list[str]:
 
 
 def _rust(name: str) -> list[str]:
-    """The last names of a path may be items of a module."""
+    """Return the possible files of a path. Its last names may be items of a module."""
     parts = name.strip(":").split("::")
     return [f"{'/'.join(parts[:n])}{end}" for n in range(len(parts), 0, -1) for end in (".rs", "/mod.rs")]
 
 
-def _find(start: Path | None, name: str, root: Path) -> Path | None:
-    """The file ``name`` beside ``start``; without one, in the root or one of its source folders."""
-    for folder in [start] if start else [root, root / "src", root / "lib", root / "src/main/java"]:
+def _find(base: Path | None, name: str, root: Path) -> Path | None:
+    """Return the file ``name`` in ``base``, or in the root or a source folder if ``base`` is None."""
+    for folder in [base] if base else [root, root / "src", root / "lib", root / "src/main/java"]:
         candidate = (folder / name).resolve()
         if candidate.is_relative_to(root) and candidate.is_file():
             return candidate

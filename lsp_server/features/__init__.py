@@ -1,1 +1,1 @@
-"""One module per LSP method: unwrap the parameters, call a plain function, wrap its result."""
+"""The LSP methods, commands and custom methods of the server; one module per group."""

@@ -1,9 +1,9 @@
-"""``codellama/chat`` and its like: conversations about code, for editors that have a place for them (our own requests).
+"""``codellama/chat`` and related custom requests: conversations about code, for editors with a chat.
 
-A request for an answer has ``text`` and may have ``conversation`` (an id; without one a new conversation begins),
-``regenerate``, ``textDocument``, ``range``, ``diagnostics``, ``partialResultToken`` and ``workDoneToken``. The answer
-streams as ``$/progress`` with ``{conversation, text}``; the response has all of it. ``$/cancelRequest`` stops it, and
-what was said until then stays in the conversation.
+A ``codellama/chat`` request has ``text`` and may have ``conversation`` (an id; without one a conversation begins),
+``regenerate``, ``textDocument``, ``range``, ``diagnostics``, ``partialResultToken`` and ``workDoneToken``. The model's
+text streams as ``$/progress`` with ``{conversation, text}``; the response has all of it. ``$/cancelRequest`` stops it;
+the text up to then stays in the conversation.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from lsprotocol import types
-
 from inference.api.events import Outcome, Sampling
 from inference.api.requests import ChatRequest
 from inference.client.engine_client import EngineError
@@ -24,22 +22,21 @@ from lsp_server.chat.attachments import Attachment, LeftOut
 from lsp_server.chat.chat_context import RefusedMention
 from lsp_server.chat.conversation import ChatTurn, Composed, Conversation, compose
 from lsp_server.chat.markdown import code_blocks, to_markdown
-from lsp_server.features.lifecycle import say_once
-from lsp_server.lsp.chat_stream import ChatAnswer, answer, engine_of, finish_reason
+from lsp_server.lsp.chat_stream import ChatResponse, finish_reason, require_backend, send_partial, stream_chat
 from lsp_server.lsp.documents import chat_context_of
-from lsp_server.lsp.params import failed, member, token
-from lsp_server.lsp.progress import under
+from lsp_server.lsp.params import member, request_failed, token
+from lsp_server.lsp.work_done_progress import Token, request_progress
 from lsp_server.session import CodeLlamaServer
 
 CHAT = "codellama/chat"
 TITLE = "Code Llama answers"
 
 TEMPERATURE, TOP_P = 0.8, 0.95
-"""Of an answer that is asked for anew: the first is the likeliest one, and would be the same again."""
+"""Sampling for regenerated responses. The first response is greedy and would be the same again."""
 
 
 def register(server: CodeLlamaServer) -> None:
-    """Requests of our own."""
+    """Register the custom requests."""
     server.feature(CHAT)(chat)
     server.feature(f"{CHAT}/new")(new)
     server.feature(f"{CHAT}/list")(list_all)
@@ -48,38 +45,37 @@ def register(server: CodeLlamaServer) -> None:
 
 
 async def chat(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
-    """Answer a message. Raises JsonRpcException."""
-    conversation, desk = _named(server, params), chat_context_of(server, params)
-    text, again = member(params, "text", str, ""), member(params, "regenerate", bool, False)
+    """Respond to a message. Raises JsonRpcException."""
+    conversation, context = _named(server, params), chat_context_of(server, params)
+    text, regenerate = member(params, "text", str, ""), member(params, "regenerate", bool, False)
     partial_token, work_token = token(params, "partialResultToken"), token(params, "workDoneToken")
-    link = engine_of(server)
-    if again:
-        composed = _again(conversation)
+    backend = require_backend(server)
+    if regenerate:
+        composed = _regenerated(conversation)
     else:
-        warn = partial(say_once, server, types.MessageType.Warning)
         try:
-            composed = await compose(text, desk, server.settings.chat.context_chars, warn)
-        except RefusedMention as refusal:
-            raise failed(str(refusal)) from refusal
+            composed = await compose(text, context, server.settings.chat.context_chars, server.warn_once)
+        except RefusedMention as error:
+            raise request_failed(str(error)) from error
     conversation = conversation or server.chats.begin()
     _claim(conversation)
     try:
-        async with under(server, work_token, TITLE):
-            return await _answered(server, link, conversation, composed, partial_token)
+        async with request_progress(server, work_token, TITLE):
+            return await _respond(server, backend, conversation, composed, partial_token)
     finally:
         conversation.answering = None
         if not conversation.turns and not member(params, "conversation", str, ""):
-            server.chats.drop(conversation.id)  # nobody was told of it
+            server.chats.drop(conversation.id)  # the client does not know its id
 
 
 def new(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
-    """Begin a conversation without saying anything yet."""
+    """Begin an empty conversation."""
     del params
     return {"conversation": server.chats.begin().id}
 
 
 def list_all(server: CodeLlamaServer, params: Any) -> list[dict[str, Any]]:
-    """The conversations of this window, the one used last at the end."""
+    """Return the conversations of this session, the most recently used last."""
     del params
     return [
         {
@@ -94,61 +90,62 @@ def list_all(server: CodeLlamaServer, params: Any) -> list[dict[str, Any]]:
 
 
 def drop(server: CodeLlamaServer, params: Any) -> None:
-    """Forget a conversation; an answer under way is stopped."""
+    """Forget a conversation and stop its response, if one is streaming."""
     server.chats.drop(member(params, "conversation", str, ""))
 
 
 def export(server: CodeLlamaServer, params: Any) -> dict[str, str]:
-    """A conversation as Markdown. Raises JsonRpcException."""
+    """Return a conversation as Markdown. Raises JsonRpcException."""
     conversation = _named(server, params)
     if conversation is None or not conversation.turns:
-        raise failed("There is nothing to export: nothing has been said yet.")
-    model = server.link.status.chat_model if server.link else ""
+        raise request_failed("The conversation is empty: there is nothing to export.")
+    model = server.backend.status.chat_model if server.backend else ""
     return {"markdown": to_markdown(conversation, model)}
 
 
 def _named(server: CodeLlamaServer, params: Any) -> Conversation | None:
-    """The conversation that ``params`` name; None where they name none. Raises JsonRpcException for an unknown one."""
+    """Return the conversation of a request; None if it names none. Raises JsonRpcException for an unknown id."""
     name = member(params, "conversation", str, "")
     found = server.chats.find(name) if name else None
     if name and found is None:
-        raise failed("This conversation is not known any more: begin a new one.")
+        raise request_failed("This conversation no longer exists. Begin a new one.")
     return found
 
 
-def _again(conversation: Conversation | None) -> Composed:
+def _regenerated(conversation: Conversation | None) -> Composed:
     turn = conversation.again() if conversation else None
     if conversation is None or turn is None:
-        raise failed("There is no answer yet that could be written anew.")
+        raise request_failed("There is no response to regenerate.")
     return Composed(turn, conversation.system, ())
 
 
 def _claim(conversation: Conversation) -> None:
-    """One answer at a time: the next question follows what this one is answered."""
+    """Allow one response at a time: the next message builds on this response."""
     if conversation.answering is not None:
-        raise failed("This conversation is being answered: wait for the answer, or stop it.")
+        raise request_failed("The previous message is still being answered. Wait for the response, or stop it.")
     conversation.answering = asyncio.current_task()
 
 
-async def _answered(
-    server: CodeLlamaServer, link: Backend, conversation: Conversation, composed: Composed, to: str | int | None
+async def _respond(
+    server: CodeLlamaServer, backend: Backend, conversation: Conversation, composed: Composed, token: Token | None
 ) -> dict[str, Any]:
-    """Ask, and keep what is said, even if it is broken off."""
+    """Stream a response and store it in the conversation, even if it is cancelled."""
     if not conversation.turns:
         conversation.system = composed.system
     turn = composed.turn
-    said = ChatAnswer()
+    response = ChatResponse()
     try:
         request = _request(server, conversation, turn)
-        await answer(link, request, said, partial(_tell, server, to, conversation.id))
+        await stream_chat(backend, request, response, partial(_send_text, server, token, conversation.id))
     finally:
-        if said.text or said.outcome:
-            turn = replace(turn, answer=said.text, end=finish_reason(said.outcome), tokens=_used(said.outcome))
+        if response.text or response.outcome:
+            end, tokens = finish_reason(response.outcome), _used_tokens(response.outcome)
+            turn = replace(turn, answer=response.text, end=end, tokens=tokens)
             conversation.keep(turn)
     limit = None
     with suppress(EngineError):
-        limit = await link.chat_context()
-    return _result(conversation, turn, said, composed.left_out, limit)
+        limit = await backend.chat_context()
+    return _result(conversation, turn, response, composed.left_out, limit)
 
 
 def _request(server: CodeLlamaServer, conversation: Conversation, turn: ChatTurn) -> ChatRequest:
@@ -158,15 +155,14 @@ def _request(server: CodeLlamaServer, conversation: Conversation, turn: ChatTurn
     return ChatRequest(conversation.messages(turn), sampling=sampling, session=conversation.id)
 
 
-def _tell(server: CodeLlamaServer, to: str | int | None, conversation: str, text: str) -> None:
-    if to is not None:
-        server.progress(types.ProgressParams(to, {"conversation": conversation, "text": text}))
+def _send_text(server: CodeLlamaServer, token: Token | None, conversation: str, text: str) -> None:
+    send_partial(server, token, {"conversation": conversation, "text": text})
 
 
 def _result(
-    conversation: Conversation, turn: ChatTurn, said: ChatAnswer, left_out: Any, limit: int | None
+    conversation: Conversation, turn: ChatTurn, response: ChatResponse, left_out: Any, limit: int | None
 ) -> dict[str, Any]:
-    outcome = said.outcome or Outcome("end")
+    outcome = response.outcome or Outcome("end")
     return {
         "conversation": conversation.id,
         "turn": len(conversation.turns) - 1,
@@ -181,19 +177,19 @@ def _result(
         },
         "droppedMessages": outcome.dropped_messages,
         "cutTokens": outcome.cut_tokens,
-        "attached": [_attached(piece) for piece in turn.attached],
+        "attached": [_attached(one) for one in turn.attached],
         "leftOut": [_left_out(one) for one in left_out],
         "codeBlocks": [asdict(block) for block in code_blocks(turn.answer)],
     }
 
 
-def _attached(piece: Attachment) -> dict[str, Any]:
-    return {"title": piece.title, "characters": len(piece.text), "shortened": piece.shortened}
+def _attached(attachment: Attachment) -> dict[str, Any]:
+    return {"title": attachment.title, "characters": len(attachment.text), "shortened": attachment.shortened}
 
 
 def _left_out(one: LeftOut) -> dict[str, str]:
     return {"title": one.title, "why": one.why}
 
 
-def _used(outcome: Outcome | None) -> int:
+def _used_tokens(outcome: Outcome | None) -> int:
     return outcome.prompt_tokens + outcome.completion_tokens if outcome else 0

@@ -1,6 +1,6 @@
-"""``textDocument/codeAction`` lists, quickly and without a model; ``codeAction/resolve`` does what was chosen.
+"""``textDocument/codeAction`` lists the actions without the model; ``codeAction/resolve`` runs the chosen one.
 
-A client that can't resolve gets commands. Each carries a work-done token, by which it can be cancelled.
+A client that cannot resolve actions gets commands, each with a work-done token to cancel it.
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ from lsp_server.edits.tasks import KINDS, NAMES, Diagnosed, EditTask, TaskOffer,
 from lsp_server.edits.verify import Reported
 from lsp_server.features import explain
 from lsp_server.lsp import workspace_edits
-from lsp_server.lsp.documents import whole
-from lsp_server.lsp.edit_task import done, is_free, refusal, sorry
+from lsp_server.lsp.documents import current_document
+from lsp_server.lsp.edit_task import can_create, report_failure, run_task, unreadable_reason
 from lsp_server.lsp.params import announces
-from lsp_server.lsp.progress import beside
+from lsp_server.lsp.work_done_progress import run_in_background
 from lsp_server.lsp.workspace_edits import annotates, creates, range_of
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Document
 
 APPLY = "codellama.apply"
-"""Our command, for clients that can't resolve."""
+"""Server command, for clients that cannot resolve actions."""
 TEXTS = ("uri", "task", "instruction", "title", "message", "workDoneToken")
-"""Members of an action that a client returns as strings, if it returns them."""
+"""Optional members of an action's data that must be strings."""
 EDIT = "codellama.editWithInstruction"
-"""A client's command: it asks for the instruction, and begins a ``codellama/edit``."""
+"""Client command: prompt for an instruction and send ``codellama/edit``."""
+NOT_OURS = "The data are not those of a code action of codellama-ls."
 
 
 def register(server: CodeLlamaServer) -> None:
-    """The two methods and the command."""
+    """Register both methods and the command."""
     options = types.CodeActionOptions(code_action_kinds=list(KINDS), resolve_provider=True)
     server.feature(types.TEXT_DOCUMENT_CODE_ACTION, options)(code_action)
     server.feature(types.CODE_ACTION_RESOLVE)(resolve)
@@ -44,40 +45,43 @@ def register(server: CodeLlamaServer) -> None:
 async def code_action(
     server: CodeLlamaServer, params: types.CodeActionParams
 ) -> list[types.CodeAction | types.Command]:
-    """What makes sense there. Nothing in a document that no model may read."""
-    document = whole(server, params.text_document.uri)
-    if document is None or await refusal(server, document):
+    """Return the actions for a range; none in a document that no model may read."""
+    document = current_document(server, params.text_document.uri)
+    if document is None or await unreadable_reason(server, document):
         return []
-    where, only = params.range, params.context.only
-    start, stop = (document.offset(one.line, one.character) for one in (where.start, where.end))
-    diagnosed, own = _diagnosed(document, params.context.diagnostics), server.settings.actions.prompts
-    offers = offered(document, start, max(start, stop), diagnosed, own)
-    found = [_action(server, one, params.context) for one in offers if _wanted(one.kind, only) and _can(server, one)]
-    return [*found, *_commands(server, document, start, max(start, stop), only)]
+    span, only = params.range, params.context.only
+    start, stop = (document.offset(one.line, one.character) for one in (span.start, span.end))
+    diagnostics, prompts = _diagnosed(document, params.context.diagnostics), server.settings.actions.prompts
+    offers = offered(document, start, max(start, stop), diagnostics, prompts)
+    chosen = [one for one in offers if _is_requested(one.kind, only) and _is_possible(server, one)]
+    return [
+        *(_action(server, one, params.context) for one in chosen),
+        *_commands(server, document, start, max(start, stop), only),
+    ]
 
 
 async def resolve(server: CodeLlamaServer, action: types.CodeAction) -> types.CodeAction:
-    """Ask the model. An action of which nothing came has no edit; the person has been told why."""
+    """Run the task and add its edit. If it failed, the action has no edit and the user is shown why."""
     task = await _task(server, action.data)
     support = server.client_capabilities.text_document
-    honours = support is not None and support.code_action is not None and support.code_action.honors_change_annotations
-    action.edit = await done(server, task, action.title, confirm=annotates(server) and bool(honours))
+    honors = support is not None and support.code_action is not None and support.code_action.honors_change_annotations
+    action.edit = await run_task(server, task, action.title, confirm=annotates(server) and bool(honors))
     return action
 
 
 async def apply(server: CodeLlamaServer, *arguments: Any) -> None:
-    """Begin what ``resolve`` does and have the client apply it; the command itself is answered at once."""
+    """Start the task as a background task that applies its edit, and respond immediately."""
     data: Any = arguments[0] if arguments else None
     task, title = await _task(server, data), str(data.get("title", ""))
-    beside(server, _applied(server, task, title, str(data.get("workDoneToken", ""))))
+    run_in_background(server, _run_and_apply(server, task, title, str(data.get("workDoneToken", ""))))
 
 
-async def _applied(server: CodeLlamaServer, task: EditTask, title: str, token: str) -> None:
-    edit = await done(server, task, title, confirm=annotates(server), token=token)
+async def _run_and_apply(server: CodeLlamaServer, task: EditTask, title: str, token: str) -> None:
+    edit = await run_task(server, task, title, confirm=annotates(server), token=token)
     if edit is None:
         return
-    if why_not := await workspace_edits.apply(server, edit, title):
-        sorry(server, title, CouldNotError(why_not))
+    if reason := await workspace_edits.apply(server, edit, title):
+        report_failure(server, title, CouldNotError(reason))
 
 
 def _diagnosed(document: Document, diagnostics: Sequence[types.Diagnostic]) -> list[Diagnosed]:
@@ -88,8 +92,8 @@ def _diagnosed(document: Document, diagnostics: Sequence[types.Diagnostic]) -> l
     return found
 
 
-def _wanted(kind: str, only: Sequence[str] | None) -> bool:
-    """Kinds are hierarchies: ``refactor`` asks for ``refactor.rewrite`` too."""
+def _is_requested(kind: str, only: Sequence[str] | None) -> bool:
+    """Return whether ``only`` includes a kind. Kinds are hierarchical: ``refactor`` includes ``refactor.rewrite``."""
     return only is None or any(not one or kind == one or kind.startswith(f"{one}.") for one in map(_text, only))
 
 
@@ -97,25 +101,25 @@ def _text(kind: types.CodeActionKind | str) -> str:
     return kind.value if isinstance(kind, types.CodeActionKind) else kind
 
 
-def _can(server: CodeLlamaServer, offer: TaskOffer) -> bool:
-    """A new file needs a client that makes one, and a name that is free."""
+def _is_possible(server: CodeLlamaServer, offer: TaskOffer) -> bool:
+    """Return whether the client can create the new file of a task, if it has one."""
     into = offer.task.into
-    return not into or (creates(server) and is_free(offer.task.document.uri, into))
+    return not into or (creates(server) and can_create(offer.task.document.uri, into))
 
 
 def _action(
     server: CodeLlamaServer, offer: TaskOffer, context: types.CodeActionContext
 ) -> types.CodeAction | types.Command:
     support = server.client_capabilities.text_document
-    can = support.code_action if support is not None else None
+    actions = support.code_action if support is not None else None
     data = {"title": offer.title, **_data(offer.task)}
     fixes = None if offer.fixes is None else [context.diagnostics[offer.fixes]]
     action = types.CodeAction(offer.title, kind=offer.kind, diagnostics=fixes)
-    if can is not None and can.resolve_support is not None and "edit" in can.resolve_support.properties:
+    if actions is not None and actions.resolve_support is not None and "edit" in actions.resolve_support.properties:
         action.data = data
         return action
     command = types.Command(offer.title, APPLY, arguments=[{**data, "workDoneToken": str(uuid.uuid4())}])
-    if can is None or can.code_action_literal_support is None:
+    if actions is None or actions.code_action_literal_support is None:
         return command
     action.command = command
     return action
@@ -124,11 +128,11 @@ def _action(
 def _commands(
     server: CodeLlamaServer, document: Document, start: int, stop: int, only: Sequence[str] | None
 ) -> list[types.CodeAction | types.Command]:
-    """What opens something, and changes nothing by itself."""
-    where = range_of(document, start, stop)
-    argument = {"uri": document.uri, "range": where}
-    found = explain.commands(server, document, where) if only is None else []
-    if announces(server, "codellamaEdit") and _wanted(KINDS[1], only):
+    """Return commands that open an input or a view, and change nothing by themselves."""
+    span = range_of(document, start, stop)
+    argument = {"uri": document.uri, "range": span}
+    found = explain.commands(server, document, span) if only is None else []
+    if announces(server, "codellamaEdit") and _is_requested(KINDS[1], only):
         found.append(types.Command("Edit with instruction…", EDIT, arguments=[argument]))
     return found
 
@@ -144,25 +148,25 @@ def _data(task: EditTask) -> dict[str, Any]:
 
 
 async def _task(server: CodeLlamaServer, data: Any) -> EditTask:
-    """What a client gives back of an action. Raises JsonRpcException where it is not one of ours, or out of date."""
+    """Rebuild the task from an action's data. Raises JsonRpcException if the data are invalid or outdated."""
     if not isinstance(data, Mapping) or any(not isinstance(data.get(name, ""), str) for name in TEXTS):
-        raise JsonRpcInvalidParams("This is no action of codellama-ls.")
+        raise JsonRpcInvalidParams(NOT_OURS)
     if "uri" not in data or data.get("task") not in NAMES:
-        raise JsonRpcInvalidParams("This is no action of codellama-ls.")
-    document = whole(server, data["uri"])
+        raise JsonRpcInvalidParams(NOT_OURS)
+    document = current_document(server, data["uri"])
     if document is None or document.version != data.get("version"):
-        raise JsonRpcContentModified("The document has changed since; ask for its actions again.")
-    if why := await refusal(server, document):
-        raise JsonRpcInvalidParams(why)
+        raise JsonRpcContentModified("The document has changed since. Request its code actions again.")
+    if reason := await unreadable_reason(server, document):
+        raise JsonRpcInvalidParams(reason)
     start, stop, line = (data.get(name) for name in ("start", "stop", "line"))
     if type(start) is not int or type(stop) is not int or not 0 <= start <= stop <= len(document.text):
-        raise JsonRpcInvalidParams("This is no action of codellama-ls.")
+        raise JsonRpcInvalidParams(NOT_OURS)
     instruction = data.get("instruction", "")
     if data["task"] == "edit" and instruction not in server.settings.actions.prompts:
-        raise JsonRpcContentModified("The settings have changed since; ask for the document's actions again.")
+        raise JsonRpcContentModified("The settings have changed since. Request the document's code actions again.")
     reported = Reported(line, str(data.get("message", ""))) if type(line) is int else None
     into = file_for_tests(document.language, file_name(document.uri)) if data["task"] == "tests" else ""
     if data["task"] == "tests" and not into:
-        raise JsonRpcInvalidParams("There is no custom for where such tests go.")
-    around = server.settings.actions.context_chars
-    return EditTask(data["task"], document, start, stop, instruction, reported, into, around)
+        raise JsonRpcInvalidParams("No test-file convention is known for this language.")
+    context_chars = server.settings.actions.context_chars
+    return EditTask(data["task"], document, start, stop, instruction, reported, into, context_chars)

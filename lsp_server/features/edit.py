@@ -1,7 +1,7 @@
-"""``codellama/edit``: a change by instruction that the editor draws as it comes, and takes hunk by hunk.
+"""``codellama/edit``: edit by instruction. The editor shows the hunks as they stream; the user accepts or rejects each.
 
-Our own requests, told in docs/edits.md: ``codellama/edit`` begins, ``/followUp`` goes on, ``/accept`` and ``/reject``
-take a hunk or all, ``/cancel`` ends. Every answer tells what is left to decide.
+Custom requests, described in docs/edits.md: ``codellama/edit`` begins an edit, ``/followUp`` refines it, ``/accept``
+and ``/reject`` decide one hunk or all, ``/cancel`` ends it. Each response lists the undecided hunks.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from lsp_server.edits.hunks import Hunk
 from lsp_server.edits.rewrite import CouldNotError, Sketch, rewritten
 from lsp_server.edits.target import target_of
 from lsp_server.edits.tasks import EditTask
-from lsp_server.lsp.documents import whole
-from lsp_server.lsp.edit_task import as_it_is_now, engine, in_lines, refusal
-from lsp_server.lsp.params import document_uri, member, offsets, text, token
-from lsp_server.lsp.progress import at_work
+from lsp_server.lsp.documents import current_document
+from lsp_server.lsp.edit_task import rebase_hunks, report_lines, require_chat, unreadable_reason
+from lsp_server.lsp.params import document_uri, member, offsets, required_text, token
+from lsp_server.lsp.work_done_progress import Token, progress_bar
 from lsp_server.lsp.workspace_edits import apply, changing, range_of
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Document
@@ -33,13 +33,13 @@ from lsp_server.snapshot import Document
 METHOD = "codellama/edit"
 FOLLOW_UP = "Write all of the code again, in one code block, changed as follows: "
 TITLE = "Edit"
-LONGEST_TITLE = 60
-OVER = "There is no such edit; it is over."
-DECIDED = "There is no such change left in this edit."
+MAX_TITLE = 60
+ENDED = "This edit session has ended."
+DECIDED = "This change has already been accepted or rejected."
 
 
 def register(server: CodeLlamaServer) -> None:
-    """Our own requests."""
+    """Register the custom requests."""
     server.feature(METHOD)(edit)
     server.feature(f"{METHOD}/followUp")(follow_up)
     server.feature(f"{METHOD}/accept")(accept)
@@ -48,152 +48,152 @@ def register(server: CodeLlamaServer) -> None:
 
 
 async def edit(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
-    """``textDocument``, ``range`` and ``instruction``; ``id`` where the client names the edit itself."""
-    document = await _open(server, document_uri(params))
+    """Begin an edit: ``textDocument``, ``range`` and ``instruction``; ``id`` if the client chooses it."""
+    document = await _readable_document(server, document_uri(params))
     start, stop = offsets(document, params)
     target = target_of(document.language, document.text, start, stop)
     session = EditSession(member(params, "id", str, "") or str(uuid.uuid4()), document, (target.start, target.stop))
-    instruction, around = text(params, "instruction"), server.settings.actions.context_chars
-    task = EditTask("edit", document, target.start, target.stop, instruction, context_chars=around)
+    instruction, context_chars = required_text(params, "instruction"), server.settings.actions.context_chars
+    task = EditTask("edit", document, target.start, target.stop, instruction, context_chars=context_chars)
     if target.too_long(document.text):
-        raise JsonRpcInvalidParams("That is too much to write again at once: select less.")
+        raise JsonRpcInvalidParams("The selection is too long to rewrite at once. Select less.")
     try:
         server.edits.open(session)
     except ValueError as error:
         raise JsonRpcInvalidParams(str(error)) from error
-    return await _asked(server, session, task, params)
+    return await _run(server, session, task, params)
 
 
 async def follow_up(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
-    """``id`` and another ``instruction``: what is still proposed gives way to the new answer."""
+    """Refine an edit: ``id`` and another ``instruction``. The new hunks replace the undecided ones."""
     session = _session(server, params)
-    instruction = text(params, "instruction")
+    instruction = required_text(params, "instruction")
     async with _turn(server, session):
         if session.work is not None:
-            raise JsonRpcInvalidParams("This edit is still being answered.")
+            raise JsonRpcInvalidParams("The model is still writing this edit. Wait for it, or cancel it.")
         try:
-            start, stop = session.follow(await _open(server, session.document.uri))
-        except CouldNotError as why:
-            return _told(session, str(why))
+            start, stop = session.follow(await _readable_document(server, session.document.uri))
+        except CouldNotError as error:
+            return _undecided(session, str(error))
         session.work = asyncio.current_task()
-    around = server.settings.actions.context_chars
-    task = EditTask("edit", session.document, start, stop, instruction, context_chars=around)
-    more = Message("user", f"{FOLLOW_UP}{instruction}")
-    return await _asked(server, session, task, params, (*session.said, more) if session.said else ())
+    context_chars = server.settings.actions.context_chars
+    task = EditTask("edit", session.document, start, stop, instruction, context_chars=context_chars)
+    message = Message("user", f"{FOLLOW_UP}{instruction}")
+    return await _run(server, session, task, params, (*session.said, message) if session.said else ())
 
 
 async def accept(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
-    """``id``, and ``hunk`` for one; without it all that is left. Applied through ``workspace/applyEdit``."""
+    """Apply hunks through ``workspace/applyEdit``: ``id``, and ``hunk`` for one; without it all that are undecided."""
     session = _session(server, params)
     async with _turn(server, session, _chosen(session, params)) as chosen:
-        now = whole(server, session.document.uri)
+        now = current_document(server, session.document.uri)
         try:
             if now is None:
                 raise CouldNotError("The document was closed meanwhile.")
             hunks = session.to_apply(chosen, now)
-        except CouldNotError as why:
-            return {"applied": False, **_told(session, str(why))}
-        why_not = await apply(server, changing(server, now, hunks, TITLE, confirm=False), TITLE)
-        if not why_not:
+        except CouldNotError as error:
+            return {"applied": False, **_undecided(session, str(error))}
+        failure = await apply(server, changing(server, now, hunks, TITLE, confirm=False), TITLE)
+        if not failure:
             session.accept(chosen, now, hunks)
-        return {"applied": not why_not, **_told(session, why_not)}
+        return {"applied": not failure, **_undecided(session, failure)}
 
 
 async def reject(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
-    """``id``, and ``hunk`` for one; without it all that is left."""
+    """Discard hunks: ``id``, and ``hunk`` for one; without it all that are undecided."""
     session = _session(server, params)
     async with _turn(server, session, _chosen(session, params)) as chosen:
         session.reject(chosen)
-        return _told(session)
+        return _undecided(session)
 
 
 def cancel(server: CodeLlamaServer, params: Any) -> None:
-    """``id``: the edit is over, and the model left alone. Nothing that was accepted is undone."""
-    server.edits.forget(text(params, "id"))
+    """End the edit ``id`` and stop its generation. Accepted hunks stay."""
+    server.edits.forget(required_text(params, "id"))
 
 
-async def _asked(
-    server: CodeLlamaServer, session: EditSession, task: EditTask, params: Any, said: tuple[Message, ...] = ()
+async def _run(
+    server: CodeLlamaServer, session: EditSession, task: EditTask, params: Any, messages: tuple[Message, ...] = ()
 ) -> dict[str, Any]:
-    """The model's answer as hunks, told as it comes where the client gives a token for that."""
+    """Run the task and propose its hunks. Stream them if the client sends a ``partialResultToken``."""
     session.work = asyncio.current_task()
     title = f"Code Llama: {_short(task.instruction)}"
     try:
-        work_token, drawing_token = token(params, "workDoneToken"), token(params, "partialResultToken")
-        async with at_work(server, title, work_token, given=work_token is not None) as say:
-            draw = _drawing(server, session, task, drawing_token, in_lines(say))
-            rewrite = await rewritten(engine(server), task, draw, said, server.keeps_lines)
+        work_token, partial_token = token(params, "workDoneToken"), token(params, "partialResultToken")
+        async with progress_bar(server, title, work_token, from_client=work_token is not None) as report:
+            on_text = _streaming(server, session, task, partial_token, report_lines(report))
+            rewrite = await rewritten(require_chat(server), task, on_text, messages, server.keeps_lines)
         async with session.turn:
-            document, hunks = as_it_is_now(server, task.document, rewrite.hunks)
+            document, hunks = rebase_hunks(server, task.document, rewrite.hunks)
             session.said = rewrite.said
             session.propose(document, hunks)
-            return _told(session)
-    except (CouldNotError, EngineError) as why:
-        return _told(session, str(why))
+            return _undecided(session)
+    except (CouldNotError, EngineError) as error:
+        return _undecided(session, str(error))
     finally:
         session.work = None
-        # where nothing came of it, nothing can follow; another may have been begun under its name meanwhile
+        # a failed edit cannot be refined; meanwhile another edit may have begun under its id
         if not session.said and server.edits.find(session.id) is session:
             server.edits.forget(session.id)
 
 
-def _drawing(
-    server: CodeLlamaServer, session: EditSession, task: EditTask, to: int | str | None, tell: Callable[[str], None]
+def _streaming(
+    server: CodeLlamaServer, session: EditSession, task: EditTask, token: Token | None, report: Callable[[str], None]
 ) -> Callable[[str], None]:
-    """Tells how far an answer is and, where the client wants it, what is certain of it."""
-    if to is None:
-        return tell
+    """Return a function of the text so far that reports progress and, with a token, sends the finished hunks."""
+    if token is None:
+        return report
 
-    def show(hunks: tuple[Hunk, ...]) -> None:
-        shown = _shown(session.id, task.document, dict(enumerate(hunks)))
-        server.protocol.notify(types.PROGRESS, types.ProgressParams(to, shown))
+    def send(hunks: tuple[Hunk, ...]) -> None:
+        value = _to_json(session.id, task.document, dict(enumerate(hunks)))
+        server.protocol.notify(types.PROGRESS, types.ProgressParams(token, value))
 
-    sketch = Sketch(task, show, server.keeps_lines)
+    sketch = Sketch(task, send, server.keeps_lines)
 
-    def draw(text: str) -> None:
-        tell(text)
+    def on_text(text: str) -> None:
+        report(text)
         sketch(text)
 
-    return draw
+    return on_text
 
 
-def _told(session: EditSession, message: str = "") -> dict[str, Any]:
-    """What is left to decide, and why something was not done."""
-    return {**_shown(session.id, session.document, session.hunks), "message": message}
+def _undecided(session: EditSession, message: str = "") -> dict[str, Any]:
+    """Return the undecided hunks, and a message if something failed."""
+    return {**_to_json(session.id, session.document, session.hunks), "message": message}
 
 
-def _shown(id_: str, document: Document, hunks: Mapping[int, Hunk]) -> dict[str, Any]:
-    drawn = [
+def _to_json(id_: str, document: Document, hunks: Mapping[int, Hunk]) -> dict[str, Any]:
+    listed = [
         {"id": n, "range": range_of(document, hunk.start, hunk.stop), "newText": hunk.new} for n, hunk in hunks.items()
     ]
-    return {"id": id_, "version": document.version, "hunks": drawn}
+    return {"id": id_, "version": document.version, "hunks": listed}
 
 
-async def _open(server: CodeLlamaServer, uri: str) -> Document:
-    document = whole(server, uri)
+async def _readable_document(server: CodeLlamaServer, uri: str) -> Document:
+    document = current_document(server, uri)
     if document is None:
-        raise JsonRpcInvalidParams("There is no such document open.")
-    if why := await refusal(server, document):
-        raise JsonRpcInvalidParams(why)
+        raise JsonRpcInvalidParams("This document is not open in the editor.")
+    if reason := await unreadable_reason(server, document):
+        raise JsonRpcInvalidParams(reason)
     return document
 
 
 def _session(server: CodeLlamaServer, params: Any) -> EditSession:
-    session = server.edits.find(text(params, "id"))
+    session = server.edits.find(required_text(params, "id"))
     if session is None:
-        raise JsonRpcInvalidParams(OVER)
+        raise JsonRpcInvalidParams(ENDED)
     return session
 
 
 @asynccontextmanager
 async def _turn(server: CodeLlamaServer, session: EditSession, chosen: Collection[int] = ()) -> AsyncIterator[set[int]]:
-    """Alone with a session that is still open, and which of the hunks are left that a person chose before the wait.
+    """Lock a session. Yield those of the ``chosen`` hunks that are still undecided.
 
-    Raises JsonRpcInvalidParams where the session is over by then, or none is left.
+    Raises JsonRpcInvalidParams if the session has ended meanwhile, or all chosen hunks are decided.
     """
     async with session.turn:
         if server.edits.find(session.id) is not session:
-            raise JsonRpcInvalidParams(OVER)
+            raise JsonRpcInvalidParams(ENDED)
         left = set(chosen) & set(session.hunks)
         if chosen and not left:
             raise JsonRpcInvalidParams(DECIDED)
@@ -201,7 +201,7 @@ async def _turn(server: CodeLlamaServer, session: EditSession, chosen: Collectio
 
 
 def _chosen(session: EditSession, params: Any) -> set[int]:
-    """Raises JsonRpcInvalidParams for a hunk that is decided already."""
+    """Return the ids of the hunks that a request names. Raises JsonRpcInvalidParams for a decided one."""
     hunk = getattr(params, "hunk", None)
     if hunk is None:
         return set(session.hunks)
@@ -212,4 +212,4 @@ def _chosen(session: EditSession, params: Any) -> set[int]:
 
 def _short(instruction: str) -> str:
     first = instruction.strip().partition("\n")[0]
-    return first if len(first) <= LONGEST_TITLE else f"{first[: LONGEST_TITLE - 1]}…"
+    return first if len(first) <= MAX_TITLE else f"{first[: MAX_TITLE - 1]}…"

@@ -1,7 +1,4 @@
-"""*Explain*: the chat opened with what is selected, or, in clients without a chat, Markdown in a document of its own.
-
-Knows nothing of conversations.
-"""
+"""The *Explain* command: open the chat about the selection, or show Markdown in clients without a chat."""
 
 from __future__ import annotations
 
@@ -18,29 +15,29 @@ from inference.text.prompts import Message
 from lsp_server.edits.rewrite import CouldNotError
 from lsp_server.edits.target import target_of
 from lsp_server.edits.tasks import EditTask, fields, file_name
-from lsp_server.lsp.documents import whole
-from lsp_server.lsp.edit_task import engine, in_lines, refusal, sorry
+from lsp_server.lsp.documents import current_document
+from lsp_server.lsp.edit_task import report_failure, report_lines, require_chat, unreadable_reason
 from lsp_server.lsp.params import announces, member, offsets
-from lsp_server.lsp.progress import at_work, beside
 from lsp_server.lsp.show_document import show_markdown
+from lsp_server.lsp.work_done_progress import progress_bar, run_in_background
 from lsp_server.prompts.templates import messages_for
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Document
 
 TITLE = "Explain"
 EXPLAIN = "codellama.explain"
-"""Our command."""
+"""Server command."""
 CHAT = "codellama.openChat"
-"""A client's command: it opens the chat about a range, with a slash prompt to begin with."""
+"""Client command: open the chat about a range, with a slash prompt."""
 
 
 def register(server: CodeLlamaServer) -> None:
-    """The command."""
+    """Register the command."""
     server.command(EXPLAIN)(explain)
 
 
 def commands(server: CodeLlamaServer, document: Document, where: types.Range) -> list[types.CodeAction | types.Command]:
-    """The way to an explanation that this client has, if any."""
+    """Return the command that this client supports, if any."""
     if not document.text.strip():
         return []
     argument = {"uri": document.uri, "range": where}
@@ -53,30 +50,30 @@ def commands(server: CodeLlamaServer, document: Document, where: types.Range) ->
 
 
 async def explain(server: CodeLlamaServer, *arguments: Any) -> None:
-    """Begin; the command itself is answered at once."""
-    given = arguments[0] if arguments else None
-    document = whole(server, member(given, "uri", str, ""))
+    """Start the explanation as a background task and respond immediately."""
+    argument = arguments[0] if arguments else None
+    document = current_document(server, member(argument, "uri", str, ""))
     if document is None:
-        raise JsonRpcInvalidParams("There is no such document open.")
-    if why := await refusal(server, document):
-        raise JsonRpcInvalidParams(why)
-    start, stop = offsets(document, given)
+        raise JsonRpcInvalidParams("This document is not open in the editor.")
+    if reason := await unreadable_reason(server, document):
+        raise JsonRpcInvalidParams(reason)
+    start, stop = offsets(document, argument)
     target = target_of(document.language, document.text, start, stop)
-    beside(server, _explained(server, EditTask("edit", document, target.start, target.stop)))
+    run_in_background(server, _explain(server, EditTask("edit", document, target.start, target.stop)))
 
 
-async def _explained(server: CodeLlamaServer, task: EditTask) -> None:
+async def _explain(server: CodeLlamaServer, task: EditTask) -> None:
     try:
-        async with at_work(server, f"Code Llama: {TITLE}") as say:
-            text, tell = "", in_lines(say)
-            said = messages_for("explain", fields(task))
-            turns = tuple(Message(one["role"], one["content"]) for one in said)
-            async with aclosing(engine(server).chat(ChatRequest(turns))) as events:
+        async with progress_bar(server, f"Code Llama: {TITLE}") as report:
+            text, report_text = "", report_lines(report)
+            prompt = messages_for("explain", fields(task))
+            messages = tuple(Message(one["role"], one["content"]) for one in prompt)
+            async with aclosing(require_chat(server).chat(ChatRequest(messages))) as events:
                 async for event in events:
                     text += event.text if isinstance(event, TextChunk) else ""
-                    tell(text)
+                    report_text(text)
         await show_markdown(server, f"Explained: {file_name(task.document.uri)}", text)
-    except (CouldNotError, EngineError) as why:
-        sorry(server, TITLE, why)
+    except (CouldNotError, EngineError) as error:
+        report_failure(server, TITLE, error)
     except OSError as error:
-        sorry(server, TITLE, CouldNotError(f"The text can't be written to a file: {error.strerror or error}."))
+        report_failure(server, TITLE, CouldNotError(f"The text can't be written to a file: {error.strerror or error}."))

@@ -1,4 +1,4 @@
-"""``initialize``, ``initialized`` and ``shutdown``: the first answers at once, the engine is found beside."""
+"""``initialize``, ``initialized`` and ``shutdown``. The server responds to ``initialize`` before it has a backend."""
 
 from __future__ import annotations
 
@@ -17,61 +17,62 @@ from lsp_server.backend import allowed_servers
 from lsp_server.backend.backend import Backend
 from lsp_server.backend.local_engine import LocalEngine
 from lsp_server.backend.remote_server import RemoteServer
-from lsp_server.features import completion, usage_statistics
+from lsp_server.features import completion
 from lsp_server.features.configuration import apply
-from lsp_server.lsp import progress as work
+from lsp_server.features.usage_statistics import today
+from lsp_server.lsp.displayed_items import detect_reports
 from lsp_server.lsp.params import announces
-from lsp_server.lsp.progress import EngineProgress
+from lsp_server.lsp.work_done_progress import EngineProgress, cancel_background_tasks
 from lsp_server.session import CodeLlamaServer
 
 log = logging.getLogger(__name__)
 
 STATUS = "codellama/status"
-"""Our own notification: the engine's status and what was accepted ``today``, whenever one of them changes."""
+"""Custom notification: the backend's status and the usage figures of ``today``, sent when either changes."""
 
 
 def register(server: CodeLlamaServer) -> None:
-    """The three notifications and requests of a session's beginning and end."""
+    """Register the three methods."""
     server.feature(types.INITIALIZE)(initialize)
     server.feature(types.INITIALIZED)(initialized)
     server.feature(types.SHUTDOWN)(shutdown)
 
 
 def initialize(server: CodeLlamaServer, params: types.InitializeParams) -> None:
-    """Read the settings and see what the client can do."""
+    """Apply the settings and detect the client's capabilities."""
     apply(server, params.initialization_options)
     info = params.client_info
     server.keeps_lines = info is not None and info.name.lower() in ("neovim", "nvim", "vim")
-    usage_statistics.meet(server, params)
+    detect_reports(server, params)
     document = params.capabilities.text_document
     if document is None or document.inline_completion is None:
         completion.register(server)
 
 
 def initialized(server: CodeLlamaServer, params: types.InitializedParams) -> None:
-    """Look for the engine, or for the server elsewhere."""
+    """Start to connect to the engine or the remote server."""
     del params
     progress = EngineProgress(server)
-    server.link = _link(server, lambda status: _tell(server, progress, status))
-    server.link.start()
-    server.statistics.start(_from_a_thread(lambda: _show_status(server)))
+    server.backend = _backend(server, lambda status: _on_status(server, progress, status))
+    server.backend.start()
+    server.statistics.start(_from_a_thread(lambda: _send_status(server)))
 
 
 async def shutdown(server: CodeLlamaServer, params: None) -> None:
-    """Give up the lease: the engine stays if another window holds one."""
+    """Stop all work and release the engine's lease. The engine stays while another session holds one."""
     del params
-    server.suggestions.generations.stop()
+    server.pipeline.in_flight.stop_all()
     server.chats.stop()
     server.watch.forget()
-    await work.end_all(server)
+    await cancel_background_tasks(server)
     await asyncio.to_thread(server.statistics.close)
-    if server.link is not None:
-        await server.link.stop()
-        server.link = None
+    if server.backend is not None:
+        await server.backend.stop()
+        server.backend = None
 
 
 def _from_a_thread(action: Callable[[], None]) -> Callable[[], None]:
-    """``action``, to be called by another thread than the event loop's; not once that has ended."""
+    """Return a function that another thread may call to run ``action`` in the event loop, unless the loop is closed."""
     loop = asyncio.get_running_loop()
 
     def call() -> None:
@@ -81,18 +82,17 @@ def _from_a_thread(action: Callable[[], None]) -> Callable[[], None]:
     return call
 
 
-def _show_status(server: CodeLlamaServer) -> None:
-    if server.link is not None and announces(server, "codellamaStatus"):
-        server.protocol.notify(STATUS, {**server.link.status.to_json(), "today": usage_statistics.today(server)})
+def _send_status(server: CodeLlamaServer) -> None:
+    if server.backend is not None and announces(server, "codellamaStatus"):
+        server.protocol.notify(STATUS, {**server.backend.status.to_json(), "today": today(server)})
 
 
-def _link(server: CodeLlamaServer, on_status: Callable[[Status], None]) -> Backend:
-    """To the server elsewhere that the person has named, or else to the engine of one's own."""
+def _backend(server: CodeLlamaServer, on_status: Callable[[Status], None]) -> Backend:
+    """Return the remote server if the user configured one, else the local engine."""
     chosen = server.settings.engine
     if allowed_servers.is_named(server.engine_url):
         wanted = ProbeRequest(chosen.model, chosen.chat_model)
-        warn = partial(say_once, server, types.MessageType.Warning)
-        return RemoteServer(partial(allowed_servers.find, server.engine_url), wanted, on_status, warn)
+        return RemoteServer(partial(allowed_servers.find, server.engine_url), wanted, on_status, server.warn_once)
     context = chosen.context or None
     options = EngineOptions(
         chosen.model, chosen.format, chosen.grace_seconds, context, chosen.chat_model, chosen.idle_minutes * 60
@@ -100,26 +100,18 @@ def _link(server: CodeLlamaServer, on_status: Callable[[Status], None]) -> Backe
     return LocalEngine(options, on_status)
 
 
-def _tell(server: CodeLlamaServer, progress: EngineProgress, status: Status) -> None:
+def _on_status(server: CodeLlamaServer, progress: EngineProgress, status: Status) -> None:
     log.info("engine: %s %s %d%%", status.phase, status.message, status.progress)
     progress.show(status)
-    _show_status(server)
+    _send_status(server)
     if status.phase == "failed":
-        say_once(server, types.MessageType.Error, status.message)
+        server.show_once(types.MessageType.Error, status.message)
     if status.phase == "ready":
-        say_once(server, types.MessageType.Info, status.limits)
-        say_once(server, types.MessageType.Warning, _sentence(status.crash))
+        server.show_once(types.MessageType.Info, status.limits)
+        server.show_once(types.MessageType.Warning, _crash_message(status.crash))
 
 
-def _sentence(crash: str) -> str:
-    return f"The engine ended unexpectedly and was started again: {crash}. See `codellama-ls engine logs`." * bool(
-        crash
-    )
-
-
-def say_once(server: CodeLlamaServer, kind: types.MessageType, text: str) -> None:
-    """Tell the person, once in this window; an empty text never."""
-    if text in server.told:
-        return
-    server.told.add(text)
-    server.window_show_message(types.ShowMessageParams(kind, f"codellama-ls: {text}"))
+def _crash_message(crash: str) -> str:
+    if not crash:
+        return ""
+    return f"The engine ended unexpectedly and was started again: {crash}. See `codellama-ls engine logs`."

@@ -1,1 +1,1 @@
-"""JSON-RPC on top of pygls: framing, tolerant parsing, one answer per request."""
+"""JSON-RPC on top of pygls: framing, tolerant parsing, one response per request."""

@@ -1,14 +1,9 @@
-"""Parse untrusted JSON-RPC messages.
+"""Untrusted JSON-RPC messages: split the byte stream into bodies, parse them, and structure their parameters.
 
-Knows the shape of a message and no method. A message that is not JSON is still searched for the id of a request, so
-that it can be answered.
-
-Split a byte stream into JSON-RPC bodies (LSP 3.17, base protocol).
-
-Headers and bodies are bounded, so a client's mistake costs at most its own message. After bytes that are no header the
-next ``Content-Length`` line is looked for.
-
-Turn the JSON of a method's parameters into lsprotocol's types, and tolerate enum values of later LSP versions.
+* Framing (LSP 3.17, base protocol): headers and bodies are bounded, so a client's error costs at most its own message.
+  After an invalid header the reader looks for the next ``Content-Length`` line.
+* Parsing: the id of a request is searched even in invalid JSON, so that the request gets an error response.
+* Parameters become lsprotocol's types. Enum values of later LSP versions are tolerated.
 """
 
 from __future__ import annotations
@@ -32,106 +27,36 @@ from pygls.protocol import default_converter
 log = logging.getLogger(__name__)
 
 SEARCHED = 2**20
-"""Characters of a message that is not JSON in which its id is looked for."""
+"""Characters of invalid JSON that are searched for a request's id."""
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}:,]|[^\s"\[\]{}:,]+', re.DOTALL)
 
 Id = int | str
 
 
-class NotJsonError(ValueError):
-    """The message can't be parsed. ``id`` is that of the request it seems to be, if any."""
-
-    def __init__(self, why: str, id_: Id | None) -> None:
-        super().__init__(why)
-        self.id = id_
-
-
-def parse(body: bytes) -> Any:
-    """Parse a message's body; invalid UTF-8 becomes U+FFFD. Raises NotJsonError."""
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        log.warning("A message is not valid UTF-8; its invalid bytes are replaced.")
-        text = body.decode(errors="replace")
-    try:
-        return _DECODER.decode(text)
-    except RecursionError:
-        raise NotJsonError("nested too deeply", request_id(text)) from None
-    except ValueError as error:
-        raise NotJsonError(str(error), request_id(text)) from None
-
-
-def is_id(value: Any) -> bool:
-    """Return whether LSP allows ``value`` as the id of a request."""
-    return type(value) in (int, str)
-
-
-def request_id(text: str) -> Id | None:
-    """Return the id of a request whose JSON is damaged or can't be parsed; None if it can't be seen."""
-    members = _outer_members(text[:SEARCHED])
-    if '"method"' not in members:
-        return None
-    try:
-        found = json.loads(members.get('"id"', "null"))
-    except ValueError:
-        return None
-    return found if is_id(found) else None
-
-
-def as_object(value: Any) -> Any:
-    """Return parsed JSON with objects as attributes, at any depth: the parameters of our own methods."""
-    if isinstance(value, dict):
-        return SimpleNamespace(**{name: as_object(one) for name, one in value.items()})
-    return [as_object(one) for one in value] if isinstance(value, list) else value
-
-
-def _outer_members(text: str) -> dict[str, str]:
-    """Return the first token of each member of the outermost object, by the name's token."""
-    depth, members, name, before = 0, {}, "", ""
-    for piece in (one.group() for one in _TOKEN.finditer(text)):
-        if depth == 1 and before == ":":
-            members.setdefault(name, piece)
-        elif depth == 1 and piece != ":":
-            name = piece
-        depth += (piece in "[{") - (piece in "]}")
-        before = piece
-    return members
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    """Python would write an infinite number as a word that is not JSON."""
-    value = float(text)
-    if math.isinf(value):
-        raise ValueError("a number is too large")
-    return value
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
-
-
 LARGEST_BODY = 128 * 2**20
-"""Bytes. Editors send no document of more than some tens of megabytes."""
+"""Bytes. Editors send documents of up to some tens of megabytes."""
 
 CHUNK = 2**16
-"""Bytes to read at once: what a pipe holds."""
+"""Bytes to read at once: the capacity of a pipe."""
 
 LONGEST_LINE = 8_192
-"""Bytes of a header line; only the end of a longer one is kept."""
+"""Bytes of a header line. Only the end of a longer one is kept."""
 
 _LENGTH = re.compile(rb"content-length:[ \t]*(\d{1,18})[ \t]*\r?\n\Z", re.IGNORECASE)
 _FIELD = re.compile(rb"[\w-]+:(?<!content-length:)", re.IGNORECASE)
 
 Read = Callable[[int], Awaitable[bytes]]
-"""Return at most so many bytes as soon as there are any; none at the end of the stream."""
+"""Return at most this many bytes when some are available; none at the end of the stream."""
+
+LONGEST_REASON = 500
+
+URIS = {"uri", "rootUri", "rootPath", "oldUri", "newUri", "repository"}
+"""Names of members that are URIs or paths, at any depth of the parameters."""
 
 
 class Bodies:
-    """The message bodies of a stream, until it ends. A body that the stream ends in is dropped."""
+    """The message bodies of a stream. An incomplete body at its end is dropped."""
 
     def __init__(self, read: Read, largest: int = LARGEST_BODY) -> None:
         self._read = read
@@ -162,7 +87,7 @@ class Bodies:
         return None
 
     async def _line(self) -> bytes:
-        """Return the next line, or the end of it where it is too long; nothing at the end of the stream."""
+        """Return the next line, or the end of an overlong one; nothing at the end of the stream."""
         while (end := self._buffer.find(b"\n")) < 0:
             del self._buffer[:-LONGEST_LINE]
             if not await self._fill():
@@ -170,14 +95,14 @@ class Bodies:
         return self._take(end + 1)
 
     async def _holds(self, length: int) -> bool:
-        """Read until the buffer has ``length`` bytes; False if the stream ends before."""
+        """Read until the buffer has ``length`` bytes. Return False if the stream ends before."""
         while len(self._buffer) < length:
             if not await self._fill():
                 return False
         return True
 
     async def _skip(self, length: int) -> None:
-        """Discard bytes without holding them."""
+        """Discard bytes without buffering them."""
         while length and (self._buffer or await self._fill()):
             length -= len(self._take(min(length, len(self._buffer))))
 
@@ -192,14 +117,83 @@ class Bodies:
         return taken
 
 
-LONGEST_REASON = 500
+class NotJsonError(ValueError):
+    """A message that cannot be parsed. ``id`` is the id of the request, if one was found."""
 
-URIS = {"uri", "rootUri", "rootPath", "oldUri", "newUri", "repository"}
-"""Members of parameters, at any depth, that are or name a path."""
+    def __init__(self, reason: str, id_: Id | None) -> None:
+        super().__init__(reason)
+        self.id = id_
+
+
+def parse(body: bytes) -> Any:
+    """Parse a message's body; invalid UTF-8 becomes U+FFFD. Raises NotJsonError."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        log.warning("A message is not valid UTF-8. Its invalid bytes are replaced.")
+        text = body.decode(errors="replace")
+    try:
+        return _DECODER.decode(text)
+    except RecursionError:
+        raise NotJsonError("nested too deeply", request_id(text)) from None
+    except ValueError as error:
+        raise NotJsonError(str(error), request_id(text)) from None
+
+
+def is_id(value: Any) -> bool:
+    """Return whether LSP allows ``value`` as the id of a request."""
+    return type(value) in (int, str)
+
+
+def request_id(text: str) -> Id | None:
+    """Return the id of a request in invalid JSON; None if it is not found."""
+    members = _outer_members(text[:SEARCHED])
+    if '"method"' not in members:
+        return None
+    try:
+        found = json.loads(members.get('"id"', "null"))
+    except ValueError:
+        return None
+    return found if is_id(found) else None
+
+
+def as_object(value: Any) -> Any:
+    """Convert JSON objects to namespaces, at any depth: the parameters of custom methods."""
+    if isinstance(value, dict):
+        return SimpleNamespace(**{name: as_object(one) for name, one in value.items()})
+    return [as_object(one) for one in value] if isinstance(value, list) else value
+
+
+def _outer_members(text: str) -> dict[str, str]:
+    """Return the first token of each member of the outermost object, by the name's token."""
+    depth, members, name, before = 0, {}, "", ""
+    for part in (one.group() for one in _TOKEN.finditer(text)):
+        if depth == 1 and before == ":":
+            members.setdefault(name, part)
+        elif depth == 1 and part != ":":
+            name = part
+        depth += (part in "[{") - (part in "]}")
+        before = part
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    """Parse a float. Python would write an infinite one as a word that is not JSON."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def tolerant_converter() -> cattrs.Converter:
-    """Return pygls's converter; an unknown enum value becomes a member of its own that has this value."""
+    """Return pygls's converter, which in addition makes a new enum member of an unknown value."""
     converter = default_converter()
     for kind in filter(_is_enum, vars(types).values()):
         converter.register_structure_hook(kind, _member)
@@ -211,7 +205,7 @@ def tolerant_converter() -> cattrs.Converter:
 
 
 def structured(converter: cattrs.Converter, method: str, params: Any) -> Any:
-    """Return ``params`` as the type of ``method``: None if it takes none, plain objects if LSP doesn't define it.
+    """Convert ``params`` to the type of ``method``: None if it has no parameters, namespaces for a custom method.
 
     Raises JsonRpcInvalidParams.
     """
@@ -226,14 +220,14 @@ def structured(converter: cattrs.Converter, method: str, params: Any) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """Say what is missing or wrong, and where, without quoting the parameters."""
+    """Describe the error and its location without quoting the parameters."""
     if isinstance(error, cattrs.BaseValidationError):
         return "; ".join(cattrs.transform_error(error))[:LONGEST_REASON]
     return str(error) if type(error) is ValueError else type(error).__name__
 
 
 def _check_uris(value: Any) -> None:
-    """Raise ValueError for a URI with which no file can be looked for: every later use of it would fail."""
+    """Raise ValueError for a URI that no file can have. Every later use of it would fail."""
     if isinstance(value, dict):
         for name, one in value.items():
             if name in URIS and isinstance(one, str):
@@ -256,9 +250,9 @@ def _is_unicode(text: str) -> bool:
 
 
 def _scalar(value: Any, kind: Any) -> Any:
-    """Refuse lists and objects as ids and tokens; lsprotocol takes them, and they can't be looked up."""
+    """Reject lists and objects as ids and tokens. lsprotocol accepts them, but they are not hashable."""
     if isinstance(value, dict | list):
-        raise TypeError("an integer or a string is wanted")
+        raise TypeError("expected an integer or a string")
     return value
 
 
@@ -271,14 +265,14 @@ def _base(kind: Any) -> type[int] | type[str]:
 
 
 def _value(value: Any, union: Any) -> Any:
-    """Return a value that may be one of an enum's or any other, as it came; lsprotocol lets numbers pass as strings."""
+    """Return an open enum's value unchanged if its type is right. lsprotocol would accept numbers as strings."""
     if isinstance(value, union):
         return value
-    raise TypeError(f"{union} is wanted")
+    raise TypeError(f"expected {union}")
 
 
 def _member(value: Any, kind: Any) -> Any:
-    """Return the member of ``kind`` that has this value. It can be sent back to the client as it came."""
+    """Return the enum member with this value, a new one if needed. It serialises to the same value."""
     try:
         return kind(value)
     except ValueError:

@@ -1,7 +1,7 @@
-"""The JSON-RPC protocol on top of pygls: every request is answered once, whatever is wrong with it.
+"""The JSON-RPC protocol on top of pygls: every request gets exactly one response, valid or not.
 
-pygls (2.1.1) answers nothing that it can't turn into lsprotocol's types. Here a message is first read as plain JSON, so
-the id is known before anything else is looked at. Knows no features.
+pygls (2.1.1) does not respond to messages that it cannot convert to lsprotocol's types. Here a message is first parsed
+as plain JSON, so its id is known before it is validated.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ from lsp_server.json_rpc.messages import Bodies, NotJsonError, Read, as_object, 
 log = logging.getLogger(__name__)
 
 LONGEST_MESSAGE = 500
-"""Characters of an unhandled exception's text that a client is sent."""
+"""Characters of an unhandled exception's text in an error response."""
 
 
 class Protocol(LanguageServerProtocol):
     """LSP over a byte stream.
 
-    A message is refused with the error code that JSON-RPC or LSP gives for it. A notification that can't be handled is
-    logged. So is a message whose id can't be read: clients stumble over a response without an id.
+    An invalid request gets the error code that JSON-RPC or LSP defines. An invalid notification is logged. So is a
+    message without a readable id: clients do not handle a response without an id.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name in [one for one in self.fm.builtin_features if one.startswith("notebookDocument/")]:
-            del self.fm.builtin_features[name]  # never announced: a client that sends them would only fill memory
+            del self.fm.builtin_features[name]  # not announced; handling them would only use memory
 
     async def listen(self, read: Read) -> None:
         """Handle messages until the stream ends."""
         async for body in Bodies(read):
             self.receive(body)
-            await asyncio.sleep(0)  # a handler starts before the next message changes what it is asked about
+            await asyncio.sleep(0)  # start the handler before the next message changes the document
 
     def receive(self, body: bytes) -> None:
         """Handle one message, or each message of a batch."""
@@ -68,10 +68,10 @@ class Protocol(LanguageServerProtocol):
     def _receive_one(self, message: Any) -> None:
         if not isinstance(message, dict):
             log.warning("Ignored a message that is not an object.")
-        elif "method" not in message and ("result" in message or "error" in message or self._asked(message)):
+        elif "method" not in message and ("result" in message or "error" in message or self._is_response(message)):
             self._settle(message)
         elif "id" in message and not is_id(message["id"]):
-            log.warning("Ignored a request whose id is neither an integer nor a string.")
+            log.warning("Ignored a request with an id that is neither an integer nor a string.")
         else:
             self._call(message)
 
@@ -80,7 +80,7 @@ class Protocol(LanguageServerProtocol):
         msg_id, method = message.get("id"), message.get("method")
         try:
             if message.get("jsonrpc") != self.VERSION or not isinstance(method, str):
-                raise JsonRpcInvalidRequest('A message needs "jsonrpc": "2.0" and a \'method\' that is a string.')
+                raise JsonRpcInvalidRequest('A message must have "jsonrpc": "2.0" and a string \'method\'.')
             self._check_call(msg_id, method)
             params = structured(self._converter, method, message.get("params"))
             self._check_document(method, params)
@@ -92,50 +92,50 @@ class Protocol(LanguageServerProtocol):
         contextvars.copy_context().run(handle, method, params)
 
     def _check_call(self, msg_id: Any, method: str) -> None:
-        """Raise JsonRpcException where the session's state or the method does not allow this call."""
+        """Raise JsonRpcException if the session's state or the method does not allow this call."""
         if msg_id is not None and msg_id in self._request_futures:
-            raise JsonRpcInvalidRequest(f"The id {msg_id!r} is in use by another request.")
+            raise JsonRpcInvalidRequest(f"The id {msg_id!r} is already used by a running request.")
         if self._shutdown and method != types.EXIT:
             raise JsonRpcInvalidRequest("The server is shutting down.")
         if not self._initialized and method not in (types.INITIALIZE, types.EXIT):
-            raise JsonRpcServerNotInitialized(f"'initialize' must come before '{method}'.")
+            raise JsonRpcServerNotInitialized(f"'{method}' was sent before 'initialize'.")
         if self._initialized and method == types.INITIALIZE:
-            raise JsonRpcInvalidRequest("The server has been initialized already.")
+            raise JsonRpcInvalidRequest("The server is already initialized.")
         if method != types.CANCEL_REQUEST:
             self._get_handler(method)
         if method in types.METHOD_TO_TYPES and (types.METHOD_TO_TYPES[method][1] is None) != (msg_id is None):
             raise JsonRpcMethodNotFound(f"'{method}' is a {'request' if msg_id is None else 'notification'}.")
 
     def _check_document(self, method: str, params: Any) -> None:
-        """Raise JsonRpcInvalidParams where a document is changed that is not open: pygls raises KeyError."""
+        """Raise JsonRpcInvalidParams for a change to a document that is not open. pygls would raise KeyError."""
         changed = params.text_document.uri if method == types.TEXT_DOCUMENT_DID_CHANGE else None
         if changed is not None and unquote(changed) not in self.workspace.text_documents:
-            raise JsonRpcInvalidParams(f"'{method}' is about a document that is not open.")
+            raise JsonRpcInvalidParams(f"'{method}' names a document that is not open.")
 
     @property
     def _initialized(self) -> bool:
         return hasattr(self, "server_capabilities")
 
     def _may_drop(self, method: Any) -> bool:
-        """Return whether LSP says that this notification is ignored: before or after the session, or optional."""
+        """Return whether LSP allows to ignore this notification: outside the session, or optional (``$/``)."""
         return self._shutdown or not self._initialized or (isinstance(method, str) and method.startswith("$/"))
 
     def _refuse(self, msg_id: int | str | None, error: JsonRpcException) -> None:
-        """Answer a request with an error; log what can't be answered."""
+        """Respond to a request with an error; only log it if there is no id."""
         if msg_id is None:
             log.warning("Ignored a message: %s", error)
         else:
-            log.warning("Refused a request: %s", error)
+            log.warning("Rejected a request: %s", error)
             self._send_response(msg_id, error=error.to_response_error())
 
-    def _asked(self, message: dict[str, Any]) -> bool:
-        """Return whether this has the id of a request that the server is waiting for."""
+    def _is_response(self, message: dict[str, Any]) -> bool:
+        """Return whether the message has the id of a request that the server sent."""
         return is_id(message.get("id")) and message["id"] in self._result_types
 
     def _settle(self, message: dict[str, Any]) -> None:
-        """Give the client's response to who waits for it."""
-        if not self._asked(message):
-            log.warning("Ignored a response to no request of this server.")
+        """Set the result of the server's request to the client's response."""
+        if not self._is_response(message):
+            log.warning("Ignored a response without a matching request.")
             return
         kind, future = self._result_types.pop(message["id"]), self._request_futures.pop(message["id"], None)
         if future is None or future.done():
@@ -145,11 +145,11 @@ class Protocol(LanguageServerProtocol):
         except JsonRpcException as error:
             future.set_exception(error)
         except Exception as error:
-            log.warning("A response of the client can't be read: %s", type(error).__name__)
-            future.set_exception(JsonRpcInternalError("The client's response can't be read."))
+            log.warning("A response of the client is invalid: %s", type(error).__name__)
+            future.set_exception(JsonRpcInternalError("The client's response is invalid."))
 
     def _result(self, kind: Any, message: dict[str, Any]) -> Any:
-        """Return the result of a response. Raises JsonRpcException for an error."""
+        """Return the result of a response. Raises JsonRpcException for an error response."""
         if message.get("error") is not None:
             raise JsonRpcException.from_error(self._converter.structure(message["error"], types.ResponseError))
         if kind is None:
@@ -158,19 +158,19 @@ class Protocol(LanguageServerProtocol):
         return self._converter.structure(response, kind).result
 
     def _execute_handler(self, msg_id: Any, *args: Any, **kwargs: Any) -> None:
-        """Forget each handler's future once it is done, as pygls (``_send_handler_result``) does for requests."""
+        """Forget a notification handler's future when it is done, as pygls does for requests."""
         super()._execute_handler(msg_id, *args, **kwargs)
         future = self._request_futures.get(msg_id)
         if future is not None:
             future.add_done_callback(lambda _: self._request_futures.pop(msg_id, None))
 
     def _handle_cancel_notification(self, msg_id: Any) -> None:
-        """Cancel a request of the client; a cancellation that comes after the answer is normal."""
+        """Cancel a request of the client. A cancellation after the response is normal and ignored."""
         if is_id(msg_id) and msg_id in self._request_futures and msg_id not in self._result_types:
             cancel_once(self._request_futures[msg_id])
 
     def _send_handler_result(self, future: Any, *, msg_id: Any) -> None:
-        """Answer with what a handler returned or raised. pygls logs and sends a traceback for each error."""
+        """Respond with a handler's result or error. pygls would log and send a traceback for each error."""
         self._request_futures.pop(msg_id, None)
         if future.cancelled():
             error: Exception | None = JsonRpcRequestCancelled(f'Request with id "{msg_id}" is canceled')
@@ -185,7 +185,7 @@ class Protocol(LanguageServerProtocol):
             self._send_response(msg_id, error=_internal(error).to_response_error())
 
     def _check_handler_result(self, future: Any) -> None:
-        """Log what the handler of a notification raised."""
+        """Log the error of a notification handler."""
         if future.cancelled() or (error := future.exception()) is None:
             return
         if isinstance(error, JsonRpcException):
@@ -194,23 +194,23 @@ class Protocol(LanguageServerProtocol):
             log.error("Unhandled exception in a notification", exc_info=error)
 
     def _send_data(self, data: Any) -> None:
-        """Write a message; an error in place of a result that is not JSON. pygls would answer nothing."""
+        """Write a message. Replace a result that is not JSON by an error response; pygls would not respond."""
         try:
             body = json.dumps(data, default=self._serialize_message, allow_nan=False).encode()
         except Exception as error:
-            log.error("A message can't be written as JSON", exc_info=error)
+            log.error("A message cannot be written as JSON", exc_info=error)
             if isinstance(data, types.ResponseErrorMessage) or not is_id(getattr(data, "id", None)):
                 return
             failed = types.ResponseErrorMessage(id=data.id, error=_internal(error).to_response_error())
             body = json.dumps(failed, default=self._serialize_message).encode()
         if self.writer is None:
-            log.error("A message can't be sent before the server listens.")
+            log.error("A message cannot be sent before the server listens.")
             return
         header = f"Content-Length: {len(body)}\r\nContent-Type: {self.CONTENT_TYPE}; charset={self.CHARSET}\r\n\r\n"
-        with suppress(ValueError):  # the client has said ``exit``, and stdout is closed
+        with suppress(ValueError):  # stdout is closed after ``exit``
             self.writer.write(header.encode() + body)
 
 
 def _internal(error: Exception) -> JsonRpcInternalError:
-    """Say what was raised, without a traceback: that is in the log."""
+    """Return an error response with the exception's text. The traceback is in the log."""
     return JsonRpcInternalError(f"{type(error).__name__}: {error}"[:LONGEST_MESSAGE])

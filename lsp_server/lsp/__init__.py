@@ -1,1 +1,1 @@
-"""What LSP features share: parameters, documents, progress, workspace edits, and running one request."""
+"""Shared by the LSP features: parameters, documents, progress, workspace edits, and running one request."""

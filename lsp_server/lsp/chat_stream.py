@@ -1,58 +1,70 @@
-"""An answer of the chat model as it comes, and what may be wrong with it in a sentence for the person."""
+"""Stream a response of the chat model, with its errors as messages for the user."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
+
+from lsprotocol import types
 
 from inference.api.events import Outcome, TextChunk
 from inference.api.requests import ChatRequest
 from inference.client.engine_client import EngineError, EngineUnavailable
 from lsp_server.backend.backend import Backend
-from lsp_server.lsp.params import failed
+from lsp_server.lsp.params import request_failed
+from lsp_server.lsp.work_done_progress import Token
 from lsp_server.session import CodeLlamaServer
 
 
 @dataclass
-class ChatAnswer:
-    """What was said so far; ``outcome`` is known once all has been."""
+class ChatResponse:
+    """The text streamed so far; ``outcome`` is set at its end."""
 
     text: str = ""
     outcome: Outcome | None = None
 
 
-def engine_of(server: CodeLlamaServer) -> Backend:
-    """The way to the engine. Raises JsonRpcException where there is none."""
-    if server.link is None:
-        raise failed("The server has not been initialised, or is shutting down.")
-    return server.link
+def require_backend(server: CodeLlamaServer) -> Backend:
+    """Return the backend. Raises JsonRpcException if there is none."""
+    if server.backend is None:
+        raise request_failed("The server has not been initialised, or is shutting down.")
+    return server.backend
 
 
-async def answer(link: Backend, request: ChatRequest, said: ChatAnswer, tell: Callable[[str], None]) -> None:
-    """Have ``request`` answered into ``said``, and tell each piece of text as it comes.
+async def stream_chat(
+    backend: Backend, request: ChatRequest, response: ChatResponse, on_text: Callable[[str], None]
+) -> None:
+    """Stream ``request`` into ``response``; call ``on_text`` with each chunk.
 
-    Cancelling closes the stream, and with it the engine's work. Raises JsonRpcException.
+    Cancelling closes the stream, which frees the model. Raises JsonRpcException.
     """
     try:
-        async with aclosing(link.chat(request)) as events:
+        async with aclosing(backend.chat(request)) as events:
             async for event in events:
                 if isinstance(event, TextChunk):
-                    said.text += event.text
-                    tell(event.text)
+                    response.text += event.text
+                    on_text(event.text)
                 else:
-                    said.outcome = event.outcome
+                    response.outcome = event.outcome
     except EngineUnavailable as error:
-        loading = link.status.phase == "loading"
-        raise failed(f"The model is not ready yet: {error}." if loading else str(error)) from error
+        loading = backend.status.phase == "loading"
+        raise request_failed(f"The model is not ready yet: {error}." if loading else str(error)) from error
     except EngineError as error:
-        raise failed(str(error)) from error
-    if said.outcome is None:
-        raise failed("The engine ended in the middle of the answer; ask again.")
+        raise request_failed(str(error)) from error
+    if response.outcome is None:
+        raise request_failed("The engine stopped in the middle of the response. Send the message again.")
+
+
+def send_partial(server: CodeLlamaServer, token: Token | None, value: dict[str, Any]) -> None:
+    """Send a partial result as ``$/progress``, if the client sent a ``partialResultToken``."""
+    if token is not None:
+        server.progress(types.ProgressParams(token, value))
 
 
 def finish_reason(outcome: Outcome | None) -> str:
-    """In OpenAI's words, and ``cancelled`` where the answer was broken off."""
+    """Return OpenAI's finish reason, or ``cancelled`` if the response has no end."""
     if outcome is None:
         return "cancelled"
     return "length" if outcome.cause in ("length", "deadline") else "stop"

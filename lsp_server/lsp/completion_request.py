@@ -1,9 +1,7 @@
-"""Which of the user's adapters a completion asks for, and going on without one that the engine refuses. Knows no LSP.
+"""One completion request, shared by both completion methods: gate, superseding, pipeline, trace.
 
-What is enabled is read anew at every request, a file of a few lines: so `codellama-ls adapters enable` takes effect at
-the next key, in every window.
-
-What both completion methods do between their parameters and their items: gate, turn, suggestion, trace.
+The enabled adapter is read from disk at each request; the file has a few lines. So `codellama-ls adapters enable` takes
+effect at the next keystroke, in every editor session.
 """
 
 from __future__ import annotations
@@ -20,37 +18,105 @@ from inference.api.requests import CompletionRequest
 from inference.client.engine_client import ModelRefused
 from inference.models.adapter_store import AUTO, AdapterError, Stamp, enabled_for, location, stamp
 from lsp_server.backend.backend import Backend
-from lsp_server.completion.gate import GateInput, refusal
+from lsp_server.completion.gate import GateInput, refusal_reason
 from lsp_server.completion.pipeline import Completer, CompletionRun
 from lsp_server.completion.trace import Record
 from lsp_server.disk import is_read_only
-from lsp_server.features.usage_statistics import DisplayedItem, offers
-from lsp_server.lsp.documents import context_of, folder_of, path_of
+from lsp_server.lsp.displayed_items import DisplayedItem, displayed_items
+from lsp_server.lsp.documents import cross_file_snippets, folder_of, path_of
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Snapshot
 
 
-def chosen_adapter(setting: str, folder: Path | None) -> str:
-    """The adapter to ask for, or an empty string: as set, or what is enabled for ``folder`` or one around it.
+async def request_completions(
+    server: CodeLlamaServer, snapshot: Snapshot, *, invoked: bool, misplaced: bool = False, count: int = 1
+) -> list[DisplayedItem]:
+    """Return at most ``count`` items to insert at the snapshot's position; none if superseded.
 
-    Raises AdapterError where that can't be read.
+    ``invoked``: the user triggered the request explicitly. ``misplaced``: the entry selected in the editor's completion
+    list is not at the cursor.
     """
-    if setting != AUTO:
-        return setting
-    return enabled_for(folder) or "" if folder else ""
+    record = server.trace.begin(snapshot.uri, snapshot.line, invoked)
+    try:
+        run = await _admit(server, snapshot, record, invoked, misplaced)
+        texts = await _suggest(server, run, count) if run else []
+    except asyncio.CancelledError:
+        record.cancel()
+        raise
+    finally:
+        server.request_log.add(record)
+    return displayed_items(server, snapshot, record, texts)
 
 
-def adapter_version(adapter: str) -> Stamp:
-    """Which training of an adapter lies there now; nothing for none, and for one that can't be read."""
+async def _admit(
+    server: CodeLlamaServer, snapshot: Snapshot, record: Record, invoked: bool, misplaced: bool
+) -> CompletionRun | None:
+    """Return the run of a request; None if the settings, the backend or the gate do not allow it."""
+    backend = server.backend
+    if not server.settings.completion.enabled:
+        record.result, record.reason = "off", "completion is switched off in the settings"
+        return None
+    if backend is None:
+        record.result, record.reason = "not ready", "the server has not been initialised or is shutting down"
+        return None
+    record.server = backend.server
+    with record.timed("gate"):
+        reason = await _refusal_reason(server, snapshot, backend, invoked, misplaced)
+    record.limits = backend.status.limits
+    if reason:
+        record.result, record.reason = "refused", reason
+        return None
+    return await _completion_run(server, snapshot, backend, record, invoked)
+
+
+async def _suggest(server: CodeLlamaServer, run: CompletionRun, count: int) -> list[str]:
+    """Run the pipeline, unless a newer request supersedes this one; then prefetch what follows the first text."""
+    pipeline, uri = server.pipeline, run.snapshot.uri
+    texts = await server.running_requests.run(uri, run.invoked, lambda: pipeline.suggest(run, count))
+    if texts is None:
+        run.record.result, run.record.reason = "superseded", "a newer request came for the same document"
+    elif texts and run.settings.prefetch:
+        # building the request parses the document, so send this response first
+        asyncio.get_running_loop().call_later(0, pipeline.prefetch, run, texts[0])
+    return texts or []
+
+
+async def _refusal_reason(
+    server: CodeLlamaServer, snapshot: Snapshot, backend: Backend, invoked: bool, misplaced: bool
+) -> str:
+    """Check the document's file on disk, then ask the gate."""
+    settings, path = server.settings.completion, path_of(snapshot.uri)
+    given = GateInput(invoked, not backend.status.limits, misplaced=misplaced)
+    if path is not None:
+        private = await server.why_private(path)
+        given = replace(given, private=private, read_only=is_read_only(path))
+    return refusal_reason(snapshot, settings, given)
+
+
+async def _completion_run(
+    server: CodeLlamaServer, snapshot: Snapshot, backend: Backend, record: Record, invoked: bool
+) -> CompletionRun:
+    """Add the adapter, its version and the cross-file snippets."""
+    record.adapter = adapter = _adapter(server, snapshot.uri)
+    engine: Completer = backend
     if adapter:
-        with suppress(AdapterError):
-            return stamp(location(adapter))
-    return ()
+        engine = UnderAdapter(backend, adapter, partial(_warn_without_adapter, server))
+    return CompletionRun(
+        snapshot,
+        server.settings.completion,
+        engine,
+        record,
+        invoked,
+        adapter,
+        model=backend.status.model,
+        adapter_version=adapter_version(adapter),
+        snippets=await cross_file_snippets(server, snapshot),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class UnderAdapter:
-    """An engine that is asked for an adapter and, where it refuses that, without one; ``on_refused`` is told why."""
+    """Complete with an adapter, or without it if the engine refuses it. ``on_refused`` is called with the reason."""
 
     engine: Completer
     adapter: str
@@ -63,78 +129,29 @@ class UnderAdapter:
                 async for event in events:
                     yield event
             return
-        except ModelRefused as refusal:  # before the first event: nothing has been shown
-            self.on_refused(str(refusal))
+        except ModelRefused as error:  # raised before the first event, so no text is repeated
+            self.on_refused(str(error))
         async with aclosing(self.engine.complete(request)) as events:
             async for event in events:
                 yield event
 
 
-async def ask(
-    server: CodeLlamaServer, snapshot: Snapshot, *, invoked: bool, misplaced: bool = False, most: int = 1
-) -> list[DisplayedItem]:
-    """At most ``most`` texts to insert at the snapshot's position. Superseded requests get none.
-
-    ``misplaced``: the editor's list has an entry selected that does not stand at the cursor.
-    """
-    record = server.trace.begin(snapshot.uri, snapshot.line, invoked)
-    try:
-        texts = await _answer(server, snapshot, record, invoked, misplaced, most)
-    except asyncio.CancelledError:
-        record.cancel()
-        raise
-    finally:
-        server.journal.add(record)
-    return offers(server, snapshot, record, texts)
-
-
-async def _answer(
-    server: CodeLlamaServer, snapshot: Snapshot, record: Record, invoked: bool, misplaced: bool, most: int
-) -> list[str]:
-    link = server.link
-    if not server.settings.completion.enabled:
-        record.result, record.reason = "off", "completion is switched off in the settings"
-        return []
-    if link is None:
-        record.result, record.reason = "not ready", "the server has not been initialised or is shutting down"
-        return []
-    record.server = link.server
-    with record.timed("gate"):
-        reason = await _refusal(server, snapshot, link, invoked, misplaced)
-    record.limits = link.status.limits
-    if reason:
-        record.result, record.reason = "refused", reason
-        return []
-    asked = await _asked(server, snapshot, link, record, invoked)
-    texts = await server.turns.take(snapshot.uri, invoked, lambda: server.suggestions.suggest(asked, most))
-    if texts is None:
-        record.result, record.reason = "superseded", "a newer request came for the same document"
-    elif texts and asked.settings.prefetch:
-        # it parses what comes next: not before this answer is on its way
-        asyncio.get_running_loop().call_later(0, server.suggestions.look_ahead, asked, texts[0])
-    return texts or []
-
-
-async def _refusal(server: CodeLlamaServer, snapshot: Snapshot, link: Backend, invoked: bool, misplaced: bool) -> str:
-    """Return why the gate refuses the request, once the disk has been asked."""
-    settings, path = server.settings.completion, path_of(snapshot.uri)
-    given = GateInput(invoked, not link.status.limits, misplaced=misplaced)
-    if path is not None:
-        private = await server.why_private(path)
-        given = replace(given, private=private, read_only=is_read_only(path))
-    return refusal(snapshot, settings, given)
-
-
-async def _asked(
-    server: CodeLlamaServer, snapshot: Snapshot, link: Backend, record: Record, invoked: bool
-) -> CompletionRun:
-    """The request, under the adapter that the settings or the document's folder choose, if any."""
-    record.adapter = adapter = _adapter(server, snapshot.uri)
-    engine: Completer = link
+def adapter_version(adapter: str) -> Stamp:
+    """Return the stamp of an adapter's files; empty for no adapter and for one that cannot be read."""
     if adapter:
-        engine = UnderAdapter(link, adapter, partial(_warn_without_adapter, server))
-    known = (link.status.model, adapter_version(adapter), await context_of(server, snapshot))
-    return CompletionRun(snapshot, server.settings.completion, engine, record, invoked, adapter, *known)
+        with suppress(AdapterError):
+            return stamp(location(adapter))
+    return ()
+
+
+def chosen_adapter(setting: str, folder: Path | None) -> str:
+    """Return the adapter to use, empty for none: the setting, or the one enabled for ``folder`` or its parents.
+
+    Raises AdapterError if the enabled adapters cannot be read.
+    """
+    if setting != AUTO:
+        return setting
+    return enabled_for(folder) or "" if folder else ""
 
 
 def _adapter(server: CodeLlamaServer, uri: str) -> str:
@@ -145,6 +162,6 @@ def _adapter(server: CodeLlamaServer, uri: str) -> str:
         return ""
 
 
-def _warn_without_adapter(server: CodeLlamaServer, why: str) -> None:
-    """Tell the user, once per reason and window, that the model answers without the adapter."""
-    server.warn_once(f"{why} Completion goes on without it.")
+def _warn_without_adapter(server: CodeLlamaServer, reason: str) -> None:
+    """Tell the user, once per reason and session, that completion continues without the adapter."""
+    server.warn_once(f"{reason} Completion goes on without it.")

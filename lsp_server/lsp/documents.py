@@ -1,8 +1,6 @@
-"""From LSP's document and position to a snapshot. The only feature code that touches pygls's workspace.
+"""Read the client's open documents: snapshots, cross-file context, and the context of a chat message.
 
-What the editor has open, given to the model as context; ``textDocument/didClose`` makes it forgotten.
-
-What lies before a person who asks something: the documents, the selection and the diagnostics of a request.
+This is the only feature code that uses pygls's workspace.
 """
 
 from __future__ import annotations
@@ -22,23 +20,28 @@ from inference.text.prompts import Snippet
 from lsp_server.chat.chat_context import ChatContext, Selected
 from lsp_server.completion.windows import prefix_window, suffix_window
 from lsp_server.context.cross_file import OpenFile
-from lsp_server.disk import in_order, repository
-from lsp_server.lsp.params import document_uri, failed, member, span
+from lsp_server.disk import repository, run_in_order
+from lsp_server.lsp.params import document_uri, member, optional_range, request_failed
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Document, Encoding, Position, Snapshot, take, with_lf
 
 ENCODINGS: dict[str, Encoding] = {"utf-8": "utf-8", "utf-16": "utf-16", "utf-32": "utf-32"}
 
+MAX_DIAGNOSTICS = 50
+MAX_DIAGNOSTIC_CHARS = 1_000
+
+_SEVERITIES = {1: "error", 2: "warning", 3: "information", 4: "hint"}
+
 
 def opened(server: CodeLlamaServer, uri: str) -> TextDocument | None:
-    """What the client has open under ``uri``: pygls keeps it by the name that this stands for, without its quoting."""
+    """Return the document that the client opened as ``uri``. pygls stores documents by their unquoted URIs."""
     return server.workspace.text_documents.get(unquote(uri))
 
 
 def freeze(
     server: CodeLlamaServer, identifier: types.TextDocumentIdentifier, position: types.Position
 ) -> Snapshot | None:
-    """The document as it is now; None if the client never opened it. Must be called before any await."""
+    """Return a snapshot of the document now; None if it is not open. Must be called before any await."""
     document = opened(server, identifier.uri)
     if document is None:
         return None
@@ -52,8 +55,8 @@ def freeze(
     )
 
 
-def whole(server: CodeLlamaServer, uri: str) -> Document | None:
-    """A document as it is now, with its own line ends; None if the client never opened it."""
+def current_document(server: CodeLlamaServer, uri: str) -> Document | None:
+    """Return the document now, with its own line ends; None if it is not open."""
     document = opened(server, uri)
     if document is None:
         return None
@@ -62,37 +65,24 @@ def whole(server: CodeLlamaServer, uri: str) -> Document | None:
 
 
 def folder_of(server: CodeLlamaServer, uri: str) -> Path | None:
-    """The folder a document lies in; of one that is no file, the first folder of the window, or None without any."""
+    """Return a document's folder. For a document without a file: the first workspace folder, or None."""
     if path := to_fs_path(uri):
         return Path(path).parent
     return next(iter(server.folders), None)
 
 
 def path_of(uri: str) -> Path | None:
-    """The file a document lies in, or a notebook's cell; None of one that is in no file yet."""
+    """Return the file of a document or notebook cell; None for an unsaved document."""
     if path := to_fs_path(uri):
         return Path(path)
     path = unquote(urlsplit(uri).path)
     return Path(path) if path.startswith("/") else None
 
 
-def register(server: CodeLlamaServer) -> None:
-    """What is open is read when a completion asks for it."""
-    server.feature(types.TEXT_DOCUMENT_DID_CLOSE)(did_close)
+async def cross_file_snippets(server: CodeLlamaServer, snapshot: Snapshot) -> tuple[Snippet, ...]:
+    """Return snippets of other files for one request, if the settings enable them.
 
-
-def did_close(server: CodeLlamaServer, params: types.DidCloseTextDocumentParams) -> None:
-    """A closed document is shown to no model any more, unless another imports it; nor is it watched or edited."""
-    server.context.forget(params.text_document.uri)
-    server.edits.closed(params.text_document.uri)
-    server.watch.closed(params.text_document.uri)
-
-
-async def context_of(server: CodeLlamaServer, snapshot: Snapshot) -> tuple[Snippet, ...]:
-    """Pieces of other files for one request, where the settings ask for any.
-
-    They are gathered before anything is remembered or asked: what an answer depends on, it is known by. Files are read
-    in a thread.
+    They are part of the cache key, so they are collected before the cache is used. Files are read in a thread.
     """
     settings = server.settings.completion
     if not settings.context_chars:
@@ -103,13 +93,13 @@ async def context_of(server: CodeLlamaServer, snapshot: Snapshot) -> tuple[Snipp
     project = _project(server, snapshot.uri)
     files, limit = open_files(server), settings.context_chars
     try:
-        return await in_order(lambda: server.context.chunks(snapshot, window, files, project, limit))
+        return await run_in_order(lambda: server.context.snippets(snapshot, window, files, project, limit))
     except TimeoutError:
         return ()
 
 
 def open_files(server: CodeLlamaServer) -> list[OpenFile]:
-    """All documents as they are in the editor."""
+    """Return all open documents with their unsaved changes."""
     return [
         OpenFile(document.uri, _path(document.uri), document.language_id or "", with_lf(document.source))
         for document in list(server.workspace.text_documents.values())
@@ -117,7 +107,7 @@ def open_files(server: CodeLlamaServer) -> list[OpenFile]:
 
 
 def _project(server: CodeLlamaServer, uri: str) -> Path:
-    """The window's folder that a document lies in, else the root of its repository."""
+    """Return the workspace folder of a document, else the root of its repository."""
     folder = folder_of(server, uri) or Path()
     return next((root for root in server.folders if folder.is_relative_to(root)), repository(folder / "x"))
 
@@ -127,50 +117,44 @@ def _path(uri: str) -> Path | None:
     return Path(path) if path else None
 
 
-MOST_DIAGNOSTICS = 50
-LONGEST_MESSAGE = 1_000
-
-_SEVERITIES = {1: "error", 2: "warning", 3: "information", 4: "hint"}
-
-
 def chat_context_of(server: CodeLlamaServer, params: Any) -> ChatContext:
-    """As things are now, so that nothing typed later counts; to be called before any await.
+    """Return the context of a chat message at this moment. Must be called before any await.
 
-    ``params`` may have ``textDocument``, ``range`` and ``diagnostics`` (what the editor shows of other servers).
+    ``params`` may have ``textDocument``, ``range`` and ``diagnostics`` (those of other language servers).
     Raises JsonRpcException.
     """
     uri = document_uri(params)
-    documents = [replace(file, path=path_of(file.uri)) for file in open_files(server)]  # a notebook cell has a file too
+    documents = [replace(file, path=path_of(file.uri)) for file in open_files(server)]  # also for notebook cells
     current = next((file for file in documents if file.uri == uri), None)
     if uri and current is None:
-        raise failed("The editor has not opened this document, so nothing of it can be shown to the model.")
-    chosen, found = span(params), member(params, "diagnostics", list, [])
+        raise request_failed("This document is not open in the editor, so it cannot be sent to the model.")
+    selection, diagnostics = optional_range(params), member(params, "diagnostics", list, [])
     return ChatContext(
         folders=server.folders,
         excluded=server.settings.completion.excluded_files,
         documents=documents,
         current=current,
-        selected=_selected(server, uri, chosen) if current and chosen else None,
-        diagnostics=[_described(one, current) for one in found[:MOST_DIAGNOSTICS]] if current else (),
+        selected=_selected(server, uri, selection) if current and selection else None,
+        diagnostics=[_diagnostic_text(one, current) for one in diagnostics[:MAX_DIAGNOSTICS]] if current else (),
         report=partial(asyncio.get_running_loop().call_soon_threadsafe, server.warn_once),
     )
 
 
-def _selected(server: CodeLlamaServer, uri: str, chosen: tuple[Position, Position]) -> Selected:
-    document = whole(server, uri)
-    assert document is not None, "it is the current one"
-    start, stop = (take(document.text, position, document.encoding) for position in chosen)
+def _selected(server: CodeLlamaServer, uri: str, selection: tuple[Position, Position]) -> Selected:
+    document = current_document(server, uri)
+    assert document is not None, "it is the current document"
+    start, stop = (take(document.text, position, document.encoding) for position in selection)
     return Selected(stop.before[len(start.before) :], start.line + 1)
 
 
-def _described(diagnostic: Any, file: OpenFile) -> str:
-    """One line: where, how bad, what; and the line of code that it is about."""
-    place = span(diagnostic)
-    line = place[0].line if place else 0
+def _diagnostic_text(diagnostic: Any, file: OpenFile) -> str:
+    """Format a diagnostic as one line, followed by its line of code."""
+    found = optional_range(diagnostic)
+    line = found[0].line if found else 0
     rows = file.text.split("\n")
-    given = getattr(diagnostic, "severity", None)
-    severity = _SEVERITIES.get(given, "error") if type(given) is int else "error"
-    message = " ".join(member(diagnostic, "message", str, "").split())[:LONGEST_MESSAGE]
+    level = getattr(diagnostic, "severity", None)
+    severity = _SEVERITIES.get(level, "error") if type(level) is int else "error"
+    message = " ".join(member(diagnostic, "message", str, "").split())[:MAX_DIAGNOSTIC_CHARS]
     names = [getattr(diagnostic, name, None) for name in ("source", "code")]
     named = " ".join(str(name) for name in names if isinstance(name, str | int))
     code = f"\n    {rows[line].strip()}" if line < len(rows) else ""

@@ -1,6 +1,6 @@
-"""A task done: the model asked, the answer checked, and the document as it is by then changed. Or the truth said.
+"""Run one edit task: ask the model, validate its output, and build the edit or report why there is none.
 
-Between the features that a person reaches this through (code actions, commands) and ``lsp_server.edits``.
+Used by the code actions and commands on top of ``lsp_server.edits``.
 """
 
 from __future__ import annotations
@@ -17,54 +17,55 @@ from lsp_server.edits.hunks import Hunk, applied, rebased
 from lsp_server.edits.rewrite import Chatter, CouldNotError, rewritten
 from lsp_server.edits.tasks import EditTask
 from lsp_server.edits.verify import parses_no_worse
-from lsp_server.lsp.documents import path_of, whole
-from lsp_server.lsp.progress import Token, at_work
+from lsp_server.lsp.documents import current_document, path_of
+from lsp_server.lsp.work_done_progress import Token, progress_bar
 from lsp_server.lsp.workspace_edits import changing, creating
 from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Document
 
 
-async def done(
+async def run_task(
     server: CodeLlamaServer, task: EditTask, title: str, *, confirm: bool, token: Token | None = None
 ) -> types.WorkspaceEdit | None:
-    """The edit that does the task; None where nothing came of it, which the person has been told then."""
+    """Return the edit for a task; None if it failed, which the user is shown as a message."""
     try:
-        async with at_work(server, f"Code Llama: {title}", token) as say:
-            rewrite = await rewritten(engine(server), task, in_lines(say), keeps_lines=server.keeps_lines)
+        async with progress_bar(server, f"Code Llama: {title}", token) as report:
+            rewrite = await rewritten(require_chat(server), task, report_lines(report), keeps_lines=server.keeps_lines)
         if task.into:
-            text = rewrite.text.removesuffix("\n") if server.keeps_lines else rewrite.text  # its last line has an end
-            return creating(beside(task.document.uri, task.into), text, title, confirm=confirm)
-        document, hunks = as_it_is_now(server, task.document, rewrite.hunks)
+            # a client that stores lines adds the last line end itself
+            text = rewrite.text.removesuffix("\n") if server.keeps_lines else rewrite.text
+            return creating(sibling_uri(task.document.uri, task.into), text, title, confirm=confirm)
+        document, hunks = rebase_hunks(server, task.document, rewrite.hunks)
         return changing(server, document, hunks, title, confirm=confirm)
-    except (CouldNotError, EngineError) as why:
-        sorry(server, title, why)
+    except (CouldNotError, EngineError) as error:
+        report_failure(server, title, error)
         return None
 
 
-def engine(server: CodeLlamaServer) -> Chatter:
-    """Raises CouldNotError where there is none to ask."""
-    if server.link is None:
+def require_chat(server: CodeLlamaServer) -> Chatter:
+    """Return the backend. Raises CouldNotError if there is none."""
+    if server.backend is None:
         raise CouldNotError("The server has not been initialised or is shutting down.")
-    return server.link
+    return server.backend
 
 
-def as_it_is_now(
+def rebase_hunks(
     server: CodeLlamaServer, document: Document, hunks: tuple[Hunk, ...]
 ) -> tuple[Document, tuple[Hunk, ...]]:
-    """The same changes in the document's newest version. Raises CouldNotError where that is not sure."""
-    now = whole(server, document.uri)
+    """Move hunks to the newest version of their document. Raises CouldNotError if they conflict with it."""
+    now = current_document(server, document.uri)
     if now is None:
         raise CouldNotError("The document was closed meanwhile.")
     moved = rebased(document.text, hunks, now.text)
     if moved is None:
-        raise CouldNotError("The document was changed in the same lines meanwhile. Ask again.")
+        raise CouldNotError("The same lines of the document were changed meanwhile. Try again.")
     if now.text != document.text and not parses_no_worse(now.language, now.text, applied(now.text, moved)):
-        raise CouldNotError("It does not fit the document as it was changed meanwhile. Ask again.")
+        raise CouldNotError("The edit does not fit the document, which was changed meanwhile. Try again.")
     return now, tuple(moved)
 
 
-async def refusal(server: CodeLlamaServer, document: Document) -> str:
-    """Return why a document is not for a model to read, if so."""
+async def unreadable_reason(server: CodeLlamaServer, document: Document) -> str:
+    """Return why a document must not be sent to a model; empty if it may be."""
     settings, path = server.settings.completion, path_of(document.uri)
     if document.uri.partition(":")[0].lower() not in WRITTEN:
         return "The document is not one that is written by hand."
@@ -75,23 +76,23 @@ async def refusal(server: CodeLlamaServer, document: Document) -> str:
     return ""
 
 
-def beside(uri: str, name: str) -> str:
-    """The URI of a file in the same folder. ``name`` is ours, and no path."""
+def sibling_uri(uri: str, name: str) -> str:
+    """Return the URI of the file ``name`` in the same folder. ``name`` is chosen by the server and is no path."""
     return uri[: uri.rfind("/") + 1] + quote(name)
 
 
-def is_free(uri: str, name: str) -> bool:
-    """Is there a folder to put a file of that name into, beside a document, and none there yet?"""
+def can_create(uri: str, name: str) -> bool:
+    """Return whether a document has a folder in which no file ``name`` exists yet."""
     path = path_of(uri) if uri.startswith("file:") else None
     return path is not None and not Path(path).with_name(name).exists()
 
 
-def in_lines(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Says how long a growing answer is, no oftener than a person reads."""
-    return lambda text: say(f"{text.count(chr(10)) + 1} lines")
+def report_lines(report: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a function that reports the number of lines of a growing text."""
+    return lambda text: report(f"{text.count(chr(10)) + 1} lines")
 
 
-def sorry(server: CodeLlamaServer, title: str, why: Exception) -> None:
-    """Tell the person that nothing came of it."""
-    text = f"codellama-ls: “{title}” didn't work out. {why}"
+def report_failure(server: CodeLlamaServer, title: str, error: Exception) -> None:
+    """Show the user that a task failed and why."""
+    text = f"codellama-ls: “{title}” failed. {error}"
     server.window_show_message(types.ShowMessageParams(types.MessageType.Warning, text))

@@ -1,9 +1,7 @@
-"""Parameters of our own requests and commands, of any shape: taken by name and checked. Knows no meaning.
+"""Read and validate the parameters of custom requests and commands, and the client's experimental capabilities.
 
-Those of requests come as objects, those of commands as mappings. Raises JsonRpcInvalidParams, with a sentence for who
-writes a client.
-
-What a client says of itself under ``experimental``, as rust-analyzer's clients do. Knows no meaning of it.
+Request parameters are objects, command arguments are mappings. The functions raise JsonRpcInvalidParams with a message
+for client authors.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from lsp_server.session import CodeLlamaServer
 from lsp_server.snapshot import Document, Position
 
 REQUEST_FAILED = -32803
-"""LSP 3.17, ``LSPErrorCodes.RequestFailed``: the request was right, and what it wanted can't be had."""
+"""``LSPErrorCodes.RequestFailed`` (LSP 3.17): the request is valid but cannot be fulfilled."""
 
 _NAMES = {str: "a string", bool: "true or false", list: "a list"}
 
@@ -25,7 +23,7 @@ T = TypeVar("T", str, bool, list)
 
 
 def member(params: Any, name: str, kind: type[T], default: T) -> T:
-    """``params.name``, or ``default`` where it is missing or null."""
+    """Return ``params.name``, or ``default`` if it is missing or null."""
     value = _of(params, name)
     if value is None:
         return default
@@ -34,16 +32,16 @@ def member(params: Any, name: str, kind: type[T], default: T) -> T:
     return value
 
 
-def text(params: Any, name: str) -> str:
-    """``params.name``, which must be there."""
+def required_text(params: Any, name: str) -> str:
+    """Return ``params.name``, which must be a string that is not blank."""
     value = member(params, name, str, "")
     if not value.strip():
-        raise JsonRpcInvalidParams(f"'{name}' must be a text.")
+        raise JsonRpcInvalidParams(f"'{name}' must be a string that is not blank.")
     return value
 
 
 def token(params: Any, name: str) -> str | int | None:
-    """A progress token."""
+    """Return the progress token ``params.name``; None if there is none."""
     value = _of(params, name)
     if value is not None and type(value) not in (str, int):
         raise JsonRpcInvalidParams(f"'{name}' must be a string or a number.")
@@ -51,12 +49,12 @@ def token(params: Any, name: str) -> str | int | None:
 
 
 def document_uri(params: Any) -> str:
-    """That of ``textDocument``, or an empty string."""
+    """Return the URI of ``textDocument``, or an empty string."""
     return member(_of(params, "textDocument"), "uri", str, "")
 
 
-def span(params: Any) -> tuple[Position, Position] | None:
-    """The ``range`` of ``params``, in the client's code units."""
+def optional_range(params: Any) -> tuple[Position, Position] | None:
+    """Return the ``range`` of ``params``, in the client's code units."""
     value = _of(params, "range")
     if value is None:
         return None
@@ -64,24 +62,24 @@ def span(params: Any) -> tuple[Position, Position] | None:
 
 
 def offsets(document: Document, params: Any) -> tuple[int, int]:
-    """The ``range`` of ``params``, which must be there, in a document; one that is backwards is empty."""
-    where = span(params)
-    if where is None:
+    """Return the required ``range`` as offsets into a document. A reversed range becomes an empty one."""
+    found = optional_range(params)
+    if found is None:
         raise JsonRpcInvalidParams("'range' must be a range.")
-    start, stop = (document.offset(place.line, place.character) for place in where)
+    start, stop = (document.offset(position.line, position.character) for position in found)
     return start, max(start, stop)
 
 
-def failed(why: str) -> JsonRpcException:
-    """To be raised where a request can't be answered; ``why`` is for the person."""
-    return JsonRpcException(why, code=REQUEST_FAILED)
+def request_failed(message: str) -> JsonRpcException:
+    """Return the error for a request that cannot be fulfilled; the client shows ``message`` to the user."""
+    return JsonRpcException(message, code=REQUEST_FAILED)
 
 
 def _position(holder: Any, name: str) -> Position:
     value = _of(holder, name)
     line, character = _of(value, "line"), _of(value, "character")
     if type(line) is not int or type(character) is not int or min(line, character) < 0:
-        raise JsonRpcInvalidParams(f"'range.{name}' must be a position: a line and a character from 0 on.")
+        raise JsonRpcInvalidParams(f"'range.{name}' must be a position with a line and a character of at least 0.")
     return Position(line, character)
 
 
@@ -90,7 +88,7 @@ def _of(holder: Any, name: str) -> Any:
 
 
 def announces(server: CodeLlamaServer, name: str) -> bool:
-    """Does the client's ``experimental`` capability say ``name``?"""
+    """Return whether the client announces ``name`` under its ``experimental`` capabilities."""
     experimental: Any = server.client_capabilities.experimental
     found = experimental.get(name) if isinstance(experimental, Mapping) else getattr(experimental, name, False)
     return bool(found)

@@ -1,4 +1,4 @@
-"""Markdown for a person whose editor has no chat: a file of theirs alone, opened through ``window/showDocument``."""
+"""Show Markdown in an editor without a chat: write a private file and open it through ``window/showDocument``."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LONGEST_NAME = 60
 
 
 async def show_markdown(server: CodeLlamaServer, title: str, text: str) -> bool:
-    """Show ``text`` under the heading ``title``; tells whether the editor opened it.
+    """Show ``text`` under the heading ``title``. Return whether the editor opened it.
 
-    It stands in a temporary file that only its user can read and that goes with the server. A person whose editor can't
-    open files for servers is told where it is. Raises OSError where it can't be written.
+    The text is in a temporary file that only the user can read; it is deleted with the server. If the editor does not
+    open it, a message names the file. Raises OSError if it cannot be written.
     """
     path = _written(Path(server.pages.name), title, f"# {_one_line(title)}\n\n{text.strip()}\n")
     window = server.client_capabilities.window
@@ -28,13 +28,13 @@ async def show_markdown(server: CodeLlamaServer, title: str, text: str) -> bool:
         with suppress(JsonRpcException):
             if (await server.window_show_document_async(params)).success:
                 return True
-    told = f"codellama-ls: {_one_line(title)}: the text is in {path}"
-    server.window_show_message(types.ShowMessageParams(types.MessageType.Info, told))
+    message = f"codellama-ls: {_one_line(title)}: the text is in {path}"
+    server.window_show_message(types.ShowMessageParams(types.MessageType.Info, message))
     return False
 
 
 def _written(folder: Path, title: str, text: str) -> Path:
-    """A file of its own for each text: an editor may still show the one before."""
+    """Write a new file for each text: the editor may still show an earlier one."""
     name = re.sub(r"[^\w-]+", "-", title).strip("-")[:LONGEST_NAME] or "explanation"
     taken = (folder / f"{name}{f'-{n}' if n else ''}.md" for n in range(10_000))
     path = next(path for path in taken if not path.exists())

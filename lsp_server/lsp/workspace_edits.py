@@ -1,6 +1,6 @@
-"""Changes as a ``WorkspaceEdit``, as far as the client can take one: versioned, and asking before it is applied.
+"""Build a ``WorkspaceEdit`` with the features that the client supports: versions, and confirmation by the user.
 
-One document, or one new file; nothing a model says chooses which.
+An edit changes one document or creates one file. The model's output never chooses which.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ ANNOTATION = "codellama"
 def changing(
     server: CodeLlamaServer, document: Document, hunks: Sequence[Hunk], title: str, *, confirm: bool
 ) -> types.WorkspaceEdit:
-    """``hunks`` of this version of a document. With ``confirm``, a client that can shows them first."""
+    """Return an edit that applies ``hunks`` to this version of a document.
+
+    With ``confirm`` the client shows them first. Check ``annotates`` before.
+    """
     edits = [types.TextEdit(range_of(document, hunk.start, hunk.stop), hunk.new) for hunk in hunks]
     if not _versions(server):
         return types.WorkspaceEdit(changes={document.uri: edits})
@@ -34,7 +37,7 @@ def changing(
 
 
 def creating(uri: str, text: str, title: str, *, confirm: bool) -> types.WorkspaceEdit:
-    """A new file; one that is there already makes the edit fail."""
+    """Return an edit that creates a file. It fails if the file exists."""
     start = types.Range(types.Position(0, 0), types.Position(0, 0))
     options = types.CreateFileOptions(overwrite=False, ignore_if_exists=False)
     created = types.CreateFile(uri, options=options, annotation_id=ANNOTATION if confirm else None)
@@ -46,36 +49,36 @@ def creating(uri: str, text: str, title: str, *, confirm: bool) -> types.Workspa
 
 
 async def apply(server: CodeLlamaServer, edit: types.WorkspaceEdit, title: str) -> str:
-    """Have the client apply it; an empty string, or why it has not."""
+    """Send the edit to the client. Return why it was not applied; empty if it was."""
     try:
-        answer = await server.workspace_apply_edit_async(types.ApplyWorkspaceEditParams(edit, label=title))
+        response = await server.workspace_apply_edit_async(types.ApplyWorkspaceEditParams(edit, label=title))
     except JsonRpcException as error:
         return f"The editor did not apply the edit: {error.message.rstrip('.')}."
-    return "" if answer.applied else answer.failure_reason or "The editor did not apply the edit."
+    return "" if response.applied else response.failure_reason or "The editor did not apply the edit."
 
 
 def range_of(document: Document, start: int, stop: int) -> types.Range:
-    """In the client's units."""
+    """Convert offsets to a range in the client's code units."""
     first, last = document.position(start), document.position(stop)
     return types.Range(types.Position(first.line, first.character), types.Position(last.line, last.character))
 
 
 def annotates(server: CodeLlamaServer) -> bool:
-    """Can the client ask about an edit before it applies it?"""
-    can = _capabilities(server)
-    return can is not None and can.change_annotation_support is not None
+    """Return whether the client can ask the user before it applies an edit."""
+    support = _capabilities(server)
+    return support is not None and support.change_annotation_support is not None
 
 
 def creates(server: CodeLlamaServer) -> bool:
-    """Can the client make a file?"""
-    can = _capabilities(server)
-    return can is not None and types.ResourceOperationKind.Create in (can.resource_operations or ())
+    """Return whether the client can create a file."""
+    support = _capabilities(server)
+    return support is not None and types.ResourceOperationKind.Create in (support.resource_operations or ())
 
 
 def _versions(server: CodeLlamaServer) -> bool:
-    """Neovim names the file operations it knows, which come in the same form, and not the form."""
-    can = _capabilities(server)
-    return can is not None and bool(can.document_changes or can.resource_operations)
+    """Return whether the client takes versioned edits. Neovim announces only the file operations, which imply them."""
+    support = _capabilities(server)
+    return support is not None and bool(support.document_changes or support.resource_operations)
 
 
 def _capabilities(server: CodeLlamaServer) -> types.WorkspaceEditClientCapabilities | None:
@@ -86,6 +89,6 @@ def _capabilities(server: CodeLlamaServer) -> types.WorkspaceEditClientCapabilit
 def _annotations(title: str) -> dict[str, types.ChangeAnnotation]:
     return {
         ANNOTATION: types.ChangeAnnotation(
-            title, needs_confirmation=True, description="Written by a model: look at it before you take it."
+            title, needs_confirmation=True, description="Written by a model. Review it before you accept it."
         )
     }

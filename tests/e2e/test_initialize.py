@@ -63,7 +63,8 @@ async def test_bad_setting_is_said_once_and_the_server_works(runtime):
         (message,) = editor_window.client.messages
     assert message.type == types.MessageType.Warning
     assert message.message == (
-        "codellama-ls: Setting 'completion.maxTokens' must be a number from 1 to 1024, not 'many'; 64 is used."
+        "codellama-ls: Setting 'completion.maxTokens' must be a number from 1 to 1024, "
+        'not "many". The default 64 is used.'
     )
 
 

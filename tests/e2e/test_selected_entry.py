@@ -43,4 +43,4 @@ async def test_entry_that_stands_elsewhere_is_refused_with_a_word(runtime):
         assert await editor.inline(1, 4, selected=entry("x", 0, 1)) == []
         (record,) = await editor.trace()
     assert answerer.log == []
-    assert record["reason"] == "what is selected in the editor's list does not stand on the cursor's line"
+    assert record["reason"] == "the entry selected in the editor's completion list is not at the cursor"

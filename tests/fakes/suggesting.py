@@ -84,7 +84,7 @@ class Person:
 
     def __init__(self, model: Told | Teller, settings: CompletionSettings = SETTINGS, *, beside: bool = False) -> None:
         self.model, self.settings = model, settings
-        self.suggestions = CompletionPipeline() if beside else CompletionPipeline(shaper=AtOnce())
+        self.suggestions = CompletionPipeline() if beside else CompletionPipeline(postprocess_executor=AtOnce())
         self.record = Record(URI, 0, False)
 
     def asks(self, before: str, *, by_hand: bool = False, adapter: str = "", **known) -> CompletionRun:
@@ -93,5 +93,5 @@ class Person:
         engine = UnderAdapter(self.model, adapter, lambda _: None) if adapter else self.model
         return CompletionRun(snapshot, self.settings, engine, self.record, by_hand, adapter, **known)
 
-    async def sees(self, before: str, *, most: int = 1, **asked) -> list[str]:
-        return await self.suggestions.suggest(self.asks(before, **asked), most)
+    async def sees(self, before: str, *, count: int = 1, **asked) -> list[str]:
+        return await self.suggestions.suggest(self.asks(before, **asked), count)

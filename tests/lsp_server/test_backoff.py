@@ -1,4 +1,4 @@
-"""An engine that keeps dying is started again less and less often."""
+"""Exponential backoff between restarts of an engine that keeps dying."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def test_pauses_double_up_to_the_longest():
     assert [backoff.pause() for _ in range(8)] == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
 
 
-def test_engine_that_dies_at_each_request_counts_as_dying_although_it_was_ready():
+def test_short_service_does_not_reset_the_pause():
     now = 0.0
     backoff = BackOff(lambda: now)
     pauses = []
@@ -21,7 +21,7 @@ def test_engine_that_dies_at_each_request_counts_as_dying_although_it_was_ready(
     assert pauses == [0.2, 0.4, 0.8]
 
 
-def test_engine_that_served_for_long_begins_anew():
+def test_long_service_resets_the_pause():
     now = 0.0
     backoff = BackOff(lambda: now)
     backoff.pause()

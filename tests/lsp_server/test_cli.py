@@ -1,4 +1,4 @@
-"""The command line: what a person types, what is printed where, and the exit status."""
+"""The command line: arguments, output and exit status."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_unknown_command_is_refused(capsys):
     assert captured.err.startswith("codellama-ls: there is no command 'complte'.")
 
 
-def test_who_interrupts_a_command_sees_no_stack_trace(monkeypatch, capsys):
+def test_interrupted_command_shows_no_traceback(monkeypatch, capsys):
     def interrupted(arguments: list[str]) -> int:
         raise KeyboardInterrupt
 
@@ -52,7 +52,7 @@ def test_who_interrupts_a_command_sees_no_stack_trace(monkeypatch, capsys):
         ("c.py:1:1", "c.py is not UTF-8 text."),
     ],
 )
-def test_place_that_is_not_there_is_refused(tmp_path, monkeypatch, capsys, place, message):
+def test_invalid_position_is_refused(tmp_path, monkeypatch, capsys, place, message):
     (tmp_path / "a.py").write_text("x = 1\n")
     (tmp_path / "c.py").write_bytes(b"\xff\xfe\x00")
     monkeypatch.chdir(tmp_path)
@@ -61,8 +61,8 @@ def test_place_that_is_not_there_is_refused(tmp_path, monkeypatch, capsys, place
     assert error.endswith(message.replace("b.py", f"{tmp_path}/b.py").replace("c.py is", f"{tmp_path}/c.py is"))
 
 
-def test_server_answers_at_once_without_torch_transformers_or_bitsandbytes():
-    """What ``--stdio`` imports, imported."""
+def test_server_does_not_import_torch_or_transformers():
+    """Run with the imports of ``--stdio``."""
     code = (
         "import sys; import lsp_server.server, lsp_server.cli; "
         "bad = {'torch', 'transformers', 'bitsandbytes', 'numpy'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
@@ -71,14 +71,14 @@ def test_server_answers_at_once_without_torch_transformers_or_bitsandbytes():
 
 
 def test_end_of_input_ends_the_server():
-    """An editor that dies closes the pipe and says nothing."""
+    """An editor that dies closes the pipe without ``exit``."""
     assert run("--stdio").returncode == 0
 
 
 @pytest.mark.starter
 @pytest.mark.slow
-def test_complete_says_why_there_is_nothing(starter_folder, runtime, tmp_path):
-    """Not on standard output, which holds the suggestion and nothing else."""
+def test_complete_reports_why_there_is_no_completion(starter_folder, runtime, tmp_path):
+    """The reason goes to stderr: stdout has the completion only."""
     file = tmp_path / ".env.py"
     file.write_text("KEY = \n")
     done = run("complete", f"{file}:1:7")
@@ -88,7 +88,7 @@ def test_complete_says_why_there_is_nothing(starter_folder, runtime, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("complete", "{}:2:12"), ("demo", "{}")])
-def test_without_a_model_the_person_is_told_and_not_kept_waiting(runtime, monkeypatch, tmp_path, arguments):
+def test_missing_model_is_reported_without_waiting(runtime, monkeypatch, tmp_path, arguments):
     monkeypatch.setenv("CODELLAMA_LS_MODELS", str(tmp_path))
     file = tmp_path / "a.py"
     file.write_text("def add(a, b):\n    return a + b\n")
@@ -107,7 +107,7 @@ def test_demo_pauses_inside_lines_of_code():
 
 @pytest.mark.starter
 @pytest.mark.slow
-def test_complete_prints_only_the_suggested_text(starter_folder, runtime, tmp_path):
+def test_complete_prints_only_the_completion(starter_folder, runtime, tmp_path):
     file = tmp_path / "a.py"
     file.write_text("def add(a, b):\n    return \n")
     done = run("complete", f"{file}:2:12")
@@ -116,8 +116,8 @@ def test_complete_prints_only_the_suggested_text(starter_folder, runtime, tmp_pa
 
 @pytest.mark.starter
 @pytest.mark.slow
-def test_demos_own_file_may_be_shown_wherever_python_lies(monkeypatch, tmp_path):
-    """Below a repository that ignores its environments, say; no person is asked for a file to try it."""
+def test_sample_file_of_the_demo_is_never_private(monkeypatch, tmp_path):
+    """Even if it lies in a repository that ignores its environments."""
     (tmp_path / ".git").mkdir()
     (tmp_path / ".gitignore").write_text("python/")
     (tmp_path / "python").mkdir()
@@ -147,7 +147,7 @@ def test_demo_shows_ghost_text_in_a_real_file(starter_folder, runtime, tmp_path)
         (["--engine-url=https://a.example", "--stdio"], "https://a.example"),
     ],
 )
-def test_the_language_server_may_be_given_a_server_elsewhere(monkeypatch, arguments, url):
+def test_engine_url_is_passed_to_the_language_server(monkeypatch, arguments, url):
     given: list[str] = []
     monkeypatch.setattr(cli, "serve", lambda engine_url: given.append(engine_url) or 0)
     assert cli.main(arguments) == 0
@@ -155,6 +155,6 @@ def test_the_language_server_may_be_given_a_server_elsewhere(monkeypatch, argume
 
 
 @pytest.mark.parametrize("arguments", [["--engine-url"], ["--stdio", "--engine-url", "a", "b"], ["--stdio", "demo"]])
-def test_arguments_that_are_not_the_language_servers_start_none(monkeypatch, capsys, arguments):
+def test_other_arguments_do_not_start_the_server(monkeypatch, capsys, arguments):
     monkeypatch.setattr(cli, "serve", lambda engine_url: pytest.fail("started"))
     assert cli.main(arguments) == 2

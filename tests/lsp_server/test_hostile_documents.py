@@ -1,4 +1,4 @@
-"""Documents made to be slow: none may hold up the event loop or a worker thread for long."""
+"""Documents designed to be slow must not block the event loop or a worker thread."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ ENCODINGS = st.sampled_from(["utf-8", "utf-16", "utf-32"])
 
 
 @given(TEXTS, st.integers(0, 9_000), st.integers(0, 9_000), ENCODINGS)
-def test_long_documents_are_counted_as_line_by_line(text, line, character, encoding):
-    """Whole blocks are counted at once; where one ends within CR LF or a long line must not matter."""
+def test_block_counting_equals_counting_by_line(text, line, character, encoding):
+    """A block may end within a CR LF or within a long line."""
     starts = [0, *(end.end() for end in LINE_END.finditer(text))]
     stops = [*(end.start() for end in LINE_END.finditer(text)), len(text)]
     n = min(line, len(starts) - 1)

@@ -1,4 +1,4 @@
-"""A server answers each malformed request exactly once."""
+"""The server sends exactly one response to each malformed request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARSE, INVALID, NO_METHOD, BAD_PARAMS, TOO_EARLY = -32700, -32600, -32601, -3260
 
 @pytest.fixture
 async def fresh(runtime, no_models) -> AsyncIterator[LoopClient]:
-    """A server that nothing was said to."""
+    """Return a server that has received nothing."""
     client = LoopClient(create_server())
     yield client
     await client.close()
@@ -25,7 +25,7 @@ async def fresh(runtime, no_models) -> AsyncIterator[LoopClient]:
 
 @pytest.fixture
 async def client(fresh: LoopClient) -> LoopClient:
-    """A server that knows its client."""
+    """Return a server after ``initialize``."""
     assert "result" in await fresh.ask(initialize())
     return fresh
 
@@ -41,7 +41,7 @@ async def works(client: LoopClient) -> None:
 
 
 async def test_unknown_enum_values_in_initialize_are_tolerated(fresh):
-    """Of a later version of LSP."""
+    """They come from later versions of LSP."""
     kinds = {"valueSet": [1, 999]}
     text_document = {
         "inlineCompletion": {},
@@ -57,7 +57,7 @@ async def test_unknown_enum_values_in_initialize_are_tolerated(fresh):
     assert answer["result"]["capabilities"]["positionEncoding"] == "utf-32"
 
 
-async def test_unknown_enum_value_is_sent_back_as_it_came(fresh, tmp_path):
+async def test_unknown_enum_value_is_returned_unchanged(fresh, tmp_path):
     literals = {"codeActionLiteralSupport": {"codeActionKind": {"valueSet": []}}}
     await fresh.ask(initialize(capabilities={"textDocument": {"inlineCompletion": {}, "codeAction": literals}}))
     uri = (tmp_path / "a.py").as_uri()
@@ -71,12 +71,12 @@ async def test_unknown_enum_value_is_sent_back_as_it_came(fresh, tmp_path):
 
 
 @pytest.mark.parametrize("params", [{"capabilities": 5}, [], "x", None, {"processId": "one", "capabilities": {}}])
-async def test_bad_initialize_is_answered_and_may_be_repeated(fresh, params):
+async def test_invalid_initialize_fails_and_may_be_repeated(fresh, params):
     assert await code(fresh, call("initialize", params, 1)) == BAD_PARAMS
     assert "result" in await fresh.ask(initialize(2))
 
 
-async def test_bad_params_are_answered_with_what_is_wrong(client):
+async def test_invalid_params_error_names_the_problem(client):
     answer = await client.ask(call("textDocument/inlineCompletion", {"position": {"line": -1, "character": 0}}, 5))
     assert answer["error"]["code"] == BAD_PARAMS
     assert "text_document" in answer["error"]["message"]
@@ -102,7 +102,7 @@ async def test_bad_params_are_answered_with_what_is_wrong(client):
         ),
     ],
 )
-async def test_request_that_can_not_be_run_is_answered(client, message, wanted):
+async def test_request_that_cannot_run_gets_an_error(client, message, wanted):
     assert await code(client, message) == wanted
     await works(client)
 
@@ -127,13 +127,13 @@ async def test_requests_before_initialize_and_after_shutdown_are_refused(fresh):
     ],
     ids=["truncated", "not a number", "infinite", "deep", "huge integer"],
 )
-async def test_request_that_is_not_json_is_answered_by_its_id(client, body):
+async def test_invalid_json_with_an_id_gets_an_error(client, body):
     client.write(framed(body))
     assert (await client.answer(3))["error"]["code"] == PARSE
     await works(client)
 
 
-async def test_invalid_utf_8_is_replaced_and_answered(client):
+async def test_invalid_utf_8_is_replaced(client):
     client.write(framed(b'{"jsonrpc": "2.0", "id": 3, "method": "codellama/trace", "params": {"a": "\xff\xc3"}}'))
     assert "result" in await client.answer(3)
 
@@ -156,7 +156,7 @@ async def test_messages_without_a_usable_id_are_ignored(client):
 
 
 @pytest.mark.parametrize("id_", [0, -1, 2**31, 10**300, "", "é\ud800\0", "x" * 10_000])
-async def test_id_is_sent_back_as_it_came(client, id_):
+async def test_id_is_returned_unchanged(client, id_):
     assert (await client.ask(call(TRACE, id_=id_)))["id"] == id_
 
 
@@ -180,12 +180,12 @@ async def test_duplicate_id_is_refused_while_the_first_is_in_flight(client):
         b"A: b\r\n" * 10_000,
     ],
 )
-async def test_server_finds_the_next_message_after_a_bad_header(client, header):
+async def test_next_message_is_found_after_a_bad_header(client, header):
     client.write(header + b"{}" + b"\r\n")
     await works(client)
 
 
-async def test_header_names_are_read_in_any_case(client):
+async def test_header_names_are_case_insensitive(client):
     body = json.dumps(call(TRACE, id_=3)).encode()
     client.write(b"content-type: x\r\nCONTENT-LENGTH:%d\r\n\r\n" % len(body) + body)
     assert "result" in await client.answer(3)
@@ -196,7 +196,7 @@ WHERE = {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": 1
 
 @pytest.mark.parametrize("uri", ["file:///\0", "file:///%00a", "untitled:\ud800", "file://["])
 async def test_document_with_an_impossible_uri_is_not_opened(client, tmp_path, uri):
-    """It made each completion in other documents an internal error."""
+    """It caused an internal error at each completion in other documents."""
     settings = {"codellama": {"completion": {"contextChars": 500}}}
     client.send(call("workspace/didChangeConfiguration", {"settings": settings}))
     good = (tmp_path / "a.py").as_uri()
@@ -215,7 +215,7 @@ async def test_document_with_an_impossible_uri_is_not_opened(client, tmp_path, u
     [{"task": []}, {"task": {}}, {"instruction": 1.5}, {"uri": 5}, {"uri": None}, {"message": []}, {"version": {}}],
     ids=str,
 )
-async def test_action_that_was_changed_by_the_client_is_refused(client, tmp_path, change):
+async def test_changed_action_data_are_refused(client, tmp_path, change):
     uri = (tmp_path / "a.py").as_uri()
     client.send(call("textDocument/didOpen", {"textDocument": document(uri, "x = 1\n")}))
     data = {"uri": uri, "version": 1, "task": "document", "start": 0, "stop": 3, **change}
@@ -232,20 +232,20 @@ async def test_diagnostic_of_an_unknown_severity_is_an_error(client, tmp_path, s
     assert await code(client, call("codellama/chat", params, 1)) == -32803  # there is no engine
 
 
-async def test_language_that_is_no_string_is_refused(client):
+async def test_language_that_is_not_a_string_is_refused(client):
     bad = {**document("untitled:a", "x = "), "languageId": 1.5}
     client.send(call("textDocument/didOpen", {"textDocument": bad}))
     params = {"instruction": "Do", "textDocument": {"uri": "untitled:a"}, "range": WHERE}
     assert await code(client, call("codellama/edit", params, 1)) == BAD_PARAMS
 
 
-async def test_root_folder_as_a_document_is_answered(client):
+async def test_root_folder_as_a_document_gets_a_response(client):
     client.send(call("textDocument/didOpen", {"textDocument": document("file:///", "x = ")}))
     params = {"textDocument": {"uri": "file:///"}, "range": WHERE, "context": {"diagnostics": []}}
     assert "result" in await client.ask(call("textDocument/codeAction", params, 1))
 
 
-async def test_token_that_is_no_scalar_is_refused(client, caplog):
+async def test_token_that_is_not_a_scalar_is_refused(client, caplog):
     for token in ([], {}):
         client.send(call("window/workDoneProgress/cancel", {"token": token}), call("$/cancelRequest", {"id": token}))
     client.send(call("textDocument/didChange", {"textDocument": {"uri": "a:b", "version": 1}, "contentChanges": []}))

@@ -8,7 +8,7 @@ import logging
 import pytest
 from fakes.clock import HandClock
 
-from lsp_server.server_log import LONGEST, MOST, PERIOD, Repeats, Short
+from lsp_server.server_log import MAX_ENTRY, MAX_REPEATS, PERIOD, RepeatFilter, ShortFormatter
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def clock() -> HandClock:
 @pytest.fixture
 def log(written, clock) -> logging.Logger:
     log, handler = logging.Logger("test"), logging.StreamHandler(written)
-    handler.addFilter(Repeats(clock))
-    handler.setFormatter(Short("%(message)s"))
+    handler.addFilter(RepeatFilter(clock))
+    handler.setFormatter(ShortFormatter("%(message)s"))
     log.addHandler(handler)
     return log
 
@@ -33,10 +33,13 @@ def log(written, clock) -> logging.Logger:
 def test_repeated_warning_is_counted_and_reported_in_the_next_period(log, written, clock):
     for n in range(1_000):
         log.warning("bad message %d", n)
-    assert written.getvalue().splitlines() == [f"bad message {n}" for n in range(MOST)]
+    assert written.getvalue().splitlines() == [f"bad message {n}" for n in range(MAX_REPEATS)]
     clock.advance(PERIOD)
     log.warning("bad message %d", 1_000)
-    assert written.getvalue().splitlines()[-1] == f"bad message 1000 [{1_000 - MOST} more like this were not logged]"
+    assert (
+        written.getvalue().splitlines()[-1]
+        == f"bad message 1000 [{1_000 - MAX_REPEATS} more like this were not logged]"
+    )
 
 
 def test_other_warnings_and_information_are_written_meanwhile(log, written):
@@ -61,4 +64,4 @@ def test_long_traceback_is_cut_in_its_middle(log, written):
         log.exception("too deep")
     assert written.getvalue().startswith("too deep\n")
     assert "RecursionError" in written.getvalue()
-    assert len(written.getvalue()) < LONGEST + 10
+    assert len(written.getvalue()) < MAX_ENTRY + 10

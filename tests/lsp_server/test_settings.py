@@ -1,4 +1,4 @@
-"""Settings: taken, or reported and defaulted."""
+"""Settings are validated; invalid ones are reported and get their defaults."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from lsp_server.settings import CompletionSettings, EngineSettings, Settings, parse_settings
 
 
-def test_nothing_set_is_all_defaults():
+def test_missing_settings_get_their_defaults():
     assert parse_settings(None) == (Settings(), [])
 
 
@@ -24,52 +24,54 @@ def test_lists_are_taken():
     assert (settings.completion, problems) == (CompletionSettings(disabled_languages=("c", "go")), [])
 
 
-def test_bad_pattern_is_reported_and_the_others_are_kept():
+def test_invalid_pattern_is_reported_and_others_are_kept():
     settings, problems = parse_settings({"completion": {"excludedFiles": ["*.sql", "build\\"]}})
     assert settings.completion.excluded_files == ("*.sql", "build\\")
-    assert problems == ["Setting 'completion.excludedFiles' has 'build\\\\', which is no pattern; it is skipped."]
+    assert problems == [
+        "Setting 'completion.excludedFiles' contains 'build\\\\', which is not a valid pattern and is ignored."
+    ]
 
 
-def test_more_patterns_than_are_used_are_reported():
+def test_too_many_patterns_are_reported():
     _, problems = parse_settings({"completion": {"excludedFiles": [f"{n}.sql" for n in range(6_000)]}})
     (problem,) = problems
-    assert "too many patterns: no file is shown to the model" in problem
+    assert "too many patterns: no file is sent to the model" in problem
 
 
 @pytest.mark.parametrize(
     ("raw", "problem"),
     [
-        (3, "Setting 'codellama' must be an object; its defaults are used."),
-        ({"completion": []}, "Setting 'completion' must be an object; its defaults are used."),
+        (3, "Setting 'codellama' must be an object. Its defaults are used."),
+        ({"completion": []}, "Setting 'completion' must be an object. Its defaults are used."),
         ({"colour": 1}, "Unknown setting 'colour' is ignored."),
         ({"completion": {"max": 1}}, "Unknown setting 'completion.max' is ignored."),
         (
             {"completion": {"maxTokens": 0}},
-            "Setting 'completion.maxTokens' must be a number from 1 to 1024, not 0; 64 is used.",
+            "Setting 'completion.maxTokens' must be a number from 1 to 1024, not 0. The default 64 is used.",
         ),
         (
             {"completion": {"maxTokens": True}},
-            "Setting 'completion.maxTokens' must be a number from 1 to 1024, not True; 64 is used.",
+            "Setting 'completion.maxTokens' must be a number from 1 to 1024, not true. The default 64 is used.",
         ),
         (
             {"completion": {"enabled": 1}},
-            "Setting 'completion.enabled' must be true or false, not 1; True is used.",
+            "Setting 'completion.enabled' must be true or false, not 1. The default true is used.",
         ),
         (
             {"engine": {"format": "gguf"}},
-            "Setting 'engine.format' must be one of auto, fp32, bf16, int8, int4, nf4, nf4-double, not 'gguf'; "
-            "'auto' is used.",
+            "Setting 'engine.format' must be one of auto, fp32, bf16, int8, int4, nf4, nf4-double, "
+            'not "gguf". The default "auto" is used.',
         ),
         (
             {"completion": {"excludedFiles": ["*.sql", 1]}},
-            "Setting 'completion.excludedFiles' must be a list of strings, not ['*.sql', 1]; [] is used.",
+            "Setting 'completion.excludedFiles' must be a list of strings, not [\"*.sql\", 1]. The default [] is used.",
         ),
         (
             {"completion": {"disabledLanguages": "python"}},
-            "Setting 'completion.disabledLanguages' must be a list of strings, not 'python'; [] is used.",
+            "Setting 'completion.disabledLanguages' must be a list of strings, not \"python\". The default [] is used.",
         ),
-        ({"engine": {"model": 7}}, "Setting 'engine.model' must be a string, not 7; 'starter' is used."),
+        ({"engine": {"model": 7}}, "Setting 'engine.model' must be a string, not 7. The default \"starter\" is used."),
     ],
 )
-def test_bad_value_is_reported_and_defaulted(raw, problem):
+def test_invalid_value_is_reported_and_defaulted(raw, problem):
     assert parse_settings(raw) == (Settings(), [problem])

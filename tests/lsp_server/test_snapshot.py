@@ -1,4 +1,4 @@
-"""Documents frozen at a position: line ends and code units as LSP 3.18 defines them."""
+"""Snapshots: line ends and code units as LSP 3.18 defines them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ENCODINGS: list[Encoding] = ["utf-8", "utf-16", "utf-32"]
         ("a\fb\nc", 1, 1, "utf-16", "c", ""),
         ("a\fb\nc", 0, 2, "utf-16", "a\f", "b"),
         ("a\u2028b\u0085c\vd\nx", 0, 7, "utf-16", "a\u2028b\u0085c\vd", ""),
-        # outside the document: the nearest place inside
+        # outside the document: the nearest position inside
         ("ab\ncd", 0, 99, "utf-16", "ab", ""),
         ("ab\ncd", 9, 1, "utf-16", "c", "d"),
         ("", 0, 0, "utf-16", "", ""),
@@ -41,7 +41,7 @@ def test_left_and_right_of_the_cursor(text, line, character, encoding, left, rig
     assert (snapshot.left, snapshot.right) == (left, right)
 
 
-def test_text_reaches_the_model_with_lf_and_the_line_end_is_remembered():
+def test_snapshot_has_lf_and_keeps_the_line_end():
     snapshot = take("a\r\nb\r\nc", Position(1, 1), "utf-16")
     assert (snapshot.before, snapshot.after, snapshot.line_end) == ("a\nb", "\nc", "\r\n")
 
@@ -61,7 +61,7 @@ def test_range_of_the_line_is_in_the_clients_units():
         ("x", 0, 1, (0, 0), (0, 1), "a\r\nb", ("a\nb", "", 1)),
     ],
 )
-def test_entry_chosen_from_a_list_is_seen_as_typed(text, line, character, start, stop, chosen, seen):
+def test_selected_list_entry_is_applied(text, line, character, start, stop, chosen, seen):
     snapshot = take(text, Position(line, character), "utf-16").selecting(Position(*start), Position(*stop), chosen)
     assert snapshot is not None
     assert (snapshot.before, snapshot.after, snapshot.line) == seen
@@ -70,13 +70,13 @@ def test_entry_chosen_from_a_list_is_seen_as_typed(text, line, character, start,
 @pytest.mark.parametrize(
     ("start", "stop"), [((0, 0), (0, 2)), ((1, 0), (1, 1)), ((1, 3), (1, 4)), ((0, 1), (1, 2)), ((2, 0), (2, 0))]
 )
-def test_entry_that_does_not_stand_at_the_cursor_is_not_seen(start, stop):
+def test_list_entry_away_from_the_cursor_is_refused(start, stop):
     assert take("ab\ncdef\n", Position(1, 2), "utf-16").selecting(Position(*start), Position(*stop), "x") is None
 
 
 @given(st.text(alphabet="aé😋\t\f\u2028\n\r", max_size=40), st.integers(0, 10), st.integers(0, 20))
-def test_nothing_is_lost_and_the_position_comes_back(text, line, character):
-    """Whatever the client asks, what is frozen is the document, and ``here`` is a place in it."""
+def test_snapshot_keeps_all_text_and_the_position(text, line, character):
+    """For any position the client sends, ``here`` is inside the document."""
     for encoding in ENCODINGS:
         snapshot = take(text, Position(line, character), encoding)
         assert snapshot.before + snapshot.after == text.replace("\r\n", "\n").replace("\r", "\n") or "\r" in text
@@ -85,7 +85,7 @@ def test_nothing_is_lost_and_the_position_comes_back(text, line, character):
         assert snapshot.line_stop().character == units(snapshot.left + snapshot.right, encoding)
 
 
-def test_large_document_is_frozen_quickly_enough_to_type_in():
-    """Not a benchmark: the line is found without building a list of all lines."""
+def test_snapshot_of_a_large_document_is_fast():
+    """Not a benchmark: the line is found without a list of all lines."""
     text = "x = 1\n" * 200_000
     assert take(text, Position(199_999, 5), "utf-16").left == "x = 1"

@@ -155,7 +155,7 @@ def _chunks(place: GainHole, window: str, limit: int) -> tuple[Snippet, ...]:
     root, snapshot = place.project, place.snapshot
     here = OpenFile(snapshot.uri, root / place.name, snapshot.language, snapshot.before + snapshot.after)
     context = Context(lambda path: _may_read(path, root), clock=lambda: 0.0)  # no source is ever late
-    return context.chunks(snapshot, window, [here], root, limit)
+    return context.snippets(snapshot, window, [here], root, limit)
 
 
 def _may_read(path: Path, root: Path) -> bool:

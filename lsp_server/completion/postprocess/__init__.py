@@ -1,1 +1,1 @@
-"""Post-processing rules applied to the model's text before it is shown. Pure."""
+"""Post-processing rules applied to the generated text before it is shown. Pure."""

@@ -1,6 +1,6 @@
-"""Brackets of a completion: those it closes though nobody opened them, or the text after it does, and those left open.
+"""Unbalanced brackets of a completion: closers without an opener, and blocks left open. Pure.
 
-Pure; knows no engine and no LSP. Inside strings and comments brackets say nothing.
+Brackets inside strings and comments are ignored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lsp_server.snapshot import Snapshot
 _STRINGS = r"""\\.|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`|"""
 _SINGLE_QUOTED = r"""'(?:\\.|[^'\\\n])*'|"""
 _CHARACTER = r"""'(?:\\.|[^'\\\n])'|"""
-"""Rust's: a single quote alone begins a lifetime."""
+"""Rust only: a single quote alone begins a lifetime."""
 _STATEMENT = re.compile(
     r"\s*(?:async\s+)?(?:def|class|if|elif|else|for|while|try|except|finally|with|match|case)\b.*:$"
 )
@@ -26,7 +26,7 @@ _STATEMENT = re.compile(
 
 @dataclass
 class Brackets:
-    """Of one text: (position, bracket) of closers that it has no opener for, and of openers it does not close."""
+    """The unmatched brackets of a text, as (offset, bracket): closers without opener, and openers without closer."""
 
     unopened: list[tuple[int, str]] = field(default_factory=list)
     unclosed: list[tuple[int, str]] = field(default_factory=list)
@@ -34,14 +34,14 @@ class Brackets:
 
 @cache
 def _tokens(language: str) -> re.Pattern[str]:
-    """Strings, comments and brackets."""
+    """Return a pattern for strings, comments and brackets."""
     mark = comment_mark(language)
     comment = rf"(?<!\S){re.escape(mark)}.*|" if mark else ""
     return re.compile(_STRINGS + (_CHARACTER if language == "rust" else _SINGLE_QUOTED) + comment + r"[()\[\]{}]")
 
 
 def brackets_of(text: str, language: str) -> Brackets:
-    """Outside its strings and comments. A closer closes the innermost bracket, if that is of its kind."""
+    """Find unmatched brackets. A closer matches the innermost open bracket if that is of its kind."""
     found = Brackets()
     for match in _tokens(language).finditer(text):
         bracket = match.group()
@@ -56,39 +56,45 @@ def brackets_of(text: str, language: str) -> Brackets:
 
 
 def doubled_closers(snapshot: Snapshot, text: str) -> str:
-    """Cut before a closer that nothing opened, or that the rest of the line brings along."""
-    place = _as_read(snapshot)
+    """Cut the text before a closer without opener, or one that the rest of the line repeats."""
+    position = _position(snapshot)
     closers = brackets_of(text, snapshot.language).unopened
-    in_string = any(opened.in_string for opened in place.opened)
-    if place.inside != "code" or in_string or not closers:
+    in_string = any(opened.in_string for opened in position.opened)
+    if position.inside != "code" or in_string or not closers:
         return text
     own = [closer for _, closer in closers]
     rest = [closer for _, closer in brackets_of(snapshot.right, snapshot.language).unopened]
-    fitting = next((n for n in range(len(own)) if not _fits(place, own[: n + 1])), len(own))
-    kept = next((n for n in range(fitting, -1, -1) if _fits(place, own[:n] + rest)), fitting)
+    fitting = next((n for n in range(len(own)) if not _fits(position, own[: n + 1])), len(own))
+    kept = next((n for n in range(fitting, -1, -1) if _fits(position, own[:n] + rest)), fitting)
     return text[: closers[kept][0]].rstrip() if kept < len(closers) else text
 
 
-def _as_read(snapshot: Snapshot) -> SyntaxPosition:
-    """By grammar; by the line alone where that opens more: a grammar may not see into it, such as into ``#elif f(``."""
-    place = position_at(snapshot.language, snapshot.before)
+def _position(snapshot: Snapshot) -> SyntaxPosition:
+    """Return the syntax position by grammar, or by the cursor's line if that has more open brackets.
+
+    A grammar may not parse the line, such as ``#elif f(``.
+    """
+    position = position_at(snapshot.language, snapshot.before)
     left = snapshot.left
     opened = [bracket for _, bracket in brackets_of(left[-WINDOW:], snapshot.language).unclosed]
-    if len(opened) <= len(place.opened):
-        return place
+    if len(opened) <= len(position.opened):
+        return position
     indent = indent_width(left)
-    return SyntaxPosition(place.inside, tuple(Opened(bracket, indent) for bracket in opened))
+    return SyntaxPosition(position.inside, tuple(Opened(bracket, indent) for bracket in opened))
 
 
-def _fits(place: SyntaxPosition, closers: Sequence[str]) -> bool:
-    """Whether these close what is open, the innermost first. Beyond a line that was read alone, anything may be."""
-    opened = [opened.bracket for opened in reversed(place.opened)]
-    right = all(OPENERS[closer] == bracket for closer, bracket in zip(closers, opened, strict=False))
-    return right and (len(closers) <= len(opened) or not place.whole)
+def _fits(position: SyntaxPosition, closers: Sequence[str]) -> bool:
+    """Return whether ``closers`` match the open brackets, innermost first.
+
+    If only part of the document was read, brackets beyond it may be open: any further closers fit.
+    """
+    opened = [opened.bracket for opened in reversed(position.opened)]
+    matched = all(OPENERS[closer] == bracket for closer, bracket in zip(closers, opened, strict=False))
+    return matched and (len(closers) <= len(opened) or not position.whole)
 
 
 def unfinished_block(snapshot: Snapshot, text: str) -> str:
-    """Of several lines, none at the end that opens something and says nothing of it."""
+    """Remove trailing lines that open a list, a call or a block without content."""
     if position_at(snapshot.language, snapshot.before).inside != "code":
         return text
     lines = text.split("\n")
@@ -104,7 +110,7 @@ def unfinished_block(snapshot: Snapshot, text: str) -> str:
 
 
 def _first_open_line(text: str, language: str) -> int | None:
-    """The line of a list or call that has no end, or of a block of which nothing is said."""
+    """Return the line of an unclosed list or call, or of a block without content."""
     for position, bracket in brackets_of(text, language).unclosed:
         if bracket != "{" or not text[position + 1 :].strip():
             return text.count("\n", 0, position)
@@ -112,5 +118,5 @@ def _first_open_line(text: str, language: str) -> int | None:
 
 
 def _closing_part(line: str) -> list[str]:
-    """Of ``} else {`` the brace that ends the block before."""
+    """Return the brace of ``} else {`` that ends the block before."""
     return [line[: line.index("}") + 1]] if line.lstrip().startswith("}") else []

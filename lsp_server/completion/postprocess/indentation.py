@@ -1,4 +1,4 @@
-"""The person's own indentation: said once, and in the tabs or spaces that the document has. Pure; knows no LSP."""
+"""Adapt a completion's indentation to the document: not doubled, and in its tabs or spaces. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from lsp_server.snapshot import Snapshot
 
 _LEAD = re.compile(r"^([ \t]+)\S", re.MULTILINE)
 _OPENS = (":", "{", "(", "[", "then", "do", "else", "=>", "=", "\\", ",")
-LOOKED_AT = 20_000
-"""Characters around the cursor that tell how a document is indented."""
+SAMPLE_CHARS = 20_000
+"""Characters before and after the cursor from which the document's indentation is inferred."""
 
 
 def doubled_indentation(snapshot: Snapshot, text: str) -> str:
-    """Without blanks in front that stand left of the cursor already.
+    """Remove leading blanks that repeat those left of the cursor.
 
-    On a line that is indented as far as it may be; after a blank in the middle of a line, where more of them align.
+    Blanks stay if the line may be indented further, or if they align text in the middle of a line.
     """
     bare = text.lstrip(" \t")
     if bare == text or not bare or bare[0] == "\n" or not snapshot.left[-1:].isspace():
@@ -32,14 +32,14 @@ def doubled_indentation(snapshot: Snapshot, text: str) -> str:
 
 
 def _may_go_deeper(snapshot: Snapshot) -> bool:
-    """Whether the line above opens something, and the cursor is not yet deeper than it."""
+    """Return whether the line above opens a block and the cursor is not indented deeper than it."""
     above = next((line for line in reversed(snapshot.before.split("\n")[:-1]) if line.strip()), "")
     return above.rstrip().endswith(_OPENS) and indent_width(snapshot.left) <= indent_width(above)
 
 
 def document_indentation(snapshot: Snapshot, text: str) -> str:
-    """Tabs where the document is indented with tabs alone, spaces where with spaces alone."""
-    around = snapshot.before[-LOOKED_AT:] + snapshot.after[:LOOKED_AT]
+    """Indent with tabs or spaces if the document uses only tabs or only spaces."""
+    around = snapshot.before[-SAMPLE_CHARS:] + snapshot.after[:SAMPLE_CHARS]
     leads = [lead for lead in _LEAD.findall(around) if len(lead) > 1 or lead == "\t"]
     first, newline, more = text.partition("\n")
     if not leads or not newline:
@@ -54,12 +54,12 @@ def document_indentation(snapshot: Snapshot, text: str) -> str:
 
 
 def _as_tabs(lead: re.Match[str], unit: int) -> str:
-    """One tab for each ``unit`` spaces in front; what is left over aligns, and stays."""
+    """Replace each ``unit`` leading spaces by a tab. Remaining spaces align text and stay."""
     blanks = lead[1]
     spaces = len(blanks) - len(blanks.lstrip(" "))
     return "\t" * (spaces // unit) + " " * (spaces % unit) + lead[0][spaces:]
 
 
 def _unit(text: str) -> int:
-    """Columns of one level of indentation: two where some line is indented by an odd number of twos, else four."""
+    """Return the columns of one level: two if a line is indented by an odd multiple of two, else four."""
     return 2 if any(len(lead) % 4 == 2 for lead in _LEAD.findall(text) if "\t" not in lead) else 4

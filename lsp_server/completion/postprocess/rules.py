@@ -1,4 +1,4 @@
-"""From the model's text to what is shown: a row of named rules, each a pure function. Knows no engine and no LSP."""
+"""Post-processing: a sequence of named rules between the generated and the displayed text. Each is a pure function."""
 
 from __future__ import annotations
 
@@ -18,64 +18,66 @@ Rule = Callable[[Snapshot, str], str]
 
 @dataclass(frozen=True, slots=True)
 class Postprocessed:
-    """What is left to insert at the cursor.
+    """The text to insert at the cursor.
 
     Attributes:
-        text: empty where nothing should be shown.
-        rules: the names of the rules that changed it, in order; of an empty text the last one dropped it.
+        text: empty if nothing should be shown.
+        rules: names of the rules that changed it, in order. If the text is empty, the last rule removed it.
     """
 
     text: str
     rules: tuple[str, ...] = ()
 
     @property
-    def why_nothing(self) -> str:
-        """For the person: why there is nothing to show; empty where there is."""
-        return "" if self.text else WORDS.get(self.rules[-1] if self.rules else "", "the model had nothing to add")
+    def empty_reason(self) -> str:
+        """Return the reason for an empty text, for the user; empty if there is a text."""
+        if self.text:
+            return ""
+        return EMPTY_REASONS.get(self.rules[-1] if self.rules else "", "the model had nothing to add")
 
 
 def postprocess(
     snapshot: Snapshot, text: str, *, cut: bool = False, rules: Sequence[tuple[str, Rule]] | None = None
 ) -> Postprocessed:
-    """Put ``text`` into shape; ``cut`` says that it was broken off, by its length or its deadline.
+    """Apply ``RULES`` to the generated ``text``; ``cut``: its length limit or its deadline ended it.
 
-    Other ``rules`` than ``RULES`` are for measuring what each of them gains.
+    Pass other ``rules`` to measure the effect of single ones.
     """
-    changed: list[str] = []
+    changed_by: list[str] = []
     for name, rule in RULES if rules is None else rules:
         if not text or (name == "unfinished line" and not cut):
             continue
-        shaped = rule(snapshot, text)
-        if shaped != text:
-            changed.append(name)
-        text = shaped
-    return Postprocessed(text, tuple(changed))
+        result = rule(snapshot, text)
+        if result != text:
+            changed_by.append(name)
+        text = result
+    return Postprocessed(text, tuple(changed_by))
 
 
 def line_ends(snapshot: Snapshot, text: str) -> str:
-    """LF alone; whoever inserts it puts the document's own there."""
+    """Convert all line ends to LF. The document's own are restored when the item is built."""
     del snapshot
     return LINE_END.sub("\n", text)
 
 
 def blank_end(snapshot: Snapshot, text: str) -> str:
-    """Blanks at a line's end; of a text of blanks nothing is left."""
+    """Remove trailing whitespace, unless other text follows on the line."""
     return text if snapshot.right.strip() and text.strip() and "\n" not in text else text.rstrip()
 
 
 def one_line(snapshot: Snapshot, text: str) -> str:
-    """In the middle of a line, no more than that line."""
+    """Keep only the first line if text follows the cursor on its line."""
     return text.partition("\n")[0] if snapshot.right.strip() else text
 
 
 def unfinished_line(snapshot: Snapshot, text: str) -> str:
-    """Of several lines, not the last one that was broken off."""
+    """Remove the last of several lines if the generation was cut."""
     del snapshot
     return text.rpartition("\n")[0] if "\n" in text.strip("\n") else text
 
 
 def comments_only(snapshot: Snapshot, text: str) -> str:
-    """Nothing, if all it says is comments that the person did not begin, here or on the line above."""
+    """Remove a text that consists of comments, unless the user began the comment here or on the line above."""
     mark = comment_mark(snapshot.language)
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if mark is None or not all(line.startswith(mark) for line in lines):
@@ -103,13 +105,14 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("parses worse", parses_no_worse),
     ("blank end", blank_end),
 )
+"""The names appear in the trace and in the figures of ``codellama-ls gains``."""
 
-WORDS = {
+EMPTY_REASONS = {
     "rest of the line": "the model's text repeats the rest of the line",
-    "lines below": "the model's text repeats what stands below",
-    "lines above": "the model's text repeats what stands above",
-    "doubled closer": "the model's text only closes brackets that are closed already",
+    "lines below": "the model's text repeats the lines below",
+    "lines above": "the model's text repeats the lines above",
+    "doubled closer": "the model's text only closes brackets that are already closed",
     "parses worse": "the model's text would break the file's syntax",
-    "confidence": "the model was less sure of its text than completion.minConfidence asks for",
+    "confidence": "the model's confidence is below completion.minConfidence",
     "comments only": "the model wrote a comment and no code",
 }

@@ -92,7 +92,7 @@ async def test_settings_are_those_of_the_window_that_was_opened_last(capsys, run
     await asyncio.to_thread(run, "--quick", "--json")
     found = printed(capsys)
     assert found["settings"].text == (
-        "Setting 'completion.maxTokens' must be a number from 1 to 1024, not 'many'; 64 is used."
+        "Setting 'completion.maxTokens' must be a number from 1 to 1024, not \"many\". The default 64 is used."
     )
     assert found["editor"].text == "of the last 1 requests 0 were shown"
 

@@ -1,4 +1,4 @@
-"""What goes on and what is stopped while requests come and go."""
+"""In-flight generations: followed, reused and stopped."""
 
 from __future__ import annotations
 
@@ -15,194 +15,194 @@ from inference.client.engine_client import EngineError
 from lsp_server.completion.in_flight import Generation, InFlightGenerations
 
 
-class Writer:
-    """Writes what it is told to when it is told to, and notes its end."""
+class ScriptedStream:
+    """A stream that emits texts on request and records when it is closed."""
 
     def __init__(self) -> None:
-        self.orders: asyncio.Queue[str | None] = asyncio.Queue()
-        self.left = False
+        self.queue: asyncio.Queue[str | None] = asyncio.Queue()
+        self.closed = False
 
     async def events(self) -> AsyncGenerator[TextChunk | Finished, None]:
         try:
-            while (text := await self.orders.get()) is not None:
+            while (text := await self.queue.get()) is not None:
                 if text == "boom":
                     raise EngineError("The engine failed.")
                 yield TextChunk(text)
             yield Finished(Outcome("end"))
         finally:
-            self.left = True
+            self.closed = True
 
-    async def says(self, *texts: str | None) -> None:
+    async def emits(self, *texts: str | None) -> None:
         for text in texts:
-            self.orders.put_nowait(text)
+            self.queue.put_nowait(text)
         await settle()
 
 
-class Desk:
+class Rig:
     """One generation, and requests that follow it."""
 
     def __init__(self) -> None:
-        self.writer = Writer()
+        self.writer = ScriptedStream()
         self.all: InFlightGenerations[str] = InFlightGenerations()
-        self.whole: list[str] = []
+        self.kept: list[str] = []
         self.keeps = asyncio.Event()
         self.keeps.set()
-        self.generation = self.all.begin("a.py", Generation("here"), self.writer.events(), self.keep)
+        self.generation = self.all.start("a.py", Generation("here"), self.writer.events(), self.keep)
 
     async def keep(self, generation: Generation[str]) -> None:
-        """Takes as long as ``keeps`` is not set."""
+        """Store the complete text once ``keeps`` is set."""
         await self.keeps.wait()
-        self.whole.append(generation.text)
+        self.kept.append(generation.text)
 
-    def follow(self, typed: str = "", patient: bool = False) -> asyncio.Task[bool]:
-        def suits(text: str) -> bool:
+    def follow(self, typed: str = "", linger: bool = False) -> asyncio.Task[bool]:
+        def matches(text: str) -> bool:
             return text.startswith(typed) or typed.startswith(text)
 
-        return asyncio.ensure_future(self.generation.follow(suits, patient=patient))
+        return asyncio.ensure_future(self.generation.follow(matches, linger=linger))
 
 
 @pytest.fixture
-async def desk() -> Desk:
-    return Desk()
+async def rig() -> Rig:
+    return Rig()
 
 
-async def test_all_who_follow_learn_of_the_end_and_it_is_kept_once(desk):
-    first, second = desk.follow(), desk.follow("fo")
-    await desk.writer.says("f", "oo", None)
-    assert (await first, await second, desk.whole) == (True, True, ["foo"])
-    assert desk.all.find("a.py", lambda _: True) is None
+async def test_all_followers_see_the_end_and_text_is_kept_once(rig):
+    first, second = rig.follow(), rig.follow("fo")
+    await rig.writer.emits("f", "oo", None)
+    assert (await first, await second, rig.kept) == (True, True, ["foo"])
+    assert rig.all.find("a.py", lambda _: True) is None
 
 
-async def test_one_that_was_stopped_leaves_memory_at_once(desk):
-    """With a whole document: the collector of circles comes seldom in a process of this size."""
-    typist, generation = desk.follow("fa"), weakref.ref(desk.generation)
-    await desk.writer.says("fo")
-    assert await typist is False
+async def test_stopped_generation_is_freed_without_gc(rig):
+    """It refers to a kept document, and the cycle collector runs rarely in a process of this size."""
+    other, generation = rig.follow("fa"), weakref.ref(rig.generation)
+    await rig.writer.emits("fo")
+    assert await other is False
     await settle()
     gc.disable()
     try:
-        del desk.generation, typist
+        del rig.generation, other
         assert generation() is None
     finally:
         gc.enable()
 
 
-async def test_who_typed_something_else_is_told_at_once_and_the_model_freed(desk):
-    typist = desk.follow("fa")
-    await desk.writer.says("f")
-    assert not typist.done()
-    await desk.writer.says("o")
-    assert (await typist, desk.writer.left, desk.whole) == (False, True, [])
+async def test_mismatch_ends_follow_and_stops_the_generation(rig):
+    other = rig.follow("fa")
+    await rig.writer.emits("f")
+    assert not other.done()
+    await rig.writer.emits("o")
+    assert (await other, rig.writer.closed, rig.kept) == (False, True, [])
 
 
-async def test_it_goes_on_for_others_when_it_does_not_suit_one(desk):
-    other, typist = desk.follow(), desk.follow("x")
-    await desk.writer.says("f")
-    assert (await typist, desk.writer.left) == (False, False)
-    await desk.writer.says(None)
+async def test_mismatch_of_one_follower_does_not_stop_others(rig):
+    other, mismatching = rig.follow(), rig.follow("x")
+    await rig.writer.emits("f")
+    assert (await mismatching, rig.writer.closed) == (False, False)
+    await rig.writer.emits(None)
     assert await other is True
 
 
-async def test_cancelled_by_hand_frees_the_model_at_once(desk):
-    request = desk.follow()
-    await desk.writer.says("f")
+async def test_cancel_without_linger_stops_immediately(rig):
+    request = rig.follow()
+    await rig.writer.emits("f")
     request.cancel()
     await settle()
-    assert desk.writer.left
+    assert rig.writer.closed
 
 
-async def test_cancelled_while_typing_goes_on_until_the_next_key_has_had_the_time_to_come(desk, monkeypatch):
-    """VS Code cancels at each key, before it asks anew."""
+async def test_cancel_with_linger_waits_for_the_next_request(rig, monkeypatch):
+    """VS Code cancels a request at each keystroke before it sends the next one."""
     later = []
     monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda seconds, call: later.append((seconds, call)))
-    first = desk.follow(patient=True)
-    await desk.writer.says("f")
+    first = rig.follow(linger=True)
+    await rig.writer.emits("f")
     first.cancel()
     await settle()
-    second = desk.follow("fo", patient=True)
+    second = rig.follow("fo", linger=True)
     await settle()
     ((seconds, time_is_up),) = later
     time_is_up()
     await settle()
-    assert (seconds, desk.writer.left) == (0.15, False)
+    assert (seconds, rig.writer.closed) == (0.15, False)
     second.cancel()
     await settle()
     later[1][1]()
     await settle()
-    assert desk.writer.left
+    assert rig.writer.closed
 
 
-async def test_what_suits_nobody_is_stopped_when_the_next_request_looks(desk):
-    assert desk.all.find("b.py", lambda _: False) is None
-    assert desk.all.find("a.py", lambda g: g.origin == "here") is desk.generation
+async def test_find_stops_unmatched_generations(rig):
+    assert rig.all.find("b.py", lambda _: False) is None
+    assert rig.all.find("a.py", lambda g: g.origin == "here") is rig.generation
     await settle()
-    assert not desk.writer.left
-    assert desk.all.find("a.py", lambda _: False) is None
+    assert not rig.writer.closed
+    assert rig.all.find("a.py", lambda _: False) is None
     await settle()
-    assert desk.writer.left
+    assert rig.writer.closed
 
 
-async def test_what_another_request_follows_is_not_stopped(desk):
-    request = desk.follow()
+async def test_find_does_not_stop_a_followed_generation(rig):
+    request = rig.follow()
     await settle()
-    assert desk.all.find("a.py", lambda _: False) is None
-    await desk.writer.says("f", None)
+    assert rig.all.find("a.py", lambda _: False) is None
+    await rig.writer.emits("f", None)
     assert await request is True
 
 
-async def test_failure_is_told_to_who_follows_and_nothing_is_kept(desk):
-    request = desk.follow()
-    await desk.writer.says("f", "boom")
+async def test_error_is_raised_in_followers_and_nothing_is_kept(rig):
+    request = rig.follow()
+    await rig.writer.emits("f", "boom")
     with pytest.raises(EngineError, match=r"The engine failed\."):
         await request
-    assert desk.whole == []
+    assert rig.kept == []
 
 
-async def test_what_was_stopped_or_has_failed_is_not_found_although_it_may_still_be_ending(desk):
-    request = desk.follow()
+async def test_stopped_or_failed_generation_is_not_found(rig):
+    request = rig.follow()
     await settle()
-    desk.writer.orders.put_nowait("boom")
-    request.add_done_callback(lambda _: found.append(desk.all.find("a.py", lambda _: True)))
+    rig.writer.queue.put_nowait("boom")
+    request.add_done_callback(lambda _: found.append(rig.all.find("a.py", lambda _: True)))
     found = []
     with pytest.raises(EngineError):
         await request
-    other = Desk()
+    other = Rig()
     other.generation.stop()
     assert (found, other.all.find("a.py", lambda _: True)) == ([None], None)
 
 
-async def test_what_is_written_whole_is_kept_although_nobody_follows_it_any_more(desk):
-    """No model works for it: nothing is gained by stopping."""
-    desk.keeps.clear()
-    typist, by_hand = desk.follow("f", patient=True), desk.follow("f")
-    await desk.writer.says("foo", None)
-    assert (desk.writer.left, typist.done(), desk.generation.goes_on) == (True, False, True)
+async def test_complete_text_is_kept_without_followers(rig):
+    """The model is already free, so stopping would gain nothing."""
+    rig.keeps.clear()
+    other, by_hand = rig.follow("f", linger=True), rig.follow("f")
+    await rig.writer.emits("foo", None)
+    assert (rig.writer.closed, other.done(), rig.generation.is_running) == (True, False, True)
     by_hand.cancel()
-    typist.cancel()
+    other.cancel()
     await settle()
-    assert (typist.cancelled(), by_hand.cancelled()) == (True, True)
-    desk.all.stop()
-    assert desk.all.find("a.py", lambda _: False) is None
-    later = desk.follow("fo")
+    assert (other.cancelled(), by_hand.cancelled()) == (True, True)
+    rig.all.stop_all()
+    assert rig.all.find("a.py", lambda _: False) is None
+    later = rig.follow("fo")
     await settle()
-    desk.keeps.set()
-    assert (await later, desk.whole) == (True, ["foo"])
+    rig.keeps.set()
+    assert (await later, rig.kept) == (True, ["foo"])
 
 
-async def test_what_fails_when_it_is_written_whole_is_told_to_who_follows(desk):
+async def test_error_in_on_finished_is_raised_in_followers(rig):
     async def fails(generation: Generation[str]) -> None:
         raise ValueError("a bug")
 
-    writer = Writer()
-    generation = desk.all.begin("b.py", Generation("there"), writer.events(), fails)
-    request = asyncio.ensure_future(generation.follow(lambda _: True, patient=False))
-    await writer.says("foo", None)
+    writer = ScriptedStream()
+    generation = rig.all.start("b.py", Generation("there"), writer.events(), fails)
+    request = asyncio.ensure_future(generation.follow(lambda _: True, linger=False))
+    await writer.emits("foo", None)
     with pytest.raises(ValueError, match="a bug"):
         await request
 
 
-async def test_stopping_all_answers_who_follows(desk):
-    request = desk.follow()
+async def test_stop_all_ends_follow(rig):
+    request = rig.follow()
     await settle()
-    desk.all.stop()
+    rig.all.stop_all()
     assert await request is False

@@ -1,4 +1,4 @@
-"""What a model is asked for, how urgently, and what is never asked twice; with a model that is told what to say."""
+"""The pipeline's requests to the model, their priorities and their reuse, with a scripted model."""
 
 from __future__ import annotations
 
@@ -14,59 +14,59 @@ from support.waiting import settle
 from inference.text.prompts import Snippet
 
 
-async def test_other_context_of_other_files_is_another_question():
-    """As after an edit in the file that defines what is called here."""
+async def test_other_snippets_miss_the_cache():
+    """An edit in the file that defines the called function changes them."""
     person, old, new = Person(Told({"x = ": "f(1)"})), Snippet("b.py", "def f(a)"), Snippet("b.py", "def f()")
-    for context in ((old,), (old,), (new,), ()):
-        assert await person.sees("x = ", context=context) == ["f(1)"]
+    for snippets in ((old,), (old,), (new,), ()):
+        assert await person.sees("x = ", snippets=snippets) == ["f(1)"]
     assert [request.context for request in person.model.asked] == [(old,), (new,), ()]
 
 
-async def test_adapter_trained_anew_under_its_name_is_asked_anew():
+async def test_retrained_adapter_misses_the_cache():
     person = Person(Told({"x = ": "1"}))
     for size in (10, 10, 11):
-        assert await person.sees("x = ", adapter="mine", edition=((7, size, 0),)) == ["<mine>1"]
+        assert await person.sees("x = ", adapter="mine", adapter_version=((7, size, 0),)) == ["<mine>1"]
     assert len(person.model.asked) == 2
 
 
-async def test_what_follows_is_asked_ahead_with_the_same_context_and_then_is_there():
-    chunk = Snippet("b.py", "def f(a)")
+async def test_prefetch_uses_the_same_snippets_and_is_cached():
+    snippet = Snippet("b.py", "def f(a)")
     person = Person(Told({"x = ": "f(", "x = <mine>f(": "y)"}))
-    known = {"context": (chunk,), "edition": ((7, 10, 0),), "adapter": "mine"}
+    known = {"snippets": (snippet,), "adapter_version": ((7, 10, 0),), "adapter": "mine"}
     asked = person.asks("x = ", **known)
-    person.suggestions.look_ahead(asked, (await person.suggestions.suggest(asked))[0])
+    person.suggestions.prefetch(asked, (await person.suggestions.suggest(asked))[0])
     assert await person.sees("x = <mine>f(", **known) == ["<mine>y)"]
-    assert [request.context for request in person.model.asked] == [(chunk,), (chunk,)]
+    assert [request.context for request in person.model.asked] == [(snippet,), (snippet,)]
 
 
-async def test_alternatives_are_what_the_model_says_by_chance_and_each_is_offered_once():
+async def test_alternatives_are_sampled_and_unique():
     model = Told({"x = ": "a1", ("x = ", 1): "b1", ("x = ", 2): "a1"})
     person = Person(model)
-    assert await person.sees("x = ", by_hand=True, most=3) == ["a1", "b1"]
+    assert await person.sees("x = ", by_hand=True, count=3) == ["a1", "b1"]
     asked = [(request.sampling.temperature, request.sampling.seed) for request in model.asked]
     assert asked == [(0.0, None), (0.8, 1), (0.8, 2)]
     assert person.record.alternatives == 1
 
 
-async def test_typing_on_with_an_alternative_asks_no_model():
+async def test_typing_along_an_alternative_hits_the_cache():
     model = Told({"x = ": "a1", ("x = ", 1): "b1"})
     person = Person(model)
-    await person.sees("x = ", by_hand=True, most=2)
+    await person.sees("x = ", by_hand=True, count=2)
     assert (await person.sees("x = b"), await person.sees("x = a"), await person.sees("x = ")) == (["1"], ["1"], ["a1"])
     assert len(model.asked) == 2
 
 
-async def test_alternatives_that_fail_leave_the_first():
+async def test_failed_alternatives_leave_the_first_text():
     person = Person(Told({"x = ": "a1", ("x = ", 1): "boom", ("x = ", 2): "c1"}))
-    assert (await person.sees("x = ", by_hand=True, most=3))[0] == "a1"
+    assert (await person.sees("x = ", by_hand=True, count=3))[0] == "a1"
 
 
-async def test_what_follows_is_asked_ahead_without_urgency_and_then_is_there():
+async def test_prefetch_has_low_priority_and_is_cached():
     model = Told({"x = ": "f(", "x = f(": "y)"})
     person = Person(model)
     asked = person.asks("x = ")
     (text,) = await person.suggestions.suggest(asked)
-    person.suggestions.look_ahead(asked, text)
+    person.suggestions.prefetch(asked, text)
     await settle()
     assert [(request.prompt, request.priority) for request in model.asked] == [
         ("x = ", "completion"),
@@ -76,13 +76,13 @@ async def test_what_follows_is_asked_ahead_without_urgency_and_then_is_there():
     assert (len(model.asked), person.record.source) == (2, "same")
 
 
-async def test_what_was_asked_ahead_goes_on_while_the_person_types_that_way_and_is_not_asked_again():
+async def test_prefetch_goes_on_while_typing_towards_it():
     model = Told({"x = ": "f(", "x = f(": "y|)"})
     person = Person(model)
     for before, left in (("x = ", "f("), ("x = f", "(")):
         asked = person.asks(before)
         assert await person.suggestions.suggest(asked) == [left]
-        person.suggestions.look_ahead(asked, left)
+        person.suggestions.prefetch(asked, left)
         await settle()
     assert (model.prompts, model.left) == (["x = ", "x = f("], [])
     accepted = asyncio.ensure_future(person.sees("x = f("))
@@ -92,12 +92,12 @@ async def test_what_was_asked_ahead_goes_on_while_the_person_types_that_way_and_
     assert len(model.asked) == 2
 
 
-async def test_what_was_asked_ahead_and_has_not_begun_is_asked_with_urgency_once_it_is_wanted():
-    """Behind a chat it would come after it."""
+async def test_waiting_prefetch_is_requested_again_with_priority():
+    """Otherwise it would wait behind a running chat."""
     model = Told({"x = ": "f(", "x = f(": "|y)"})
     person = Person(model)
     asked = person.asks("x = ")
-    person.suggestions.look_ahead(asked, (await person.suggestions.suggest(asked))[0])
+    person.suggestions.prefetch(asked, (await person.suggestions.suggest(asked))[0])
     await settle()
     accepted = asyncio.ensure_future(person.sees("x = f("))
     await settle()
@@ -107,18 +107,18 @@ async def test_what_was_asked_ahead_and_has_not_begun_is_asked_with_urgency_once
     assert await accepted == ["y)"]
 
 
-async def test_what_was_asked_ahead_is_left_when_the_person_goes_another_way():
+async def test_prefetch_is_stopped_when_typing_diverges():
     model = Told({"x = ": "f(", "x = f(": "y|)", "x = g": "(z)"})
     person = Person(model)
     asked = person.asks("x = ")
-    person.suggestions.look_ahead(asked, (await person.suggestions.suggest(asked))[0])
+    person.suggestions.prefetch(asked, (await person.suggestions.suggest(asked))[0])
     await settle()
     assert await person.sees("x = g") == ["(z)"]
     await settle()
     assert model.left == ["x = f("]
 
 
-async def test_two_keys_that_agree_with_what_is_being_written_ask_once():
+async def test_matching_keystrokes_share_one_generation():
     model = Told({"x = ": "foo|(1)"})
     person = Person(model)
     first = asyncio.ensure_future(person.sees("x = "))
@@ -129,8 +129,8 @@ async def test_two_keys_that_agree_with_what_is_being_written_ask_once():
     assert (await first, await second, model.prompts) == (["foo(1)"], ["o(1)"], ["x = "])
 
 
-async def test_key_with_which_what_is_written_later_disagrees_is_asked_for_itself():
-    """Never a wrong answer: the text is looked at until its end."""
+async def test_later_mismatch_starts_a_new_generation():
+    """The text is compared up to its end, so a wrong text is never shown."""
     model = Told({"x = ": "f|oo", "x = fa": "r"})
     person = Person(model)
     first = asyncio.ensure_future(person.sees("x = "))
@@ -142,7 +142,7 @@ async def test_key_with_which_what_is_written_later_disagrees_is_asked_for_itsel
     assert (await first, await second, model.prompts) == (["foo"], ["r"], ["x = ", "x = fa"])
 
 
-async def test_answer_cut_for_lack_of_time_is_not_the_last_word_for_who_asks_by_hand():
+async def test_invoked_request_retries_a_cut_completion():
     model = Told({"x = ": "fo"}, cause="deadline")
     person = Person(model)
     assert (await person.sees("x = "), await person.sees("x = ")) == (["fo"], ["fo"])
@@ -151,8 +151,8 @@ async def test_answer_cut_for_lack_of_time_is_not_the_last_word_for_who_asks_by_
     assert [request.deadline_ms for request in model.asked] == [5000, 20000]
 
 
-async def test_time_spent_on_a_discarded_generation_counts_towards_the_deadline():
-    """Else a user waits twice as long as configured: for the answer to an earlier key, then for their own."""
+async def test_discarded_generation_counts_towards_the_deadline():
+    """Otherwise a user would wait for an earlier keystroke's generation, and then the full deadline again."""
     model, clock = Told({"x = ": "foo|xar", "x = foob": "ar"}), HandClock()
     person = Person(model)
     person.suggestions.clock = clock
@@ -167,8 +167,8 @@ async def test_time_spent_on_a_discarded_generation_counts_towards_the_deadline(
     assert [request.deadline_ms for request in model.asked] == [5000, 3500]
 
 
-async def test_answer_without_the_adapter_is_not_cached_as_its_own():
-    """The adapter may be there at the next key."""
+async def test_text_without_the_adapter_is_not_cached():
+    """The adapter may be available at the next keystroke."""
     model = Told({"x = ": "foo"}, refuses={1})
     person = Person(model)
     assert await person.sees("x = ", adapter="mine") == ["foo"]
@@ -178,23 +178,23 @@ async def test_answer_without_the_adapter_is_not_cached_as_its_own():
 
 
 async def test_refused_prefetch_is_not_cached_as_the_adapters():
-    """The refusal concerns the prefetch. The request it was made for was answered under the adapter."""
+    """The refusal concerns the prefetch. The request before it used the adapter."""
     model = Told({"x = ": "a", "x = <mine>a": "b"}, refuses={2})
     person = Person(model)
     asked = person.asks("x = ", adapter="mine")
     [text] = await person.suggestions.suggest(asked)
-    person.suggestions.look_ahead(asked, text)
+    person.suggestions.prefetch(asked, text)
     await settle()
     assert asked.record.adapter == "mine"
     assert await person.sees("x = <mine>a", adapter="mine") == ["<mine>b"]
 
 
-async def test_nothing_is_prefetched_after_a_refusal():
-    """It would be written without the adapter again, and could not be kept."""
+async def test_nothing_is_prefetched_after_an_adapter_refusal():
+    """The prefetch would not use the adapter either and could not be cached."""
     person = Person(Told({"x = ": "a"}, refuses={1}))
     asked = person.asks("x = ", adapter="mine")
     [text] = await person.suggestions.suggest(asked)
-    person.suggestions.look_ahead(asked, text)
+    person.suggestions.prefetch(asked, text)
     await settle()
     assert person.model.prompts == ["x = ", "x = "]
 
@@ -202,7 +202,7 @@ async def test_nothing_is_prefetched_after_a_refusal():
 @pytest.mark.parametrize(
     ("text", "why"), [("", "the model had nothing to add"), ("  \n", "the model had nothing to add")]
 )
-async def test_record_says_why_nothing_was_shown_and_still_does_from_memory(text, why):
+async def test_record_has_the_reason_for_empty_cached_or_not(text, why):
     person = Person(Told({"x = ": text}))
     for source in ("", "same"):
         assert await person.sees("x = ") == []
@@ -210,7 +210,7 @@ async def test_record_says_why_nothing_was_shown_and_still_does_from_memory(text
         assert (record.result, record.reason, record.source) == ("empty", why, source)
 
 
-async def test_failure_is_told_and_not_remembered():
+async def test_failure_is_recorded_and_not_cached():
     person = Person(Told({"x = ": "boom"}))
     for _ in range(2):
         assert await person.sees("x = ") == []
@@ -219,8 +219,8 @@ async def test_failure_is_told_and_not_remembered():
 
 
 @pytest.mark.parametrize(("least", "shown"), [(0.4, ["n"]), (0.6, [])])
-async def test_what_the_model_is_not_sure_of_is_not_shown_to_who_types(least, shown):
-    """The token is half as likely as not. The trace says why nothing came."""
+async def test_low_confidence_is_not_shown_automatically(least, shown):
+    """The token has probability 0.5. The trace has the reason."""
     model = Teller(infill="n")
     person = Person(model, replace(SETTINGS, min_confidence=least))
     assert await person.sees("x = ") == shown
@@ -228,14 +228,14 @@ async def test_what_the_model_is_not_sure_of_is_not_shown_to_who_types(least, sh
     assert ("minConfidence" in person.record.reason) == (not shown)
 
 
-async def test_who_asks_by_hand_sees_it_all_the_same():
+async def test_low_confidence_is_shown_if_invoked():
     person = Person(model := Teller(infill="n"), replace(SETTINGS, min_confidence=0.6))
     assert (await person.sees("x = "), await person.sees("x = ", by_hand=True)) == ([], ["n"])
     assert len(model.asked) == 1
 
 
-async def test_who_types_on_into_what_was_doubted_asks_no_model_again():
-    """Half of the word that the model doubted is typed: of the rest it is sure."""
+async def test_typing_into_low_confidence_text_hits_the_cache():
+    """The confidence of the rest exceeds the threshold after half of the word is typed."""
     person = Person(model := Teller(infill="name"), replace(SETTINGS, min_confidence=0.6))
     assert [await person.sees(text) for text in ("x = ", "x = n", "x = na")] == [[], ["ame"], ["me"]]
     assert (person.record.result, person.record.source) == ("shown", "typed")
@@ -243,7 +243,7 @@ async def test_who_types_on_into_what_was_doubted_asks_no_model_again():
 
 
 @pytest.mark.parametrize(("least", "logprobs"), [(0.0, None), (0.5, 0)])
-async def test_the_engine_is_asked_how_sure_it_is_only_where_that_matters(least, logprobs):
+async def test_logprobs_are_requested_only_if_needed(least, logprobs):
     model = Teller(infill="n")
     await Person(model, replace(SETTINGS, min_confidence=least)).sees("x = ")
     assert model.asked[0].sampling.logprobs == logprobs

@@ -1,4 +1,4 @@
-"""How much a completion may write, from what stands around the cursor (``|``)."""
+"""The stop rule for a cursor (``|``)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ LINE = StopRule("line")
 
 def at(text: str, language: str) -> Snapshot:
     before, _, after = text.partition("|")
-    place = Position(before.count("\n"), len(before) - before.rfind("\n") - 1)
-    return take(before + after, place, "utf-32", language=language)
+    position = Position(before.count("\n"), len(before) - before.rfind("\n") - 1)
+    return take(before + after, position, "utf-32", language=language)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def at(text: str, language: str) -> Snapshot:
         ("ruby", "  items.each do|\n", StopRule("block", 3, "end")),
         ("lua", "local f = function(a)|\n", StopRule("block", 1, "end")),
         ("swift", "func f() {|\n", StopRule("block", 1, "}")),
-        # its closer is not said twice, but only if it is the same block's
+        # an existing closer of the same block is not repeated
         ("go", "func f() {|\n}\n", StopRule("block", 1)),
         ("go", "func f() {\n\tif x {|\n}\n", StopRule("block", 5, "}")),
         ("ruby", "def f|\nend\n", StopRule("block", 1)),
@@ -63,7 +63,7 @@ def at(text: str, language: str) -> Snapshot:
         ("python", "x = [\n    1,\n    |\n]\n", LINE),
         ("python", "x = {\n    'a': 1,\n    |\n}\n", LINE),
         ("javascript", "f(a, () => {\n  |\n});\n", StopRule("block", 2)),
-        # the first of a list that is closed below is all of it
+        # an empty list that is closed below: all of its elements
         ("python", "x = [\n    |\n]\n", StopRule("block", 4)),
         ("python", "x = {\n|\n}\n", StopRule("block", 1)),
         ("typescript", "  function f(\n    |\n  ) {\n  }\n", StopRule("block", 4)),
@@ -71,7 +71,7 @@ def at(text: str, language: str) -> Snapshot:
         ("python", "x = [1,\n    |\n]\n", LINE),
         ("python", "x = [\n    |\n)\n", LINE),
         ("python", "x = [\n    |\n", LINE),
-        # a head of several lines is as deep as its first
+        # a head of several lines is indented like its first line
         ("cpp", "  void f(int a,\n         int b) {|\n", StopRule("block", 3, "}")),
         ("cpp", "  void f(int a,\n         int b) {\n    |\n  }\n", StopRule("block", 4)),
         ("cpp", "void f(\n    int b) {\n    |\n}\n", StopRule("block", 4)),
@@ -80,7 +80,7 @@ def at(text: str, language: str) -> Snapshot:
         ("cpp", "A::A(int a)\n    : a_(a) {\n  |\n\nvoid f() {\n}\n", StopRule("block", 2, "}")),
         ("javascript", "f(a, (\n    b) => {\n  |\n});\n", StopRule("block", 2)),
         ("javascript", "g(() => {\n  x();\n}, () => {\n  |\n});\n", StopRule("block", 2)),
-        # what a namespace holds is as deep as itself
+        # a namespace's body is not indented
         ("cpp", "namespace a {\nnamespace b {\n\n|\n}  // namespace b\n}\n", StopRule("block", 0)),
         ("c", 'extern "C" {\n|\n}\n', StopRule("block", 0)),
         ("cpp", "namespace a {\nvoid f() {\n|\n}\n}\n", StopRule("block", 1)),
@@ -100,12 +100,12 @@ def at(text: str, language: str) -> Snapshot:
         ("kotlin", 'val x = "{|\n', LINE),
     ],
 )
-def test_amount_follows_from_the_syntax_around_the_cursor(language: str, text: str, rule: StopRule) -> None:
+def test_stop_rule_follows_from_the_syntax(language: str, text: str, rule: StopRule) -> None:
     assert stop_rule(at(text, language)) == rule
 
 
 @pytest.mark.parametrize("language", ["python", "go"])
-def test_a_large_file_is_read_near_the_cursor_only(language: str) -> None:
-    """A bracket left open a hundred kilobytes above says nothing of this line."""
+def test_only_text_near_the_cursor_is_parsed(language: str) -> None:
+    """A bracket left open a hundred kilobytes above does not count."""
     text = "broken(((\n" + "x = 1\n" * 20_000
     assert stop_rule(at(text + "|", language)) == StopRule("block", 0)

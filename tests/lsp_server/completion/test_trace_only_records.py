@@ -13,7 +13,7 @@ ROOT = Path(lsp_server.__file__).parent
 
 
 def read_fields(source: str) -> set[str]:
-    """Return the attributes of a ``record`` that code reads, other than to write to it."""
+    """Return the attributes of a ``record`` that code reads."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):

@@ -1,4 +1,4 @@
-"""How much of a document the model is shown."""
+"""Prefix and suffix windows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lsp_server.completion.windows import prefix_window, suffix_window
 LINES = "".join(f"line number {n}\n" for n in range(1000))
 
 
-def test_short_document_is_shown_whole():
+def test_short_document_fits_the_windows():
     assert (prefix_window("abc", 10), suffix_window("abc", 10)) == ("abc", "abc")
 
 
@@ -21,13 +21,13 @@ def test_windows_are_whole_lines_next_to_the_cursor():
 
 
 def test_window_start_stays_while_typing():
-    """Or every key would make the engine read the whole prompt again."""
+    """Otherwise the engine would read the whole prompt again at each keystroke."""
     starts = {prefix_window(LINES + "x" * n, 2000)[:40] for n in range(400)}
     assert len(starts) <= 2
 
 
 @given(st.text(alphabet="ab\n", max_size=300), st.integers(1, 100))
-def test_windows_keep_to_their_limit_and_touch_the_cursor(text, limit):
+def test_windows_are_limited_and_touch_the_cursor(text, limit):
     prefix, suffix = prefix_window(text, limit), suffix_window(text, limit)
     assert len(prefix) <= limit and text.endswith(prefix)
     assert len(suffix) <= limit and text.startswith(suffix)

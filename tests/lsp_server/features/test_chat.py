@@ -1,4 +1,4 @@
-"""``codellama/chat`` and its like: what goes over the wire, and what the model reads."""
+"""``codellama/chat`` and related requests: the messages on the wire, and the model's input."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHAT = "codellama/chat"
 FAILED = -32803
 
 
-async def test_an_answer_streams_and_comes_whole_at_the_end(runtime, tmp_path):
+async def test_response_streams_and_is_complete_at_the_end(runtime, tmp_path):
     async with chatter(runtime, tmp_path, ScriptedAnswerer(["Use:\n", "```py\nx\n", "```"])) as one:
         answer = await one.says("How?", partialResultToken="p", workDoneToken=7)
         await until(lambda: len(one.heard) == 5)
@@ -45,14 +45,14 @@ async def test_an_answer_streams_and_comes_whole_at_the_end(runtime, tmp_path):
         assert one.read() == [("system", SYSTEM), ("user", "How?")]
 
 
-async def test_without_tokens_nothing_streams(runtime, tmp_path):
+async def test_nothing_streams_without_a_token(runtime, tmp_path):
     async with chatter(runtime, tmp_path) as one:
         assert (await one.says("Hi"))["text"] == "ab"
         assert one.heard == []
 
 
 async def test_turns_are_appended_to_the_conversation(runtime, tmp_path):
-    """Its beginning stays the same, so that the engine has read it already."""
+    """The beginning stays the same, so the engine can reuse its KV cache."""
     async with chatter(runtime, tmp_path) as one:
         first = await one.says("One?")
         second = await one.says("Two?", conversation=first["conversation"])
@@ -67,17 +67,17 @@ async def test_turns_are_appended_to_the_conversation(runtime, tmp_path):
         ]
 
 
-async def test_new_drop_and_unknown(runtime, tmp_path):
+async def test_new_drop_and_unknown_conversation(runtime, tmp_path):
     async with chatter(runtime, tmp_path) as one:
         begun = (await one.asks(f"{CHAT}/new"))["conversation"]
         assert (await one.says("Hi", conversation=begun))["conversation"] == begun
         assert await one.asks(f"{CHAT}/drop", conversation=begun) is None
-        unknown = (FAILED, "This conversation is not known any more: begin a new one.")
+        unknown = (FAILED, "This conversation no longer exists. Begin a new one.")
         assert await one.is_refused(CHAT, text="Hi", conversation=begun) == unknown
         assert await one.is_refused(f"{CHAT}/export", conversation=begun) == unknown
 
 
-async def test_an_answer_is_written_anew_by_chance_and_the_same_chance(runtime, tmp_path):
+async def test_regenerated_response_is_sampled_with_a_seed(runtime, tmp_path):
     async with chatter(runtime, tmp_path) as one:
         first = await one.says("One?")
         one.answerer.pieces[:] = ["other"]
@@ -90,16 +90,16 @@ async def test_an_answer_is_written_anew_by_chance_and_the_same_chance(runtime, 
         assert one.read()[1:] == [("user", "One?"), ("assistant", "other"), ("user", "Two?")]
 
 
-async def test_nothing_to_write_anew(runtime, tmp_path):
+async def test_regenerate_without_a_response_fails(runtime, tmp_path):
     async with chatter(runtime, tmp_path) as one:
-        nothing = (FAILED, "There is no answer yet that could be written anew.")
+        nothing = (FAILED, "There is no response to regenerate.")
         assert await one.is_refused(CHAT, regenerate=True) == nothing
         begun = await one.asks(f"{CHAT}/new")
         assert await one.is_refused(CHAT, regenerate=True, **begun) == nothing
 
 
 async def begun(one: Chatter, **more: Any) -> asyncio.Future[Any]:
-    """An answer under way, of which "1" was said and no more is until ``go``."""
+    """Return a request whose response has streamed "1" and waits for ``go``."""
     request = one.sent(CHAT, {"text": "Count", "partialResultToken": "p", **more}, "the-one")
     await until(lambda: any(token == "p" for token, _ in one.heard))
     return request
@@ -110,13 +110,13 @@ async def ended(request: asyncio.Future[Any]) -> int | None:
     return getattr(error, "code", None)
 
 
-async def forgotten(one: Chatter) -> None:
-    """The engine has seen that nobody waits for the answer any more."""
+async def until_freed(one: Chatter) -> None:
+    """Wait until the engine has noticed the cancellation."""
     await until(lambda: one.engine.service.requests.held == 0)
 
 
 @pytest.mark.parametrize("how", ["cancel", "progress", "drop"])
-async def test_stopped_the_model_is_free_within_a_step(runtime, tmp_path, how):
+async def test_cancel_frees_the_model_within_a_step(runtime, tmp_path, how):
     async with chatter(runtime, tmp_path, ScriptedAnswerer(["1", "2", "3"], hold=True)) as one:
         request = await begun(one, workDoneToken="w")
         conversation = one.heard[-1][1]["conversation"]
@@ -127,21 +127,21 @@ async def test_stopped_the_model_is_free_within_a_step(runtime, tmp_path, how):
         else:
             assert await one.asks(f"{CHAT}/drop", conversation=conversation) is None
         assert await ended(request) == -32800
-        await forgotten(one)
+        await until_freed(one)
         one.answerer.go.set()
         assert await asyncio.to_thread(one.answerer.closed.wait, 10)
         assert "Count: 3" not in one.answerer.log and "closed Count" in one.answerer.log
         await until(lambda: one.heard[-1] == ("w", {"kind": "end"}))
 
 
-async def test_what_was_said_until_it_was_stopped_stays(runtime, tmp_path):
-    """A person may say: go on."""
+async def test_cancelled_response_is_kept(runtime, tmp_path):
+    """The user may ask the model to continue."""
     async with chatter(runtime, tmp_path, ScriptedAnswerer(["1", "2", "3"], hold=True)) as one:
         request = await begun(one)
         conversation = one.heard[-1][1]["conversation"]
         one.editor.client.cancel_request(types.CancelParams("the-one"))
         assert await ended(request) == -32800
-        await forgotten(one)
+        await until_freed(one)
         one.answerer.go.set()
         answer = await one.says("Go on", conversation=conversation)
         assert (answer["turn"], answer["text"]) == (1, "123")
@@ -150,19 +150,19 @@ async def test_what_was_said_until_it_was_stopped_stays(runtime, tmp_path):
         assert "## starter\n\n1\n\n*Stopped.*\n\n## You\n\nGo on" in exported["markdown"]
 
 
-async def test_one_answer_at_a_time(runtime, tmp_path):
-    """What is asked next follows the answer; another conversation need not wait for it."""
+async def test_one_response_at_a_time_per_conversation(runtime, tmp_path):
+    """The next message builds on this response. Other conversations need not wait."""
     async with chatter(runtime, tmp_path, ScriptedAnswerer(["1", "2"], hold=True)) as one:
         request = await begun(one)
         conversation = one.heard[-1][1]["conversation"]
-        busy = (FAILED, "This conversation is being answered: wait for the answer, or stop it.")
+        busy = (FAILED, "The previous message is still being answered. Wait for the response, or stop it.")
         assert await one.is_refused(CHAT, text="More", conversation=conversation) == busy
         assert [c["busy"] for c in await one.asks(f"{CHAT}/list")] == [True]
         one.answerer.go.set()
         assert (await asyncio.wait_for(request, 10)).text == "12"
 
 
-async def test_model_that_cannot_chat_says_which_one_can(runtime, tmp_path):
+async def test_completion_model_error_names_a_chat_model(runtime, tmp_path):
     base = ScriptedAnswerer(row=CATALOG["codellama-7b"])
     async with chatter(runtime, tmp_path, base, settings={"engine": {"model": "codellama-7b"}}) as one:
         text = "codellama-7b was not trained to chat: choose codellama-7b-instruct for chat."
@@ -171,7 +171,7 @@ async def test_model_that_cannot_chat_says_which_one_can(runtime, tmp_path):
         await until(lambda: one.heard[-1:] == [(1, {"kind": "end"})])
 
 
-async def test_while_the_model_loads_it_is_said_so(runtime, tmp_path):
+async def test_loading_model_is_reported(runtime, tmp_path):
     async with chatter(runtime, tmp_path) as one:
         one.engine.service.board.post(phase="loading", message="loading weights")
         await until(lambda: one.editor.statuses[-1].phase == "loading")
@@ -179,8 +179,8 @@ async def test_while_the_model_loads_it_is_said_so(runtime, tmp_path):
         assert await one.is_refused(CHAT, text="Hi") == (FAILED, text)
 
 
-async def test_failure_in_the_middle_of_an_answer(runtime, tmp_path):
-    """What was said stays; the next question is answered."""
+async def test_failure_in_the_middle_of_a_response(runtime, tmp_path):
+    """The partial text stays, and the next message is answered."""
     async with chatter(runtime, tmp_path, ScriptedAnswerer(["1", "boom"])) as one:
         conversation = (await one.asks(f"{CHAT}/new"))["conversation"]
         text = "The engine failed at this request (RuntimeError); its log has the details."
@@ -199,12 +199,12 @@ async def test_failure_in_the_middle_of_an_answer(runtime, tmp_path):
         ({"text": "Hi", "workDoneToken": {}}, "'workDoneToken' must be a string or a number."),
     ],
 )
-async def test_wrong_parameters_are_told_in_a_sentence(runtime, tmp_path, params, message):
+async def test_invalid_parameters_have_a_message(runtime, tmp_path, params, message):
     async with chatter(runtime, tmp_path) as one:
         assert await one.is_refused(CHAT, **params) == (-32602, message)
 
 
-async def test_nothing_said(runtime, tmp_path):
+async def test_empty_message_is_rejected(runtime, tmp_path):
     async with chatter(runtime, tmp_path) as one:
         assert await one.is_refused(CHAT, text=" \n") == (FAILED, "The message is empty.")
         assert await one.is_refused(CHAT) == (FAILED, "The message is empty.")
@@ -212,7 +212,7 @@ async def test_nothing_said(runtime, tmp_path):
         assert one.answerer.asked == []
 
 
-async def test_shutdown_ends_an_answer_under_way(runtime, tmp_path):
+async def test_shutdown_ends_a_running_response(runtime, tmp_path):
     async with chatter(runtime, tmp_path, ScriptedAnswerer(["1", "2", "3"], hold=True)) as one:
         request = await begun(one)
     assert await ended(request) == -32800

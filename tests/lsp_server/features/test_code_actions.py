@@ -1,6 +1,6 @@
-"""Code actions: what is listed, what an edit is to the character, and what becomes of everything that goes wrong.
+"""Code actions: the list, the exact edits, and every failure.
 
-The real server and engine service, spoken to over LSP with real editors' capabilities; only the model is a script.
+A real server and engine service over LSP, with the capabilities of real editors; only the model is scripted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from support.waiting import until
         ((1, 0), None, [], ["Explain"]),
     ],
 )
-async def test_what_makes_sense_there_is_listed_without_the_model(runtime, start, stop, problems, listed):
+async def test_actions_are_listed_without_the_model(runtime, start, stop, problems, listed):
     async with editor(runtime) as one:
         one.open(CODE)
         assert titles(await one.actions(start, stop, problems)) == listed
@@ -52,7 +52,7 @@ async def test_what_makes_sense_there_is_listed_without_the_model(runtime, start
         ("", 0, []),
     ],
 )
-async def test_what_is_there_already_is_not_offered(runtime, text, line, listed):
+async def test_existing_docstrings_and_tests_are_not_offered(runtime, text, line, listed):
     async with editor(runtime) as one:
         one.open(text)
         assert [title for title in titles(await one.actions((line, 0))) if title != "Explain"] == listed
@@ -68,13 +68,13 @@ async def test_what_is_there_already_is_not_offered(runtime, text, line, listed)
         ([""], [FIX, *OTHERS]),
     ],
 )
-async def test_only_the_kinds_asked_for(runtime, only, listed):
+async def test_only_requested_kinds_are_listed(runtime, only, listed):
     async with editor(runtime) as one:
         one.open(CODE)
         assert titles(await one.actions((4, 9), problems=[UNDEFINED], only=only)) == listed
 
 
-async def test_the_server_says_what_it_can(runtime):
+async def test_server_announces_code_actions(runtime):
     async with editor(runtime) as one:
         provider = one.window.result.capabilities.code_action_provider
     assert isinstance(provider, types.CodeActionOptions)
@@ -82,7 +82,7 @@ async def test_the_server_says_what_it_can(runtime):
 
 
 @pytest.mark.parametrize("uri", ["file:///project/.env", "git:/project/a.py", "file:///project/id_rsa"])
-async def test_nothing_in_a_document_that_no_model_may_read(runtime, uri):
+async def test_private_document_has_no_actions(runtime, uri):
     async with editor(runtime) as one:
         one.window.open(CODE, uri)
         params = types.CodeActionParams(
@@ -94,7 +94,7 @@ async def test_nothing_in_a_document_that_no_model_may_read(runtime, uri):
 
 
 @pytest.mark.parametrize("name", EDITORS)
-async def test_a_fix_changes_the_words_it_must_and_says_of_which_version(runtime, name):
+async def test_fix_is_a_minimal_versioned_edit(runtime, name):
     async with editor(runtime, [GOOD], name) as one:
         one.open(CODE)
         action = await one.action(FIX, (4, 9), problems=[UNDEFINED])
@@ -124,7 +124,7 @@ async def test_a_fix_changes_the_words_it_must_and_says_of_which_version(runtime
         ),
     ],
 )
-async def test_line_ends_tabs_emoji_and_a_missing_last_newline_stay(runtime, text, where, edits):
+async def test_line_ends_tabs_emoji_and_last_line_are_kept(runtime, text, where, edits):
     answer = block("def f(self, a):\n    return '😋', b\n    # end")
     async with editor(runtime, [answer]) as one:
         one.open("b = 1\n".replace("\n", "\r\n" if "\r" in text else "\n") + text)
@@ -136,7 +136,7 @@ async def test_line_ends_tabs_emoji_and_a_missing_last_newline_stay(runtime, tex
     assert (found[0][0][:2], found[-1][0][2:]) == (lines[0][0][:2], lines[-1][0][2:])
 
 
-async def test_a_client_that_asks_about_edits_is_told_to_ask(runtime):
+async def test_edit_needs_confirmation_if_supported(runtime):
     def honours(can: types.ClientCapabilities) -> None:
         assert can.text_document is not None and can.text_document.code_action is not None
         can.text_document.code_action.honors_change_annotations = True
@@ -150,7 +150,7 @@ async def test_a_client_that_asks_about_edits_is_told_to_ask(runtime):
     assert {one.annotation_id for one in edit.document_changes[0].edits} == set(edit.change_annotations)
 
 
-async def test_a_bad_answer_is_shown_to_the_model_once(runtime):
+async def test_invalid_output_is_retried_once(runtime):
     bad = block(BODY.format("bar", "a"))
     async with editor(runtime, [bad, GOOD]) as one:
         one.open(CODE)
@@ -176,27 +176,27 @@ async def test_a_bad_answer_is_shown_to_the_model_once(runtime):
         ("", "The answer holds no code."),
     ],
 )
-async def test_after_two_bad_answers_the_person_is_told_and_nothing_changes(runtime, answer, why):
+async def test_second_invalid_output_is_reported(runtime, answer, why):
     async with editor(runtime, [answer, answer, GOOD]) as one:
         one.engine.pieces = []
         one.open(CODE)
         action = await one.resolved(await one.action(FIX, (4, 9), problems=[UNDEFINED]))
         assert action.edit is None
         await until(lambda: one.told)
-        assert one.told == [f"codellama-ls: “{FIX}” didn't work out. {why}"]
+        assert one.told == [f"codellama-ls: “{FIX}” failed. {why}"]
         assert one.engine.log.count("begin chat") == 2
 
 
-async def test_an_engine_that_is_not_there_is_told(runtime):
+async def test_missing_engine_is_reported(runtime):
     async with editor(runtime, ["boom"]) as one:
         one.engine.pieces = ["boom"]
         one.open(CODE)
         assert (await one.resolved(await one.action("Simplify 'f'", (4, 9)))).edit is None
         await until(lambda: one.told)
-        assert one.told[0].startswith("codellama-ls: “Simplify 'f'” didn't work out. ")
+        assert one.told[0].startswith("codellama-ls: “Simplify 'f'” failed. ")
 
 
-async def test_cancelled_by_its_request_the_model_is_free_within_a_step(runtime):
+async def test_cancelled_request_frees_the_model_within_a_step(runtime):
     async with editor(runtime, [GOOD], hold=True) as one:
         one.open(CODE)
         request = one.resolving(await one.action("Simplify 'f'", (4, 9)), "the-one")
@@ -208,10 +208,11 @@ async def test_cancelled_by_its_request_the_model_is_free_within_a_step(runtime)
         assert "chat: ```\n" not in one.engine.log
 
 
-async def test_cancelled_by_its_progress_bar_too(runtime):
+async def test_cancelled_progress_bar_frees_the_model(runtime):
     async with editor(runtime, [GOOD], hold=True) as one:
         one.open(CODE)
         request = one.resolving(await one.action("Simplify 'f'", (4, 9)))
+        await begun(one)
         await until(lambda: one.progress)
         (token,) = one.progress
         assert one.progress[token][0]["cancellable"] is True
@@ -222,7 +223,7 @@ async def test_cancelled_by_its_progress_bar_too(runtime):
         await until(lambda: one.progress[token][-1]["kind"] == "end")
 
 
-async def test_progress_begins_tells_lines_and_ends(runtime):
+async def test_progress_begins_reports_lines_and_ends(runtime):
     async with editor(runtime, [GOOD], hold=True) as one:
         one.open(CODE)
         request = one.resolving(await one.action("Simplify 'f'", (4, 9)))
@@ -236,7 +237,7 @@ async def test_progress_begins_tells_lines_and_ends(runtime):
     assert "6 lines" in [value.get("message") for value in values]
 
 
-async def test_an_edit_elsewhere_meanwhile_moves_the_answer(runtime):
+async def test_concurrent_edit_elsewhere_moves_the_hunks(runtime):
     async with editor(runtime, [GOOD], hold=True) as one:
         one.open(CODE)
         request = one.resolving(await one.action(FIX, (4, 9), problems=[UNDEFINED]))
@@ -247,7 +248,7 @@ async def test_an_edit_elsewhere_meanwhile_moves_the_answer(runtime):
         assert one.edits_of(edit) == [((5, 8, 5, 11), "1"), ((6, 12, 6, 12), " + x")]
 
 
-async def test_an_edit_of_the_same_lines_meanwhile_wins(runtime):
+async def test_concurrent_edit_of_the_same_lines_wins(runtime):
     async with editor(runtime, [GOOD], hold=True) as one:
         one.open(CODE)
         request = one.resolving(await one.action(FIX, (4, 9), problems=[UNDEFINED]))
@@ -257,11 +258,11 @@ async def test_an_edit_of_the_same_lines_meanwhile_wins(runtime):
         assert (await asyncio.wait_for(request, 20)).edit is None
         await until(lambda: one.told)
         assert one.told == [
-            f"codellama-ls: “{FIX}” didn't work out. The document was changed in the same lines meanwhile. Ask again."
+            f"codellama-ls: “{FIX}” failed. The same lines of the document were changed meanwhile. Try again."
         ]
 
 
-async def test_an_action_of_an_older_version_is_refused(runtime):
+async def test_action_of_an_older_version_is_refused(runtime):
     async with editor(runtime, [GOOD]) as one:
         one.open(CODE)
         action = await one.action(FIX, (4, 9), problems=[UNDEFINED])
@@ -284,7 +285,7 @@ async def test_an_action_of_an_older_version_is_refused(runtime):
         {"start": "0"},
     ],
 )
-async def test_what_is_no_action_of_ours_is_refused(runtime, data):
+async def test_foreign_action_data_are_refused(runtime, data):
     async with editor(runtime, [GOOD]) as one:
         one.open(CODE)
         action = await one.action("Simplify 'f'", (4, 9))

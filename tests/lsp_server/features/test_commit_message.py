@@ -1,4 +1,4 @@
-"""``codellama/commitMessage``: of what is staged, and of nothing else."""
+"""``codellama/commitMessage``: messages for the staged changes only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(folder: Path, *arguments: str) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """With a file that is staged, and one that is not."""
+    """Create a repository with a staged file and one that is not staged."""
     run(tmp_path, "init", "-q")
     (tmp_path / "a.py").write_text("x\n")
     run(tmp_path, "add", "a.py")
@@ -45,12 +45,12 @@ async def test_message_for_what_is_staged(runtime, repository):
         assert one.read() == [(m["role"], m["content"]) for m in messages_for("commit", fields)]
 
 
-async def test_a_message_in_a_fenced_block_is_taken_out_of_it(runtime, repository):
+async def test_fenced_block_around_a_message_is_removed(runtime, repository):
     async with chatter(runtime, repository, ScriptedAnswerer(["```\nAdd a\n\nFor b.\n```\n"])) as one:
         assert (await one.asks(COMMIT))["message"] == "Add a\n\nFor b."
 
 
-async def test_a_diff_too_long_is_shortened_and_told(runtime, repository):
+async def test_long_diff_is_shortened_and_reported(runtime, repository):
     (repository / ".env").write_text("KEY=1\n")
     run(repository, "add", "-f", ".env")
     async with chatter(runtime, repository, settings={"chat": {"contextChars": 60}}) as one:
@@ -60,7 +60,7 @@ async def test_a_diff_too_long_is_shortened_and_told(runtime, repository):
         assert "KEY" not in str(one.read())
 
 
-async def test_nothing_staged_and_no_repository(runtime, repository, tmp_path_factory):
+async def test_nothing_staged_or_no_repository_fails(runtime, repository, tmp_path_factory):
     run(repository, "rm", "-q", "--cached", "a.py")
     async with chatter(runtime, repository) as one:
         assert await one.is_refused(COMMIT) == (FAILED, "Nothing is staged: `git add` what is to be committed.")
@@ -69,7 +69,7 @@ async def test_nothing_staged_and_no_repository(runtime, repository, tmp_path_fa
         assert one.answerer.asked == []
 
 
-async def test_only_private_files_are_staged(runtime, repository):
+async def test_only_private_files_staged_fails(runtime, repository):
     run(repository, "rm", "-q", "--cached", "a.py")
     (repository / ".env").write_text("KEY=1\n")
     run(repository, "add", "-f", ".env")
@@ -78,8 +78,8 @@ async def test_only_private_files_are_staged(runtime, repository):
         assert await one.is_refused(COMMIT) == (FAILED, text)
 
 
-async def test_the_repository_is_the_one_that_the_document_lies_in(runtime, repository):
-    """A folder of several repositories is opened as one workspace, and may itself be in one."""
+async def test_repository_of_the_document_is_used(runtime, repository):
+    """A folder of several repositories can be one workspace and lie in another repository."""
     inner = repository / "inner"
     (inner / "sub").mkdir(parents=True)
     run(inner, "init", "-q")
@@ -96,8 +96,8 @@ async def test_the_repository_is_the_one_that_the_document_lies_in(runtime, repo
     assert ["+more" in text for text in shown] == [False, False, True]
 
 
-async def test_the_repository_may_be_named(runtime, repository):
-    """As a client does whose person presses the button of one of several."""
+async def test_repository_parameter_is_used(runtime, repository):
+    """Clients send it if the user chooses one of several repositories."""
     inner = repository / "inner"
     inner.mkdir()
     run(inner, "init", "-q")
@@ -110,12 +110,12 @@ async def test_the_repository_may_be_named(runtime, repository):
     assert [["b/c.py" in text, "b/a.py" in text] for text in shown] == [[True, False], [False, True]]
 
 
-async def test_no_message_written(runtime, repository):
+async def test_empty_message_fails(runtime, repository):
     async with chatter(runtime, repository, ScriptedAnswerer([" \n"])) as one:
-        assert await one.is_refused(COMMIT) == (FAILED, "The model wrote no message.")
+        assert await one.is_refused(COMMIT) == (FAILED, "The model returned an empty message. Try again.")
 
 
-async def test_commit_in_a_conversation_is_of_what_is_staged_too(runtime, repository):
+async def test_commit_task_in_a_chat_uses_staged_changes(runtime, repository):
     async with chatter(runtime, repository) as one:
         answer = await one.says("/commit in French")
         assert [piece["title"] for piece in answer["attached"]] == ["The staged changes"]

@@ -1,6 +1,6 @@
-"""Edits by instruction: drawn as they come, taken hunk by hunk, gone on with; several at once.
+"""Edits by instruction: streamed, decided hunk by hunk, refined; several at once.
 
-The real server and engine service; only the model is a script.
+A real server and engine service; only the model is scripted.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ async def refused(request) -> str:
 
 
 @pytest.mark.parametrize("name", ["vscode", "neovim"])
-async def test_the_answer_is_hunks_and_changes_nothing_by_itself(runtime, name):
+async def test_response_is_hunks_and_changes_nothing(runtime, name):
     async with editor(runtime, [block(NEW)], name) as one:
         one.open(CODE)
         answer = await one.ask("codellama/edit", **start(id="mine"))
@@ -50,7 +50,7 @@ async def test_the_answer_is_hunks_and_changes_nothing_by_itself(runtime, name):
         assert one.applied == [] and "ten times" in one.engine.turns[0][1][1]
 
 
-async def test_hunks_are_drawn_as_soon_as_they_are_certain(runtime):
+async def test_hunks_stream_when_they_are_final(runtime):
     async with editor(runtime, [block(NEW)], hold=True) as one:
         one.open(CODE)
         request = one.asking("codellama/edit", start(id="mine", partialResultToken="drawn", workDoneToken="done"))
@@ -64,7 +64,7 @@ async def test_hunks_are_drawn_as_soon_as_they_are_certain(runtime):
     assert (kinds[0], kinds[-1]) == ("begin", "end")
 
 
-async def test_one_hunk_accepted_the_other_not(runtime):
+async def test_one_hunk_accepted_and_one_rejected(runtime):
     async with editor(runtime, [block(NEW)]) as one:
         one.open(CODE)
         first, second = [found["id"] for found in plain(await one.ask("codellama/edit", **start(id="e")))["hunks"]]
@@ -77,14 +77,14 @@ async def test_one_hunk_accepted_the_other_not(runtime):
 
 
 @pytest.mark.parametrize("hunk", [[0], {"a": 0}, "0"])
-async def test_hunk_that_is_no_number_is_refused(runtime, hunk):
+async def test_hunk_that_is_not_a_number_is_refused(runtime, hunk):
     async with editor(runtime, [block(NEW)]) as one:
         one.open(CODE)
         await one.ask("codellama/edit", **start(id="e"))
         assert await refused(one.asking("codellama/edit/accept", {"id": "e", "hunk": hunk}))
 
 
-async def test_hunks_accepted_one_after_the_other_land_where_they_belong(runtime):
+async def test_hunks_accepted_one_by_one_are_placed_correctly(runtime):
     longer = "def f(a):\n    # one\n    # two\n    x = 1\n    y = 2\n    z = 30\n    return a"
     async with editor(runtime, [block(longer)]) as one:
         one.open(CODE)
@@ -95,7 +95,7 @@ async def test_hunks_accepted_one_after_the_other_land_where_they_belong(runtime
         assert one.text == longer + CODE[CODE.index("\n\n\ndef g") :]
 
 
-async def test_all_at_once(runtime):
+async def test_all_hunks_accepted_at_once(runtime):
     async with editor(runtime, [block(NEW)]) as one:
         one.open(CODE)
         await one.ask("codellama/edit", **start(id="e"))
@@ -104,7 +104,7 @@ async def test_all_at_once(runtime):
         assert one.text == NEW + CODE[CODE.index("\n\n\ndef g") :] and len(one.applied) == 1
 
 
-async def test_what_a_person_typed_elsewhere_is_kept_and_in_the_same_line_wins(runtime):
+async def test_user_changes_are_kept_and_win_in_the_same_line(runtime):
     async with editor(runtime, [block(NEW)]) as one:
         one.open(CODE)
         first, second = [found["id"] for found in plain(await one.ask("codellama/edit", **start(id="e")))["hunks"]]
@@ -115,7 +115,7 @@ async def test_what_a_person_typed_elsewhere_is_kept_and_in_the_same_line_wins(r
         assert second not in [found["id"] for found in plain(answer)["hunks"]]
 
 
-async def test_a_changed_line_is_refused_in_words(runtime):
+async def test_hunk_of_a_changed_line_fails_with_a_message(runtime):
     async with editor(runtime, [block(NEW)]) as one:
         one.open(CODE)
         await one.ask("codellama/edit", **start(id="e"))
@@ -125,7 +125,7 @@ async def test_a_changed_line_is_refused_in_words(runtime):
         assert hunks(answer) == HUNKS and one.applied == []
 
 
-async def test_a_follow_up_goes_on_with_the_conversation(runtime):
+async def test_follow_up_continues_the_conversation(runtime):
     more = NEW.replace("y = 2", "y = 20")
     async with editor(runtime, [block(NEW), block(more)]) as one:
         one.open(CODE)
@@ -139,7 +139,7 @@ async def test_a_follow_up_goes_on_with_the_conversation(runtime):
     assert asked[2][1] == block(NEW) and asked[3][1].endswith("changed as follows: y too")
 
 
-async def test_a_follow_up_that_fails_leaves_what_was_proposed(runtime):
+async def test_failed_follow_up_keeps_the_hunks(runtime):
     async with editor(runtime, [block(NEW), "no", "no"]) as one:
         one.open(CODE)
         await one.ask("codellama/edit", **start(id="e"))
@@ -147,7 +147,7 @@ async def test_a_follow_up_that_fails_leaves_what_was_proposed(runtime):
         assert hunks(answer) == HUNKS and answer.message.startswith("The answer ")
 
 
-async def test_an_edit_that_fails_says_why_and_is_over(runtime):
+async def test_failed_edit_has_a_message_and_ends(runtime):
     async with editor(runtime, ["(", "("]) as one:
         one.open(CODE)
         answer = await one.ask("codellama/edit", **start(id="e"))
@@ -156,7 +156,7 @@ async def test_an_edit_that_fails_says_why_and_is_over(runtime):
 
 
 @pytest.mark.parametrize("way", ["$/cancelRequest", "codellama/edit/cancel", "didClose", "both"])
-async def test_cancelled_in_the_middle_the_model_is_free_within_a_step(runtime, way):
+async def test_cancelled_edit_frees_the_model_within_a_step(runtime, way):
     async with editor(runtime, [block(NEW)], hold=True) as one:
         one.open(CODE)
         request = one.asking("codellama/edit", start(id="e"), msg_id="the-one")
@@ -176,8 +176,8 @@ async def test_cancelled_in_the_middle_the_model_is_free_within_a_step(runtime, 
         assert one.server.work_done_progress.tokens == {}
 
 
-async def test_an_edit_begun_anew_under_the_same_name_outlives_the_end_of_the_one_before(runtime):
-    """What was cancelled comes to its end after the new one has begun."""
+async def test_new_edit_with_the_same_id_survives_the_old_end(runtime):
+    """The cancelled edit ends after the new one has begun."""
     async with editor(runtime, [block(NEW), block(NEW)], hold=True) as one:
         one.open(CODE)
         first = one.asking("codellama/edit", start(id="e"))
@@ -190,7 +190,7 @@ async def test_an_edit_begun_anew_under_the_same_name_outlives_the_end_of_the_on
         assert (await one.ask("codellama/edit/accept", id="e")).applied
 
 
-async def test_two_edits_at_once_do_not_disturb_each_other(runtime):
+async def test_two_concurrent_edits_are_independent(runtime):
     other = block("def g(b):\n    return b + 1")
     async with editor(runtime, [block(NEW), other], hold=True) as one:
         one.open(CODE)
@@ -207,7 +207,7 @@ async def test_two_edits_at_once_do_not_disturb_each_other(runtime):
 
 
 def holds(one, error: str = "") -> tuple[asyncio.Event, asyncio.Event]:
-    """From now on the editor is asked to apply an edit (first), and does when it may (second), or answers an error."""
+    """Hold the editor's ``workspace/applyEdit``: it arrives (first), and is applied (second) or fails."""
     asked, may = asyncio.Event(), asyncio.Event()
     features = one.client.protocol.fm.features
     apply = features[types.WORKSPACE_APPLY_EDIT]
@@ -224,8 +224,8 @@ def holds(one, error: str = "") -> tuple[asyncio.Event, asyncio.Event]:
 
 
 @pytest.mark.parametrize("last", ["reject", "followUp"])
-async def test_what_is_asked_while_a_hunk_is_being_applied_is_of_what_is_left_then(runtime, last):
-    """Or it would be decided about hunks of a text that is no more."""
+async def test_requests_during_apply_see_the_remaining_hunks(runtime, last):
+    """Otherwise they would decide hunks of an outdated text."""
     async with editor(runtime, [block(NEW), block(NEW.replace("y = 2", "y = 20"))]) as one:
         one.open(CODE)
         first, second = [found["id"] for found in plain(await one.ask("codellama/edit", **start(id="e")))["hunks"]]
@@ -244,7 +244,7 @@ async def test_what_is_asked_while_a_hunk_is_being_applied_is_of_what_is_left_th
         assert await refused(again) and len(one.applied) == 1
 
 
-async def test_an_editor_that_answers_an_error_has_not_applied_it(runtime):
+async def test_error_response_to_apply_edit_is_not_applied(runtime):
     async with editor(runtime, [block(NEW)]) as one:
         one.open(CODE)
         await one.ask("codellama/edit", **start(id="e"))
@@ -266,14 +266,14 @@ async def test_an_editor_that_answers_an_error_has_not_applied_it(runtime):
         ("codellama/edit/reject", {}),
     ],
 )
-async def test_what_is_wrong_in_a_request_is_said(runtime, method, params):
+async def test_invalid_request_has_a_message(runtime, method, params):
     async with editor(runtime) as one:
         one.open(CODE)
         assert await refused(one.asking(method, params))
         assert one.engine.log == []
 
 
-async def test_a_private_file_is_not_edited(runtime):
+async def test_private_file_is_not_edited(runtime):
     async with editor(runtime) as one:
         one.window.open("KEY=1\n", "file:///project/.env", "bash")
         request = start(where((0, 0), (0, 0))) | {"textDocument": {"uri": "file:///project/.env"}}

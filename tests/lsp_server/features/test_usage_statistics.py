@@ -1,6 +1,6 @@
-"""What is kept of a suggestion, for each thing a person may do with it. The real server, spoken to over LSP.
+"""The stored row of a completion for each user action. A real server over LSP.
 
-Only the model is a script, and the clock by which accepted text is looked for again is the test's.
+The model is scripted, and the tests advance the clock after which accepted text is checked again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ async def test_accepted_and_kept(runtime):
     assert before <= row.at <= time.time() and row.latency_ms > 0
 
 
-async def test_accepted_and_soon_deleted(runtime):
+async def test_accepted_and_deleted_soon(runtime):
     async with person(runtime) as one:
         (item,) = await one.sees()
         one.has("x = foo(a, b)")
@@ -46,7 +46,7 @@ async def test_accepted_and_soon_deleted(runtime):
         assert told(await one.rows()) == [("accepted", 9, 9, 0, False)]
 
 
-async def test_closed_before_it_was_looked_for_again_is_not_known(runtime):
+async def test_closed_before_the_check_is_unknown(runtime):
     async with person(runtime) as one:
         await one.sees()
         one.has("x = foo(a, b)")
@@ -56,8 +56,8 @@ async def test_closed_before_it_was_looked_for_again_is_not_known(runtime):
         assert told(await one.rows()) == [("accepted", 9, 9, 0, None)]
 
 
-async def test_typed_through_is_one_suggestion_however_often_it_is_asked_for(runtime):
-    """It was right, and saved nothing."""
+async def test_typed_through_is_one_row(runtime):
+    """It was right and saved no keystrokes."""
     async with person(runtime, ["a, b"]) as one:
         for line in ("x = ", "x = a", "x = a,", "x = a, "):
             assert len(await one.sees(line)) == 1
@@ -65,7 +65,7 @@ async def test_typed_through_is_one_suggestion_however_often_it_is_asked_for(run
         assert told(await one.rows()) == [("typed", 4, 0, 4, None)]
 
 
-async def test_begun_by_hand_and_then_accepted(runtime):
+async def test_typed_in_part_and_then_accepted(runtime):
     async with person(runtime) as one:
         await one.sees("x = ")
         (item,) = await one.sees("x = fo")
@@ -75,15 +75,15 @@ async def test_begun_by_hand_and_then_accepted(runtime):
 
 
 async def test_dismissed_by_typing_something_else(runtime):
-    """Another place has another suggestion."""
+    """Another cursor has another completion."""
     async with person(runtime) as one:
         await one.sees("x = ")
         await one.sees("x = y + ")
         assert told(await one.rows()) == [("shown", 9, 0, 0, None)] * 2
 
 
-async def test_what_is_short_is_taken_for_typed_until_the_command_comes(runtime):
-    """One key may bring as much. Three are asked for, and the scripted model says the same each time."""
+async def test_short_text_counts_as_typed_until_the_command(runtime):
+    """One keystroke may insert as much. The scripted model returns the same text for all three alternatives."""
     async with person(runtime, ["1"], settings={"completion": {"alternatives": 3}}) as one:
         (item,) = await one.sees(invoked=True)
         one.has("x = 1")
@@ -93,8 +93,8 @@ async def test_what_is_short_is_taken_for_typed_until_the_command_comes(runtime)
     assert (told([row]), row.invoked) == ([("accepted", 1, 1, 0, None)], True)
 
 
-async def test_client_that_reports_is_believed_of_what_is_shown(runtime):
-    """What it was sent too late it does not show."""
+async def test_reporting_client_decides_what_was_shown(runtime):
+    """It does not show an item that arrives too late."""
     async with person(runtime, says=REPORTS) as one:
         await one.sees("x = ")
         (item,) = await one.sees("x = y + ")
@@ -122,7 +122,7 @@ async def test_accepted_word_by_word(runtime):
         assert told(await one.rows()) == [("accepted", 9, 9, 0, None)]
 
 
-async def test_reports_of_what_was_never_offered_and_of_nothing_disturb_nobody(runtime):
+async def test_invalid_reports_are_ignored(runtime):
     async with person(runtime, says=REPORTS) as one:
         protocol = one.editor.client.protocol
         for params in ({"id": "77.0"}, {"id": "no"}, {"id": None}, {}, None, {"id": [1], "characters": "x"}):
@@ -136,7 +136,7 @@ async def test_reports_of_what_was_never_offered_and_of_nothing_disturb_nobody(r
         assert told(await one.rows()) == [("shown", 9, 0, 0, None)]
 
 
-async def test_neovim_runs_commands_without_saying_so(runtime):
+async def test_neovim_gets_commands_without_announcing_them(runtime):
     async with person(runtime, editor="neovim") as one:
         (item,) = await one.sees()
         assert item.command is not None
@@ -144,8 +144,8 @@ async def test_neovim_runs_commands_without_saying_so(runtime):
         assert provider is not None and "codellama.accepted" in provider.commands
 
 
-async def test_editor_that_runs_no_commands_is_sent_none_and_its_document_tells(runtime):
-    """This one knows no inline completion either."""
+async def test_editor_without_commands_is_tracked_by_document(runtime):
+    """It has no inline completion either."""
     async with person(runtime, editor="neovim@v0.10.0") as one:
         one.has("x = ")
         params = types.CompletionParams(types.TextDocumentIdentifier(URI), types.Position(0, 4))
@@ -155,7 +155,7 @@ async def test_editor_that_runs_no_commands_is_sent_none_and_its_document_tells(
         assert told(await one.rows()) == [("accepted", 9, 9, 0, None)]
 
 
-async def test_entry_of_a_list_carries_the_command_too(runtime):
+async def test_list_entry_has_the_command(runtime):
     async with person(runtime, editor="emacs@v29.1") as one:
         one.has("x = ")
         params = types.CompletionParams(types.TextDocumentIdentifier(URI), types.Position(0, 4))
@@ -165,8 +165,8 @@ async def test_entry_of_a_list_carries_the_command_too(runtime):
         assert command is not None and command.command == "codellama.accepted"
 
 
-async def test_shown_again_after_much_else_it_is_still_known(runtime):
-    """Its command comes before the document's change, which alone would count so few characters as typed."""
+async def test_item_shown_again_is_still_tracked(runtime):
+    """Its command arrives before the change. Such a short change alone would count as typed."""
     async with person(runtime, pieces=["ab"]) as one:
         for name in range(10):
             uri = f"file:///project/{name}.py"
@@ -178,7 +178,7 @@ async def test_shown_again_after_much_else_it_is_still_known(runtime):
         assert [row.fate for row in await one.rows()].count("accepted") == 1
 
 
-async def test_figures_are_told_to_editors(runtime):
+async def test_stats_request_returns_the_figures(runtime):
     async with person(runtime) as one:
         (item,) = await one.sees()
         one.has("x = foo(a, b)")
@@ -190,7 +190,7 @@ async def test_figures_are_told_to_editors(runtime):
     assert found.all.latency_ms.p50 <= found.all.latency_ms.p95
 
 
-async def test_status_tells_what_was_accepted_today(runtime):
+async def test_status_has_todays_figures(runtime):
     async with person(runtime) as one:
         (item,) = await one.sees()
         one.has("x = foo(a, b)")
@@ -200,7 +200,7 @@ async def test_status_tells_what_was_accepted_today(runtime):
     assert (status.phase, status.today.shown, status.today.acceptance) == ("ready", 1, 1.0)
 
 
-async def test_erased_while_the_editor_runs(runtime):
+async def test_statistics_erased_while_the_editor_runs(runtime):
     async with person(runtime) as one:
         (item,) = await one.sees()
         await one.rows()
@@ -210,7 +210,7 @@ async def test_erased_while_the_editor_runs(runtime):
         assert (await one.stats()).all.shown == 0
 
 
-async def test_switched_off_nothing_is_written(runtime):
+async def test_nothing_is_written_when_disabled(runtime):
     async with person(runtime, settings={"statistics": {"enabled": False}}) as one:
         (item,) = await one.sees()
         assert item.command is None
@@ -220,7 +220,7 @@ async def test_switched_off_nothing_is_written(runtime):
     assert not path().exists()
 
 
-async def test_switched_off_later_nothing_more_is_written(runtime):
+async def test_nothing_more_is_written_when_disabled_later(runtime):
     async with person(runtime) as one:
         (item,) = await one.sees()
         off = {"codellama": {"statistics": {"enabled": False}}}
@@ -231,7 +231,7 @@ async def test_switched_off_later_nothing_more_is_written(runtime):
         assert told(await one.rows()) == [("shown", 9, 0, 0, None)]
 
 
-async def test_damaged_file_disturbs_no_completion(runtime, caplog):
+async def test_damaged_file_does_not_affect_completion(runtime, caplog):
     path().parent.mkdir(mode=0o700, parents=True)
     path().write_bytes(b"no database" * 1000)
     with caplog.at_level(logging.WARNING, logger="lsp_server"):
@@ -248,7 +248,7 @@ async def test_damaged_file_disturbs_no_completion(runtime, caplog):
     ]
 
 
-async def test_nothing_of_the_code_and_no_name_is_kept(runtime):
+async def test_no_code_and_no_name_is_stored(runtime):
     async with person(runtime, ["secret_name(", "1)"]) as one:
         await one.sees("hidden = ")
         one.has("hidden = secret_name(1)")

@@ -22,7 +22,7 @@ def path_of(uri: str) -> Path:
 
 
 @pytest.mark.parametrize("editor", ["vscode", "neovim"])
-async def test_text_is_opened_as_a_file_that_only_its_user_reads(runtime, editor):
+async def test_text_is_opened_as_a_private_file(runtime, editor):
     server = create_server()
     async with serving(runtime, ScriptedAnswerer()), window_on(server, editor) as opened:
         assert await show_markdown(server, "What f(x)\ndoes", "It **adds**.\n")
@@ -35,8 +35,8 @@ async def test_text_is_opened_as_a_file_that_only_its_user_reads(runtime, editor
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-async def test_each_text_is_a_file_of_its_own_whatever_its_title(runtime):
-    """A title comes from code: it names no folder."""
+async def test_each_text_gets_its_own_file(runtime):
+    """Titles come from code and must not choose a folder."""
     server = create_server()
     async with serving(runtime, ScriptedAnswerer()), window_on(server) as opened:
         for title in ("a", "a", "../../etc/x", "…"):
@@ -46,7 +46,7 @@ async def test_each_text_is_a_file_of_its_own_whatever_its_title(runtime):
         assert {path_of(shown.uri).parent for shown in opened.client.shown_documents} == {Path(server.pages.name)}
 
 
-async def test_editor_that_opens_nothing_is_told_where_the_text_is(runtime):
+async def test_editor_without_show_document_gets_the_path(runtime):
     server = create_server()
     async with serving(runtime, ScriptedAnswerer()), window_on(server, "emacs@v29.1") as opened:
         assert not await show_markdown(server, "a", "t")
@@ -56,7 +56,7 @@ async def test_editor_that_opens_nothing_is_told_where_the_text_is(runtime):
     assert message.message == f"codellama-ls: a: the text is in {server.pages.name}/a.md"
 
 
-async def test_editor_that_answers_an_error_is_told_where_the_text_is(runtime):
+async def test_error_response_to_show_document_gives_the_path(runtime):
     server = create_server()
     async with serving(runtime, ScriptedAnswerer()), window_on(server) as opened:
 

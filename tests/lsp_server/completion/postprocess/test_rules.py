@@ -1,4 +1,4 @@
-"""What is left of the model's text, and which rule changed it. The cursor stands at ``|``."""
+"""Post-processing: the remaining text and the last rule that changed it. ``|`` marks the cursor."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from lsp_server.snapshot import Position, Snapshot, take
 
 def at(text: str, language: str) -> Snapshot:
     before, _, after = text.partition("|")
-    place = Position(before.count("\n"), len(before) - before.rfind("\n") - 1)
-    return take(before + after, place, "utf-32", language=language)
+    position = Position(before.count("\n"), len(before) - before.rfind("\n") - 1)
+    return take(before + after, position, "utf-32", language=language)
 
 
-def shaped(language: str, document: str, text: str, *, cut: bool = False) -> tuple[str, str]:
-    """What is shown, and the last rule that changed it."""
+def processed(language: str, document: str, text: str, *, cut: bool = False) -> tuple[str, str]:
+    """Return the displayed text and the last rule that changed it."""
     found = postprocess(at(document, language), text, cut=cut)
     return found.text, found.rules[-1] if found.rules else ""
 
@@ -49,7 +49,7 @@ UNCHANGED = [
 
 
 @pytest.mark.parametrize(("language", "document", "text"), UNCHANGED)
-def test_a_good_text_is_left_alone(language: str, document: str, text: str) -> None:
+def test_good_text_is_unchanged(language: str, document: str, text: str) -> None:
     assert postprocess(at(document, language), text) == Postprocessed(text)
 
 
@@ -60,7 +60,7 @@ def test_a_good_text_is_left_alone(language: str, document: str, text: str) -> N
         ("python", "x = |", "  \n ", "", "blank end"),
         ("python", "x = |)", "  \n ", "", "blank end"),
         ("python", "x = |\n", "f(\r\n    1)\r\n", "f(\n    1)", "blank end"),
-        # what stands right of the cursor
+        # the rest of the line
         ("python", "f(|)\n", "a)", "a", "rest of the line"),
         ("python", "f(|)\n", "g(a))", "g(a)", "rest of the line"),
         ("python", "f(g(|))\n", "a)) + 1", "a", "doubled closer"),
@@ -106,8 +106,8 @@ def test_a_good_text_is_left_alone(language: str, document: str, text: str) -> N
         ("go", "\t|\n", "// f does\n\t// nothing", "", "comments only"),
     ],
 )
-def test_each_rule_changes_what_it_is_named_for(language: str, document: str, text: str, shown: str, rule: str) -> None:
-    assert shaped(language, document, text, cut=rule == "unfinished line") == (shown, rule)
+def test_rule_changes_text_as_named(language: str, document: str, text: str, shown: str, rule: str) -> None:
+    assert processed(language, document, text, cut=rule == "unfinished line") == (shown, rule)
 
 
 @pytest.mark.parametrize(
@@ -115,25 +115,25 @@ def test_each_rule_changes_what_it_is_named_for(language: str, document: str, te
     [
         ("python", "x = |", " \n", "the model had nothing to add"),
         ("python", "x = |", "", "the model had nothing to add"),
-        ("python", "|\ny = 2\n", "y = 2", "the model's text repeats what stands below"),
+        ("python", "|\ny = 2\n", "y = 2", "the model's text repeats the lines below"),
         ("python", "f(|)\n", ")", "the model's text repeats the rest of the line"),
         ("python", "|\n", "# so", "the model wrote a comment and no code"),
         ("python", "x = |", "1", ""),
     ],
 )
-def test_why_there_is_nothing_is_said_in_plain_words(language: str, document: str, text: str, why: str) -> None:
-    assert postprocess(at(document, language), text).why_nothing == why
+def test_empty_text_has_a_reason_for_the_user(language: str, document: str, text: str, why: str) -> None:
+    assert postprocess(at(document, language), text).empty_reason == why
 
 
 @pytest.mark.parametrize(
     ("language", "document", "text", "shown"),
     [
-        # one extra space (tabby#3263, #3261): healing may give the blank that stands there already
+        # one extra space (tabby#3263, #3261): token healing may repeat the blank left of the cursor
         ("python", "x = |\n", " 1", "1"),
         ("python", "def f():\n    |\n", "    return 1", "return 1"),
         ("python", "def f():\n    |\n", " return 1", "return 1"),
         ("python", "def f():\n    x = 1\n    |\n", "    return 1\n    # so", "return 1\n    # so"),
-        # ... and where the person's line is not deep enough yet, blanks are right
+        # ... but blanks are right on a line that must be indented further
         ("python", "def f():\n|\n", "    return 1", "    return 1"),
         ("python", "    def f():\n    |\n", "    return 1", "    return 1"),
         ("python", "x = f(a,\n|\n", "      b)", "      b)"),
@@ -143,10 +143,10 @@ def test_why_there_is_nothing_is_said_in_plain_words(language: str, document: st
         ("go", "func f() {\n\tif x {|\n\t}\n}\n", "\n\t\tg(a,\n\t\t  b)", "\n\t\tg(a,\n\t\t  b)"),
         ("python", "def f():\n    if x:|\n", "\n\t\ty = 1", "\n        y = 1"),
         ("javascript", "if (x) {\n  if (y) {|\n  }\n}\n", "\n\t\tz();", "\n    z();"),
-        # both in one document: nobody can say which is meant
+        # tabs and spaces in one document: leave both
         ("python", "if x:\n\ty\nif z:\n    a\n    |\n", "b\n\tc", "b\n\tc"),
     ],
 )
-def test_indentation_stays_the_persons_own(language: str, document: str, text: str, shown: str) -> None:
+def test_document_indentation_is_kept(language: str, document: str, text: str, shown: str) -> None:
     """Complaints 21 and 22 of users of other assistants."""
     assert postprocess(at(document, language), text).text == shown

@@ -1,4 +1,4 @@
-"""A completion must not break a file, and an unfinished file must not stop a completion."""
+"""The syntax check drops a completion that breaks the file, and tolerates an unfinished file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from lsp_server.snapshot import Position, Snapshot, take
 
 def at(text: str, language: str) -> Snapshot:
     before, _, after = text.partition("|")
-    place = Position(before.count("\n"), len(before) - before.rfind("\n") - 1)
-    return take(before + after, place, "utf-32", language=language)
+    position = Position(before.count("\n"), len(before) - before.rfind("\n") - 1)
+    return take(before + after, position, "utf-32", language=language)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def at(text: str, language: str) -> Snapshot:
         ("ruby", "|\n", "def (((("),  # no grammar is no reason
     ],
 )
-def test_what_does_no_harm_is_kept(language: str, document: str, text: str) -> None:
+def test_harmless_text_is_kept(language: str, document: str, text: str) -> None:
     assert parses_no_worse(at(document, language), text) == text
 
 
@@ -46,7 +46,7 @@ def test_what_does_no_harm_is_kept(language: str, document: str, text: str) -> N
         ("java", "class A {\n  int f() {\n    |\n  }\n}\n", "int x = 1;\n    return );", "int x = 1;"),
     ],
 )
-def test_what_breaks_the_syntax_is_cut_back_line_by_line(language: str, document: str, text: str, kept: str) -> None:
+def test_text_that_breaks_syntax_is_cut_line_by_line(language: str, document: str, text: str, kept: str) -> None:
     assert parses_no_worse(at(document, language), text) == kept
 
 
@@ -56,15 +56,15 @@ def test_faults_are_errors_and_missing_tokens() -> None:
     assert faults("ruby", "x\n") is None
 
 
-def test_only_what_stands_near_the_cursor_is_parsed() -> None:
-    """A key's answer must not wait for a megabyte."""
+def test_only_text_near_the_cursor_is_parsed() -> None:
+    """Parsing a megabyte would delay the completion."""
     far = "x = 1\n" * 20_000
     snapshot = at(f"broken(((\n{far}|\n{far}broken)))\n", "python")
     assert parses_no_worse(snapshot, "y = 1") == "y = 1"
     assert parses_no_worse(snapshot, "y = = 1") == ""
 
 
-def test_out_of_time_a_completion_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Better shown unchecked than late."""
+def test_completion_is_kept_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Showing an unchecked text is better than showing it late."""
     monkeypatch.setattr("lsp_server.completion.postprocess.syntax_check.SECONDS", -1.0)
     assert parses_no_worse(at("|\n", "python"), "x = = 1") == "x = = 1"

@@ -1,4 +1,4 @@
-"""What an editor has open goes with a request, where the settings say so."""
+"""Open documents as cross-file context, if the settings enable it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from lsprotocol import types
 from pygls.workspace import Workspace
 
 from inference.text.prompts import Snippet
-from lsp_server.lsp.documents import context_of, did_close, freeze, open_files
+from lsp_server.features.text_sync import did_close
+from lsp_server.lsp.documents import cross_file_snippets, freeze, open_files
 from lsp_server.server import create_server
 from lsp_server.session import CodeLlamaServer
 from lsp_server.settings import parse_settings
@@ -30,27 +31,27 @@ def editor(folder: Path, **completion: Any) -> CodeLlamaServer:
 
 
 async def context(server: CodeLlamaServer, folder: Path) -> tuple[Snippet, ...]:
-    """What goes with a request at the end of the first line."""
+    """Return the snippets for a request at the end of the first line."""
     snapshot = freeze(server, types.TextDocumentIdentifier((folder / "main.py").as_uri()), types.Position(0, 19))
     assert snapshot is not None
-    return await context_of(server, snapshot)
+    return await cross_file_snippets(server, snapshot)
 
 
-async def test_open_files_go_with_a_request_but_for_private_ones(tmp_path: Path) -> None:
+async def test_open_files_are_included_except_private_ones(tmp_path: Path) -> None:
     server = editor(tmp_path, contextChars=2_000)
     assert await context(server, tmp_path) == (Snippet("lib/area.py", AREA.replace("\r\n", "\n")[:-1]),)
 
 
-async def test_what_the_settings_exclude_goes_along_as_little_as_it_is_completed(tmp_path: Path) -> None:
+async def test_excluded_files_are_not_included(tmp_path: Path) -> None:
     assert await context(editor(tmp_path, contextChars=2_000, excludedFiles=["lib/"]), tmp_path) == ()
 
 
-async def test_nothing_goes_along_by_default(tmp_path: Path) -> None:
-    """A small model on a CPU would read for seconds what helps it little."""
+async def test_no_context_by_default(tmp_path: Path) -> None:
+    """A small model on a CPU would read for seconds and gain little."""
     assert await context(editor(tmp_path), tmp_path) == ()
 
 
-async def test_a_closed_document_goes_along_no_more(tmp_path: Path) -> None:
+async def test_closed_document_is_not_included(tmp_path: Path) -> None:
     server = editor(tmp_path, contextChars=2_000)
     assert await context(server, tmp_path) != ()
     uri = (tmp_path / "lib" / "area.py").as_uri()
@@ -60,8 +61,8 @@ async def test_a_closed_document_goes_along_no_more(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["my file.py", "größe.py", "a#b.py", "100%.py"])
-def test_a_file_whose_name_a_uri_quotes_is_found_and_shown_like_any(tmp_path: Path, name: str) -> None:
-    """Editors quote what is no plain letter (RFC 3986); pygls keeps documents by their names unquoted."""
+def test_file_with_a_quoted_uri_is_found(tmp_path: Path, name: str) -> None:
+    """Editors quote special characters (RFC 3986). pygls stores documents by their unquoted URIs."""
     folder = tmp_path / "my #1 project"
     server, uri = editor(folder, contextChars=2_000), (folder / name).as_uri()
     server.workspace.put_text_document(types.TextDocumentItem(uri, "python", 3, AREA))

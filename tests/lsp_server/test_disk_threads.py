@@ -1,4 +1,4 @@
-"""The event loop goes on while files are checked, and a check that takes too long is an answer."""
+"""File checks run outside the event loop, and a check that times out has a result."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import pytest
 from support.hostile_repository import add_ignore_file
 
 from lsp_server import disk
-from lsp_server.disk import beside, checked, in_order
+from lsp_server.disk import beside, check_privacy, run_in_order
 
 
-async def test_file_is_checked_as_the_gate_wants(tmp_path):
+async def test_check_returns_the_reason(tmp_path):
     (tmp_path / ".gitignore").write_text("b.py\n")
-    asked = [checked(tmp_path / name, [tmp_path], ("*.sql",)) for name in ("a.py", "b.py", "c.sql", ".env")]
+    asked = [check_privacy(tmp_path / name, [tmp_path], ("*.sql",)) for name in ("a.py", "b.py", "c.sql", ".env")]
     assert await asyncio.gather(*asked) == [None, "ignored", "excluded", "secret"]
 
 
 async def test_problems_are_reported_in_the_event_loop(tmp_path):
     add_ignore_file(tmp_path / "fifo", "fifo")
     reported: list[tuple[threading.Thread, str]] = []
-    why = await checked(
+    why = await check_privacy(
         tmp_path / "fifo" / "a.py", [tmp_path], (), lambda text: reported.append((threading.current_thread(), text))
     )
     ((thread, text),) = reported
     assert why == "unclear" and thread is threading.main_thread() and "fifo/.gitignore is a link or not" in text
 
 
-async def test_loop_goes_on_while_many_patterns_are_parsed(tmp_path):
+async def test_loop_is_free_while_patterns_are_parsed(tmp_path):
     add_ignore_file(tmp_path / "many", "many")
-    check = asyncio.ensure_future(checked(tmp_path / "many" / "a.py", [tmp_path], ()))
+    check = asyncio.ensure_future(check_privacy(tmp_path / "many" / "a.py", [tmp_path], ()))
     turns = 0
     while not check.done():
         await asyncio.sleep(0)
@@ -39,20 +39,20 @@ async def test_loop_goes_on_while_many_patterns_are_parsed(tmp_path):
     assert await check == "unclear" and turns > 20
 
 
-async def test_check_that_is_not_answered_in_time_is_unclear(tmp_path, monkeypatch):
+async def test_check_that_times_out_is_unclear(tmp_path, monkeypatch):
     go_on = threading.Event()
     monkeypatch.setattr(disk, "SECONDS", 0.05)
     monkeypatch.setattr(disk, "privacy", lambda *_: go_on.wait(60) and None)
     try:
-        assert await checked(tmp_path / "a.py", [tmp_path], ()) == "unclear"
+        assert await check_privacy(tmp_path / "a.py", [tmp_path], ()) == "unclear"
         with pytest.raises(TimeoutError):
-            await in_order(time.monotonic)
+            await run_in_order(time.monotonic)
         assert await beside(lambda: 1) == 1
     finally:
         go_on.set()
 
 
-async def test_work_is_done_in_order():
+async def test_checks_run_in_order():
     done: list[int] = []
-    await asyncio.gather(*(in_order(lambda n=n: done.append(n)) for n in range(100)))
+    await asyncio.gather(*(run_in_order(lambda n=n: done.append(n)) for n in range(100)))
     assert done == list(range(100))

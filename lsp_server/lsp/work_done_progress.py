@@ -1,9 +1,7 @@
-"""Work that takes long: shown by ``$/progress``, and ended by whoever cancels its token. Knows nothing of the work.
+"""Work-done progress (``$/progress``, LSP 3.17): long tasks with a progress bar, and the loading of the model.
 
-A command can't be cancelled through its request: pygls answers that it was, and lets the handler run on. So long work
-of a command is done beside it, and its token is what ends it.
-
-``$/progress``: how far the engine is with loading its model, for clients that show such things.
+A command cannot be cancelled through its request: pygls responds that it was cancelled and lets the handler run on. So
+a command starts its long work as a background task, and the progress token cancels it.
 """
 
 from __future__ import annotations
@@ -29,59 +27,59 @@ Token = int | str
 
 
 @asynccontextmanager
-async def at_work(
-    server: CodeLlamaServer, title: str, token: Token | None = None, *, given: bool = False
+async def progress_bar(
+    server: CodeLlamaServer, title: str, token: Token | None = None, *, from_client: bool = False
 ) -> AsyncIterator[Callable[[str], None]]:
-    """Do something in this task while the client shows ``title``, and what the yielded function is called with.
+    """Show a progress bar during the block. Yield a function that updates its message.
 
-    ``given``: the token is the client's own. Who cancels the token cancels the task.
+    ``from_client``: the client created the token. Cancelling the token cancels the current task.
     """
-    bar = _Bar(server, title, token if token is not None else str(uuid.uuid4()), given)
+    bar = _ProgressBar(server, title, token if token is not None else str(uuid.uuid4()), from_client)
     bar.begin()
     try:
-        yield bar.say
+        yield bar.report
     finally:
         bar.end()
 
 
 @asynccontextmanager
-async def under(server: CodeLlamaServer, token: Token | None, title: str) -> AsyncIterator[None]:
-    """The same for a request that may bring a token of the client's; without one nothing is shown."""
+async def request_progress(server: CodeLlamaServer, token: Token | None, title: str) -> AsyncIterator[None]:
+    """Show a progress bar for a request with a ``workDoneToken``. Without a token show nothing."""
     if token is None:
         yield
         return
-    async with at_work(server, title, token, given=True):
+    async with progress_bar(server, title, token, from_client=True):
         yield
 
 
-def beside(server: CodeLlamaServer, work: Coroutine[Any, Any, None]) -> None:
-    """Do something that no request waits for; ``shutdown`` ends it. What goes wrong in it unforeseen is logged."""
+def run_in_background(server: CodeLlamaServer, work: Coroutine[Any, Any, None]) -> None:
+    """Run ``work`` as a task that no request waits for. ``shutdown`` cancels it; unexpected errors are logged."""
     task = asyncio.ensure_future(work)
-    server.beside.add(task)
+    server.background_tasks.add(task)
 
-    def ended(task: asyncio.Task[None]) -> None:
-        server.beside.discard(task)
+    def on_done(task: asyncio.Task[None]) -> None:
+        server.background_tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("work beside ended with an error", exc_info=error)
+            log.error("A background task failed", exc_info=error)
 
-    task.add_done_callback(ended)
+    task.add_done_callback(on_done)
 
 
-async def end_all(server: CodeLlamaServer) -> None:
-    """Of what is done beside, whatever each ends with: ``shutdown`` is answered in any case."""
-    tasks = list(server.beside)
+async def cancel_background_tasks(server: CodeLlamaServer) -> None:
+    """Cancel all background tasks and wait for them. Their errors do not stop ``shutdown``."""
+    tasks = list(server.background_tasks)
     for task in tasks:
         cancel_once(task)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class _Bar:
-    """One progress bar, where the client has such."""
+class _ProgressBar:
+    """One progress bar, if the client supports them."""
 
-    def __init__(self, server: CodeLlamaServer, title: str, token: Token, given: bool) -> None:
-        self._server, self._title, self._token, self._given = server, title, token, given
+    def __init__(self, server: CodeLlamaServer, title: str, token: Token, from_client: bool) -> None:
+        self._server, self._title, self._token, self._from_client = server, title, token, from_client
         self._shown = self._ended = False
-        self._said = ""
+        self._message = ""
 
     def begin(self) -> None:
         task = asyncio.current_task()
@@ -90,28 +88,28 @@ class _Bar:
         cancelled.add_done_callback(lambda one: cancel_once(task) if one.cancelled() else None)
         self._server.work_done_progress.tokens[self._token] = cancelled
         window = self._server.client_capabilities.window
-        if self._given:
+        if self._from_client:
             self._show()
         elif window is not None and window.work_done_progress:
-            asyncio.ensure_future(self._create())  # noqa: RUF006  ends with the client's answer
+            asyncio.ensure_future(self._create())  # noqa: RUF006  ends with the client's response
 
     async def _create(self) -> None:
-        """pygls's own would put another future in the place of ours."""
+        """Create the token in the client. pygls's ``create_async`` would replace our future for it."""
         params = types.WorkDoneProgressCreateParams(self._token)
-        with suppress(JsonRpcException):  # a client that refuses shows nothing
+        with suppress(JsonRpcException):  # the client refused: show no progress
             await self._server.protocol.send_request_async(types.WINDOW_WORK_DONE_PROGRESS_CREATE, params)
             if not self._ended:
                 self._show()
 
     def _show(self) -> None:
         self._shown = True
-        begin = types.WorkDoneProgressBegin(self._title, cancellable=True, message=self._said or None)
+        begin = types.WorkDoneProgressBegin(self._title, cancellable=True, message=self._message or None)
         self._notify(begin)
 
-    def say(self, text: str) -> None:
-        if text != self._said and self._shown:
-            self._notify(types.WorkDoneProgressReport(message=text))
-        self._said = text
+    def report(self, message: str) -> None:
+        if message != self._message and self._shown:
+            self._notify(types.WorkDoneProgressReport(message=message))
+        self._message = message
 
     def end(self) -> None:
         self._ended = True
@@ -124,7 +122,7 @@ class _Bar:
 
 
 class EngineProgress:
-    """One progress bar from the first loading status to the ready (or failed) one."""
+    """The progress bar of the engine, from its first ``loading`` status to ``ready`` or ``failed``."""
 
     def __init__(self, server: CodeLlamaServer) -> None:
         self._server = server
@@ -132,13 +130,13 @@ class EngineProgress:
         self._latest = Status()
 
     def show(self, status: Status) -> None:
-        """Begin, move or end the bar."""
+        """Begin, update or end the bar."""
         self._latest = status
         if status.phase != "loading":
             self._end(status)
         elif self._token is None:
             self._token = str(uuid.uuid4())
-            asyncio.ensure_future(self._begin(self._token))  # noqa: RUF006  ends with the client's answer
+            asyncio.ensure_future(self._begin(self._token))  # noqa: RUF006  ends with the client's response
         elif self._token in self._server.work_done_progress.tokens:
             report = types.WorkDoneProgressReport(message=status.message, percentage=status.progress)
             self._server.work_done_progress.report(self._token, report)
@@ -149,13 +147,13 @@ class EngineProgress:
             return
         try:
             await self._server.work_done_progress.create_async(token)
-        except JsonRpcException:  # a client that refuses shows nothing
+        except JsonRpcException:  # the client refused: show no progress
             return
         begin = types.WorkDoneProgressBegin(
             title="Code Llama", message=self._latest.message, percentage=self._latest.progress, cancellable=False
         )
         self._server.work_done_progress.begin(token, begin)
-        if self._token != token:  # it was ready before the client had answered
+        if self._token != token:  # loading ended before the client responded
             self._finish(token, self._latest)
 
     def _end(self, status: Status) -> None:

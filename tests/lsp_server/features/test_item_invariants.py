@@ -1,6 +1,6 @@
-"""What holds of every item, whatever the document, the cursor and the model's text are.
+"""Invariants of every item, for any document, cursor and model output.
 
-Driven through the LSP method itself; only the engine is a fake.
+The tests call the LSP method; only the engine is a fake.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ TEXT = st.lists(st.tuples(INDENTS, LINES).map("".join), max_size=8)
 
 
 @dataclass
-class Reciter:
-    """An engine that has one thing to say."""
+class FixedTextEngine:
+    """An engine that streams one text."""
 
     server = ""
     text: str
@@ -66,7 +66,7 @@ class Reciter:
 
 @dataclass(frozen=True)
 class Case:
-    """A document, a cursor in it and what the model says there; ``offset`` counts characters."""
+    """A document, a cursor in it and the model's output. ``offset`` counts characters."""
 
     document: str
     offset: int
@@ -91,7 +91,7 @@ def ask(case: Case) -> types.InlineCompletionItem | None:
 
 async def _ask(case: Case) -> types.InlineCompletionItem | None:
     server = create_server()
-    server.link = cast(Any, Reciter(case.output))
+    server.backend = cast(Any, FixedTextEngine(case.output))
     uri = f"{URI}.{LANGUAGES[case.language]}"
     workspace = Workspace(None, types.TextDocumentSyncKind.Full, [], types.PositionEncodingKind.Utf16)
     workspace.put_text_document(types.TextDocumentItem(uri, case.language, 1, case.document))
@@ -110,14 +110,14 @@ async def _in_a_task(server: CodeLlamaServer, params: types.InlineCompletionPara
 
 
 def position(document: str, offset: int) -> types.Position:
-    """Where a client that counts in UTF-16 sees the character at ``offset``."""
+    """Return the UTF-16 position of ``offset``."""
     ends = [end.end() for end in LINE_END.finditer(document) if end.end() <= offset]
     start = ends[-1] if ends else 0
     return types.Position(len(ends), len(document[start:offset].encode("utf-16-le")) // 2)
 
 
 def offset_of(document: str, place: types.Position) -> int:
-    """The character at a position that a client counts in UTF-16."""
+    """Return the offset of a UTF-16 position."""
     starts = [0, *(end.end() for end in LINE_END.finditer(document))]
     line = document[starts[place.line] :]
     before = line.encode("utf-16-le")[: 2 * place.character].decode("utf-16-le")
@@ -125,15 +125,15 @@ def offset_of(document: str, place: types.Position) -> int:
 
 
 def around(case: Case) -> tuple[str, str]:
-    """The cursor's line, left and right of it."""
+    """Return the cursor's line, left and right of it."""
     return (
         LINE_END.split(case.document[: case.offset])[-1],
         LINE_END.split(case.document[case.offset :])[0],
     )
 
 
-def said(case: Case, item: types.InlineCompletionItem) -> str:
-    """What the item adds at the cursor."""
+def inserted_text(case: Case, item: types.InlineCompletionItem) -> str:
+    """Return the text that the item adds at the cursor."""
     left, right = around(case)
     text = str(item.insert_text)
     return text[len(left) : len(text) - len(right)]
@@ -142,8 +142,8 @@ def said(case: Case, item: types.InlineCompletionItem) -> str:
 several = settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def test_the_road_is_the_real_one() -> None:
-    """Else nothing below could fail: an engine's text comes out as an item."""
+def test_model_output_reaches_the_item() -> None:
+    """Otherwise no test below could fail."""
     item = ask(Case("x = \r\n", 4, "1"))
     assert item is not None and item.insert_text == "x = 1"
     assert ask(Case("return value\n", 0, "return value")) is None
@@ -153,8 +153,8 @@ def test_the_road_is_the_real_one() -> None:
 @given(cases())
 @example(Case("x = \r\ny\r\n", 4, "1\r\nz = 2\n"))
 @example(Case("s = '😋' + )", 10, "a)"))
-def test_an_item_is_the_line_with_something_in_it(case: Case) -> None:
-    """It starts with the line's left text, ends with its right text, and covers the line: no other byte changes."""
+def test_item_is_the_line_with_text_inserted(case: Case) -> None:
+    """It keeps the text left and right of the cursor and covers the line. No other byte changes."""
     item = ask(case)
     if item is None:
         return
@@ -173,7 +173,7 @@ def test_an_item_is_the_line_with_something_in_it(case: Case) -> None:
 @given(cases())
 @example(Case("if x:\r\n    y\r\n", 5, "\n    z\r\n    z"))
 def test_line_endings_are_never_mixed(case: Case) -> None:
-    """A document that ends its lines in one way does so with the item in it."""
+    """A document with uniform line ends keeps them when the item is inserted."""
     item = ask(case)
     first = LINE_END.search(case.document)
     if item is not None:
@@ -186,12 +186,12 @@ def test_line_endings_are_never_mixed(case: Case) -> None:
 @example(Case("f()\n", 2, "a)"))
 @example(Case("f(, timeout=5)\n", 2, "url, timeout=5)"))
 @example(Case("\nreturn value\n", 0, "x = 1\nreturn value"))
-def test_what_follows_the_cursor_is_never_said_twice(case: Case) -> None:
-    """Neither the rest of the line at the item's end, nor the line below as a line of it."""
+def test_following_text_is_never_repeated(case: Case) -> None:
+    """Neither the rest of the line at the item's end, nor the line below."""
     item = ask(case)
     if item is None:
         return
-    text, right = said(case, item), around(case)[1]
+    text, right = inserted_text(case, item), around(case)[1]
     below = [line for line in LINE_END.split(case.document[case.offset :])[1:] if line.strip()]
     if "return value" in right:
         assert not text.endswith(right.strip())
@@ -201,8 +201,8 @@ def test_what_follows_the_cursor_is_never_said_twice(case: Case) -> None:
 
 @several
 @given(cases(), st.text(alphabet="abc =", min_size=1, max_size=12))
-def test_in_the_middle_of_a_line_an_item_is_one_line(case: Case, more: str) -> None:
-    """Several lines with text right of the cursor are shown wrongly by every editor, each in its own way."""
+def test_item_in_the_middle_of_a_line_is_one_line(case: Case, more: str) -> None:
+    """Editors display several lines with text right of the cursor wrongly, each in its own way."""
     item = ask(Case(case.document, case.offset, more + "\n" + case.output, case.language))
     if item is not None and around(case)[1].strip():
         assert LINE_END.search(str(item.insert_text)) is None

@@ -1,4 +1,4 @@
-"""What the last window was set to, for the doctor: in a file of the user's own, and never in the way of a window."""
+"""The settings saved for the doctor: in a private file, and never blocking an editor session."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lsp_server import settings
 from lsp_server.settings import EngineSettings, SavedSettings
 
 
-def test_what_is_kept_comes_back_and_is_the_users_alone(runtime):
+def test_saved_settings_are_private_and_can_be_read(runtime):
     engine = EngineSettings(model="codellama-7b", chat_model="codellama-7b-instruct", format="nf4", context=4096)
     settings.save(engine, ["Setting 'x' is unknown."])
     assert settings.last_saved() == SavedSettings(engine, ("Setting 'x' is unknown.",))
@@ -20,13 +20,13 @@ def test_what_is_kept_comes_back_and_is_the_users_alone(runtime):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"engine": {"model": "a"}, "problems": []})])
-def test_file_that_is_no_such_file_is_none(runtime, content):
+def test_invalid_file_is_ignored(runtime, content):
     assert settings.last_saved() is None
     (runtime / settings.FILE).write_text(content)
     assert settings.last_saved() is None
 
 
-def test_place_that_cannot_be_written_disturbs_nobody(tmp_path, monkeypatch):
+def test_unwritable_folder_is_ignored(tmp_path, monkeypatch):
     (tmp_path / "codellama-ls").write_text("a file, not a folder")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     settings.save(EngineSettings(), [])

@@ -1,4 +1,4 @@
-"""Where context comes from: recent places, and the files that a document imports."""
+"""Sources of cross-file context: recent regions and imported files."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from lsp_server.context.cross_file import Recent
 from lsp_server.context.imports import imported
 
 
-def test_a_place_is_remembered_when_it_is_left() -> None:
-    """What stands at the cursor is in the window anyway."""
+def test_region_is_added_when_the_cursor_leaves_it() -> None:
+    """The text at the cursor is in the window anyway."""
     recent, text = Recent(), "\n".join(f"line {n}" for n in range(100))
-    recent.at("a", 10, text)
-    recent.at("a", 30, text)
+    recent.visit("a", 10, text)
+    recent.visit("a", 30, text)
     assert list(recent.regions) == []
-    recent.at("a", 70, text)
-    recent.at("b", 0, "other")
+    recent.visit("a", 70, text)
+    recent.visit("b", 0, "other")
     assert [(region.uri, region.line) for region in recent.regions] == [("a", 70), ("a", 30)]
     assert recent.regions[0].text.split("\n")[0] == "line 58" and recent.regions[0].text.endswith("line 82")
     recent.forget("a")
     assert list(recent.regions) == []
 
 
-def test_a_place_that_is_left_twice_is_remembered_once() -> None:
+def test_region_visited_twice_is_added_once() -> None:
     recent = Recent()
     for line in (0, 100, 5, 100):
-        recent.at("a", line, "x\n" * 200)
+        recent.visit("a", line, "x\n" * 200)
     assert [region.line for region in recent.regions] == [5, 100]
 
 
@@ -50,7 +50,7 @@ def test_a_place_that_is_left_twice_is_remembered_once() -> None:
         ("typescript", "web/a.ts", "import x from '../../outside'\n", []),
     ],
 )  # fmt: skip
-def test_imports_lead_to_files_of_the_project(
+def test_imports_resolve_to_project_files(
     tmp_path: Path, language: str, name: str, text: str, found: list[str]
 ) -> None:
     root = tmp_path / "root"

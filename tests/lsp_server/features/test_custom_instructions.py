@@ -1,6 +1,6 @@
-"""A person's own instructions, from the settings, among the code actions.
+"""Custom instructions from the settings as code actions.
 
-The real server and engine service, spoken to over LSP; only the model is a script.
+A real server and engine service over LSP; only the model is scripted.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ LISTED = ["Add x to what it returns", "Name things"]
         ((4, 9), None, ["quickfix"], []),
     ],
 )
-async def test_each_is_offered_once_where_others_are(runtime, start, stop, only, listed):
+async def test_each_instruction_is_offered_once(runtime, start, stop, only, listed):
     async with editor(runtime, settings=SETTINGS) as one:
         one.open(CODE)
         assert titles(await one.actions(start, stop, only=only)) == listed
 
 
 @pytest.mark.parametrize("name", EDITORS)
-async def test_it_is_put_to_the_model_and_its_answer_checked_as_any(runtime, name):
+async def test_instruction_runs_and_output_is_validated(runtime, name):
     async with editor(runtime, [block("def f(a:"), GOOD], name, settings=SETTINGS) as one:
         one.open(CODE)
         edit = (await one.resolved(await one.action("Add x to what it returns", (4, 9)))).edit
@@ -46,8 +46,8 @@ async def test_it_is_put_to_the_model_and_its_answer_checked_as_any(runtime, nam
     assert "does not parse" in second[-1][1]
 
 
-async def test_one_that_the_settings_have_no_more_is_not_put_to_the_model(runtime):
-    """What a client gives back chooses among the person's instructions, and makes none."""
+async def test_removed_instruction_is_refused(runtime):
+    """The client's data select one of the user's instructions and cannot add one."""
     async with editor(runtime, settings=SETTINGS) as one:
         one.open(CODE)
         action = await one.action("Name things", (4, 9))
@@ -57,7 +57,7 @@ async def test_one_that_the_settings_have_no_more_is_not_put_to_the_model(runtim
         assert getattr(error, "code", None) == -32801 and one.engine.log == []
 
 
-async def test_what_stands_around_it_is_shown_where_the_settings_say_so(runtime):
+async def test_surrounding_code_is_included_if_configured(runtime):
     async with editor(runtime, [GOOD, GOOD], settings={"actions": {"contextChars": 40}}) as one:
         one.open(CODE)
         await one.resolved(await one.action("Simplify 'f'", (4, 9)))

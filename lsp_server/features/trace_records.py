@@ -1,4 +1,4 @@
-"""``codellama/trace``: what became of the last requests, newest last (our own request; no parameters)."""
+"""``codellama/trace``: the records of the last completion requests. A custom request without parameters."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ METHOD = "codellama/trace"
 
 
 def register(server: CodeLlamaServer) -> None:
-    """A custom request."""
+    """Register the custom request."""
     server.feature(METHOD)(trace)
 
 
 def trace(server: CodeLlamaServer, params: Any) -> list[dict[str, Any]]:
-    """All records, and the engine's status last known."""
+    """Return all records, newest last."""
     del params
     return [record.to_json() for record in server.trace.records]

@@ -1,4 +1,4 @@
-"""``codellama/answer``: the chat model for who keeps conversations themselves."""
+"""``codellama/answer``: the chat model for clients that keep the conversations themselves."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def said(*turns: tuple[str, str]) -> list[dict[str, str]]:
     return [{"role": role, "content": content} for role, content in turns]
 
 
-async def test_messages_are_answered_as_they_are(runtime, tmp_path):
-    """Nothing is added: no system prompt, no file, nothing of the conversation before."""
+async def test_messages_are_sent_unchanged(runtime, tmp_path):
+    """No system prompt, file or earlier conversation is added."""
     async with chatter(runtime, tmp_path, ScriptedAnswerer(["One ", "two."])) as one:
         turns = (("system", "Be brief."), ("user", "#file:a.py?"), ("assistant", "What?"), ("user", "Count."))
         answer = await one.asks(METHOD, messages=said(*turns), partialResultToken="t")
@@ -28,7 +28,7 @@ async def test_messages_are_answered_as_they_are(runtime, tmp_path):
         assert one.read() == list(turns)
 
 
-async def test_cancelling_leaves_the_model_alone(runtime, tmp_path):
+async def test_cancel_frees_the_model(runtime, tmp_path):
     async with chatter(runtime, tmp_path, ScriptedAnswerer(["a", "b"], hold=True)) as one:
         request = one.sent(METHOD, {"messages": said(("user", "Count."))}, "count")
         assert await asyncio.to_thread(one.answerer.began.wait, 10)
@@ -39,15 +39,15 @@ async def test_cancelling_leaves_the_model_alone(runtime, tmp_path):
         await until(lambda: "closed Count." in one.answerer.log)
 
 
-async def test_messages_that_are_none_are_refused(runtime, tmp_path):
+async def test_invalid_messages_are_refused(runtime, tmp_path):
     async with chatter(runtime, tmp_path) as one:
-        last = "The last of 'messages' must be the user's."
+        last = "The last of 'messages' must have the role 'user'."
         assert await one.is_refused(METHOD) == (INVALID, last)
         assert await one.is_refused(METHOD, messages=said(("assistant", "Hi."))) == (INVALID, last)
         role = "The 'role' of a message must be one of system, user, assistant."
         assert await one.is_refused(METHOD, messages=said(("tool", "x"))) == (INVALID, role)
 
 
-async def test_which_model_and_how_much_it_takes(runtime, tmp_path):
+async def test_model_returns_its_limits(runtime, tmp_path):
     async with chatter(runtime, tmp_path, settings={"chat": {"maxTokens": 64}}) as one:
         assert await one.asks(f"{METHOD}/model") == {"model": "starter", "context": 4096, "maxTokens": 64}

@@ -1,4 +1,4 @@
-"""Answers are put into shape beside the event loop: keys that come meanwhile are served, and nothing is lost."""
+"""Post-processing runs in a thread: the event loop handles keystrokes meanwhile, and no text is lost."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lsp_server.completion.postprocess.rules import Postprocessed
 from lsp_server.snapshot import Snapshot
 
 
-class HeldShape:
-    """Putting ``slow`` into shape takes until ``go``."""
+class HeldPostprocess:
+    """Post-processing of ``slow`` takes until ``go`` is set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
@@ -31,21 +31,21 @@ class HeldShape:
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldShape]:
-    shape = HeldShape(monkeypatch)
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldPostprocess]:
+    shape = HeldPostprocess(monkeypatch)
     yield shape
     shape.go.set()
 
 
-async def begins(person: Person, held: HeldShape, before: str = "x = ", **asked) -> asyncio.Task[list[str]]:
-    """A request whose answer is being put into shape."""
+async def begins(person: Person, held: HeldPostprocess, before: str = "x = ", **asked) -> asyncio.Task[list[str]]:
+    """Return a request whose text is being post-processed."""
     request = asyncio.ensure_future(person.sees(before, **asked))
     assert await asyncio.to_thread(held.begun.wait, 5)
     return request
 
 
-async def test_loop_goes_on_while_a_check_takes_long(held):
-    """A key in another place is answered meanwhile, from memory and by the model's own stream."""
+async def test_loop_is_free_during_postprocessing(held):
+    """A request at another cursor is served from the cache meanwhile."""
     person = Person(Told({"y = ": "1", "x = ": "slow"}), beside=True)
     assert await person.sees("y = ") == ["1"]
     first = await begins(person, held)
@@ -56,7 +56,7 @@ async def test_loop_goes_on_while_a_check_takes_long(held):
     assert await first == ["slow"]
 
 
-async def test_key_that_agrees_with_what_is_being_shaped_waits_for_that(held):
+async def test_matching_keystroke_waits_for_postprocessing(held):
     person = Person(Told({"x = ": "slow"}), beside=True)
     first = await begins(person, held)
     second = asyncio.ensure_future(person.sees("x = s"))
@@ -66,8 +66,8 @@ async def test_key_that_agrees_with_what_is_being_shaped_waits_for_that(held):
     assert person.model.prompts == ["x = "]
 
 
-async def test_key_that_disagrees_is_asked_for_at_once_and_what_was_written_is_not_lost(held):
-    """Texts are remembered in the order in which they were written: the newest is found first."""
+async def test_mismatching_keystroke_does_not_lose_the_text(held):
+    """Texts are cached in the order in which they were generated, and the newest is found first."""
     person = Person(Told({"x = ": "slow", "x = z": "ip"}), beside=True)
     first = await begins(person, held)
     second = asyncio.ensure_future(person.sees("x = z"))
@@ -80,7 +80,7 @@ async def test_key_that_disagrees_is_asked_for_at_once_and_what_was_written_is_n
 
 
 @pytest.mark.parametrize("by_hand", [True, False])
-async def test_cancelled_while_its_answer_is_shaped_ends_at_once_and_the_answer_is_kept(held, by_hand):
+async def test_cancel_during_postprocessing_keeps_the_text(held, by_hand):
     person = Person(Told({"x = ": "slow"}), beside=True)
     first = await begins(person, held, by_hand=by_hand)
     first.cancel()
@@ -92,15 +92,15 @@ async def test_cancelled_while_its_answer_is_shaped_ends_at_once_and_the_answer_
     assert (await again, person.model.prompts) == (["slow"], ["x = "])
 
 
-async def test_shutting_down_while_an_answer_is_shaped_gives_it(held):
+async def test_shutdown_during_postprocessing_returns_the_text(held):
     person = Person(Told({"x = ": "slow"}), beside=True)
     first = await begins(person, held)
-    person.suggestions.generations.stop()
+    person.suggestions.in_flight.stop_all()
     held.go.set()
     assert await first == ["slow"]
 
 
-async def test_what_fails_in_shaping_is_no_answer(monkeypatch):
+async def test_postprocessing_error_is_raised(monkeypatch):
     def broken(snapshot: Snapshot, text: str, *, cut: bool) -> Postprocessed:
         raise ValueError("a bug")
 

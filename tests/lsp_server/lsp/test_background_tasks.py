@@ -1,15 +1,15 @@
-"""Work that no request waits for: however it ends, the server goes on."""
+"""Background tasks: the server goes on whatever they raise."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 
-from lsp_server.lsp.progress import beside, end_all
+from lsp_server.lsp.work_done_progress import cancel_background_tasks, run_in_background
 from lsp_server.server import create_server
 
 
-async def test_work_that_fails_is_logged_and_another_that_fails_at_its_end_does_not_keep_shutdown_from_its_answer(
+async def test_failing_background_tasks_do_not_block_shutdown(
     caplog,
 ):
     server, begun = create_server(), asyncio.Event()
@@ -24,11 +24,11 @@ async def test_work_that_fails_is_logged_and_another_that_fails_at_its_end_does_
         finally:
             raise RuntimeError("at its end")
 
-    beside(server, fails())
-    beside(server, fails_at_its_end())
+    run_in_background(server, fails())
+    run_in_background(server, fails_at_its_end())
     await begun.wait()
     with caplog.at_level(logging.ERROR):
-        await end_all(server)
+        await cancel_background_tasks(server)
         await asyncio.sleep(0)
-    assert server.beside == set()
+    assert server.background_tasks == set()
     assert sorted(str(one.exc_info[1]) for one in caplog.records if one.exc_info) == ["at its end", "at once"]
