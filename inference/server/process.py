@@ -31,7 +31,7 @@ from inference.server.model_manager import ModelChoice, ModelManager, load_model
 from inference.server.scheduler import Scheduler
 from inference.server.transport import ListenerServer, PrivateProtocol, listen
 from inference.system.files import close_roots
-from inference.system.runtime_folder import NotPrivateError, in_words, runtime_folder, token
+from inference.system.runtime_folder import NotPrivateError, bind, in_words, runtime_folder, token
 
 log = logging.getLogger(__name__)
 
