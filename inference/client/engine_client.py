@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from inference.api.errors import BadRequest, EngineError, EngineSilent, EngineUnavailable, ModelRefused
 from inference.api.events import Finished, TextChunk, TokenProbability, parse_outcome
 from inference.api.requests import LONGEST_SECONDS, ChatRequest, CompletionRequest
 from inference.api.status import Status
@@ -30,32 +31,7 @@ SILENT_SECONDS = 10.0
 LATE_SECONDS = 2.0
 """Seconds past its deadline that an answer may end: a step of the model is not interrupted."""
 
-SILENT = "The engine does not answer: `codellama-ls engine stop --now` ends it, and the next request starts another."
-
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
-
-
-class EngineError(RuntimeError):
-    """The engine did not answer a request; the message says why, for a person."""
-
-
-class EngineUnavailable(EngineError):
-    """There is no engine, or it is not ready: nothing is wrong with the request."""
-
-
-class EngineSilent(EngineUnavailable):
-    """The engine is there but does not answer in time: it may hang (``liveness``), or the machine slept."""
-
-    def __init__(self, text: str = SILENT) -> None:
-        super().__init__(text)
-
-
-class BadRequest(EngineError):
-    """What was asked is not a valid request."""
-
-
-class ModelRefused(EngineError):
-    """The model or adapter that was asked for by name is not there, or can't answer this."""
 
 
 class EngineClient:

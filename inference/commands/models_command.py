@@ -23,7 +23,8 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.table import Table
 
-from inference.client.engine_client import EngineClient, EngineUnavailable
+from inference.api.errors import EngineUnavailable
+from inference.client.engine_client import EngineClient
 from inference.client.engine_process import socket_path
 from inference.models import store
 from inference.models.catalog import CATALOG, Model, UnknownModelError, asked_to_infill, find, out_of_date

@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 
+from inference.api.errors import BadRequest, EngineError, EngineUnavailable, ModelRefused
 from inference.api.fields import parse_json
 from inference.api.status import Status
-from inference.client.engine_client import BadRequest, EngineError, EngineUnavailable, ModelRefused
 
 USUAL_REST = 2.0
 """Seconds to leave a server alone that is busy and does not say for how long."""

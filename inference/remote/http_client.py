@@ -21,8 +21,8 @@ from typing import Any
 
 import httpx
 
+from inference.api.errors import EngineUnavailable
 from inference.api.fields import parse_json
-from inference.client.engine_client import EngineUnavailable
 from inference.client.sse import event_data
 from inference.remote.errors import broken_off, endless, in_words, refused, strange
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 
+from inference.api.errors import BadRequest, ModelRefused
 from inference.api.events import Finished, TextChunk, parse_outcome
 from inference.api.requests import ChatRequest, CompletionRequest
-from inference.client.engine_client import BadRequest, ModelRefused
 from inference.remote.http_client import Part, parts
 from inference.remote.prompt_format import AnswerReader, ServerRequest
 from inference.remote.server_profile import ServerProfile

@@ -21,10 +21,10 @@ from typing import Any
 
 import httpx
 
+from inference.api.errors import BadRequest, EngineUnavailable, ModelRefused
 from inference.api.events import Sampling
 from inference.api.requests import CompletionRequest
 from inference.api.status import ANSWERING, Status
-from inference.client.engine_client import BadRequest, EngineUnavailable, ModelRefused
 from inference.models import store
 from inference.models.catalog import Model, asked_to_infill, canonical
 from inference.models.identify import find_row

@@ -18,10 +18,11 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 import inference
+from inference.api.errors import EngineError, EngineSilent, EngineUnavailable
 from inference.api.events import Finished, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import ANSWERING, LEAVING, Status
-from inference.client.engine_client import SILENT_SECONDS, EngineClient, EngineError, EngineSilent, EngineUnavailable
+from inference.client.engine_client import SILENT_SECONDS, EngineClient
 from inference.client.engine_process import EngineNotStarted, EngineOptions, allow_one_more, ensure_engine
 from inference.client.hung_engine import NotEnded, end_if_hung
 from inference.system.runtime_folder import NotPrivateError

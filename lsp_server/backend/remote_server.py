@@ -17,10 +17,10 @@ from dataclasses import replace
 
 import httpx
 
+from inference.api.errors import BadRequest, EngineError, EngineUnavailable, ModelRefused
 from inference.api.events import Finished, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import Status
-from inference.client.engine_client import BadRequest, EngineError, EngineUnavailable, ModelRefused
 from inference.remote.errors import Busy
 from inference.remote.http_client import Address, open_http_client
 from inference.remote.remote_client import RemoteClient

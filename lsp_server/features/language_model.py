@@ -15,9 +15,9 @@ from typing import Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
+from inference.api.errors import EngineError
 from inference.api.events import Sampling
 from inference.api.requests import ChatRequest
-from inference.client.engine_client import EngineError
 from inference.text.prompts import Message
 from lsp_server.lsp.chat_stream import ChatAnswer, answer, engine_of, finish_reason
 from lsp_server.lsp.params import member, token

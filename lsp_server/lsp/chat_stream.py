@@ -6,9 +6,9 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from inference.api.errors import EngineError, EngineUnavailable
 from inference.api.events import Outcome, TextChunk
 from inference.api.requests import ChatRequest
-from inference.client.engine_client import EngineError, EngineUnavailable
 from lsp_server.backend.backend import Backend
 from lsp_server.lsp.params import failed
 from lsp_server.session import CodeLlamaServer

@@ -20,8 +20,9 @@ from faults.rig import Rig, row
 from support.waiting import until
 
 from inference.api.crash_report import MOST_DEATHS
+from inference.api.errors import NOT_RESPONDING
 from inference.client import hung_engine
-from inference.client.engine_client import SILENT, SILENT_SECONDS
+from inference.client.engine_client import SILENT_SECONDS
 from inference.client.engine_process import EngineOptions
 from inference.commands import engine_command
 from inference.doctor import engine_checks
@@ -247,8 +248,8 @@ async def test_paused_machine_costs_no_engine(rig: Rig):
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["status"], 1, "The engine does not answer: `codellama-ls engine stop --now` ends it"),
-        (["stop"], 1, "The engine does not answer: `codellama-ls engine stop --now` ends it"),
+        (["status"], 1, "The engine does not respond. Run `codellama-ls engine stop --now` to end it"),
+        (["stop"], 1, "The engine does not respond. Run `codellama-ls engine stop --now` to end it"),
         (["stop", "--now"], 0, "The engine did not stop by itself and was killed."),
     ],
     ids=["status", "stop", "stop-now"],
@@ -277,5 +278,5 @@ async def test_doctor_reports_a_hung_engine(rig: Rig):
         seconds = time.monotonic() - since
         asked = [check async for check in smoke(EngineOptions(), lambda text: None)]
     assert (check.verdict, check.text) == ("problem", "one listens but does not answer: it may hang")
-    assert [(one.name, one.verdict, one.text) for one in asked] == [("loading", "problem", SILENT)]
+    assert [(one.name, one.verdict, one.text) for one in asked] == [("loading", "problem", NOT_RESPONDING)]
     row("`doctor` on a hung engine", f"{check.text}. {check.advice}", seconds, "")

@@ -10,10 +10,11 @@ import pytest
 from fakes.answerer import ScriptedAnswerer
 from support.fixtures_engine import serving
 
+from inference.api.errors import EngineSilent
 from inference.api.events import Sampling, TextChunk, TokenProbability
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.client import engine_client as client_module
-from inference.client.engine_client import SILENT_SECONDS, EngineClient, EngineSilent
+from inference.client.engine_client import SILENT_SECONDS, EngineClient
 from inference.server import app
 from inference.system.runtime_folder import bind
 from inference.text.prompts import Message

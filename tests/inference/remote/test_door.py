@@ -13,7 +13,7 @@ from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi, refusal
 from starlette.responses import RedirectResponse
 
-from inference.client.engine_client import BadRequest, EngineUnavailable
+from inference.api.errors import BadRequest, EngineUnavailable
 from inference.remote.errors import NotUnderstood
 from inference.remote.http_client import Address, AddressError, open_http_client, parse_url, parts
 from inference.remote.server_profile import ProbeRequest, probe

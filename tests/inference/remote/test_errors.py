@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from inference.client.engine_client import BadRequest, EngineUnavailable, ModelRefused
+from inference.api.errors import BadRequest, EngineUnavailable, ModelRefused
 from inference.remote.errors import Busy, NotAdmitted, NotUnderstood, refused, retry_after
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

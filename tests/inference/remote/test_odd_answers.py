@@ -8,8 +8,8 @@ import pytest
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from support.fixtures_remote import connected, sharing, told
 
+from inference.api.errors import EngineUnavailable
 from inference.api.requests import ChatRequest, CompletionRequest
-from inference.client.engine_client import EngineUnavailable
 from inference.remote.errors import NotUnderstood
 from inference.text.prompts import Message
 

@@ -9,7 +9,7 @@ from fakes.openai_server import FakeOpenAi, refusal
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from support.fixtures_remote import connected, own_engine, sharing
 
-from inference.client.engine_client import EngineError, EngineUnavailable, ModelRefused
+from inference.api.errors import EngineError, EngineUnavailable, ModelRefused
 from inference.remote import server_profile as probing
 from inference.remote.errors import Busy, NotAdmitted, NotUnderstood
 from inference.remote.http_client import Address, open_http_client

@@ -10,9 +10,9 @@ from fakes.clock import HandClock
 from fakes.openai_server import FakeOpenAi
 from support.fixtures_remote import connected, own_engine, sharing, told
 
+from inference.api.errors import ModelRefused
 from inference.api.events import Finished, Sampling, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
-from inference.client.engine_client import ModelRefused
 from inference.models import store
 from inference.remote.remote_client import RemoteClient
 from inference.remote.server_profile import ProbeRequest, probe

@@ -11,9 +11,10 @@ from fakes.answerer import ScriptedAnswerer
 from support.fixtures_engine import serving
 from support.waiting import until
 
+from inference.api.errors import EngineError, EngineUnavailable
 from inference.api.events import Finished, Outcome, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
-from inference.client.engine_client import EngineClient, EngineError, EngineUnavailable
+from inference.client.engine_client import EngineClient
 from inference.text.prompts import Message
 
 

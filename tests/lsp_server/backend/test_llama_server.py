@@ -20,10 +20,10 @@ import pytest
 from support.fixtures_remote import put_vocabulary
 from support.waiting import until
 
+from inference.api.errors import EngineUnavailable
 from inference.api.events import Finished, Outcome, Sampling, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import Status
-from inference.client.engine_client import EngineUnavailable
 from inference.models import store
 from inference.remote.http_client import Address
 from inference.remote.prompt_format import ServerDialect

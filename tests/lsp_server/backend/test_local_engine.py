@@ -15,9 +15,9 @@ from support.waiting import settle, until
 import inference
 from inference.api import crash_report
 from inference.api.crash_report import MOST_DEATHS
+from inference.api.errors import EngineUnavailable
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import Status
-from inference.client.engine_client import EngineUnavailable
 from inference.client.engine_process import EngineKeepsDying, EngineOptions
 from inference.system.runtime_folder import bind
 from inference.text.prompts import Message

@@ -13,8 +13,8 @@ from support.fixtures_remote import TOKEN, address_of, sharing
 from support.linked import OneWindow, one_window, window
 from support.waiting import settle, until
 
+from inference.api.errors import BadRequest, EngineError, EngineUnavailable, ModelRefused
 from inference.api.requests import ChatRequest, CompletionRequest
-from inference.client.engine_client import BadRequest, EngineError, EngineUnavailable, ModelRefused
 from inference.remote.http_client import Address
 from inference.text.prompts import Message
 from lsp_server.backend.allowed_servers import NotAllowedError
