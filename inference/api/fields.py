@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from inference.api.errors import CodeLlamaError
+
 T = TypeVar("T")
 
 LONGEST_NAME = 256
@@ -29,7 +31,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 ignores them would look like what was asked for."""
 
 
-class WireError(ValueError):
+class WireError(CodeLlamaError, ValueError):
     """A body that is not a valid request. The message names the field; ``param`` is the field's name, if it is one."""
 
     def __init__(self, message: str, param: str | None = None) -> None:

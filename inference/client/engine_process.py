@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from inference.api import crash_report
 from inference.api.crash_report import MOST_DEATHS
+from inference.api.errors import CodeLlamaError
 from inference.models.catalog import canonical
 from inference.system.child_processes import NEUTRAL_FOLDER, python_module
 from inference.system.runtime_folder import NO_ENGINE, in_words, runtime_folder
@@ -30,12 +31,8 @@ LISTENING_SECONDS = 5.0
 """A connection takes microseconds, unless whoever listens accepts none."""
 
 
-class EngineNotStarted(RuntimeError):
-    """No engine came up; the message says what it said."""
-
-
-class EngineKeepsDying(EngineNotStarted):
-    """Engines died one after another while they loaded; none is started until something changes (``starts``)."""
+class EngineNotStarted(CodeLlamaError):
+    """The engine did not start, or is not started again after several failed starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ def allow_one_more() -> None:
 async def ensure_engine(options: EngineOptions, command: Sequence[str] = ()) -> Path:
     """The socket of a listening engine, started if need be; raises ``EngineNotStarted`` or ``NotPrivate``.
 
-    Raises ``EngineKeepsDying``, and starts none, where several died before they were ready (``starts``).
+    Raises ``EngineNotStarted``, and starts none, where several died before they were ready (``starts``).
     """
     with in_words():
         return await _ensure_engine(options, command)
@@ -147,11 +144,11 @@ def _is_ours(lock: FileLock) -> bool:
 
 
 def _check_deaths(folder: Path, under: str, options: EngineOptions, log: Path) -> None:
-    """Raises ``EngineKeepsDying``."""
+    """Raises ``EngineNotStarted``."""
     if crash_report.deaths(folder, under) < MOST_DEATHS:
         return
     names = " and ".join(f"'{model}'" for model in dict.fromkeys(options.models))
-    raise EngineKeepsDying(
+    raise EngineNotStarted(
         f"The engine died {MOST_DEATHS} times while it loaded {names}: {crash_report.cause(log)}. It is not started "
         "again by itself: run `codellama-ls doctor`, which tries once more, or choose another model."
     )

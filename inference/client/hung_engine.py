@@ -31,12 +31,8 @@ BUSY_SHARE = 0.1
 KILL_SECONDS = 10.0
 
 
-class NotEnded(EngineError):
-    """A silent engine could not be ended; the message says why and what to do."""
-
-
 async def end_if_hung(path: Path, ping: float = PING_SECONDS) -> bool:
-    """End the engine that listens at ``path`` if it hangs, and tell whether it did. Raises ``NotEnded``.
+    """End the engine that listens at ``path`` if it hangs, and tell whether it did. Raises ``EngineError``.
 
     It hangs if it answers no new connection and its process does nothing meanwhile, or answers none of many. Time in
     which the machine slept does not count: the first answer afterwards shows that the engine is alive.
@@ -52,7 +48,7 @@ async def end_if_hung(path: Path, ping: float = PING_SECONDS) -> bool:
 
 
 async def end(path: Path) -> bool:
-    """End the engine that listens at ``path``; False where none does. Raises ``NotEnded``."""
+    """End the engine that listens at ``path``; False where none does. Raises ``EngineError``."""
     return await asyncio.to_thread(_end, path)
 
 
@@ -77,7 +73,7 @@ def _end(path: Path) -> bool:
             return False
         process = _proved(pid, path)
         if process is None:
-            raise NotEnded(
+            raise EngineError(
                 f"The engine does not answer, and process {pid} is not known to be it: end it yourself, then ask again."
             )
         crash_report.note_hung(path.parent / "engine.log")
@@ -85,7 +81,7 @@ def _end(path: Path) -> bool:
             process.kill()  # psutil looks whether it is still the same process; one that hangs heeds no SIGTERM
         if not _closes(connection):
             text = f"The engine does not answer, and process {pid} can't be killed: restart the machine."
-            raise NotEnded(text)
+            raise EngineError(text)
     return True
 
 

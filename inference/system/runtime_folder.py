@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from inference.api.errors import CodeLlamaError
 from inference.system.files import make_private
 
 LONGEST_SOCKET_PATH = 100
@@ -28,7 +29,7 @@ SHORTEST_TOKEN = 16
 NO_ENGINE = "No engine can be started: "
 
 
-class NotPrivateError(RuntimeError):
+class NotPrivateError(CodeLlamaError):
     """A place that should be the user's own is not, or can't be used; the message says which and what to do."""
 
 

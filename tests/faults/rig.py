@@ -21,7 +21,7 @@ from inference.client.engine_client import LATE_SECONDS
 from inference.client.engine_process import EngineOptions, ensure_engine
 from inference.models import store
 from inference.models.manifest import MANIFEST
-from lsp_server.backend import local_engine
+from lsp_server.backend import backend, local_engine
 from lsp_server.features import lifecycle
 from lsp_server.server import create_server
 
@@ -93,7 +93,7 @@ class Rig:
 
         link = partial(local_engine.LocalEngine, find=find, silence=self.silence)
         self.monkeypatch.setattr(lifecycle, "EngineLink", link)
-        self.monkeypatch.setattr(local_engine, "RETRY_AFTER", 0.05)
+        self.monkeypatch.setattr(backend, "RETRY_AFTER", 0.05)
         self.monkeypatch.setenv(store.FOLDER_VARIABLE, str(self.folder / "models"))
         settings = {"engine": {"graceSeconds": 0.1}, "completion": {"deadlineMs": DEADLINE_MS}}
         try:

@@ -155,7 +155,7 @@ PLACES = [
     Place("dangling link in the temporary folder", "is not a folder of yours", dangling),
     *map(folder_at, ("engine.log", "engine.starting", "engine.starts", "engine.lock", "engine.running", "engine.sock")),
     Place("no file descriptors left", "Too many open files", no_descriptors),
-    Place("an unforeseen exception", "The link to the engine broke", unexpected),
+    Place("an unforeseen exception", "The connection to the engine failed", unexpected),
 ]
 
 ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")

@@ -12,7 +12,6 @@ import pytest
 from inference.api import crash_report
 from inference.api.crash_report import MOST_DEATHS
 from inference.client.engine_process import (
-    EngineKeepsDying,
     EngineNotStarted,
     EngineOptions,
     allow_one_more,
@@ -62,17 +61,17 @@ async def test_engine_killed_again_and_again_is_given_up_with_its_cause(runtime,
     """By every window, and for as long as nothing changes."""
     command = engine(begun, runtime, listens_at=MOST_DEATHS + 1)
     for _ in range(3):
-        with pytest.raises(EngineKeepsDying, match="died 3 times while it loaded 'starter': it was killed by SIGKILL"):
+        with pytest.raises(EngineNotStarted, match="died 3 times while it loaded 'starter': it was killed by SIGKILL"):
             await ensure_engine(EngineOptions(), command)
     assert begun.read_text() == "x" * MOST_DEATHS
 
 
 async def test_user_who_asks_gets_one_more_start(runtime, begun):
     command = engine(begun, runtime, listens_at=MOST_DEATHS + 2)
-    with pytest.raises(EngineKeepsDying):
+    with pytest.raises(EngineNotStarted):
         await ensure_engine(EngineOptions(), command)
     allow_one_more()
-    with pytest.raises(EngineKeepsDying):
+    with pytest.raises(EngineNotStarted):
         await ensure_engine(EngineOptions(), command)
     assert begun.read_text() == "x" * (MOST_DEATHS + 1)
     allow_one_more()
@@ -83,7 +82,7 @@ async def test_user_who_asks_gets_one_more_start(runtime, begun):
 async def test_changed_circumstances_are_tried(runtime, begun, change, monkeypatch, tmp_path):
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "models"))
     command = engine(begun, runtime, listens_at=MOST_DEATHS + 1)
-    with pytest.raises(EngineKeepsDying):
+    with pytest.raises(EngineNotStarted):
         await ensure_engine(EngineOptions(), command)
     if change == "pull":
         (tmp_path / "models" / "starter").mkdir(parents=True)

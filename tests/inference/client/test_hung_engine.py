@@ -15,8 +15,9 @@ from fakes.answerer import ScriptedAnswerer
 from support.fixtures_engine import serving
 
 from inference.api import crash_report
+from inference.api.errors import EngineError
 from inference.client import hung_engine
-from inference.client.hung_engine import MOST_PINGS, NotEnded, end, end_if_hung
+from inference.client.hung_engine import MOST_PINGS, end, end_if_hung
 
 MUTE = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print(flush=True); "
 MUTE += "sys.stdin.read()"
@@ -49,7 +50,7 @@ async def test_process_without_the_engines_mark_is_left_alone(runtime, mark):
     """The mark may be one of an engine that is dead, whose number another process has by now."""
     (runtime / crash_report.MARK).write_text(mark)
     with mute(runtime) as process:
-        with pytest.raises(NotEnded, match=f"process {process.pid} is not known to be it: end it yourself"):
+        with pytest.raises(EngineError, match=f"process {process.pid} is not known to be it: end it yourself"):
             await end_if_hung(runtime / "engine.sock", 0.1)
         assert process.poll() is None
 
@@ -59,7 +60,7 @@ async def test_marked_process_that_does_not_listen_is_left_alone(runtime):
         (runtime / "engine.sock").unlink()
         with mute(runtime) as other:
             (runtime / crash_report.MARK).write_text(str(one.pid))
-            with pytest.raises(NotEnded):
+            with pytest.raises(EngineError):
                 await end(runtime / "engine.sock")
             assert (one.poll(), other.poll()) == (None, None)
 
