@@ -1,13 +1,12 @@
-"""A record of engine starts since an engine was last ready, shared by all of the user's windows. Torch-free.
+"""Records of engine starts and ends, shared by all editor sessions of a user. Torch-free; plain files, no processes.
 
-An engine that dies while it loads would otherwise be started again for ever, by every window in turn. Whoever starts
-one adds to the record, under the lock ``engine.starting``; an engine that has loaded, or ends in order, removes it.
+Failed starts: an engine that dies while it loads would otherwise be restarted forever, by every session. A client that
+starts one counts it under the lock ``engine.starting``. An engine that has loaded, or shuts down gracefully, removes
+the count.
 
-How the engine before this one ended, where that was not in order. Torch-free; knows files, no processes.
-
-An engine leaves a mark in the runtime folder while it runs. Whoever holds the engine's lock and finds one knows that
-its owner died; why, the end of the log tells: Python's last words, or those of the window that had started the engine
-and saw it end.
+Crash mark: an engine keeps a mark in the runtime folder while it runs. An engine that holds the engine's lock and finds
+a mark knows that its predecessor crashed. The end of the log tells why: Python's last message, or a line of the client
+that started the engine and saw it end.
 """
 
 from __future__ import annotations
@@ -25,130 +24,132 @@ import psutil
 import inference
 from inference.models.manifest import MANIFEST
 from inference.models.store import models_folder
+from inference.system.files import write_private
 
-RECORD = "engine.starts"
+STARTS_FILE = "engine.starts"
 
 MOST_DEATHS = 3
-"""Engines that died before they were ready: so many in a row are no accident."""
+"""Failed starts in a row after which no engine is started automatically."""
+
+MARK = "engine.running"
+"""File name of the crash mark; it holds the engine's process id."""
+
+TAIL_BYTES = 16_384
+
+LONGEST = 200
+"""Characters of a cause, which is shown in one sentence."""
+
+FATAL = "Fatal Python error: "
+"""Line that ``faulthandler`` writes before the threads' stacks."""
+
+STARTED = "engine started"
+"""First line that an engine logs; earlier lines are another engine's."""
+
+ENDED = "the engine was ended by "
+HUNG = "the engine did not answer and was ended"
+UNKNOWN = "it left no message, as when the system runs out of memory"
 
 
-def circumstances(arguments: Sequence[str], models: Iterable[str]) -> str:
-    """Return a fingerprint of what an engine's start depends on; once it changes, the next start may succeed.
+def start_fingerprint(arguments: Sequence[str], models: Iterable[str]) -> str:
+    """Return a fingerprint of everything that an engine's start depends on: if it changes, a start may succeed.
 
-    That is its command line, this program's version, the models' manifests (``pull`` writes them anew) and the folder
-    of installed packages (pip changes it). No folder that loading itself writes to.
+    It covers the command line, this program's version, the models' manifests (``pull`` rewrites them) and the folder of
+    installed packages (pip changes it), but no folder that loading itself writes to.
     """
     changed = [models_folder() / model / MANIFEST for model in sorted(set(models))]
-    times = [_changed(path) for path in (*changed, Path(sysconfig.get_path("purelib")))]
+    times = [_modified(path) for path in (*changed, Path(sysconfig.get_path("purelib")))]
     return json.dumps([*arguments, inference.__version__, *times])
 
 
-def deaths(folder: Path, under: str) -> int:
-    """Starts in a row, in these circumstances and since the machine was started, that never became ready."""
-    path = folder / RECORD
+def failed_starts(folder: Path, fingerprint: str) -> int:
+    """Return the number of failed starts in a row with this fingerprint since the machine booted."""
+    path = folder / STARTS_FILE
     with suppress(OSError, ValueError, TypeError, KeyError):
         record = json.loads(path.read_text("utf-8"))
-        if record["under"] == under and path.stat().st_mtime >= psutil.boot_time():
+        if record["under"] == fingerprint and path.stat().st_mtime >= psutil.boot_time():
             return int(record["count"])
     return 0
 
 
-def add(folder: Path, under: str) -> None:
-    """One more engine is being started. Raises ``OSError``."""
-    _write(folder, under, deaths(folder, under) + 1)
+def count_start(folder: Path, fingerprint: str) -> None:
+    """Count a start as failed until the engine has loaded. Raises ``OSError``."""
+    _write(folder, fingerprint, failed_starts(folder, fingerprint) + 1)
 
 
 def clear(folder: Path) -> None:
-    """An engine came up or ended in order: earlier deaths don't count any more."""
+    """Forget the failed starts: an engine has loaded or shut down gracefully."""
     with suppress(OSError):
-        (folder / RECORD).unlink(missing_ok=True)
+        (folder / STARTS_FILE).unlink(missing_ok=True)
 
 
 def allow_one_more(folder: Path) -> None:
-    """Let one more engine be started where the deaths were too many: the user asked for it."""
+    """Allow one more start after too many failed ones: the user asked for it."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        record = json.loads((folder / RECORD).read_text("utf-8"))
+        record = json.loads((folder / STARTS_FILE).read_text("utf-8"))
         _write(folder, record["under"], min(int(record["count"]), MOST_DEATHS - 1))
 
 
-def _write(folder: Path, under: str, count: int) -> None:
-    path = folder / RECORD
-    path.touch(0o600)
-    path.write_text(json.dumps({"count": count, "under": under}), "utf-8")
+def _write(folder: Path, fingerprint: str, count: int) -> None:
+    write_private(folder / STARTS_FILE, json.dumps({"count": count, "under": fingerprint}))
 
 
-def _changed(path: Path) -> int:
+def _modified(path: Path) -> int:
     with suppress(OSError):
         return path.stat().st_mtime_ns
     return 0
 
 
-MARK = "engine.running"
-TAIL_BYTES = 16_384
-LONGEST = 200
-"""Characters of a cause; it is shown in one sentence."""
-
-FATAL = "Fatal Python error: "
-"""What ``faulthandler`` writes before the threads' stacks."""
-
-STARTED = "engine started"
-"""What an engine logs first; what stands before is another one's."""
-
-ENDED = "the engine was ended by "
-HUNG = "the engine did not answer and was ended"
-UNKNOWN = "it ended without a word, as when the system runs out of memory"
-
-
 def begin(folder: Path, log: Path) -> str:
-    """Leave a mark; tells how the engine before ended, and nothing where it ended in order. Holding the lock only."""
+    """Mark this process as the running engine, and return why the engine before crashed, or "".
+
+    The caller holds the engine's lock. A mark from before the machine booted is no crash. Raises ``OSError``.
+    """
     mark = folder / MARK
-    died = mark.exists() and mark.stat().st_mtime >= psutil.boot_time()
-    mark.unlink(missing_ok=True)
-    mark.touch(0o600)
-    mark.write_text(str(os.getpid()))
-    return cause(log) if died else ""
+    crashed = mark.exists() and mark.stat().st_mtime >= psutil.boot_time()
+    write_private(mark, str(os.getpid()))
+    return cause(log) if crashed else ""
 
 
 def end(folder: Path) -> None:
-    """The engine ends in order."""
+    """Remove the mark: the engine shuts down gracefully."""
     (folder / MARK).unlink(missing_ok=True)
     clear(folder)
 
 
-def marked(folder: Path) -> int:
-    """The process of the engine that runs, or of the last one where it did not end in order; 0 for none."""
+def running_pid(folder: Path) -> int:
+    """Return the process id of the running or crashed engine; 0 without a mark."""
     try:
         return int((folder / MARK).read_text("ascii", "replace"))
     except (OSError, ValueError):
         return 0
 
 
-def note_hung(log: Path) -> None:
-    """Write into the log why the engine is about to be killed."""
+def log_hung(log: Path) -> None:
+    """Log that the engine is about to be killed because it hangs."""
     with suppress(OSError), log.open("a", encoding="utf-8") as file:
         file.write(f"{HUNG}\n")
 
 
-def note(log: Path, status: int) -> None:
-    """Write into the log what its parent knows of an engine's end; ``status`` is ``Popen``'s, negative for a signal."""
+def log_exit(log: Path, status: int) -> None:
+    """Log the signal that ended the engine; ``status`` is ``Popen.returncode``, negative for a signal."""
     if status < 0:
         with log.open("a", encoding="utf-8") as file:
             file.write(f"{ENDED}{signal.Signals(-status).name}\n")
 
 
 def cause(log: Path) -> str:
-    """The likeliest reason for an engine's end, from the end of its log."""
+    """Return the most likely cause of an engine's end, from the end of its log."""
     return cause_in(tail(log).splitlines())
 
 
 def cause_in(logged: Iterable[str]) -> str:
-    """The same from the lines themselves.
+    """Return the most likely cause of an engine's end from the lines of its log.
 
-    An exception did it only where nothing was logged after: the engine outlives those of its requests.
+    An exception is the cause only if it is logged last: an engine survives the exceptions of its requests.
     """
-    lines = _of_the_last(logged)
-    if HUNG in lines:  # its killer knows more than the parent, which saw the signal
-        return "it did not answer any more"
+    lines = _of_last_engine(logged)
+    if HUNG in lines:  # more precise than the signal that the parent saw
+        return "it did not respond any more"
     for line in reversed(lines):
         if ENDED in line:
             name = line.partition(ENDED)[2]
@@ -158,8 +159,8 @@ def cause_in(logged: Iterable[str]) -> str:
     return lines[-1][:LONGEST] if lines and _is_error(lines[-1]) else UNKNOWN
 
 
-def _of_the_last(logged: Iterable[str]) -> list[str]:
-    """Lines of the last engine, without the one that tells of its start."""
+def _of_last_engine(logged: Iterable[str]) -> list[str]:
+    """Return the lines after the last start of an engine."""
     lines: list[str] = []
     for line in logged:
         if STARTED in line:
@@ -170,7 +171,7 @@ def _of_the_last(logged: Iterable[str]) -> list[str]:
 
 
 def tail(log: Path, size: int = TAIL_BYTES) -> str:
-    """The last ``size`` bytes of a log, from the beginning of a line; empty without a log."""
+    """Return the whole lines within the last ``size`` bytes of a log; "" without a log."""
     try:
         with log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
@@ -182,6 +183,6 @@ def tail(log: Path, size: int = TAIL_BYTES) -> str:
 
 
 def _is_error(line: str) -> bool:
-    """The last line of a traceback that ended the process: an exception's name stands at its beginning."""
+    """Return whether a line ends a traceback: it begins with an exception's name."""
     name = line.partition(":")[0]
     return name.endswith(("Error", "Exception")) and name.replace(".", "").isidentifier()

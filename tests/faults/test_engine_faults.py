@@ -150,8 +150,8 @@ def unexpected(rig: Rig) -> Callable[[], object]:
 
 
 PLACES = [
-    Place("runtime folder can't be made", "/proc/self/codellama-ls can't be used", unwritable),
-    Place("runtime folder of another user", "is not a folder of yours; remove it or set XDG_RUNTIME_DIR", foreign),
+    Place("runtime folder can't be made", "/proc/self/codellama-ls cannot be used", unwritable),
+    Place("runtime folder of another user", "is not a folder of yours. Remove it or set XDG_RUNTIME_DIR", foreign),
     Place("dangling link in the temporary folder", "is not a folder of yours", dangling),
     *map(folder_at, ("engine.log", "engine.starting", "engine.starts", "engine.lock", "engine.running", "engine.sock")),
     Place("no file descriptors left", "Too many open files", no_descriptors),
@@ -203,7 +203,7 @@ async def test_hung_engine_is_replaced_and_its_requests_answered(rig: Rig, silen
         process, since = await hang(rig), time.monotonic()
         assert await rig.asks() == []
         answered = time.monotonic() - since
-        told = "The engine ended unexpectedly and was started again: it did not answer any more."
+        told = "The engine ended unexpectedly and was started again: it did not respond any more."
         seconds = await rig.is_told(told, since)
         assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
         assert await rig.asks() != []

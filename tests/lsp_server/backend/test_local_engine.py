@@ -143,13 +143,13 @@ async def test_stopped_engine_is_started_again_by_the_next_request_only(runtime)
 async def test_chat_allows_one_more_start_after_failed_starts(runtime):
     """A completion does not: typing is no deliberate request."""
     for _ in range(MOST_DEATHS):
-        crash_report.add(runtime, "the same")
+        crash_report.count_start(runtime, "the same")
     here = LocalSession(runtime / "engine.sock")
     counts: list[int] = []
 
     async def find(options: EngineOptions):
-        counts.append(crash_report.deaths(runtime, "the same"))
-        crash_report.add(runtime, "the same")
+        counts.append(crash_report.failed_starts(runtime, "the same"))
+        crash_report.count_start(runtime, "the same")
         raise EngineNotStarted("it dies")
 
     here.backend = LocalEngine(EngineOptions(), here.statuses.append, find, here.clock.sleep, here.clock)
@@ -194,7 +194,7 @@ async def test_unknown_silent_process_is_reported_and_left_alone(runtime):
             EngineOptions(), here.statuses.append, here._find, here.clock.sleep, here.clock, silence=0.2
         )
         here.backend.start()
-        assert f"process {os.getpid()} is not known to be it" in (await here.phase("failed")).message
+        assert f"process {os.getpid()} cannot be identified as the engine" in (await here.phase("failed")).message
         await settle()
         with pytest.raises(EngineUnavailable):
             await anext(here.backend.complete(CompletionRequest("p")))
