@@ -176,7 +176,7 @@ async def test_lease_ends_by_itself_when_no_status_will_come(runtime):
 
 async def test_no_engine_is_unavailable_not_a_stack_trace(runtime):
     client = EngineClient(runtime / "engine.sock")
-    with pytest.raises(EngineUnavailable, match="The engine is not there"):
+    with pytest.raises(EngineUnavailable, match="The engine is not running"):
         await client.health()
     await client.aclose()
 
