@@ -1,1 +1,1 @@
-"""Requests, events, status, errors and crash reports between the engine and its clients. Torch-free."""
+"""Requests, events, status and errors between the engine and its clients. Torch-free."""

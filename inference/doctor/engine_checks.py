@@ -17,11 +17,11 @@ from typing import Any
 import psutil
 
 import inference
-from inference.api import crash_report
 from inference.api.errors import EngineError, ModelRefused
 from inference.api.events import Finished, Outcome, Sampling, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import ANSWERING, Status
+from inference.client import crash_report
 from inference.client.engine_client import EngineClient
 from inference.client.engine_process import (
     EngineNotStarted,

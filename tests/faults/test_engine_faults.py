@@ -19,9 +19,9 @@ import pytest
 from faults.rig import Rig, row
 from support.waiting import until
 
-from inference.api.crash_report import MOST_DEATHS
 from inference.api.errors import NOT_RESPONDING
 from inference.client import hung_engine
+from inference.client.crash_report import MOST_DEATHS
 from inference.client.engine_client import SILENT_SECONDS
 from inference.client.engine_process import EngineOptions
 from inference.commands import engine_command

@@ -9,8 +9,8 @@ import sys
 import psutil
 import pytest
 
-from inference.api import crash_report
-from inference.api.crash_report import MOST_DEATHS
+from inference.client import crash_report
+from inference.client.crash_report import MOST_DEATHS
 from inference.client.engine_process import (
     EngineNotStarted,
     EngineOptions,

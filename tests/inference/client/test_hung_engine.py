@@ -14,9 +14,8 @@ import pytest
 from fakes.answerer import ScriptedAnswerer
 from support.fixtures_engine import serving
 
-from inference.api import crash_report
 from inference.api.errors import EngineError
-from inference.client import hung_engine
+from inference.client import crash_report, hung_engine
 from inference.client.hung_engine import MOST_PINGS, end, end_if_hung
 
 MUTE = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print(flush=True); "

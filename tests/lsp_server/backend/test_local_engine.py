@@ -13,11 +13,11 @@ from support.fixtures_engine import serving
 from support.waiting import settle, until
 
 import inference
-from inference.api import crash_report
-from inference.api.crash_report import MOST_DEATHS
 from inference.api.errors import EngineUnavailable
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import Status
+from inference.client import crash_report
+from inference.client.crash_report import MOST_DEATHS
 from inference.client.engine_process import EngineNotStarted, EngineOptions
 from inference.system.runtime_folder import bind
 from inference.text.prompts import Message
@@ -124,7 +124,7 @@ async def test_crash_is_reported_to_sessions_that_lost_the_engine(runtime):
             assert (await here.phase("ready")).crash == "it was killed by SIGKILL"
 
 
-async def test_stopped_engine_is_started_again_by_the_next_request_only(runtime):
+async def test_next_request_restarts_a_stopped_engine(runtime):
     async with serving(runtime, ScriptedAnswerer()) as running, session(running.socket) as here:
         await here.phase("ready")
         running.service.board.set(phase="stopping", message="stopped")

@@ -9,7 +9,7 @@ import sys
 import psutil
 import pytest
 
-from inference.api import crash_report
+from inference.client import crash_report
 from inference.server.transport import listen
 
 STARTED = "2026-01-01 00:00:00,000 INFO __main__ engine started: version 0.1.0, process 7\n"
