@@ -158,8 +158,8 @@ def _check_failed_starts(folder: Path, fingerprint: str, options: EngineOptions,
         return
     names = " and ".join(f"'{model}'" for model in dict.fromkeys(options.models))
     raise EngineNotStarted(
-        f"The engine died {MOST_DEATHS} times while it loaded {names}: {crash_report.cause(log)}. It is not restarted "
-        "automatically. Run `codellama-ls doctor` to try once more, or choose another model."
+        f"The engine died {MOST_DEATHS} times while it loaded {names}: {crash_report.cause(log)}. "
+        "It is not restarted automatically. Run `codellama-ls doctor` to try once more, or choose another model."
     )
 
 

@@ -92,7 +92,7 @@ class Rig:
             return await self.find(options, command)
 
         link = partial(local_engine.LocalEngine, find=find, silence=self.silence)
-        self.monkeypatch.setattr(lifecycle, "EngineLink", link)
+        self.monkeypatch.setattr(lifecycle, "LocalEngine", link)
         self.monkeypatch.setattr(backend, "RETRY_AFTER", 0.05)
         self.monkeypatch.setenv(store.FOLDER_VARIABLE, str(self.folder / "models"))
         settings = {"engine": {"graceSeconds": 0.1}, "completion": {"deadlineMs": DEADLINE_MS}}
