@@ -106,7 +106,7 @@ async def ensure_engine(options: EngineOptions, command: Sequence[str] = ()) -> 
 
 
 async def _ensure_engine(options: EngineOptions, command: Sequence[str]) -> Path:
-    """Start engines until one listens: an engine exits at once while another, perhaps about to exit, holds the lock."""
+    """Start engines until one listens. An engine exits at once if another holds the lock, even one that is exiting."""
     path, log = socket_path(), log_path()
     fingerprint = crash_report.start_fingerprint(options.arguments(), options.models)
     arguments = [*(command or python_module("inference.server.process")), *options.arguments()]
