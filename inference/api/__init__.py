@@ -1,1 +1,1 @@
-"""What crosses between the engine process and its clients: requests, events, status, crash reports. Torch-free."""
+"""Requests, events, status and errors between the engine and its clients. Torch-free."""

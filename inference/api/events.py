@@ -1,7 +1,4 @@
-"""What is asked of one generation and what it tells while it runs. Value objects; torch-free.
-
-How an answer went, in OpenAI's words and back: finish reason, usage, and our own timings. Torch-free; pure.
-"""
+"""Sampling parameters and events of one generation, and its outcome as OpenAI's ``usage``. Torch-free, pure."""
 
 from __future__ import annotations
 
@@ -12,18 +9,27 @@ from math import inf
 from typing import Any, Literal, get_args
 
 Cause = Literal["end", "rule", "suffix", "stop", "length", "deadline"]
-"""Why a generation ended: the model's own end token, the stop rule, the suffix, a stop string, ``max_tokens``, time."""
+"""Cause of a generation's end: end token, stop rule, text of the suffix, stop string, ``max_tokens``, deadline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the next token is chosen, and how long an answer may be. Temperature 0 is greedy.
+    """Sampling parameters and limits of one generation.
 
-    Until ``min_tokens`` the model may not choose to end (as in vLLM); stop rules and stop strings end it all the same.
-    ``prediction`` is text that the answer may largely repeat, such as code to be rewritten. It makes the answer come
-    sooner, never another one. Without ``drafts`` every step decodes one token: the same answer, to measure what drafts
-    gain. An answer that is ``forced`` begins with these ids, whatever the model would say: to measure known answers.
-    With ``logprobs`` each token comes with its own and those of as many likeliest others.
+    Attributes:
+        max_tokens: most tokens to generate.
+        temperature: 0 for greedy decoding; 1 leaves the model's probabilities as they are.
+        top_p: nucleus sampling: share of the probability to sample from, 0 to 1.
+        seed: seed of the random numbers; None for a random one.
+        stop: strings that end the generation; they are not part of it.
+        min_tokens: tokens before which the end token is not allowed, as in vLLM. Stop rules and stop strings still end
+            the generation.
+        prediction: text that the generation may largely repeat, such as code to be rewritten. It makes it faster and
+            changes nothing else.
+        drafts: False to decode one token per step, to measure the speedup of drafts. The text is the same.
+        forced: token ids that the generation begins with, to measure known texts.
+        logprobs: number of the most likely tokens whose log-probabilities come with each token's own; None for no
+            log-probabilities at all.
     """
 
     max_tokens: int = 128
@@ -40,11 +46,21 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one generation went: milliseconds and tokens. ``reused`` prompt tokens did not have to be read again.
+    """Summary of one generation.
 
-    Of the tokens that were drafted, the answer has the ``accepted`` ones. Of a conversation too long for the context
-    the oldest messages were ``dropped``; a question too long by itself was ``cut`` in its middle;
-    where it is far too long, ``cut`` counts only what was encoded.
+    Attributes:
+        cause: cause of its end.
+        prompt_tokens: tokens of the prompt.
+        reused_tokens: tokens of the prompt taken from the KV cache.
+        completion_tokens: generated tokens.
+        accepted_tokens: drafted tokens that are part of the text.
+        rejected_tokens: drafted tokens that are not.
+        dropped_messages: oldest messages left out because the conversation was too long for the context.
+        cut_tokens: tokens cut from the middle of a message that was too long by itself. For a message far too long,
+            only its encoded part counts.
+        queued_ms: milliseconds from arrival to the first step.
+        prefill_ms: milliseconds of computing the prompt.
+        decode_ms: milliseconds of generating.
     """
 
     cause: Cause
@@ -62,7 +78,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class TokenProbability:
-    """One token of an answer: its bytes, the natural logarithm of its probability, and the likeliest at its place."""
+    """One generated token and its probability.
+
+    Attributes:
+        piece: its bytes, which may end within a character.
+        logprob: natural logarithm of its probability.
+        top: bytes and log-probability of the most likely tokens at this position, most likely first.
+    """
 
     piece: bytes
     logprob: float
@@ -71,7 +93,12 @@ class TokenProbability:
 
 @dataclass(frozen=True, slots=True)
 class TextChunk:
-    """Newly generated text that is certain to stay; ``tokens`` are those it was made of, where they were asked for."""
+    """Newly generated text that is certain to stay.
+
+    Attributes:
+        text: the text.
+        tokens: its tokens, if ``Sampling.logprobs`` wants them.
+    """
 
     text: str
     tokens: tuple[TokenProbability, ...] = ()
@@ -79,7 +106,12 @@ class TextChunk:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last event of a generation that went well; ``adapter`` is the one it was written under, empty for none."""
+    """The last event of a successful generation.
+
+    Attributes:
+        outcome: summary of the generation.
+        adapter: name of the adapter that was used; empty for the base model.
+    """
 
     outcome: Outcome
     adapter: str = ""
@@ -87,9 +119,12 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The last event of one that did not; the message is for the person who waits.
+    """The last event of a failed generation.
 
-    ``param`` names the field of the request that is to blame, if one is.
+    Attributes:
+        message: description for the user.
+        kind: OpenAI's error type.
+        param: name of the request's field that caused the failure; None if there is none.
     """
 
     message: str
@@ -100,11 +135,11 @@ class Failed:
 Event = TextChunk | Finished | Failed
 
 Steps = Generator[Event | None, None, None]
-"""One answer under way: each ``next()`` is one step of the model, and None one with nothing to tell."""
+"""A running generation: each ``next()`` is one step of the model and returns an event, or None."""
 
 
 def without_leading_space(steps: Steps) -> Steps:
-    """The same answer without one space in front: a chat model's first token brings one that is no part of it."""
+    """Remove one leading space, which a chat model's first token adds to the text."""
     begun = False
     with closing(steps):
         for event in steps:
@@ -119,17 +154,17 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 
 def finish_reason(outcome: Outcome) -> Literal["stop", "length"]:
-    """OpenAI knows two ways to end."""
+    """Return OpenAI's finish reason."""
     return "length" if outcome.cause in ("length", "deadline") else "stop"
 
 
 def usage(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """OpenAI's ``usage`` object of all answers to one prompt, which counts once."""
-    prompt, written = outcomes[0].prompt_tokens, sum(one.completion_tokens for one in outcomes)
+    """Return OpenAI's ``usage`` for all completions of one prompt, which counts once."""
+    prompt, generated = outcomes[0].prompt_tokens, sum(one.completion_tokens for one in outcomes)
     return {
         "prompt_tokens": prompt,
-        "completion_tokens": written,
-        "total_tokens": prompt + written,
+        "completion_tokens": generated,
+        "total_tokens": prompt + generated,
         "prompt_tokens_details": {"cached_tokens": outcomes[0].reused_tokens},
         "completion_tokens_details": {
             "accepted_prediction_tokens": sum(one.accepted_tokens for one in outcomes),
@@ -139,7 +174,7 @@ def usage(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def timings(outcome: Outcome) -> dict[str, Any]:
-    """Our own addition to a finished answer: times, why it ended, and what of a conversation had no room."""
+    """Return our own addition to a response: cause of the end, milliseconds, and parts of a chat that were left out."""
     return {
         "cause": outcome.cause,
         "dropped_messages": outcome.dropped_messages,
@@ -151,14 +186,14 @@ def timings(outcome: Outcome) -> dict[str, Any]:
 
 
 def parse_outcome(reason: str, used: Mapping[str, Any], timed: Mapping[str, Any]) -> Outcome:
-    """Of a finished answer; a foreign server sends no timings, and what is no number there counts as none."""
-    told = timed.get("cause")
-    cause: Cause = told if told in CAUSES else "length" if reason == "length" else "end"
-    drafts = _part(used, "completion_tokens_details")
+    """Parse finish reason, usage and timings. Other servers send no timings; an invalid number counts as 0."""
+    named = timed.get("cause")
+    cause: Cause = named if named in CAUSES else "length" if reason == "length" else "end"
+    drafts = _object(used, "completion_tokens_details")
     return Outcome(
         cause=cause,
         prompt_tokens=_count(used, "prompt_tokens"),
-        reused_tokens=_count(_part(used, "prompt_tokens_details"), "cached_tokens"),
+        reused_tokens=_count(_object(used, "prompt_tokens_details"), "cached_tokens"),
         completion_tokens=_count(used, "completion_tokens"),
         accepted_tokens=_count(drafts, "accepted_prediction_tokens"),
         rejected_tokens=_count(drafts, "rejected_prediction_tokens"),
@@ -170,16 +205,16 @@ def parse_outcome(reason: str, used: Mapping[str, Any], timed: Mapping[str, Any]
     )
 
 
-def _part(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    part = told.get(name)
-    return part if isinstance(part, Mapping) else {}
+def _object(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = fields.get(name)
+    return value if isinstance(value, Mapping) else {}
 
 
-def _count(told: Mapping[str, Any], name: str) -> int:
-    count = told.get(name)
+def _count(fields: Mapping[str, Any], name: str) -> int:
+    count = fields.get(name)
     return count if type(count) is int and count >= 0 else 0
 
 
-def _time(told: Mapping[str, Any], name: str) -> float:
-    time = told.get(name)
+def _time(fields: Mapping[str, Any], name: str) -> float:
+    time = fields.get(name)
     return time if isinstance(time, int | float) and 0 <= time < inf else 0.0

@@ -1,7 +1,4 @@
-"""Checked fields of a request's JSON body: types, ranges and lengths. Each reader gives its fields a meaning.
-
-Parse untrusted JSON: a client's request or another server's answer. Knows no shapes; torch-free.
-"""
+"""Parse untrusted JSON and check its fields: types, ranges and lengths. Torch-free."""
 
 from __future__ import annotations
 
@@ -9,56 +6,66 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from inference.api.errors import CodeLlamaError
+
 T = TypeVar("T")
 
 LONGEST_NAME = 256
 """Characters in the name of a model or a user."""
 
 LONGEST_SESSION = 16_384
-"""Characters in the name of a session, which is a document's URI: Linux paths have up to 4,096 bytes, each of which
-takes three characters where it is escaped."""
+"""Characters in the name of a session, a document's URI. Linux paths have up to 4,096 bytes, and an escaped byte takes
+three characters."""
 
 LONGEST_MESSAGE = 500
 """Characters of an error message, which may quote what the client sent."""
 
-NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {
     "echo": (False,), "best_of": (1,), "logit_bias": ({},), "frequency_penalty": (0,), "presence_penalty": (0,),
     "tools": ([],), "tool_choice": ("none", "auto"), "functions": ([],), "response_format": ({"type": "text"},),
 }  # fmt: skip
-"""OpenAI's fields that are not served here, and the values that ask for nothing. Others are refused: an answer that
-ignores them would look like what was asked for."""
+"""OpenAI's fields that are not supported, and their values that have no effect. Other values are refused rather than
+ignored."""
 
 
-class WireError(ValueError):
-    """A body that is not a valid request. The message names the field; ``param`` is the field's name, if it is one."""
+class WireError(CodeLlamaError, ValueError):
+    """The body is not a valid request.
+
+    Attributes:
+        param: name of the invalid field; None if there is no single one.
+    """
 
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(_shortened(message))
         self.param = param and _shortened(param)
 
 
-def members(body: Any) -> Mapping[str, Any]:
-    """The body's fields by name. Raises WireError where it is no object, or asks for what is not served."""
+def request_fields(body: Any) -> Mapping[str, Any]:
+    """Return the body's fields by name. Raises WireError if it is no object or needs an unsupported feature."""
     if not isinstance(body, dict):
         raise WireError("The request's body must be a JSON object.")
-    for name, neutral in NEUTRAL.items():
+    for name, neutral in UNSUPPORTED.items():
         if body.get(name) is not None and body[name] not in neutral:
-            raise WireError(f"'{name}' is not supported here: leave it out.", name)
+            raise WireError(f"'{name}' is not supported. Remove it.", name)
     return body
 
 
-def typed(fields: Mapping[str, Any], name: str, kind: type[T], default: T) -> T:
-    """A field of a kind, or ``default`` where it is missing or null. Raises WireError."""
+def typed(fields: Mapping[str, Any], name: str, kind: type[T], default: T, *, within: str = "") -> T:
+    """Return a field of type ``kind``, or ``default`` if it is missing or null. Raises WireError.
+
+    ``within`` is the path of the object that holds the fields, for the message.
+    """
     value = fields.get(name)
     if value is None:
         return default
     if not isinstance(value, kind):
-        raise WireError(f"'{name}' must be {_article(kind)}, not {_article(type(value))}.", name)
+        path = f"{within}.{name}" if within else name
+        raise WireError(f"'{path}' must be {_article(kind)}, not {_article(type(value))}.", path)
     return value
 
 
-def short(fields: Mapping[str, Any], name: str, most: int = LONGEST_NAME) -> str:
-    """A string of at most ``most`` characters, or "" where it is missing or null. Raises WireError."""
+def short_string(fields: Mapping[str, Any], name: str, most: int = LONGEST_NAME) -> str:
+    """Return a string of at most ``most`` characters, or "" if it is missing or null. Raises WireError."""
     value = typed(fields, name, str, "")
     if len(value) > most:
         raise WireError(f"'{name}' must have at most {most:,} characters.", name)
@@ -66,16 +73,23 @@ def short(fields: Mapping[str, Any], name: str, most: int = LONGEST_NAME) -> str
 
 
 def number(
-    fields: Mapping[str, Any], name: str, default: float | None, low: float, high: float, *, whole: bool = False
+    fields: Mapping[str, Any],
+    name: str,
+    default: float | None,
+    limits: tuple[float, float],
+    *,
+    whole: bool = False,
+    within: str = "",
 ) -> Any:
-    """A number from ``low`` to ``high``, or ``default`` where it is missing or null. Raises WireError."""
+    """Return a number within the inclusive ``limits``, or ``default`` if it is missing or null. Raises WireError."""
+    low, high = limits
     value = fields.get(name)
     if value is None:
         return default
     right = type(value) is int or (type(value) is float and not whole)
     if not right or not low <= value <= high:
-        kind = "a whole number" if whole else "a number"
-        raise WireError(f"'{name}' must be {kind} from {low} to {high}.", name)
+        kind, path = "a whole number" if whole else "a number", f"{within}.{name}" if within else name
+        raise WireError(f"'{path}' must be {kind} from {low} to {high}.", path)
     return value
 
 
@@ -89,28 +103,28 @@ def _shortened(text: str) -> str:
 
 
 SURROGATE = "\\ud"
-"""How JSON begins to spell one."""
+"""Beginning of an escaped surrogate in JSON."""
 
 
 def parse_json(body: bytes) -> Any:
-    """Parse ``body``. Raises ValueError where it is no JSON in UTF-8 (RFC 8259), or nested deeper than can be read.
+    """Parse ``body``. Raises ValueError if it is not JSON in UTF-8 (RFC 8259), or nested too deeply for Python.
 
-    JSON can spell half a surrogate pair, which is no character and can't be written on: it becomes U+FFFD. Bytes are
-    decoded here, as ``json.loads`` would also take other encodings, and halves of pairs in UTF-8.
+    A lone surrogate, which JSON can escape but UTF-8 cannot encode, becomes U+FFFD. ``json.loads`` is given text
+    because it would also accept bytes in other encodings, and surrogates in UTF-8.
     """
     text = body.decode("utf-8-sig")
     try:
         parsed = json.loads(text)
-        return _spellable(parsed) if SURROGATE in text.lower() else parsed
+        return _encodable(parsed) if SURROGATE in text.lower() else parsed
     except RecursionError as error:
         raise ValueError(str(error)) from error
 
 
-def _spellable(value: Any) -> Any:
+def _encodable(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
-        return [_spellable(one) for one in value]
+        return [_encodable(one) for one in value]
     if isinstance(value, dict):
-        return {_spellable(name): _spellable(one) for name, one in value.items()}
+        return {_encodable(name): _encodable(one) for name, one in value.items()}
     return value

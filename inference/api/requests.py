@@ -1,18 +1,10 @@
-"""What travels between a client and the engine: OpenAI-compatible requests and answers as value objects.
+"""Requests to the engine as value objects, to and from JSON: completions, chats, shutdown, and the model card's form.
 
-Torch-free, and knows neither sockets nor models. Beyond OpenAI's fields a completion may carry ``session``,
-``stop_rule``, ``context``, ``priority``, ``deadline_ms`` and vLLM's ``min_tokens``, and for benchmarks ``drafts``
-(false for none) and ``forced`` (ids that the answer begins with); a foreign server never sees them.
+Torch-free. Beyond OpenAI's fields, a completion may carry ``session``, ``stop_rule``, ``context``, ``priority``,
+``deadline_ms`` and vLLM's ``min_tokens``, and for benchmarks ``drafts`` and ``forced``. Only our own engine gets them.
 
-Source: OpenAI API reference, "Completions" (legacy) and "Chat" (with its ``prediction``).
-
-The body of ``POST /retire``: who wants the engine to leave, and how soon. Torch-free.
-
-The request of Code Llama's model card in its deployed form: ``POST /score`` and ``codellama-ls infer``.
-
-Torch-free. Unknown fields are refused rather than ignored: who mistypes ``temperature`` should not be answered without.
-
-Source: the sample input of the model card; the parameters are those of transformers' ``generate``.
+Sources: OpenAI API reference, "Completions" (legacy) and "Chat" (with ``prediction``); the sample input of Code Llama's
+model card for ``POST /score``, with the parameters of transformers' ``generate``.
 """
 
 from __future__ import annotations
@@ -22,34 +14,56 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from inference.api.events import Sampling
-from inference.api.fields import LONGEST_SESSION, WireError, members, number, short, typed
+from inference.api.fields import LONGEST_SESSION, WireError, number, request_fields, short_string, typed
 from inference.text.prompts import Message, Snippet
 from inference.text.stopping import StopRule
 
 Priority = Literal["completion", "chat", "prefetch"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
-"""In the order in which the model serves them."""
+"""Highest priority first."""
 
 LONGEST_SECONDS = 600.0
-"""Deadline of a request that has none of its own."""
+"""Deadline of a request without ``deadline_ms``."""
+
+DEADLINES_MS = (1, 3_600_000)
+SEEDS = (-(2**63), 2**63 - 1)
 
 MAX_TOKENS_LIMIT = 8192
-MAX_CHUNKS = 64
+MAX_SNIPPETS = 64
+MAX_STOPS = 16
+MAX_CHOICES = 16
+MAX_LOGPROBS = 20
 
-MOST_ANSWERS = 16
-MOST_LOGPROBS = 20
+MAX_INPUTS = 64
+"""Texts of one ``/score`` request."""
+
+DEFAULT_NEW_TOKENS = 100
+
+PARAMETERS = ("max_new_tokens", "do_sample", "temperature", "top_p", "seed")
+"""Parameters of a ``/score`` request."""
 
 EMPTY_SUFFIX = ("suffix", "")
-"""The one field whose empty text says something: that nothing follows the cursor."""
+"""The one field whose empty value has a meaning: nothing follows the cursor."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """``POST /v1/completions``; ``deadline_ms`` counts from arrival at the engine.
+    """``POST /v1/completions``.
 
-    ``suffix`` asks for an infilling, also where nothing follows the cursor; None asks to continue the prompt.
-    ``context`` are pieces of other files, the most important first; of those the engine takes what has room. ``user``
-    is OpenAI's name for whose request this is: an editor's window, here, and each has its turn.
+    Attributes:
+        prompt: text before the cursor, or token ids.
+        suffix: text after the cursor; "" if nothing follows it, None to continue the prompt without infilling.
+        model: id of the model, or name of an adapter; empty for the engine's model.
+        stream: True for a stream of events.
+        sampling: sampling parameters.
+        stop_rule: rule that ends the completion, such as after one line.
+        context: snippets of other files, most important first; the engine takes as many as fit.
+        priority: scheduling class.
+        deadline_ms: milliseconds from the request's arrival at the engine; None for ``LONGEST_SECONDS``.
+        session: the document's URI, to find its KV cache.
+        user: the editor session; the engine schedules users fairly.
+        n: number of completions.
+        include_usage: True to end a stream with the usage.
     """
 
     prompt: str | list[int]
@@ -67,13 +81,13 @@ class CompletionRequest:
     include_usage: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """The body to send to our own engine."""
+        """Return the body for our own engine."""
         return _body(self)
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """``POST /v1/chat/completions``."""
+    """``POST /v1/chat/completions``. The attributes are those of ``CompletionRequest``."""
 
     messages: tuple[Message, ...]
     model: str = ""
@@ -87,12 +101,41 @@ class ChatRequest:
     include_usage: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """The body to send to our own engine."""
+        """Return the body for our own engine."""
         return _body(self)
 
 
+@dataclass(frozen=True, slots=True)
+class ShutdownRequest:
+    """``POST /retire``.
+
+    Attributes:
+        stop: True if the user stops the engine, False if another version replaces it.
+        now: True to cancel the current requests instead of finishing them.
+    """
+
+    stop: bool = False
+    now: bool = False
+
+    @property
+    def message(self) -> str:
+        """Return the message of the engine's status."""
+        if self.stop:
+            return "the engine was stopped; the next request starts it again"
+        return "the engine finishes its last requests, then the installed version replaces it"
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """``POST /score``: texts to continue, each by itself and with the same sampling."""
+
+    inputs: tuple[str, ...]
+    sampling: Sampling
+    model: str = ""
+
+
 def _body(request: CompletionRequest | ChatRequest) -> dict[str, Any]:
-    """OpenAI's bodies are flat; what is not set is not sent."""
+    """Flatten the sampling parameters, as in OpenAI's bodies, and leave out unset fields."""
     body = asdict(request)
     fields = body | body.pop("sampling")
     if fields.pop("include_usage"):
@@ -107,51 +150,51 @@ def _body(request: CompletionRequest | ChatRequest) -> dict[str, Any]:
 
 
 def parse_completion(body: Any) -> CompletionRequest:
-    """Check the body of ``POST /v1/completions``; raises ``WireError``."""
-    fields = members(body)
+    """Parse the body of ``POST /v1/completions``. Raises ``WireError``."""
+    fields = request_fields(body)
     return CompletionRequest(
         prompt=_prompt(fields),
         suffix=typed(fields, "suffix", str, None),
-        model=short(fields, "model"),
+        model=short_string(fields, "model"),
         stream=typed(fields, "stream", bool, False),
-        sampling=_sampling(fields, 128, number(fields, "logprobs", None, 0, MOST_LOGPROBS, whole=True)),
+        sampling=_sampling(fields, 128, number(fields, "logprobs", None, (0, MAX_LOGPROBS), whole=True)),
         stop_rule=_stop_rule(fields),
         context=_context(fields),
         priority=_priority(fields, "completion"),
-        deadline_ms=number(fields, "deadline_ms", None, 1, 3_600_000, whole=True),
-        session=short(fields, "session", LONGEST_SESSION),
-        user=short(fields, "user"),
-        n=number(fields, "n", 1, 1, MOST_ANSWERS, whole=True),
+        deadline_ms=number(fields, "deadline_ms", None, DEADLINES_MS, whole=True),
+        session=short_string(fields, "session", LONGEST_SESSION),
+        user=short_string(fields, "user"),
+        n=number(fields, "n", 1, (1, MAX_CHOICES), whole=True),
         include_usage=_include_usage(fields),
     )
 
 
 def parse_chat(body: Any) -> ChatRequest:
-    """Check the body of ``POST /v1/chat/completions``; raises ``WireError``."""
-    fields = members(body)
+    """Parse the body of ``POST /v1/chat/completions``. Raises ``WireError``."""
+    fields = request_fields(body)
     return ChatRequest(
         messages=_messages(fields),
-        model=short(fields, "model"),
+        model=short_string(fields, "model"),
         stream=typed(fields, "stream", bool, False),
         sampling=_sampling(fields, 512, _chat_logprobs(fields)),
         priority=_priority(fields, "chat"),
-        deadline_ms=number(fields, "deadline_ms", None, 1, 3_600_000, whole=True),
-        session=short(fields, "session", LONGEST_SESSION),
-        user=short(fields, "user"),
-        n=number(fields, "n", 1, 1, MOST_ANSWERS, whole=True),
+        deadline_ms=number(fields, "deadline_ms", None, DEADLINES_MS, whole=True),
+        session=short_string(fields, "session", LONGEST_SESSION),
+        user=short_string(fields, "user"),
+        n=number(fields, "n", 1, (1, MAX_CHOICES), whole=True),
         include_usage=_include_usage(fields),
     )
 
 
 def error_body(message: str, kind: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
-    """An error in OpenAI's shape."""
+    """Return an error in OpenAI's shape."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def _prompt(fields: Mapping[str, Any]) -> str | list[int]:
     prompt = fields.get("prompt")
     if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str | list):
-        prompt = prompt[0]  # OpenAI's list of prompts, with a single one
+        prompt = prompt[0]  # OpenAI allows a list of prompts; one is supported
     if isinstance(prompt, str):
         return prompt
     if isinstance(prompt, list) and all(type(i) is int for i in prompt):
@@ -160,7 +203,7 @@ def _prompt(fields: Mapping[str, Any]) -> str | list[int]:
 
 
 def _forced(fields: Mapping[str, Any]) -> tuple[int, ...]:
-    """Ids have to follow ids: text before the cursor may have been healed, and then begins the answer itself."""
+    """Require a prompt of ids: token healing may regenerate the end of a prompt of text."""
     forced = fields.get("forced")
     if not forced:
         return ()
@@ -189,7 +232,7 @@ def _message(message: Any, n: int) -> Message:
 
 
 def _content(holder: Mapping[str, Any], where: str) -> str:
-    """OpenAI's content: a string or parts. Parts without text are ignored."""
+    """Return OpenAI's content: a string, or the texts of a list of parts."""
     content = holder.get("content")
     if isinstance(content, list):
         content = "".join(_part(part, f"{where}.content[{n}]") for n, part in enumerate(content))
@@ -206,18 +249,18 @@ def _part(part: Any, where: str) -> str:
 
 
 def _prediction(fields: Mapping[str, Any]) -> str:
-    """OpenAI's "predicted outputs"; for completions too, where OpenAI has none."""
+    """Return OpenAI's "predicted outputs", supported for completions too."""
     prediction = typed(fields, "prediction", dict, None)
     return _content(prediction, "prediction") if prediction is not None else ""
 
 
 def _chat_logprobs(fields: Mapping[str, Any]) -> int | None:
-    """Chats ask with two fields for what completions ask with one."""
-    top = number(fields, "top_logprobs", None, 0, MOST_LOGPROBS, whole=True)
-    wanted = typed(fields, "logprobs", bool, False)
-    if top is not None and not wanted:
+    """Return the number of log-probabilities: two fields in chats, one in completions."""
+    top = number(fields, "top_logprobs", None, (0, MAX_LOGPROBS), whole=True)
+    enabled = typed(fields, "logprobs", bool, False)
+    if top is not None and not enabled:
         raise WireError("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
-    return (top or 0) if wanted else None
+    return (top or 0) if enabled else None
 
 
 def _include_usage(fields: Mapping[str, Any]) -> bool:
@@ -227,12 +270,12 @@ def _include_usage(fields: Mapping[str, Any]) -> bool:
 def _sampling(fields: Mapping[str, Any], default_max: int, logprobs: int | None) -> Sampling:
     limit = "max_completion_tokens" if "max_completion_tokens" in fields else "max_tokens"
     return Sampling(
-        max_tokens=number(fields, limit, default_max, 1, MAX_TOKENS_LIMIT, whole=True) or default_max,
-        temperature=number(fields, "temperature", 0.0, 0, 2) or 0.0,
-        top_p=number(fields, "top_p", 1.0, 0, 1) or 0.0,
-        seed=number(fields, "seed", None, -(2**63), 2**63 - 1, whole=True),
+        max_tokens=number(fields, limit, default_max, (1, MAX_TOKENS_LIMIT), whole=True) or default_max,
+        temperature=number(fields, "temperature", 0.0, (0, 2)) or 0.0,
+        top_p=number(fields, "top_p", 1.0, (0, 1)) or 0.0,
+        seed=number(fields, "seed", None, SEEDS, whole=True),
         stop=_stops(fields),
-        min_tokens=number(fields, "min_tokens", 0, 0, MAX_TOKENS_LIMIT, whole=True),
+        min_tokens=number(fields, "min_tokens", 0, (0, MAX_TOKENS_LIMIT), whole=True),
         prediction=_prediction(fields),
         drafts=typed(fields, "drafts", bool, True),
         forced=_forced(fields),
@@ -246,9 +289,9 @@ def _stops(fields: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     if isinstance(stop, str):
         return (stop,)
-    if isinstance(stop, list | tuple) and all(isinstance(s, str) for s in stop) and len(stop) <= 16:
+    if isinstance(stop, list | tuple) and all(isinstance(s, str) for s in stop) and len(stop) <= MAX_STOPS:
         return tuple(stop)
-    raise WireError("'stop' must be a string or a list of at most 16 strings.", "stop")
+    raise WireError(f"'stop' must be a string or a list of at most {MAX_STOPS} strings.", "stop")
 
 
 def _stop_rule(fields: Mapping[str, Any]) -> StopRule:
@@ -256,20 +299,20 @@ def _stop_rule(fields: Mapping[str, Any]) -> StopRule:
     kind = rule.get("kind", "none")
     if kind not in ("none", "line", "block"):
         raise WireError("'stop_rule.kind' must be none, line or block.", "stop_rule")
-    indent = number(rule, "indent", 0, 0, 10_000, whole=True)
+    indent = number(rule, "indent", 0, (0, 10_000), whole=True)
     return StopRule(kind, indent or 0, typed(rule, "closer", str, ""))
 
 
 def _context(fields: Mapping[str, Any]) -> tuple[Snippet, ...]:
-    chunks = fields.get("context")
-    if chunks is None:
+    snippets = fields.get("context")
+    if snippets is None:
         return ()
-    if not isinstance(chunks, list | tuple) or len(chunks) > MAX_CHUNKS:
-        raise WireError(f"'context' must be a list of at most {MAX_CHUNKS} objects.", "context")
-    for chunk in chunks:
-        if not isinstance(chunk, dict) or not all(isinstance(chunk.get(name), str) for name in ("path", "text")):
-            raise WireError("Each of 'context' must be an object with 'path' and 'text'.", "context")
-    return tuple(Snippet(chunk["path"], chunk["text"]) for chunk in chunks)
+    if not isinstance(snippets, list | tuple) or len(snippets) > MAX_SNIPPETS:
+        raise WireError(f"'context' must be a list of at most {MAX_SNIPPETS} objects.", "context")
+    for snippet in snippets:
+        if not isinstance(snippet, dict) or not all(isinstance(snippet.get(name), str) for name in ("path", "text")):
+            raise WireError("Each item of 'context' must be an object with 'path' and 'text'.", "context")
+    return tuple(Snippet(one["path"], one["text"]) for one in snippets)
 
 
 def _priority(fields: Mapping[str, Any], default: Priority) -> Priority:
@@ -279,71 +322,43 @@ def _priority(fields: Mapping[str, Any], default: Priority) -> Priority:
     return priority
 
 
-@dataclass(frozen=True, slots=True)
-class ShutdownRequest:
-    """``stop``: by a person's wish, not for another engine; ``now``: without finishing what has begun."""
-
-    stop: bool = False
-    now: bool = False
-
-    @property
-    def message(self) -> str:
-        """For who watches the engine."""
-        if self.stop:
-            return "the engine was stopped; the next request starts it again"
-        return "the engine finishes its last requests, then one of the version now installed takes its place"
-
-
 def parse_shutdown(body: Any) -> ShutdownRequest:
-    """Check the body. Raises ``WireError``."""
+    """Parse the body of ``POST /retire``. Raises ``WireError``."""
     if not isinstance(body, dict):
         raise WireError("The request's body must be a JSON object.")
     for name, value in body.items():
         if name not in ShutdownRequest.__dataclass_fields__ or not isinstance(value, bool):
-            raise WireError(f"'{name}' is not known here, or not true or false.", name)
+            raise WireError(f"'{name}' is unknown, or not true or false.", name)
     return ShutdownRequest(**body)
 
 
-MOST_INPUTS = 64
-
-DEFAULT_NEW_TOKENS = 100
-
-PARAMETERS = ("max_new_tokens", "do_sample", "temperature", "top_p", "seed")
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreRequest:
-    """Texts to continue, each by itself and with the same sampling."""
-
-    inputs: tuple[str, ...]
-    sampling: Sampling
-    model: str = ""
-
-
 def parse_score(body: Any) -> ScoreRequest:
-    """Check a parsed body. Raises ``WireError``, whose message and ``param`` say where the first mistake is."""
+    """Parse the body of ``POST /score``. Raises ``WireError`` with the path of the first invalid field.
+
+    Unknown fields are refused rather than ignored: a misspelt ``temperature`` must not go unnoticed.
+    """
     fields = _object(body, "", ("input_data", "model"))
     data = _object(fields.get("input_data"), "input_data", ("input_string", "parameters"))
     return ScoreRequest(
-        _inputs(data.get("input_string")), _score_sampling(data.get("parameters")), short(fields, "model")
+        _inputs(data.get("input_string")), _score_sampling(data.get("parameters")), short_string(fields, "model")
     )
 
 
 def _object(value: Any, where: str, known: tuple[str, ...]) -> Mapping[str, Any]:
-    named = f"'{where}'" if where else "The request"
+    subject = f"'{where}'" if where else "The request"
     if not isinstance(value, dict):
-        raise WireError(f"{named} must be an object with {' and '.join(known)}.", where or None)
+        raise WireError(f"{subject} must be an object with {' and '.join(known)}.", where or None)
     for name in value:
         if name not in known:
             path = f"{where}.{name}" if where else name
-            raise WireError(f"'{path}' is not known here; there is {', '.join(known)}.", path)
+            raise WireError(f"'{path}' is unknown. Valid are {', '.join(known)}.", path)
     return value
 
 
 def _inputs(value: Any) -> tuple[str, ...]:
     where = "input_data.input_string"
-    if not isinstance(value, list) or not 1 <= len(value) <= MOST_INPUTS:
-        raise WireError(f"'{where}' must be a list of 1 to {MOST_INPUTS} strings.", where)
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_INPUTS:
+        raise WireError(f"'{where}' must be a list of 1 to {MAX_INPUTS} strings.", where)
     for n, text in enumerate(value):
         if not isinstance(text, str) or not text:
             raise WireError(f"'{where}[{n}]' must be a string that is not empty.", f"{where}[{n}]")
@@ -351,29 +366,15 @@ def _inputs(value: Any) -> tuple[str, ...]:
 
 
 def _score_sampling(value: Any) -> Sampling:
-    fields = _object({} if value is None else value, "input_data.parameters", PARAMETERS)
-    sample = fields.get("do_sample", False)
-    if not isinstance(sample, bool):
-        raise _wrong("do_sample", "true or false")
-    temperature = _number(fields, "temperature", 1.0, 0, 2)
+    where = "input_data.parameters"
+    fields = _object({} if value is None else value, where, PARAMETERS)
+    sample = typed(fields, "do_sample", bool, False, within=where)
+    temperature = number(fields, "temperature", 1.0, (0, 2), within=where)
     return Sampling(
-        max_tokens=_number(fields, "max_new_tokens", DEFAULT_NEW_TOKENS, 1, MAX_TOKENS_LIMIT, whole=True),
+        max_tokens=number(
+            fields, "max_new_tokens", DEFAULT_NEW_TOKENS, (1, MAX_TOKENS_LIMIT), whole=True, within=where
+        ),
         temperature=temperature if sample else 0.0,
-        top_p=_number(fields, "top_p", 1.0, 0, 1),
-        seed=_number(fields, "seed", None, -(2**63), 2**63 - 1, whole=True),
+        top_p=number(fields, "top_p", 1.0, (0, 1), within=where),
+        seed=number(fields, "seed", None, SEEDS, whole=True, within=where),
     )
-
-
-def _number(fields: Mapping[str, Any], name: str, default: Any, low: float, high: float, *, whole: bool = False) -> Any:
-    value = fields.get(name)
-    if value is None:
-        return default
-    right = type(value) is int or (type(value) is float and not whole)
-    if not right or not low <= value <= high:
-        raise _wrong(name, f"{'a whole number' if whole else 'a number'} from {low} to {high}")
-    return value
-
-
-def _wrong(name: str, wanted: str) -> WireError:
-    where = f"input_data.parameters.{name}"
-    return WireError(f"'{where}' must be {wanted}.", where)

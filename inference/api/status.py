@@ -1,4 +1,4 @@
-"""What the engine is doing right now, and telling those who watch. Torch-free; knows no HTTP."""
+"""The engine's status, and a board that publishes its changes. Torch-free."""
 
 from __future__ import annotations
 
@@ -8,25 +8,30 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 Phase = Literal["loading", "ready", "idle", "failed", "retiring", "stopping"]
-"""Idle: the weights were unloaded, and the next request loads them. Retiring and stopping: it answers what it has
-begun and leaves, for an engine of another version to take its place, or because a person said so."""
+"""``idle``: the weights are unloaded, and the next request loads them. ``retiring`` and ``stopping``: the engine
+finishes its current requests and exits, to be replaced by another version or because the user stopped it."""
 
 ANSWERING: tuple[Phase, ...] = ("ready", "idle")
+"""Phases in which the engine accepts requests."""
 
 LEAVING: tuple[Phase, ...] = ("retiring", "stopping")
+"""Phases of a graceful shutdown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One moment.
+    """Status of the engine at one moment.
 
     Attributes:
-        message: for a person.
-        progress: in percent, while loading.
-        model: the id of the model for completion.
-        chat_model: that of the model for chat, often the same.
-        limits: once ready, what a person should know of the completion model; empty where there is nothing to say.
-        crash: how the engine before this one ended, where that was not in order; empty where it was.
+        phase: see ``Phase``.
+        message: description for the user.
+        progress: percent of the weights, while loading.
+        model: id of the model for completion.
+        chat_model: id of the model for chat, often the same.
+        limits: a note about the completion model for the user, once ready; empty if there is none.
+        crash: why the engine before this one crashed; empty if it did not.
+        version: version of the engine's program.
+        pid: the engine's process id.
     """
 
     phase: Phase = "loading"
@@ -41,7 +46,7 @@ class Status:
 
     @property
     def models(self) -> set[str]:
-        """Ids of what is loaded, or being loaded."""
+        """Return the ids of the models that are loaded or being loaded."""
         return {self.model, self.chat_model} - {""}
 
     def to_json(self) -> dict[str, Any]:
@@ -49,7 +54,7 @@ class Status:
 
 
 class StatusBoard:
-    """The current status and a way to wait for the next. Lives on the event loop; ``post`` may come from any thread."""
+    """Hold the current status and publish changes. Use it on the event loop; ``post`` works from any thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, status: Status) -> None:
         self._loop = loop
@@ -58,23 +63,24 @@ class StatusBoard:
         self.status = status
 
     def set(self, **changes: Any) -> None:
-        """Change some of the status at once and wake the watchers. On the event loop only."""
+        """Change fields of the status and wake the watchers. On the event loop only."""
         self.status = replace(self.status, **changes)
         self._changed.set()
         self._changed = asyncio.Event()
 
     def post(self, **changes: Any) -> None:
-        """``set``, soon."""
+        """Schedule ``set`` on the event loop. From any thread."""
         self._loop.call_soon_threadsafe(lambda: self.set(**changes))
 
     def close(self) -> None:
-        """No other status will come: who watches is done. On the event loop only."""
+        """End all watches after the last status. On the event loop only."""
         self._closed = True
         self._changed.set()
 
     async def watch(self) -> AsyncIterator[Status]:
-        """The status now and every later one, until there is none; changes that come quicker than they are read are
-        merged.
+        """Yield the current status and each later one until ``close``.
+
+        Changes that come faster than they are read are merged.
         """
         seen = None
         while True:

@@ -1,68 +1,47 @@
-"""The async client of an engine: completions and chats as streams, and the lease that keeps the engine alive.
+"""Async client of the engine: completions and chats as streams, and the lease that keeps the engine alive.
 
-Torch-free; knows no editor. Leaving a stream early closes it, and that cancels the request at the engine.
+Torch-free. Closing a stream early cancels the request on the engine.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from inference.api.events import Finished, TextChunk, TokenProbability, parse_outcome
+from inference.api.errors import BadRequest, EngineError, EngineSilent, EngineUnavailable, ModelRefused
+from inference.api.events import Finished, TextChunk, TokenProbability
 from inference.api.requests import LONGEST_SECONDS, ChatRequest, CompletionRequest
 from inference.api.status import Status
-from inference.client.sse import event_data
+from inference.client.openai_stream import DONE, PlainReader, parse_event
+from inference.client.sse import DeadlinePassed, event_data, post_for_events, read_body
 
 CONNECT_SECONDS = 5.0
 
 ANSWER_SECONDS = 10.0
-"""For what the engine answers at once, even while it loads."""
+"""Time limit of requests that the engine answers at once, even while it loads."""
 
 SILENT_SECONDS = 10.0
-"""Of a lease, on which the engine sends something every ``BEAT_SECONDS`` (``service``), whatever it is doing."""
+"""Time limit between two bytes of a lease. The engine sends some every ``server.app.BEAT_SECONDS``."""
 
 LATE_SECONDS = 2.0
-"""Seconds past its deadline that an answer may end: a step of the model is not interrupted."""
+"""Seconds past its deadline that a generation may end: a step of the model is not interrupted."""
 
-SILENT = "The engine does not answer: `codellama-ls engine stop --now` ends it, and the next request starts another."
+LONGEST_REFUSAL = 65_536
+"""Bytes of an error's body that are read."""
 
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 
 
-class EngineError(RuntimeError):
-    """The engine did not answer a request; the message says why, for a person."""
-
-
-class EngineUnavailable(EngineError):
-    """There is no engine, or it is not ready: nothing is wrong with the request."""
-
-
-class EngineSilent(EngineUnavailable):
-    """The engine is there but does not answer in time: it may hang (``liveness``), or the machine slept."""
-
-    def __init__(self, text: str = SILENT) -> None:
-        super().__init__(text)
-
-
-class BadRequest(EngineError):
-    """What was asked is not a valid request."""
-
-
-class ModelRefused(EngineError):
-    """The model or adapter that was asked for by name is not there, or can't answer this."""
-
-
 class EngineClient:
-    """Talks to one engine over its Unix socket.
+    """Client of one engine, over its Unix socket.
 
-    Every request has a time limit and raises ``EngineSilent`` after it; a lease does once the engine has sent nothing
-    for ``silence`` seconds.
+    Every request has a time limit and raises ``EngineSilent`` after it. A lease does so after ``silence`` seconds
+    without a byte from the engine.
     """
 
     def __init__(self, socket: Path, silence: float = SILENT_SECONDS) -> None:
@@ -77,126 +56,89 @@ class EngineClient:
         await self._http.aclose()
 
     async def health(self) -> Status:
-        """What the engine is doing; raises ``EngineUnavailable`` if there is none."""
-        with _in_words():
+        """Return the engine's status. Raises ``EngineUnavailable``."""
+        with _transport_errors():
             return _status((await self._http.get("/health")).json())
 
     async def models(self) -> list[dict[str, Any]]:
-        """What the engine serves."""
-        with _in_words():
+        """Return OpenAI's list of models. Raises ``EngineUnavailable``."""
+        with _transport_errors():
             return (await self._http.get("/v1/models")).json()["data"]
 
     async def retire(self, *, stop: bool = False, now: bool = False) -> None:
-        """Ask the engine to leave once it has answered what it has begun (see ``serving.retirement``).
+        """Ask the engine to shut down once its current requests have ended (see ``ShutdownRequest``).
 
-        Raises ``EngineError``; an engine from before it could be asked raises it too.
+        Raises ``EngineError``, also for engines of versions without this request.
         """
-        with _in_words():
-            answer = await self._http.post("/retire", json={"stop": stop, "now": now})
-            if answer.status_code != 200:
-                raise _refusal(answer.status_code, answer.content)
+        with _transport_errors():
+            response = await self._http.post("/retire", json={"stop": stop, "now": now})
+            if response.status_code != 200:
+                raise _refusal(response.status_code, response.content)
 
     async def stats(self) -> dict[str, Any]:
-        """What the engine has done so far (``serving.stats``)."""
-        with _in_words():
+        """Return the engine's counters (see ``server.stats``). Raises ``EngineUnavailable``."""
+        with _transport_errors():
             return (await self._http.get("/stats")).json()
 
     async def lease(self) -> AsyncGenerator[Status, None]:
-        """The engine's status and every change, for as long as it lives; holding this keeps it alive."""
-        with _in_words():
-            async with self._http.stream("GET", "/lease", timeout=self._silence) as answer:
-                async for event in _events(answer):
-                    yield _status(event)
+        """Yield the engine's status and each change until it ends. An open lease keeps the engine alive."""
+        with _transport_errors():
+            async with self._http.stream("GET", "/lease", timeout=self._silence) as response:
+                async for data in event_data(response):
+                    yield _status(json.loads(data))
 
-    async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
+    def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
         """Stream a completion. Raises ``EngineError``."""
-        async with aclosing(self._stream("/v1/completions", request)) as events:
-            async for event in _progress(events, lambda choice: choice.get("text"), request.model):
-                yield event
+        return self._generate("/v1/completions", request)
 
-    async def chat(self, request: ChatRequest) -> AsyncGenerator[TextChunk | Finished, None]:
-        """Stream a chat answer. Raises ``EngineError``."""
-        async with aclosing(self._stream("/v1/chat/completions", request)) as events:
-            async for event in _progress(events, lambda choice: choice["delta"].get("content"), request.model):
-                yield event
+    def chat(self, request: ChatRequest) -> AsyncGenerator[TextChunk | Finished, None]:
+        """Stream a chat response. Raises ``EngineError``."""
+        return self._generate("/v1/chat/completions", request)
 
     async def score(self, body: Mapping[str, Any]) -> list[dict[str, str]]:
-        """Answer a model card's request (see ``serving.score``). Raises ``BadRequest``, ``EngineError``."""
-        with _in_words():
-            answer = await self._http.post("/score", json=body, timeout=_limit(None) * _texts(body))
-            if answer.status_code != 200:
-                raise _refusal(answer.status_code, answer.content)
-            return answer.json()
+        """Send a request of Code Llama's model card (``/score``). Raises ``BadRequest``, ``EngineError``."""
+        with _transport_errors():
+            response = await self._http.post("/score", json=body, timeout=_time_limit(None) * _inputs(body))
+            if response.status_code != 200:
+                raise _refusal(response.status_code, response.content)
+            return response.json()
 
-    async def _stream(
+    async def _generate(
         self, path: str, request: CompletionRequest | ChatRequest
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        """Events of an answer until its deadline and a little more; the engine ends it before, if it can."""
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + _limit(request.deadline_ms)
-        async with aclosing(self._endless(path, request.to_json())) as events:
-            while True:
-                try:
-                    async with asyncio.timeout_at(ends):
-                        event = await anext(events)
-                except StopAsyncIteration:
-                    return
-                except TimeoutError:
-                    raise EngineSilent from None
-                yield event
-
-    async def _endless(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        with _in_words():
-            async with self._http.stream("POST", path, json={**body, **STREAMED}, timeout=None) as answer:
-                if answer.status_code != 200:
-                    raise _refusal(answer.status_code, await answer.aread())
-                async for event in _events(answer):
-                    if "error" in event:
-                        raise _failure(event["error"], EngineError)
-                    yield event
+    ) -> AsyncGenerator[TextChunk | Finished, None]:
+        """Stream until the deadline and ``LATE_SECONDS`` more. The engine keeps the deadline itself unless it hangs."""
+        deadline = asyncio.get_running_loop().time() + _time_limit(request.deadline_ms)
+        body, reader = {**request.to_json(), **STREAMED}, PlainReader()
+        with _transport_errors():
+            async with post_for_events(self._http, path, body, deadline, timeout=None) as response:
+                if response.status_code != 200:
+                    raise _refusal(response.status_code, await read_body(response, LONGEST_REFUSAL, deadline))
+                async for data in event_data(response, deadline):
+                    if data == DONE:
+                        continue
+                    event = parse_event(data)
+                    if event.error:
+                        raise _failure(event.error, EngineError)
+                    if text := reader.feed(event):
+                        yield TextChunk(text, _token_probabilities(event.logprobs))
+        if reader.reason:
+            yield Finished(reader.outcome(), request.model if request.model == reader.model else "")
 
 
-async def _events(answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
-    async for data in event_data(answer):
-        if data != "[DONE]":
-            yield json.loads(data)
+def _token_probabilities(logprobs: Any) -> tuple[TokenProbability, ...]:
+    """Parse a completion's ``logprobs``. A token that ends within a character has lost that character."""
+    fields = logprobs or {}
+    pairs = zip(fields.get("tokens", ()), fields.get("token_logprobs", ()), strict=False)
+    return tuple(TokenProbability(token.encode(), logprob) for token, logprob in pairs)
 
 
-async def _progress(
-    events: AsyncIterator[dict[str, Any]], text_of: Callable[[Mapping[str, Any]], str | None], asked: str
-) -> AsyncIterator[TextChunk | Finished]:
-    """Text as it comes, and the end once all is known of it: the usage comes in an event of its own, without choices.
-
-    A server that sends none is taken at its finish reason. ``asked`` is the model or adapter that was asked for; the
-    answer names the one that was used.
-    """
-    reason, used, timed, model = "", {}, {}, ""
-    async for event in events:
-        model = event.get("model") or model
-        used = event.get("usage") or used
-        timed = event.get("timings") or timed
-        for choice in event["choices"]:
-            if text := text_of(choice):
-                yield TextChunk(text, _chances(choice))
-            reason = choice.get("finish_reason") or reason
-    if reason:
-        yield Finished(parse_outcome(reason, used, timed), asked if asked == model else "")
-
-
-def _chances(choice: Mapping[str, Any]) -> tuple[TokenProbability, ...]:
-    """Of a completion's tokens, where they were asked for. A token that ends within a character has lost that one."""
-    told = choice.get("logprobs") or {}
-    pairs = zip(told.get("tokens", ()), told.get("token_logprobs", ()), strict=False)
-    return tuple(TokenProbability(piece.encode(), chance) for piece, chance in pairs)
-
-
-def _limit(deadline_ms: int | None) -> float:
-    """Seconds after which a request is given up here; a hung engine keeps no deadline."""
+def _time_limit(deadline_ms: int | None) -> float:
+    """Return the seconds after which the client gives a request up."""
     return (LONGEST_SECONDS if deadline_ms is None else deadline_ms / 1000) + LATE_SECONDS
 
 
-def _texts(body: Mapping[str, Any]) -> int:
-    """Return the number of texts in a model card's request, valid or not; they are continued one after the other."""
+def _inputs(body: Mapping[str, Any]) -> int:
+    """Return the number of texts in a ``/score`` request, valid or not. They are continued one after the other."""
     try:
         return max(len(body["input_data"]["input_string"]), 1)
     except (KeyError, TypeError):
@@ -209,29 +151,30 @@ def _status(fields: Mapping[str, Any]) -> Status:
 
 
 def _refusal(code: int, body: bytes) -> EngineError:
+    """Return the error for an HTTP status other than 200."""
     kind = {503: EngineUnavailable, 429: EngineUnavailable, 422: BadRequest}.get(code, EngineError)
     try:
         return _failure(json.loads(body)["error"], kind)
     except (ValueError, KeyError, TypeError):
-        return kind(f"The engine answered with HTTP status {code}.")
+        return kind(f"The engine returned HTTP status {code}.")
 
 
 def _failure(error: Mapping[str, Any], kind: type[EngineError]) -> EngineError:
-    """An ``error`` in OpenAI's shape, which names the model where that is to blame."""
+    """Return the error for OpenAI's ``error`` object, whose ``param`` is ``model`` if the model is to blame."""
     return (ModelRefused if error.get("param") == "model" else kind)(error["message"])
 
 
-class _in_words:  # noqa: N801  used like a function
-    """Transport errors as ``EngineUnavailable``: to a caller a dead engine and a missing one are the same.
+class _transport_errors:  # noqa: N801  used like a function
+    """Raise ``EngineSilent`` for time-outs and ``EngineUnavailable`` for other transport errors.
 
-    A time-out is ``EngineSilent``.
+    Callers treat a dead engine like a missing one.
     """
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, httpx.TimeoutException):
+        if isinstance(error, httpx.TimeoutException | DeadlinePassed):
             raise EngineSilent from error
         if isinstance(error, httpx.HTTPError | OSError | ValueError):
-            raise EngineUnavailable("The engine is not there or has just gone.") from error
+            raise EngineUnavailable("The engine is not running or has just ended.") from error

@@ -1,7 +1,7 @@
-"""Finding the engine, or starting it. Torch-free; knows no HTTP beyond "does somebody listen?".
+"""Find the engine's process or start it. Torch-free.
 
-The engine runs in a process session of its own, so that it outlives the window that started it. Of several windows that
-find none at once, one starts it and the others wait: each process would take as long as all of them together to begin.
+The engine runs in a process session of its own, so that it outlives the editor that started it. If several editors find
+no engine at once, one starts it and the others wait: several processes would slow each other down.
 """
 
 from __future__ import annotations
@@ -16,38 +16,44 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from inference.api import crash_report
-from inference.api.crash_report import MOST_DEATHS
+from inference.api.errors import CodeLlamaError
+from inference.client import crash_report
+from inference.client.crash_report import MOST_DEATHS
 from inference.models.catalog import canonical
 from inference.system.child_processes import NEUTRAL_FOLDER, python_module
+from inference.system.files import open_private
 from inference.system.runtime_folder import NO_ENGINE, in_words, runtime_folder
 
 START_SECONDS = 30.0
-AGAIN_SECONDS = 0.25
+"""Time limit from the start of a process until it listens. It loads the weights later."""
+
+POLL_SECONDS = 0.05
+RESTART_SECONDS = 0.25
+"""Seconds between the end of a process and the start of another."""
+
 LOG_BYTES = 1024 * 1024
+"""Size at which the log is rotated."""
+
 IDLE_SECONDS = 600.0
+
 LISTENING_SECONDS = 5.0
-"""A connection takes microseconds, unless whoever listens accepts none."""
+"""Time limit of a connection. It takes microseconds unless the process hangs."""
 
 
-class EngineNotStarted(RuntimeError):
-    """No engine came up; the message says what it said."""
-
-
-class EngineKeepsDying(EngineNotStarted):
-    """Engines died one after another while they loaded; none is started until something changes (``starts``)."""
+class EngineNotStarted(CodeLlamaError):
+    """The engine did not start, or is not started again after several failed starts."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """How an engine is to be started if none is there.
+    """Options of an engine that is started if none is running.
 
     Attributes:
-        model: which model, by its id.
-        format: how its weights are held (see ``models.loader``); ``auto`` decides by the device.
-        grace: seconds the engine stays after the last window has left.
-        context: tokens of prompt and answer together, or None for what fits.
-        chat_model: another model for chat; empty for the same.
+        model: id of the model for completion.
+        format: format of the weights in memory (see ``models.loader``); ``auto`` chooses by the device.
+        grace: seconds that the engine stays after the last editor has closed.
+        context: tokens of prompt and response together; None for as many as fit into memory.
+        chat_model: id of the model for chat; empty for the same.
         idle: seconds without a request after which the engine unloads the weights.
     """
 
@@ -60,11 +66,11 @@ class EngineOptions:
 
     @property
     def models(self) -> tuple[str, str]:
-        """Ids of the models for completion and for chat."""
+        """Return the ids of the models for completion and for chat."""
         return canonical(self.model), canonical(self.chat_model or self.model)
 
     def arguments(self) -> list[str]:
-        """The engine's command line."""
+        """Return the engine's command-line arguments."""
         arguments = ["--model", self.model, "--format", self.format, "--grace", str(self.grace)]
         arguments += ["--idle", str(self.idle)]
         if self.chat_model:
@@ -73,36 +79,36 @@ class EngineOptions:
 
 
 def socket_path() -> Path:
-    """Where this user's engine listens. Raises ``NotPrivate``."""
+    """Return the path of the engine's socket. Raises ``NotPrivateError``."""
     return runtime_folder() / "engine.sock"
 
 
 def log_path() -> Path:
-    """Where the engine's log is; the one before it, when that grew too long, lies beside. Raises ``NotPrivate``."""
+    """Return the path of the engine's log; the rotated log lies beside it. Raises ``NotPrivateError``."""
     return runtime_folder() / "engine.log"
 
 
 def allow_one_more() -> None:
-    """Let ``ensure_engine`` start one more engine although those before it died: the user asked. Raises ``NotPrivate``.
+    """Let ``ensure_engine`` start one more engine after too many failed starts: the user asked.
 
-    Does nothing where they did not.
+    Raises ``NotPrivateError``.
     """
     crash_report.allow_one_more(runtime_folder())
 
 
 async def ensure_engine(options: EngineOptions, command: Sequence[str] = ()) -> Path:
-    """The socket of a listening engine, started if need be; raises ``EngineNotStarted`` or ``NotPrivate``.
+    """Return the socket of a listening engine; start one if none is running.
 
-    Raises ``EngineKeepsDying``, and starts none, where several died before they were ready (``starts``).
+    Raises ``NotPrivateError``, and ``EngineNotStarted``, also without a start after ``MOST_DEATHS`` failed starts.
     """
     with in_words():
         return await _ensure_engine(options, command)
 
 
 async def _ensure_engine(options: EngineOptions, command: Sequence[str]) -> Path:
-    """Start one until it listens: an engine that finds the lock taken leaves at once, as that one may be leaving."""
+    """Start engines until one listens. An engine exits at once if another holds the lock, even one that is exiting."""
     path, log = socket_path(), log_path()
-    under = crash_report.circumstances(options.arguments(), options.models)
+    fingerprint = crash_report.start_fingerprint(options.arguments(), options.models)
     arguments = [*(command or python_module("inference.server.process")), *options.arguments()]
     starting = FileLock(path.with_name("engine.starting"), mode=0o600)
     process: _Child | None = None
@@ -111,25 +117,25 @@ async def _ensure_engine(options: EngineOptions, command: Sequence[str]) -> Path
         while asyncio.get_running_loop().time() < deadline:
             if await listens(path):
                 return path
-            if process is None and _is_ours(starting):
-                _check_deaths(path.parent, under, options, log)
-                crash_report.add(path.parent, under)
+            if process is None and _acquire(starting):
+                _check_failed_starts(path.parent, fingerprint, options, log)
+                crash_report.count_start(path.parent, fingerprint)
                 process = _start(arguments, log)
             elif process is not None and not process.reaper.is_alive():
                 if process.popen.returncode >= 0:  # it was not killed
                     crash_report.clear(path.parent)
                 if process.popen.returncode > 0:
-                    raise EngineNotStarted(_last_words(log))
+                    raise EngineNotStarted(_reason(log))
                 process = None
-                await asyncio.sleep(AGAIN_SECONDS)
-            await asyncio.sleep(0.05)  # nothing signals that a socket has begun to listen
+                await asyncio.sleep(RESTART_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)  # there is no event when a socket begins to listen
     finally:
         starting.release()
-    raise EngineNotStarted(f"The engine did not come up within {START_SECONDS:.0f} seconds; its log is {log}.")
+    raise EngineNotStarted(f"The engine did not start within {START_SECONDS:.0f} seconds. See its log, {log}.")
 
 
 async def listens(path: Path) -> bool:
-    """Does somebody accept connections there?"""
+    """Return whether a process accepts connections at ``path``."""
     try:
         async with asyncio.timeout(LISTENING_SECONDS):
             _, writer = await asyncio.open_unix_connection(str(path))
@@ -139,27 +145,27 @@ async def listens(path: Path) -> bool:
     return True
 
 
-def _is_ours(lock: FileLock) -> bool:
-    """Take it, unless that was done before or another window has it."""
+def _acquire(lock: FileLock) -> bool:
+    """Acquire the lock unless this process holds it already; return False if another process holds it."""
     with suppress(Timeout):
         return lock.is_locked or bool(lock.acquire(timeout=0))
     return False
 
 
-def _check_deaths(folder: Path, under: str, options: EngineOptions, log: Path) -> None:
-    """Raises ``EngineKeepsDying``."""
-    if crash_report.deaths(folder, under) < MOST_DEATHS:
+def _check_failed_starts(folder: Path, fingerprint: str, options: EngineOptions, log: Path) -> None:
+    """Raise ``EngineNotStarted`` after too many failed starts."""
+    if crash_report.failed_starts(folder, fingerprint) < MOST_DEATHS:
         return
     names = " and ".join(f"'{model}'" for model in dict.fromkeys(options.models))
-    raise EngineKeepsDying(
-        f"The engine died {MOST_DEATHS} times while it loaded {names}: {crash_report.cause(log)}. It is not started "
-        "again by itself: run `codellama-ls doctor`, which tries once more, or choose another model."
+    raise EngineNotStarted(
+        f"The engine died {MOST_DEATHS} times while it loaded {names}: {crash_report.cause(log)}. "
+        "It is not restarted automatically. Run `codellama-ls doctor` to try once more, or choose another model."
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Child:
-    """An engine started here, and the thread that waits for its end and logs how it ended."""
+    """An engine started by this process, and the thread that waits for its end and logs the signal."""
 
     popen: subprocess.Popen[bytes]
     reaper: threading.Thread
@@ -168,8 +174,7 @@ class _Child:
 def _start(command: Sequence[str], log: Path) -> _Child:
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
-    with log.open("ab") as stderr:
-        log.chmod(0o600)
+    with open_private(log, "ab") as stderr:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -178,7 +183,7 @@ def _start(command: Sequence[str], log: Path) -> _Child:
             start_new_session=True,
             cwd=NEUTRAL_FOLDER,
         )
-    # waited for, or it stays as a zombie
+    # without a wait the child would stay as a zombie
     reaper = threading.Thread(target=_reap, args=(process, log), daemon=True, name="reap-engine")
     reaper.start()
     return _Child(process, reaper)
@@ -187,10 +192,11 @@ def _start(command: Sequence[str], log: Path) -> _Child:
 def _reap(process: subprocess.Popen[bytes], log: Path) -> None:
     status = process.wait()
     with suppress(OSError):  # the folder may be gone by now
-        crash_report.note(log, status)
+        crash_report.log_exit(log, status)
 
 
-def _last_words(log: Path) -> str:
+def _reason(log: Path) -> str:
+    """Return the message for an engine that exited with an error, whose last line of the log says why."""
     lines = [line for line in log.read_text("utf-8", errors="replace").splitlines() if line.strip()]
-    said = lines[-1].removeprefix(NO_ENGINE) if lines else "nothing"
-    return f"The engine did not start: {said} (the whole log is {log})"
+    last = lines[-1].removeprefix(NO_ENGINE) if lines else "it logged nothing"
+    return f"The engine did not start: {last} (the whole log is {log})"

@@ -1,7 +1,7 @@
-"""Deciding whether an engine that fell silent hangs, and ending one that does. Torch-free; Linux and macOS.
+"""Detect an engine that hangs, and kill it. Torch-free; Linux and macOS.
 
-Only a process is ended that is proved to be this user's engine: the kernel names it as the socket's peer, and it is the
-one that left its mark in the runtime folder.
+A process is killed only if it is proved to be this user's engine: it is the socket's peer according to the kernel, and
+its id is the mark in the runtime folder.
 """
 
 from __future__ import annotations
@@ -14,49 +14,47 @@ from pathlib import Path
 
 import psutil
 
-from inference.api import crash_report
-from inference.client.engine_client import EngineClient, EngineError, EngineSilent
-from inference.system.runtime_folder import peer
+from inference.api.errors import EngineError, EngineSilent
+from inference.client import crash_report
+from inference.client.engine_client import EngineClient
+from inference.system.runtime_folder import peer_credentials
 
 PING_SECONDS = 5.0
-"""Seconds that a silent engine has to answer another, new connection."""
+"""Seconds that a silent engine has to respond on a new connection."""
 
 MOST_PINGS = 10
-"""For an engine that works so hard that it answers late: an import from a slow disk may hold Python's lock for long."""
+"""Pings of an engine that is busy, say because an import from a slow disk holds Python's lock."""
 
 BUSY_SHARE = 0.1
-"""Share of a processor between two checks; an engine that uses less does nothing."""
+"""Share of a CPU between two checks below which an engine counts as idle."""
 
 KILL_SECONDS = 10.0
-
-
-class NotEnded(EngineError):
-    """A silent engine could not be ended; the message says why and what to do."""
+"""Time limit for a killed process to end."""
 
 
 async def end_if_hung(path: Path, ping: float = PING_SECONDS) -> bool:
-    """End the engine that listens at ``path`` if it hangs, and tell whether it did. Raises ``NotEnded``.
+    """Kill the engine that listens at ``path`` if it hangs; return whether it was killed.
 
-    It hangs if it answers no new connection and its process does nothing meanwhile, or answers none of many. Time in
-    which the machine slept does not count: the first answer afterwards shows that the engine is alive.
+    It hangs if it does not respond on a new connection while its process is idle, or on none of ``MOST_PINGS``. The
+    first response after a suspension of the machine shows that it is alive. Raises ``EngineError``.
     """
     for _ in range(MOST_PINGS):
-        process = await asyncio.to_thread(_found, path)
-        before = _used(process)
+        process = await asyncio.to_thread(_engine_process, path)
+        before = _cpu_seconds(process)
         if await _answers(path, ping):
             return False
-        if _used(process) - before < BUSY_SHARE * ping and not _waits_for_disk(process):
+        if _cpu_seconds(process) - before < BUSY_SHARE * ping and not _waits_for_disk(process):
             break
     return await end(path)
 
 
 async def end(path: Path) -> bool:
-    """End the engine that listens at ``path``; False where none does. Raises ``NotEnded``."""
+    """Kill the engine that listens at ``path``; return False if none does. Raises ``EngineError``."""
     return await asyncio.to_thread(_end, path)
 
 
 async def _answers(path: Path, seconds: float) -> bool:
-    """Return whether it answers anything, be it that it has gone."""
+    """Return whether the engine responds at all, or has ended."""
     client = EngineClient(path, silence=seconds)
     try:
         await client.health()
@@ -71,58 +69,57 @@ async def _answers(path: Path, seconds: float) -> bool:
 
 def _end(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        pid = _peer(connection, path)
+        pid = _connect(connection, path)
         if pid is None:
             return False
-        process = _proved(pid, path)
+        process = _if_engine(pid, path)
         if process is None:
-            raise NotEnded(
-                f"The engine does not answer, and process {pid} is not known to be it: end it yourself, then ask again."
+            raise EngineError(
+                f"The engine does not respond, and process {pid} cannot be identified as the engine. Kill it and retry."
             )
-        crash_report.note_hung(path.parent / "engine.log")
+        crash_report.log_hung(path.parent / "engine.log")
         with suppress(psutil.NoSuchProcess):
-            process.kill()  # psutil looks whether it is still the same process; one that hangs heeds no SIGTERM
+            process.kill()  # psutil checks that it is still the same process; a process that hangs ignores SIGTERM
         if not _closes(connection):
-            text = f"The engine does not answer, and process {pid} can't be killed: restart the machine."
-            raise NotEnded(text)
+            text = f"The engine does not respond, and process {pid} cannot be killed. Restart the machine."
+            raise EngineError(text)
     return True
 
 
-def _found(path: Path) -> psutil.Process | None:
-    """The engine's process; None where it is not proved to be that."""
+def _engine_process(path: Path) -> psutil.Process | None:
+    """Return the engine's process; None without a proof."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        pid = _peer(connection, path)
-    return None if pid is None else _proved(pid, path)
+        pid = _connect(connection, path)
+    return None if pid is None else _if_engine(pid, path)
 
 
-def _proved(pid: int, path: Path) -> psutil.Process | None:
-    """The process, where it is this user's and has left the engine's mark."""
+def _if_engine(pid: int, path: Path) -> psutil.Process | None:
+    """Return the process if it belongs to this user and its id is the engine's mark."""
     with suppress(psutil.Error):
         process = psutil.Process(pid)
-        if pid == crash_report.marked(path.parent) and process.uids().real == os.getuid():
+        if pid == crash_report.running_pid(path.parent) and process.uids().real == os.getuid():
             return process
     return None
 
 
-def _peer(connection: socket.socket, path: Path) -> int | None:
-    """Connect to whoever listens at ``path``: its process, or None where nobody does.
+def _connect(connection: socket.socket, path: Path) -> int | None:
+    """Connect to ``path`` and return the id of the listening process; None if there is none.
 
-    Where the system does not tell, or too many wait to be accepted, it is taken for the one that left the engine's
-    mark.
+    If the system cannot tell, or the queue of connections is full, it is the process of the engine's mark.
     """
     connection.settimeout(PING_SECONDS)
     try:
         connection.connect(str(path))
-        found = peer(connection)
+        found = peer_credentials(connection)
     except TimeoutError:
         found = None
     except OSError:
         return None
-    return found[0] if found else crash_report.marked(path.parent) or None
+    return found[0] if found else crash_report.running_pid(path.parent) or None
 
 
 def _closes(connection: socket.socket) -> bool:
-    """Return whether the other end dies in time. Waits for the socket, as only its parent can wait for the process."""
+    """Return whether the peer ends in time. Wait for the socket, because only its parent can wait for the process."""
     connection.settimeout(KILL_SECONDS)
     try:
         while connection.recv(4096):
@@ -134,8 +131,8 @@ def _closes(connection: socket.socket) -> bool:
     return True
 
 
-def _used(process: psutil.Process | None) -> float:
-    """Seconds of processor time so far."""
+def _cpu_seconds(process: psutil.Process | None) -> float:
+    """Return the CPU time of a process so far, in seconds."""
     with suppress(psutil.Error):
         if process is not None:
             times = process.cpu_times()

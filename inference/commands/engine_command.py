@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from inference.api import crash_report
+from inference.api.errors import EngineError, EngineSilent
 from inference.api.status import LEAVING
-from inference.client import hung_engine
-from inference.client.engine_client import EngineClient, EngineError, EngineSilent
+from inference.client import crash_report, hung_engine
+from inference.client.engine_client import EngineClient
 from inference.client.engine_process import listens, log_path, socket_path
 from inference.commands.command_line import FAILED, OK, run_command
 from inference.system.runtime_folder import NotPrivateError

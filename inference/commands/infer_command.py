@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from inference.api.errors import BadRequest, EngineError, EngineUnavailable
 from inference.api.requests import WireError, parse_score
 from inference.api.status import ANSWERING
-from inference.client.engine_client import BadRequest, EngineClient, EngineError, EngineUnavailable
+from inference.client.engine_client import EngineClient
 from inference.client.engine_process import EngineNotStarted, EngineOptions, allow_one_more, ensure_engine
 from inference.commands.command_line import OK, print_error, run_command
 from inference.system.runtime_folder import NotPrivateError

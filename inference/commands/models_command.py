@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.table import Table
 
-from inference.api.errors import CodeLlamaError
-from inference.client.engine_client import EngineClient, EngineUnavailable
+from inference.api.errors import CodeLlamaError, EngineUnavailable
+from inference.client.engine_client import EngineClient
 from inference.client.engine_process import socket_path
 from inference.commands.command_line import OK, confirm, run_command
 from inference.models import store

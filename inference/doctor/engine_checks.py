@@ -15,12 +15,12 @@ from typing import Any
 import psutil
 
 import inference
-from inference.api import crash_report
-from inference.api.errors import CodeLlamaError
+from inference.api.errors import CodeLlamaError, EngineError, ModelRefused
 from inference.api.events import Finished, Outcome, Sampling, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import ANSWERING, Status
-from inference.client.engine_client import EngineClient, EngineError, ModelRefused
+from inference.client import crash_report
+from inference.client.engine_client import EngineClient
 from inference.client.engine_process import (
     EngineNotStarted,
     EngineOptions,

@@ -19,7 +19,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from inference.api.crash_report import ENDED, FATAL, HUNG
+from inference.client.crash_report import ENDED, FATAL, HUNG
 from inference.models.catalog import CATALOG
 from inference.models.shape import FORMATS
 

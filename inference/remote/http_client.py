@@ -1,13 +1,8 @@
-"""The way to one server: its address, the token for it, and an HTTP client that goes there and nowhere else.
+"""HTTP to one remote server: its address and token, a client that connects to nothing else, and its responses.
 
-Certificates are checked against the system's authorities (``SSL_CERT_FILE`` names others). Redirects are not followed:
-who may be asked is the user's decision, not a server's. Proxies that the environment names are used for other machines
-and never for this one. Knows no requests, and not who named the address (``lsp_server.backend.allowed_servers``).
-
-Asking a server and reading what it says, as a whole or event by event; strict about the shape of both.
-
-Knows HTTP, not what is asked for. Leaving a stream early closes the connection, which is how every server here is told
-to stop. Source: OpenAI API reference, "Streaming".
+Certificates are checked against the system's authorities (``SSL_CERT_FILE`` adds others). Redirects are not followed:
+the user chooses the server, not the server. Proxies named by the environment are used for other machines only, never
+for a loopback address.
 """
 
 from __future__ import annotations
@@ -21,54 +16,68 @@ from typing import Any
 
 import httpx
 
+from inference.api.errors import CodeLlamaError, EngineUnavailable
 from inference.api.fields import parse_json
-from inference.client.engine_client import EngineUnavailable
-from inference.client.sse import event_data
-from inference.remote.errors import broken_off, endless, in_words, refused, strange
+from inference.client.openai_stream import DONE, StreamEvent, parse_event
+from inference.client.sse import event_data, post_for_events, read_body
+from inference.remote.errors import (
+    connection_errors,
+    incomplete_response,
+    oversized_response,
+    refusal,
+    unexpected_response,
+)
 
 CONNECT_SECONDS = 5.0
 
 SILENCE_SECONDS = 120.0
-"""How long a server may say nothing in the middle of an answer that has no deadline."""
+"""Time limit between two bytes of a response without a deadline."""
 
-LONGEST_TOLD = 80
-"""Characters of what is no address that a sentence repeats."""
+LONGEST_SHOWN = 80
+"""Characters of an invalid address that a message repeats."""
+
+LONGEST_REFUSAL = 65_536
+"""Bytes of an error's body that are read."""
+
+LONGEST_BODY, LONGEST_ANSWER = 8 * 1024 * 1024, 16 * 1024 * 1024
+"""Bytes of a whole body, and characters of all events of a stream. The longest response that a setting allows has about
+8,000 events of a few hundred characters."""
 
 
-class AddressError(ValueError):
-    """What was given is no address, or no token, that can be used; the message says what to do."""
+class AddressError(CodeLlamaError, ValueError):
+    """An address or token cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server is.
+    """Address of a server.
 
     Attributes:
         url: without a trailing slash and without ``/v1``; see ``parse_url``.
-        token: to be shown to it alone; empty for none. It is in no ``repr``, and so in no log.
+        token: bearer token for this server alone; empty for none. Left out of ``repr``, and so of logs.
     """
 
     url: str
     token: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        """Raises ``AddressError`` for a token that can't stand in a header."""
+        """Raise ``AddressError`` for a token that is not valid in a header."""
         if not (self.token.isascii() and self.token.isprintable()) or " " in self.token:
-            raise AddressError("The token must be one word of ASCII characters: copy it again, without line breaks.")
+            raise AddressError("The token must be one word of ASCII characters. Copy it again, without line breaks.")
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is this machine."""
+        """True for this machine."""
         return _is_loopback(httpx.URL(self.url).host)
 
     @property
     def in_the_clear(self) -> bool:
-        """Whether others on the way can read what is sent."""
+        """True if the network between could read the requests: http to another machine."""
         return self.url.startswith("http://") and not self.is_loopback
 
 
 def parse_url(text: str) -> str:
-    """The address in the one form in which two can be compared. Raises ``AddressError``.
+    """Return the normal form of an address, so that two can be compared. Raises ``AddressError``.
 
     Scheme and host in lower case, no default port, no slash at the end, no ``/v1``: that is part of every request.
     """
@@ -78,17 +87,19 @@ def parse_url(text: str) -> str:
     except httpx.InvalidURL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host:
-        raise AddressError(f"{_told(text)} is no address of a server: it should look like https://models.example.org.")
+        raise AddressError(
+            f"{_printable(text)} is not the address of a server. It should look like https://models.example.org."
+        )
     if url.userinfo:
-        raise AddressError("The address must not hold a name or password: give the token by itself.")
+        raise AddressError("The address must not contain a name or password. Give the token by itself.")
     if url.query or url.fragment:
-        raise AddressError(f"{_told(text)} is no address of a server: leave out what follows '?' or '#'.")
+        raise AddressError(f"{_printable(text)} is not the address of a server. Remove what follows '?' or '#'.")
     path = url.path.rstrip("/").removesuffix("/v1").rstrip("/")
     return str(url.copy_with(path=path or "/")).rstrip("/")
 
 
 def open_http_client(address: Address) -> httpx.AsyncClient:
-    """A client for this server. It reads certificates from the disk: not to be called on an event loop."""
+    """Return a client for this server. Reads certificates from the disk: do not call it on an event loop."""
     return httpx.AsyncClient(
         base_url=address.url,
         headers={"Authorization": f"Bearer {address.token}"} if address.token else {},
@@ -99,11 +110,78 @@ def open_http_client(address: Address) -> httpx.AsyncClient:
     )
 
 
-def _told(text: str) -> str:
-    """What was given, as far as it can't be a secret: a token put there by mistake would end in the editor's log."""
+async def get_json(http: httpx.AsyncClient, server: str, path: str) -> tuple[int, httpx.Headers, bytes, Any]:
+    """Return status, headers, body, and the body's JSON or None.
+
+    Raises ``EngineUnavailable``, also for a body of more than ``LONGEST_BODY`` bytes.
+    """
+    with connection_errors(server):
+        async with http.stream("GET", path) as response:
+            body = await read_body(response, LONGEST_BODY)
+    if len(body) > LONGEST_BODY:
+        raise oversized_response(server)
+    try:
+        parsed = parse_json(body)
+    except ValueError:
+        parsed = None
+    return response.status_code, response.headers, body, parsed
+
+
+async def stream_events(
+    http: httpx.AsyncClient,
+    server: str,
+    path: str,
+    body: Mapping[str, Any],
+    deadline: float | None = None,
+    *,
+    quote: bool = False,
+) -> AsyncGenerator[StreamEvent, None]:
+    """Post a completion or chat and yield the events of its response.
+
+    Raises ``DeadlinePassed``, and ``EngineError``, also for a stream without a finish reason. ``quote`` puts the
+    server's own words into the error.
+    """
+    ended, length = False, 0
+    with connection_errors(server):
+        async with post_for_events(http, path, {**body, "stream": True}, deadline) as response:
+            if response.status_code != 200:
+                words = _without_token(http, await read_body(response, LONGEST_REFUSAL, deadline))
+                raise refusal(server, response.status_code, response.headers, words, quote=quote)
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                raise unexpected_response(server)
+            async for data in event_data(response, deadline):
+                if data == DONE:
+                    return
+                if (length := length + len(data)) > LONGEST_ANSWER:
+                    raise oversized_response(server)
+                event = _parsed(data, server)
+                ended = ended or bool(event.reason)
+                yield event
+    if not ended:
+        raise incomplete_response(server)
+
+
+def _parsed(data: str, server: str) -> StreamEvent:
+    try:
+        event = parse_event(data)
+    except ValueError as error:
+        raise unexpected_response(server) from error
+    if event.error:
+        raise EngineUnavailable(f"{server} failed in the middle of a response.")
+    return event
+
+
+def _without_token(http: httpx.AsyncClient, body: bytes) -> bytes:
+    """Remove the token from an error's body: some servers repeat a token that they reject."""
+    token = http.headers.get("authorization", "").removeprefix("Bearer ").encode()
+    return body.replace(token, b"[token]") if token else body
+
+
+def _printable(text: str) -> str:
+    """Return as much of an invalid address as cannot be a secret: a token put there by mistake would end in a log."""
     shown = re.split("[?#]", text)[0].rpartition("@")[2]
-    if text and (" " in shown or len(shown) > LONGEST_TOLD or not re.search("[.:/]", shown)):
-        return "What was given"
+    if text and (" " in shown or len(shown) > LONGEST_SHOWN or not re.search("[.:/]", shown)):
+        return "The given address"
     return repr(shown)
 
 
@@ -112,94 +190,3 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-LONGEST_REFUSAL = 65_536
-"""Bytes of an error's body that are read."""
-
-LONGEST_BODY, LONGEST_ANSWER = 8 * 1024 * 1024, 16 * 1024 * 1024
-"""Bytes of what is asked for as a whole, and characters of all events of a stream. The longest answer that a setting
-allows has some 8,000 events of a few hundred characters."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One event of a streamed answer: text, and whatever else came with it."""
-
-    text: str = ""
-    reason: str = ""
-    usage: Mapping[str, Any] = field(default_factory=dict)
-    timings: Mapping[str, Any] = field(default_factory=dict)
-
-
-async def get_json(http: httpx.AsyncClient, where: str, path: str) -> tuple[int, httpx.Headers, bytes, Any]:
-    """Status, headers, body, and the body's JSON or None. Raises ``EngineUnavailable``, also for a body without end."""
-    with in_words(where):
-        async with http.stream("GET", path) as answer:
-            body = await _read(answer, LONGEST_BODY)
-    if len(body) > LONGEST_BODY:
-        raise endless(where)
-    try:
-        parsed = parse_json(body)
-    except ValueError:
-        parsed = None
-    return answer.status_code, answer.headers, body, parsed
-
-
-async def parts(
-    http: httpx.AsyncClient, where: str, path: str, body: Mapping[str, Any], *, telling: bool = False
-) -> AsyncGenerator[Part, None]:
-    """The parts of a streamed answer. Raises ``EngineError``, also where it ends without having come to an end.
-
-    With ``telling`` the server's own words are in the error.
-    """
-    ended, length = False, 0
-    with in_words(where):
-        async with http.stream("POST", path, json={**body, "stream": True}) as answer:
-            if answer.status_code != 200:
-                said = _secretless(http, await _read(answer, LONGEST_REFUSAL))
-                raise refused(where, answer.status_code, answer.headers, said, telling=telling)
-            if not answer.headers.get("content-type", "").startswith("text/event-stream"):
-                raise strange(where)
-            async for data in event_data(answer):
-                if data == "[DONE]":
-                    return
-                if (length := length + len(data)) > LONGEST_ANSWER:
-                    raise endless(where)
-                part = _part(data, where)
-                ended = ended or bool(part.reason)
-                yield part
-    if not ended:
-        raise broken_off(where)
-
-
-def _part(data: str, where: str) -> Part:
-    try:
-        event = parse_json(data.encode())
-        if event.get("error"):
-            raise EngineUnavailable(f"{where} failed in the middle of an answer.")
-        choices = event["choices"]
-        choice = choices[0] if choices else {}
-        text = choice["delta"].get("content") if "delta" in choice else choice.get("text")
-        told = text or "", choice.get("finish_reason") or "", event.get("usage") or {}, event.get("timings") or {}
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise strange(where) from error
-    if not all(isinstance(one, kind) for one, kind in zip(told, (str, str, Mapping, Mapping), strict=True)):
-        raise strange(where)
-    return Part(*told)
-
-
-def _secretless(http: httpx.AsyncClient, refusal: bytes) -> bytes:
-    """An error's body without the token: some servers repeat the one they do not know."""
-    token = http.headers.get("authorization", "").removeprefix("Bearer ").encode()
-    return refusal.replace(token, b"[token]") if token else refusal
-
-
-async def _read(answer: httpx.Response, most: int) -> bytes:
-    """The body; of one with more than ``most`` bytes its beginning, which has more."""
-    body = bytearray()
-    async for block in answer.aiter_bytes():
-        body += block
-        if len(body) > most:
-            break
-    return bytes(body)

@@ -1,18 +1,19 @@
-"""What one server is sent for one completion or chat, and how its answer is read: its dialect of OpenAI's API.
+"""Build the body of a request for one server, and read its response: the server's dialect of OpenAI's API.
 
-Pure but for the clock it is given. Token ids are built here as our own engine builds them, so that infilling is
-reference-exact and nothing in a file can become a control token. What is lost without a server's logits is healing: the
-prompt is cut at blanks alone, and what the answer repeats of them is left out.
+Pure except for the clock. Token ids are built here as our own engine builds them. So infilling matches the reference
+exactly, and text in a file cannot become a control token. Token healing is not possible without the server's logits:
+the prompt is cut before blanks instead, and blanks that the response repeats are dropped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from inference.api.events import Cause, Outcome, parse_outcome
+from inference.api.events import Outcome, parse_outcome
 from inference.api.requests import ChatRequest, CompletionRequest
+from inference.client.openai_stream import StreamEvent
 from inference.models.catalog import Model
 from inference.text.infill import CursorRequest, cursor_prompt
 from inference.text.prompts import clean
@@ -21,27 +22,26 @@ from inference.text.tokenizer import Tokenizer
 from inference.text.vocabulary import END_OF_INFILL, SPACE
 
 Kind = Literal["engine", "ids", "suffix", "text"]
-"""What prompts may be: our own engine builds them itself; else token ids, or text with a suffix or without."""
+"""Form of a prompt: built by our own engine, token ids, text with a ``suffix`` field, or text alone."""
 
 MOST_STOPS = 4
-"""As OpenAI has it."""
+"""OpenAI's limit."""
 
-SAID_END = (END_OF_INFILL, END_OF_INFILL.replace(SPACE, " "))
-"""What a server may write for the end of an infilling where it does not know that token for one."""
+END_TEXTS = (END_OF_INFILL, END_OF_INFILL.replace(SPACE, " "))
+"""Text that a server may generate for the end of an infilling if it does not treat that token as an end."""
 
-
-CHARACTERS_A_TOKEN = 2
-"""Of a text whose tokens can't be counted here: code has three and more, and one that is cut is better than refused."""
+CHARACTERS_PER_TOKEN = 2
+"""Estimate where tokens cannot be counted. Code has three and more, but a cut prompt is better than a refused one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerDialect:
-    """What a server takes.
+    """Features of OpenAI's API that a server supports.
 
     Attributes:
-        kind: what a prompt may be.
-        stop_ids: vLLM's ``stop_token_ids``: tokens that end an answer.
-        usage: OpenAI's ``stream_options``: the stream tells its usage.
+        kind: form of a prompt.
+        stop_ids: vLLM's ``stop_token_ids``, tokens that end a completion.
+        usage: OpenAI's ``stream_options``, which adds the usage to a stream.
     """
 
     kind: Kind
@@ -51,12 +51,14 @@ class ServerDialect:
 
 @dataclass(frozen=True, slots=True)
 class ServerRequest:
-    """One completion as it is sent: the body, and what is to be known to read the answer.
+    """One completion as it is sent.
 
     Attributes:
-        heal: what stands before the cursor already and the answer may begin with.
-        following: text behind the cursor that is not in the prompt.
-        prompt_tokens: where they were counted here.
+        body: JSON body.
+        heal: text before the cursor that the prompt leaves out; the completion may begin with it.
+        following: text after the cursor that the prompt leaves out.
+        prompt_tokens: length of the prompt; 0 if it was not counted here.
+        stops: strings that end the completion, applied on this side.
     """
 
     body: Mapping[str, Any]
@@ -68,13 +70,14 @@ class ServerRequest:
 
 @dataclass(frozen=True, slots=True)
 class PromptFormat:
-    """How one model of one server is spoken to.
+    """Prompt format of one model on one server.
 
     Attributes:
-        model: its name there.
-        context: tokens that prompt and answer may have together.
-        row: what it was trained for, where that is known.
-        tokenizer: its vocabulary, where prompts are ids.
+        model: its name on the server.
+        dialect: features that the server supports.
+        context: tokens of prompt and response together.
+        row: its catalogue row; None for models that the catalogue does not list.
+        tokenizer: its tokenizer, needed for prompts of token ids.
     """
 
     model: str
@@ -84,25 +87,25 @@ class PromptFormat:
     tokenizer: Tokenizer | None = None
 
     def completion(self, request: CompletionRequest) -> ServerRequest:
-        """A request for text at a cursor. Raises ``PromptError``."""
-        asked = self._of_ids(request) if self.dialect.kind == "ids" else self._of_text(request)
+        """Build a completion. Raises ``PromptError``."""
+        prompt = self._of_ids(request) if self.dialect.kind == "ids" else self._of_text(request)
         sampling = request.sampling
-        body = {"model": request.model or self.model, **asked.body, **self._sampled(sampling.max_tokens)}
+        body = {"model": request.model or self.model, **prompt.body, **self._limits(sampling.max_tokens)}
         body |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
         body |= {} if sampling.seed is None else {"seed": sampling.seed}
         stops = ("\n",) if request.stop_rule.kind == "line" else ()
         body |= {"stop": list((*stops, *sampling.stop)[:MOST_STOPS])} if stops or sampling.stop else {}
-        return ServerRequest(body, asked.heal, asked.following, asked.prompt_tokens, (*sampling.stop, *asked.stops))
+        return ServerRequest(body, prompt.heal, prompt.following, prompt.prompt_tokens, (*sampling.stop, *prompt.stops))
 
     def chat(self, request: ChatRequest) -> dict[str, Any]:
-        """The body of a chat. The template is the server's."""
+        """Build the body of a chat. The server applies its own template."""
         sampling = request.sampling
         body = {
             "model": request.model or self.model,
             "messages": [{"role": m.role, "content": m.content} for m in request.messages],
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
-            **self._sampled(sampling.max_tokens),
+            **self._limits(sampling.max_tokens),
         }
         body |= {} if sampling.seed is None else {"seed": sampling.seed}
         return body | ({"stop": list(sampling.stop[:MOST_STOPS])} if sampling.stop else {})
@@ -115,15 +118,16 @@ class PromptFormat:
         prompt, following = cursor_prompt(self.tokenizer, cursor, self._room(request), layout)
         body: dict[str, Any] = {"prompt": prompt.ids}
         body |= {"stop_token_ids": sorted(prompt.stop_ids)} if self.dialect.stop_ids else {}
-        return ServerRequest(body, prompt.heal, following, len(prompt.ids), SAID_END if layout else ())
+        return ServerRequest(body, prompt.heal, following, len(prompt.ids), END_TEXTS if layout else ())
 
     def _of_text(self, request: CompletionRequest) -> ServerRequest:
-        """Text alone ends before blanks, as in ``completion_prompt``: no vocabulary knows a word with them behind.
+        """Build a prompt of text. It ends before blanks, as ``completion_prompt`` does: tokens begin with a blank.
 
-        What is too long for the context loses its far ends; a suffix has a quarter of the room, or all a prefix leaves.
+        A prompt too long for the context loses the text farthest from the cursor. The suffix gets a quarter of the
+        room, or all that the prefix leaves.
         """
         assert isinstance(request.prompt, str)
-        room = self._room(request) * CHARACTERS_A_TOKEN
+        room = self._room(request) * CHARACTERS_PER_TOKEN
         prefix, following = clean(request.prompt), request.suffix or ""
         if self.dialect.kind == "suffix" and following:
             suffix = clean(following)[: max(room - len(prefix), room // 4)]
@@ -133,58 +137,65 @@ class PromptFormat:
         return ServerRequest({"prompt": stem}, prefix[len(stem) :], following)
 
     def _room(self, request: CompletionRequest) -> int:
-        """Tokens of a prompt that leave room for the answer."""
+        """Return the tokens that a prompt may have beside ``max_tokens``."""
         return self.context - min(request.sampling.max_tokens, self.context // 2)
 
-    def _sampled(self, most: int) -> dict[str, Any]:
+    def _limits(self, max_tokens: int) -> dict[str, Any]:
         usage = {"stream_options": {"include_usage": True}} if self.dialect.usage else {}
-        return {"max_tokens": min(most, max(self.context // 2, 1)), **usage}
+        return {"max_tokens": min(max_tokens, max(self.context // 2, 1)), **usage}
 
 
-@dataclass
-class AnswerReader:
-    """One completion as it comes in: what of it is shown, when it is over, and what it took."""
+class CompletionReader:
+    """Read the stream of one completion: apply its stop rule, drop repeated blanks, measure it."""
 
-    asked: ServerRequest
-    stopper: Stopper
-    clock: Callable[[], float]
-    usage: Mapping[str, Any] = field(default_factory=dict)
-    reason: str = ""
-    parts: int = 0
-
-    def __post_init__(self) -> None:
-        self._heal = self.asked.heal
-        self._started = self.clock()
+    def __init__(self, request: ServerRequest, stopper: Stopper, clock: Callable[[], float]) -> None:
+        """``clock`` returns seconds."""
+        self._request, self._stopper, self._clock = request, stopper, clock
+        self._heal = request.heal
+        self._usage: Mapping[str, Any] = {}
+        self._reason, self._texts = "", 0
+        self._started = clock()
         self._first: float | None = None
 
-    def feed(self, text: str) -> str:
-        """What is to be shown of newly written text."""
-        if not text:
+    @property
+    def done(self) -> bool:
+        """True once the stop rule has matched; the rest of the stream is not needed."""
+        return self._stopper.cause is not None
+
+    def feed(self, event: StreamEvent) -> str:
+        """Take an event in and return the text to show."""
+        self._usage, self._reason = event.usage or self._usage, event.reason or self._reason
+        if not event.text:
             return ""
         if self._first is None:
-            self._first = self.clock()
-        self.parts += 1
-        return self.stopper.feed(self._healed(text))
+            self._first = self._clock()
+        self._texts += 1
+        return self._stopper.feed(self._without_heal(event.text))
 
-    def outcome(self, cause: Cause | None = None) -> Outcome:
-        """How it went. Times are as they were felt here, the way there and back included.
+    def finish(self) -> str:
+        """Return text that was held back."""
+        return self._stopper.finish()
 
-        An answer that was left early has no usage: its parts are counted then, which most servers send one a token.
+    def outcome(self, *, late: bool = False) -> Outcome:
+        """Summarise the generation; ``late`` if its deadline passed before it ended.
+
+        Times are those of this side and include the network. A stream that was closed early brought no usage: its
+        events are counted instead, since most servers send one per token.
         """
-        told = parse_outcome(self.reason, self.usage, {"cause": cause or self.stopper.cause})
-        now = self.clock()
+        parsed = parse_outcome(self._reason, self._usage, {"cause": "deadline" if late else self._stopper.cause})
+        now = self._clock()
         first = now if self._first is None else self._first
         return Outcome(
-            told.cause,
-            told.prompt_tokens or self.asked.prompt_tokens,
-            told.reused_tokens,
-            told.completion_tokens or self.parts,
+            parsed.cause,
+            parsed.prompt_tokens or self._request.prompt_tokens,
+            parsed.reused_tokens,
+            parsed.completion_tokens or self._texts,
             prefill_ms=(first - self._started) * 1000,
             decode_ms=(now - first) * 1000,
         )
 
-    def _healed(self, text: str) -> str:
-        """Without as much of what stands there already as it repeats."""
+    def _without_heal(self, text: str) -> str:
+        """Drop the part of ``text`` that repeats what stands before the cursor."""
         same = 0
         while same < min(len(text), len(self._heal)) and text[same] == self._heal[same]:
             same += 1

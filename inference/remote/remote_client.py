@@ -1,8 +1,7 @@
-"""The async client of a server elsewhere: completions and chats as streams, as our own engine's client has them.
+"""Async client of a remote server: completions and chats as streams, like ``EngineClient`` for the local engine.
 
-Knows no editor, and not how a server was found. The stop rules that our own engine applies while it writes are applied
-here to what another one sends, and its stream is left as soon as they hold. Leaving a stream early closes the
-connection, which is how all these servers are told to stop.
+A stop rule that our own engine applies while it generates is applied here to another server's stream, which is closed
+as soon as the rule matches. Closing the connection cancels the request on all these servers.
 """
 
 from __future__ import annotations
@@ -11,119 +10,112 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-from inference.api.events import Finished, TextChunk, parse_outcome
+from inference.api.errors import BadRequest, ModelRefused
+from inference.api.events import Finished, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
-from inference.client.engine_client import BadRequest, ModelRefused
-from inference.remote.http_client import Part, parts
-from inference.remote.prompt_format import AnswerReader, ServerRequest
+from inference.client.openai_stream import PlainReader
+from inference.client.sse import DeadlinePassed
+from inference.remote.http_client import stream_events
+from inference.remote.prompt_format import CompletionReader
 from inference.remote.server_profile import ServerProfile
 from inference.text.prompts import PromptError
 from inference.text.stopping import Stopper
 
 GRACE_SECONDS = 2.0
-"""How much longer than its deadline an engine of ours may take, which keeps deadlines itself."""
+"""Seconds past its deadline that an engine of ours may take: it keeps deadlines itself."""
 
-Events = AsyncGenerator[TextChunk | Finished, None]
+COMPLETIONS, CHATS = "/v1/completions", "/v1/chat/completions"
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """A request as it is sent, and the reader of its response."""
+
+    path: str
+    body: Mapping[str, Any]
+    reader: PlainReader | CompletionReader
+
+    @property
+    def is_empty(self) -> bool:
+        """True without any text before the cursor, which some servers refuse."""
+        return isinstance(self.reader, CompletionReader) and not self.body["prompt"]
 
 
 class RemoteClient:
-    """One server and what is known of it. ``where`` is how sentences name it."""
+    """Client of one server with a known profile. ``server`` is its name in error messages."""
 
     def __init__(
-        self, http: httpx.AsyncClient, where: str, served: ServerProfile, clock: Callable[[], float] = time.perf_counter
+        self,
+        http: httpx.AsyncClient,
+        server: str,
+        served: ServerProfile,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.served = served
-        self._http, self._where, self._clock = http, where, clock
+        self._http, self._server, self._clock = http, server, clock
 
-    async def complete(self, request: CompletionRequest) -> Events:
-        """Stream a completion. Raises ``EngineError``; ``ModelRefused`` where ``request.model`` is not there."""
-        self._check(request.model)
-        if self.served.engine:
-            events = self._plain("/v1/completions", request.to_json(), request.deadline_ms)
-        else:
-            events = self._foreign(request)
-        async with aclosing(events):
-            async for event in events:
-                yield replace(event, adapter=request.model) if isinstance(event, Finished) else event
+    def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
+        """Stream a completion. Raises ``EngineError``; ``ModelRefused`` if the server lacks ``request.model``."""
+        return self._generate(request)
 
-    async def chat(self, request: ChatRequest) -> Events:
-        """Stream a chat answer. Raises ``EngineError``; ``ModelRefused`` where ``request.model`` is not there."""
-        self._check(request.model)
-        body = request.to_json() if self.served.engine else self.served.chat.chat(request)
-        async with aclosing(self._plain("/v1/chat/completions", body, request.deadline_ms)) as events:
-            async for event in events:
-                yield event
+    def chat(self, request: ChatRequest) -> AsyncGenerator[TextChunk | Finished, None]:
+        """Stream a chat response. Raises ``EngineError``; ``ModelRefused`` if the server lacks ``request.model``."""
+        return self._generate(request)
 
-    def _check(self, model: str) -> None:
-        if model and not self.served.engine and model not in self.served.names:
-            raise ModelRefused(f"{self._where} has no model or adapter '{model}'.")
-
-    async def _plain(self, path: str, body: Mapping[str, Any], deadline_ms: int | None) -> Events:
-        """The answer as the server has it: it applies the rules itself, or there are none."""
-        usage = {} if "stream_options" in body or not self._tells_usage else {"stream_options": {"include_usage": True}}
-        reason, used, timed = "", {}, {}
-        grace = GRACE_SECONDS if self.served.engine else 0.0
-        async with aclosing(self._until(path, {**body, **usage}, deadline_ms, grace)) as stream:
-            async for part in stream:
-                if part is None:
-                    reason, timed = reason or "length", timed or {"cause": "deadline"}
-                    break
-                if part.text:
-                    yield TextChunk(part.text)
-                reason, used, timed = part.reason or reason, part.usage or used, part.timings or timed
-        yield Finished(parse_outcome(reason, used, timed))
-
-    @property
-    def _tells_usage(self) -> bool:
-        return self.served.engine is not None or self.served.chat.dialect.usage
-
-    async def _foreign(self, request: CompletionRequest) -> Events:
-        asked = await self._asked(request)
-        reading = AnswerReader(asked, Stopper(request.stop_rule, asked.following, asked.stops), self._clock)
-        if not asked.body["prompt"]:  # nothing stands before the cursor, and some refuse that
-            yield Finished(reading.outcome("end"))
+    async def _generate(self, request: CompletionRequest | ChatRequest) -> AsyncGenerator[TextChunk | Finished, None]:
+        self._check_model(request.model)
+        post = await self._chat(request) if isinstance(request, ChatRequest) else await self._completion(request)
+        adapter = "" if isinstance(request, ChatRequest) else request.model
+        if post.is_empty:
+            yield Finished(post.reader.outcome(), adapter)
             return
         late = False
-        async with aclosing(self._until("/v1/completions", asked.body, request.deadline_ms, 0.0)) as stream:
-            async for part in stream:
-                late = part is None
-                if part is None:
-                    break
-                reading.usage, reading.reason = part.usage or reading.usage, part.reason or reading.reason
-                if shown := reading.feed(part.text):
-                    yield TextChunk(shown)
-                if reading.stopper.cause:
-                    break
-        if rest := reading.stopper.finish():
-            yield TextChunk(rest)
-        yield Finished(reading.outcome("deadline" if late else None))
-
-    async def _asked(self, request: CompletionRequest) -> ServerRequest:
-        """Built beside the event loop: a long prefix takes a vocabulary some milliseconds."""
         try:
-            return await asyncio.to_thread(self.served.language.completion, request)
+            deadline = self._deadline(request.deadline_ms)
+            async with aclosing(stream_events(self._http, self._server, post.path, post.body, deadline)) as events:
+                async for event in events:
+                    if text := post.reader.feed(event):
+                        yield TextChunk(text)
+                    if post.reader.done:
+                        break
+        except DeadlinePassed:
+            late = True
+        if rest := post.reader.finish():
+            yield TextChunk(rest)
+        yield Finished(post.reader.outcome(late=late), adapter)
+
+    def _check_model(self, model: str) -> None:
+        if model and not self.served.engine and model not in self.served.names:
+            raise ModelRefused(f"{self._server} has no model or adapter '{model}'.")
+
+    async def _completion(self, request: CompletionRequest) -> _Post:
+        """Build a completion off the event loop: tokenizing a long prefix takes some milliseconds."""
+        if self.served.engine:
+            return _Post(COMPLETIONS, self._with_usage(request.to_json()), PlainReader())
+        try:
+            sent = await asyncio.to_thread(self.served.language.completion, request)
         except PromptError as error:
             raise BadRequest(str(error)) from error
+        stopper = Stopper(request.stop_rule, sent.following, sent.stops)
+        return _Post(COMPLETIONS, sent.body, CompletionReader(sent, stopper, self._clock))
 
-    async def _until(
-        self, path: str, body: Mapping[str, Any], deadline_ms: int | None, grace: float
-    ) -> AsyncGenerator[Part | None, None]:
-        """The parts that come before the deadline, and None where it has passed."""
-        loop = asyncio.get_running_loop()
-        end = None if deadline_ms is None else loop.time() + deadline_ms / 1000 + grace
-        async with aclosing(parts(self._http, self._where, path, body)) as stream:
-            while True:
-                try:
-                    async with asyncio.timeout_at(end):
-                        part = await anext(stream)
-                except StopAsyncIteration:
-                    return
-                except TimeoutError:
-                    yield None
-                    return
-                yield part
+    async def _chat(self, request: ChatRequest) -> _Post:
+        body = request.to_json() if self.served.engine else self.served.chat.chat(request)
+        return _Post(CHATS, self._with_usage(body), PlainReader())
+
+    def _with_usage(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask for the usage where the server supports that."""
+        supported = self.served.engine is not None or self.served.chat.dialect.usage
+        return {**({"stream_options": {"include_usage": True}} if supported else {}), **body}
+
+    def _deadline(self, milliseconds: int | None) -> float | None:
+        """Return the deadline on the event loop's clock."""
+        if milliseconds is None:
+            return None
+        grace = GRACE_SECONDS if self.served.engine else 0.0
+        return asyncio.get_running_loop().time() + milliseconds / 1000 + grace

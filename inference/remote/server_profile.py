@@ -1,12 +1,10 @@
-"""What a server can do, found out by asking it: once when it is connected to, and anew after a failure.
+"""Probe a remote server: its models, its context length, and the most exact prompt format that it supports.
 
-Is it an engine of ours, which models has it, how much context, and which dialect does it take? The dialects are tried
-from the most exact down, with a request that has all fields a real one has, for one token; that the server counts as
-many tokens as were sent, and for a text as many as the vocabulary here, is what shows that both speak of the same ids;
-of a server that counts none, that it answers ids as it answers the text they stand for. Nothing of a person's code is
-sent. Knows no editor.
-
-Which models a server lists: the wished-for one under the name it has there, and how much context it has.
+An engine of ours is recognised by its ``/health`` and knows its models itself. Any other server is sent one request per
+dialect, from the most exact down, for one token and with all fields of a real request. A dialect with token ids is
+accepted only if both sides agree on the vocabulary: the server must count as many prompt tokens as were sent, and as
+many for a text as the tokenizer here. A server that reports no counts must complete ids like the text they stand for.
+Probes contain none of the user's code.
 
 Sources: OpenAI API reference, "Models"; vLLM's ``max_model_len``, ``root`` and ``parent``; llama-server's ``/props``.
 """
@@ -21,16 +19,16 @@ from typing import Any
 
 import httpx
 
+from inference.api.errors import BadRequest, EngineUnavailable, ModelRefused
 from inference.api.events import Sampling
 from inference.api.requests import CompletionRequest
 from inference.api.status import ANSWERING, Status
-from inference.client.engine_client import BadRequest, EngineUnavailable, ModelRefused
 from inference.models import store
 from inference.models.catalog import Model, asked_to_infill, canonical
 from inference.models.identify import find_row
 from inference.models.store import StoreError
-from inference.remote.errors import Busy, NotUnderstood, refused, strange
-from inference.remote.http_client import get_json, parts
+from inference.remote.errors import ServerBusy, UnusableServer, refusal, unexpected_response
+from inference.remote.http_client import get_json, stream_events
 from inference.remote.prompt_format import PromptFormat, ServerDialect
 from inference.text.prompts import PromptError, begin_ids
 from inference.text.stopping import StopRule
@@ -38,25 +36,25 @@ from inference.text.tokenizer import Tokenizer, TokenizerError
 from inference.text.tokenizer_loader import load_tokenizer
 
 PROBE_SECONDS = 60.0
-"""How long a server may take for each question: the first answer of some compiles kernels."""
+"""Time limit of each probe. Some servers compile kernels for their first response."""
 
-LOADING_SECONDS, STANDING_SECONDS = 1.0, 10.0
-"""Until an engine that is not ready is asked again: one that loads its weights, and one that has failed or leaves."""
+LOADING_SECONDS, FAILED_SECONDS = 1.0, 10.0
+"""Seconds until an engine of ours is probed again: one that loads its weights, and one that failed or shuts down."""
 
-USUAL_CONTEXT = 4096
-"""Tokens, where nobody says how many there are."""
+DEFAULT_CONTEXT = 4096
+"""Tokens of context of a server that reports none, for a model that the catalogue does not list."""
 
 PREFIX, SUFFIX = "def largest(numbers):\n    ", "\n\n\nprint(largest([3, 1, 2]))\n"
-"""A place to infill at, of nobody's code."""
+"""Text around the cursor of a probe."""
 
 COUNTED = (
     "The quick brown fox jumps over 13 lazy dogs; naïve façades cost €4.50, while parse_json(request.body) raises "
     "ValueError: unexpected_token == '}' in configuration/settings.yaml, line 2048"
 )
-"""A text that no two vocabularies cut into equally many tokens but by chance."""
+"""A text of which two vocabularies have equally many tokens only by chance."""
 
 CONTINUED = "def add(a, b):\n    return"
-"""A text that goes on with a word, and not as a list of numbers would."""
+"""A text that continues with a word; a list of numbers would not."""
 
 DIALECTS = (ServerDialect("ids", stop_ids=True, usage=True), ServerDialect("ids", usage=True), ServerDialect("ids"))
 TEXT_DIALECTS = (
@@ -69,7 +67,7 @@ TEXT_DIALECTS = (
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest:
-    """Which models a person has chosen, by their ids; they say the prompt format and the vocabulary."""
+    """Ids of the configured models; they determine the prompt format and the vocabulary."""
 
     model: str
     chat_model: str = ""
@@ -77,15 +75,15 @@ class ProbeRequest:
 
 @dataclass(frozen=True, slots=True)
 class ServerProfile:
-    """What was found out.
+    """Result of a probe.
 
     Attributes:
-        language: how to ask for completions.
-        chat: the same for chats.
-        names: of everything it lists, which is what can be asked for by name.
-        limits: what a person should know of the model; empty where there is nothing to say.
-        engine: what an engine of ours says of itself.
-        chat_context: tokens that a conversation and its answer may have there; 0 where the server has not said so.
+        language: prompt format of completions.
+        chat: prompt format of chats.
+        names: models and adapters that the server lists.
+        limits: a note about the model for the user; empty if there is none.
+        engine: status of an engine of ours; None for other servers.
+        chat_context: tokens of a conversation and its response together; 0 if the server does not report it.
     """
 
     language: PromptFormat
@@ -97,201 +95,198 @@ class ServerProfile:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known here of the wished-for model. ``missing`` says why there is no vocabulary."""
+class _LocalModel:
+    """Facts on this machine about the configured model. ``missing`` is the reason why there is no tokenizer."""
 
     row: Model | None
     tokenizer: Tokenizer | None
     missing: str = ""
 
 
-async def probe(http: httpx.AsyncClient, where: str, wanted: ProbeRequest) -> ServerProfile:
-    """Ask the server at ``where``. Raises ``EngineError``: which one says whether to try again soon."""
+async def probe(http: httpx.AsyncClient, server: str, wanted: ProbeRequest) -> ServerProfile:
+    """Probe a server, named ``server`` in messages. Raises ``EngineError``; its class says when to try again."""
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            status = await _health(http, where)
-            entries = await listed_models(http, where)
+            status = await _health(http, server)
+            entries = await listed_models(http, server)
             names = frozenset(str(entry["id"]) for entry in entries)
         if status:
-            return _own(status, names)
-        name = name_there(entries, wanted.model, "engine.model", where)
-        chat = name_there(entries, wanted.chat_model, "engine.chatModel", where) if wanted.chat_model else name
+            return _engine_profile(status, names)
+        name = find_name(entries, wanted.model, "engine.model", server)
+        chat = find_name(entries, wanted.chat_model, "engine.chatModel", server) if wanted.chat_model else name
         async with asyncio.timeout(PROBE_SECONDS):
-            context = await context_of(http, where, entries, name)
-            chat_context = context if chat == name else await context_of(http, where, entries, chat)
-        known = await asyncio.to_thread(_known, wanted.model)
-        language = PromptFormat(name, ServerDialect("text"), context or _usual(known.row), known.row, known.tokenizer)
-        language = await _spoken(http, where, language, known)
+            context = await find_context(http, server, entries, name)
+            chat_context = context if chat == name else await find_context(http, server, entries, chat)
+        local = await asyncio.to_thread(_local_model, wanted.model)
+        length = context or (local.row.context if local.row else DEFAULT_CONTEXT)
+        untested = PromptFormat(name, ServerDialect("text"), length, local.row, local.tokenizer)
+        language = await _most_exact(http, server, untested, local)
     except TimeoutError as error:
-        raise EngineUnavailable(f"{where} did not answer a first question in {PROBE_SECONDS:.0f} s.") from error
-    limits = (known.row and asked_to_infill(known.row)) or ""
+        raise EngineUnavailable(f"{server} did not respond to a probe within {PROBE_SECONDS:.0f} s.") from error
+    limits = (local.row and asked_to_infill(local.row)) or ""
     chats = replace(language, model=chat, context=chat_context or language.context)
     return ServerProfile(language, chats, names, limits, chat_context=chat_context)
 
 
-async def _health(http: httpx.AsyncClient, where: str) -> Status | None:
-    """The status of an engine of ours, and None of any other server that can answer."""
-    code, headers, body, said = await get_json(http, where, "/health")
-    if status := _status(said):
+async def _health(http: httpx.AsyncClient, server: str) -> Status | None:
+    """Return the status of a ready engine of ours; None for other servers. Raises ``EngineError``."""
+    code, headers, body, parsed = await get_json(http, server, "/health")
+    if status := _parse_status(parsed):
         if status.phase in ANSWERING:
             return status
-        rest = LOADING_SECONDS if status.phase == "loading" else STANDING_SECONDS
-        raise Busy(f"{where} is not ready: {status.message.rstrip('.')}.", rest, status)
+        seconds = LOADING_SECONDS if status.phase == "loading" else FAILED_SECONDS
+        raise ServerBusy(f"{server} is not ready: {status.message.rstrip('.')}.", seconds, status)
     if code in (200, 404, 405):  # OpenAI's own API has no such route
         return None
-    raise refused(where, code, headers, body)
+    raise refusal(server, code, headers, body)
 
 
-def _status(said: Any) -> Status | None:
-    """What an engine of ours says; None of what has another shape."""
-    if not isinstance(said, Mapping) or not {"phase", "model", "version"} <= said.keys():
+def _parse_status(fields: Any) -> Status | None:
+    """Parse the status of an engine of ours; None for anything else."""
+    if not isinstance(fields, Mapping) or not {"phase", "model", "version"} <= fields.keys():
         return None
-    known = {name: said[name] for name in Status.__dataclass_fields__ if name in said}
-    usual = Status()
-    return Status(**known) if all(type(known[name]) is type(getattr(usual, name)) for name in known) else None
+    known = {name: fields[name] for name in Status.__dataclass_fields__ if name in fields}
+    example = Status()
+    return Status(**known) if all(type(known[name]) is type(getattr(example, name)) for name in known) else None
 
 
-def _own(status: Status, names: frozenset[str]) -> ServerProfile:
-    """An engine of ours knows its models better than the settings here."""
+def _engine_profile(status: Status, names: frozenset[str]) -> ServerProfile:
+    """Return the profile of an engine of ours, which knows its models better than the settings here."""
     language = PromptFormat(status.model, ServerDialect("engine"), 0)
     return ServerProfile(language, replace(language, model=status.chat_model), names, status.limits, status)
 
 
-def _usual(row: Model | None) -> int:
-    return row.context if row else USUAL_CONTEXT
-
-
-def _known(model: str) -> _Known:
-    """Reads the disk: not to be called on an event loop."""
+def _local_model(model: str) -> _LocalModel:
+    """Read the model's tokenizer. Reads the disk: do not call it on an event loop."""
     row = find_row(model)
     try:
-        return _Known(row, load_tokenizer(store.folder_of(model)))
+        return _LocalModel(row, load_tokenizer(store.folder_of(model)))
     except (store.VocabularyMissingError, TokenizerError, StoreError) as missing:
-        return _Known(row, None, str(missing))
+        return _LocalModel(row, None, str(missing))
 
 
-async def _spoken(http: httpx.AsyncClient, where: str, language: PromptFormat, known: _Known) -> PromptFormat:
-    """The language in the most exact dialect that the server takes. Raises ``NotUnderstood`` where none will do."""
-    words, hopeless = "", set[str]()
-    for dialect in (*(DIALECTS if known.tokenizer else ()), *_text_dialects(known.row)):
-        if dialect.kind in hopeless:
+async def _most_exact(http: httpx.AsyncClient, server: str, untested: PromptFormat, local: _LocalModel) -> PromptFormat:
+    """Return the format with the most exact dialect that the server supports. Raises ``UnusableServer``."""
+    reason, failed_kinds = "", set[str]()
+    for dialect in (*(DIALECTS if local.tokenizer else ()), *_text_dialects(local.row)):
+        if dialect.kind in failed_kinds:
             continue
-        tried = replace(language, dialect=dialect)
+        candidate = replace(untested, dialect=dialect)
         try:
-            words = await _hindrance(http, where, tried)
-            hopeless |= {dialect.kind} if words else set()
-        except BadRequest as refusal:
-            words = str(refusal)
-        if not words:
+            reason = await _mismatch(http, server, candidate)
+            failed_kinds |= {dialect.kind} if reason else set()
+        except BadRequest as error:
+            reason = str(error)
+        if not reason:
             if dialect.kind == "ids":
-                await _check_vocabulary(http, where, tried)
-            return tried
-    raise NotUnderstood(_nothing_will_do(where, known, words))
+                await _check_vocabulary(http, server, candidate)
+            return candidate
+    raise UnusableServer(_no_dialect(server, local, reason))
 
 
 def _text_dialects(row: Model | None) -> Sequence[ServerDialect]:
-    """A model that infills is not asked to go on with a text instead: its answers would ignore what follows."""
+    """Leave out prompts of text alone for a model that infills: its completions would ignore the suffix."""
     return TEXT_DIALECTS if row is not None and not row.infill else TEXT_DIALECTS[:2]
 
 
-async def _hindrance(http: httpx.AsyncClient, where: str, language: PromptFormat) -> str:
-    """Why a dialect will not do although the server answers; empty where it will. Raises ``BadRequest``."""
+async def _mismatch(http: httpx.AsyncClient, server: str, candidate: PromptFormat) -> str:
+    """Return why a dialect is unusable although the server accepts it, or "". Raises ``BadRequest``."""
     try:
-        asked = language.completion(_request(PREFIX, SUFFIX))
+        request = candidate.completion(_request(PREFIX, SUFFIX))
     except PromptError as error:
         return str(error)
-    text, counted = await _one_token(http, where, asked.body)
-    sent = asked.prompt_tokens
+    text, counted = await _one_token(http, server, request.body)
+    sent = request.prompt_tokens
     if sent and counted is None:
-        return await _disbelief(http, where, language)
+        return await _compare_with_text(http, server, candidate)
     if sent and counted != sent:
-        return f"{where} counts {counted} tokens where {sent} were sent."
-    if language.dialect.kind == "suffix" and text.endswith(SUFFIX):
-        return f"{where} only puts the suffix behind its answer."
+        return f"{server} counts {counted} tokens where {sent} were sent."
+    if candidate.dialect.kind == "suffix" and text.endswith(SUFFIX):
+        return f"{server} only appends the suffix to its completion."
     return ""
 
 
-async def _disbelief(http: httpx.AsyncClient, where: str, language: PromptFormat) -> str:
-    """Why the ids of a server that counts none are not believed to be read as such; empty where they are.
+async def _compare_with_text(http: httpx.AsyncClient, server: str, candidate: PromptFormat) -> str:
+    """Return why a server without token counts seems not to read ids as such, or "".
 
-    One may take a list for something else, such as the text that it is printed as, and answer that.
+    It could take the list for something else, such as its printed text, and complete that.
     """
-    in_text = replace(language, dialect=ServerDialect("text", usage=language.dialect.usage))
-    to_ids, _ = await _one_token(http, where, language.completion(_request(CONTINUED)).body)
+    as_text = replace(candidate, dialect=ServerDialect("text", usage=candidate.dialect.usage))
+    to_ids, _ = await _one_token(http, server, candidate.completion(_request(CONTINUED)).body)
     try:
-        to_text, _ = await _one_token(http, where, in_text.completion(_request(CONTINUED)).body)
+        to_text, _ = await _one_token(http, server, as_text.completion(_request(CONTINUED)).body)
     except BadRequest:
         return ""  # it takes ids alone
     same = to_ids == to_text and not to_ids.isspace() and to_ids
-    return "" if same else f"{where} answers token ids otherwise than the text that they stand for."
+    return "" if same else f"{server} completes token ids differently from the text that they stand for."
 
 
 def _request(prefix: str, suffix: str | None = None) -> CompletionRequest:
-    """For one token, with all fields that a completion has."""
+    """Return a request for one token with all fields of a real one."""
     return CompletionRequest(prefix, suffix, sampling=Sampling(max_tokens=1, seed=1), stop_rule=StopRule("line"))
 
 
-async def _check_vocabulary(http: httpx.AsyncClient, where: str, language: PromptFormat) -> None:
-    """Raises ``NotUnderstood`` where the server cuts a text into other tokens; with a begin token it is one more."""
-    assert language.tokenizer is not None
-    if not language.dialect.usage:
+async def _check_vocabulary(http: httpx.AsyncClient, server: str, candidate: PromptFormat) -> None:
+    """Compare token counts of a text, with or without a begin token. Raises ``UnusableServer``."""
+    assert candidate.tokenizer is not None
+    if not candidate.dialect.usage:
         return
-    asked = replace(language, dialect=ServerDialect("text", usage=True)).completion(_request(COUNTED))
+    request = replace(candidate, dialect=ServerDialect("text", usage=True)).completion(_request(COUNTED))
     try:
-        _, counted = await _one_token(http, where, asked.body)
+        _, counted = await _one_token(http, server, request.body)
     except BadRequest:
         return  # it takes ids alone
-    here = len(language.tokenizer.encode(COUNTED))
-    if counted is not None and counted not in (here, here + len(begin_ids(language.tokenizer)), here + 1):
-        raise NotUnderstood(
-            f"{where} serves {language.model}, whose vocabulary is not that of engine.model (a text of {here} tokens "
-            f"has {counted} there): set engine.model to what it serves."
+    here = len(candidate.tokenizer.encode(COUNTED))
+    if counted is not None and counted not in (here, here + len(begin_ids(candidate.tokenizer)), here + 1):
+        raise UnusableServer(
+            f"{server} serves {candidate.model}, whose vocabulary is not that of engine.model: a text has {counted} "
+            f"tokens there, {here} here. Set engine.model to the model that it serves."
         )
 
 
-async def _one_token(http: httpx.AsyncClient, where: str, body: Mapping[str, Any]) -> tuple[str, int | None]:
-    """What it says, and how many tokens it counted in the prompt, if it tells."""
+async def _one_token(http: httpx.AsyncClient, server: str, body: Mapping[str, Any]) -> tuple[str, int | None]:
+    """Return the completion, and the server's count of prompt tokens if it reports one."""
     text, counted = "", None
     async with (
         asyncio.timeout(PROBE_SECONDS),
-        aclosing(parts(http, where, "/v1/completions", body, telling=True)) as all_of_it,
+        aclosing(stream_events(http, server, "/v1/completions", body, quote=True)) as events,
     ):
-        async for part in all_of_it:
-            text += part.text
-            counted = part.usage.get("prompt_tokens", counted)
+        async for event in events:
+            text += event.text
+            counted = event.usage.get("prompt_tokens", counted)
     return text, counted
 
 
-def _nothing_will_do(where: str, known: _Known, words: str) -> str:
-    if known.row is None:
+def _no_dialect(server: str, local: _LocalModel, reason: str) -> str:
+    if local.row is None:
         return (
-            f"{where} takes no text with a suffix, and engine.model names no model that is known here, which would say "
-            "how to ask it otherwise: set engine.model to the catalogue's id of what it serves (`codellama-ls models`)."
+            f"{server} does not accept a suffix, and the prompt format is unknown because engine.model is not in the "
+            "catalogue. Set engine.model to the catalogue's id of the model that it serves (`codellama-ls models`)."
         )
-    if known.tokenizer is None:
-        return f"{where} takes no text with a suffix, so it is to be asked with token ids. {known.missing}"
-    return f"{where} takes neither token ids nor text with a suffix: {words}"
+    if local.tokenizer is None:
+        return f"{server} does not accept a suffix, so prompts must be token ids. {local.missing}"
+    return f"{server} accepts neither token ids nor text with a suffix: {reason}"
 
 
-async def listed_models(http: httpx.AsyncClient, where: str) -> list[Mapping[str, Any]]:
-    """What the server says of each, one at least. Raises ``EngineError``."""
-    code, headers, body, said = await get_json(http, where, "/v1/models")
+async def listed_models(http: httpx.AsyncClient, server: str) -> list[Mapping[str, Any]]:
+    """Return the entries of ``/v1/models``, at least one. Raises ``EngineError``."""
+    code, headers, body, parsed = await get_json(http, server, "/v1/models")
     if code != 200:
-        raise refused(where, code, headers, body)
-    entries = said.get("data") if isinstance(said, Mapping) else None
+        raise refusal(server, code, headers, body)
+    entries = parsed.get("data") if isinstance(parsed, Mapping) else None
     if not isinstance(entries, list) or not all(
         isinstance(e, Mapping) and isinstance(e.get("id"), str) for e in entries
     ):
-        raise strange(where)
+        raise unexpected_response(server)
     if not entries:
-        raise NotUnderstood(f"{where} serves no model.")
+        raise UnusableServer(f"{server} serves no model.")
     return entries
 
 
-def name_there(entries: Sequence[Mapping[str, Any]], wanted: str, setting: str, where: str) -> str:
-    """The name under which the server has the model: by its id, its Hugging Face id, or as the only one it has.
+def find_name(entries: Sequence[Mapping[str, Any]], wanted: str, setting: str, server: str) -> str:
+    """Return the server's name of a model, by its id, by its Hugging Face id, or because there is only one.
 
-    Raises ``ModelRefused`` where it has several others.
+    Raises ``ModelRefused`` if the server has several others. ``setting`` names the model's setting in that message.
     """
     row = find_row(wanted)
     aliases = {name.lower() for name in (wanted, canonical(wanted), *((row.hub,) if row else ()))}
@@ -303,16 +298,16 @@ def name_there(entries: Sequence[Mapping[str, Any]], wanted: str, setting: str, 
             return entry["id"]
     if len(bases) == 1:
         return bases[0]["id"]
-    there = ", ".join(sorted(entry["id"] for entry in bases)[:8])
-    raise ModelRefused(f"{where} serves {there}, and {setting} is {wanted!r}: set it to one of these.")
+    served = ", ".join(sorted(entry["id"] for entry in bases)[:8])
+    raise ModelRefused(f"{server} serves {served}, but {setting} is {wanted!r}. Set it to one of these.")
 
 
-async def context_of(http: httpx.AsyncClient, where: str, entries: Sequence[Mapping[str, Any]], name: str) -> int:
-    """Tokens of context, as vLLM lists them or llama-server's ``/props`` has them; 0 where nobody says."""
+async def find_context(http: httpx.AsyncClient, server: str, entries: Sequence[Mapping[str, Any]], name: str) -> int:
+    """Return the tokens of context that vLLM lists or llama-server's ``/props`` reports; 0 if unknown."""
     listed = next(entry for entry in entries if entry["id"] == name).get("max_model_len")
     if type(listed) is int and listed > 0:
         return listed
-    _, _, _, said = await get_json(http, where, "/props")
-    settings = said.get("default_generation_settings") if isinstance(said, Mapping) else None
-    told = settings.get("n_ctx") if isinstance(settings, Mapping) else None
-    return told if type(told) is int and told > 0 else 0
+    _, _, _, parsed = await get_json(http, server, "/props")
+    settings = parsed.get("default_generation_settings") if isinstance(parsed, Mapping) else None
+    length = settings.get("n_ctx") if isinstance(settings, Mapping) else None
+    return length if type(length) is int and length > 0 else 0

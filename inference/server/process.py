@@ -20,8 +20,8 @@ import uvicorn
 from filelock import FileLock, Timeout
 
 import inference
-from inference.api import crash_report
 from inference.api.status import Status, StatusBoard
+from inference.client import crash_report
 from inference.client.engine_process import IDLE_SECONDS, log_path
 from inference.models.catalog import canonical
 from inference.models.shape import FORMATS

@@ -43,6 +43,6 @@ def forget_working_directory() -> None:
 
 
 def leave_working_directory() -> None:
-    """Change to ``NEUTRAL_FOLDER``: nothing that is started or opened by a relative name comes from the old one."""
+    """Change to ``NEUTRAL_FOLDER``, so that no relative name refers to the opened folder."""
     forget_working_directory()
     os.chdir(NEUTRAL_FOLDER)

@@ -1,32 +1,43 @@
-"""Make this program's own folders for their user alone; check who could have written what is in one. Torch-free.
-
-Read regular files of bounded size, whatever lies at a path: devices, pipes and sockets are not opened for long.
-"""
+"""Private files and folders of this program, and reads of files that may be something else. Torch-free."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, Any
 
 import platformdirs
 
 NAME = "codellama-ls"
 
+_NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+
+
+class NotRegularError(OSError):
+    """The path is not a regular file."""
+
+
+class TooLongError(OSError):
+    """The file has more bytes than allowed."""
+
 
 def roots() -> tuple[Path, ...]:
-    """The user's cache, data and state folders of this program; none of them need be there."""
+    """Return the user's cache, data and state folders of this program, existing or not."""
     chosen = (platformdirs.user_cache_path, platformdirs.user_data_path, platformdirs.user_state_path)
     return tuple(path(NAME, False) for path in chosen)
 
 
 def make_private(folder: Path) -> Path:
-    """Make ``folder``, and all that is missing above it, for the user alone; raises OSError.
+    """Create ``folder`` and its missing parents with mode 0700, and return it. Raises OSError.
 
-    ``Path.mkdir`` gives its mode to the last folder only, whatever the umask leaves open above it. What is there keeps
-    its mode, but where something had to be made, this program's own folders (``roots``) that others may enter are
-    closed (``close_roots``). Source: XDG Base Directory Specification, which asks for mode 0700 of what is missing.
+    ``Path.mkdir`` applies its mode to the last folder only. Existing folders keep their mode, but if a folder was
+    created, this program's own folders (``roots``) are closed to others. Source: XDG Base Directory Specification,
+    which asks for mode 0700.
     """
     missing = [path for path in (*reversed(folder.parents), folder) if not path.exists()]
     for path in missing:
@@ -37,7 +48,7 @@ def make_private(folder: Path) -> Path:
 
 
 def close_roots() -> None:
-    """Close this user's own folders of this program to others. What can't be closed stays; the doctor tells of it."""
+    """Close this user's own folders of this program to others. The doctor reports a folder that stays open."""
     for path in roots():
         with suppress(OSError):
             found = path.stat()
@@ -45,11 +56,46 @@ def close_roots() -> None:
                 path.chmod(0o700)
 
 
-def untrusted(path: Path, like: Path | None = None) -> str:
-    """Say why what lies at ``path`` could be another user's work, or nothing. Raises OSError.
+def open_private(path: Path, mode: str) -> IO[Any]:
+    """Open a file to write (``mode`` as for ``open``; UTF-8 unless binary) and give it mode 0600.
 
-    It must belong to this user or to root, and others must not be able to write to it. What ``like`` grants is granted
-    here too: its owner, and its write permissions.
+    It is never accessible to others, not even for a moment. Raises OSError, also for a symbolic link.
+    """
+    return open(path, mode, encoding=None if "b" in mode else "utf-8", opener=_private)
+
+
+def _private(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | _NO_LINK, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file by one with this text and mode 0600, atomically. Raises OSError with ``path`` as its file name."""
+    new = ""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        descriptor, new = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(new).replace(path)
+    except OSError as error:
+        if new:
+            Path(new).unlink(missing_ok=True)
+        error.filename = str(path)
+        raise
+
+
+def untrusted(path: Path, like: Path | None = None) -> str:
+    """Return why another user could have written the file at ``path``, or "". Raises OSError.
+
+    It must belong to this user or to root, and others must not be able to write to it. The owner and the write
+    permissions of ``like`` are allowed too.
     """
     found, owners, granted = path.lstat(), {os.getuid(), 0}, 0
     if like is not None:
@@ -65,29 +111,17 @@ def untrusted(path: Path, like: Path | None = None) -> str:
     return ""
 
 
-_NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-
-
-class NotRegularError(OSError):
-    """There is something else than a regular file at the path."""
-
-
-class TooLongError(OSError):
-    """The file has more bytes than are wanted."""
-
-
 def read_regular(path: Path, most: int, *, follow: bool = True) -> bytes:
-    """Return the bytes of a regular file, at most ``most``.
+    """Return the bytes of a regular file, at most ``most``. Devices, pipes and sockets never block it.
 
-    Without ``follow`` a symbolic link is no regular file. Raises NotRegularError, TooLongError or another OSError.
+    Without ``follow`` a symbolic link is not a regular file. Raises NotRegularError, TooLongError or another OSError.
     """
     if not stat.S_ISREG(path.stat(follow_symlinks=follow).st_mode):
         raise NotRegularError(f"{path} is not a regular file")
     descriptor = os.open(path, os.O_RDONLY | _NEVER_WAIT | (0 if follow else _NO_LINK))
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NotRegularError(f"{path} was replaced by something else")
+            raise NotRegularError(f"{path} was replaced by another kind of file")
         data = file.read(most + 1)
     if len(data) > most:
         raise TooLongError(f"{path} has more than {most:,} bytes")

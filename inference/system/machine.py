@@ -1,8 +1,6 @@
-"""What this machine can hold a model in: its memory and its NVIDIA GPUs, asked without importing torch.
+"""Memory, NVIDIA GPUs and CPU cores of this machine, without importing torch.
 
-Knows nothing of models. AMD and Apple GPUs are not looked for: where one is the only GPU, memory is what is found.
-
-How many threads arithmetic should use: physical cores, and only those this process may run on.
+AMD and Apple GPUs are not detected: on such a machine only the CPU's memory counts.
 """
 
 from __future__ import annotations
@@ -19,23 +17,27 @@ import psutil
 from inference.system.child_processes import NEUTRAL_FOLDER
 
 GPU_QUERY = ["nvidia-smi", "--query-gpu=uuid,name,memory.total,memory.free", "--format=csv,noheader,nounits"]
-"""One line a GPU, by PCI bus; memory in MiB."""
+"""Prints one line per GPU in PCI order; memory in MiB."""
 
 MIB = 1 << 20
+
+CPUS = Path("/sys/devices/system/cpu")
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Memory that a model can be loaded into.
+    """Memory of one device that a model can be loaded into.
 
     Attributes:
         kind: a CUDA GPU's memory or the CPU's.
-        name: what a person reads.
-        total: bytes in all.
-        free: bytes that nothing uses now.
-        repacks: a CPU on which bitsandbytes rewrites NF4 weights in place at the first forward pass (AVX512_BF16).
-        uuid: of a GPU, as CUDA_VISIBLE_DEVICES takes it.
-        cuda_libraries: a CPU for which torch's CUDA build computes, which takes more memory than its CPU build.
+        name: name for the user.
+        total: total memory in bytes.
+        free: unused memory in bytes.
+        repacks: True for a CPU with AVX512_BF16, on which bitsandbytes rewrites NF4 weights in place at the first
+            forward pass.
+        uuid: a GPU's UUID, as in CUDA_VISIBLE_DEVICES.
+        cuda_libraries: True for a CPU used by torch's CUDA build, which takes more memory than the CPU build.
     """
 
     kind: Literal["cuda", "cpu"]
@@ -49,7 +51,13 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What was found: ``memory`` always, GPUs perhaps, and in ``note`` a sentence where there are none."""
+    """Devices of a machine.
+
+    Attributes:
+        memory: the CPU's memory.
+        gpus: GPUs that CUDA shows.
+        note: why there is no GPU; None if there is one.
+    """
 
     memory: Device
     gpus: tuple[Device, ...] = ()
@@ -57,28 +65,32 @@ class Machine:
 
     @property
     def best(self) -> Device:
-        """Where a model would be loaded: the GPU with the most free memory, or the CPU's memory without a GPU."""
+        """Return the device to load a model into: the GPU with the most free memory, else the CPU's memory."""
         return max(self.gpus, key=lambda gpu: gpu.free, default=self.memory)
 
 
 def look() -> Machine:
-    """Ask the operating system and ``nvidia-smi``; what can't be asked counts as absent, with a note saying so."""
+    """Detect devices with ``nvidia-smi`` and psutil. A GPU that cannot be queried counts as absent."""
     try:
         gpus = _visible(_gpus())
-        note = None if gpus else "No GPU was found: CUDA_VISIBLE_DEVICES hides those there are, or they don't say."
+        note = (
+            None
+            if gpus
+            else "No GPU was found: CUDA_VISIBLE_DEVICES hides it, or nvidia-smi does not report its memory."
+        )
     except FileNotFoundError:
-        gpus, note = [], "No NVIDIA GPU was found: there is no nvidia-smi. AMD and Apple GPUs are not looked for."
+        gpus, note = [], "No NVIDIA GPU was found: nvidia-smi is not installed. AMD and Apple GPUs are not supported."
     except (OSError, subprocess.SubprocessError) as problem:
-        gpus, note = [], f"No GPU could be found: nvidia-smi does not work ({_reason(problem)})."
+        gpus, note = [], f"No GPU was found: nvidia-smi failed ({_reason(problem)})."
     return Machine(memory(), tuple(gpu for _, gpu in gpus), note)
 
 
 def _gpus() -> list[tuple[str, Device | None]]:
-    """Every GPU by UUID, in PCI order; None for one that does not tell its memory (some that share the CPU's)."""
-    answer = subprocess.run(
+    """Return every GPU by UUID, in PCI order; None for a GPU without reported memory (some share the CPU's)."""
+    output = subprocess.run(
         GPU_QUERY, capture_output=True, text=True, timeout=20, check=True, cwd=NEUTRAL_FOLDER
     ).stdout
-    return [_gpu(line) for line in answer.splitlines() if line.strip()]
+    return [_gpu(line) for line in output.splitlines() if line.strip()]
 
 
 def _gpu(line: str) -> tuple[str, Device | None]:
@@ -90,11 +102,14 @@ def _gpu(line: str) -> tuple[str, Device | None]:
 
 
 def _visible(gpus: list[tuple[str, Device | None]]) -> list[tuple[str, Device]]:
-    """Those CUDA would show: CUDA_VISIBLE_DEVICES lists indices or starts of UUIDs and ends at the first bad one."""
-    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if asked is not None:
+    """Return the GPUs that CUDA shows.
+
+    CUDA_VISIBLE_DEVICES lists indices or starts of UUIDs; the first invalid entry ends the list.
+    """
+    wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if wanted is not None:
         chosen = []
-        for item in (item.strip() for item in asked.split(",")):
+        for item in (item.strip() for item in wanted.split(",")):
             found = [g for i, g in enumerate(gpus) if item == str(i) or (item[:4] == "GPU-" and g[0].startswith(item))]
             if len(found) != 1:
                 break
@@ -104,13 +119,13 @@ def _visible(gpus: list[tuple[str, Device | None]]) -> list[tuple[str, Device]]:
 
 
 def _reason(problem: Exception) -> str:
-    """The first line of what nvidia-smi said, or the exception where it said nothing."""
-    said = (getattr(problem, "stderr", None) or getattr(problem, "stdout", None) or "").strip()
-    return said.splitlines()[0] if said else str(problem)
+    """Return the first line of nvidia-smi's output, or the exception's text without output."""
+    output = (getattr(problem, "stderr", None) or getattr(problem, "stdout", None) or "").strip()
+    return output.splitlines()[0] if output else str(problem)
 
 
 def memory(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Device:
-    """The CPU's memory, less where a control group (a container's) allows less."""
+    """Return the CPU's memory, limited by this process's control groups (a container's)."""
     memory = psutil.virtual_memory()
     total, free = memory.total, memory.available
     for limit, left in _limits(cgroups, own):
@@ -131,7 +146,10 @@ def _torch_folder() -> Path:
 
 
 def _limits(cgroups: Path, own: Path) -> list[tuple[int, int]]:
-    """(limit, bytes left) of this process's control groups (version 2), innermost first; page cache counts as left."""
+    """Return (limit, free) in bytes of this process's control groups (version 2), innermost first.
+
+    Page cache counts as free.
+    """
     try:
         line = next(line for line in own.read_text().splitlines() if line.startswith("0::"))
     except (OSError, StopIteration):
@@ -158,16 +176,12 @@ def _has_avx512_bf16() -> bool:
         return False
 
 
-CPUS = Path("/sys/devices/system/cpu")
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
-
-
 def usable_cores(cpus: Path = CPUS, quota: Path = QUOTA) -> int:
-    """Physical cores among the allowed CPUs, at most what the container's quota pays for.
+    """Return the number of physical cores that this process may use, within its container's CPU quota.
 
-    Two threads on one core's siblings share its multipliers, and threads beyond a quota are put to sleep together:
-    both slow a matrix product down. Sources: Linux's sysfs ABI (``topology/thread_siblings_list``), cgroup v2
-    (``cpu.max``: microseconds allowed in a period, or ``max``).
+    More threads slow a matrix product down: siblings share a core's multipliers, and threads beyond the quota are
+    suspended together. Sources: Linux's sysfs ABI (``topology/thread_siblings_list``), cgroup v2 (``cpu.max``:
+    microseconds per period, or ``max``).
     """
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     cores = {_siblings(cpus, cpu) for cpu in allowed}
@@ -175,7 +189,7 @@ def usable_cores(cpus: Path = CPUS, quota: Path = QUOTA) -> int:
 
 
 def _siblings(cpus: Path, cpu: int) -> str:
-    """What names the physical core of a CPU: the list of its threads, or its own number where that is not told."""
+    """Return a CPU's list of siblings, which identifies its core, or its own number if that is unknown."""
     try:
         return (cpus / f"cpu{cpu}/topology/thread_siblings_list").read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""How much memory this process takes, on the CPU or on a GPU. Knows no models and no plans.
+"""Measure the memory that this process uses, on the CPU or on a GPU.
 
 Source: Linux' ``proc_pid_smaps(5)`` and ``proc_pid_statm(5)``.
 """
@@ -14,41 +14,46 @@ from typing import Protocol, Self
 
 from inference.system.machine import Device
 
-EVERY = 0.02
-"""Seconds between two looks at memory while something runs."""
+INTERVAL = 0.02
+"""Seconds between two samples."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Bytes of memory that is the process's own (anonymous, or a GPU's), and of a checkpoint's files mapped into it."""
+    """Memory of this process in bytes.
+
+    Attributes:
+        own: anonymous memory, or a GPU's.
+        mapped: resident pages of a checkpoint's mapped files.
+    """
 
     own: int
     mapped: int = 0
 
 
 class Probe(Protocol):
-    """Looks at one kind of memory."""
+    """Measures one kind of memory."""
 
     def now(self) -> Usage:
-        """What is taken now."""
+        """Return the current usage."""
         ...
 
     def own(self) -> int:
-        """The same without what is mapped; quick."""
+        """Return the current usage without mapped files, in bytes. Fast."""
         ...
 
 
 class HostProbe:
-    """This process's memory, by the kernel's account. Raises OSError where there is no ``/proc``."""
+    """This process's CPU memory, from ``/proc``. Raises OSError on systems without it."""
 
     def __init__(self, folder: Path, proc: Path = Path("/proc/self")) -> None:
         self._folder = str(folder.resolve()) + "/"
         self._proc = proc
         if not (proc / "smaps_rollup").exists():
-            raise OSError("Memory can be measured on Linux only, and here is no /proc/self/smaps_rollup.")
+            raise OSError("Memory can be measured on Linux only: /proc/self/smaps_rollup is missing.")
 
     def now(self) -> Usage:
-        """Anonymous pages, and pages of files below the checkpoint's folder."""
+        """Return anonymous memory and mapped files of the checkpoint's folder."""
         rollup = (self._proc / "smaps_rollup").read_text()
         return Usage(_kib("Anonymous", rollup), self._mapped())
 
@@ -57,14 +62,14 @@ class HostProbe:
         return _kib("RssAnon", status)
 
     def _mapped(self) -> int:
-        """Resident pages of mappings whose path, the last column of their first line, lies in the folder."""
+        """Sum the resident pages of mappings whose path (last column of the first line) is in the folder."""
         parts = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", (self._proc / "smaps").read_text(), flags=re.MULTILINE)
         ours = (part for part in parts if f" {self._folder}" in part.partition("\n")[0])
         return sum(_kib("Rss", part) for part in ours)
 
 
 class GpuProbe:
-    """What this process takes of a GPU: all that is used, less what was used when ``before`` was looked at."""
+    """GPU memory that this process has taken since ``before`` was measured."""
 
     def __init__(self, before: Device) -> None:
         self._free_before = before.free
@@ -79,12 +84,12 @@ class GpuProbe:
 
 
 class Peak:
-    """Looks every 20 ms while its block runs; ``bytes`` is the most that was seen. Shorter peaks can escape it."""
+    """Sample memory every 20 ms while the block runs. ``bytes`` is the maximum; shorter peaks can be missed."""
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread = threading.Thread(target=self._sample, daemon=True)
         self.bytes = 0
 
     def __enter__(self) -> Self:
@@ -97,12 +102,12 @@ class Peak:
         self._done.set()
         self._thread.join()
 
-    def _watch(self) -> None:
-        while not self._done.wait(EVERY):
+    def _sample(self) -> None:
+        while not self._done.wait(INTERVAL):
             self.bytes = max(self.bytes, self._probe.own())
 
 
 def _kib(name: str, text: str) -> int:
-    """The bytes of a line such as ``Rss:   12 kB``."""
+    """Return the bytes of a line such as ``Rss:   12 kB``."""
     found = re.search(rf"^{name}:\s+(\d+) kB$", text, flags=re.MULTILINE)
     return int(found[1]) * 1024 if found else 0

@@ -1,6 +1,6 @@
-"""The engine's private place on this machine: a folder and a Unix socket that only its user can reach.
+"""The runtime folder of the engine: its socket, lock, log and token, private to the user.
 
-Torch-free; knows no HTTP. Windows has no such sockets in asyncio: there ``NotPrivate`` says so.
+Torch-free. asyncio has no Unix sockets on Windows: ``NotPrivateError`` says so there.
 """
 
 from __future__ import annotations
@@ -16,25 +16,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from inference.system.files import make_private
+from inference.api.errors import CodeLlamaError
+from inference.system.files import make_private, open_private
 
 LONGEST_SOCKET_PATH = 100
-"""``sun_path`` holds 108 bytes on Linux and 104 on macOS, the closing zero included (unix(7))."""
-
+"""``sun_path`` holds 108 bytes on Linux and 104 on macOS, including the final zero (unix(7))."""
 
 SHORTEST_TOKEN = 16
-
 
 NO_ENGINE = "No engine can be started: "
 
 
-class NotPrivateError(RuntimeError):
-    """A place that should be the user's own is not, or can't be used; the message says which and what to do."""
+class NotPrivateError(CodeLlamaError):
+    """A file or folder that must be the user's own is not, or cannot be used."""
 
 
 @contextmanager
 def in_words() -> Iterator[None]:
-    """Raise ``NotPrivate`` with a sentence for the user in place of an ``OSError``; time-outs pass unchanged."""
+    """Raise ``NotPrivateError`` for an ``OSError``; time-outs pass unchanged."""
     try:
         yield
     except TimeoutError:
@@ -46,23 +45,22 @@ def in_words() -> Iterator[None]:
 def _sentence(error: OSError) -> str:
     path, reason = error.filename, error.strerror or str(error)
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        return f"No engine can be started ({reason}): close some files or windows, or raise `ulimit -n`."
+        return f"{NO_ENGINE}{reason}. Close some files or editors, or raise `ulimit -n`."
     if error.errno == errno.EISDIR:
         return f"{NO_ENGINE}{path} is a folder, but a file belongs there. Remove it."
     if path is None:
-        return f"No engine can be started ({reason}): free what the system is short of, then ask again."
-    return f"{NO_ENGINE}{path} can't be used ({reason}). Make it writable for you, or remove it."
+        return f"{NO_ENGINE}{reason}. Free that resource of the system, then try again."
+    return f"{NO_ENGINE}{path} cannot be used ({reason}). Make it writable for you, or remove it."
 
 
 def runtime_folder() -> Path:
-    """Where the socket, the lock and the log of the engine lie; created for the user alone if it is not there.
+    """Return the folder of the engine's socket, lock and log; create it with mode 0700 if it is missing.
 
-    ``XDG_RUNTIME_DIR`` if it is set, usable and short enough, else a folder of ours among the temporary files, and
-    in ``/tmp`` where the path of those is too long for a socket. Raises ``NotPrivate`` if somebody else owns it or it
-    can't be used.
+    It lies in ``XDG_RUNTIME_DIR`` if that is set, exists and is short enough, else among the temporary files, and in
+    ``/tmp`` if their path is too long for a socket. Raises ``NotPrivateError``.
     """
     if not hasattr(os, "getuid"):
-        raise NotPrivateError("codellama-ls needs Unix sockets; on Windows run it inside WSL.")
+        raise NotPrivateError("codellama-ls needs Unix sockets. On Windows, run it inside WSL.")
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     folder = Path(base) / "codellama-ls" if base and os.path.isdir(base) else _fallback()  # noqa: PTH112  never raises
     if _too_long(folder):
@@ -72,10 +70,10 @@ def runtime_folder() -> Path:
 
 
 def own_folder(folder: Path, variable: str) -> None:
-    """Create ``folder`` for the user alone if it is not there.
+    """Create ``folder`` with mode 0700 if it is missing.
 
-    Raises ``NotPrivate`` if somebody else owns it or it can't be used; ``variable`` is the environment variable that
-    names another.
+    Raises ``NotPrivateError`` if another user owns it or it cannot be used. ``variable`` is the environment variable
+    that would choose another folder.
     """
     try:
         found = folder.lstat() if folder.is_symlink() else make_private(folder).lstat()
@@ -88,15 +86,15 @@ def own_folder(folder: Path, variable: str) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise NotPrivateError(
-            f"{folder} can't be used ({reason}): set {variable} to a private folder of yours."
+            f"{folder} cannot be used ({reason}). Set {variable} to a private folder of yours."
         ) from error
-    raise NotPrivateError(f"{folder} is not a folder of yours; remove it or set {variable} to a private folder.")
+    raise NotPrivateError(f"{folder} is not a folder of yours. Remove it or set {variable} to a private folder.")
 
 
 def bind(path: Path) -> socket.socket:
-    """A listening Unix socket at ``path``, never readable by others, not even for a moment.
+    """Return a Unix socket bound to ``path``, never accessible to others, not even for a moment.
 
-    A socket file that a dead engine left there is replaced: the caller holds the engine's lock. Raises ``NotPrivate``.
+    The socket file of a dead engine is replaced: the caller holds the engine's lock. Raises ``NotPrivateError``.
     """
     with in_words():
         path.unlink(missing_ok=True)
@@ -111,13 +109,13 @@ def bind(path: Path) -> socket.socket:
 
 
 def is_own_peer(connection: socket.socket) -> bool:
-    """Is the process at the other end this user's (or root's)? Where the system cannot tell, the folder protects."""
-    found = peer(connection)
+    """Return whether the peer is this user or root; True on systems that cannot tell, where the folder protects."""
+    found = peer_credentials(connection)
     return found is None or found[1] in (os.getuid(), 0)
 
 
-def peer(connection: socket.socket) -> tuple[int, int] | None:
-    """Process and user at the other end of a Unix socket; None where the system does not tell (unix(7))."""
+def peer_credentials(connection: socket.socket) -> tuple[int, int] | None:
+    """Return process and user id of a Unix socket's peer; None on systems without ``SO_PEERCRED`` (unix(7))."""
     if not hasattr(socket, "SO_PEERCRED"):
         return None
     size = struct.calcsize("3i")
@@ -126,25 +124,24 @@ def peer(connection: socket.socket) -> tuple[int, int] | None:
 
 
 def token(path: Path) -> str:
-    """The token in the user's own file ``path``, made and written for the user alone where there is none.
+    """Return the token in ``path``; create the file with a new token if it is missing.
 
-    Raises ``NotPrivate`` if others may read it or it is not the user's, or it can't be written.
+    Raises ``NotPrivateError`` if the file is not the user's, others can read it, or it cannot be written.
     """
     try:
-        with suppress(FileExistsError):
-            path.touch(0o600, exist_ok=False)
-            path.write_text(secrets.token_urlsafe(32))
+        with suppress(FileExistsError), open_private(path, "x") as file:
+            file.write(secrets.token_urlsafe(32))
         found = path.lstat()
     except OSError as error:
         raise NotPrivateError(
-            f"There can be no token in {path} ({error.strerror}): choose another --token-file."
+            f"The token file {path} cannot be created ({error.strerror}). Choose another --token-file."
         ) from error
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise NotPrivateError(f"{path} must be a file that only you can read: `chmod 600` it, or remove it.")
+        raise NotPrivateError(f"{path} must be a file that only you can read. Run `chmod 600` on it, or remove it.")
     text = path.read_text("ascii", "replace").strip()
     if len(text) < SHORTEST_TOKEN:
         raise NotPrivateError(
-            f"The token in {path} has fewer than {SHORTEST_TOKEN} characters; remove it for a new one."
+            f"The token in {path} has fewer than {SHORTEST_TOKEN} characters. Remove the file to get a new one."
         )
     return text
 
@@ -154,7 +151,7 @@ def _too_long(folder: Path) -> bool:
 
 
 def _fallback() -> Path:
-    """Among the temporary files; in ``/tmp`` if their folder's path is too long or there is no such folder."""
+    """Return a folder among the temporary files, or in ``/tmp`` if their path is too long or missing."""
     name = f"codellama-ls-{os.getuid()}"
     with suppress(OSError):
         folder = Path(tempfile.gettempdir()) / name

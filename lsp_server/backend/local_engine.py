@@ -1,7 +1,6 @@
-"""This window's link to the shared engine: find or start it, hold a lease, start again when it dies.
+"""The local engine as a backend: find or start it, hold a lease, restart it when it dies.
 
-Knows no LSP: whoever owns the link is told each status. Never blocks: while there is no ready engine, asking raises;
-one that has unloaded its weights is asked all the same, as that makes it load them.
+An engine that has unloaded its weights still gets requests: they make it load them.
 """
 
 from __future__ import annotations
@@ -9,42 +8,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
 import inference
-from inference.api.events import Finished, TextChunk
+from inference.api.errors import CodeLlamaError, EngineError, EngineSilent, EngineUnavailable
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import ANSWERING, LEAVING, Status
-from inference.client.engine_client import SILENT_SECONDS, EngineClient, EngineError, EngineSilent, EngineUnavailable
-from inference.client.engine_process import EngineNotStarted, EngineOptions, allow_one_more, ensure_engine
-from inference.client.hung_engine import NotEnded, end_if_hung
-from inference.system.runtime_folder import NotPrivateError
-from lsp_server.concurrency import BackOff
+from inference.client.engine_client import SILENT_SECONDS, EngineClient
+from inference.client.engine_process import EngineOptions, allow_one_more, ensure_engine
+from inference.client.hung_engine import end_if_hung
+from lsp_server.backend.backend import BackgroundConnection
 
 log = logging.getLogger(__name__)
 
-RETRY_AFTER = 5.0
-"""Seconds after a failure (say, no model installed) before a request may try anew."""
+REPLACE_SECONDS = 1.0
+"""Seconds to wait after another session retired the engine: that session starts the next one."""
 
-GIVE_WAY = 1.0
-"""Seconds that a window waits after an engine which another one asked to leave: that one is to start the next."""
-
-BROKEN = "The link to the engine broke; the language server's log has the details. The next request tries again."
+BROKEN = "The connection to the engine failed. See the language server's log. The next request retries."
 
 
-class LocalEngine:
-    """From the language server to the engine of one's own.
-
-    ``find``, ``sleep``, ``clock`` and ``silence``, after which an engine may hang, are given by tests.
-    """
-
-    server = ""
+class LocalEngine(BackgroundConnection[EngineClient]):
+    """Backend that shares the user's engine process with other editor sessions."""
 
     def __init__(
         self,
@@ -55,97 +44,66 @@ class LocalEngine:
         clock: Callable[[], float] = time.monotonic,
         silence: float = SILENT_SECONDS,
     ) -> None:
+        """Tests pass ``find``, ``sleep``, ``clock`` and ``silence``, the seconds after which an engine may hang."""
+        super().__init__(on_status, sleep, clock, Status())
         self._options = options
-        self._on_status = on_status
-        self._find, self._sleep, self._silence = find, sleep, silence
-        self._backoff = BackOff(clock)
-        self._client: EngineClient | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._asked = asyncio.Event()
+        self._find, self._silence = find, silence
         self._lost = self._replacing = False
-        self._by_hand = True  # to open a window, or to restart its server, is to ask
-        self._window = uuid.uuid4().hex
-        self.status = Status()
-
-    def start(self) -> None:
-        """Begin to look for, or start, the engine in the background."""
-        self._task = asyncio.ensure_future(self._keep())
-
-    async def stop(self) -> None:
-        """Give up the lease."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-
-    async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
-        """Stream a completion; raises ``EngineUnavailable`` at once while no engine is ready."""
-        async with aclosing(self._ready().complete(replace(request, user=self._window))) as events:
-            async for event in events:
-                yield event
-
-    async def chat(self, request: ChatRequest) -> AsyncGenerator[TextChunk | Finished, None]:
-        """Stream a chat answer. Raises ``EngineError``, as ``complete`` does.
-
-        Nobody chats by typing on: an engine that kept dying is tried once more.
-        """
-        self._by_hand = True
-        async with aclosing(self._ready().chat(replace(request, user=self._window))) as events:
-            async for event in events:
-                yield event
+        self._user_asked = True  # opening an editor or restarting its server counts
 
     async def chat_context(self) -> int | None:
-        """Tokens that a conversation and its answer may have together; None while the weights are unloaded.
+        """Return the tokens that a conversation and its response may have together; None without loaded weights.
 
         Raises ``EngineError``.
         """
-        roles = (await self._ready().stats())["models"].get(self.status.chat_model, {})
-        return roles.get("chat") or max(roles.values(), default=None)
+        lengths = (await self._connected().stats())["models"].get(self.status.chat_model, {})
+        return lengths.get("chat") or max(lengths.values(), default=None)
 
-    def _ready(self) -> EngineClient:
-        self._asked.set()
+    def _connected(self, request: CompletionRequest | ChatRequest | None = None) -> EngineClient:
+        if isinstance(request, ChatRequest):  # a deliberate act, unlike typing: it may start an engine that kept dying
+            self._user_asked = True
+        self._requested.set()
         if self._client is None or self.status.phase not in ANSWERING:
             raise EngineUnavailable(self.status.message)
         return self._client
 
-    async def _keep(self) -> None:
+    async def _keep_connected(self) -> None:
         while True:
             try:
                 await self._hold()
-            except (EngineNotStarted, NotPrivateError, NotEnded) as error:
-                self._tell(Status(phase="failed", message=str(error)))
+            except CodeLlamaError as error:
+                self._report(Status(phase="failed", message=str(error)))
             except Exception:
-                log.exception("the link to the engine broke")
-                self._tell(Status(phase="failed", message=BROKEN))
+                log.exception("the connection to the engine failed")
+                self._report(Status(phase="failed", message=BROKEN))
             if self.status.phase in ("failed", "stopping"):
-                await self._until_asked()
+                await self._wait_for_request()
             elif self.status.phase == "retiring":
-                await self._sleep(0 if self._replacing else GIVE_WAY)
+                await self._sleep(0 if self._replacing else REPLACE_SECONDS)
             else:
                 self._lost = True
-                self._tell(Status(message="the engine has gone; starting it again"))
+                self._report(Status(message="the engine ended; restarting it"))
                 await self._sleep(self._backoff.pause())
 
     async def _hold(self) -> None:
         """Hold a lease until the engine ends, fails or hangs."""
-        if self._by_hand:
-            self._by_hand = False
+        if self._user_asked:
+            self._user_asked = False
             allow_one_more()
         socket = await self._find(self._options)
         client = EngineClient(socket, self._silence)
         try:
             self._client = client
-            while not await self._followed(client):
+            while not await self._follow(client):
                 if await end_if_hung(socket, self._silence / 2):
-                    log.warning("ended the engine, which did not answer")
+                    log.warning("ended the engine, which did not respond")
                     break
         finally:
             self._client = None
             await client.aclose()
 
-    async def _followed(self, client: EngineClient) -> bool:
-        """Hold a lease until the engine ends or fails; False where it fell silent."""
+    async def _follow(self, client: EngineClient) -> bool:
+        """Hold a lease until the engine ends or fails; return False if the engine stops responding."""
         try:
             async with aclosing(client.lease()) as statuses:
                 async for status in statuses:
@@ -159,62 +117,51 @@ class LocalEngine:
         return True
 
     async def _take(self, client: EngineClient, status: Status) -> None:
-        """A status of the engine's: tell it, with what it means for this window."""
+        """Report a status of the engine, adapted to this session."""
         if status.phase in LEAVING:
-            return self._tell(status)
-        if _older(status.version) and not self._replacing:
+            return self._report(status)
+        if _is_older(status.version) and not self._replacing:
             self._replacing = True
             return await self._replace(client, status)
         if status.phase == "ready":
             self._backoff.ready()
-        self._tell(self._checked(status if self._lost else replace(status, crash="")))
+        self._report(self._checked(status if self._lost else replace(status, crash="")))
         return None
 
     async def _replace(self, client: EngineClient, status: Status) -> None:
-        """Have an engine of an older version leave, once it has answered what it has begun.
+        """Retire an engine of an older version.
 
-        An engine of a newer one is left alone: the window is what is out of date, the wire is standard, and two that
-        replace each other's engine would never come to an end. Nor is more than one asked to leave in a window's life.
+        A newer engine is used as it is: its API is the same, and two sessions that replace each other's engine would
+        never stop. For the same reason a session retires at most one engine.
         """
-        log.info("the engine is of version %s, this is %s: asking it to leave", status.version, inference.__version__)
+        log.info("the engine has version %s, this is %s: retiring it", status.version, inference.__version__)
         try:
             await client.retire()
         except EngineUnavailable:
             raise
         except EngineError as error:
-            log.warning("it does not leave, and is used as it is: %s", error)
-            self._tell(self._checked(status))
+            log.warning("the engine cannot be retired and is used as it is: %s", error)
+            self._report(self._checked(status))
 
     def _checked(self, status: Status) -> Status:
+        """Turn the status of an engine with other models into a failure."""
         runs, wanted = (status.model, status.chat_model), self._options.models
         if runs == wanted:
             return status
         text = (
-            f"The engine of another window runs {_named(runs)}, this one is set to {_named(wanted)}: set engine.model "
-            "and engine.chatModel as there, or end that engine with `codellama-ls engine stop`."
+            f"The engine was started by another editor session with {_names(runs)}; this session is set to "
+            f"{_names(wanted)}. Set engine.model and engine.chatModel alike, or run `codellama-ls engine stop`."
         )
         return replace(status, phase="failed", message=text)
 
-    async def _until_asked(self) -> None:
-        await self._sleep(RETRY_AFTER)
-        self._asked.clear()
-        await self._asked.wait()
 
-    def _tell(self, status: Status) -> None:
-        self.status = status
-        try:
-            self._on_status(status)
-        except Exception:
-            log.exception("a status could not be shown")
-
-
-def _older(version: str) -> bool:
-    """Is an engine of this version older than what is installed here? One that does not say is taken as it is."""
+def _is_older(version: str) -> bool:
+    """Return whether an engine's version is older than the installed one; False for an invalid version."""
     try:
         return Version(version) < Version(inference.__version__)
     except InvalidVersion:
         return False
 
 
-def _named(models: tuple[str, str]) -> str:
+def _names(models: tuple[str, str]) -> str:
     return " and ".join(f"'{model}'" for model in dict.fromkeys(models))

@@ -23,9 +23,10 @@ from typing import Any
 from rich.console import Console
 
 import inference
+from inference.api.errors import EngineError
 from inference.api.events import Finished, TextChunk
 from inference.api.requests import CompletionRequest
-from inference.client.engine_client import EngineClient, EngineError
+from inference.client.engine_client import EngineClient
 from inference.evaluation.answer_journal import AnswerJournal, key_of
 from inference.models.manifest import MANIFEST
 from inference.models.shape import FORMATS

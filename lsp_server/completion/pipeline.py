@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
+from inference.api.errors import EngineError, EngineUnavailable
 from inference.api.events import Finished, Sampling, TextChunk
 from inference.api.requests import CompletionRequest, Priority
-from inference.client.engine_client import EngineError, EngineUnavailable
 from inference.models.adapter_store import Stamp
 from inference.text.prompts import Snippet
 from lsp_server.completion.cache import Cache, CacheKey, Hit, Scope, may_still_match, typing_may_reach

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import inference
 import lsp_server
-from inference.api.crash_report import cause_in, tail
+from inference.client.crash_report import cause_in, tail
 from inference.doctor.check import Check, healthy
 from inference.doctor.engine_checks import died, look
 from inference.doctor.installation import versions

@@ -13,9 +13,9 @@ from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from inference.api.errors import BadRequest, EngineError, ModelRefused
 from inference.api.events import Finished, Sampling, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
-from inference.client.engine_client import BadRequest, EngineError, ModelRefused
 from inference.doctor.check import Check
 from inference.doctor.engine_checks import collected
 from inference.models.identify import find_row

@@ -14,9 +14,9 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
+from inference.api.errors import EngineError
 from inference.api.events import Outcome, Sampling
 from inference.api.requests import ChatRequest
-from inference.client.engine_client import EngineError
 from lsp_server.backend.backend import Backend
 from lsp_server.chat.attachments import Attachment, LeftOut
 from lsp_server.chat.chat_context import RefusedMention

@@ -13,9 +13,9 @@ from typing import Any
 
 from pygls.exceptions import JsonRpcInvalidParams
 
+from inference.api.errors import EngineError
 from inference.api.events import Sampling
 from inference.api.requests import ChatRequest
-from inference.client.engine_client import EngineError
 from inference.text.prompts import Message
 from lsp_server.lsp.chat_stream import ChatResponse, finish_reason, require_backend, send_partial, stream_chat
 from lsp_server.lsp.params import member, token

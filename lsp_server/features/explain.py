@@ -8,9 +8,9 @@ from typing import Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
+from inference.api.errors import EngineError
 from inference.api.events import TextChunk
 from inference.api.requests import ChatRequest
-from inference.client.engine_client import EngineError
 from inference.text.prompts import Message
 from lsp_server.edits.rewrite import CouldNotError
 from lsp_server.edits.target import target_of

@@ -9,9 +9,9 @@ from typing import Any
 
 from lsprotocol import types
 
+from inference.api.errors import EngineError, EngineUnavailable
 from inference.api.events import Outcome, TextChunk
 from inference.api.requests import ChatRequest
-from inference.client.engine_client import EngineError, EngineUnavailable
 from lsp_server.backend.backend import Backend
 from lsp_server.lsp.params import request_failed
 from lsp_server.lsp.work_done_progress import Token

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from inference.api.errors import ModelRefused
 from inference.api.events import Finished, TextChunk
 from inference.api.requests import CompletionRequest
-from inference.client.engine_client import ModelRefused
 from inference.models.adapter_store import AUTO, AdapterError, Stamp, enabled_for, location, stamp
 from lsp_server.backend.backend import Backend
 from lsp_server.completion.gate import GateInput, refusal_reason

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from lsprotocol import types
 
-from inference.client.engine_client import EngineError
+from inference.api.errors import EngineError
 from lsp_server.completion.gate import WRITTEN
 from lsp_server.edits.hunks import Hunk, applied, rebased
 from lsp_server.edits.rewrite import Chatter, CouldNotError, rewritten

@@ -67,7 +67,7 @@ async def test_window_set_to_another_chat_model_is_told(runtime):
         assert await editor.inline(0, 4) == []
         messages = [message.message for message in editor.client.messages]
     assert messages == [
-        "codellama-ls: The engine of another window runs 'codellama-34b', this one is set to 'codellama-34b' and "
-        "'codellama-7b-instruct': set engine.model and engine.chatModel as there, or end that engine with "
+        "codellama-ls: The engine was started by another editor session with 'codellama-34b'; this session is set to "
+        "'codellama-34b' and 'codellama-7b-instruct'. Set engine.model and engine.chatModel alike, or run "
         "`codellama-ls engine stop`."
     ]

@@ -142,7 +142,7 @@ async def test_what_is_wrong_is_said_in_one_sentence(runtime, no_models):
         await asyncio.wait_for(editor.failed.wait(), 20)
         await until(lambda: said(editor))
     assert said(editor) == [
-        f"codellama-ls: {url} does not accept the token, or wants one: put the one you were given into remote.toml or "
+        f"codellama-ls: {url} rejected the token, or requires one. Put the token you were given into remote.toml or "
         "CODELLAMA_LS_ENGINE_TOKEN."
     ]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from fakes.teller import Teller
 
+from inference.api.errors import EngineError, ModelRefused
 from inference.api.events import Cause, Finished, Outcome, TextChunk
 from inference.api.requests import CompletionRequest
-from inference.client.engine_client import EngineError, ModelRefused
 from lsp_server.completion.pipeline import CompletionPipeline, CompletionRun
 from lsp_server.completion.trace import Record
 from lsp_server.lsp.completion_request import UnderAdapter

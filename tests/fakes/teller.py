@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from math import log
 
+from inference.api.errors import EngineUnavailable
 from inference.api.events import Cause, Finished, Outcome, TextChunk, TokenProbability
 from inference.api.requests import CompletionRequest
-from inference.client.engine_client import EngineUnavailable
 
 
 @dataclass

@@ -21,7 +21,7 @@ from inference.client.engine_client import LATE_SECONDS
 from inference.client.engine_process import EngineOptions, ensure_engine
 from inference.models import store
 from inference.models.manifest import MANIFEST
-from lsp_server.backend import local_engine
+from lsp_server.backend import backend, local_engine
 from lsp_server.features import lifecycle
 from lsp_server.server import create_server
 
@@ -95,7 +95,7 @@ class Rig:
 
         link = partial(local_engine.LocalEngine, find=find, silence=self.silence)
         self.monkeypatch.setattr(lifecycle, "LocalEngine", link)
-        self.monkeypatch.setattr(local_engine, "RETRY_AFTER", 0.05)
+        self.monkeypatch.setattr(backend, "RETRY_AFTER", 0.05)
         self.monkeypatch.setenv(store.FOLDER_VARIABLE, str(self.folder / "models"))
         settings = {"engine": {"graceSeconds": self.grace}, "completion": {"deadlineMs": DEADLINE_MS}}
         try:

@@ -19,9 +19,10 @@ import pytest
 from faults.rig import Rig, add_row
 from support.waiting import until
 
-from inference.api.crash_report import MOST_DEATHS
+from inference.api.errors import NOT_RESPONDING
 from inference.client import hung_engine
-from inference.client.engine_client import SILENT, SILENT_SECONDS
+from inference.client.crash_report import MOST_DEATHS
+from inference.client.engine_client import SILENT_SECONDS
 from inference.client.engine_process import EngineOptions
 from inference.commands import engine_command
 from inference.doctor import engine_checks
@@ -151,14 +152,14 @@ def unexpected(rig: Rig) -> Callable[[], object]:
 
 
 FAULTS = [
-    EnvironmentFault("runtime folder can't be made", "/proc/self/codellama-ls can't be used", unwritable),
+    EnvironmentFault("runtime folder can't be made", "/proc/self/codellama-ls cannot be used", unwritable),
     EnvironmentFault(
-        "runtime folder of another user", "is not a folder of yours; remove it or set XDG_RUNTIME_DIR", foreign
+        "runtime folder of another user", "is not a folder of yours. Remove it or set XDG_RUNTIME_DIR", foreign
     ),
     EnvironmentFault("dangling link in the temporary folder", "is not a folder of yours", dangling),
     *map(folder_at, ("engine.log", "engine.starting", "engine.starts", "engine.lock", "engine.running", "engine.sock")),
     EnvironmentFault("no file descriptors left", "Too many open files", no_descriptors),
-    EnvironmentFault("an unforeseen exception", "The link to the engine broke", unexpected),
+    EnvironmentFault("an unforeseen exception", "The connection to the engine failed", unexpected),
 ]
 
 ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
@@ -206,7 +207,7 @@ async def test_hung_engine_is_replaced(rig: Rig, silence: float):
         process, since = await hang(rig), time.monotonic()
         assert await rig.request() == []
         answered = time.monotonic() - since
-        expected = "The engine ended unexpectedly and was started again: it did not answer any more."
+        expected = "The engine ended unexpectedly and was started again: it did not respond any more."
         seconds = await rig.until_message(expected, since)
         assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
         assert await rig.request() != []
@@ -252,8 +253,8 @@ async def test_suspended_machine_keeps_its_engine(rig: Rig):
 @pytest.mark.parametrize(
     ("arguments", "status", "output"),
     [
-        (["status"], 1, "The engine does not answer: `codellama-ls engine stop --now` ends it"),
-        (["stop"], 1, "The engine does not answer: `codellama-ls engine stop --now` ends it"),
+        (["status"], 1, "The engine does not respond. Run `codellama-ls engine stop --now` to end it"),
+        (["stop"], 1, "The engine does not respond. Run `codellama-ls engine stop --now` to end it"),
         (["stop", "--now"], 0, "The engine did not stop by itself and was killed."),
     ],
     ids=["status", "stop", "stop-now"],
@@ -282,5 +283,5 @@ async def test_doctor_reports_a_hung_engine(rig: Rig):
         seconds = time.monotonic() - since
         checks = [check async for check in smoke(EngineOptions(), lambda text: None)]
     assert (check.verdict, check.text) == ("problem", "one listens but does not answer: it may hang")
-    assert [(one.name, one.verdict, one.text) for one in checks] == [("loading", "problem", SILENT)]
+    assert [(one.name, one.verdict, one.text) for one in checks] == [("loading", "problem", NOT_RESPONDING)]
     add_row("`doctor` on a hung engine", f"{check.text}. {check.advice}", seconds, "")

@@ -16,7 +16,7 @@ from support.e2e_window import Window
 from support.engine_processes import marked, statistics
 from support.waiting import until
 
-from inference.api.crash_report import MOST_DEATHS
+from inference.client.crash_report import MOST_DEATHS
 from inference.text.source_files import SourceFile
 from lsp_server.benchmark.editing_trace import TraceRequest
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-from inference.api.crash_report import MARK
+from inference.client.crash_report import MARK
 from inference.client.engine_client import EngineClient
 
 

@@ -12,9 +12,9 @@ from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi
 from support.waiting import until
 
+from inference.api.errors import EngineError, EngineUnavailable
 from inference.api.requests import CompletionRequest
 from inference.api.status import Status
-from inference.client.engine_client import EngineError, EngineUnavailable
 from inference.remote.http_client import Address
 from inference.remote.server_profile import ProbeRequest
 from lsp_server.backend.remote_server import RemoteServer

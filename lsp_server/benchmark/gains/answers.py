@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from inference.api.errors import EngineUnavailable
 from inference.api.events import Finished, TextChunk, TokenProbability
 from inference.api.requests import CompletionRequest
-from inference.client.engine_client import EngineUnavailable
 from inference.evaluation.answer_journal import AnswerJournal, key_of
 from inference.text.prompts import Snippet
 from inference.text.stopping import StopRule

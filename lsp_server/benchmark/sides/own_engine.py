@@ -15,8 +15,9 @@ from pathlib import Path
 import httpx
 import psutil
 
+from inference.api.errors import EngineUnavailable
 from inference.api.status import Status
-from inference.client.engine_client import EngineClient, EngineUnavailable
+from inference.client.engine_client import EngineClient
 from inference.client.engine_process import EngineNotStarted, EngineOptions, ensure_engine
 from inference.system.runtime_folder import NotPrivateError
 from lsp_server.backend.allowed_servers import LOCAL, URL_VARIABLE

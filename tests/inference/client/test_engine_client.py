@@ -1,4 +1,4 @@
-"""The client's side of the wire."""
+"""The engine client: streams, time limits, leases and token probabilities."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import pytest
 from fakes.answerer import ScriptedAnswerer
 from support.fixtures_engine import serving
 
+from inference.api.errors import EngineSilent
 from inference.api.events import Sampling, TextChunk, TokenProbability
 from inference.api.requests import ChatRequest, CompletionRequest
-from inference.client import engine_client as client_module
-from inference.client.engine_client import SILENT_SECONDS, EngineClient, EngineSilent
+from inference.client import engine_client as module
+from inference.client.engine_client import SILENT_SECONDS, EngineClient
 from inference.server import app
 from inference.system.runtime_folder import bind
 from inference.text.prompts import Message
 
 
 @pytest.mark.parametrize("text", ["a\u2028b", "a\x85b", "a\x0cb", "é😋"])
-async def test_any_character_comes_through(runtime, text):
-    """Python's own idea of where lines end is not that of server-sent events."""
+async def test_unicode_line_breaks_survive_the_stream(runtime, text):
+    """``str.splitlines`` splits at more characters than server-sent events do."""
     async with serving(runtime, ScriptedAnswerer([text])) as running:
         client = EngineClient(running.socket)
         events = [event async for event in client.complete(CompletionRequest("x"))]
@@ -31,16 +32,16 @@ async def test_any_character_comes_through(runtime, text):
 
 @pytest.fixture
 def mute(runtime, monkeypatch):
-    """A socket on which somebody listens and never answers, as an engine that was stopped does."""
-    monkeypatch.setattr(client_module, "LATE_SECONDS", 0.0)
-    monkeypatch.setattr(client_module, "LONGEST_SECONDS", 0.1)
+    """A socket that accepts connections and never responds, like that of a stopped process."""
+    monkeypatch.setattr(module, "LATE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "LONGEST_SECONDS", 0.1)
     with bind(runtime / "engine.sock") as listener:
         listener.listen()
         yield runtime / "engine.sock"
 
 
-@pytest.mark.parametrize("asked", ["complete", "chat", "lease", "health", "stats", "models", "retire", "score"])
-async def test_silent_engine_is_given_up(mute, asked):
+@pytest.mark.parametrize("method", ["complete", "chat", "lease", "health", "stats", "models", "retire", "score"])
+async def test_request_to_a_silent_engine_times_out(mute, method):
     client = EngineClient(mute, silence=0.1)
     message = (Message("user", "hello"),)
     requests: dict[str, Any] = {
@@ -51,13 +52,13 @@ async def test_silent_engine_is_given_up(mute, asked):
     }
     try:
         with pytest.raises(EngineSilent, match="engine stop --now"):
-            await requests.get(asked, getattr(client, asked))()
+            await requests.get(method, getattr(client, method))()
     finally:
         await client.aclose()
 
 
-async def test_answer_that_stops_coming_is_given_up_at_its_deadline(runtime, monkeypatch):
-    monkeypatch.setattr(client_module, "LATE_SECONDS", 0.0)
+async def test_stalled_stream_times_out_at_its_deadline(runtime, monkeypatch):
+    monkeypatch.setattr(module, "LATE_SECONDS", 0.0)
     async with serving(runtime, ScriptedAnswerer(["a", "b"], hold=True)) as running:
         client = EngineClient(running.socket)
         stream = client.complete(CompletionRequest("x", deadline_ms=300))
@@ -67,8 +68,8 @@ async def test_answer_that_stops_coming_is_given_up_at_its_deadline(runtime, mon
         await client.aclose()
 
 
-async def test_engine_without_news_keeps_a_lease_alive(runtime, monkeypatch):
-    """A comment every now and then; no status is repeated, as editors would be told of each."""
+async def test_lease_gets_comments_without_a_change(runtime, monkeypatch):
+    """Comments keep the lease alive; an unchanged status is not repeated."""
     monkeypatch.setattr(app, "BEAT_SECONDS", 0.02)
     async with serving(runtime, ScriptedAnswerer()) as running:
         transport = httpx.AsyncHTTPTransport(uds=str(running.socket))
@@ -81,7 +82,7 @@ async def test_engine_without_news_keeps_a_lease_alive(runtime, monkeypatch):
     assert [line[:5] for line in found] == ["data:", "", ":", "", ":", "", ":", ""]
 
 
-def test_a_lease_may_miss_some_signs_of_life():
+def test_lease_tolerates_four_missed_comments():
     assert SILENT_SECONDS >= 5 * app.BEAT_SECONDS
 
 
@@ -90,15 +91,14 @@ async def chunks(client: EngineClient, sampling: Sampling) -> list[TextChunk]:
     return [event async for event in client.complete(request) if isinstance(event, TextChunk)]
 
 
-async def test_tokens_come_with_their_chances_where_they_were_asked_for(runtime):
-    """Whoever wants to know how sure the model was needs them beside the text they became."""
+async def test_logprobs_come_only_on_request(runtime):
     async with serving(runtime, ScriptedAnswerer(["é", "b"])) as running:
         client = EngineClient(running.socket)
         try:
-            told, plain = await chunks(client, Sampling(logprobs=0)), await chunks(client, Sampling())
+            with_logprobs, plain = await chunks(client, Sampling(logprobs=0)), await chunks(client, Sampling())
         finally:
             await client.aclose()
-    assert told == [
+    assert with_logprobs == [
         TextChunk("é", (TokenProbability("é".encode(), log(0.5)),)),
         TextChunk("b", (TokenProbability(b"b", log(0.5)),)),
     ]

@@ -1,4 +1,4 @@
-"""Starting an engine: what the process does before it listens decides whether another is started."""
+"""Start an engine: failed starts, concurrent starts and errors before the process listens."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import sys
 import psutil
 import pytest
 
-from inference.api import crash_report
-from inference.api.crash_report import MOST_DEATHS
+from inference.client import crash_report
+from inference.client.crash_report import MOST_DEATHS
 from inference.client.engine_process import (
-    EngineKeepsDying,
     EngineNotStarted,
     EngineOptions,
     allow_one_more,
@@ -31,59 +30,61 @@ LISTENS += "[s.accept() for _ in range(int(sys.argv[4]))]"
 
 
 @pytest.fixture
-def begun(tmp_path):
-    """A file with a mark for each process that began."""
+def starts(tmp_path):
+    """A file with one ``x`` per started process."""
     file = tmp_path / "starts"
     file.write_text("")
     return file
 
 
-def engine(begun, runtime, listens_at: int, windows: int = 1) -> list[str]:
-    """One that is killed before it listens, until it is started for the ``listens_at``-th time; ends when all came."""
-    said = [begun, listens_at, runtime / "engine.sock", windows]
-    return [sys.executable, "-c", KILLED + LISTENS, *map(str, said)]
+def engine(starts, runtime, listens_at: int, connections: int = 1) -> list[str]:
+    """Return the command of an engine that is killed before it listens, except at its ``listens_at``-th start.
+
+    It ends after it has accepted ``connections``.
+    """
+    arguments = [starts, listens_at, runtime / "engine.sock", connections]
+    return [sys.executable, "-c", KILLED + LISTENS, *map(str, arguments)]
 
 
-async def test_engine_killed_before_it_listens_is_started_again(runtime, begun):
-    """Nobody who is at work need hear of it: it came up."""
-    path = await ensure_engine(EngineOptions(), engine(begun, runtime, listens_at=MOST_DEATHS))
+async def test_engine_killed_before_it_listens_is_started_again(runtime, starts):
+    path = await ensure_engine(EngineOptions(), engine(starts, runtime, listens_at=MOST_DEATHS))
     assert path == runtime / "engine.sock"
-    assert begun.read_text() == "x" * MOST_DEATHS
+    assert starts.read_text() == "x" * MOST_DEATHS
 
 
-async def test_windows_that_find_none_at_once_start_one_process(runtime, begun):
-    """As when the engine of many windows dies: each would start its own and all but one leave, seconds later."""
-    command = engine(begun, runtime, listens_at=1, windows=4)
+async def test_concurrent_clients_start_one_process(runtime, starts):
+    """As when the engine of many editors dies."""
+    command = engine(starts, runtime, listens_at=1, connections=4)
     await asyncio.gather(*(ensure_engine(EngineOptions(), command) for _ in range(4)))
-    assert begun.read_text() == "x"
+    assert starts.read_text() == "x"
 
 
-async def test_engine_killed_again_and_again_is_given_up_with_its_cause(runtime, begun):
-    """By every window, and for as long as nothing changes."""
-    command = engine(begun, runtime, listens_at=MOST_DEATHS + 1)
+async def test_three_failed_starts_are_an_error_with_the_cause(runtime, starts):
+    """For every client, as long as nothing changes."""
+    command = engine(starts, runtime, listens_at=MOST_DEATHS + 1)
     for _ in range(3):
-        with pytest.raises(EngineKeepsDying, match="died 3 times while it loaded 'starter': it was killed by SIGKILL"):
+        with pytest.raises(EngineNotStarted, match="died 3 times while it loaded 'starter': it was killed by SIGKILL"):
             await ensure_engine(EngineOptions(), command)
-    assert begun.read_text() == "x" * MOST_DEATHS
+    assert starts.read_text() == "x" * MOST_DEATHS
 
 
-async def test_user_who_asks_gets_one_more_start(runtime, begun):
-    command = engine(begun, runtime, listens_at=MOST_DEATHS + 2)
-    with pytest.raises(EngineKeepsDying):
+async def test_allow_one_more_permits_one_start(runtime, starts):
+    command = engine(starts, runtime, listens_at=MOST_DEATHS + 2)
+    with pytest.raises(EngineNotStarted):
         await ensure_engine(EngineOptions(), command)
     allow_one_more()
-    with pytest.raises(EngineKeepsDying):
+    with pytest.raises(EngineNotStarted):
         await ensure_engine(EngineOptions(), command)
-    assert begun.read_text() == "x" * (MOST_DEATHS + 1)
+    assert starts.read_text() == "x" * (MOST_DEATHS + 1)
     allow_one_more()
     await ensure_engine(EngineOptions(), command)
 
 
 @pytest.mark.parametrize("change", ["settings", "pull"])
-async def test_changed_circumstances_are_tried(runtime, begun, change, monkeypatch, tmp_path):
+async def test_changed_settings_or_models_permit_a_start(runtime, starts, change, monkeypatch, tmp_path):
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "models"))
-    command = engine(begun, runtime, listens_at=MOST_DEATHS + 1)
-    with pytest.raises(EngineKeepsDying):
+    command = engine(starts, runtime, listens_at=MOST_DEATHS + 1)
+    with pytest.raises(EngineNotStarted):
         await ensure_engine(EngineOptions(), command)
     if change == "pull":
         (tmp_path / "models" / "starter").mkdir(parents=True)
@@ -91,24 +92,24 @@ async def test_changed_circumstances_are_tried(runtime, begun, change, monkeypat
     await ensure_engine(EngineOptions(context=1000 if change == "settings" else None), command)
 
 
-async def test_deaths_before_the_machine_was_started_do_not_count(runtime, monkeypatch):
-    crash_report.add(runtime, "the same")
-    assert crash_report.deaths(runtime, "the same") == 1
-    monkeypatch.setattr(psutil, "boot_time", lambda: (runtime / crash_report.RECORD).stat().st_mtime + 1)
-    assert crash_report.deaths(runtime, "the same") == 0
+async def test_failed_starts_before_boot_do_not_count(runtime, monkeypatch):
+    crash_report.count_start(runtime, "the same")
+    assert crash_report.failed_starts(runtime, "the same") == 1
+    monkeypatch.setattr(psutil, "boot_time", lambda: (runtime / crash_report.STARTS_FILE).stat().st_mtime + 1)
+    assert crash_report.failed_starts(runtime, "the same") == 0
 
 
-def test_damaged_record_counts_nothing(runtime):
+def test_damaged_record_counts_as_zero(runtime):
     for text in ("", "[]", '{"count": "x", "under": "u"}', '{"count": null, "under": "u"}'):
-        (runtime / crash_report.RECORD).write_text(text)
+        (runtime / crash_report.STARTS_FILE).write_text(text)
         crash_report.allow_one_more(runtime)
-        assert crash_report.deaths(runtime, "u") == 0
+        assert crash_report.failed_starts(runtime, "u") == 0
 
 
 @pytest.mark.parametrize("name", ["engine.log", "engine.starting", "engine.starts"])
-async def test_folder_in_place_of_a_file_is_one_sentence(runtime, begun, name):
+async def test_folder_in_place_of_a_file_is_an_error(runtime, starts, name):
     (runtime / name).mkdir()
-    command = engine(begun, runtime, listens_at=1)
+    command = engine(starts, runtime, listens_at=1)
     with pytest.raises(NotPrivateError, match=rf"{name} is a folder, but a file belongs there\. Remove it\."):
         await ensure_engine(EngineOptions(), command)
     (runtime / name).rmdir()
@@ -116,15 +117,15 @@ async def test_folder_in_place_of_a_file_is_one_sentence(runtime, begun, name):
 
 
 @pytest.mark.parametrize("name", ["engine.sock", "engine.lock", "engine.running"])
-async def test_folder_that_stops_the_real_engine_is_one_sentence(runtime, name):
+async def test_folder_that_blocks_the_real_engine_is_an_error(runtime, name):
     (runtime / name).mkdir()
     with pytest.raises(EngineNotStarted, match=rf"did not start: \S*/{name} is a folder, but a file"):
         await ensure_engine(EngineOptions())
     assert "Traceback" not in log_path().read_text()
 
 
-async def test_without_a_file_descriptor_left_is_one_sentence(runtime, begun):
-    command, (soft, hard) = engine(begun, runtime, listens_at=1), resource.getrlimit(resource.RLIMIT_NOFILE)
+async def test_no_file_descriptor_left_is_an_error(runtime, starts):
+    command, (soft, hard) = engine(starts, runtime, listens_at=1), resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:
         with pytest.raises(NotPrivateError, match="Too many open files"):
@@ -134,7 +135,7 @@ async def test_without_a_file_descriptor_left_is_one_sentence(runtime, begun):
     await ensure_engine(EngineOptions(), command)
 
 
-async def test_engine_that_says_why_it_cannot_start_is_not_started_again(runtime):
-    said = "import sys; print('no such model', file=sys.stderr); sys.exit(1)"
+async def test_engine_that_exits_with_an_error_is_not_restarted(runtime):
+    code = "import sys; print('no such model', file=sys.stderr); sys.exit(1)"
     with pytest.raises(EngineNotStarted, match="The engine did not start: no such model"):
-        await ensure_engine(EngineOptions(), [sys.executable, "-c", said])
+        await ensure_engine(EngineOptions(), [sys.executable, "-c", code])

@@ -12,7 +12,7 @@ from support.fixtures_engine import serving
 from support.waiting import until
 
 import inference
-from inference.api import crash_report
+from inference.client import crash_report
 from inference.client.engine_process import EngineOptions
 from inference.doctor import engine_checks
 from inference.doctor.check import Check

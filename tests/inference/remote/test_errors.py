@@ -1,4 +1,4 @@
-"""One sentence for each thing that goes wrong, and what kind of trouble it is."""
+"""Errors of a remote server: class and message for each HTTP status."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from inference.client.engine_client import BadRequest, EngineUnavailable, ModelRefused
-from inference.remote.errors import Busy, NotAdmitted, NotUnderstood, refused, retry_after
+from inference.api.errors import BadRequest, EngineUnavailable, ModelRefused
+from inference.remote.errors import ServerBusy, UnusableServer, refusal, retry_after
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -18,41 +18,41 @@ def body(message: str = "def secret(): ...", param: str | None = None) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "kind", "sentence"),
+    ("status", "content", "kind", "message"),
     [
         (
             401,
             body(),
-            NotAdmitted,
-            "there does not accept the token, or wants one: put the one you were given into remote.toml or "
+            UnusableServer,
+            "server rejected the token, or requires one. Put the token you were given into remote.toml or "
             "CODELLAMA_LS_ENGINE_TOKEN.",
         ),
-        (404, body(param="model"), ModelRefused, "there does not have the model that it is asked for."),
-        (404, b"<html>", NotUnderstood, "there is no server with OpenAI's API: check the address."),
-        (404, b'{"detail": "Not Found"}', NotUnderstood, "there is no server with OpenAI's API: check the address."),
-        (429, body(), Busy, "there is busy or not ready yet, and is asked again in 7 s."),
-        (503, body(), Busy, "there is busy or not ready yet, and is asked again in 7 s."),
-        (400, body(), BadRequest, "there refused a request (HTTP 400)."),
-        (500, body(), EngineUnavailable, "there failed (HTTP 500)."),
-        (502, b"", EngineUnavailable, "there failed (HTTP 502)."),
+        (404, body(param="model"), ModelRefused, "server does not have the requested model."),
+        (404, b"<html>", UnusableServer, "server does not offer OpenAI's API. Check the address."),
+        (404, b'{"detail": "Not Found"}', UnusableServer, "server does not offer OpenAI's API. Check the address."),
+        (429, body(), ServerBusy, "server is busy or not ready yet; retrying in 7 s."),
+        (503, body(), ServerBusy, "server is busy or not ready yet; retrying in 7 s."),
+        (400, body(), BadRequest, "server refused a request (HTTP 400)."),
+        (500, body(), EngineUnavailable, "server failed (HTTP 500)."),
+        (502, b"", EngineUnavailable, "server failed (HTTP 502)."),
         (
             307,
             b"",
-            NotUnderstood,
-            "there redirects elsewhere, which is not followed: set the address it redirects to.",
+            UnusableServer,
+            "server redirects to another address. Set the address that it redirects to.",
         ),
     ],
 )
-def test_each_refusal_is_one_sentence_and_repeats_nothing(status, said, kind, sentence):
-    """What a server says may hold code that it was sent."""
-    error = refused("there", status, {"retry-after": "7"}, said)
-    assert (type(error), str(error)) == (kind, sentence)
+def test_refusal_never_quotes_the_server(status, content, kind, message):
+    """A server's own words may contain code that it was sent."""
+    error = refusal("server", status, {"retry-after": "7"}, content)
+    assert (type(error), str(error)) == (kind, message)
 
 
-def test_while_nothing_of_a_persons_was_sent_the_servers_words_are_told():
-    error = refused("there", 400, {}, body("prompt must be\n a string."), telling=True)
-    assert str(error) == "there refused a request (HTTP 400) (it says: prompt must be  a string)."
-    longest = refused("there", 400, {}, body("x" * 10_000), telling=True)
+def test_probe_quotes_the_server_in_a_short_message():
+    error = refusal("server", 400, {}, body("prompt must be\n a string."), quote=True)
+    assert str(error) == "server refused a request (HTTP 400) (it says: prompt must be  a string)."
+    longest = refusal("server", 400, {}, body("x" * 10_000), quote=True)
     assert len(str(longest)) < 300
 
 

@@ -1,4 +1,4 @@
-"""What a server elsewhere is sent, to the field, and what becomes of its answers, over real HTTP."""
+"""Requests to a remote server, field by field, and its responses, over real HTTP."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from fakes.clock import HandClock
 from fakes.openai_server import FakeOpenAi
 from support.fixtures_remote import connected, own_engine, sharing, told
 
+from inference.api.errors import ModelRefused
 from inference.api.events import Finished, Sampling, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
-from inference.client.engine_client import ModelRefused
 from inference.models import store
 from inference.remote.remote_client import RemoteClient
 from inference.remote.server_profile import ProbeRequest, probe
@@ -23,7 +23,7 @@ from inference.text.stopping import StopRule
 LINE = StopRule("line")
 
 
-async def test_infilling_is_asked_for_with_the_references_ids(codellama_vocabulary, no_models):
+async def test_infilling_prompt_equals_the_reference_ids(codellama_vocabulary, no_models):
     """The prompt of ggml-org/llama.cpp#3503, an independent source of ids."""
     folder = store.put("codellama-13b", [codellama_vocabulary / "tokenizer.model"])
     tokenizer = CodeLlamaTokenizer(folder)
@@ -49,8 +49,8 @@ async def test_infilling_is_asked_for_with_the_references_ids(codellama_vocabula
     ]
 
 
-async def test_our_own_fields_stay_here(small):
-    """A foreign server learns of the code at the cursor, and not of the window, the document or what else is set."""
+async def test_own_fields_are_not_sent_to_other_servers(small):
+    """Another server gets the code at the cursor, but no session, document or stop rule."""
     fake = sharing(small)
     request = CompletionRequest(
         "x = ", "\n", sampling=Sampling(max_tokens=8, temperature=0.8, seed=3, stop=("END",)), stop_rule=LINE,
@@ -63,7 +63,7 @@ async def test_our_own_fields_stay_here(small):
     assert (fake.asked[0]["stop"], fake.asked[0]["seed"], fake.asked[0]["temperature"]) == (["\n", "END"], 3, 0.8)
 
 
-async def test_pieces_of_other_files_are_in_the_prompt(small):
+async def test_snippets_are_in_the_prompt(small):
     fake = sharing(small)
     chunk = Snippet("a.py", "y = 1")
     async with connected(fake) as client:
@@ -71,7 +71,7 @@ async def test_pieces_of_other_files_are_in_the_prompt(small):
     assert fake.asked[0]["prompt"] == [1, *small.encode("# Path: a.py\n# y = 1\nx =")]
 
 
-async def test_a_prompt_has_no_more_tokens_than_the_server_has_room_for(small):
+async def test_prompt_of_ids_is_cut_to_the_context_length(small):
     fake = sharing(small, models=[{"id": "codellama-7b", "max_model_len": 300}])
     async with connected(fake) as client:
         await told(client, CompletionRequest("x = 1\n" * 1000, "\n" * 100, sampling=Sampling(max_tokens=200)))
@@ -80,8 +80,8 @@ async def test_a_prompt_has_no_more_tokens_than_the_server_has_room_for(small):
 
 
 @pytest.mark.parametrize(("takes", "prefix", "suffix"), [({"suffix"}, 225, 75), (set(), 300, 0)])
-async def test_text_is_cut_to_what_the_server_has_room_for(no_models, takes, prefix, suffix):
-    """Two characters a token: a server refuses what is too long. What is far from the cursor goes."""
+async def test_prompt_of_text_is_cut_to_the_context_length(no_models, takes, prefix, suffix):
+    """A token is estimated as two characters. The text farthest from the cursor is cut."""
     model = {"id": "codellama-34b", "max_model_len": 300}
     fake = FakeOpenAi(takes=frozenset(takes), models=[model])
     async with connected(fake, "codellama-34b") as client:
@@ -91,7 +91,7 @@ async def test_text_is_cut_to_what_the_server_has_room_for(no_models, takes, pre
     assert (body["prompt"], body.get("suffix", "")) == (("a" * 100 + "b" * 225)[-prefix:], "c" * suffix)
 
 
-async def test_the_stop_rule_ends_the_answer_and_the_stream(small):
+async def test_stop_rule_ends_the_completion_and_the_stream(small):
     fake = sharing(small, says=["a +", " b\n    ", "c\nd", "…"])
     request = CompletionRequest("    x = ", "\n", stop_rule=StopRule("block", 4))
     async with connected(fake) as client:
@@ -101,30 +101,30 @@ async def test_the_stop_rule_ends_the_answer_and_the_stream(small):
     assert (outcome.prompt_tokens, outcome.completion_tokens) == (len(fake.asked[0]["prompt"]), 3)
 
 
-async def test_what_follows_and_is_not_in_the_prompt_ends_the_answer(no_models):
+async def test_repeated_suffix_ends_the_completion(no_models):
     fake = FakeOpenAi(takes=frozenset(), says=["a)", " # more"], models=[{"id": "codellama/CodeLlama-34b-hf"}])
     async with connected(fake, "codellama-34b") as client:
         text, outcome = await told(client, CompletionRequest("f(", ")\n"))
     assert (text, outcome.cause) == ("a", "suffix")
 
 
-async def test_the_word_for_the_end_of_an_infilling_is_never_shown(small):
-    """A server may not know that token for an end, and write it."""
+async def test_end_of_infill_text_is_never_shown(small):
+    """A server may not treat that token as an end and write its text."""
     async with connected(sharing(small, says=["a", " <EO", "T> b"])) as client:
         text, outcome = await told(client, CompletionRequest("x = ", "\n"))
     assert (text, outcome.cause) == ("a", "stop")
 
 
-@pytest.mark.parametrize(("pieces", "text"), [([" ", " 1"], "1"), (["  1"], "1"), (["1"], "1"), ([" 1"], "1")])
-async def test_blanks_before_the_cursor_are_not_written_twice(small, pieces, text):
-    """They are left out of a prompt to continue, as no vocabulary has a word behind them."""
-    fake = sharing(small, says=pieces)
+@pytest.mark.parametrize(("chunks", "text"), [([" ", " 1"], "1"), (["  1"], "1"), (["1"], "1"), ([" 1"], "1")])
+async def test_blanks_before_the_cursor_are_not_repeated(small, chunks, text):
+    """The prompt ends before blanks, because tokens of words begin with one."""
+    fake = sharing(small, says=chunks)
     async with connected(fake) as client:
         assert (await told(client, CompletionRequest("x =  ")))[0] == text
     assert fake.asked[0]["prompt"] == [1, *small.encode("x =")]
 
 
-async def test_leaving_early_frees_the_server(small):
+async def test_closing_early_cancels_the_request(small):
     fake = sharing(small, says=["a", "…", "b"])
     async with connected(fake) as client:
         stream = client.complete(CompletionRequest("x"))
@@ -133,7 +133,7 @@ async def test_leaving_early_frees_the_server(small):
         await asyncio.wait_for(fake.left.wait(), 10)
 
 
-async def test_after_the_deadline_what_there_is_has_to_do(small):
+async def test_deadline_keeps_the_partial_completion(small):
     fake = sharing(small, says=["a", "…", "b"])
     async with connected(fake) as client:
         text, outcome = await told(client, CompletionRequest("x", deadline_ms=200))
@@ -141,7 +141,7 @@ async def test_after_the_deadline_what_there_is_has_to_do(small):
     assert (text, outcome.cause) == ("a", "deadline")
 
 
-async def test_what_an_answer_took_is_told(small):
+async def test_outcome_has_cause_tokens_and_milliseconds(small):
     clock = HandClock()
     async with connected(sharing(small, says=["a", "b"]), clock=clock) as client:
         stream = client.complete(CompletionRequest("x"))
@@ -153,13 +153,13 @@ async def test_what_an_answer_took_is_told(small):
 
 
 @pytest.mark.parametrize("text", ["a\u2028b\x85c\x0bd", "é😋"])
-async def test_any_character_comes_through(small, text):
-    """Python's own idea of a line's end is not that of server-sent events."""
+async def test_unicode_line_breaks_survive_the_stream(small, text):
+    """``str.splitlines`` splits at more characters than server-sent events do."""
     async with connected(sharing(small, says=[text])) as client:
         assert (await told(client, CompletionRequest("x")))[0] == text
 
 
-async def test_what_is_listed_can_be_asked_for_by_name_and_nothing_else(small):
+async def test_only_listed_models_can_be_requested(small):
     fake = sharing(small, models=[{"id": "codellama-7b"}, {"id": "mine", "parent": "codellama-7b"}])
     async with connected(fake) as client:
         await told(client, CompletionRequest("x", model="mine"))
@@ -168,21 +168,21 @@ async def test_what_is_listed_can_be_asked_for_by_name_and_nothing_else(small):
     assert [body["model"] for body in fake.asked] == ["mine"]
 
 
-async def test_where_nothing_stands_before_the_cursor_nothing_is_asked(no_models):
+async def test_empty_prefix_sends_no_request(no_models):
     fake = FakeOpenAi(takes=frozenset(), models=[{"id": "codellama/CodeLlama-34b-hf"}])
     async with connected(fake, "codellama-34b") as client:
         assert (await told(client, CompletionRequest("", "x = 1")))[0] == ""
     assert fake.asked == []
 
 
-async def test_suffix_is_sent_where_a_server_infills_by_itself(no_models):
+async def test_suffix_is_sent_to_a_server_that_infills(no_models):
     fake = FakeOpenAi(takes=frozenset({"suffix"}), models=[{"id": "anything"}], says=["a", ")"])
     async with connected(fake, "gpt") as client:
         assert (await told(client, CompletionRequest("f(", ")\r\n")))[0] == "a"
     assert (fake.asked[0]["prompt"], fake.asked[0]["suffix"]) == ("f(", ")\n")
 
 
-async def test_chat_is_sent_in_openais_way(small):
+async def test_chat_has_openais_shape(small):
     fake = sharing(small, says=["Hel", "lo"])
     messages = (Message("system", "Be brief."), Message("user", "Hi"))
     async with connected(fake) as client:
@@ -201,8 +201,8 @@ async def test_chat_is_sent_in_openais_way(small):
     ]
 
 
-async def test_an_engine_of_ours_is_sent_what_it_is_sent_at_home(runtime, no_models):
-    """It builds the prompt, applies the rules and knows whose turn it is."""
+async def test_own_engine_gets_the_unchanged_request(runtime, no_models):
+    """The engine builds the prompt, applies stop rules and schedules by ``user``."""
     answerer = ScriptedAnswerer(["a", "b"])
     request = CompletionRequest("x = ", ")", sampling=Sampling(max_tokens=5), stop_rule=LINE, user="window")
     async with own_engine(runtime, answerer) as (_, http):

@@ -11,9 +11,10 @@ from fakes.answerer import ScriptedAnswerer
 from support.fixtures_engine import serving
 from support.waiting import until
 
+from inference.api.errors import EngineError, EngineUnavailable
 from inference.api.events import Finished, Outcome, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
-from inference.client.engine_client import EngineClient, EngineError, EngineUnavailable
+from inference.client.engine_client import EngineClient
 from inference.text.prompts import Message
 
 
@@ -175,7 +176,7 @@ async def test_lease_ends_when_the_status_board_closes(runtime):
 
 async def test_missing_engine_raises_engine_unavailable(runtime):
     client = EngineClient(runtime / "engine.sock")
-    with pytest.raises(EngineUnavailable, match="The engine is not there"):
+    with pytest.raises(EngineUnavailable, match="The engine is not running"):
         await client.health()
     await client.aclose()
 

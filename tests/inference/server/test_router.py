@@ -12,8 +12,9 @@ import pytest
 from fakes.answerer import ScriptedAnswerer
 from support.fixtures_engine import serving
 
+from inference.api.errors import EngineError, ModelRefused
 from inference.api.requests import CompletionRequest
-from inference.client.engine_client import EngineClient, EngineError, ModelRefused
+from inference.client.engine_client import EngineClient
 from inference.models import adapter_store
 from inference.models.catalog import CATALOG
 

@@ -14,8 +14,9 @@ from fakes.clock import HandClock
 from support.fixtures_engine import RunningService, serving
 from support.waiting import until
 
+from inference.api.errors import EngineUnavailable
 from inference.api.requests import CompletionRequest
-from inference.client.engine_client import EngineClient, EngineUnavailable
+from inference.client.engine_client import EngineClient
 from inference.commands.infer_command import infer
 from inference.server.leases import Leases
 from inference.server.model_manager import UNLOADED

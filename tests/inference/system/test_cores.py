@@ -1,4 +1,4 @@
-"""Threads are counted by physical cores, by what the process may use and by what its container may spend."""
+"""Usable cores: physical cores within the process's affinity and its container's quota."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cpus(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system knows no affinity")
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system has no CPU affinity")
 @pytest.mark.parametrize(
     ("allowed", "quota", "cores"),
     [
@@ -43,7 +43,7 @@ def test_usable_cores(
     assert usable_cores(cpus, cpus / "cpu.max") == cores
 
 
-def test_every_cpu_is_a_core_where_siblings_are_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_cpu_is_a_core_if_siblings_are_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     assert usable_cores(tmp_path, tmp_path / "cpu.max") == 3

@@ -1,4 +1,4 @@
-"""What is found on a machine: nvidia-smi stands in as a script, control groups as folders."""
+"""Detection of devices, with a script as nvidia-smi and folders as control groups."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ TWO_GPUS = "GPU-aa1, NVIDIA GeForce RTX 4090, 24564, 23100\nGPU-bb2, NVIDIA RTX 
 
 @pytest.fixture
 def smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Returns a function that puts an nvidia-smi on PATH, the only program there, which answers as told."""
+    """Return a function that puts an nvidia-smi with this output on PATH, as the only program."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
@@ -28,15 +28,14 @@ def smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return answers
 
 
-def test_reads_every_gpu_and_takes_the_one_with_most_free_memory(smi):
-    """A model goes onto one GPU; the emptiest fits most."""
+def test_best_device_is_the_gpu_with_the_most_free_memory(smi):
     smi(TWO_GPUS)
-    found = machine.look()
+    detected = machine.look()
     small = machine.Device("cuda", "NVIDIA GeForce RTX 4090", 24_564 * MIB, 23_100 * MIB)
     large = machine.Device("cuda", "NVIDIA RTX A6000", 49_140 * MIB, 48_000 * MIB)
-    assert found.gpus == (small, large)
-    assert found.best == large
-    assert found.note is None
+    assert detected.gpus == (small, large)
+    assert detected.best == large
+    assert detected.note is None
 
 
 @pytest.mark.parametrize(
@@ -50,45 +49,46 @@ def test_reads_every_gpu_and_takes_the_one_with_most_free_memory(smi):
         ("-1", []),
     ],
 )
-def test_only_gpus_that_cuda_shows_are_counted(smi, monkeypatch: pytest.MonkeyPatch, visible: str, names: list[str]):
-    """nvidia-smi ignores CUDA_VISIBLE_DEVICES, torch does not; CUDA stops at the first entry that is none."""
+def test_only_gpus_visible_to_cuda_count(smi, monkeypatch: pytest.MonkeyPatch, visible: str, names: list[str]):
+    """nvidia-smi ignores CUDA_VISIBLE_DEVICES. CUDA stops at the first invalid entry."""
     smi(TWO_GPUS)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    found = machine.look()
-    assert [gpu.name for gpu in found.gpus] == names
-    assert (found.note is None) == bool(names)
+    detected = machine.look()
+    assert [gpu.name for gpu in detected.gpus] == names
+    assert (detected.note is None) == bool(names)
 
 
-def test_without_nvidia_smi_says_so_and_takes_the_memory(smi):
-    """Honest about what was not looked for."""
-    found = machine.look()
-    assert found.best == found.memory
-    assert found.note == "No NVIDIA GPU was found: there is no nvidia-smi. AMD and Apple GPUs are not looked for."
+def test_machine_without_nvidia_smi_uses_the_cpu(smi):
+    detected = machine.look()
+    assert detected.best == detected.memory
+    assert (
+        detected.note == "No NVIDIA GPU was found: nvidia-smi is not installed. AMD and Apple GPUs are not supported."
+    )
 
 
-def test_a_broken_driver_is_reported_in_its_own_words(smi):
+def test_broken_driver_is_reported_with_its_message(smi):
     """The usual case after a kernel update."""
     smi("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\nSee the log.\n", code=9)
     assert machine.look().note == (
-        "No GPU could be found: nvidia-smi does not work "
+        "No GPU was found: nvidia-smi failed "
         "(NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.)."
     )
 
 
-@pytest.mark.parametrize("answer", ["GPU-cc3, NVIDIA GB10, [N/A], [N/A]\n", "No devices were found\n", ""])
-def test_an_answer_without_memory_is_no_gpu(smi, answer: str):
-    """GPUs that share the CPU's memory tell none of their own; the CPU's is what is counted then."""
-    smi(answer)
-    found = machine.look()
-    assert found.gpus == ()
-    assert found.note is not None and found.note.startswith("No GPU was found")
+@pytest.mark.parametrize("output", ["GPU-cc3, NVIDIA GB10, [N/A], [N/A]\n", "No devices were found\n", ""])
+def test_gpu_without_reported_memory_is_ignored(smi, output: str):
+    """Some GPUs share the CPU's memory and report none of their own."""
+    smi(output)
+    detected = machine.look()
+    assert detected.gpus == ()
+    assert detected.note is not None and detected.note.startswith("No GPU was found")
 
 
-def test_memory_is_what_the_system_says(tmp_path: Path):
-    """Total is exact; free moves, but never beyond total."""
-    found = machine.memory(tmp_path, tmp_path / "none")
-    assert found.total == psutil.virtual_memory().total
-    assert 0 < found.free <= found.total
+def test_total_memory_is_psutils(tmp_path: Path):
+    """Free memory changes, but never exceeds the total."""
+    detected = machine.memory(tmp_path, tmp_path / "none")
+    assert detected.total == psutil.virtual_memory().total
+    assert 0 < detected.free <= detected.total
 
 
 def group(folder: Path, limit: str, used: int, cache: int) -> None:
@@ -98,31 +98,31 @@ def group(folder: Path, limit: str, used: int, cache: int) -> None:
     (folder / "memory.stat").write_text(f"anon 1\ninactive_file {cache}\n")
 
 
-def test_a_containers_limit_counts_and_its_page_cache_is_free(tmp_path: Path):
-    """The tightest group on the way to the root decides; the system would kill us there, not at the RAM's end."""
+def test_container_limit_counts_and_page_cache_is_free(tmp_path: Path):
+    """The tightest control group on the path to the root decides."""
     own = tmp_path / "cgroup"
     own.write_text("1:name=systemd:/x\n0::/outer/inner\n")
     groups = tmp_path / "groups"
     group(groups / "outer", str(100 * MIB), 70 * MIB, 20 * MIB)
     group(groups / "outer" / "inner", "max", 60 * MIB, 0)
-    found = machine.memory(groups, own)
-    assert (found.total, found.free) == (100 * MIB, 50 * MIB)
+    detected = machine.memory(groups, own)
+    assert (detected.total, detected.free) == (100 * MIB, 50 * MIB)
 
 
-def test_looking_does_not_import_torch():
-    """The list of models is printed in a fraction of the time that torch takes to import."""
+def test_detection_does_not_import_torch():
+    """The list of models must print faster than torch imports."""
     code = "import sys, inference.commands.models_command; sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("library", ["libtorch_cuda.so", "torch_cuda.dll", "libtorch_cpu.so"])
-def test_build_of_torch_is_told_by_its_libraries(tmp_path: Path, library: str):
+def test_cuda_build_of_torch_is_known_by_its_libraries(tmp_path: Path, library: str):
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / library).touch()
     assert machine.has_cuda_libraries(tmp_path) == ("cuda" in library)
 
 
-def test_memory_knows_the_build_of_the_installed_torch(tmp_path: Path):
+def test_memory_reports_the_installed_build_of_torch(tmp_path: Path):
     import torch
 
     assert machine.memory().cuda_libraries == (torch.version.cuda is not None)

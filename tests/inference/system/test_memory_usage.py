@@ -1,4 +1,4 @@
-"""What a process takes is read from the kernel's account of it, to the byte."""
+"""Memory of a process, read from ``/proc`` to the byte."""
 
 from __future__ import annotations
 
@@ -37,40 +37,40 @@ def proc(tmp_path: Path) -> Path:
     return folder
 
 
-def test_anonymous_memory_and_the_checkpoints_pages_are_told_apart(tmp_path: Path, proc: Path) -> None:
-    """Pages of the checkpoint's files count, those of libraries and of other checkpoints don't."""
+def test_anonymous_and_checkpoint_pages_are_counted_apart(tmp_path: Path, proc: Path) -> None:
+    """Pages of libraries and of other checkpoints do not count."""
     assert HostProbe(tmp_path / "model", proc).now() == Usage(own=999 * 1024, mapped=424 * 1024)
 
 
-def test_the_quick_look_is_the_systems_own_counter(tmp_path: Path, proc: Path) -> None:
+def test_own_memory_is_the_kernels_counter(tmp_path: Path, proc: Path) -> None:
     assert HostProbe(tmp_path / "model", proc).own() == 1000 * 1024
 
 
-def test_where_memory_can_not_be_measured_that_is_said(tmp_path: Path) -> None:
+def test_system_without_proc_is_an_error(tmp_path: Path) -> None:
     """macOS has no ``/proc``."""
     with pytest.raises(OSError, match="Memory can be measured on Linux only"):
         HostProbe(tmp_path, tmp_path)
 
 
-class Scripted:
-    """A process that grows and shrinks from look to look."""
+class ScriptedProbe:
+    """A process that grows and shrinks from sample to sample."""
 
     def __init__(self) -> None:
-        self.looks = iter([3, 9, 5])
-        self.seen_all = threading.Event()
+        self.samples = iter([3, 9, 5])
+        self.exhausted = threading.Event()
 
     def own(self) -> int:
-        value = next(self.looks, 0)
+        value = next(self.samples, 0)
         if value == 0:
-            self.seen_all.set()
+            self.exhausted.set()
         return value
 
     def now(self) -> Usage:
         return Usage(0)
 
 
-def test_the_peak_is_the_most_that_was_seen() -> None:
-    probe = Scripted()
+def test_peak_is_the_largest_sample() -> None:
+    probe = ScriptedProbe()
     with Peak(probe) as peak:
-        assert probe.seen_all.wait(10)
+        assert probe.exhausted.wait(10)
     assert peak.bytes == 9

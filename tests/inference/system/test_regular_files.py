@@ -1,4 +1,4 @@
-"""Reading a file that may be something else."""
+"""Read a file that may be something else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_regular_file_is_read(tmp_path):
         read_regular(tmp_path / "a", 2)
 
 
-def test_link_is_followed_only_if_wanted(tmp_path):
+def test_link_is_followed_only_on_request(tmp_path):
     (tmp_path / "a").write_bytes(b"a")
     (tmp_path / "b").symlink_to(tmp_path / "a")
     assert read_regular(tmp_path / "b", 1) == b"a"
@@ -26,7 +26,7 @@ def test_link_is_followed_only_if_wanted(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "socket", "device", "link to a fifo"])
-def test_what_is_no_regular_file_is_not_opened(tmp_path, kind, monkeypatch):
+def test_special_file_is_not_opened(tmp_path, kind, monkeypatch):
     monkeypatch.chdir(tmp_path)  # a socket's path must be short
     os.mkfifo("fifo")
     (tmp_path / "folder").mkdir()
@@ -38,7 +38,7 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path, kind, monkeypatch):
             read_regular(tmp_path / kind, 10)
 
 
-def test_what_replaces_the_file_meanwhile_is_not_waited_for(tmp_path, monkeypatch):
+def test_fifo_that_replaces_the_file_does_not_block(tmp_path, monkeypatch):
     (tmp_path / "a").touch()
     opened = os.open
 

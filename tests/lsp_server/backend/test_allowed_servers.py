@@ -1,4 +1,4 @@
-"""Who may name the server that gets the code: the person, in three places, and no folder that they open."""
+"""The remote server comes from three sources of the user, never from a workspace."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HERE, OTHER = "https://models.example.org", "https://elsewhere.example.com"
 
 @pytest.fixture(autouse=True)
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nothing is set; the path of the user's file, whose folder is there."""
+    """Return the path of the user's file, which does not exist; its folder does. No variable is set."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.delenv(URL_VARIABLE, raising=False)
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
@@ -29,25 +29,25 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
     path.chmod(mode)
 
 
-def test_by_default_there_is_none():
+def test_no_server_by_default():
     assert not is_named()
     assert objection("") == ""
 
 
-def test_the_users_file_names_one(config):
+def test_file_names_a_server(config):
     write(config, f'url = "{HERE}/v1/"\ntoken = "secret"\n')
     assert is_named()
     assert find() == Address(HERE, "secret")
 
 
-def test_the_environment_goes_before_the_file_and_the_command_line_before_both(config, monkeypatch):
+def test_command_line_precedes_environment_precedes_file(config, monkeypatch):
     write(config, 'url = "https://a.example.org"')
     monkeypatch.setenv(URL_VARIABLE, "https://b.example.org")
     assert find().url == "https://b.example.org"
     assert find("https://c.example.org").url == "https://c.example.org"
 
 
-def test_local_means_an_engine_of_ones_own_whatever_the_file_says(config, monkeypatch):
+def test_local_overrides_the_file(config, monkeypatch):
     write(config, f'url = "{HERE}"')
     assert not is_named("local")
     monkeypatch.setenv(URL_VARIABLE, "local")
@@ -58,72 +58,72 @@ def test_local_means_an_engine_of_ones_own_whatever_the_file_says(config, monkey
 @pytest.mark.parametrize(
     ("given", "named", "token"),
     [
-        ("", "", "of-the-environment"),  # the only address there is
-        ("", HERE, "of-the-environment"),
-        (HERE, "", "of-the-environment"),
-        (HERE, OTHER, "of-the-file"),  # the environment's token is for the environment's address
-        (OTHER, HERE, ""),  # and the file's for the file's
+        ("", "", "environment-token"),  # the only address named
+        ("", HERE, "environment-token"),
+        (HERE, "", "environment-token"),
+        (HERE, OTHER, "file-token"),  # the environment's token is for the environment's address
+        (OTHER, HERE, ""),  # and the file's token for the file's address
     ],
 )
-def test_a_token_goes_only_to_the_address_it_was_given_with(config, monkeypatch, given, named, token):
-    write(config, f'url = "{HERE}"\ntoken = "of-the-file"')
-    monkeypatch.setenv(TOKEN_VARIABLE, "of-the-environment")
+def test_token_goes_only_to_the_address_it_was_given_with(config, monkeypatch, given, named, token):
+    write(config, f'url = "{HERE}"\ntoken = "file-token"')
+    monkeypatch.setenv(TOKEN_VARIABLE, "environment-token")
     if named:
         monkeypatch.setenv(URL_VARIABLE, named)
     assert find(given).token == token
 
 
-def test_a_token_that_may_have_been_meant_for_another_address_is_shown_to_none(config, monkeypatch):
-    """The environment says nothing of the address, and two are named."""
+def test_ambiguous_token_goes_to_no_address(config, monkeypatch):
+    """The environment names no address, and the other sources name two."""
     write(config, f'url = "{HERE}"')
-    monkeypatch.setenv(TOKEN_VARIABLE, "of-the-environment")
+    monkeypatch.setenv(TOKEN_VARIABLE, "environment-token")
     assert find(OTHER) == Address(OTHER, "")
     config.unlink()
-    assert find(OTHER) == Address(OTHER, "of-the-environment")
+    assert find(OTHER) == Address(OTHER, "environment-token")
 
 
-def test_where_the_file_has_gone_the_window_says_so(config):
-    """It found one when it began."""
+def test_missing_file_is_an_error(config):
+    """The session began with a file."""
     with pytest.raises(NotAllowedError) as error:
         find()
     assert str(error.value) == (
-        "No server is named any more: name one in remote.toml, or restart the language server to use an engine of this "
-        "machine's own."
+        "No remote server is configured any more. Name one in remote.toml, or restart the language server to use the "
+        "local engine."
     )
 
 
-def test_the_files_token_is_not_shown_to_another_address(config):
-    write(config, f'url = "{HERE}"\ntoken = "of-the-file"')
+def test_file_token_is_not_sent_to_another_address(config):
+    write(config, f'url = "{HERE}"\ntoken = "file-token"')
     assert find(OTHER) == Address(OTHER, "")
-    assert find(HERE) == Address(HERE, "of-the-file")
+    assert find(HERE) == Address(HERE, "file-token")
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
-def test_a_file_that_others_can_read_or_write_is_refused(config, mode):
+def test_file_that_others_can_access_is_refused(config, mode):
     write(config, f'url = "{HERE}"', mode)
     with pytest.raises(NotAllowedError) as error:
         find()
-    assert str(error.value) == f"{config} must be a file of yours that only you can read: `chmod 600 {config}`."
+    assert str(error.value) == f"{config} must be a file of yours that only you can read. Run `chmod 600 {config}`."
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
-def test_a_file_of_somebody_else_is_refused(config):
+def test_file_of_another_user_is_refused(config):
     write(config, f'url = "{HERE}"')
     os.chown(config, 12345, -1)
     with pytest.raises(NotAllowedError, match="must be a file of yours"):
         find()
 
 
-def test_a_link_is_refused(config, tmp_path):
-    """What it points to may be a file of the opened folder."""
+def test_symbolic_link_is_refused(config, tmp_path):
+    """It may point into the opened folder."""
     write(tmp_path / "theirs.toml", f'url = "{OTHER}"')
     config.symlink_to(tmp_path / "theirs.toml")
     assert is_named()
-    with pytest.raises(NotAllowedError, match="can't be read"):
+    with pytest.raises(NotAllowedError, match="cannot be read"):
         find()
 
 
-def test_what_is_no_file_is_refused_and_not_waited_for(config):
+def test_fifo_is_refused_without_blocking(config):
     os.mkfifo(config, 0o600)
     with pytest.raises(NotAllowedError, match="must be a file of yours"):
         find()
@@ -132,48 +132,48 @@ def test_what_is_no_file_is_refused_and_not_waited_for(config):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("url: x", 'is no TOML: it should have a line `url = "https://..."`.'),
-        ("", 'should have a line `url = "https://..."` and may have one `token = "..."`.'),
-        ("url = 3", 'should have a line `url = "https://..."` and may have one `token = "..."`.'),
-        ('url = "x"\nproxy = "y"', "has an unknown entry 'proxy': there are url and token."),
+        ("url: x", 'is not valid TOML. It should have a line `url = "https://..."`.'),
+        ("", 'must have a line `url = "https://..."` and may have one `token = "..."`.'),
+        ("url = 3", 'must have a line `url = "https://..."` and may have one `token = "..."`.'),
+        ('url = "x"\nproxy = "y"', "has an unknown entry 'proxy'. Valid are url and token."),
     ],
 )
-def test_a_file_that_says_something_else_is_refused(config, text, message):
+def test_invalid_file_is_refused(config, text, message):
     write(config, text)
     with pytest.raises(NotAllowedError) as error:
         find()
     assert str(error.value) == f"{config} {message}"
 
 
-def test_an_address_that_is_none_is_refused(monkeypatch):
+def test_invalid_address_is_refused(monkeypatch):
     monkeypatch.setenv(URL_VARIABLE, "gpu:8080")
     assert is_named()
-    with pytest.raises(NotAllowedError, match="'gpu:8080' is no address of a server"):
+    with pytest.raises(NotAllowedError, match="'gpu:8080' is not the address of a server"):
         find()
 
 
 @pytest.mark.parametrize("setting", [HERE, f"{HERE}/v1/", "HTTPS://Models.Example.org:443"])
-def test_a_setting_may_repeat_what_is_allowed(config, setting):
+def test_setting_may_repeat_the_chosen_address(config, setting):
     write(config, f'url = "{HERE}"')
     assert objection(setting) == ""
 
 
 @pytest.mark.parametrize("setting", [OTHER, "http://models.example.org", f"{HERE}:8443", f"{HERE}/other", "nonsense"])
 @pytest.mark.parametrize("named", [True, False])
-def test_a_setting_that_says_anything_else_is_refused_with_what_to_do(config, setting, named):
-    """Be there a server allowed or not."""
+def test_setting_with_another_address_is_refused(config, setting, named):
+    """With and without a server chosen."""
     if named:
         write(config, f'url = "{HERE}"')
     assert objection(setting) == (
-        "Setting 'engine.url' is not taken from the editor, where an opened folder could have written it: put the "
+        "Setting 'engine.url' is not taken from the editor, because an opened folder could have set it. Put the "
         f'address into {config} (mode 0600) as `url = "..."`, or into CODELLAMA_LS_ENGINE_URL.'
     )
 
 
-def test_a_setting_does_not_make_a_refused_file_count(config):
+def test_setting_does_not_make_an_invalid_file_valid(config):
     write(config, f'url = "{HERE}"', 0o644)
     assert objection(HERE) != ""
 
 
-def test_the_file_lies_where_a_folder_that_is_opened_is_not(config):
+def test_file_lies_in_the_users_configuration_folder(config):
     assert allowed_servers.config_path() == config

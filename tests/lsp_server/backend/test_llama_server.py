@@ -1,7 +1,7 @@
-"""llama.cpp's own server, which nobody here has written, as a window's server: found out about, asked, left and lost.
+"""llama.cpp's server as a remote backend: probe it, complete, cancel, lose and find it again.
 
-Skipped unless ``CODELLAMA_LS_TEST_LLAMA_SERVER`` names its program and ``CODELLAMA_LS_TEST_GGUF`` a GGUF file of
-SmolLM2-135M-Instruct, whose vocabulary is the starter's.
+Skipped unless ``CODELLAMA_LS_TEST_LLAMA_SERVER`` is the path of its program and ``CODELLAMA_LS_TEST_GGUF`` that of a
+GGUF file of SmolLM2-135M-Instruct, whose vocabulary is the starter's.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import pytest
 from support.fixtures_remote import put_vocabulary
 from support.waiting import until
 
+from inference.api.errors import EngineUnavailable
 from inference.api.events import Finished, Outcome, Sampling, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import Status
-from inference.client.engine_client import EngineUnavailable
 from inference.models import store
 from inference.remote.http_client import Address
 from inference.remote.prompt_format import ServerDialect
@@ -51,12 +51,12 @@ LONG = CompletionRequest("# Numbers, one a line:\n1\n2\n3\n", sampling=Sampling(
 
 @pytest.fixture
 def bare(bare_starter_folder: Path) -> Path:
-    """The vocabulary that both sides share; these weights were not taught to infill."""
+    """The model that both sides share; it was not trained to infill."""
     return bare_starter_folder
 
 
 class LlamaServer:
-    """One running server on a port of its own."""
+    """A running llama-server on a free port."""
 
     def __init__(self, *options: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -75,23 +75,23 @@ class LlamaServer:
         self.process.wait(30)
 
 
-class Window:
-    """A link to the server, with all that was said of it."""
+class RemoteSession:
+    """A backend for the server, with all reported statuses and warnings."""
 
     def __init__(self, address: Address, model: str) -> None:
         self.statuses: list[Status] = []
         self.warnings: list[str] = []
-        self.link = RemoteServer(lambda: address, ProbeRequest(model), self.statuses.append, self.warnings.append)
+        self.backend = RemoteServer(lambda: address, ProbeRequest(model), self.statuses.append, self.warnings.append)
 
     async def phase(self, name: str) -> Status:
         await until(lambda: self.statuses and self.statuses[-1].phase == name, 60)
         return self.statuses[-1]
 
     async def ask(self, request: CompletionRequest) -> tuple[str, Outcome]:
-        return await whole(self.link.complete(request))
+        return await read_all(self.backend.complete(request))
 
 
-async def whole(events) -> tuple[str, Outcome]:
+async def read_all(events) -> tuple[str, Outcome]:
     text, outcomes = "", []
     async for event in events:
         if isinstance(event, Finished):
@@ -102,32 +102,32 @@ async def whole(events) -> tuple[str, Outcome]:
 
 
 @asynccontextmanager
-async def window(
+async def session(
     *options: str, model: str = "starter-bare", token: str = ""
-) -> AsyncIterator[tuple[Window, LlamaServer]]:
+) -> AsyncIterator[tuple[RemoteSession, LlamaServer]]:
     server = LlamaServer(*options)
-    opened = Window(Address(server.url, token), model)
-    opened.link.start()
+    opened = RemoteSession(Address(server.url, token), model)
+    opened.backend.start()
     try:
         yield opened, server
     finally:
-        await opened.link.stop()
+        await opened.backend.stop()
         server.end(signal.SIGKILL)
 
 
-async def test_it_is_found_to_take_ids_and_answers_them_as_it_answers_its_own_route(bare):
-    """The window is opened while the server still starts."""
+async def test_completion_equals_that_of_the_native_route(bare):
+    """The session starts while the server still loads."""
     tokenizer = load_tokenizer(bare)
     request = CompletionRequest(
         "def add(a, b):\n    return ", "\n", sampling=Sampling(max_tokens=16), stop_rule=StopRule("line")
     )
-    async with window() as (one, server):
-        await one.phase("ready")
-        client = one.link._client
+    async with session() as (here, server):
+        await here.phase("ready")
+        client = here.backend._client
         assert client is not None
         language = client.served.language
         assert (language.dialect, language.context) == (ServerDialect("ids", stop_ids=True, usage=True), CONTEXT)
-        text, outcome = await one.ask(request)
+        text, outcome = await here.ask(request)
         ids = tokenizer.encode("def add(a, b):\n    return")
         async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
             body = {"prompt": ids, "n_predict": 16, "temperature": 0, "samplers": ["temperature"], "stop": ["\n"]}
@@ -135,13 +135,13 @@ async def test_it_is_found_to_take_ids_and_answers_them_as_it_answers_its_own_ro
     assert native["tokens_evaluated"] == outcome.prompt_tokens == len(ids)
     assert f" {text}" == native["content"]
     assert text.startswith("a + b")
-    assert one.warnings == []
+    assert here.warnings == []
 
 
-async def test_leaving_an_answer_early_frees_it(bare):
-    async with window() as (one, server):
-        await one.phase("ready")
-        stream = one.link.complete(LONG)
+async def test_closing_early_frees_the_slot(bare):
+    async with session() as (here, server):
+        await here.phase("ready")
+        stream = here.backend.complete(LONG)
         assert isinstance(await anext(stream), TextChunk)
         async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
             assert (await http.get("/slots")).json()[0]["is_processing"]
@@ -151,42 +151,44 @@ async def test_leaving_an_answer_early_frees_it(bare):
                     await asyncio.sleep(0.02)
 
 
-async def test_it_may_die_and_come_back(bare):
-    """Whoever waits is told, and the window finds it again by itself."""
-    async with window() as (one, server):
-        await one.phase("ready")
-        stream = one.link.complete(LONG)
+async def test_server_may_die_and_come_back(bare):
+    """A running request fails, and the session reconnects by itself."""
+    async with session() as (here, server):
+        await here.phase("ready")
+        stream = here.backend.complete(LONG)
         await anext(stream)
         server.end(signal.SIGKILL)
-        with pytest.raises(EngineUnavailable, match="has gone in the middle of a request"):
-            await whole(stream)
-        await one.phase("failed")
+        with pytest.raises(EngineUnavailable, match="closed the connection in the middle of a request"):
+            await read_all(stream)
+        await here.phase("failed")
         server.start()
-        await one.phase("ready")
-        text, _ = await one.ask(CompletionRequest("def add(a, b):\n    return ", stop_rule=StopRule("line")))
+        await here.phase("ready")
+        text, _ = await here.ask(CompletionRequest("def add(a, b):\n    return ", stop_rule=StopRule("line")))
     assert text.startswith("a + b")
 
 
-async def test_it_chats(bare):
-    async with window() as (one, _):
-        await one.phase("ready")
-        assert one.link._client is not None
+async def test_chat(bare):
+    async with session() as (here, _):
+        await here.phase("ready")
+        assert here.backend._client is not None
         question = (Message("user", "Say hello."),)
-        text, outcome = await whole(one.link._client.chat(ChatRequest(question, sampling=Sampling(max_tokens=12))))
+        text, outcome = await read_all(
+            here.backend._client.chat(ChatRequest(question, sampling=Sampling(max_tokens=12)))
+        )
     assert text.strip()
     assert 0 < outcome.completion_tokens <= 12
     assert outcome.prompt_tokens > 5
 
 
-async def test_another_vocabulary_is_noticed(tmp_path, monkeypatch):
+async def test_other_vocabulary_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
     put_vocabulary("codellama-34b")
-    async with window(model="codellama-34b") as (one, _):
-        assert "whose vocabulary is not that of engine.model" in (await one.phase("failed")).message
+    async with session(model="codellama-34b") as (here, _):
+        assert "whose vocabulary is not that of engine.model" in (await here.phase("failed")).message
 
 
-async def test_its_key_is_wanted(bare):
-    async with window("--api-key", "right", token="wrong") as (one, server):
-        assert (await one.phase("failed")).message.startswith(f"{server.url} does not accept the token")
-    async with window("--api-key", "right", token="right") as (one, _):
-        await one.phase("ready")
+async def test_api_key_is_required(bare):
+    async with session("--api-key", "right", token="wrong") as (here, server):
+        assert (await here.phase("failed")).message.startswith(f"{server.url} rejected the token")
+    async with session("--api-key", "right", token="right") as (here, _):
+        await here.phase("ready")

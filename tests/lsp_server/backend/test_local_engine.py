@@ -1,4 +1,4 @@
-"""A window and its engine: another version, a crash, a stop; each through the engine's real socket."""
+"""An editor session and its engine: other versions, crashes, stops, over the engine's real socket."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from support.fixtures_engine import serving
 from support.waiting import settle, until
 
 import inference
-from inference.api import crash_report
-from inference.api.crash_report import MOST_DEATHS
+from inference.api.errors import EngineUnavailable
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import Status
-from inference.client.engine_client import EngineUnavailable
-from inference.client.engine_process import EngineKeepsDying, EngineOptions
+from inference.client import crash_report
+from inference.client.crash_report import MOST_DEATHS
+from inference.client.engine_process import EngineNotStarted, EngineOptions
 from inference.system.runtime_folder import bind
 from inference.text.prompts import Message
-from lsp_server.backend.local_engine import GIVE_WAY, RETRY_AFTER, LocalEngine
+from lsp_server.backend.backend import RETRY_AFTER
+from lsp_server.backend.local_engine import REPLACE_SECONDS, LocalEngine
 
 
-class OneWindow:
-    """A link whose engine is found on ``socket``; where there is none, it is being started without end."""
+class LocalSession:
+    """A backend that finds its engine on ``socket``, or keeps searching while ``found`` is cleared."""
 
     def __init__(self, socket) -> None:
         self.socket = socket
@@ -34,7 +35,7 @@ class OneWindow:
         self.searches = 0
         self.found = asyncio.Event()
         self.found.set()
-        self.link = LocalEngine(EngineOptions(), self.statuses.append, self._find, self.clock.sleep, self.clock)
+        self.backend = LocalEngine(EngineOptions(), self.statuses.append, self._find, self.clock.sleep, self.clock)
 
     async def _find(self, options: EngineOptions):
         self.searches += 1
@@ -47,114 +48,117 @@ class OneWindow:
 
 
 @asynccontextmanager
-async def window(socket):
-    opened = OneWindow(socket)
-    opened.link.start()
+async def session(socket):
+    opened = LocalSession(socket)
+    opened.backend.start()
     try:
         yield opened
     finally:
-        await opened.link.stop()
+        await opened.backend.stop()
 
 
-def older(running, version: str = "0.0.1") -> None:
+def set_version(running, version: str = "0.0.1") -> None:
     running.service.board.set(version=version)
 
 
-async def test_engine_of_an_older_version_is_asked_to_leave_and_another_is_looked_for_at_once(runtime):
+async def test_older_engine_is_retired_and_replaced_at_once(runtime):
     async with serving(runtime, ScriptedAnswerer()) as running:
-        older(running)
-        async with window(running.socket) as one:
+        set_version(running)
+        async with session(running.socket) as here:
             await asyncio.wait_for(running.service.unneeded(), 10)
-            assert (await one.phase("retiring")).message.startswith("the engine finishes its last requests")
-            one.found.clear()
+            assert (await here.phase("retiring")).message.startswith("the engine finishes its last requests")
+            here.found.clear()
             running.server.should_exit = running.server.force_exit = True
-            await until(lambda: one.searches == 2)
-            assert one.clock.waits == [0]
+            await until(lambda: here.searches == 2)
+            assert here.clock.waits == [0]
 
 
-async def test_window_that_did_not_ask_gives_way_to_the_one_that_did(runtime):
-    async with serving(runtime, ScriptedAnswerer()) as running, window(running.socket) as one:
-        await one.phase("ready")
+async def test_other_session_waits_for_the_replacement(runtime):
+    async with serving(runtime, ScriptedAnswerer()) as running, session(running.socket) as here:
+        await here.phase("ready")
         running.service.board.set(phase="retiring", message="it finishes")
-        await one.phase("retiring")
+        await here.phase("retiring")
         with pytest.raises(EngineUnavailable, match="it finishes"):
-            await anext(one.link.complete(CompletionRequest("p")))
-        one.found.clear()
+            await anext(here.backend.complete(CompletionRequest("p")))
+        here.found.clear()
         running.server.should_exit = running.server.force_exit = True
-        await until(lambda: one.searches == 2)
-        assert one.clock.waits == [GIVE_WAY]
+        await until(lambda: here.searches == 2)
+        assert here.clock.waits == [REPLACE_SECONDS]
 
 
-@pytest.mark.parametrize("version", ["99.0", inference.__version__, "", "of my own"])
-async def test_engine_of_a_newer_or_unknown_version_is_used_as_it_is(runtime, version):
-    """Else two windows of different versions would replace each other's engine without end."""
+@pytest.mark.parametrize("version", ["99.0", inference.__version__, "", "custom"])
+async def test_newer_or_unknown_version_is_used_as_it_is(runtime, version):
+    """Otherwise two sessions of different versions would keep replacing each other's engine."""
     async with serving(runtime, ScriptedAnswerer(["x"])) as running:
-        older(running, version)
-        async with window(running.socket) as one:
-            await one.phase("ready")
-            stream = one.link.complete(CompletionRequest("p"))
+        set_version(running, version)
+        async with session(running.socket) as here:
+            await here.phase("ready")
+            stream = here.backend.complete(CompletionRequest("p"))
             assert (await anext(stream)).text == "x"  # type: ignore[union-attr]
             await stream.aclose()
         assert not running.service.leaving.is_set()
 
 
-async def test_only_one_engine_is_asked_to_leave_in_a_windows_life(runtime):
+async def test_session_retires_at_most_one_engine(runtime):
     async with serving(runtime, ScriptedAnswerer()) as running:
-        older(running)
-        async with window(running.socket) as one:
-            await one.phase("retiring")
+        set_version(running)
+        async with session(running.socket) as here:
+            await here.phase("retiring")
             running.service.board.set(phase="ready")
-            await one.phase("ready")
+            await here.phase("ready")
 
 
-async def test_crash_is_told_by_the_next_engine_to_who_saw_it(runtime):
-    """A window opened later need not know what happened before."""
+async def test_crash_is_reported_to_sessions_that_lost_the_engine(runtime):
+    """A session opened later does not hear of it."""
     async with serving(runtime, ScriptedAnswerer()) as running:
         running.service.board.set(crash="it was killed by SIGKILL")
-        async with window(running.socket) as one:
-            assert (await one.phase("ready")).crash == ""
-            one.found.clear()
+        async with session(running.socket) as here:
+            assert (await here.phase("ready")).crash == ""
+            here.found.clear()
             for connection in list(running.server.server_state.connections):
                 connection.transport.abort()
-            await until(lambda: one.searches == 2)
-            assert one.clock.waits == [0.2]
-            assert one.statuses[-1].message == "the engine has gone; starting it again"
-            one.found.set()
-            assert (await one.phase("ready")).crash == "it was killed by SIGKILL"
+            await until(lambda: here.searches == 2)
+            assert here.clock.waits == [0.2]
+            assert here.statuses[-1].message == "the engine ended; restarting it"
+            here.found.set()
+            assert (await here.phase("ready")).crash == "it was killed by SIGKILL"
 
 
-async def test_stopped_engine_is_started_again_by_the_next_request_only(runtime):
-    async with serving(runtime, ScriptedAnswerer()) as running, window(running.socket) as one:
-        await one.phase("ready")
+async def test_next_request_restarts_a_stopped_engine(runtime):
+    async with serving(runtime, ScriptedAnswerer()) as running, session(running.socket) as here:
+        await here.phase("ready")
         running.service.board.set(phase="stopping", message="stopped")
-        await one.phase("stopping")
+        await here.phase("stopping")
         for connection in list(running.server.server_state.connections):
             connection.transport.abort()
-        await until(lambda: one.clock.waits == [RETRY_AFTER])
+        await until(lambda: here.clock.waits == [RETRY_AFTER])
         for _ in range(20):
             await asyncio.sleep(0)
-        assert one.searches == 1
+        assert here.searches == 1
         with pytest.raises(EngineUnavailable, match="stopped"):
-            await anext(one.link.complete(CompletionRequest("p")))
-        await until(lambda: one.searches == 2)
+            await anext(here.backend.complete(CompletionRequest("p")))
+        await until(lambda: here.searches == 2)
 
 
-async def test_chat_allows_an_engine_that_kept_dying_one_more_start(runtime):
-    """To type on does not."""
+async def test_chat_allows_one_more_start_after_failed_starts(runtime):
+    """A completion does not: typing is no deliberate request."""
     for _ in range(MOST_DEATHS):
-        crash_report.add(runtime, "the same")
-    one = OneWindow(runtime / "engine.sock")
+        crash_report.count_start(runtime, "the same")
+    here = LocalSession(runtime / "engine.sock")
     counts: list[int] = []
 
     async def find(options: EngineOptions):
-        counts.append(crash_report.deaths(runtime, "the same"))
-        crash_report.add(runtime, "the same")
-        raise EngineKeepsDying("it dies")
+        counts.append(crash_report.failed_starts(runtime, "the same"))
+        crash_report.count_start(runtime, "the same")
+        raise EngineNotStarted("it dies")
 
-    one.link = LocalEngine(EngineOptions(), one.statuses.append, find, one.clock.sleep, one.clock)
-    one.link.start()
+    here.backend = LocalEngine(EngineOptions(), here.statuses.append, find, here.clock.sleep, here.clock)
+    here.backend.start()
     try:
-        asks = (one.link.complete(CompletionRequest("p")), one.link.chat(ChatRequest((Message("user", "hello"),))))
+        asks = (
+            here.backend.complete(CompletionRequest("p")),
+            here.backend.chat(ChatRequest((Message("user", "hello"),))),
+        )
         for n, ask in enumerate(asks, 1):
             await until(lambda n=n: len(counts) == n)
             await settle()
@@ -162,47 +166,49 @@ async def test_chat_allows_an_engine_that_kept_dying_one_more_start(runtime):
                 await anext(ask)
         await until(lambda: len(counts) == 3)
     finally:
-        await one.link.stop()
+        await here.backend.stop()
     assert counts == [MOST_DEATHS - 1, MOST_DEATHS, MOST_DEATHS - 1]
 
 
-async def test_status_that_cannot_be_shown_does_not_end_the_link(runtime):
+async def test_broken_status_callback_does_not_end_the_connection(runtime):
     def broken(status: Status) -> None:
         raise RuntimeError("the editor has gone")
 
     async with serving(runtime, ScriptedAnswerer(["x"])) as running:
-        one = OneWindow(running.socket)
-        one.link = LocalEngine(EngineOptions(), broken, one._find, one.clock.sleep, one.clock)
-        one.link.start()
-        await until(lambda: one.link.status.phase == "ready")
-        stream = one.link.complete(CompletionRequest("p"))
+        here = LocalSession(running.socket)
+        here.backend = LocalEngine(EngineOptions(), broken, here._find, here.clock.sleep, here.clock)
+        here.backend.start()
+        await until(lambda: here.backend.status.phase == "ready")
+        stream = here.backend.complete(CompletionRequest("p"))
         assert (await anext(stream)).text == "x"  # type: ignore[union-attr]
         await stream.aclose()
-        await one.link.stop()
+        await here.backend.stop()
 
 
-async def test_silent_process_that_is_not_known_is_told_and_left_alone(runtime):
-    """There is no engine's mark; the next request looks again."""
+async def test_unknown_silent_process_is_reported_and_left_alone(runtime):
+    """No engine left its mark; the next request looks again."""
     with bind(runtime / "engine.sock") as listener:
         listener.listen()
-        one = OneWindow(runtime / "engine.sock")
-        one.link = LocalEngine(EngineOptions(), one.statuses.append, one._find, one.clock.sleep, one.clock, silence=0.2)
-        one.link.start()
-        assert f"process {os.getpid()} is not known to be it" in (await one.phase("failed")).message
+        here = LocalSession(runtime / "engine.sock")
+        here.backend = LocalEngine(
+            EngineOptions(), here.statuses.append, here._find, here.clock.sleep, here.clock, silence=0.2
+        )
+        here.backend.start()
+        assert f"process {os.getpid()} cannot be identified as the engine" in (await here.phase("failed")).message
         await settle()
         with pytest.raises(EngineUnavailable):
-            await anext(one.link.complete(CompletionRequest("p")))
-        await until(lambda: one.searches == 2)
-        await one.link.stop()
+            await anext(here.backend.complete(CompletionRequest("p")))
+        await until(lambda: here.searches == 2)
+        await here.backend.stop()
 
 
-async def test_engine_without_its_weights_is_asked_all_the_same(runtime):
-    """That is what makes it load them."""
-    async with serving(runtime, ScriptedAnswerer(["x"])) as running, window(running.socket) as one:
-        await one.phase("ready")
+async def test_request_reaches_an_engine_without_weights(runtime):
+    """The request makes it load them."""
+    async with serving(runtime, ScriptedAnswerer(["x"])) as running, session(running.socket) as here:
+        await here.phase("ready")
         running.service.weights.unload()
-        await one.phase("idle")
-        stream = one.link.complete(CompletionRequest("p"))
+        await here.phase("idle")
+        stream = here.backend.complete(CompletionRequest("p"))
         assert (await anext(stream)).text == "x"  # type: ignore[union-attr]
         await stream.aclose()
-        await one.phase("ready")
+        await here.phase("ready")

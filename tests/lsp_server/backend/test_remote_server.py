@@ -1,4 +1,4 @@
-"""A window and a server elsewhere: what fails, for how long it is left alone, and that it works when it is back."""
+"""A remote server as a backend: failures, waiting times and recovery."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from support.fixtures_remote import TOKEN, address_of, sharing
 from support.linked import OneWindow, one_window, window
 from support.waiting import settle, until
 
+from inference.api.errors import BadRequest, EngineError, EngineUnavailable, ModelRefused
 from inference.api.requests import ChatRequest, CompletionRequest
-from inference.client.engine_client import BadRequest, EngineError, EngineUnavailable, ModelRefused
 from inference.remote.http_client import Address
 from inference.text.prompts import Message
 from lsp_server.backend.allowed_servers import NotAllowedError
-from lsp_server.backend.remote_server import RETRY_AFTER
+from lsp_server.backend.backend import RETRY_AFTER
 
 
-async def test_a_server_that_can_be_asked_is_ready(small):
+async def test_reachable_server_is_ready(small):
     async with one_window(sharing(small)) as (one, url):
         status = await one.phase("ready")
         assert (status.model, status.message) == (
@@ -33,7 +33,7 @@ async def test_a_server_that_can_be_asked_is_ready(small):
     assert one.warnings == []
 
 
-async def test_what_the_server_can_do_is_found_out_once(small):
+async def test_server_is_probed_once(small):
     fake = sharing(small)
     async with one_window(fake) as (one, _):
         await one.phase("ready")
@@ -42,18 +42,18 @@ async def test_what_the_server_can_do_is_found_out_once(small):
     assert (len(fake.probes), len(fake.asked)) == (2, 3)
 
 
-async def test_while_nothing_is_known_yet_a_request_is_not_waited_for(small):
+async def test_request_during_the_probe_fails_at_once(small):
     async with one_window(sharing(small, silent=True)) as (one, _):
         assert await one.refusal() == "connecting"
 
 
-async def test_nobody_there_is_told_and_tried_again_with_back_off(small):
+async def test_unreachable_server_is_retried_with_back_off(small):
     fake = sharing(small)
     async with listening(fake.app()) as url:
         pass
     urls = [url]
     async with window(lambda: Address(urls[0])) as one:
-        message = f"{url} can't be reached: check that it runs, and its address."
+        message = f"{url} cannot be reached. Check that it is running, and its address."
         assert (await one.phase("failed")).message == message
         assert await one.refusal() == message
         for count, pause in enumerate((0.2, 0.4, 0.8), 1):
@@ -68,12 +68,12 @@ async def test_nobody_there_is_told_and_tried_again_with_back_off(small):
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_busy_server_is_left_alone_for_as_long_as_it_says(small, status):
+async def test_busy_server_gets_no_request_until_retry_after(small, status):
     fake = sharing(small)
     async with one_window(fake) as (one, url):
         await one.phase("ready")
         fake.failures = [refusal(status, "slow down", {"Retry-After": "30"})]
-        message = f"{url} is busy or not ready yet, and is asked again in 30 s."
+        message = f"{url} is busy or not ready yet; retrying in 30 s."
         assert await one.refusal() == message
         asked = len(fake.paths)
         one.clock.advance(29.9)
@@ -84,7 +84,7 @@ async def test_a_busy_server_is_left_alone_for_as_long_as_it_says(small, status)
     assert len(fake.probes) == 2
 
 
-async def test_a_server_that_is_busy_at_once_is_asked_again_when_it_says(small):
+async def test_busy_server_is_probed_again_after_retry_after(small):
     fake = sharing(small, failures=[refusal(503, "Loading model", {"Retry-After": "9"})])
     async with one_window(fake) as (one, _):
         assert await one.waits(1) == [9]
@@ -93,8 +93,8 @@ async def test_a_server_that_is_busy_at_once_is_asked_again_when_it_says(small):
         await one.phase("ready")
 
 
-async def test_a_server_that_wants_to_be_asked_again_at_once_is_left_alone_for_a_second(small):
-    """Else a window would ask without a pause for as long as the server is busy."""
+async def test_retry_after_zero_waits_one_second(small):
+    """Otherwise a session would retry in a tight loop."""
     fake = sharing(small, failures=[refusal(503, "Loading model", {"Retry-After": "0"})])
     async with one_window(fake) as (one, _):
         assert await one.waits(1) == [1]
@@ -108,13 +108,13 @@ async def test_a_server_that_wants_to_be_asked_again_at_once_is_left_alone_for_a
         assert len(fake.paths) == asked
 
 
-async def test_a_server_that_dies_in_the_middle_is_found_out_about_anew(small):
-    """It may have come back as another one."""
+async def test_server_that_breaks_off_is_probed_again(small):
+    """Another server may have taken its place."""
     fake = sharing(small)
     async with one_window(fake) as (one, url):
         await one.phase("ready")
         fake.says, before = ["a", "break"], len(fake.probes)
-        message = f"{url} has gone in the middle of a request."
+        message = f"{url} closed the connection in the middle of a request."
         assert await one.refusal() == message
         assert await one.refusal() == message
         await one.waits(1)
@@ -125,7 +125,7 @@ async def test_a_server_that_dies_in_the_middle_is_found_out_about_anew(small):
     assert "stop_token_ids" not in fake.asked[-1]
 
 
-async def test_other_requests_go_on_while_one_is_refused(small):
+async def test_failed_request_leaves_other_requests_running(small):
     fake = sharing(small, says=["a", "…", "b"])
     async with one_window(fake) as (one, _):
         await one.phase("ready")
@@ -137,11 +137,11 @@ async def test_other_requests_go_on_while_one_is_refused(small):
         assert await first == "ab"
 
 
-async def test_what_only_a_person_can_change_is_tried_again_when_they_ask(small):
+async def test_wrong_token_is_retried_on_the_next_request(small):
     fake = sharing(small, token="right")
     token = ["wrong"]
     async with listening(fake.app()) as url, window(lambda: Address(url, token[0])) as one:
-        assert (await one.phase("failed")).message.startswith(f"{url} does not accept the token")
+        assert (await one.phase("failed")).message.startswith(f"{url} rejected the token")
         assert await one.waits(1) == [RETRY_AFTER]
         one.clock.go_on.set()
         asked = len(fake.paths)
@@ -153,7 +153,7 @@ async def test_what_only_a_person_can_change_is_tried_again_when_they_ask(small)
         assert await one.ask() == "ab"
 
 
-async def test_what_is_wrong_with_the_users_file_is_told(small):
+async def test_error_in_the_users_file_is_reported(small):
     def find() -> Address:
         raise NotAllowedError("remote.toml must be a file of yours.")
 
@@ -162,13 +162,13 @@ async def test_what_is_wrong_with_the_users_file_is_told(small):
         assert await one.refusal() == "remote.toml must be a file of yours."
 
 
-async def test_a_mistake_of_ours_does_not_end_the_link(small):
+async def test_unexpected_exception_does_not_end_the_connection(small):
     def find() -> Address:
-        raise mistakes.pop()
+        raise exceptions.pop()
 
-    mistakes: list[Exception] = [NotAllowedError("and again"), ZeroDivisionError()]
+    exceptions: list[Exception] = [NotAllowedError("and again"), ZeroDivisionError()]
     async with window(find) as one:
-        assert (await one.phase("failed")).message.endswith("can't be used: the server's log says why.")
+        assert (await one.phase("failed")).message.endswith("cannot be used. See the language server's log.")
         assert await one.waits(1) == [RETRY_AFTER]
         one.clock.go_on.set()
         await settle()
@@ -176,7 +176,7 @@ async def test_a_mistake_of_ours_does_not_end_the_link(small):
         await until(lambda: one.statuses[-1].message == "and again")
 
 
-async def test_an_adapter_that_is_not_there_is_no_failure_of_the_server(small):
+async def test_missing_adapter_is_no_failure_of_the_server(small):
     fake = sharing(small)
     async with one_window(fake) as (one, _):
         await one.phase("ready")
@@ -185,16 +185,16 @@ async def test_an_adapter_that_is_not_there_is_no_failure_of_the_server(small):
     assert len(fake.probes) == 2
 
 
-async def test_code_that_others_could_read_on_the_way_is_warned_of(small):
-    """0.0.0.0 reaches this machine here, and yet is no loopback address."""
+async def test_unencrypted_connection_is_warned_about(small):
+    """0.0.0.0 reaches this machine but is no loopback address."""
     async with listening(sharing(small).app()) as here:
         url = here.replace("127.0.0.1", "0.0.0.0")
         async with window(lambda: Address(url)) as one:
             await one.phase("ready")
-    assert one.warnings == [f"What you type goes to {url} unencrypted, for others on the way to read: use https://."]
+    assert one.warnings == [f"Your code is sent to {url} unencrypted. Use an https:// address."]
 
 
-async def test_an_engine_that_loads_is_shown_as_it_loads(runtime):
+async def test_loading_engine_reports_its_progress(runtime):
     async with (
         serving(runtime, ScriptedAnswerer(["a"]), phase="loading", token=TOKEN) as running,
         window(lambda: address_of(running)) as one,
@@ -202,7 +202,7 @@ async def test_an_engine_that_loads_is_shown_as_it_loads(runtime):
         await one.waits(1)
         one.clock.go_on.set()
         await one.waits(2)
-        (status,) = one.statuses  # of what has not changed nothing is told again
+        (status,) = one.statuses  # an unchanged status is not reported again
         assert (status.phase, status.progress, status.message) == ("loading", 40, "loading weights")
         running.service.board.set(phase="ready", message="ready")
         one.clock.go_on.set()
@@ -211,7 +211,7 @@ async def test_an_engine_that_loads_is_shown_as_it_loads(runtime):
         assert await one.ask() == "a"
 
 
-async def test_leaving_early_frees_the_server(small):
+async def test_closing_early_cancels_the_request(small):
     fake = sharing(small, says=["a", "…"])
     async with one_window(fake) as (one, _):
         await one.phase("ready")
@@ -226,8 +226,8 @@ async def chat(one: OneWindow) -> str:
     return "".join(getattr(event, "text", "") for event in events)
 
 
-async def test_a_conversation_goes_to_the_server_too(small):
-    """Its own template makes a prompt of it."""
+async def test_chat_goes_to_the_server(small):
+    """The server applies its own template."""
     fake = sharing(small, models=[{"id": "codellama/CodeLlama-7b-hf", "max_model_len": 4096}])
     async with one_window(fake) as (one, _):
         await one.phase("ready")
@@ -236,8 +236,8 @@ async def test_a_conversation_goes_to_the_server_too(small):
     assert fake.asked[0]["messages"] == [{"role": "user", "content": "Hi"}]
 
 
-async def test_a_conversation_that_is_refused_says_nothing_of_the_server(small):
-    """It may be too long, or the model may have no template: completions go on."""
+async def test_refused_chat_leaves_the_server_ready(small):
+    """The chat may be too long, or the model may have no template."""
     fake = sharing(small)
     async with one_window(fake) as (one, _):
         await one.phase("ready")
@@ -248,15 +248,15 @@ async def test_a_conversation_that_is_refused_says_nothing_of_the_server(small):
         assert await one.ask() == "ab"
 
 
-async def test_how_much_a_conversation_may_have_is_not_guessed(small):
-    """What the model was trained on is not what the server has room for."""
+async def test_chat_context_is_unknown_unless_reported(small):
+    """The model's trained context length is not the server's."""
     async with one_window(sharing(small)) as (one, _):
         await one.phase("ready")
         assert await one.link.chat_context() is None
 
 
-async def test_one_completion_that_is_refused_says_nothing_of_the_server(small):
-    """Its prompt may be too long; but where nothing else comes any more, the server has become another one."""
+async def test_three_refused_completions_in_a_row_fail_the_server(small):
+    """One may be due to its prompt; three in a row mean that the server has changed."""
     fake = sharing(small)
     async with one_window(fake) as (one, _):
         await one.phase("ready")
@@ -273,7 +273,7 @@ async def test_one_completion_that_is_refused_says_nothing_of_the_server(small):
         assert (await one.phase("failed")).message.endswith("refused a request (HTTP 400).")
 
 
-async def test_a_server_that_breaks_off_a_conversation_is_found_out_about_anew(small):
+async def test_broken_chat_fails_the_server(small):
     async with one_window(sharing(small, says=["a", "break"])) as (one, _):
         await one.phase("ready")
         with pytest.raises(EngineUnavailable):

@@ -18,10 +18,10 @@ from lsprotocol import types
 from pygls.workspace import Workspace
 from support.waiting import settle
 
+from inference.api.errors import EngineError
 from inference.api.events import Finished, Outcome, TextChunk
 from inference.api.requests import CompletionRequest
 from inference.api.status import Status
-from inference.client.engine_client import EngineError
 from inference.text.infill import infill_prompt
 from lsp_server.doctor import last_requests
 from lsp_server.features import completion, inline_completion

@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator
 import pytest
 from support.waiting import settle
 
+from inference.api.errors import EngineError
 from inference.api.events import Finished, Outcome, TextChunk
-from inference.client.engine_client import EngineError
 from lsp_server.completion.in_flight import Generation, InFlightGenerations
 
 

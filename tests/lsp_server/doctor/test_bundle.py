@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from fakes.tiny_llama import save_checkpoint
 
-from inference.api import crash_report
 from inference.api.events import Outcome
+from inference.client import crash_report
 from inference.commands import pull_command
 from inference.doctor import hardware
 from inference.doctor.check import Check

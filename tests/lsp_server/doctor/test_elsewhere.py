@@ -63,7 +63,7 @@ async def test_a_model_that_chats_is_asked_to(small, settings, tmp_path, monkeyp
         (["…"], "problem", "only 0 characters came within 0 s"),
         (["a", "…"], "warning", "only 1 characters came within 0 s"),
         ([], "warning", "the model had nothing to say, after "),
-        (["break"], "problem", "has gone in the middle of a request."),
+        (["break"], "problem", "closed the connection in the middle of a request."),
     ],
 )
 async def test_an_answer_that_is_none_is_not_well(small, settings, monkeypatch, capsys, says, verdict, text):
@@ -102,4 +102,4 @@ async def test_what_is_wrong_is_a_problem(small, settings, monkeypatch, capsys):
         status, found = await examined(url, monkeypatch, capsys, "--settings", settings, token="wrong")
     assert status == 1
     verdict, text = found["server elsewhere"]
-    assert (verdict, text.startswith(f"{url} does not accept the token")) == ("problem", True)
+    assert (verdict, text.startswith(f"{url} rejected the token")) == ("problem", True)

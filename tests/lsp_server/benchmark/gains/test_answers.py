@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fakes.teller import Teller
 
-from inference.client.engine_client import EngineUnavailable
+from inference.api.errors import EngineUnavailable
 from inference.evaluation.answer_journal import AnswerJournal
 from inference.text.stopping import StopRule
 from lsp_server.benchmark.gains.answers import AnswerSource, TextLimits, question

@@ -1,4 +1,4 @@
-"""Answers of a server elsewhere that are none: broken off, without an end, nested, endless, half characters."""
+"""Malformed responses of a remote server: broken off, without an end, too deeply nested, half characters."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from support.fixtures_remote import connected, sharing, told
 
+from inference.api.errors import EngineUnavailable
 from inference.api.requests import ChatRequest, CompletionRequest
-from inference.client.engine_client import EngineUnavailable
-from inference.remote.errors import NotUnderstood
+from inference.remote.errors import UnusableServer
 from inference.text.prompts import Message
 
 
@@ -19,34 +19,34 @@ def stream(*events: str) -> Response:
 
 
 @pytest.mark.parametrize(
-    ("says", "message"),
+    ("texts", "message"),
     [
-        (["a", "break"], "there has gone in the middle of a request."),
-        (["a", "error"], "there failed in the middle of an answer."),
+        (["a", "break"], "there closed the connection in the middle of a request."),
+        (["a", "error"], "there failed in the middle of a response."),
     ],
 )
-async def test_an_answer_that_breaks_off_is_no_answer(small, says, message):
-    async with connected(sharing(small, says=says)) as client:
+async def test_broken_stream_raises_engine_unavailable(small, texts, message):
+    async with connected(sharing(small, says=texts)) as client:
         with pytest.raises(EngineUnavailable) as error:
             await told(client, CompletionRequest("x"))
     assert str(error.value) == message
 
 
-async def test_an_answer_without_an_end_broke_off(small):
-    """A proxy between may close the stream in order."""
+async def test_stream_without_finish_reason_is_incomplete(small):
+    """A proxy in between may close the stream without an error."""
     fake = sharing(small)
     async with connected(fake) as client:
         fake.ends = False
-        with pytest.raises(EngineUnavailable, match="there broke off in the middle of an answer"):
+        with pytest.raises(EngineUnavailable, match="there broke off in the middle of a response"):
             await told(client, CompletionRequest("x"))
 
 
-async def test_what_is_no_answer_is_recognised(small):
+async def test_response_of_unknown_shape_is_an_error(small):
     fake = sharing(small, says=["nonsense"])
     async with connected(fake) as client:
         for failure in ([], [HTMLResponse("<html>")], [JSONResponse({"choices": []})], [stream('{"choices": [7]}')]):
             fake.failures = list(failure)
-            with pytest.raises(NotUnderstood, match="there answers in a way that is not OpenAI's API"):
+            with pytest.raises(UnusableServer, match="there does not respond as OpenAI's API does"):
                 await told(client, CompletionRequest("x"))
 
 
@@ -58,8 +58,8 @@ async def test_what_is_no_answer_is_recognised(small):
         '{"prompt_tokens": "7"}',
     ],
 )
-async def test_a_usage_that_says_nothing_is_no_failure(small, usage):
-    """Tokens are counted here then."""
+async def test_malformed_usage_is_ignored(small, usage):
+    """Tokens are counted on this side instead."""
     fake = sharing(small)
     timings = '{"cause": "why", "prefill_ms": null}'
     end = f'{{"choices": [{{"text": "a", "finish_reason": "stop"}}], "usage": {usage}, "timings": {timings}}}'
@@ -73,26 +73,26 @@ async def test_a_usage_that_says_nothing_is_no_failure(small, usage):
             )
 
 
-async def test_half_a_character_becomes_one_that_can_be_written_on(small):
+async def test_lone_surrogate_becomes_a_replacement_character(small):
     fake = sharing(small)
     async with connected(fake) as client:
         fake.failures = [stream(r'{"choices": [{"text": "a\ud83d", "finish_reason": "stop"}]}')]
         assert (await told(client, CompletionRequest("x")))[0] == "a\ufffd"
 
 
-async def test_an_event_nested_too_deeply_to_be_read_is_no_answer(small):
+async def test_event_nested_too_deeply_is_an_error(small):
     fake = sharing(small)
     async with connected(fake) as client:
         fake.failures = [stream("[" * 200_000 + "]" * 200_000)]
-        with pytest.raises(NotUnderstood, match="there answers in a way that is not OpenAI's API"):
+        with pytest.raises(UnusableServer, match="there does not respond as OpenAI's API does"):
             await told(client, CompletionRequest("x"))
 
 
-async def test_an_answer_without_bounds_is_left(small, monkeypatch):
-    """One that is not kept to ``max_tokens`` would fill the memory."""
+async def test_stream_beyond_the_size_cap_is_closed(small, monkeypatch):
+    """A server that ignores ``max_tokens`` would fill the memory."""
     monkeypatch.setattr("inference.remote.http_client.LONGEST_ANSWER", 500)
     fake = sharing(small, says=["x"] * 100 + ["…"])
     async with connected(fake) as client:
-        with pytest.raises(EngineUnavailable, match="there does not come to an end with an answer"):
+        with pytest.raises(EngineUnavailable, match="there sent a response that does not end"):
             await told(client, CompletionRequest("x"))
         await asyncio.wait_for(fake.left.wait(), 10)

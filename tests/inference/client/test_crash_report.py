@@ -1,4 +1,4 @@
-"""How an engine ended is told to the next one, by its log and a mark, and only where it was not in order."""
+"""Crash reports: the next engine reports a crash by the log and the mark, but no graceful shutdown."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import sys
 import psutil
 import pytest
 
-from inference.api import crash_report
+from inference.client import crash_report
 from inference.server.transport import listen
 
 STARTED = "2026-01-01 00:00:00,000 INFO __main__ engine started: version 0.1.0, process 7\n"
 
 
-def died(tmp_path, said: str) -> str:
-    (tmp_path / "engine.log").write_text(said)
-    assert crash_report.begin(tmp_path, tmp_path / "engine.log") == "", "no mark: the one before ended in order"
+def crash_cause(tmp_path, logged: str) -> str:
+    (tmp_path / "engine.log").write_text(logged)
+    assert crash_report.begin(tmp_path, tmp_path / "engine.log") == "", "no mark: no crash"
     return crash_report.begin(tmp_path, tmp_path / "engine.log")
 
 
 @pytest.mark.parametrize(
-    ("said", "cause"),
+    ("logged", "cause"),
     [
         ("", crash_report.UNKNOWN),
         (STARTED, crash_report.UNKNOWN),
@@ -37,18 +37,18 @@ def died(tmp_path, said: str) -> str:
         (f"{crash_report.ENDED}SIGKILL\n{STARTED}", crash_report.UNKNOWN),
     ],
 )
-def test_cause_is_what_the_log_says_since_the_engine_began(tmp_path, said, cause):
-    assert died(tmp_path, said) == cause
+def test_cause_comes_from_the_last_engines_log(tmp_path, logged, cause):
+    assert crash_cause(tmp_path, logged) == cause
 
 
-def test_end_in_order_leaves_nothing_to_tell(tmp_path):
+def test_graceful_shutdown_is_no_crash(tmp_path):
     log = tmp_path / "engine.log"
     crash_report.begin(tmp_path, log)
     crash_report.end(tmp_path)
     assert crash_report.begin(tmp_path, log) == ""
 
 
-def test_machine_that_was_switched_off_is_no_crash(tmp_path):
+def test_mark_from_before_boot_is_no_crash(tmp_path):
     log = tmp_path / "engine.log"
     crash_report.begin(tmp_path, log)
     before = psutil.boot_time() - 1
@@ -56,26 +56,26 @@ def test_machine_that_was_switched_off_is_no_crash(tmp_path):
     assert crash_report.begin(tmp_path, log) == ""
 
 
-def test_log_of_a_real_death_tells_its_cause(tmp_path):
-    """As ``faulthandler`` writes it in this Python."""
+def test_cause_of_a_real_abort_is_found(tmp_path):
+    """The log is that of ``faulthandler`` in this Python."""
     log = tmp_path / "engine.log"
     crash_report.begin(tmp_path, log)
     with log.open("wb") as stderr:
         code = "import faulthandler, os; faulthandler.enable(); os.abort()"
         status = subprocess.run([sys.executable, "-c", code], stderr=stderr).returncode
-    crash_report.note(log, status)
+    crash_report.log_exit(log, status)
     assert status == -6
     assert "killed by SIGABRT" in crash_report.begin(tmp_path, log)
 
 
-def test_tail_begins_with_a_whole_line(tmp_path):
+def test_tail_starts_with_a_whole_line(tmp_path):
     (tmp_path / "log").write_text("first\nsecond\nthird\n")
     assert crash_report.tail(tmp_path / "log", 10) == "third\n"
     assert crash_report.tail(tmp_path / "none") == ""
 
 
-def test_an_engine_that_can_not_listen_is_no_crash(runtime):
-    """Whoever started it is told why there is none; the next window is told of nothing."""
+def test_engine_that_cannot_listen_is_no_crash(runtime):
+    """Its own error goes to the client that started it; the next engine reports nothing."""
     with listen(0) as taken:
         taken.listen()
         port = str(taken.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Bodies of requests: what is taken, what is refused, and in which words."""
+"""Bodies of requests: round trips, defaults, and the messages for invalid fields."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inference.text.prompts import Message, Snippet
 from inference.text.stopping import StopRule
 
 
-def test_request_survives_the_wire():
+def test_completion_survives_a_round_trip():
     request = CompletionRequest(
         prompt="a",
         suffix="b",
@@ -25,13 +25,13 @@ def test_request_survives_the_wire():
     assert parse_completion(request.to_json()) == request
 
 
-def test_what_benchmarks_ask_survives_the_wire():
+def test_benchmark_fields_survive_a_round_trip():
     request = CompletionRequest(prompt=[1], sampling=Sampling(drafts=False, forced=(3, 4)))
     assert parse_completion(request.to_json()) == request
 
 
 @pytest.mark.parametrize("content", ["x = 1", [{"type": "text", "text": "x ="}, {"type": "text", "text": " 1"}]])
-def test_a_prediction_is_sent_as_openai_has_it(content):
+def test_prediction_has_openais_shape(content):
     body = {"messages": [{"role": "user", "content": "Hi"}], "prediction": {"type": "content", "content": content}}
     request = parse_chat(body)
     assert request.sampling.prediction == "x = 1"
@@ -40,19 +40,19 @@ def test_a_prediction_is_sent_as_openai_has_it(content):
 
 
 @pytest.mark.parametrize("suffix", [None, ""])
-def test_an_empty_suffix_is_not_the_same_as_none(suffix):
-    """Nothing follows the cursor, or nobody asked what follows it."""
+def test_empty_suffix_differs_from_no_suffix(suffix):
+    """Infill with nothing after the cursor, or continue without infilling."""
     request = CompletionRequest(prompt="a", suffix=suffix)
     assert parse_completion(request.to_json()) == request
 
 
-def test_defaults_are_openais_where_it_has_them():
+def test_defaults_are_openais():
     request = parse_completion({"prompt": [1, 2]})
     assert request == CompletionRequest(prompt=[1, 2])
     assert request.stop_rule == StopRule("none")
 
 
-def test_chat_takes_content_in_parts():
+def test_chat_accepts_content_in_parts():
     body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]}
     assert parse_chat(body).messages == (Message("user", "ab"),)
 
@@ -80,7 +80,10 @@ def test_chat_takes_content_in_parts():
         ({"prompt": "a", "stop_rule": {"kind": "page"}}, "'stop_rule.kind' must be none, line or block."),
         ({"prompt": "a", "context": "b"}, "'context' must be a list of at most 64 objects."),
         ({"prompt": "a", "context": [{}] * 65}, "'context' must be a list of at most 64 objects."),
-        ({"prompt": "a", "context": [{"path": "b"}]}, "Each of 'context' must be an object with 'path' and 'text'."),
+        (
+            {"prompt": "a", "context": [{"path": "b"}]},
+            "Each item of 'context' must be an object with 'path' and 'text'.",
+        ),
         ({"prompt": "a", "temperature": 1.5, "suffix": 0.5}, "'suffix' must be a string, not a number."),
         ({"prompt": "a", "model": "m" * 257}, "'model' must have at most 256 characters."),
         ({"prompt": "a", "user": "u" * 20_000}, "'user' must have at most 256 characters."),
@@ -92,7 +95,7 @@ def test_chat_takes_content_in_parts():
         ({"prompt": "a", "priority": "now"}, "'priority' must be one of completion, chat, prefetch."),
     ],
 )
-def test_wrong_completion_is_refused_in_words(body, message):
+def test_invalid_completion_is_refused_with_a_message(body, message):
     with pytest.raises(WireError) as refused:
         parse_completion(body)
     assert str(refused.value) == message
@@ -116,7 +119,7 @@ def test_wrong_completion_is_refused_in_words(body, message):
         ),
     ],
 )
-def test_wrong_chat_is_refused_in_words(messages, message):
+def test_invalid_chat_is_refused_with_a_message(messages, message):
     with pytest.raises(WireError) as refused:
         parse_chat({"messages": messages})
     assert str(refused.value) == message
