@@ -50,7 +50,7 @@ class AcceptedText:
         self.document = document
 
     def is_kept(self) -> bool:
-        """Return True if the text is within its own length of the offset. Blanks do not count: formatters change them."""
+        """Return True if the text is within its own length of the offset, ignoring blanks (formatters change them)."""
         length = len(self.text)
         before = self.document[max(self.start - length, 0) : self.start]
         after = _without_blanks(self.document[self.start : self.start + 4 * length])[: 2 * length]
