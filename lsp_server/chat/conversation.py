@@ -44,7 +44,7 @@ class ChatTurn:
     """A question and its answer.
 
     Attributes:
-        asked: the user's text.
+        question: the user's text.
         sent: the prompt made from it, attachments included.
         answer: the model's text so far.
         attached: the attachments.
@@ -53,7 +53,7 @@ class ChatTurn:
         tokens: prompt and answer together, as counted by the engine; 0 if it did not count.
     """
 
-    asked: str
+    question: str
     sent: str
     answer: str = ""
     attached: tuple[Attachment, ...] = ()
@@ -79,7 +79,7 @@ class Conversation:
     @property
     def title(self) -> str:
         """The beginning of the first question."""
-        first = " ".join(self.turns[0].asked.split()) if self.turns else ""
+        first = " ".join(self.turns[0].question.split()) if self.turns else ""
         return first if len(first) <= TITLE else f"{first[: TITLE - 1]}…"
 
     def messages(self, turn: ChatTurn) -> tuple[Message, ...]:

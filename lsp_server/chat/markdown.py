@@ -64,7 +64,7 @@ def to_markdown(conversation: Conversation, model: str) -> str:
     """Export questions and answers under headings. Attachments are listed by title only: files stay private."""
     parts = [f"# {conversation.title or 'A conversation'}"]
     for turn in conversation.turns:
-        parts += ["## You", turn.asked.strip(), *_titles(turn), f"## {model or 'Code Llama'}", *_answer(turn)]
+        parts += ["## You", turn.question.strip(), *_titles(turn), f"## {model or 'Code Llama'}", *_answer(turn)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

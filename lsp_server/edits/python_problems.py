@@ -103,7 +103,7 @@ def new_problems(before: str, after: str, *, unresolved: bool = False) -> list[P
 def matching(text: str, line: int, message: str, within: range) -> list[Problem]:
     """Return the problems that a diagnostic on ``line`` may refer to: those on that line that share a name with it.
 
-    Servers word their messages differently but quote names as they stand in the file. In a file that does not compile,
+    Servers word their messages differently but quote names as written in the file. In a file that does not compile,
     every diagnostic refers to the syntax error if that lies ``within`` the given lines.
     """
     names = set(_QUOTED.findall(message)) | set(_WORD.findall(message))

@@ -1,7 +1,7 @@
 """Rewrite code with a model: ask, validate, ask once more with the fault, or report why it failed.
 
-The model's answer can only become text at the task's lines. While the model writes, ``PartialRewrite`` shows the changes that
-are already certain: those above the line being written.
+The model's answer can only become text at the task's lines. While the model writes, ``PartialRewrite`` shows the changes
+that are already certain: those above the line being written.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ async def rewritten(
     engine: Chatter,
     task: EditTask,
     on_text: Callable[[str], None],
-    said: tuple[Message, ...] = (),
+    history: tuple[Message, ...] = (),
     keeps_lines: bool = False,
 ) -> Rewrite:
     """Ask the model, validate the answer and retry once if it is not valid.
@@ -78,12 +78,12 @@ async def rewritten(
         engine: the model's server.
         task: the code to rewrite.
         on_text: called with the whole answer so far as it grows.
-        said: messages of an earlier request to continue, in place of the task's prompt.
+        history: messages of an earlier request to continue, in place of the task's prompt.
         keeps_lines: the client converts line ends itself, so new lines end in LF.
 
     Raises EditError if no answer was valid, and ``EngineError``.
     """
-    messages, why = said or tuple(task_messages(task)), ""
+    messages, why = history or tuple(task_messages(task)), ""
     for _ in range(TRIES):
         text, cause = await _answer(engine, task, messages, on_text)
         messages += (Message("assistant", text),)

@@ -257,7 +257,7 @@ class Watch:
             self.closed(uri)
 
     def _remember(self, suggestion: Suggestion) -> None:
-        self._known.pop(suggestion.row.id, None)  # the newest stands at the end
+        self._known.pop(suggestion.row.id, None)  # the newest comes last
         self._offered[suggestion.uri] = self._known[suggestion.row.id] = suggestion
         while len(self._known) > KNOWN:
             del self._known[next(iter(self._known))]

@@ -14,8 +14,8 @@ from lsp_server.chat.markdown import to_markdown
 
 def talk(*turns: tuple[str, str], system: str = "") -> Conversation:
     conversation = Conversation(system)
-    for asked, answer in turns:
-        conversation.keep(ChatTurn(asked, f"sent {asked}", answer, end="stop"))
+    for question, answer in turns:
+        conversation.keep(ChatTurn(question, f"sent {question}", answer, end="stop"))
     return conversation
 
 
@@ -40,7 +40,7 @@ def test_regenerating_resends_the_question() -> None:
     assert turn is not None and (turn.attempt, turn.sent, turn.answer) == (1, "sent two", "")
     assert [m.content for m in conversation.messages(turn)] == ["sent one", "1", "sent two"]
     conversation.keep(replace(turn, answer="other"))
-    assert [(t.asked, t.answer) for t in conversation.turns] == [("one", "1"), ("two", "other")]
+    assert [(t.question, t.answer) for t in conversation.turns] == [("one", "1"), ("two", "other")]
     assert conversation.again() == replace(turn, attempt=2)
     assert talk().again() is None
 
