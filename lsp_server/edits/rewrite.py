@@ -1,7 +1,7 @@
 """Rewrite code with a model: ask, validate, ask once more with the fault, or report why it failed.
 
-The model's answer can only become text at the task's lines. While the model writes, ``PartialRewrite`` shows the changes
-that are already certain: those above the line being written.
+The model's answer can only become text at the task's lines. While the model writes, ``PartialRewrite`` shows the
+changes that are already certain: those above the line being written.
 """
 
 from __future__ import annotations
