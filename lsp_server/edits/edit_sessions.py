@@ -74,7 +74,7 @@ class EditSession:
         (span, left), growth = self._rebased(others, now), sum(map(_growth, taken))
         self.hunks = {n: _shifted(hunk, taken) for n, hunk in left.items()}
         self.span = (span[0], span[1] + growth) if span else None
-        self.document = replace(now, text=applied(now.text, taken), version=None)  # the client assigns the next version
+        self.document = replace(now, text=applied(now.text, taken), version=None)  # set by the client
 
     def reject(self, chosen: Collection[int]) -> None:
         """Drop the chosen hunks."""

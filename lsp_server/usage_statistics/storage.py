@@ -224,7 +224,8 @@ def _statistics_errors() -> Iterator[None]:
     # ValueError and OverflowError: SQLite rejects a row's value
     except (sqlite3.Error, OSError, NotPrivateError, ValueError, OverflowError) as error:
         if _damaged(error):
-            raise StatisticsError(f"{path()} is damaged; `codellama-ls stats --erase` begins a new one.") from error
+            advice = "`codellama-ls stats --erase` begins a new one."
+            raise StatisticsError(f"{path()} is damaged; {advice}") from error
         raise StatisticsError(f"{path()} can't be used: {error}") from error
 
 

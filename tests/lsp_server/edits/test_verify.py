@@ -90,7 +90,8 @@ def test_rewrite_may_keep_existing_syntax_errors():
     ],
 )
 def test_fix_must_remove_the_reported_problem(original, rewrite, line, message, why):
-    given = Change("fix", "python", "import os\n\n", original, "\nprint(os)\n", rewrite, True, Reported(line, message))
+    problem = Reported(line, message)
+    given = Change("fix", "python", "import os\n\n", original, "\nprint(os)\n", rewrite, reported=problem)
     assert failure(given) == why
 
 
@@ -118,7 +119,8 @@ def test_document_and_types_tasks_change_nothing_else(task, language, original, 
 
 
 def test_fix_ignores_the_same_undefined_name_outside_it():
-    given = Change("fix", "python", "y = foo\n", "x = foo", "\n", "x = 1", True, Reported(1, "undefined name 'foo'"))
+    problem = Reported(1, "undefined name 'foo'")
+    given = Change("fix", "python", "y = foo\n", "x = foo", "\n", "x = 1", reported=problem)
     assert failure(given) == ""
 
 
