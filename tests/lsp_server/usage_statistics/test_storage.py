@@ -122,8 +122,10 @@ def test_today_counts_from_midnight_to_midnight(runtime):
 def test_concurrent_writers_lose_nothing(runtime):
     """Each editor session writes; none of them finds a file at first."""
     code = (
-        "import sys; import lsp_server.usage_statistics.storage; Row = lsp_server.usage_statistics.storage.SuggestionRow\n"
-        "connection, first = lsp_server.usage_statistics.storage.Storage(), int(sys.argv[1]); sys.stdin.readline()\n"
+        "import sys; import lsp_server.usage_statistics.storage\n"
+        "Row = lsp_server.usage_statistics.storage.SuggestionRow\n"
+        "connection, first = lsp_server.usage_statistics.storage.Storage(), int(sys.argv[1])\n"
+        "sys.stdin.readline()\n"
         "for n in range(first, first + 100):\n"
         "    connection.write([(Row(n, 2e9, 'python', 'starter', False, 1.0, 9), True)])\n"
     )
