@@ -1,10 +1,7 @@
-"""What a person's message points at (``#file:path``) and which task it names (``/explain``). Pure; looks nothing up.
+"""Mentions in a message (``#file:path``, ``/explain``) and attachments: code that is sent along with it.
 
-Only what a person writes is read here: never a file, nor a model's answer.
-
-Pieces of files that go with a message: how they are written down, and how many there is room for. Pure.
-
-A piece stands in a fence that nothing in it can close, under a line that says what it is.
+Only the user's own text is searched for mentions, never a file or a model's answer. An attachment is a title and a
+fenced block whose fence does not occur in the code.
 """
 
 from __future__ import annotations
@@ -17,7 +14,7 @@ from typing import Literal
 Kind = Literal["file", "selection", "diagnostics", "symbol", "diff", "open"]
 
 TASKS = {"explain": "explain", "fix": "chat-fix", "tests": "chat-tests", "doc": "chat-doc", "commit": "commit"}
-"""The prompt of each word that may follow a slash at the start of a message."""
+"""Slash commands at the start of a message, and the prompt template of each."""
 
 _MENTION = re.compile(
     r"""(?<![\w\#&/])\#(?:
@@ -27,11 +24,12 @@ _MENTION = re.compile(
     re.VERBOSE,
 )
 _SLASH = re.compile(rf"\s*/({'|'.join(TASKS)})(?!\S)\s*")
+_BACKTICKS = re.compile(r"`{3,}")
 
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """``#kind``, or ``#kind:name``."""
+    """A mention ``#kind`` or ``#kind:name``."""
 
     kind: Kind
     name: str = ""
@@ -40,34 +38,15 @@ class Mention:
         return f"#{self.kind}:{self.name}" if self.name else f"#{self.kind}"
 
 
-def mentions(text: str) -> list[Mention]:
-    """Each once, in the order in which they are written. What ends a sentence is no part of a name."""
-    found: dict[Mention, None] = {}
-    for match in _MENTION.finditer(text):
-        name = match["quoted"] or (match["bare"] or "").rstrip(".,;:!?)'")
-        if match["plain"] or name:
-            found[Mention(match["named"] or match["plain"], name)] = None  # type: ignore[arg-type]  one of the kinds
-    return list(found)
-
-
-def task(text: str) -> tuple[str, str]:
-    """The task that a message begins with, or an empty string, and the rest of the message."""
-    begun = _SLASH.match(text)
-    return (begun[1], text[begun.end() :]) if begun else ("", text)
-
-
-_BACKTICKS = re.compile(r"`{3,}")
-
-
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """One piece.
+    """Code or other text that is sent along with a message.
 
     Attributes:
-        title: what it is, in words, e.g. ``src/a.py, lines 3 to 9``.
-        text: the piece, with LF line ends.
-        language: as LSP names it; empty for none.
-        shortened: it has lost its last lines.
+        title: description for the user and the model, e.g. ``src/a.py, lines 3 to 9``.
+        text: the content, with LF line ends.
+        language: LSP language id; empty for none.
+        shortened: the last lines were cut to fit.
     """
 
     title: str
@@ -84,33 +63,50 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What does not go along, and why, in words."""
+    """Something that was not attached, and the reason for the user."""
 
     title: str
     why: str
 
 
-def fit(pieces: Sequence[Attachment], limit: int) -> tuple[list[Attachment], list[LeftOut]]:
-    """As many characters as ``limit`` allows, the first pieces first; the one that ends there keeps its first lines."""
+def mentions(text: str) -> list[Mention]:
+    """Return the distinct mentions in order. Punctuation at the end of a name is not part of it."""
+    found: dict[Mention, None] = {}
+    for match in _MENTION.finditer(text):
+        name = match["quoted"] or (match["bare"] or "").rstrip(".,;:!?)'")
+        if match["plain"] or name:
+            found[Mention(match["named"] or match["plain"], name)] = None  # type: ignore[arg-type]  one of the kinds
+    return list(found)
+
+
+def split_command(text: str) -> tuple[str, str]:
+    """Split a message into its slash command (without the slash; empty if there is none) and the rest."""
+    command = _SLASH.match(text)
+    return (command[1], text[command.end() :]) if command else ("", text)
+
+
+def fit(attachments: Sequence[Attachment], limit: int) -> tuple[list[Attachment], list[LeftOut]]:
+    """Keep attachments in order up to ``limit`` characters; the one that exceeds it keeps its first lines."""
     kept: list[Attachment] = []
-    for piece in dict.fromkeys(pieces):
-        text = _first_lines(piece.text, limit)
-        whole = text == piece.text
+    distinct = list(dict.fromkeys(attachments))
+    for one in distinct:
+        text = _first_lines(one.text, limit)
+        whole = text == one.text
         if text.strip():
-            kept.append(piece if whole else replace(piece, text=text, shortened=True))
-        limit = limit - len(text) if whole else 0  # or a shorter one would be shown in place of the rest of this one
-    shown = {piece.title for piece in kept}
-    lost = [piece.title for piece in dict.fromkeys(pieces) if piece.title not in shown]
+            kept.append(one if whole else replace(one, text=text, shortened=True))
+        limit = limit - len(text) if whole else 0  # a later, shorter attachment must not displace the rest of this one
+    titles = {one.title for one in kept}
+    lost = [one.title for one in distinct if one.title not in titles]
     return kept, [LeftOut(title, "there is no room left for it, or it is empty") for title in lost]
 
 
-def written(pieces: Sequence[Attachment]) -> str:
-    """All of them, as they stand in a message."""
-    return "\n\n".join(map(str, pieces))
+def written(attachments: Sequence[Attachment]) -> str:
+    """Return all attachments as text for a prompt."""
+    return "\n\n".join(map(str, attachments))
 
 
 def _first_lines(text: str, limit: int) -> str:
-    """As many whole lines as ``limit`` characters hold; of a first line longer than that, its beginning."""
+    """Return as many whole lines as ``limit`` characters hold; a longer first line is cut."""
     if len(text) <= limit:
         return text
     cut = text.rfind("\n", 0, limit + 1)

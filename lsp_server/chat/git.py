@@ -1,8 +1,8 @@
-"""The changes in a git repository, as git prints them. Knows no LSP and no model.
+"""Changes in a git repository, as git prints them.
 
-Run git with fixed arguments and without a shell. Commands that a repository's configuration names are not run: external
-diffs, text conversions, filters, monitors, hooks, pagers, fetches. Where this can't be made sure, there is no diff.
-Files that no model may see are left out by their name before their content is read.
+git runs with fixed arguments, without a shell, and without any command that the repository's configuration names:
+external diffs, text conversions, filters, monitors, hooks, pagers, fetches. If this cannot be guaranteed, there is no
+diff. Files that must not reach a model are excluded by name before git reads their content.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from inference.api.errors import CodeLlamaError
 from inference.system.child_processes import search_path
 from lsp_server.disk import repository
 
@@ -37,16 +38,21 @@ _SAFE = {
     "core.attributesFile": os.devnull,
     "core.quotePath": "false",
 }
-"""Settings for every call. They win over those of the repository; git reads ``safe.*`` from nowhere else."""
+"""Settings for every call. They override the repository's. git ignores ``safe.*`` in its configuration."""
 
 
-class GitError(RuntimeError):
-    """There is no diff; the message says why and what to do."""
+class GitError(CodeLlamaError, RuntimeError):
+    """No diff can be shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """``text`` with LF line ends, empty where nothing has changed; ``left_out`` are (name, why) of files not in it."""
+    """A diff.
+
+    Attributes:
+        text: the diff with LF line ends; empty if nothing has changed.
+        left_out: (name, reason) of every changed file that is not in it.
+    """
 
     text: str
     left_out: tuple[tuple[str, str], ...] = ()
@@ -55,8 +61,8 @@ class Diff:
 async def diff(folder: Path, why_not: Callable[[Path], str], *, staged: bool = False) -> Diff:
     """Return the changes in and below ``folder`` since the last commit, or those ``staged`` for the next.
 
-    ``why_not`` says why a file must not be shown, or returns an empty string; it is called in a thread. Cancelling ends
-    git. Raises GitError.
+    ``why_not`` returns why a file must not be shown, or an empty string; it is called in a thread. Cancelling ends git.
+    Raises GitError.
     """
     await _check_repository(folder)
     settings = await _filters_off(folder)
@@ -68,8 +74,8 @@ async def diff(folder: Path, why_not: Callable[[Path], str], *, staged: bool = F
     printed = b""
     if shown:
         printed = await _run(folder, *arguments, *_LAYOUT, "--", *shown, settings=settings, whole=False)
-    told = tuple((os.fsencode(name).decode("utf-8", "replace"), why) for name, why in left_out.items())
-    return Diff(printed.decode("utf-8", "replace").replace("\r\n", "\n"), told)
+    reasons = tuple((os.fsencode(name).decode("utf-8", "replace"), why) for name, why in left_out.items())
+    return Diff(printed.decode("utf-8", "replace").replace("\r\n", "\n"), reasons)
 
 
 def _names(listed: bytes) -> list[str]:
@@ -79,49 +85,48 @@ def _names(listed: bytes) -> list[str]:
 def _left_out(folder: Path, names: Collection[str], why_not: Callable[[Path], str]) -> dict[str, str]:
     """Return why files are not shown, by name.
 
-    Git takes the name of a file that became a folder for all that lies in the folder: it is left out where one of these
-    is.
+    If a file became a folder, git treats its old name as the whole folder. It is left out if any file in the folder is.
     """
-    found, until = {}, time.monotonic() + SECONDS
+    reasons, until = {}, time.monotonic() + SECONDS
     for name in names:
         if why := why_not(folder / name):
-            found[name] = why
+            reasons[name] = why
         if time.monotonic() > until:
-            raise GitError("Whether the changed files may be shown could not be checked in time; no diff is shown.")
-    shown = [name for name in names if name not in found]
-    found |= dict.fromkeys(shown[MOST_FILES:], f"more than {MOST_FILES} files have changed")
-    folders = {str(above): why for name, why in found.items() for above in Path(name).parents}
-    return found | {name: folders[name] for name in shown[:MOST_FILES] if name in folders}
+            raise GitError("Checking which changed files may be shown took too long, so no diff is shown.")
+    shown = [name for name in names if name not in reasons]
+    reasons |= dict.fromkeys(shown[MOST_FILES:], f"more than {MOST_FILES} files have changed")
+    folders = {str(above): why for name, why in reasons.items() for above in Path(name).parents}
+    return reasons | {name: folders[name] for name in shown[:MOST_FILES] if name in folders}
 
 
 async def _check_repository(folder: Path) -> None:
-    """Raise GitError unless git looks at the repository that lies around ``folder``, and at no file outside of it."""
-    asked = ("--path-format=absolute", "--show-toplevel", "--git-dir", "--git-common-dir")
-    root, top, git_dir, common = _places(folder, await _run(folder, "rev-parse", *asked))
+    """Raise GitError unless git uses the repository around ``folder`` and reads no files outside it."""
+    options = ("--path-format=absolute", "--show-toplevel", "--git-dir", "--git-common-dir")
+    root, top, git_dir, common = _repository_paths(folder, await _run(folder, "rev-parse", *options))
     if top != root:
-        raise GitError(f"The repository in {root} has its files in another folder; no diff is shown.")
+        raise GitError(f"The repository in {root} has its files in another folder, so no diff is shown.")
     history = _history(root / ".git", git_dir, common)
     if history == "submodule" and not await _run(folder, "config", "--get", "core.worktree", statuses=(0, 1)):
         history = "foreign"
     if history == "foreign":
-        raise GitError(f"The repository in {root} has its history in another folder; no diff is shown.")
+        raise GitError(f"The repository in {root} has its history in another folder, so no diff is shown.")
 
 
-def _places(folder: Path, printed: bytes) -> tuple[Path, Path, Path, Path]:
-    """Return the folder with ``.git``, and what git says: its work tree, and two folders of its own."""
+def _repository_paths(folder: Path, printed: bytes) -> tuple[Path, Path, Path, Path]:
+    """Return the folder with ``.git`` and git's own paths: work tree, git directory, common directory."""
     lines = os.fsdecode(printed).splitlines()
     if len(lines) != 3:
-        raise GitError(f"git gives no clear answer about {folder}; no diff is shown.")
+        raise GitError(f"git does not report the repository of {folder} clearly, so no diff is shown.")
     root, top, git_dir, common = (Path(os.path.realpath(path)) for path in (repository(folder / "x"), *lines))
     return root, top, git_dir, common
 
 
 def _history(entry: Path, git_dir: Path, common: Path) -> Literal["own", "submodule", "foreign"]:
-    """Return whose history git reads for the work tree that has ``entry`` as its ``.git``.
+    """Classify the history that git reads for the work tree with ``entry`` as its ``.git``.
 
-    The data of a linked work tree name it, and so do those of a submodule if ``core.worktree`` is set there.
+    The git directory of a linked work tree names the work tree; so does a submodule's if it sets ``core.worktree``.
     """
-    if any((place / name).is_symlink() for place in (git_dir, common) for name in _NEVER_LINKS):
+    if any((parent / name).is_symlink() for parent in (git_dir, common) for name in _NEVER_LINKS):
         return "foreign"
     if entry.is_dir():
         return "own" if not entry.is_symlink() and git_dir == common == entry else "foreign"
@@ -131,7 +136,7 @@ def _history(entry: Path, git_dir: Path, common: Path) -> Literal["own", "submod
 
 
 def _linked(git_dir: Path) -> Path | None:
-    """Return the ``.git`` of the linked work tree whose data lie in ``git_dir`` (gitrepository-layout(5))."""
+    """Return the ``.git`` of the linked work tree that ``git_dir`` belongs to (gitrepository-layout(5))."""
     try:
         name = (git_dir / "gitdir").read_text("utf-8", "surrogateescape").removesuffix("\n")
     except OSError:
@@ -140,18 +145,18 @@ def _linked(git_dir: Path) -> Path | None:
 
 
 async def _filters_off(folder: Path) -> dict[str, str]:
-    """Return settings that turn off every filter, whoever named it. Raises GitError if not all are known."""
+    """Return settings that disable every configured filter. Raises GitError if they cannot all be listed."""
     listed = await _run(folder, "config", "--name-only", "-z", "--get-regexp", _FILTERS, statuses=(0, 1))
     filters = dict.fromkeys(_names(listed))
     if len(filters) > MOST_FILTERS:
-        raise GitError("The repository's configuration names too many filters; no diff is shown.")
+        raise GitError("The repository's configuration names too many filters, so no diff is shown.")
     return {name: "false" if name.endswith(".required") else "" for name in filters}
 
 
 async def _since(folder: Path) -> list[str]:
-    """Return what to compare with: HEAD, or the index in a repository without a commit."""
-    found = await _run(folder, "rev-parse", "--verify", "--quiet", "HEAD", statuses=(0, 1))
-    return ["HEAD"] if found else []
+    """Return the revision to compare with: HEAD, or nothing (the index) before the first commit."""
+    head = await _run(folder, "rev-parse", "--verify", "--quiet", "HEAD", statuses=(0, 1))
+    return ["HEAD"] if head else []
 
 
 async def _run(
@@ -161,7 +166,7 @@ async def _run(
     statuses: Collection[int] = (0,),
     whole: bool = True,
 ) -> bytes:
-    """Return what git prints; at most ``MOST_BYTES`` of it, more being an error where the ``whole`` is needed."""
+    """Return git's output, at most ``MOST_BYTES``. With ``whole``, more raises GitError instead of being cut."""
     command = (_program(folder), *_GIT, "-C", str(folder), *arguments)
     process = await _started(command, _environment(folder, {**_SAFE, **(settings or {})}))
     try:
@@ -175,7 +180,7 @@ async def _run(
             process.kill()
             await process.wait()
     if whole and not ended:
-        raise GitError(f"git lists more in {folder} than can be checked; no diff is shown.")
+        raise GitError(f"git lists more in {folder} than can be checked, so no diff is shown.")
     if status not in (statuses if ended else (0,)):
         raise GitError(f"git can't tell what has changed in {folder} (exit status {status}).")
     return printed
@@ -191,7 +196,7 @@ async def _started(command: tuple[str, ...], environment: Mapping[str, str]) -> 
 
 
 async def _read(process: asyncio.subprocess.Process) -> tuple[bytes, bool]:
-    """Return what it prints, and whether that is all."""
+    """Return the output, and True if that is all of it."""
     assert process.stdout is not None
     try:
         return await process.stdout.readexactly(MOST_BYTES), False
@@ -200,7 +205,7 @@ async def _read(process: asyncio.subprocess.Process) -> tuple[bytes, bool]:
 
 
 def _program(folder: Path) -> str:
-    """Return the path of git; one that the repository brings along does not count. Raises GitError."""
+    """Return the path of git, never one inside the repository. Raises GitError."""
     found = shutil.which("git", path=_search_path(folder))
     if found is None:
         raise GitError("git can't be run here (it was not found); is it installed?")
@@ -208,19 +213,19 @@ def _program(folder: Path) -> str:
 
 
 def _search_path(folder: Path) -> str:
-    """Return PATH without relative folders and without those in the repository."""
+    """Return PATH without relative folders and without folders inside the repository."""
     root = os.path.realpath(repository(folder / "x"))
     entries = search_path().split(os.pathsep)
     return os.pathsep.join(entry for entry in entries if not Path(os.path.realpath(entry)).is_relative_to(root))
 
 
 def _environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's variables, without those that choose a repository, and ``settings`` (git-config(1))."""
+    """Return this process's environment without ``GIT_*``, plus ``settings`` as in git-config(1)."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     given = {"GIT_CONFIG_COUNT": str(len(settings))}
     for n, (name, value) in enumerate(settings.items()):
         given |= {f"GIT_CONFIG_KEY_{n}": name, f"GIT_CONFIG_VALUE_{n}": value}
     fixed = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "PATH": _search_path(folder)}
-    # a partial clone would fetch what it lacks; git before 2.45 knows only the second of these
+    # keeps a partial clone from fetching; git before 2.45 knows only the second variable
     offline = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
     return {**own, **given, **fixed, **offline}

@@ -1,8 +1,6 @@
-"""The fenced code blocks of an answer, so that an editor can insert or apply one. Pure; knows no Markdown beyond.
+"""Markdown: the fenced code blocks of an answer, and the export of a conversation.
 
-Source: CommonMark 0.31, section 4.5.
-
-A conversation as a Markdown document. Pure.
+Fences follow CommonMark 0.31, section 4.5.
 """
 
 from __future__ import annotations
@@ -13,18 +11,19 @@ from dataclasses import dataclass
 from lsp_server.chat.conversation import ChatTurn, Conversation
 
 _OPENING = re.compile(r"(?P<indent> {0,3})(?P<fence>`{3,}(?=[^`]*$)|~{3,})\s*(?P<language>[^\s`{]*)")
+_ENDS = {"length": "*The answer was cut off at the maximum length.*", "cancelled": "*Stopped.*"}
 
 
 @dataclass(frozen=True, slots=True)
 class CodeBlock:
-    """One block.
+    """A fenced code block.
 
     Attributes:
-        language: the first word after the fence, in lower case; empty for none.
-        code: the lines in between, each ended by LF.
-        start: the line of the answer, zero-based, on which the opening fence stands.
-        stop: that of the closing fence, or the number of lines where there is none.
-        closed: whether it has one; else the answer was broken off.
+        language: first word of the info string, in lower case; empty for none.
+        code: the lines between the fences, each ending in LF.
+        start: zero-based line of the opening fence in the answer.
+        stop: line of the closing fence; the number of lines if there is none.
+        closed: False if there is no closing fence because the answer was cut off.
     """
 
     language: str
@@ -35,17 +34,17 @@ class CodeBlock:
 
 
 def code_blocks(markdown: str) -> list[CodeBlock]:
-    """In order. A block within a list or a quotation is not seen."""
+    """Return the blocks in order. Blocks inside lists and quotations are not recognised."""
     lines = markdown.split("\n")
-    found: list[CodeBlock] = []
+    blocks: list[CodeBlock] = []
     at = 0
     while at < len(lines):
         opening = _OPENING.match(lines[at])
         if opening:
-            found.append(_block(lines, at, opening))
-            at = found[-1].stop
+            blocks.append(_block(lines, at, opening))
+            at = blocks[-1].stop
         at += 1
-    return found
+    return blocks
 
 
 def _block(lines: list[str], start: int, opening: re.Match[str]) -> CodeBlock:
@@ -57,27 +56,24 @@ def _block(lines: list[str], start: int, opening: re.Match[str]) -> CodeBlock:
 
 
 def _dedented(line: str, indent: int) -> str:
-    """As much of the opening fence's indentation as the line has is no part of the code."""
+    """Remove the opening fence's indentation, as far as the line has it."""
     return line[min(indent, len(line) - len(line.lstrip(" "))) :]
 
 
-_ENDS = {"length": "*The answer was broken off: it had reached its greatest length.*", "cancelled": "*Stopped.*"}
-
-
 def to_markdown(conversation: Conversation, model: str) -> str:
-    """Questions and answers under headings. Of what went along only the names: the files are the person's own."""
+    """Export questions and answers under headings. Attachments are listed by title only: files stay private."""
     parts = [f"# {conversation.title or 'A conversation'}"]
     for turn in conversation.turns:
-        parts += ["## You", turn.asked.strip(), *_attached(turn), f"## {model or 'Code Llama'}", *_answer(turn)]
+        parts += ["## You", turn.question.strip(), *_titles(turn), f"## {model or 'Code Llama'}", *_answer(turn)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _attached(turn: ChatTurn) -> list[str]:
-    return ["\n".join(f"- with {piece.title}" for piece in turn.attached)] if turn.attached else []
+def _titles(turn: ChatTurn) -> list[str]:
+    return ["\n".join(f"- with {one.title}" for one in turn.attached)] if turn.attached else []
 
 
 def _answer(turn: ChatTurn) -> list[str]:
-    """A block that was broken off is closed, or all that follows would be code."""
+    """Close a block that was cut off; otherwise everything after it would be code."""
     text, blocks = turn.answer.strip(), code_blocks(turn.answer.strip())
     if blocks and not blocks[-1].closed:
         opening = text.split("\n")[blocks[-1].start].strip()

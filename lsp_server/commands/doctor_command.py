@@ -1,6 +1,6 @@
-"""``codellama-ls doctor``: every check, one line each, with the next step where something is not well, and a verdict.
+"""``codellama-ls doctor``: run all checks and print a line for each. Each problem comes with a suggested fix.
 
-Knows no torch: what needs it runs in a child process or in the engine.
+Everything that needs torch runs in a child process or in the engine.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from inference.system.machine import look
 from lsp_server.backend import allowed_servers
 from lsp_server.doctor import bundle, last_requests
 from lsp_server.doctor.settings_checks import (
-    NAME,
+    REMOTE_SERVER,
     UnusableError,
-    check_elsewhere,
+    check_remote_server,
     check_settings,
     settings_of,
     with_model,
@@ -37,24 +37,25 @@ from lsp_server.settings import SavedSettings
 from lsp_server.usage_statistics import storage
 
 USUAL = 10
+"""Default number of requests for ``--last``."""
 GRACE_SECONDS = 1.0
-"""How long an engine that was started only to be looked at stays afterwards."""
+"""Seconds that an engine started only for the checks stays running."""
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit status: 0 nothing is wrong, 1 something is, 2 used wrongly."""
+    """Run the command. Exit status: 0 no problem, 1 at least one problem, 2 wrong usage."""
     options = _parser().parse_args(argv)
     if options.last is not None:
         return last_requests.show(options.last, as_json=options.json)
-    report = None if options.bundle is None else Path(options.bundle or bundle.usual_name())
+    report = None if options.bundle is None else Path(options.bundle or bundle.default_name())
     try:
         kept = settings_of(options.settings)
         tried = [with_model(kept, options.model), *([kept.engine] if kept else [])]
         if report is not None and report.exists():
-            raise UnusableError(f"{report} is there already: name another file for the report.")
-        with _telling() as say:
+            raise UnusableError(f"{report} is there already. Choose another file for the report.")
+        with _progress() as say:
             checks = examine(kept, options.model, say, options.engine_url, quick=options.quick)
             written = report and bundle.write(report, checks, tried)
     except (UnusableError, OSError) as error:
@@ -67,18 +68,26 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codellama-ls doctor", description="What is well, what is not, what to do.")
-    parser.add_argument("--json", action="store_true", help="for programs: an object with a verdict and the checks")
-    parser.add_argument(
-        "--quick", action="store_true", help="ask no model, and compare the sizes of weights instead of checksums"
+    parser = argparse.ArgumentParser(
+        prog="codellama-ls doctor",
+        description="Check the installation, the models and the engine. Each problem comes with a suggested fix.",
     )
-    parser.add_argument("--model", default="", help="which model to try (default: the last window's)")
-    parser.add_argument("--settings", type=Path, metavar="FILE", help="settings to check, as JSON (default: as above)")
+    parser.add_argument("--json", action="store_true", help="print a JSON object with the verdict and all checks")
     parser.add_argument(
-        "--engine-url", default="", metavar="URL", help="the server elsewhere that your editor's command line names"
+        "--quick", action="store_true", help="run no model, and compare file sizes instead of checksums"
+    )
+    parser.add_argument("--model", default="", help="model to check (default: that of the last editor session)")
+    parser.add_argument(
+        "--settings",
+        type=Path,
+        metavar="FILE",
+        help="JSON file with the settings to check (default: those of the last editor session)",
     )
     parser.add_argument(
-        "--bundle", nargs="?", const="", metavar="FILE", help="also write a report to share, without any code"
+        "--engine-url", default="", metavar="URL", help="remote server, as in your editor's command line"
+    )
+    parser.add_argument(
+        "--bundle", nargs="?", const="", metavar="FILE", help="also write a report to share; it contains no code"
     )
     parser.add_argument(
         "--last",
@@ -86,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         const=USUAL,
         metavar="N",
-        help=f"instead: what became of the last N requests (default: {USUAL}), and why nothing was shown",
+        help=f"show the last N requests (default: {USUAL}) and why nothing was shown, instead of the checks",
     )
     return parser
 
@@ -94,21 +103,21 @@ def _parser() -> argparse.ArgumentParser:
 def examine(
     kept: SavedSettings | None, model: str, say: Say, engine_url: str = "", *, quick: bool = False
 ) -> list[Check]:
-    """Every check, from what all else rests on to what a person sees. ``engine_url`` as the server's command line."""
+    """Run all checks in order of dependency. ``engine_url`` is the remote server of the command line."""
     engine = with_model(kept, model)
     options = EngineOptions(engine.model, engine.format, GRACE_SECONDS, engine.context or None, engine.chat_model)
     checks = [
         *attempt("versions", check_versions),
-        *attempt("places", lambda: check_permissions([storage.path().parent])),
+        *attempt("folders", lambda: check_permissions([storage.path().parent])),
     ]
     checks += attempt("settings", lambda: check_settings(kept))
-    if allowed_servers.is_named(engine_url):  # then nothing is to be loaded here
-        say("asking the server elsewhere")
-        return checks + attempt(NAME, lambda: check_elsewhere(engine, engine_url, quick=quick))
+    if allowed_servers.is_named(engine_url):  # no local model is needed then
+        say("contacting the remote server")
+        return checks + attempt(REMOTE_SERVER, lambda: check_remote_server(engine, engine_url, quick=quick))
     checks += attempt("models", lambda: check_models(options.models, say, full=not quick))
     stats = engine_checks.look()
     checks += attempt("engine", lambda: engine_checks.check_engine(stats))
-    say("asking torch what it can compute with")
+    say("checking torch")
     facts = hardware.ask(options)
     checks += attempt("GPU", lambda: hardware.check_gpu(look(), hardware.driver(), facts, hardware.signs()))
     checks += attempt("kernels", lambda: hardware.check_kernels(facts))
@@ -124,7 +133,7 @@ async def _smoke(options: EngineOptions, say: Say) -> list[Check]:
 
 
 def verdict(checks: Sequence[Check], *, quick: bool) -> str:
-    """All of it in a sentence or two."""
+    """Return the verdict: one or two sentences with the first fix to try."""
     problems = [check for check in checks if check.verdict == "problem"]
     warnings = sum(check.verdict == "warning" for check in checks)
     more = f" {_count(warnings, 'warning')}." if warnings else ""
@@ -132,7 +141,7 @@ def verdict(checks: Sequence[Check], *, quick: bool) -> str:
         first = f"{problems[0].name}: {problems[0].advice}" if problems[0].advice else problems[0].name
         return f"{_count(len(problems), 'problem')}.{more} Begin with {first}"
     if quick:
-        return f"Nothing wrong was found, but no model was asked: leave out --quick for that.{more}"
+        return f"No problem was found, but no model was run. Omit --quick to run it.{more}"
     return f"It works.{more}"
 
 
@@ -141,44 +150,44 @@ def _count(number: int, name: str) -> str:
 
 
 def _show(checks: Sequence[Check], options: argparse.Namespace) -> None:
-    said = verdict(checks, quick=options.quick)
+    summary = verdict(checks, quick=options.quick)
     if options.json:
-        report = {"healthy": healthy(checks), "verdict": said, "checks": [check.to_json() for check in checks]}
+        report = {"healthy": healthy(checks), "verdict": summary, "checks": [check.to_json() for check in checks]}
         sys.stdout.write(json.dumps(report, indent=2) + "\n")
         return
-    # Piped output has no width of its own: none is better than cut sentences.
+    # Piped output has no width; do not wrap or cut lines.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
     console.print(table(checks))
-    console.print(f"\n{escape(said)}")
+    console.print(f"\n{escape(summary)}")
 
 
 def table(checks: Sequence[Check]) -> Table:
-    """A row a check, and under those that are not well what to do."""
-    drawn = Table(box=None, pad_edge=False, show_header=False)
+    """Return a table with a row per check, followed by its suggested fix if there is one."""
+    result = Table(box=None, pad_edge=False, show_header=False)
     for name in ("check", "verdict"):
-        drawn.add_column(name, no_wrap=True)
-    drawn.add_column("found")
+        result.add_column(name, no_wrap=True)
+    result.add_column("result")
     for check in checks:
         colour = COLOURS[check.verdict]
-        drawn.add_row(escape(check.name), f"[{colour}]{check.verdict}[/]", escape(check.text))
+        result.add_row(escape(check.name), f"[{colour}]{check.verdict}[/]", escape(check.text))
         if check.advice:
-            drawn.add_row("", "", f"→ {escape(check.advice)}")
-    return drawn
+            result.add_row("", "", f"→ {escape(check.advice)}")
+    return result
 
 
 @contextmanager
-def _telling() -> Iterator[Say]:
-    """On stderr, what is done now: in place in a terminal, else a line each time that it is something else."""
-    console, told = Console(stderr=True, highlight=False), set[str]()
+def _progress() -> Iterator[Say]:
+    """Report progress on stderr: one updated line in a terminal, otherwise a line for each new step."""
+    console, reported = Console(stderr=True, highlight=False), set[str]()
 
-    def tell(text: str) -> None:
+    def report(text: str) -> None:
         kind = text.partition(":")[0]
-        if kind not in told:
-            told.add(kind)
+        if kind not in reported:
+            reported.add(kind)
             console.print(f"{kind} ...", markup=False)
 
     if not console.is_terminal:
-        yield tell
+        yield report
         return
-    with console.status("looking around") as status:
+    with console.status("checking") as status:
         yield lambda text: status.update(escape(text))

@@ -1,6 +1,6 @@
-"""``codellama-ls stats``: how many suggestions were accepted and kept, and how long they took.
+"""``codellama-ls stats``: how many suggestions were accepted and kept, and their latency.
 
-Reads what the language servers of this machine's user kept (``storage``); asks no server and no engine.
+Reads the user's statistics file; contacts neither a server nor an engine.
 """
 
 from __future__ import annotations
@@ -19,75 +19,75 @@ from lsp_server.usage_statistics.storage import LONGEST_DAYS, StatisticsError, e
 from lsp_server.usage_statistics.usage_figures import USUAL_DAYS, collected
 
 LEGEND = (
-    "accepted, partly accepted, typed: of what was shown; kept: still there 30 seconds after it was accepted;\n"
-    "saved: characters that nobody had to type; ms: from asking to answering, median / 95 %."
+    "accepted, partly accepted, typed: share of the shown suggestions; kept: still there 30 seconds after accepting;\n"
+    "saved: characters inserted by accepting; ms: latency from request to response, median / 95th percentile."
 )
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit status 1 where the statistics can't be read or erased."""
+    """Run the command. Exit status 1 if the statistics cannot be read or erased."""
     parser = _parser()
     options = parser.parse_args(argv)
     if not 1 <= options.days <= LONGEST_DAYS:
-        parser.error(f"--days must be from 1 to {LONGEST_DAYS}: older statistics are not kept.")
+        parser.error(f"--days must be from 1 to {LONGEST_DAYS}: older statistics are deleted.")
     try:
         if options.erase:
             erase()
             sys.stdout.write("The statistics are erased.\n")
             return 0
-        found = collected(options.days)
-    except StatisticsError as problem:
-        sys.stderr.write(f"codellama-ls: {problem}\n")
+        figures = collected(options.days)
+    except StatisticsError as error:
+        sys.stderr.write(f"codellama-ls: {error}\n")
         return 1
     if options.json:
-        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+        sys.stdout.write(json.dumps(figures, indent=2) + "\n")
     else:
-        _show(found)
+        _show(figures)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="codellama-ls stats",
-        description="How many suggestions were accepted and kept, what that saved, and how long they took. The figures "
-        "stay on this machine; they hold no code and no names of files.",
+        description="Show how many suggestions were accepted and kept, characters saved, and latency. The figures "
+        "stay on this machine. They contain no code and no file names.",
     )
     parser.add_argument(
-        "--days", type=int, default=USUAL_DAYS, metavar="N", help="of the last N days (default: %(default)s)"
+        "--days", type=int, default=USUAL_DAYS, metavar="N", help="period: the last N days (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--erase", action="store_true", help="remove all statistics, of all days")
+    parser.add_argument("--erase", action="store_true", help="delete all statistics")
     return parser
 
 
-def _show(found: Mapping[str, Any]) -> None:
-    days = found["days"]
-    if not found["all"]["shown"]:
+def _show(figures: Mapping[str, Any]) -> None:
+    days = figures["days"]
+    if not figures["all"]["shown"]:
         sys.stdout.write(
-            f"No suggestion was shown in the last {days} days, or the setting statistics.enabled is off.\n"
+            f"No suggestion was shown in the last {days} days, or the setting statistics.enabled is false.\n"
         )
         return
-    # Piped output has no width of its own: none is better than cut lines.
+    # Piped output has no width; do not wrap or cut lines.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
-    console.print(table(found), "", LEGEND, sep="\n")
+    console.print(table(figures), "", LEGEND, sep="\n")
 
 
-def table(found: Mapping[str, Any]) -> Table:
-    """A row for all, one for each language, and one for each model where there are several."""
-    drawn = Table(box=None, pad_edge=False)
-    drawn.add_column(f"last {found['days']} days", no_wrap=True)
+def table(figures: Mapping[str, Any]) -> Table:
+    """Return a table: a row for all suggestions, one per language, and one per model if there are several."""
+    result = Table(box=None, pad_edge=False)
+    result.add_column(f"last {figures['days']} days", no_wrap=True)
     for name in ("shown", "accepted", "partly accepted", "typed", "kept", "saved", "ms"):
-        drawn.add_column(name, justify="right", no_wrap=True)
-    models = found["models"] if len(found["models"]) > 1 else {}
-    for name, group in (("all", found["all"]), *found["languages"].items(), *models.items()):
-        drawn.add_row(escape(name or "–"), *_cells(group))
-    return drawn
+        result.add_column(name, justify="right", no_wrap=True)
+    models = figures["models"] if len(figures["models"]) > 1 else {}
+    for name, group in (("all", figures["all"]), *figures["languages"].items(), *models.items()):
+        result.add_row(escape(name or "–"), *_cells(group))
+    return result
 
 
 def _cells(group: Mapping[str, Any]) -> tuple[str, ...]:
     shown, latency = group["shown"], group["latency_ms"]
-    parts = (_of(group[name], shown) for name in ("accepted", "partly_accepted", "typed_through"))
-    kept = _of(group["kept"], group["kept_of"])
+    parts = (_share(group[name], shown) for name in ("accepted", "partly_accepted", "typed_through"))
+    kept = _share(group["kept"], group["kept_of"])
     return (
         f"{shown:,}",
         *parts,
@@ -97,5 +97,5 @@ def _cells(group: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _of(part: int, whole: int) -> str:
+def _share(part: int, whole: int) -> str:
     return f"{part:,} ({part / whole:.0%})" if whole else "–"

@@ -1,7 +1,4 @@
-"""A tiny editor: starts the real language server over stdio, opens files and asks for completions.
-
-Knows nothing of how suggestions come about; it sees what an editor sees, and ``codellama/trace``.
-"""
+"""A minimal LSP client that opens files in the real server, requests completions and reads ``codellama/trace``."""
 
 from __future__ import annotations
 
@@ -17,6 +14,7 @@ from pygls.exceptions import JsonRpcException
 from pygls.lsp.client import LanguageClient
 
 import inference
+from inference.api.errors import CodeLlamaError
 from inference.api.status import ANSWERING
 from inference.system.child_processes import NEUTRAL_FOLDER, python_module
 
@@ -27,14 +25,15 @@ LANGUAGES = {
 }  # fmt: skip
 
 
-class NotReadyError(RuntimeError):
-    """The engine failed; the message is the server's own."""
+class NotReadyError(CodeLlamaError, RuntimeError):
+    """The engine cannot serve requests; the message comes from the server."""
 
 
 class TinyEditor:
-    """One window with the language server behind it; nothing of it is counted among the person's own statistics.
+    """One editor session. Its suggestions are not counted in the user's statistics.
 
-    ``engine_pid`` is the engine's process, once that is known.
+    Attributes:
+        engine_pid: process id of the engine; 0 until it is known.
     """
 
     def __init__(self, client: LanguageClient, on_progress: Callable[[str], None]) -> None:
@@ -43,38 +42,38 @@ class TinyEditor:
         self._on_progress = on_progress
         self._version = 1
         self.engine_pid = 0
-        # pygls sets attributes on what it registers, and a bound method has none: hence the functions
+        # pygls sets attributes on registered functions, which bound methods do not allow
         client.feature(types.PROGRESS)(lambda params: self._progress(params))
         client.feature(types.WINDOW_WORK_DONE_PROGRESS_CREATE)(lambda params: None)
         client.feature(types.WINDOW_SHOW_MESSAGE)(lambda params: self._message(params))
         client.feature("codellama/status")(lambda params: self._status(params))
 
     async def ready(self) -> None:
-        """Returns when the engine can answer; raises ``NotReadyError`` if it never will."""
+        """Wait until the engine can serve requests. Raises ``NotReadyError``."""
         await self._ready
 
     def open(self, path: Path, text: str) -> None:
-        """Show the server a file's text."""
+        """Send ``didOpen`` with a file's text."""
         language = LANGUAGES.get(path.suffix, "plaintext")
         item = types.TextDocumentItem(path.as_uri(), language, 1, text)
         self._client.text_document_did_open(types.DidOpenTextDocumentParams(item))
 
     def change(self, path: Path, text: str) -> None:
-        """Show the server the text of an open file anew."""
+        """Send ``didChange`` with the whole new text."""
         self._version += 1
         document = types.VersionedTextDocumentIdentifier(self._version, path.as_uri())
         change = types.TextDocumentContentChangeWholeDocument(text)
         self._client.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))
 
     def close(self, path: Path) -> None:
-        """Done with a file."""
+        """Send ``didClose``."""
         document = types.TextDocumentIdentifier(path.as_uri())
         self._client.text_document_did_close(types.DidCloseTextDocumentParams(document))
 
     async def complete(self, path: Path, text: str, line: int, column: int, *, invoked: bool = True) -> str:
-        """What is suggested at zero-based ``line`` and ``column`` (code points); empty if nothing.
+        """Return the suggestion at zero-based ``line`` and ``column`` (in code points); empty if there is none.
 
-        ``invoked``: it was asked for by hand; else because something was typed.
+        ``invoked`` is an explicit request; otherwise it is an automatic one, as while typing.
         """
         kinds = types.InlineCompletionTriggerKind
         params = types.InlineCompletionParams(
@@ -90,11 +89,11 @@ class TinyEditor:
         return whole[column : len(whole) - len(row[column:])]
 
     async def records(self) -> list[dict[str, Any]]:
-        """What the server says of the last requests, newest last."""
+        """Return the server's trace records of the last requests, newest last."""
         return [_plain(record) for record in await self._client.protocol.send_request_async("codellama/trace", {})]
 
     async def last_record(self) -> dict[str, Any]:
-        """What it says of the very last."""
+        """Return the newest trace record."""
         return (await self.records())[-1]
 
     def _progress(self, params: types.ProgressParams) -> None:
@@ -113,8 +112,8 @@ class TinyEditor:
             self._ready.set_result(None)
 
 
-def settings(model: str) -> dict[str, Any]:
-    """For one suggestion a place, and no work beside it."""
+def demo_settings(model: str) -> dict[str, Any]:
+    """Return settings for one suggestion per position, without prefetching."""
     return {"engine": {"model": model}, "completion": {"prefetch": False, "alternatives": 1}}
 
 
@@ -145,18 +144,18 @@ async def tiny_editor(
         client.initialized(types.InitializedParams())
         yield editor
     finally:
-        await _leave(client)
+        await _shut_down(client)
         draining.cancel()
 
 
-async def _leave(client: LanguageClient) -> None:
-    """As an editor that closes, whatever has happened: pygls waits for ever for a server that nobody told to go."""
+async def _shut_down(client: LanguageClient) -> None:
+    """Shut the server down in any case: without ``exit`` pygls would wait for it forever."""
     log = logging.getLogger("pygls")
     level = log.level
-    log.setLevel(logging.CRITICAL)  # an answer to what was broken off is nobody's, and to pygls an error
+    log.setLevel(logging.CRITICAL)  # pygls logs responses to cancelled requests as errors
     try:
-        with suppress(RuntimeError):  # it has gone by itself
-            with suppress(JsonRpcException):  # it was not initialised
+        with suppress(RuntimeError):  # the server has already exited
+            with suppress(JsonRpcException):  # the server was not initialised
                 await client.shutdown_async(None)
             client.exit(None)
         await client.stop()
@@ -165,7 +164,7 @@ async def _leave(client: LanguageClient) -> None:
 
 
 async def _drain(client: LanguageClient) -> None:
-    """Read the server's log away: pygls pipes it, and a full pipe would stop the server."""
+    """Discard the server's log: pygls pipes stderr, and a full pipe would block the server."""
     server = client._server
     if server is not None and server.stderr is not None:
         while await server.stderr.readline():
@@ -173,7 +172,7 @@ async def _drain(client: LanguageClient) -> None:
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    """Parameters of custom messages come as named tuples; the rest of LSP as attrs classes."""
+    """Convert parameters to a dict: custom messages are named tuples, LSP types attrs classes."""
     if isinstance(value, dict):
         return value
     if hasattr(value, "_asdict"):

@@ -1,7 +1,7 @@
-"""``doctor --bundle``: a report that can be shared, as JSON that a person can read before sharing it.
+"""``doctor --bundle``: a report to share, as JSON that the user can read before sharing it.
 
-It is made of what is known to hold nobody's text: the checks that quote nothing, numbers, words from this program's own
-source, log lines by their templates. Names, addresses, tokens and paths are then replaced in all of it.
+It contains only text that cannot be the user's: checks that quote nothing, numbers, strings from this program's own
+source, and log lines reduced to their templates. Names, addresses, tokens and paths are then replaced throughout.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ LOG_BYTES = 64 * 1024
 SECRET_VARIABLE = re.compile(r"TOKEN|SECRET|PASSW|KEY|CREDENTIAL", re.IGNORECASE)
 
 PRIVATE_FIELDS = frozenset({"uri", "line", "adapter", "limits"})
-"""Of a request: where it was, and under which name."""
+"""Fields of a request that are left out: its position, and names that the user chose."""
 
 
-def usual_name() -> Path:
-    """A new file in the current folder."""
+def default_name() -> Path:
+    """Return a new file name in the current folder."""
     return Path(f"codellama-ls-report-{datetime.now(UTC):%Y%m%d-%H%M%S}.json")
 
 
 def write(path: Path, checks: Sequence[Check], tried: Sequence[EngineSettings] = ()) -> Path:
-    """Write the report for this user's eyes first; raises OSError, rather than replace a file too."""
+    """Write the report to a new private file. Raises OSError, also if the file exists."""
     text = json.dumps(report(checks, tried), indent=1, ensure_ascii=False) + "\n"
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(file, "w", encoding="utf-8") as stream:  # noqa: PTH123  a descriptor
@@ -63,39 +63,39 @@ def write(path: Path, checks: Sequence[Check], tried: Sequence[EngineSettings] =
 
 
 def report(checks: Sequence[Check], tried: Sequence[EngineSettings] = ()) -> dict[str, Any]:
-    """What may be shared, of the checks (of ``tried``) and of what this user's processes left."""
-    own = known_strings(tuple(Path(package.__path__[0]) for package in (inference, lsp_server)))
-    logged = shareable(_log(), own)
+    """Return the report: the checks made with the settings ``tried``, the last requests and the engine's log."""
+    known = known_strings(tuple(Path(package.__path__[0]) for package in (inference, lsp_server)))
+    logged = shareable(_log(), known)
     stats = look()
-    found = {
+    content = {
         "format": FORMAT,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "healthy": healthy(checks),
         "versions": versions(),
         "checks": [_check(check) for check in checks],
-        "engine": own.value(stats),
+        "engine": known.value(stats),
         "last_end": cause_in(logged) if stats is None and died() else "",
-        "requests": [_request(record, own) for record in _requests()],
+        "requests": [_request(record, known) for record in _requests()],
         "log": logged,
     }
     models = _models(tried)
-    return _redacted(found, redactor(_secrets(), {**_places(), **_paths(models)}, _names(models)))
+    return _redacted(content, redactor(_secrets(), {**_folders(), **_paths(models)}, _names(models)))
 
 
 def _check(check: Check) -> dict[str, Any]:
-    """A check that may quote others keeps its name, verdict and numbers."""
-    told = check.to_json()
-    del told["quotes"]
-    return {**told, "text": ELSE} if check.quotes else told
+    """Return a check for the report. If it may quote others, its text is left out."""
+    content = check.to_json()
+    del content["quotes"]
+    return {**content, "text": ELSE} if check.quotes else content
 
 
-def _request(record: Mapping[str, Any], own: KnownStrings) -> dict[str, Any]:
-    """One request without where it was; of its file, the ending that its language usually has."""
-    known = {field.name for field in fields(Record)} - PRIVATE_FIELDS
-    told = {name: own.value(record[name]) for name in record if name in known}
+def _request(record: Mapping[str, Any], known: KnownStrings) -> dict[str, Any]:
+    """Return a request without its position and file, except for a file ending that is usual for its language."""
+    public = {field.name for field in fields(Record)} - PRIVATE_FIELDS
+    content = {name: known.value(record[name]) for name in record if name in public}
     rules = str(record.get("filter", "")).split(", ")
     ending = PurePosixPath(str(record.get("uri", ""))).suffix
-    return {**told, "filter": own.value(rules), "file": own.value(ending)}
+    return {**content, "filter": known.value(rules), "file": known.value(ending)}
 
 
 def _redacted(value: Any, redact: Redact) -> Any:
@@ -119,16 +119,16 @@ def _requests() -> list[dict[str, Any]]:
 
 
 def _secrets() -> list[str]:
-    """The engine's token, that of a server elsewhere, and what the environment calls a secret."""
-    found = [value for name, value in os.environ.items() if SECRET_VARIABLE.search(name)]
-    found.append(allowed_servers.kept()[1])
+    """Return the tokens of the engine and of the remote server, and secrets in environment variables."""
+    secrets = [value for name, value in os.environ.items() if SECRET_VARIABLE.search(name)]
+    secrets.append(allowed_servers.kept()[1])
     with suppress(NotPrivateError, OSError):
-        found.append((runtime_folder() / "engine.token").read_text("ascii", "replace").strip())
-    return found
+        secrets.append((runtime_folder() / "engine.token").read_text("ascii", "replace").strip())
+    return secrets
 
 
-def _places() -> dict[str, str]:
-    """Folders whose paths tell something, by what they are called in a report."""
+def _folders() -> dict[str, str]:
+    """Return folders whose paths may reveal something, with their placeholders."""
     named = {models_folder(): "<models>", adapters_folder(): "<adapters>", Path.cwd(): "<folder>"}
     named |= dict(zip(roots(), ("<cache>", "<data>", "<state>"), strict=True))
     named |= {Path(inference.__path__[0]).parent: "<program>", Path(tempfile.gettempdir()): "<temporary>"}
@@ -139,7 +139,7 @@ def _places() -> dict[str, str]:
 
 
 def _models(tried: Sequence[EngineSettings]) -> list[str]:
-    """What the person named as a model, for this report or in their last window's settings; also what is none."""
+    """Return names that the user gave as models, for this report or in the last saved settings, valid or not."""
     kept = settings.last_saved()
     chosen = [*tried, *([kept.engine] if kept else [])]
     named = [name for engine in chosen for name in (engine.model, engine.chat_model)]
@@ -147,31 +147,31 @@ def _models(tried: Sequence[EngineSettings]) -> list[str]:
 
 
 def _paths(models: Sequence[str]) -> dict[str, str]:
-    """Those of them that are paths, or ids on the hub: to be replaced whole, and by their last part."""
+    """Return the models given as a path or a hub id; they are replaced as a whole."""
     return {name: "[name]" for name in models if "/" in name}
 
 
 def _names(models: Sequence[str]) -> dict[str, str]:
-    """The person, the machines, and what the person named: models, adapters, workspaces' folders."""
-    own = [*models, *(PurePosixPath(name).name for name in models)]
+    """Return the user's and hosts' names, and names the user chose for models and adapters."""
+    chosen = [*models, *(PurePosixPath(name).name for name in models)]
     with suppress(StoreError, OSError):
-        own += [*all_installed(), *all_adapters()]
-    named = {name: "[name]" for name in own if name not in CATALOG}
+        chosen += [*all_installed(), *all_adapters()]
+    named = {name: "[name]" for name in chosen if name not in CATALOG}
     host = socket.gethostname()
     with suppress(ValueError):
         named[urlsplit(allowed_servers.kept()[0]).hostname or ""] = "[host]"
-    return {**named, **_person(), host: "[host]", host.partition(".")[0]: "[host]", Path.home().name: "[user]"}
+    return {**named, **_user_names(), host: "[host]", host.partition(".")[0]: "[host]", Path.home().name: "[user]"}
 
 
-def _person() -> dict[str, str]:
-    """The names of this user: of the login, and in full where the system knows it."""
-    found = {}
+def _user_names() -> dict[str, str]:
+    """Return the login name and the full name, as far as the system knows them."""
+    names = {}
     with suppress(OSError, KeyError, ImportError):
-        found[getpass.getuser()] = "[user]"
+        names[getpass.getuser()] = "[user]"
     with suppress(KeyError, ImportError):
         import pwd
 
         entry = pwd.getpwuid(os.getuid())
         full = entry.pw_gecos.partition(",")[0]
-        found |= dict.fromkeys((entry.pw_name, full, *full.split()), "[user]")
-    return found
+        names |= dict.fromkeys((entry.pw_name, full, *full.split()), "[user]")
+    return names

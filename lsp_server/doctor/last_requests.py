@@ -1,6 +1,6 @@
-"""``codellama-ls doctor --last``: the last requests of a person's editors, and why nothing was shown where nothing was.
+"""``codellama-ls doctor --last``: the last requests of all editor sessions, with the reason if nothing was shown.
 
-Reads what the language servers left (``journal``); asks no server and no engine.
+Reads the request log that the language servers write; contacts neither a server nor an engine.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from inference.system.runtime_folder import NotPrivateError
 from lsp_server.completion import trace
 
 _SOURCES = {
-    "same": "as given here before",
-    "typed": "the rest of what was shown, no model asked",
-    "running": "what was being written for an earlier key",
+    "same": "from the cache",
+    "typed": "the rest of the displayed suggestion, without a model call",
+    "running": "from a generation begun at an earlier key",
 }
 _ENDINGS = {
     "end": "",
@@ -36,46 +36,49 @@ _ENDINGS = {
 
 
 def show(count: int, *, as_json: bool) -> int:
-    """Print the last ``count`` of them; exit status 1 where the records can't be read."""
+    """Print the last ``count`` requests. Return exit status 1 if the log cannot be read."""
     try:
         records = trace.last_requests(max(count, 1))
-    except (NotPrivateError, OSError) as problem:
-        sys.stderr.write(f"codellama-ls: {problem}\n")
+    except (NotPrivateError, OSError) as error:
+        sys.stderr.write(f"codellama-ls: {error}\n")
         return 1
     if as_json:
         sys.stdout.write(json.dumps(records, indent=2) + "\n")
     elif records:
-        # Piped output has no width of its own: none is better than cut sentences.
+        # Piped output has no width; do not wrap or cut lines.
         Console(highlight=False, width=None if sys.stdout.isatty() else 1000).print(table(records))
     else:
-        sys.stdout.write("No editor has asked for a completion yet: is `codellama-ls --stdio` set up as its server?\n")
+        sys.stdout.write(
+            "No editor has requested a completion yet. Check that `codellama-ls --stdio` is set up in it.\n"
+        )
     return 0
 
 
 def table(records: Sequence[Mapping[str, Any]]) -> Table:
-    """One row a request, newest last: tokens the model read, had read already and wrote; milliseconds of debounce and
-    in all.
+    """Return a table with a row per request, newest last.
+
+    Columns: tokens prefilled, reused from the KV cache and generated; milliseconds of debounce and in total.
     """
-    drawn = Table(box=None, pad_edge=False)
-    for name in ("when", "where", "asked", "answer"):
-        drawn.add_column(name, no_wrap=True)
-    drawn.add_column("why")
-    for name in ("read", "reused", "written", "waited", "ms"):
-        drawn.add_column(name, justify="right", no_wrap=True)
+    result = Table(box=None, pad_edge=False)
+    for name in ("time", "position", "trigger", "result"):
+        result.add_column(name, no_wrap=True)
+    result.add_column("reason")
+    for name in ("prefilled", "reused", "generated", "debounce", "ms"):
+        result.add_column(name, justify="right", no_wrap=True)
     for record in records:
-        drawn.add_row(*(escape(cell) for cell in _row(record)))
-    return drawn
+        result.add_row(*(escape(cell) for cell in _row(record)))
+    return result
 
 
 def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
-    asked = "by hand" if record["invoked"] else "typing"
+    trigger = "invoked" if record["invoked"] else "typing"
     waited, total = record["stages"].get("debounce", 0.0), record["total_ms"]
-    what = (_when(record["at"]), _where(record), asked, _answer(record), why(record))
-    return *what, *_tokens(record), f"{waited:.0f}" if waited else "", f"{total:.0f}"
+    cells = (_time(record["at"]), _position(record), trigger, _result(record), why(record))
+    return *cells, *_tokens(record), f"{waited:.0f}" if waited else "", f"{total:.0f}"
 
 
 def why(record: Mapping[str, Any]) -> str:
-    """In plain words: why nothing was shown; of what was shown, where it came from and what was done to it."""
+    """Explain a request: the reason if nothing was shown, else the source of the text and how it was changed."""
     if record["result"] != "shown":
         return record["reason"]
     ending = _ENDINGS.get((record["outcome"] or {}).get("cause", ""), "")
@@ -84,16 +87,16 @@ def why(record: Mapping[str, Any]) -> str:
     return "; ".join(filter(None, (_SOURCES.get(record["source"], server), shortened, ending)))
 
 
-def _when(at: str) -> str:
+def _time(at: str) -> str:
     return f"{datetime.fromisoformat(at).astimezone():%H:%M:%S}"
 
 
-def _where(record: Mapping[str, Any]) -> str:
+def _position(record: Mapping[str, Any]) -> str:
     path = unquote(urlsplit(record["uri"]).path)
     return f"{PurePosixPath(path).name or record['uri']}:{record['line'] + 1}"
 
 
-def _answer(record: Mapping[str, Any]) -> str:
+def _result(record: Mapping[str, Any]) -> str:
     return f"{record['shown']} characters" if record["result"] == "shown" else f"none: {record['result']}"
 
 

@@ -1,6 +1,9 @@
-"""The definition a place lies in, by tree-sitter: what it is called, and what it lacks. Pure; offsets count characters.
+"""Find the functions and types around a position with tree-sitter: their extent, name and missing documentation.
 
-Knows no lines and no LSP. Where there is no grammar, or no time to parse, nothing is found.
+Offsets count characters. Languages without a grammar, and texts that take too long to parse, have no definitions.
+
+Node types are compared by name while walking up from the position. Tree-sitter queries would need one text per grammar
+(a query that names a type its grammar lacks is an error), and are no faster for a single position.
 """
 
 from __future__ import annotations
@@ -16,9 +19,9 @@ from inference.text.syntax import parse
 from inference.text.syntax_position import window
 
 AROUND = 60_000
-"""Characters before and after a place that are parsed: most files whole."""
+"""Characters parsed before and after the position; most files are shorter."""
 PARSE_SECONDS = 0.15
-"""Of the processor's time; a list of actions is asked for at every move of the cursor."""
+"""CPU time limit. Editors request code actions at every cursor move."""
 
 _FUNCTIONS = frozenset(
     [
@@ -58,17 +61,21 @@ _TYPES = frozenset(
 _WRAPPERS = frozenset(["decorated_definition", "export_statement", "template_declaration"])
 _FUNCTION_VALUES = frozenset(["arrow_function", "function_expression", "generator_function"])
 _BARE_PARAMETERS = frozenset(["identifier", "default_parameter", "list_splat_pattern", "dictionary_splat_pattern"])
-_OWN = ("self", "cls")
+_RECEIVERS = ("self", "cls")
 _SCRIPTS = ("typescript", "typescriptreact")
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A function or a type, with its decorators.
+    """A function or a type, including its decorators.
 
     Attributes:
-        documented: a docstring or a comment says what it is.
-        typed: every parameter and the result have a type, or the language is not one that leaves them to the person.
+        start: offset of its first character, decorators included.
+        stop: offset behind its last character.
+        kind: function or type.
+        name: its name; empty if the grammar gives none.
+        documented: it has a docstring (Python) or a comment directly above it.
+        typed: every parameter and the result are annotated. Always true where annotations are not optional.
     """
 
     start: int
@@ -80,40 +87,40 @@ class Definition:
 
 
 def enclosing(language: str, text: str, start: int, stop: int) -> Iterator[Definition]:
-    """The definitions around ``text[start:stop]``, innermost first."""
+    """Yield the definitions that contain ``text[start:stop]``, innermost first."""
     before = window(language, text[:start], AROUND)
     after = text[stop : stop + AROUND]
-    begin, head = start - len(before), before.encode(errors="replace")  # php's window may bring its own first line
+    begin, head = start - len(before), before.encode(errors="replace")  # the prefix window of PHP may add a first line
     middle = text[start:stop].encode(errors="replace")
     data = head + middle + after.encode(errors="replace")
     tree = _parsed(language, data)
     node = tree.root_node.descendant_for_byte_range(len(head), len(head) + len(middle)) if tree else None
-    cut = stop + AROUND < len(text)
+    truncated = stop + AROUND < len(text)
     while node is not None:
-        core = _core(node)
+        core = _without_wrappers(node)
         kind = _kind(core)
-        outer = _wrapped(core) if kind else node
-        if kind and not (cut and outer.end_byte >= len(data)):
-            at, to = (begin + len(data[:byte].decode()) for byte in (outer.start_byte, outer.end_byte))
+        outer = _with_wrappers(core) if kind else node
+        if kind and not (truncated and outer.end_byte >= len(data)):
+            first, end = (begin + len(data[:byte].decode()) for byte in (outer.start_byte, outer.end_byte))
             documented, typed = _documented(language, core, outer), _typed(language, core, data)
-            yield Definition(at, to, kind, _name(core, data), documented, typed)
+            yield Definition(first, end, kind, _name(core, data), documented, typed)
         node = outer.parent
 
 
 @lru_cache(maxsize=2)
 def _parsed(language: str, data: bytes) -> Tree | None:
-    """For one list of actions the same text is looked at once for each of them."""
+    """Parse once per text: one list of code actions looks up several positions of the same text."""
     return parse(language, data, PARSE_SECONDS)
 
 
 def _kind(node: Node) -> Literal["function", "type"] | None:
-    if node.type in _FUNCTIONS or _held_function(node):
+    if node.type in _FUNCTIONS or _function_value(node):
         return "function"
     return "type" if node.type in _TYPES and node.child_count > 1 else None
 
 
-def _held_function(node: Node) -> Node | None:
-    """The function that a ``const name = () => …`` holds."""
+def _function_value(node: Node) -> Node | None:
+    """Return the function in ``const name = () => …``, else None."""
     if node.type not in ("lexical_declaration", "variable_declaration"):
         return None
     declared = [child for child in node.named_children if child.type == "variable_declarator"]
@@ -121,22 +128,22 @@ def _held_function(node: Node) -> Node | None:
     return value if value is not None and value.type in _FUNCTION_VALUES else None
 
 
-def _core(node: Node) -> Node:
-    """What a decorator or an ``export`` is put in front of."""
+def _without_wrappers(node: Node) -> Node:
+    """Strip decorators, ``export`` and template headers."""
     while node.type in _WRAPPERS and node.named_children:
         node = node.named_children[-1]
     return node
 
 
-def _wrapped(node: Node) -> Node:
+def _with_wrappers(node: Node) -> Node:
     while node.parent is not None and node.parent.type in _WRAPPERS:
         node = node.parent
     return node
 
 
 def _name(node: Node, data: bytes) -> str:
-    """As it is written; empty where the grammar has no word for it."""
-    if _held_function(node):
+    """Return the name as written in the source; empty if the grammar has no name field for it."""
+    if _function_value(node):
         node = next(child for child in node.named_children if child.type == "variable_declarator")
     found = node.child_by_field_name("type" if node.type == "impl_item" else "name")
     declarator = node.child_by_field_name("declarator")
@@ -152,30 +159,30 @@ def _documented(language: str, node: Node, outer: Node) -> bool:
     if language == "python":
         body = node.child_by_field_name("body")
         first = body.named_children[0] if body is not None and body.named_children else None
-        return first is not None and docstring(first)
+        return first is not None and is_docstring(first)
     above = outer.prev_named_sibling
     return above is not None and "comment" in above.type and above.end_point[0] + 1 >= outer.start_point[0]
 
 
-def docstring(statement: Node) -> bool:
-    """Is a statement of Python nothing but a string?"""
+def is_docstring(statement: Node) -> bool:
+    """Return True if a Python statement is a string literal and nothing else."""
     children = statement.named_children
     return statement.type == "expression_statement" and len(children) == 1 and children[0].type == "string"
 
 
 def _typed(language: str, node: Node, data: bytes) -> bool:
-    node = _held_function(node) or node
+    node = _function_value(node) or node
     parameters = node.child_by_field_name("parameters")
     if parameters is None or language not in ("python", *_SCRIPTS):
         return True
-    given = parameters.named_children
+    children = parameters.named_children
     if language == "python":
-        bare = any(one.type in _BARE_PARAMETERS and _text(one, data) not in _OWN for one in given)
+        bare = any(one.type in _BARE_PARAMETERS and _text(one, data) not in _RECEIVERS for one in children)
     else:
-        bare = any("parameter" in one.type and not one.child_by_field_name("type") for one in given)
+        bare = any("parameter" in one.type and not one.child_by_field_name("type") for one in children)
     return not bare and node.child_by_field_name("return_type") is not None
 
 
 def _text(node: Node, data: bytes) -> str:
-    """What is read piece by piece keeps no text of its own."""
+    """Return a node's source text; nodes of incrementally read trees carry none."""
     return data[node.start_byte : node.end_byte].decode(errors="replace")

@@ -1,7 +1,4 @@
-"""Edits under way: what was proposed for a document, hunk by hunk, and what is left of it as hunks are taken or not.
-
-Pure but for the task that is at work. Knows no LSP: hunks have numbers, and offsets into the session's document.
-"""
+"""Edit sessions: the hunks proposed for a document, and those still to be accepted or rejected."""
 
 from __future__ import annotations
 
@@ -11,32 +8,33 @@ from dataclasses import dataclass, field, replace
 
 from inference.text.prompts import Message
 from lsp_server.concurrency import cancel_once
-from lsp_server.edits.hunks import Hunk, applied, each, moved, rebased
+from lsp_server.edits.hunks import Hunk, applied, rebase_each, rebase_range, rebased
 from lsp_server.edits.rewrite import CouldNotError
 from lsp_server.edits.target import selected_lines
 from lsp_server.snapshot import Document
 
 MOST_SESSIONS = 50
-"""In a window; beyond, the oldest is forgotten."""
+"""Open edits per editor session. Beyond it the oldest is dropped."""
 
 CHANGED = "The document was changed in the same lines meanwhile."
 
 
 @dataclass(eq=False)
 class EditSession:
-    """One edit of one place.
+    """One edit of one range in a document.
 
     Attributes:
-        document: as it is to be now, with what was accepted; ``hunks`` and ``place`` refer to it.
-        place: what may change; None once a person has changed it too.
-        said: the conversation with the model so far.
-        work: the request that waits for the model.
-        turn: held while something is being decided: hunks applied or dropped, or others proposed in their place.
+        document: the document with all accepted hunks. ``hunks`` and ``span`` refer to it.
+        span: the range that may change; None after the user has changed it too.
+        said: the messages exchanged with the model so far.
+        hunks: the hunks still to be decided, by number.
+        work: the request that is waiting for the model.
+        turn: lock held while hunks are accepted, rejected or replaced.
     """
 
     id: str
     document: Document
-    place: tuple[int, int] | None
+    span: tuple[int, int] | None
     said: tuple[Message, ...] = ()
     hunks: dict[int, Hunk] = field(default_factory=dict)
     work: asyncio.Task[object] | None = None
@@ -44,95 +42,93 @@ class EditSession:
     _numbered: int = 0
 
     def propose(self, document: Document, hunks: Sequence[Hunk]) -> None:
-        """In place of what was proposed before; each gets a number that none had before."""
-        written = selected_lines(document.text, hunks[0].start, hunks[-1].stop)
-        self.place = self._moved(document) or written
+        """Replace the proposed hunks. Numbers of earlier hunks are not reused."""
+        lines = selected_lines(document.text, hunks[0].start, hunks[-1].stop)
+        self.span = self._span_in(document) or lines
         self.hunks = dict(enumerate(hunks, self._numbered))
         self._numbered += len(hunks)
         self.document = document
 
     def follow(self, now: Document) -> tuple[int, int]:
-        """What may change, in the document as it is now. Raises CouldNotError where a person has changed it too."""
-        place, left = self._along(self.hunks, now)
-        if place is None:
+        """Rebase on the current document and return the range that may change.
+
+        Raises EditError if the user has changed it too.
+        """
+        span, left = self._rebased(self.hunks, now)
+        if span is None:
             raise CouldNotError(f"{CHANGED} Begin a new edit.")
-        self.place, self.hunks, self.document = place, left, now
-        return place
+        self.span, self.hunks, self.document = span, left, now
+        return span
 
     def to_apply(self, chosen: Collection[int], now: Document) -> list[Hunk]:
-        """Some of the hunks, in the document as it is now. Raises CouldNotError where their lines have changed."""
+        """Return the chosen hunks, rebased on the current document. Raises EditError if their lines have changed."""
         hunks = [hunk for n, hunk in self.hunks.items() if n in chosen]
-        found = rebased(self.document.text, hunks, now.text)
-        if found is None:
+        moved = rebased(self.document.text, hunks, now.text)
+        if moved is None:
             raise CouldNotError(CHANGED)
-        return found
+        return moved
 
     def accept(self, chosen: Collection[int], now: Document, taken: Sequence[Hunk]) -> None:
-        """They have been applied to ``now``, as ``taken``. Of the others those go that can't be told apart any more."""
+        """Record that the chosen hunks were applied to ``now`` as ``taken``. Drop others whose lines have changed."""
         others = {n: hunk for n, hunk in self.hunks.items() if n not in chosen}
-        (place, left), growth = self._along(others, now), sum(map(_growth, taken))
-        self.hunks = {n: _behind(hunk, taken) for n, hunk in left.items()}
-        self.place = (place[0], place[1] + growth) if place else None
-        self.document = replace(now, text=applied(now.text, taken), version=None)  # the client counts it anew
+        (span, left), growth = self._rebased(others, now), sum(map(_growth, taken))
+        self.hunks = {n: _shifted(hunk, taken) for n, hunk in left.items()}
+        self.span = (span[0], span[1] + growth) if span else None
+        self.document = replace(now, text=applied(now.text, taken), version=None)  # set by the client
 
     def reject(self, chosen: Collection[int]) -> None:
-        """They are not wanted."""
+        """Drop the chosen hunks."""
         self.hunks = {n: hunk for n, hunk in self.hunks.items() if n not in chosen}
 
-    def _moved(self, now: Document) -> tuple[int, int] | None:
-        return moved(self.document.text, *self.place, now.text) if self.place else None
+    def _span_in(self, now: Document) -> tuple[int, int] | None:
+        return rebase_range(self.document.text, *self.span, now.text) if self.span else None
 
-    def _along(self, hunks: Mapping[int, Hunk], now: Document) -> tuple[tuple[int, int] | None, dict[int, Hunk]]:
-        """The place and those hunks that can be found again."""
-        asked = [*hunks.values(), *([Hunk(*self.place, "")] if self.place else [])]
-        found = each(self.document.text, asked, now.text)
-        place = found.pop() if self.place else None
-        left = {n: hunk for n, hunk in zip(hunks, found, strict=True) if hunk is not None}
-        return (place.start, place.stop) if place else None, left
+    def _rebased(self, hunks: Mapping[int, Hunk], now: Document) -> tuple[tuple[int, int] | None, dict[int, Hunk]]:
+        """Return the range and those of the hunks that can be rebased on ``now``."""
+        old = [*hunks.values(), *([Hunk(*self.span, "")] if self.span else [])]
+        new = rebase_each(self.document.text, old, now.text)
+        span = new.pop() if self.span else None
+        left = {n: hunk for n, hunk in zip(hunks, new, strict=True) if hunk is not None}
+        return (span.start, span.stop) if span else None, left
 
     def stop_work(self) -> None:
-        """Leave the model alone."""
+        """Cancel the request that is waiting for the model."""
         if self.work is not None:
             cancel_once(self.work)
 
 
 class EditSessions:
-    """Those of a window, by id."""
+    """The open edits of one editor session, by id."""
 
     def __init__(self) -> None:
         self._open: dict[str, EditSession] = {}
 
     def open(self, session: EditSession) -> None:
-        """Raises ValueError where its id is taken."""
+        """Add an edit. Raises ValueError if its id is in use."""
         if session.id in self._open:
-            raise ValueError(f"There is an edit '{session.id}' already.")
+            raise ValueError(f"There is an edit '{session.id}' already. Use another id.")
         self._open[session.id] = session
         while len(self._open) > MOST_SESSIONS:
             self.forget(next(iter(self._open)))
 
     def find(self, id_: str) -> EditSession | None:
-        """None of one that is over."""
+        """Return an open edit; None if it has ended."""
         return self._open.get(id_)
 
     def forget(self, id_: str) -> None:
-        """It is over; what waits for the model for it does not any more."""
+        """End an edit and cancel its request."""
         if (session := self._open.pop(id_, None)) is not None:
             session.stop_work()
 
     def closed(self, uri: str) -> None:
-        """All edits of a document are over."""
+        """End all edits of a document."""
         for id_ in [id_ for id_, session in self._open.items() if session.document.uri == uri]:
             self.forget(id_)
 
 
-def _behind(hunk: Hunk, taken: Sequence[Hunk]) -> Hunk:
-    by = _grown(hunk.start, taken)
+def _shifted(hunk: Hunk, taken: Sequence[Hunk]) -> Hunk:
+    by = sum(_growth(one) for one in taken if one.stop <= hunk.start)
     return replace(hunk, start=hunk.start + by, stop=hunk.stop + by)
-
-
-def _grown(offset: int, taken: Sequence[Hunk]) -> int:
-    """How much further on what stands at ``offset`` stands once ``taken`` are applied."""
-    return sum(_growth(one) for one in taken if one.stop <= offset)
 
 
 def _growth(hunk: Hunk) -> int:

@@ -1,4 +1,4 @@
-"""The code in a model's answer: its first block, at the indentation of what it replaces. Pure; knows no language."""
+"""Extract the code from a model's answer and fit it to the indentation of the code it replaces."""
 
 from __future__ import annotations
 
@@ -16,26 +16,29 @@ _CUT_OFF: tuple[Cause, ...] = ("length", "deadline")
 
 @dataclass(frozen=True, slots=True)
 class CodeAnswer:
-    """Code without the blank lines around it.
+    """Code from an answer, without blank lines at either end.
 
-    ``whole``: the model came to its end; ``fenced``: in a block of its own, not an answer of words and code."""
+    Attributes:
+        whole: the code is complete.
+        fenced: it stood in a fenced block.
+    """
 
     code: str
     whole: bool = True
     fenced: bool = True
 
 
-def read(text: str, cause: Cause | None = "end") -> CodeAnswer:
-    """The first fenced block, or all of an answer without one; ``cause`` None while the model is still writing.
+def parse_answer(text: str, cause: Cause | None = "end") -> CodeAnswer:
+    """Return the first fenced block, or the whole answer if it has none. Pass ``cause`` None while the model writes.
 
-    Source of what a fence is: CommonMark 0.31, "Fenced code blocks"; but a fence with an info string inside a block
-    begins one within it, as models write it, and the next bare one ends that. Where these don't come out even in an
-    answer that is all there, the last bare one ends the block.
+    Fences follow CommonMark 0.31, "Fenced code blocks", with one exception: inside a block, a fence with an info string
+    opens a nested block, which the next bare fence closes, because models write Markdown that way. If the nesting is
+    unbalanced in a complete answer, the last bare fence closes the block.
     """
     text = with_lf(text)
     opening = _FENCE.search(text)
     if opening is None:
-        return CodeAnswer(_bare(text), cause is not None and cause not in _CUT_OFF, fenced=False)
+        return CodeAnswer(_without_blank_ends(text), cause is not None and cause not in _CUT_OFF, fenced=False)
     begin, open_fences, last = opening.end() + 1, [opening[2]], -1
     for fence in _FENCE.finditer(text, begin):
         if fence[3].strip():
@@ -44,14 +47,14 @@ def read(text: str, cause: Cause | None = "end") -> CodeAnswer:
             open_fences.pop()
             last = fence.start()
         if not open_fences:
-            return CodeAnswer(_bare(text[begin:last]))
+            return CodeAnswer(_without_blank_ends(text[begin:last]))
     if last >= 0 and cause is not None and cause not in _CUT_OFF:
-        return CodeAnswer(_bare(text[begin:last]))
-    return CodeAnswer(_bare(text[begin:]), whole=False)
+        return CodeAnswer(_without_blank_ends(text[begin:last]))
+    return CodeAnswer(_without_blank_ends(text[begin:]), whole=False)
 
 
-def dedented(code: str) -> tuple[str, str]:
-    """Code without the blanks that all its lines begin with, and those blanks."""
+def dedent(code: str) -> tuple[str, str]:
+    """Remove the common indentation; return the code and that indentation."""
     written = [line for line in code.split("\n") if line.strip()]
     lead = _LEAD.match(min(written, default=""))
     last = max(written, default="")
@@ -61,17 +64,16 @@ def dedented(code: str) -> tuple[str, str]:
     return "\n".join(line.removeprefix(common) for line in code.split("\n")), common
 
 
-def fitted(code: str, original: str) -> str:
-    """``code`` with its first line indented as ``original``'s is, and the others along with it.
+def reindent(code: str, original: str) -> str:
+    """Indent the first line of ``code`` like that of ``original``, and shift the other lines along with it.
 
-    But for lines that stand further left in the original already, and are the same: what a heredoc or a string of
-    several lines holds, a directive for C's preprocessor.
+    Unchanged lines with less indentation than that stay: contents of heredocs and multi-line strings, C directives.
     """
     wanted, given = _first_lead(original), _first_lead(code)
     if wanted == given:
         return code
-    shown, common = dedented(original)
-    if given == _first_lead(shown):  # as it was put to the model
+    dedented, common = dedent(original)
+    if given == _first_lead(dedented):  # as in the prompt
         return _moved(code, "", common, frozenset())
     left = frozenset(line for line in original.split("\n") if not line.startswith(wanted))
     if given.startswith(wanted):
@@ -80,13 +82,13 @@ def fitted(code: str, original: str) -> str:
 
 
 def fence_for(code: str) -> str:
-    """A fence that nothing in ``code`` closes."""
+    """Return a fence of backticks longer than any in ``code``."""
     longest = max((len(run) for run in re.findall(r"`{3,}", code)), default=2)
     return "`" * (longest + 1)
 
 
 def _moved(code: str, lead: str, to: str, stay: Collection[str]) -> str:
-    """``to`` in place of ``lead`` in front of all lines but blank ones and those that ``stay``."""
+    """Replace ``lead`` with ``to`` at the start of every line, except blank lines and those that ``stay``."""
     lines = ((line, line.removeprefix(lead)) for line in code.split("\n"))
     return "\n".join(line if line in stay else (to + bare if bare.strip() else bare) for line, bare in lines)
 
@@ -97,8 +99,8 @@ def _first_lead(code: str) -> str:
     return lead.group() if lead else ""
 
 
-def _bare(code: str) -> str:
-    """Without blank lines around, and without blanks at the end."""
+def _without_blank_ends(code: str) -> str:
+    """Strip blank lines from both ends, and trailing blanks."""
     lines = code.rstrip().split("\n")
     while lines and not lines[0].strip():
         del lines[0]

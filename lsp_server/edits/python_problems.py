@@ -1,6 +1,6 @@
-"""What Python's compiler and pyflakes say of a file, and whether it is what a diagnostic said. Pure; runs no code.
+"""Find problems in Python files with the compiler and pyflakes, and match them to a server's diagnostic.
 
-A file that this Python can't compile, as it is unfinished or of another version, has that as its one problem.
+The code is never run. A file that this Python version cannot compile has one problem: its syntax error.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pyflakes.checker import Checker
 from pyflakes.messages import Message, UndefinedExport, UndefinedLocal, UndefinedName
 
 MOST_CHARS = 400_000
-"""Longer files are not looked at: a second's work."""
+"""Longer files are not checked; a file of this length takes about a second."""
 
 SYNTAX = "SyntaxError"
-"""The kind of problem that a file has which can't be compiled."""
+"""``Problem.kind`` of a file that does not compile."""
 
 _NAMES = (UndefinedName, UndefinedLocal, UndefinedExport)
 _WORD = re.compile(r"\w+")
@@ -28,7 +28,13 @@ _QUOTED = re.compile(r"[`'\"‘“]([^`'\"’”]+)[`'\"’”]")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One of a file: a sentence, its zero-based line, and what is the same in a problem that only moved."""
+    """A problem in a file.
+
+    Attributes:
+        line: zero-based.
+        names: the names that the message mentions.
+        unresolved: a name that nothing defines.
+    """
 
     sentence: str
     line: int
@@ -38,17 +44,18 @@ class Problem:
 
     @property
     def key(self) -> tuple[str, tuple[str, ...]]:
+        """Identity that survives a change of line."""
         return self.kind, self.names
 
 
 def compiles(text: str) -> bool:
-    """Is it a program of this version of Python?"""
+    """Return True if this Python version can compile the text."""
     return isinstance(parsed(text), ast.Module)
 
 
 @lru_cache(maxsize=8)
 def parsed(text: str) -> ast.Module | Problem | None:
-    """The program, or what the compiler says; None of a text too long, or nested too deep, to look at."""
+    """Return the syntax tree or the syntax error; None if the text is too long or nested too deeply."""
     if len(text) > MOST_CHARS:
         return None
     with warnings.catch_warnings():
@@ -64,7 +71,7 @@ def parsed(text: str) -> ast.Module | Problem | None:
 
 @lru_cache(maxsize=8)
 def problems(text: str) -> tuple[Problem, ...]:
-    """All that are found, in order of lines; none where the file can't be looked at."""
+    """Return all problems in order of lines; empty if the file cannot be checked."""
     found = parsed(text)
     if found is None:
         return ()
@@ -78,9 +85,9 @@ def problems(text: str) -> tuple[Problem, ...]:
 
 
 def new_problems(before: str, after: str, *, unresolved: bool = False) -> list[Problem]:
-    """Those of ``after`` that ``before`` does not have; with ``unresolved``, only names that nothing defines.
+    """Return the problems of ``after`` that ``before`` does not have; with ``unresolved``, only undefined names.
 
-    Of a file that did not compile before nothing is known, and so nothing is new.
+    Returns nothing if ``before`` does not compile.
     """
     if not compiles(before):
         return []
@@ -93,28 +100,28 @@ def new_problems(before: str, after: str, *, unresolved: bool = False) -> list[P
     return found
 
 
-def told_by(text: str, line: int, message: str, within: range) -> list[Problem]:
-    """Which problems of a file a diagnostic on ``line`` may be about: those of that line that share a name with it.
+def matching(text: str, line: int, message: str, within: range) -> list[Problem]:
+    """Return the problems that a diagnostic on ``line`` may refer to: those on that line that share a name with it.
 
-    Servers word things in their own ways; names they quote as they are in the file. A file that can't be compiled has
-    one problem, and whatever is said of it is about that, if it lies ``within`` the lines looked at.
+    Servers word their messages differently but quote names as written in the file. In a file that does not compile,
+    every diagnostic refers to the syntax error if that lies ``within`` the given lines.
     """
-    said = set(_QUOTED.findall(message)) | set(_WORD.findall(message))
+    names = set(_QUOTED.findall(message)) | set(_WORD.findall(message))
     return [
         one
         for one in problems(text)
-        if (one.line in within if one.kind == SYNTAX else one.line == line and said & set(one.names))
+        if (one.line in within if one.kind == SYNTAX else one.line == line and names & set(one.names))
     ]
 
 
-def still_there(told: list[Problem], before: str, after: str, within: range) -> Problem | None:
-    """The first of some problems of ``before`` that ``after`` has as often, wherever they stand.
+def still_there(candidates: list[Problem], before: str, after: str, within: range) -> Problem | None:
+    """Return the first of some problems of ``before`` that ``after`` has just as often, on any line.
 
-    But an error of syntax counts only ``within`` the lines that were written anew: a file tells of one at a time, and
-    once the one is mended, of another elsewhere.
+    A syntax error counts only ``within`` the rewritten lines: the compiler reports one at a time, so a fixed one may
+    reveal another outside them.
     """
     had, has = (Counter(one.key for one in problems(text)) for text in (before, after))
-    kept = {one.key for one in told if has[one.key] >= had[one.key]}
+    kept = {one.key for one in candidates if has[one.key] >= had[one.key]}
     return next(
         (one for one in problems(after) if one.key in kept and (one.kind != SYNTAX or one.line in within)), None
     )

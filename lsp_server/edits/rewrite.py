@@ -1,10 +1,7 @@
-"""A model asked to write a piece of code again: its answer judged, one more try with what was wrong, then the truth.
+"""Rewrite code with a model: ask, validate, ask once more with the fault, or report why it failed.
 
-Knows no LSP. What the model says can become text at the task's place, and nothing else.
-
-What is certain of a rewrite while the model still writes it: the changes above the line it has come to.
-
-Knows no LSP and no engine.
+The model's answer can only become text at the task's lines. While the model writes, ``PartialRewrite`` shows the
+changes that are already certain: those above the line being written.
 """
 
 from __future__ import annotations
@@ -16,39 +13,52 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
+from inference.api.errors import CodeLlamaError
 from inference.api.events import Cause, Finished, Sampling, TextChunk
 from inference.api.requests import MAX_TOKENS_LIMIT, ChatRequest
 from inference.text.prompts import Message
 from lsp_server.completion.postprocess.indentation import document_indentation
-from lsp_server.edits.hunks import LINES, Hunk, UnwritableError, runs, smallest
-from lsp_server.edits.model_answer import CodeAnswer, dedented, fitted, read
-from lsp_server.edits.tasks import EditTask, Name, fenced, messages
+from lsp_server.edits.hunks import LINES, Hunk, UnwritableError, diff_runs, smallest_hunks
+from lsp_server.edits.model_answer import CodeAnswer, dedent, parse_answer, reindent
+from lsp_server.edits.tasks import EditTask, Name, fenced, task_messages
 from lsp_server.edits.verify import Change, failure
 from lsp_server.snapshot import Position, take, with_lf
 
 TRIES = 2
 LEAST_TOKENS = 256
 LEAST_OF: Mapping[Name, int] = dict.fromkeys(("tests", "todo", "edit"), 1_024)
-"""Tasks whose answer may be much longer than what it is about. The context has the last word."""
+"""Tasks whose answer may be much longer than the original code. The context length limits it further."""
 CHARACTERS_A_TOKEN = 2
-"""Fewer than any vocabulary has on code: an answer gets room for half as much again as it replaces, at least."""
+"""Fewer than any vocabulary has on code, so an answer may be at least half as long again as the original."""
+
+MOST_COMPARED = 20_000
+"""As ``hunks.MOST_COMPARED``, for comparisons on the event loop: some hundredths of a second."""
+QUICK = 0.01
+"""Seconds of work allowed at every line. Longer work is followed by a pause ``REST`` times as long."""
+REST = 10
 
 
 class Chatter(Protocol):
-    """An engine, as far as chats go (``engine_link.EngineLink``)."""
+    """The chat interface of the local engine and of remote servers."""
 
     def chat(self, request: ChatRequest) -> AsyncGenerator[TextChunk | Finished, None]:
-        """Raises ``EngineError``."""
+        """Stream the answer. Raises ``EngineError``."""
         ...
 
 
-class CouldNotError(RuntimeError):
-    """No answer was good enough; the message says what was wrong with the last, for a person."""
+class CouldNotError(CodeLlamaError, RuntimeError):
+    """The task failed: no answer was valid, or the document changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """What the task's piece becomes, with LF, as changes to its document, and the conversation that led to it."""
+    """A valid rewrite.
+
+    Attributes:
+        text: the new code, with LF.
+        hunks: the changes to the task's document.
+        said: the messages that led to it, the last answer included.
+    """
 
     text: str
     hunks: tuple[Hunk, ...]
@@ -58,94 +68,49 @@ class Rewrite:
 async def rewritten(
     engine: Chatter,
     task: EditTask,
-    tell: Callable[[str], None],
-    said: tuple[Message, ...] = (),
+    on_text: Callable[[str], None],
+    history: tuple[Message, ...] = (),
     keeps_lines: bool = False,
 ) -> Rewrite:
-    """Ask, judge and, if need be, ask again. ``tell`` gets the answer as it grows, from its start.
+    """Ask the model, validate the answer and retry once if it is not valid.
 
-    ``said`` is a conversation to go on with, in place of the task's own beginning. Where the client ``keeps_lines``,
-    new ones end in LF. Raises CouldNotError, and ``EngineError`` where the engine does not answer.
+    Args:
+        engine: the model's server.
+        task: the code to rewrite.
+        on_text: called with the whole answer so far as it grows.
+        history: messages of an earlier request to continue, in place of the task's prompt.
+        keeps_lines: the client converts line ends itself, so new lines end in LF.
+
+    Raises EditError if no answer was valid, and ``EngineError``.
     """
-    turns, why = said or tuple(messages(task)), ""
+    messages, why = history or tuple(task_messages(task)), ""
     for _ in range(TRIES):
-        text, cause = await _answer(engine, task, turns, tell)
-        turns += (Message("assistant", text),)
-        made = await asyncio.to_thread(_judged, task, read(text, cause), keeps_lines)
-        if not isinstance(made, str):
-            return Rewrite(*made, turns)
-        why = made
-        turns += (Message("user", f"That can't be used. {why} Write all of the code again, in one code block."),)
+        text, cause = await _answer(engine, task, messages, on_text)
+        messages += (Message("assistant", text),)
+        result = await asyncio.to_thread(_validated, task, parse_answer(text, cause), keeps_lines)
+        if not isinstance(result, str):
+            return Rewrite(*result, messages)
+        why = result
+        messages += (Message("user", f"That can't be used. {why} Write all of the code again, in one code block."),)
     raise CouldNotError(why)
 
 
-def as_it_would_stand(task: EditTask, code: str) -> str:
-    """A model's code at the place's indentation, and with the document's tabs or spaces."""
+def code_in_place(task: EditTask, code: str) -> str:
+    """Return a model's code at the original's indentation, with the document's tabs or spaces."""
     if task.into:
         return code + "\n"
-    placed = take(task.document.text, Position(task.document.position(task.start).line, 0), "utf-32")
-    return fitted(document_indentation(placed, "\n" + code)[1:], task.original)
-
-
-async def _answer(
-    engine: Chatter, task: EditTask, turns: tuple[Message, ...], tell: Callable[[str], None]
-) -> tuple[str, Cause | None]:
-    text, cause = "", None
-    async with aclosing(engine.chat(_request(task, turns))) as events:
-        async for event in events:
-            if isinstance(event, TextChunk):
-                text += event.text
-                tell(text)
-            else:
-                cause = event.outcome.cause
-    return text, cause
-
-
-def _request(task: EditTask, turns: tuple[Message, ...]) -> ChatRequest:
-    """Most of an answer is what stood there already: that is drafted."""
-    code = dedented(task.original)[0]
-    least = LEAST_OF.get(task.name, LEAST_TOKENS)
-    room = max(least, least // 2 + len(code) // CHARACTERS_A_TOKEN)
-    prediction = "" if task.into else fenced(code, task.document.language)
-    sampling = Sampling(max_tokens=min(room, MAX_TOKENS_LIMIT), prediction=prediction)
-    return ChatRequest(turns, sampling=sampling)
-
-
-def _judged(task: EditTask, answer: CodeAnswer, keeps_lines: bool) -> tuple[str, tuple[Hunk, ...]] | str:
-    """The rewrite and its changes, or what is wrong with it."""
-    text = as_it_would_stand(task, answer.code) if answer.code else ""
-    if why := failure(_change(task, text, answer.whole)):
-        return why
-    if task.into:
-        return text, ()
-    document = task.document
-    line_end = "\n" if keeps_lines else document.line_end
-    try:
-        return text, tuple(smallest(document.text, task.start, task.stop, text, line_end))
-    except UnwritableError as error:
-        return str(error)
-
-
-def _change(task: EditTask, rewrite: str, whole: bool) -> Change:
-    language, text = task.document.language, task.document.text
-    if task.into:
-        return Change(task.name, language, "", "", "", rewrite, whole)
-    before, after = with_lf(text[: task.start]), with_lf(text[task.stop :])
-    return Change(task.name, language, before, task.original, after, rewrite, whole, task.reported)
-
-
-MOST_COMPARED = 20_000
-"""As ``hunks.MOST_COMPARED``, for what is compared while others wait: some hundredths of a second."""
-QUICK = 0.01
-"""Seconds of work that may be done for each line; what takes more is followed by ``REST`` times as long without."""
-REST = 10
+    snapshot = take(task.document.text, Position(task.document.position(task.start).line, 0), "utf-32")
+    return reindent(document_indentation(snapshot, "\n" + code)[1:], task.original)
 
 
 @dataclass
 class Sketch:
-    """Shows what is certain of an answer as it grows: once a line, if it is new, and if that does not cost too much.
+    """Shows the certain changes of a growing answer: once per line, if they are new and cheap enough to compute.
 
-    ``clock`` tells the time, ``worked`` how much of it was spent at work, both in seconds.
+    Attributes:
+        show: called with the hunks that are certain so far.
+        clock: current time, in seconds.
+        worked: CPU time of this thread, in seconds.
     """
 
     task: EditTask
@@ -162,7 +127,7 @@ class Sketch:
         if lines == self._lines or self.clock() < self._rests_until:
             return
         begun = self.worked()
-        self._lines, hunks = lines, tuple(so_far(self.task, text, self.keeps_lines))
+        self._lines, hunks = lines, tuple(certain_hunks(self.task, text, self.keeps_lines))
         if hunks != self._drawn:
             self._drawn = hunks
             self.show(hunks)
@@ -170,23 +135,70 @@ class Sketch:
         self._rests_until = self.clock() + REST * took * (took > QUICK)
 
 
-def so_far(task: EditTask, said: str, keeps_lines: bool = False) -> list[Hunk]:
-    """Hunks of the task's document, from whole lines of an answer's beginning. None before its code begins.
+def certain_hunks(task: EditTask, partial: str, keeps_lines: bool = False) -> list[Hunk]:
+    """Return the hunks of the whole lines of an unfinished answer; none before its code begins.
 
-    What differs at the end may be a change or just what has not been written yet: that is left out.
+    A difference at the end is left out: it may be a change, or code that the model has not written yet.
     """
-    answer = read(said[: said.rfind("\n") + 1], None)
+    answer = parse_answer(partial[: partial.rfind("\n") + 1], None)
     if not answer.fenced or not answer.code:
         return []
     text, document = task.document.text, task.document
     old = LINES.findall(task.original)
-    new = LINES.findall(as_it_would_stand(task, answer.code) + "\n" * (not answer.whole))
-    changed = runs(old, new, MOST_COMPARED)
+    new = LINES.findall(code_in_place(task, answer.code) + "\n" * (not answer.whole))
+    changed = diff_runs(old, new, MOST_COMPARED)
     if changed and not answer.whole and changed[-1].old_stop == len(old):
         old, new = old[: changed[-1].old_start], new[: changed[-1].new_start]
     stop = task.start + sum(map(len, LINES.findall(text[task.start : task.stop])[: len(old)]))
     line_end = "\n" if keeps_lines else document.line_end
     try:
-        return smallest(text, task.start, stop, "".join(new), line_end, MOST_COMPARED)
+        return smallest_hunks(text, task.start, stop, "".join(new), line_end, MOST_COMPARED)
     except UnwritableError:
         return []
+
+
+async def _answer(
+    engine: Chatter, task: EditTask, messages: tuple[Message, ...], on_text: Callable[[str], None]
+) -> tuple[str, Cause | None]:
+    text, cause = "", None
+    async with aclosing(engine.chat(_request(task, messages))) as events:
+        async for event in events:
+            if isinstance(event, TextChunk):
+                text += event.text
+                on_text(text)
+            else:
+                cause = event.outcome.cause
+    return text, cause
+
+
+def _request(task: EditTask, messages: tuple[Message, ...]) -> ChatRequest:
+    """Build the request. The original code is the draft for speculative decoding: most of it comes back."""
+    code = dedent(task.original)[0]
+    least = LEAST_OF.get(task.name, LEAST_TOKENS)
+    room = max(least, least // 2 + len(code) // CHARACTERS_A_TOKEN)
+    prediction = "" if task.into else fenced(code, task.document.language)
+    sampling = Sampling(max_tokens=min(room, MAX_TOKENS_LIMIT), prediction=prediction)
+    return ChatRequest(messages, sampling=sampling)
+
+
+def _validated(task: EditTask, answer: CodeAnswer, keeps_lines: bool) -> tuple[str, tuple[Hunk, ...]] | str:
+    """Return the rewrite and its hunks, or a sentence that says why it is not valid."""
+    text = code_in_place(task, answer.code) if answer.code else ""
+    if why := failure(_change(task, text, answer.whole)):
+        return why
+    if task.into:
+        return text, ()
+    document = task.document
+    line_end = "\n" if keeps_lines else document.line_end
+    try:
+        return text, tuple(smallest_hunks(document.text, task.start, task.stop, text, line_end))
+    except UnwritableError as error:
+        return str(error)
+
+
+def _change(task: EditTask, rewrite: str, whole: bool) -> Change:
+    language, text = task.document.language, task.document.text
+    if task.into:
+        return Change(task.name, language, "", "", "", rewrite, whole)
+    before, after = with_lf(text[: task.start]), with_lf(text[task.stop :])
+    return Change(task.name, language, before, task.original, after, rewrite, whole, task.reported)

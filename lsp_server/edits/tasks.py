@@ -1,9 +1,4 @@
-"""What a person can ask for: one task of a document, and how it is put to a model. Knows no LSP and no engine.
-
-Which tasks make sense at a place, and what they are called. Pure, quick, and without a model.
-
-Knows no LSP but the names of kinds of actions.
-"""
+"""Tasks on a document: which ones to offer at a position, and their prompt messages."""
 
 from __future__ import annotations
 
@@ -15,14 +10,27 @@ from typing import Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 from inference.text.prompts import Message
-from lsp_server.edits.model_answer import dedented, fence_for
-from lsp_server.edits.target import Target, around, defined, selected_lines, target_of
+from lsp_server.edits.model_answer import dedent, fence_for
+from lsp_server.edits.target import Target, innermost_definition, selected_lines, surrounding_lines, target_of
 from lsp_server.edits.verify import Reported
 from lsp_server.prompts.templates import messages_for
 from lsp_server.snapshot import LINE_END, Document, with_lf
 
 Name = Literal["fix", "document", "simplify", "types", "todo", "edit", "tests"]
 NAMES: tuple[Name, ...] = get_args(Name)
+
+QUICK_FIX, REWRITE = "quickfix", "refactor.rewrite"
+TESTS = f"{REWRITE}.tests"
+KINDS = (QUICK_FIX, REWRITE)
+"""LSP code action kinds of all offers."""
+
+MOST_FIXES = 5
+MOST_OWN = 20
+LONGEST_MESSAGE = 60
+
+_TODO = re.compile(r"\b(?:TODO|FIXME)\b")
+_OPTIONALLY_TYPED = frozenset(["python", "typescript", "typescriptreact"])
+_SCRIPTS = ("javascript", "javascriptreact", "typescript", "typescriptreact")
 
 _CONVENTIONS = {
     "python": "a docstring in triple double quotes as its first statement",
@@ -39,17 +47,22 @@ _CONVENTIONS = {
     "typescript": "a TSDoc comment above it",
     "typescriptreact": "a TSDoc comment above it",
 }
+_FRAMEWORKS = {
+    "python": "pytest",
+    "go": "Go's testing package, in the same package",
+    **dict.fromkeys(_SCRIPTS, "Jest"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class EditTask:
-    """What is to become of ``document``'s text from ``start`` to ``stop``.
+    """A task on the lines ``document.text[start:stop]``.
 
     Attributes:
-        instruction: in the person's words, where the task is ``edit``.
-        reported: the problem to fix, where it is ``fix``.
-        into: the new file that tests go to; nothing of the document changes then.
-        context_chars: how much of the document around it is shown too.
+        instruction: the user's words, for the task ``edit``.
+        reported: the problem to fix, for the task ``fix``.
+        into: name of the new file for generated tests. The document itself is not changed then.
+        context_chars: how many characters of the surrounding document go into the prompt.
     """
 
     name: Name
@@ -63,27 +76,47 @@ class EditTask:
 
     @property
     def original(self) -> str:
-        """What stands there, with LF."""
+        """The code to change, with LF."""
         return with_lf(self.document.text[self.start : self.stop])
 
 
-def messages(task: EditTask) -> list[Message]:
-    """What the model is told to begin with."""
+@dataclass(frozen=True, slots=True)
+class Diagnosed:
+    """A diagnostic from any server, at offsets; ``of`` is its index in the request."""
+
+    start: int
+    stop: int
+    message: str
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOffer:
+    """A code action to offer; ``fixes`` is the index of the diagnostic that it fixes."""
+
+    title: str
+    kind: str
+    task: EditTask
+    fixes: int | None = None
+
+
+def task_messages(task: EditTask) -> list[Message]:
+    """Return the prompt messages of a task."""
     return [Message(one["role"], one["content"]) for one in messages_for(task.name, fields(task))]
 
 
 def fields(task: EditTask) -> Mapping[str, str]:
-    """All that a prompt may name, so that a person's own may too."""
+    """Return every field that a prompt template may use, whichever task it belongs to."""
     language = task.document.language
     file = file_name(task.document.uri)
-    before, after = around(language, task.document.text, task.start, task.stop, task.context_chars)
+    before, after = surrounding_lines(language, task.document.text, task.start, task.stop, task.context_chars)
     return {
         "before": fenced(before, language) if before else "",
         "after": fenced(after, language) if after else "",
-        "code": fenced(dedented(task.original)[0], language),
+        "code": fenced(dedent(task.original)[0], language),
         "language": language,
         "file": file,
-        "line": _line(task),
+        "line": _reported_line(task),
         "problem": task.reported.message if task.reported else "",
         "instruction": task.instruction,
         "context": "",
@@ -94,96 +127,57 @@ def fields(task: EditTask) -> Mapping[str, str]:
     }
 
 
-_FRAMEWORKS = {
-    "python": "pytest",
-    "go": "Go's testing package, in the same package",
-    "javascript": "Jest",
-    "javascriptreact": "Jest",
-    "typescript": "Jest",
-    "typescriptreact": "Jest",
-}
-
-
-def file_for_tests(language: str, name: str) -> str:
-    """What the file with the tests of a file is called, beside it; empty where there is no one custom."""
-    path = PurePath(name)
-    stem, suffix = path.stem, path.suffix
-    names = {"python": f"test_{stem}{suffix}", "go": f"{stem}_test{suffix}"}
-    names |= dict.fromkeys(("javascript", "javascriptreact", "typescript", "typescriptreact"), f"{stem}.test{suffix}")
-    is_one = stem.startswith("test_") or stem.endswith(("_test", ".test", ".spec"))
-    return "" if is_one else names.get(language, "")
-
-
 def fenced(code: str, language: str) -> str:
-    """Code as a block of Markdown that nothing in it ends."""
+    """Return code as a Markdown block whose fence does not occur in it."""
     fence = fence_for(code)
     return f"{fence}{language}\n{code}\n{fence}"
 
 
 def file_name(uri: str) -> str:
-    """The last part of a document's URI."""
+    """Return the last path segment of a document's URI."""
     return PurePath(unquote(urlsplit(uri).path)).name
 
 
-def _line(task: EditTask) -> str:
-    """The text of the line that the problem is reported on."""
-    lines = with_lf(task.document.text).split("\n")
-    number = task.reported.line if task.reported else -1
-    return lines[number].strip() if 0 <= number < len(lines) else ""
+def file_for_tests(language: str, name: str) -> str:
+    """Return the name of the test file that belongs next to the file ``name``.
 
-
-QUICK_FIX, REWRITE = "quickfix", "refactor.rewrite"
-TESTS = f"{REWRITE}.tests"
-KINDS = (QUICK_FIX, REWRITE)
-
-MOST_FIXES = 5
-MOST_OWN = 20
-LONGEST_MESSAGE = 60
-
-_TODO = re.compile(r"\b(?:TODO|FIXME)\b")
-_TYPED_BY_HAND = frozenset(["python", "typescript", "typescriptreact"])
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosed:
-    """A diagnostic of any server's, at offsets; ``of`` is its place in the request."""
-
-    start: int
-    stop: int
-    message: str
-    of: int
-
-
-@dataclass(frozen=True, slots=True)
-class TaskOffer:
-    """One action to choose from; ``fixes`` is the place of the diagnostic it is for."""
-
-    title: str
-    kind: str
-    task: EditTask
-    fixes: int | None = None
+    Empty for a test file, and if no test-file convention is known for the language.
+    """
+    path = PurePath(name)
+    stem, suffix = path.stem, path.suffix
+    names = {"python": f"test_{stem}{suffix}", "go": f"{stem}_test{suffix}"}
+    names |= dict.fromkeys(_SCRIPTS, f"{stem}.test{suffix}")
+    is_test = stem.startswith("test_") or stem.endswith(("_test", ".test", ".spec"))
+    return "" if is_test else names.get(language, "")
 
 
 def offered(
     document: Document, start: int, stop: int, diagnosed: Sequence[Diagnosed], own: Sequence[str] = ()
 ) -> list[TaskOffer]:
-    """For a person who has selected this, or stands there, and has these instructions of their ``own``."""
-    found = list(_fixes(document, diagnosed))
+    """Return the tasks to offer for a selection or cursor. ``own`` are the instructions from the user's settings."""
+    offers = list(_fixes(document, diagnosed))
     target = target_of(document.language, document.text, start, stop)
     if target.of(document.text).strip() and not target.too_long(document.text):
-        found += _of_target(document, target, start)
-        found += _own(document, target, own) if target.kind != "line" else ()
-    return found
+        offers += _rewrites(document, target, start)
+        offers += _own(document, target, own) if target.kind != "line" else ()
+    return offers
+
+
+def _reported_line(task: EditTask) -> str:
+    """Return the text of the line with the reported problem."""
+    lines = with_lf(task.document.text).split("\n")
+    number = task.reported.line if task.reported else -1
+    return lines[number].strip() if 0 <= number < len(lines) else ""
 
 
 def _fixes(document: Document, diagnosed: Sequence[Diagnosed]) -> Iterator[TaskOffer]:
-    """Each message once, however many places it has."""
+    """Offer one fix per message, even if the message occurs several times."""
     first: dict[str, Diagnosed] = {}
     for one in diagnosed:
         first.setdefault(one.message, one)
     text = document.text
     for one in list(first.values())[:MOST_FIXES]:
-        target = defined(document.language, text, one.start, one.stop)
+        target = innermost_definition(document.language, text, one.start, one.stop)
         start, stop = (target.start, target.stop) if target else selected_lines(text, one.start, one.stop)
         if not text[start:stop].strip() or Target(start, stop, "line").too_long(text):
             continue
@@ -192,21 +186,21 @@ def _fixes(document: Document, diagnosed: Sequence[Diagnosed]) -> Iterator[TaskO
         yield TaskOffer(f"Fix: {_short(one.message)}", QUICK_FIX, task, one.of)
 
 
-def _of_target(document: Document, target: Target, cursor: int) -> Iterator[TaskOffer]:
+def _rewrites(document: Document, target: Target, cursor: int) -> Iterator[TaskOffer]:
     text, definition = document.text, target.definition
     task = EditTask("simplify", document, target.start, target.stop)
     whole = target.kind == "definition" or (definition is not None and _is_all(target, text))
-    name = _called(target, whole)
+    name = _target_name(target, whole)
     if definition is not None and whole:
         if not definition.documented:
             yield TaskOffer(f"Document {name}", REWRITE, replace(task, name="document"))
-        if not definition.typed and document.language in _TYPED_BY_HAND:
+        if not definition.typed and document.language in _OPTIONALLY_TYPED:
             yield TaskOffer(f"Add types to {name}", REWRITE, replace(task, name="types"))
         if into := file_for_tests(document.language, file_name(document.uri)):
             yield TaskOffer(f"Write tests for {name} in {into}", TESTS, replace(task, name="tests", into=into))
     if target.kind != "line":
         yield TaskOffer(f"Simplify {name}", REWRITE, task)
-    if todo := _TODO.search(_asked_about(text, target, cursor)):
+    if todo := _TODO.search(_todo_text(text, target, cursor)):
         yield TaskOffer(f"Complete the {todo.group()}", REWRITE, replace(task, name="todo"))
 
 
@@ -216,20 +210,20 @@ def _own(document: Document, target: Target, instructions: Sequence[str]) -> Ite
 
 
 def _is_all(target: Target, text: str) -> bool:
-    """Is a definition selected, the whole of it and nothing else?"""
+    """Return True if exactly one whole definition is selected."""
     one = target.definition
     return one is not None and selected_lines(text, one.start, one.stop) == (target.start, target.stop)
 
 
-def _called(target: Target, whole: bool) -> str:
+def _target_name(target: Target, whole: bool) -> str:
     if not whole:
         return "the selection"
     name = target.definition.name if target.definition else ""
     return f"'{name}'" if name else "this definition"
 
 
-def _asked_about(text: str, target: Target, cursor: int) -> str:
-    """A selection, or the cursor's line: a TODO at the other end of a function is not what a person means."""
+def _todo_text(text: str, target: Target, cursor: int) -> str:
+    """Return the selection or the cursor's line. A TODO in another line of the function is not offered."""
     start, stop = (target.start, target.stop) if target.kind == "selection" else selected_lines(text, cursor, cursor)
     return text[start:stop]
 

@@ -1,8 +1,8 @@
-"""Prompts: short files, one per task, that a person can replace by their own. Knows no model, no editor and no tasks.
+"""Prompt templates: one Markdown file per task, which users can override with their own.
 
-``<task>.md`` is the user's message; what stands before a line ``---`` is the system message. ``{{name}}`` is replaced
-by a field, and a paragraph whose fields are all empty is left out. What a field brings is text and nothing else: it is
-not searched for placeholders, and braces in code mean nothing.
+``<task>.md`` is the user message; text before a line ``---`` is the system message. ``{{name}}`` is replaced by a
+field, and a paragraph whose fields are all empty is left out. Field values are inserted verbatim: placeholders and
+braces in them have no meaning.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ from typing import NamedTuple
 
 import platformdirs
 
+from inference.api.errors import CodeLlamaError
+
 log = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "CODELLAMA_LS_PROMPTS"
-"""Environment variable that names another folder for a person's own prompts."""
+"""Environment variable with the folder of the user's custom prompts."""
 
 LONGEST = 20_000
-"""Characters of a person's own prompt; a longer file is no prompt."""
+"""Characters allowed in a custom prompt."""
 
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 _LINE = re.compile(r"^---[ \t]*$", re.MULTILINE)
 
 
-class _BrokenError(ValueError):
-    """A person's own prompt can't be used; the message says why."""
+class _BrokenPromptError(CodeLlamaError, ValueError):
+    """A custom prompt cannot be used."""
 
 
 class _Template(NamedTuple):
@@ -40,7 +42,7 @@ class _Template(NamedTuple):
 
 
 def own_folder() -> Path:
-    """Where a person's own prompts lie: ``$CODELLAMA_LS_PROMPTS``, else in the folder of the user's settings."""
+    """Return the folder of custom prompts: ``$CODELLAMA_LS_PROMPTS``, else ``prompts`` in the user's config folder."""
     chosen = os.environ.get(FOLDER_VARIABLE, "")
     return Path(chosen).expanduser() if chosen else platformdirs.user_config_path("codellama-ls", False) / "prompts"
 
@@ -48,58 +50,60 @@ def own_folder() -> Path:
 def messages_for(
     task: str, fields: Mapping[str, str], warn: Callable[[str], None] | None = None
 ) -> list[dict[str, str]]:
-    """The messages, in OpenAI's shape, that put ``task`` to a chat model: a system message, if there is one, and one
-    of the user.
+    """Return the chat messages of a task in OpenAI format: an optional system message and a user message.
 
-    A person's own prompt that can't be used is told to ``warn`` (else once to the log), and ours is used.
-    Raises KeyError for a placeholder of ours that ``fields`` lack, FileNotFoundError for a task that is none.
+    A custom prompt that cannot be used is reported to ``warn`` (by default once to the log), and the built-in one is
+    used. Raises KeyError if a built-in prompt has a placeholder that ``fields`` lack, FileNotFoundError for an unknown
+    task.
     """
-    ours = _parsed(resources.files("lsp_server.prompts").joinpath(f"{task}.md").read_text("utf-8"))
+    built_in = _parse(resources.files("lsp_server.prompts").joinpath(f"{task}.md").read_text("utf-8"))
     try:
-        template = _own(own_folder() / f"{task}.md", fields) or ours
-    except _BrokenError as problem:
+        template = _custom(own_folder() / f"{task}.md", fields) or built_in
+    except _BrokenPromptError as problem:
         (warn or _warn_once)(str(problem))
-        template = ours
-    messages = [{"role": "system", "content": _filled(template.system, fields)}] if template.system else []
-    return [*messages, {"role": "user", "content": _filled(template.user, fields)}]
+        template = built_in
+    messages = [{"role": "system", "content": _fill(template.system, fields)}] if template.system else []
+    return [*messages, {"role": "user", "content": _fill(template.user, fields)}]
 
 
-def _own(path: Path, fields: Mapping[str, str]) -> _Template | None:
-    """The person's own prompt, if there is one. Raises _BrokenError."""
+def _custom(path: Path, fields: Mapping[str, str]) -> _Template | None:
+    """Return the custom prompt, if there is one. Raises _BrokenPromptError."""
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise _BrokenError(_why(path, f"can't be read ({type(error).__name__})")) from error
+        raise _BrokenPromptError(_complaint(path, f"can't be read ({type(error).__name__})")) from error
     if len(text) > LONGEST:
-        raise _BrokenError(_why(path, f"has more than {LONGEST:,} characters"))
-    template = _parsed(text)
+        raise _BrokenPromptError(_complaint(path, f"has more than {LONGEST:,} characters"))
+    template = _parse(text)
     if not template.user:
-        raise _BrokenError(_why(path, "has no text for the user's message"))
+        raise _BrokenPromptError(_complaint(path, "has no text for the user message"))
     unknown = sorted(set(_PLACEHOLDER.findall(text)) - fields.keys())
     if unknown:
         known = ", ".join(f"{{{{{name}}}}}" for name in sorted(fields))
-        raise _BrokenError(_why(path, f"names {{{{{unknown[0]}}}}}, which this task does not have; it has {known}"))
+        raise _BrokenPromptError(
+            _complaint(path, f"names {{{{{unknown[0]}}}}}, which this task does not have (it has {known})")
+        )
     return template
 
 
-def _why(path: Path, what: str) -> str:
-    return f"Your prompt {path} {what}. Ours is used until it is mended."
+def _complaint(path: Path, fault: str) -> str:
+    return f"Your prompt {path} {fault}. The built-in prompt is used until you correct it."
 
 
-def _parsed(text: str) -> _Template:
-    """A file without a line ``---`` has no system message."""
+def _parse(text: str) -> _Template:
+    """Split a template at its first line ``---``. Without one there is no system message."""
     first, *rest = _LINE.split(text.replace("\r\n", "\n"), maxsplit=1)
     return _Template(first.strip(), rest[0].strip()) if rest else _Template("", first.strip())
 
 
-def _filled(text: str, fields: Mapping[str, str]) -> str:
-    paragraphs = [paragraph for paragraph in text.split("\n\n") if _says_something(paragraph, fields)]
-    return _PLACEHOLDER.sub(lambda found: fields[found[1]], "\n\n".join(paragraphs).strip())
+def _fill(text: str, fields: Mapping[str, str]) -> str:
+    paragraphs = [paragraph for paragraph in text.split("\n\n") if _has_content(paragraph, fields)]
+    return _PLACEHOLDER.sub(lambda match: fields[match[1]], "\n\n".join(paragraphs).strip())
 
 
-def _says_something(paragraph: str, fields: Mapping[str, str]) -> bool:
+def _has_content(paragraph: str, fields: Mapping[str, str]) -> bool:
     names = _PLACEHOLDER.findall(paragraph)
     return not names or any(fields[name] for name in names)
 

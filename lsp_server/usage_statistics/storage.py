@@ -1,8 +1,7 @@
-"""What is kept of one suggestion: numbers, a language, a model and a time. No code and no file's name.
+"""Usage statistics in one private SQLite file: a row per suggestion, from all of the user's editor sessions.
 
-The rows of all of a person's windows in one SQLite file that is theirs alone. Knows no LSP and no figures.
-
-Several servers write at once: SQLite's write-ahead log lets each wait a moment for the other, and readers for nobody.
+A row holds numbers, a language, a model and a time; no code and no file name. Several servers write at once: with
+SQLite's write-ahead log writers wait briefly for each other, and readers never wait.
 """
 
 from __future__ import annotations
@@ -20,26 +19,29 @@ from typing import Any, Literal
 import platformdirs
 from filelock import FileLock
 
+from inference.api.errors import CodeLlamaError
 from inference.system.runtime_folder import NotPrivateError, own_folder
 
 Fate = Literal["shown", "accepted", "partly", "typed"]
-"""What became of it: nothing; all that was left of it was accepted; some of it was; the person typed it themselves."""
+"""Outcome of a suggestion: only shown, accepted in full, accepted in part, or typed by the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class SuggestionRow:
-    """One suggestion. What a person has typed of it since does not make it another.
+    """A row of the statistics: one suggestion. Typing along it does not make it another one.
 
     Attributes:
         id: a random number.
         at: when it was shown, in seconds since 1970 (UTC).
         language: the client's language id.
-        invoked: it was asked for by hand.
-        latency_ms: from the request to the answer, debounce and all.
+        model: the model that wrote it.
+        invoked: the user requested it explicitly.
+        latency_ms: end-to-end latency, debounce included.
         characters: its length.
-        taken: characters of it that came by accepting, and were not typed.
-        typed: characters of it that the person typed.
-        kept: what was taken still stood there 30 seconds later; None while, or where, that is not known.
+        fate: what became of it.
+        taken: characters inserted by accepting it.
+        typed: characters that the user typed.
+        kept: the accepted text was still there after 30 seconds; None if that is not known.
     """
 
     id: int
@@ -56,19 +58,20 @@ class SuggestionRow:
 
 
 FOLDER_VARIABLE = "CODELLAMA_LS_STATISTICS"
-"""Environment variable that names another folder."""
+"""Environment variable with the folder of the statistics file."""
 
 LONGEST_DAYS = 90
 """Older rows are removed."""
 DAY = 86_400
+"""Seconds."""
 CONFIRMING_DAYS = 3
-"""Age is counted from the earliest of the newest days with rows, this many: a clock that is wrong for a day or two
-must not make every other row look old."""
+"""Age is counted from the earliest of this many newest days with rows, so a clock that is wrong for a day or two does
+not make all other rows look old."""
 LONGEST_TODAY = 25 * 3600
-"""Seconds in a day on which daylight saving time ends."""
+"""Seconds in the longest day: the one on which daylight saving time ends."""
 
 PATIENCE = 5.0
-"""Seconds to wait for another process that writes."""
+"""Seconds to wait for another process that is writing."""
 
 _FORMAT = 1
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -85,22 +88,22 @@ _CONFIRMED_DAY = f"""SELECT DISTINCT CAST(at / {DAY} AS INTEGER) AS day FROM sug
     ORDER BY day DESC LIMIT 1 OFFSET {CONFIRMING_DAYS - 1}"""  # noqa: S608
 
 
-class StatisticsError(RuntimeError):
-    """The file can't be used; the message says which, why, and what to do."""
+class StatisticsError(CodeLlamaError, RuntimeError):
+    """The statistics file cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Today:
-    """How many suggestions were shown since midnight, and how many of them accepted."""
+    """Suggestions shown since midnight, and how many of them were accepted."""
 
     shown: int = 0
     accepted: int = 0
 
 
 def path() -> Path:
-    """The file: in ``$CODELLAMA_LS_STATISTICS``, else in the folder where the user's programs keep their state.
+    """Return the path of the file: in ``$CODELLAMA_LS_STATISTICS``, else in the user's state folder.
 
-    Not beside the engine's socket: that folder ends with the user's last session.
+    The runtime folder is not used because it is deleted when the user's last session ends.
     """
     chosen = os.environ.get(FOLDER_VARIABLE)
     folder = Path(chosen).expanduser() if chosen else platformdirs.user_state_path("codellama-ls", False)
@@ -108,9 +111,9 @@ def path() -> Path:
 
 
 class Storage:
-    """One process's way into the file. Use it in one thread; every method raises ``StatisticsError``.
+    """A connection to the statistics file, for one thread. Every method raises ``StatisticsError``.
 
-    Where there is no file nothing is read, and the first ``write`` makes it.
+    Reading without a file returns nothing; the first ``write`` creates it.
     """
 
     def __init__(self) -> None:
@@ -118,8 +121,8 @@ class Storage:
         self._pruned = False
 
     def write(self, changes: Iterable[tuple[SuggestionRow, bool]]) -> None:
-        """Add rows that are new and change others, all or none. A row that was erased meanwhile stays away."""
-        with _explained():
+        """Insert the new rows and update the others in one transaction. Erased rows are not inserted again."""
+        with _statistics_errors():
             connection = self._connection = self._connection or _open(path())
             with connection:
                 for row, new in changes:
@@ -130,35 +133,35 @@ class Storage:
             self._pruned = True
 
     def read(self, since: float, until: float = math.inf) -> list[SuggestionRow]:
-        """The rows from ``since`` to ``until`` (seconds since 1970), oldest first."""
-        with _explained():
+        """Return the rows from ``since`` to ``until`` (seconds since 1970), oldest first."""
+        with _statistics_errors():
             return [_row(values) for values in self._query(_SELECT, since, until)]
 
     def today(self, midnight: float) -> Today:
-        """Return what was shown in the day that began at ``midnight``, in all windows."""
-        with _explained():
+        """Return the counts of all editor sessions for the day that began at ``midnight``."""
+        with _statistics_errors():
             return Today(*next(self._query(_TODAY, midnight, midnight + LONGEST_TODAY), (0, 0)))
 
     def close(self) -> None:
-        """The next call opens it again."""
+        """Close the connection; the next call reopens it."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
 
     def _query(self, query: str, since: float, until: float) -> Iterator[Any]:
-        """Of no file, nothing."""
+        """Run a query; without a file it has no rows."""
         if self._connection is None and path().exists():
             self._connection = _open(path())
         return iter(()) if self._connection is None else self._connection.execute(query, (since, until))
 
 
 def erase() -> None:
-    """Remove all rows, so that their bytes are gone too; a damaged file goes as a whole. Raises ``StatisticsError``."""
+    """Delete all rows and overwrite their bytes; delete a damaged file. Raises ``StatisticsError``."""
     file = path()
     if not file.exists():
         return
-    with _explained():
+    with _statistics_errors():
         try:
             with closing(_open(file)) as connection:
                 with connection:
@@ -168,15 +171,15 @@ def erase() -> None:
         except sqlite3.Error as error:
             if not _damaged(error):
                 raise
-            for each in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))):
-                each.unlink(missing_ok=True)
+            for part in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))):
+                part.unlink(missing_ok=True)
 
 
 def _open(file: Path) -> sqlite3.Connection:
-    """Connect, and make what is missing; one process at a time."""
+    """Connect, and create the folder, the file and the table if they are missing. One process at a time."""
     own_folder(file.parent, FOLDER_VARIABLE)
     with FileLock(file.with_suffix(".lock"), timeout=PATIENCE, mode=0o600):
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))  # SQLite's own would be for all to read
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))  # SQLite would let others read it
         connection = sqlite3.connect(file, timeout=PATIENCE)
         try:
             _prepare(connection)
@@ -189,7 +192,9 @@ def _open(file: Path) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version not in (0, _FORMAT):
-        raise StatisticsError(f"{path()} was written by another version of codellama-ls, and is left alone.")
+        raise StatisticsError(
+            f"{path()} was written by another version of codellama-ls. Update codellama-ls or remove it."
+        )
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA secure_delete = ON")
     if version == 0:
@@ -200,7 +205,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _prune(connection: sqlite3.Connection) -> None:
-    """Remove rows that are older than ``LONGEST_DAYS``, once enough days confirm the clock (``CONFIRMING_DAYS``)."""
+    """Delete rows older than ``LONGEST_DAYS``, once enough days confirm the clock (``CONFIRMING_DAYS``)."""
     for (day,) in connection.execute(_CONFIRMED_DAY, (time.time(),)).fetchall():
         connection.execute("DELETE FROM suggestions WHERE at < ?", ((day - LONGEST_DAYS) * DAY,))
 
@@ -212,19 +217,15 @@ def _row(values: tuple[Any, ...]) -> SuggestionRow:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Whatever goes wrong inside, as ``StatisticsError``."""
+def _statistics_errors() -> Iterator[None]:
+    """Raise errors of the file and the database as ``StatisticsError``."""
     try:
         yield
-    except (
-        sqlite3.Error,
-        OSError,
-        NotPrivateError,
-        ValueError,
-        OverflowError,
-    ) as error:  # the last two: odd values of a row
+    # ValueError and OverflowError: SQLite rejects a row's value
+    except (sqlite3.Error, OSError, NotPrivateError, ValueError, OverflowError) as error:
         if _damaged(error):
-            raise StatisticsError(f"{path()} is damaged; `codellama-ls stats --erase` begins a new one.") from error
+            advice = "`codellama-ls stats --erase` begins a new one."
+            raise StatisticsError(f"{path()} is damaged; {advice}") from error
         raise StatisticsError(f"{path()} can't be used: {error}") from error
 
 

@@ -1,8 +1,6 @@
-"""From rows to what a person wants to know. Pure: knows neither files nor clocks.
+"""Figures from the rows: what ``codellama-ls stats`` prints and ``codellama/stats`` returns.
 
-Shares are from 0 to 1, and None of nothing.
-
-The figures of the last days, as they are read from the file: what ``codellama-ls stats`` and editors are told.
+Shares are between 0 and 1, and None if nothing was counted.
 """
 
 from __future__ import annotations
@@ -15,9 +13,22 @@ from typing import Any
 from lsp_server.usage_statistics.storage import DAY, Storage, SuggestionRow
 from lsp_server.usage_statistics.writer import midnight
 
+USUAL_DAYS = 30
+"""Default period of the figures."""
+
+
+def collected(days: int) -> dict[str, Any]:
+    """Return the ``figures`` of the last ``days``, without rows in the future from a wrong clock.
+
+    Raises ``StatisticsError``.
+    """
+    now = time.time()
+    with closing(Storage()) as storage:
+        return {"days": days, **figures(storage.read(now - days * DAY, now + DAY), midnight())}
+
 
 def figures(rows: Sequence[SuggestionRow], midnight: float) -> dict[str, Any]:
-    """For JSON: ``all`` rows, those since ``midnight`` as ``today``, and by ``languages`` and ``models``."""
+    """Return the figures for JSON: ``all``, ``today`` (since ``midnight``), by ``languages`` and by ``models``."""
     return {
         "all": _group(rows),
         "today": _group([row for row in rows if row.at >= midnight]),
@@ -27,13 +38,13 @@ def figures(rows: Sequence[SuggestionRow], midnight: float) -> dict[str, Any]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest of ``values`` that at least this share of them does not exceed (nearest rank)."""
+    """Return the nearest-rank percentile: the smallest value that at least ``share`` of the values do not exceed."""
     ranked = sorted(values)
     return ranked[max(-(-len(ranked) * round(share * 100) // 100), 1) - 1]
 
 
 def _by(rows: Sequence[SuggestionRow], key: Callable[[SuggestionRow], str]) -> dict[str, Any]:
-    """Those of which most was shown first."""
+    """Return the figures per key, the one with most suggestions first."""
     names = {key(row) for row in rows}
     groups = {name: _group([row for row in rows if key(row) == name]) for name in sorted(names)}
     return dict(sorted(groups.items(), key=lambda item: -item[1]["shown"]))
@@ -41,16 +52,16 @@ def _by(rows: Sequence[SuggestionRow], key: Callable[[SuggestionRow], str]) -> d
 
 def _group(rows: Sequence[SuggestionRow]) -> dict[str, Any]:
     accepted, partly, typed = (sum(row.fate == fate for row in rows) for fate in ("accepted", "partly", "typed"))
-    looked = [row.kept for row in rows if row.kept is not None]
+    checked = [row.kept for row in rows if row.kept is not None]
     return {
         "shown": len(rows),
         "accepted": accepted,
         "acceptance": _share(accepted, len(rows)),
         "partly_accepted": partly,
         "typed_through": typed,
-        "kept": sum(looked),
-        "kept_of": len(looked),
-        "kept_share": _share(sum(looked), len(looked)),
+        "kept": sum(checked),
+        "kept_of": len(checked),
+        "kept_share": _share(sum(checked), len(checked)),
         "characters_shown": sum(row.characters for row in rows),
         "characters_saved": sum(row.taken for row in rows),
         "latency_ms": _latency([row.latency_ms for row in rows]),
@@ -63,16 +74,3 @@ def _latency(values: Sequence[float]) -> dict[str, float] | None:
 
 def _share(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
-
-
-USUAL_DAYS = 30
-
-
-def collected(days: int) -> dict[str, Any]:
-    """Compute the ``figures`` of the last ``days``. Raises ``StatisticsError``.
-
-    Rows from the future, which a wrong clock wrote, are left out.
-    """
-    now = time.time()
-    with closing(Storage()) as storage:
-        return {"days": days, **figures(storage.read(now - days * DAY, now + DAY), midnight())}

@@ -1,6 +1,6 @@
-"""A thread that keeps rows, so that no editor ever waits for a disk. Knows no LSP.
+"""Write rows in a thread, so that the language server never waits for the disk.
 
-What can't be kept is said once in the log and is missing there, and nowhere else.
+A failure is logged once; its rows are lost.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from lsp_server.usage_statistics.storage import StatisticsError, Storage, Sugges
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT = 2.0
-"""Seconds that closing, and asking for figures, wait for what is not kept yet."""
+"""Seconds that ``flush`` and ``close`` wait for pending rows."""
 
 Change = tuple[SuggestionRow, bool]
+"""A row, and True if it is new."""
 
 
 class Writer:
-    """Rows are taken between ``start`` and ``close``; at other times they are dropped.
+    """Writes rows between ``start`` and ``close``; rows put at other times are dropped.
 
     Attributes:
-        today: as last read, of all windows; None while it isn't known.
+        today: counts of all editor sessions as last read; None if not known yet.
     """
 
     def __init__(self) -> None:
@@ -33,28 +34,28 @@ class Writer:
         self._queue: SimpleQueue[Change | threading.Event | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._on_accepted: Callable[[], None] = lambda: None
-        self._told = False
+        self._warned = False
 
     def start(self, on_accepted: Callable[[], None] = lambda: None) -> None:
-        """``on_accepted`` is called, in the thread, when ``today`` has more or fewer that were accepted."""
+        """Start the thread. It calls ``on_accepted`` when the number of accepted suggestions of today changes."""
         self._on_accepted = on_accepted
         self._thread = threading.Thread(target=self._run, name="statistics", daemon=True)
         self._thread.start()
 
     def put(self, row: SuggestionRow, new: bool) -> None:
-        """Keep a row, soon."""
+        """Queue a row."""
         if self._thread is not None:
             self._queue.put((row, new))
 
     def flush(self) -> None:
-        """Wait until what was put is kept; not for ever."""
+        """Wait until all queued rows are written, at most ``LONGEST_WAIT``."""
         if self._thread is not None:
             done = threading.Event()
             self._queue.put(done)
             done.wait(LONGEST_WAIT)
 
     def close(self) -> None:
-        """Keep what was put, and end."""
+        """Write all queued rows and end the thread."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._queue.put(None)
@@ -62,10 +63,10 @@ class Writer:
 
     def _run(self) -> None:
         storage = Storage()
-        self._attempt(storage, [])
+        self._write(storage, [])
         while (first := self._queue.get()) is not None:
-            waiting = [first, *self._more()]
-            self._attempt(storage, [change for change in waiting if isinstance(change, tuple)])
+            waiting = [first, *self._queued()]
+            self._write(storage, [change for change in waiting if isinstance(change, tuple)])
             for done in waiting:
                 if isinstance(done, threading.Event):
                     done.set()
@@ -73,23 +74,23 @@ class Writer:
                 break
         storage.close()
 
-    def _more(self) -> Iterator[Change | threading.Event | None]:
-        """All that has gathered meanwhile."""
+    def _queued(self) -> Iterator[Change | threading.Event | None]:
+        """Yield everything that is queued."""
         while True:
             try:
                 yield self._queue.get_nowait()
             except Empty:
                 return
 
-    def _attempt(self, storage: Storage, changes: list[Change]) -> None:
+    def _write(self, storage: Storage, changes: list[Change]) -> None:
         try:
             if changes:
                 storage.write(changes)
             before, self.today = self.today, storage.today(midnight())
         except StatisticsError as error:
             storage.close()
-            if not self._told:
-                self._told = True
+            if not self._warned:
+                self._warned = True
                 log.warning("statistics are not kept: %s", error)
             return
         if before is not None and before.accepted != self.today.accepted:
@@ -97,5 +98,5 @@ class Writer:
 
 
 def midnight() -> float:
-    """When today began, in seconds since 1970."""
+    """Return the start of today in local time, in seconds since 1970."""
     return datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()

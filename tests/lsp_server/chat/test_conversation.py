@@ -1,4 +1,4 @@
-"""Conversations: what a model reads of them, and what a window remembers."""
+"""Conversations: the messages sent to the model, and the history of an editor session."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lsp_server.chat.markdown import to_markdown
 
 def talk(*turns: tuple[str, str], system: str = "") -> Conversation:
     conversation = Conversation(system)
-    for asked, answer in turns:
-        conversation.keep(ChatTurn(asked, f"sent {asked}", answer, end="stop"))
+    for question, answer in turns:
+        conversation.keep(ChatTurn(question, f"sent {question}", answer, end="stop"))
     return conversation
 
 
 def test_turns_are_only_appended() -> None:
-    """What the model has read stays read as long as the beginning stays the same."""
+    """The engine reuses its KV cache as long as the beginning stays the same."""
     conversation, seen = talk(system="S"), []
     for n in range(5):
         turn = ChatTurn(str(n), str(n))
@@ -34,19 +34,19 @@ def test_turns_are_only_appended() -> None:
     )
 
 
-def test_asked_anew_the_last_question_is_sent_as_it_was_and_its_answer_replaced() -> None:
+def test_regenerating_resends_the_question() -> None:
     conversation = talk(("one", "1"), ("two", "2"))
     turn = conversation.again()
     assert turn is not None and (turn.attempt, turn.sent, turn.answer) == (1, "sent two", "")
     assert [m.content for m in conversation.messages(turn)] == ["sent one", "1", "sent two"]
     conversation.keep(replace(turn, answer="other"))
-    assert [(t.asked, t.answer) for t in conversation.turns] == [("one", "1"), ("two", "other")]
+    assert [(t.question, t.answer) for t in conversation.turns] == [("one", "1"), ("two", "other")]
     assert conversation.again() == replace(turn, attempt=2)
     assert talk().again() is None
 
 
-def test_a_conversation_longer_than_any_model_reads_loses_its_older_half_at_once(monkeypatch) -> None:
-    """Its beginning then stays for many turns, as with the engine's own rule."""
+def test_too_long_conversation_loses_its_older_half(monkeypatch) -> None:
+    """Its beginning then stays the same for many turns, as with the engine's own rule."""
     monkeypatch.setattr(module, "MOST_CHARACTERS", 100)
     conversation, firsts = talk(), []
     for n in range(40):
@@ -59,7 +59,7 @@ def test_a_conversation_longer_than_any_model_reads_loses_its_older_half_at_once
     assert len(set(firsts)) == 7
 
 
-def test_a_window_forgets_the_conversation_not_used_for_longest(monkeypatch) -> None:
+def test_least_recently_used_conversation_is_dropped(monkeypatch) -> None:
     monkeypatch.setattr(module, "MOST_CONVERSATIONS", 2)
     known = Conversations()
     first, second = known.begin(), known.begin()
@@ -68,23 +68,23 @@ def test_a_window_forgets_the_conversation_not_used_for_longest(monkeypatch) -> 
     assert list(known.known.values()) == [first, third]
     assert known.find(second.id) is None
     known.drop(first.id)
-    known.drop("nobody")
+    known.drop("unknown")
     assert list(known.known) == [third.id]
 
 
-def test_a_title_is_how_the_first_question_begins() -> None:
+def test_title_is_the_beginning_of_the_first_question() -> None:
     assert talk(("  why\n is this ", "")).title == "why is this"
     assert talk(("x" * 100, "")).title == "x" * 59 + "…"
     assert talk().title == ""
 
 
-def test_export_is_a_document_of_questions_and_answers() -> None:
-    """Without the files that went along, and without a block that swallows what comes after it."""
+def test_export_has_questions_and_answers_without_files() -> None:
+    """An unclosed code block is closed, so that it does not swallow the next turn."""
     conversation = talk(("Why?", "So."))
-    piece = Attachment("a.py, line 1", "secret = 1")
-    conversation.keep(ChatTurn("And?", "sent", "```py\nx", (piece,), "length"))
+    attachment = Attachment("a.py, line 1", "secret = 1")
+    conversation.keep(ChatTurn("And?", "sent", "```py\nx", (attachment,), "length"))
     assert to_markdown(conversation, "codellama-7b-instruct") == (
         "# Why?\n\n## You\n\nWhy?\n\n## codellama-7b-instruct\n\nSo.\n\n## You\n\nAnd?\n\n- with a.py, line 1\n\n"
         "## codellama-7b-instruct\n\n```py\nx\n```\n\n"
-        "*The answer was broken off: it had reached its greatest length.*\n"
+        "*The answer was cut off at the maximum length.*\n"
     )

@@ -1,10 +1,10 @@
-"""What a message points at, and which task it names."""
+"""Mentions and slash commands in a message."""
 
 from __future__ import annotations
 
 import pytest
 
-from lsp_server.chat.attachments import Mention, mentions, task
+from lsp_server.chat.attachments import Mention, mentions, split_command
 
 
 @pytest.mark.parametrize(
@@ -16,12 +16,12 @@ from lsp_server.chat.attachments import Mention, mentions, task
         ("#selection #diagnostics #diff #open", [Mention(k) for k in ("selection", "diagnostics", "diff", "open")]),
         ("(#symbol:Shop.total)", [Mention("symbol", "Shop.total")]),
         ("#open twice #open", [Mention("open")]),
-        # none of these is one
+        # not mentions
         ("#file: a", []),
         ("#openly #diff-tool #Selection ##diff a#open &#open issue #12 https://x/#diff #symbol", []),
     ],
 )
-def test_mentions_are_found_and_nothing_else(text: str, found: list[Mention]) -> None:
+def test_mentions_are_recognised(text: str, found: list[Mention]) -> None:
     assert mentions(text) == found
 
 
@@ -36,9 +36,9 @@ def test_mentions_are_found_and_nothing_else(text: str, found: list[Mention]) ->
         ("what does /explain do?", ("", "what does /explain do?")),
     ],
 )
-def test_a_task_is_a_word_at_the_start(text: str, found: tuple[str, str]) -> None:
-    assert task(text) == found
+def test_slash_command_stands_at_the_start(text: str, found: tuple[str, str]) -> None:
+    assert split_command(text) == found
 
 
-def test_mentions_are_told_as_they_are_written() -> None:
+def test_mention_prints_as_written() -> None:
     assert [str(one) for one in mentions("#file:a.py #diff")] == ["#file:a.py", "#diff"]

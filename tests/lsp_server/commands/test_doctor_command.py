@@ -1,4 +1,4 @@
-"""``codellama-ls doctor``: every check in a line, what to do, one verdict, and an exit status."""
+"""``codellama-ls doctor``: checks, suggested fixes, verdict and exit status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fakes.answerer import ScriptedAnswerer
 from support.e2e_window import window
 from support.fixtures_engine import serving
 
-from inference.doctor import engine_checks, hardware, installation
+from inference.doctor import hardware, installation
 from inference.doctor.check import Check
 from inference.models import store
 from inference.system.machine import Device, Machine
@@ -28,7 +28,7 @@ FACTS = {
 
 @pytest.fixture(autouse=True)
 def _machine(monkeypatch: pytest.MonkeyPatch, runtime) -> None:
-    """A machine whose probe says ``FACTS``, and models of no importance."""
+    """A machine whose probe returns ``FACTS``; the check of models is replaced."""
     monkeypatch.setattr(hardware, "ask", lambda options: FACTS)
     monkeypatch.setattr(doctor_command, "look", lambda: Machine(MEMORY, (), "No GPU was found."))
     monkeypatch.setattr(doctor_command, "check_models", lambda wanted, say, full: [Check("models", "ok", str(full))])
@@ -39,32 +39,32 @@ def run(*arguments: str) -> int:
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> dict[str, Check]:
-    told = json.loads(capsys.readouterr().out)
-    return {check["name"]: Check(**check) for check in told["checks"]}
+    report = json.loads(capsys.readouterr().out)
+    return {check["name"]: Check(**check) for check in report["checks"]}
 
 
-async def test_all_is_looked_at_and_a_warning_is_no_failure(capsys, runtime):
+async def test_all_checks_run_and_warnings_are_no_failure(capsys, runtime):
     async with serving(runtime, ScriptedAnswerer()):
         assert await asyncio.to_thread(run, "--json") == 0
     captured = capsys.readouterr()
-    told = json.loads(captured.out)
-    assert told["healthy"] is True
-    assert re.fullmatch(r"It works. \d warnings?.", told["verdict"])
-    names = [check["name"] for check in told["checks"]]
-    assert names[:3] == ["versions", "packages", "runtime folder"]
+    report = json.loads(captured.out)
+    assert report["healthy"] is True
+    assert re.fullmatch(r"It works. \d warnings?.", report["verdict"])
+    names = [check["name"] for check in report["checks"]]
+    assert names[:3] == ["versions", "packages", "socket's folder"]
     assert names[-3:] == ["loading", "infill", "chat"]
     assert {"editor", "models", "engine", "GPU", "kernels", "memory", "disk"} <= set(names)
-    assert captured.err.splitlines()[:2] == ["asking torch what it can compute with ...", "starting the engine ..."]
+    assert captured.err.splitlines()[:2] == ["checking torch ...", "starting the engine ..."]
 
 
-def test_quick_asks_no_model_and_reads_no_weights(capsys):
+def test_quick_runs_no_model_and_reads_no_weights(capsys):
     assert run("--quick", "--json") == 0
     found = printed(capsys)
     assert "infill" not in found
     assert (found["models"].text, found["engine"].text) == ("False", "not running; the first editor session starts it")
 
 
-def test_problem_is_a_failure_and_the_verdict_says_where_to_begin(capsys, monkeypatch):
+def test_problem_fails_and_the_verdict_names_the_first_fix(capsys, monkeypatch):
     monkeypatch.setattr(hardware, "ask", lambda options: {**FACTS, "torch": {"error": "ImportError: no torch"}})
     assert run("--quick") == 1
     out = capsys.readouterr().out
@@ -76,15 +76,15 @@ def test_problem_is_a_failure_and_the_verdict_says_where_to_begin(capsys, monkey
     )
 
 
-def test_check_that_breaks_is_a_problem_and_the_others_go_on(capsys, monkeypatch):
-    monkeypatch.setattr(engine_checks, "look", lambda: {"no": "stats"})
+def test_crashing_check_is_a_problem_and_others_run(capsys, monkeypatch):
+    monkeypatch.setattr(doctor_command.engine_checks, "look", lambda: {"no": "stats"})
     assert run("--quick", "--json") == 1
     found = printed(capsys)
     assert (found["engine"].verdict, found["engine"].quotes) == ("problem", True)
     assert found["kernels"].verdict == "warning"
 
 
-async def test_settings_are_those_of_the_window_that_was_opened_last(capsys, runtime):
+async def test_settings_are_those_of_the_last_editor_session(capsys, runtime):
     settings = {"engine": {"model": "codellama-7b"}, "completion": {"maxTokens": "many"}}
     async with serving(runtime, ScriptedAnswerer()), window(settings=settings, wait=False) as editor:
         editor.open("x = ")
@@ -97,7 +97,7 @@ async def test_settings_are_those_of_the_window_that_was_opened_last(capsys, run
     assert found["editor"].text == "of the last 1 requests 0 were shown"
 
 
-def test_settings_of_a_file_are_checked_as_a_windows_are(capsys, tmp_path):
+def test_settings_of_a_file_are_checked(capsys, tmp_path):
     file = tmp_path / "settings.json"
     file.write_text('{"codellama": {"engine": {"model": "codellama-7b", "contxt": 1}}}')
     assert run("--quick", "--json", "--settings", str(file)) == 0
@@ -107,7 +107,7 @@ def test_settings_of_a_file_are_checked_as_a_windows_are(capsys, tmp_path):
     assert "It must hold one JSON object" in capsys.readouterr().err
 
 
-def test_missing_model_is_a_problem_with_its_pull(capsys, monkeypatch, tmp_path):
+def test_missing_model_suggests_pull(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(doctor_command, "check_models", installation.check_models)
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
     assert run("--quick", "--json", "--model", "codellama-13b") == 1

@@ -1,4 +1,4 @@
-"""``codellama-ls stats``: what it prints."""
+"""``codellama-ls stats``: tables, JSON and erasing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lsp_server import cli
 from lsp_server.usage_statistics.storage import DAY, Storage, SuggestionRow, path
 
 
-def keep(*rows: SuggestionRow) -> None:
-    with closing(Storage()) as opened:
-        opened.write([(row, True) for row in rows])
+def store(*rows: SuggestionRow) -> None:
+    with closing(Storage()) as storage:
+        storage.write([(row, True) for row in rows])
 
 
 def row(n: int, language: str = "python", days_ago: float = 0.0, **changes) -> SuggestionRow:
@@ -27,8 +27,8 @@ def printed(capsys, *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def test_table_for_all_and_by_language(runtime, capsys):
-    keep(
+def test_table_has_rows_for_all_and_per_language(runtime, capsys):
+    store(
         row(1, fate="accepted", taken=1234, kept=True),
         row(2, fate="partly", taken=4, kept=False),
         row(3),
@@ -43,8 +43,8 @@ def test_table_for_all_and_by_language(runtime, capsys):
     ]
 
 
-def test_models_are_told_apart_where_there_are_several(runtime, capsys):
-    keep(row(1), row(2, model="codellama-7b"))
+def test_several_models_have_a_row_each(runtime, capsys):
+    store(row(1), row(2, model="codellama-7b"))
     assert [line.split()[0] for line in printed(capsys).splitlines()[1:5]] == [
         "all",
         "python",
@@ -53,26 +53,26 @@ def test_models_are_told_apart_where_there_are_several(runtime, capsys):
     ]
 
 
-def test_json_holds_the_same_and_days_choose(runtime, capsys):
-    keep(row(1, days_ago=8, fate="accepted"), row(2))
+def test_json_has_the_figures_of_the_period(runtime, capsys):
+    store(row(1, days_ago=8, fate="accepted"), row(2))
     assert json.loads(printed(capsys, "--json"))["all"]["acceptance"] == 0.5
     week = json.loads(printed(capsys, "--json", "--days", "7"))
     assert (week["days"], week["all"]["shown"], week["all"]["acceptance"]) == (7, 1, 0.0)
 
 
-def test_nothing_shown_is_said(runtime, capsys):
+def test_empty_statistics_print_a_sentence(runtime, capsys):
     assert printed(capsys).startswith("No suggestion was shown in the last 30 days")
     assert not path().exists()
 
 
-def test_erase(runtime, capsys):
-    keep(row(1))
+def test_erase_deletes_all_rows(runtime, capsys):
+    store(row(1))
     assert printed(capsys, "--erase") == "The statistics are erased.\n"
     assert json.loads(printed(capsys, "--json"))["all"]["shown"] == 0
     assert printed(capsys, "--erase") == "The statistics are erased.\n"
 
 
-def test_file_that_cannot_be_read_is_one_sentence(runtime, capsys):
+def test_damaged_file_prints_one_sentence(runtime, capsys):
     path().parent.mkdir(mode=0o700, parents=True)
     path().write_bytes(b"no database" * 1000)
     assert cli.main(["stats"]) == 1
@@ -82,7 +82,7 @@ def test_file_that_cannot_be_read_is_one_sentence(runtime, capsys):
 
 
 @pytest.mark.parametrize("days", ["0", "91"])
-def test_days_that_are_not_kept_are_refused(runtime, capsys, days):
+def test_days_out_of_range_are_refused(runtime, capsys, days):
     with pytest.raises(SystemExit) as exit_:
         cli.main(["stats", "--days", days])
     assert exit_.value.code == 2

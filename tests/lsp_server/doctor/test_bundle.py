@@ -1,4 +1,4 @@
-"""The report that is shared: it tells what a maintainer needs, and nothing of whose machine or code it is."""
+"""The shared report: what a maintainer needs, and nothing about the user's machine or code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SECRETS = (
     "hunter2", "def pay(", "salary", "payroll", "acme", "alice", "liddell", "rabbit-hole", "projects", "wonderland",
     "hf_cheshirecat",
 )  # fmt: skip
-"""In every source of the report, in one form or another."""
+"""Every source of the report contains one of them in some form."""
 
 WHEN = "2026-01-02 03:04:05,678"
 LOG = f"""{WHEN} INFO __main__ engine started: version 0.1.0, process 7
@@ -48,7 +48,7 @@ password: hunter2
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path) -> Path:
-    """Alice's machine, where everything that a report is made of holds something of hers."""
+    """Alice's machine: every source of the report contains something of hers."""
     home = tmp_path / "alice"
     (home / "projects" / "payroll").mkdir(parents=True)
     for name, value in {"HOME": str(home), "USER": "alice", "LOGNAME": "alice", "HF_TOKEN": "hf_cheshirecat"}.items():
@@ -98,34 +98,32 @@ def request(result) -> Record:
 
 
 def facts(options) -> dict:
-    """Every part of the probe quotes something."""
+    """Probe results in which every part quotes something."""
     broken = {"error": "ImportError: /home/alice/projects/payroll/libpay.so: def pay(hunter2)"}
     library = "the library can't be compiled or loaded ([Errno 13] '/home/alice/projects/payroll/llama.so')"
     return {"torch": broken, "four_bits": broken, "library": library, "plan": broken}
 
 
-def test_report_holds_nothing_of_whose_it_is_and_what_was_found(home: Path, runtime: Path, monkeypatch, capsys):
+def test_report_contains_nothing_private(home: Path, runtime: Path, monkeypatch, capsys):
     monkeypatch.setattr(hardware, "ask", facts)
     assert doctor_command.main(["--quick", "--json", "--bundle", "report.json"]) == 1
-    assert any(secret in capsys.readouterr().out.lower() for secret in SECRETS), (
-        "the person's own view leaves nothing out"
-    )
+    assert any(secret in capsys.readouterr().out.lower() for secret in SECRETS), "the printed output is not redacted"
     file = home / "projects" / "payroll" / "report.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     text = file.read_text()
     assert [
         secret for secret in (*SECRETS, str(home), str(runtime), os.uname().nodename) if secret in text.lower()
     ] == []
-    told = json.loads(text)
-    assert told["healthy"] is False
-    assert told["last_end"] == "it was killed by SIGSEGV"
-    assert told["versions"]["codellama-ls"]
-    assert {"name": "settings", "verdict": "warning", "text": "[left out]"}.items() <= one(told, "settings").items()
-    assert one(told, "runtime folder")["text"] == "others can access files in <runtime>: engine.token"
+    content = json.loads(text)
+    assert content["healthy"] is False
+    assert content["last_end"] == "it was killed by SIGSEGV"
+    assert content["versions"]["codellama-ls"]
+    assert {"name": "settings", "verdict": "warning", "text": "[left out]"}.items() <= one(content, "settings").items()
+    assert one(content, "socket's folder")["text"] == "not yours alone in <runtime>: engine.token"
 
 
-def test_models_named_for_the_report_and_a_servers_token_are_left_out(home: Path, tmp_path: Path, monkeypatch):
-    """They are in no window's settings, and a check's name and advice hold them."""
+def test_model_names_and_server_token_are_left_out(home: Path, tmp_path: Path, monkeypatch):
+    """They are in no saved settings, but in a check's name and advice."""
     monkeypatch.setattr(hardware, "ask", facts)
     settings = tmp_path / "settings.json"
     settings.write_text('{"engine": {"model": "mad hatter/tea-party", "chatModel": "dormouse"}}')
@@ -146,16 +144,16 @@ def test_models_named_for_the_report_and_a_servers_token_are_left_out(home: Path
         assert [name for name in names if name in text] == []
 
 
-def test_requests_keep_their_numbers_and_this_programs_own_words(home: Path):
-    told = bundle.report([])
-    refused, shown = told["requests"]
+def test_requests_keep_numbers_and_known_strings(home: Path):
+    content = bundle.report([])
+    refused, shown = content["requests"]
     assert (refused["reason"], shown["reason"]) == ("the file is read-only", "[left out]")
     assert (shown["total_ms"], shown["stages"], shown["outcome"]["prompt_tokens"]) == (12.5, {"gate": 1.5}, 3)
     assert (shown["filter"], shown["file"]) == (["lines below", "[left out]"], ".py")
     assert not {"uri", "line", "adapter", "limits"} & shown.keys()
 
 
-def test_log_keeps_where_it_happened_in_libraries_and_when(home: Path):
+def test_log_keeps_times_and_library_frames(home: Path):
     assert bundle.report([])["log"] == [
         f"{WHEN} INFO __main__ engine started: version 0.1.0, process 7",
         f"{WHEN} INFO inference.server.model_manager plan: [left out]: 12 MiB",
@@ -172,7 +170,7 @@ def test_log_keeps_where_it_happened_in_libraries_and_when(home: Path):
     ]
 
 
-def test_file_that_is_there_is_not_replaced(home: Path, monkeypatch, capsys):
+def test_existing_file_is_not_replaced(home: Path, monkeypatch, capsys):
     monkeypatch.setattr(hardware, "ask", facts)
     Path("mine.json").write_text("mine")
     assert doctor_command.main(["--quick", "--bundle", "mine.json"]) == 2
@@ -180,12 +178,12 @@ def test_file_that_is_there_is_not_replaced(home: Path, monkeypatch, capsys):
     assert Path("mine.json").read_text() == "mine"
 
 
-def test_without_a_name_the_report_gets_one(home: Path, monkeypatch, capsys):
+def test_report_gets_a_default_name(home: Path, monkeypatch, capsys):
     monkeypatch.setattr(hardware, "ask", facts)
     doctor_command.main(["--quick", "--bundle"])
     (file,) = Path.cwd().glob("codellama-ls-report-*.json")
     assert f"Read {file.name} before you share it" in capsys.readouterr().err
 
 
-def one(told: dict, name: str) -> dict:
-    return next(check for check in told["checks"] if check["name"] == name)
+def one(content: dict, name: str) -> dict:
+    return next(check for check in content["checks"] if check["name"] == name)

@@ -1,4 +1,4 @@
-"""The last requests in plain words, and the file they come from."""
+"""The last requests: explanations, table and log file."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def record(**changes) -> Record:
         ({"result": "refused", "reason": "the file is read-only"}, "the file is read-only"),
         ({"result": "empty", "reason": "the model had nothing to add"}, "the model had nothing to add"),
         ({"result": "shown", "outcome": Outcome("end")}, ""),
-        ({"result": "shown", "source": "typed"}, "the rest of what was shown, no model asked"),
+        ({"result": "shown", "source": "typed"}, "the rest of the displayed suggestion, without a model call"),
         ({"result": "shown", "server": "https://a.example"}, "answered by https://a.example"),
         (
             {"result": "shown", "server": "https://a.example", "source": "typed"},
-            "the rest of what was shown, no model asked",
+            "the rest of the displayed suggestion, without a model call",
         ),
         (
             {"result": "shown", "source": "running", "filter": "shape", "outcome": Outcome("deadline")},
-            "what was being written for an earlier key; changed by: shape; cut at completion.deadlineMs",
+            "from a generation begun at an earlier key; changed by: shape; cut at completion.deadlineMs",
         ),
     ],
 )
-def test_why_in_plain_words(changes, words):
+def test_why_explains_a_request(changes, words):
     assert last_requests.why(record(**changes).to_json()) == words
 
 
-def test_table_names_the_place_what_was_done_and_what_it_took(runtime, capsys):
+def test_table_shows_position_result_tokens_and_times(runtime, capsys):
     outcome = Outcome("end", prompt_tokens=100, reused_tokens=90, completion_tokens=7)
     RequestLog().add(record(result="shown", shown=12, outcome=outcome, stages={"debounce": 50}, total_ms=123.4))
     assert doctor_command.main(["--last"]) == 0
@@ -49,19 +49,19 @@ def test_table_names_the_place_what_was_done_and_what_it_took(runtime, capsys):
     assert " ".join(row.split()[1:]) == "my file.py:7 typing 12 characters 10 90 7 50 123"
 
 
-def test_last_requests_of_all_windows_newest_last(runtime, capsys):
+def test_requests_of_all_sessions_newest_last(runtime, capsys):
     for line in range(5):
         RequestLog().add(record(line=line))
     assert doctor_command.main(["--last", "2", "--json"]) == 0
     assert [one["line"] for one in json.loads(capsys.readouterr().out)] == [3, 4]
 
 
-def test_nothing_recorded_is_said_with_what_to_do(runtime, capsys):
+def test_empty_log_prints_what_to_do(runtime, capsys):
     assert doctor_command.main(["--last"]) == 0
-    assert "is `codellama-ls --stdio` set up" in capsys.readouterr().out
+    assert "Check that `codellama-ls --stdio` is set up" in capsys.readouterr().out
 
 
-def test_file_is_the_users_alone_and_does_not_grow_for_ever(runtime, monkeypatch):
+def test_log_is_private_and_rotated(runtime, monkeypatch):
     monkeypatch.setattr(trace, "LARGEST", 1000)
     written = RequestLog()
     for line in range(20):
@@ -73,7 +73,7 @@ def test_file_is_the_users_alone_and_does_not_grow_for_ever(runtime, monkeypatch
     assert [one["line"] for one in trace.last_requests(3)] == [17, 18, 19]
 
 
-def test_line_that_a_full_disk_cut_short_is_left_out(runtime):
+def test_truncated_line_is_skipped(runtime):
     RequestLog().add(record(line=1))
     with (runtime / "requests.jsonl").open("a") as file:
         file.write('{"uri": "fi\n')
@@ -81,7 +81,7 @@ def test_line_that_a_full_disk_cut_short_is_left_out(runtime):
     assert [one["line"] for one in trace.last_requests(10)] == [1, 2]
 
 
-def test_place_that_cannot_be_written_disturbs_no_request_and_the_doctor_says_so(tmp_path, monkeypatch, capsys):
+def test_unwritable_log_is_reported_by_the_doctor(tmp_path, monkeypatch, capsys):
     (tmp_path / "codellama-ls").write_text("a file, not a folder")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     RequestLog().add(record())

@@ -1,4 +1,4 @@
-"""Hunks: applied they are the rewrite, they touch nothing else, and they are as small as a person would make them."""
+"""Hunks give the rewrite, touch nothing else, and are small."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lsp_server.edits.hunks import DiffRun, Hunk, UnwritableError, applied, runs, smallest
+from lsp_server.edits.hunks import DiffRun, Hunk, UnwritableError, applied, diff_runs, smallest_hunks
 from lsp_server.snapshot import LINE_END, with_lf
 
 LINES = [
@@ -29,7 +29,7 @@ ENDS = ["\n", "\r\n", "\r"]
 
 @st.composite
 def documents(draw: st.DrawFn) -> str:
-    """Lines of many kinds; most end in one way, some in several; the last may not end."""
+    """Documents with various lines; some mix line ends, some lack the last one."""
     end = draw(st.sampled_from(ENDS))
     ends = st.just(end) if draw(st.booleans()) else st.sampled_from(ENDS)
     lines = draw(st.lists(st.tuples(st.sampled_from(LINES), ends).map("".join), max_size=12))
@@ -38,7 +38,7 @@ def documents(draw: st.DrawFn) -> str:
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[str, int, int, str]:
-    """A document, a piece of it in whole lines, and its rewrite: some of its lines changed, dropped, added, moved."""
+    """A document, a range of whole lines, and a rewrite with lines changed, dropped, added or moved."""
     text = draw(documents())
     bounds = [0, *(end.end() for end in LINE_END.finditer(text)), len(text)]
     start, stop = sorted((draw(st.sampled_from(bounds)), draw(st.sampled_from(bounds))))
@@ -59,10 +59,10 @@ def _changed(rng: random.Random, line: str) -> str:
 @given(cases(), st.sampled_from(ENDS))
 @example(("a\rb\n", 2, 3, ""), "\n")
 @example(("a\r\nb\n\nc", 0, 8, "a\nX\n\nc"), "\r")
-def test_applied_they_are_the_rewrite_and_the_rest_is_the_same_to_the_byte(case, line_end):
+def test_hunks_give_the_rewrite_and_keep_all_other_bytes(case, line_end):
     text, start, stop, rewrite = case
     try:
-        hunks = smallest(text, start, stop, rewrite, line_end)
+        hunks = smallest_hunks(text, start, stop, rewrite, line_end)
     except UnwritableError:
         assert "\r" in text and "\n" in text  # a lone CR before a lone LF
         return
@@ -76,14 +76,14 @@ def test_applied_they_are_the_rewrite_and_the_rest_is_the_same_to_the_byte(case,
 
 @settings(max_examples=500, deadline=None)
 @given(cases(), st.sampled_from(ENDS))
-def test_a_document_with_one_kind_of_line_end_keeps_it(case, line_end):
+def test_single_kind_of_line_end_is_kept(case, line_end):
     text, start, stop, rewrite = case
     text, start, stop = (
         with_lf(text).replace("\n", line_end),
         len(with_lf(text[:start]).replace("\n", line_end)),
         len(with_lf(text[:stop]).replace("\n", line_end)),
     )
-    now = applied(text, smallest(text, start, stop, rewrite, line_end))
+    now = applied(text, smallest_hunks(text, start, stop, rewrite, line_end))
     assert now == text[:start] + rewrite.replace("\n", line_end) + text[stop:]
 
 
@@ -95,42 +95,45 @@ def test_a_document_with_one_kind_of_line_end_keeps_it(case, line_end):
         ("a\nc\n", "a\nb\nc\n", [Hunk(2, 2, "b\n")]),
         ("total = 1\n", "result = 1\n", [Hunk(0, 5, "result")]),
         ("a\nb", "a\nb\nc", [Hunk(3, 3, "\nc")]),
-        # far apart: two; with nothing but signs between: one
+        # far apart: two hunks; only punctuation between: one
         ("f(a)\nx\ng(a)\n", "f(b)\nx\ng(b)\n", [Hunk(2, 3, "b"), Hunk(9, 10, "b")]),
         ("f(a, b)\n", "f(c, d)\n", [Hunk(2, 6, "c, d")]),
-        # little of it stays: the lines as a whole
+        # little of the line stays: the whole line
         ("    return x\n", "    for y in range(10):\n", [Hunk(0, 13, "    for y in range(10):\n")]),
         ("same\n", "same\n", []),
         ("", "new\n", [Hunk(0, 0, "new\n")]),
         ("old\n", "", [Hunk(0, 4, "")]),
     ],
 )
-def test_what_is_changed(old, new, hunks):
-    assert smallest(old, 0, len(old), new, "\n") == hunks
+def test_hunks_are_minimal(old, new, hunks):
+    assert smallest_hunks(old, 0, len(old), new, "\n") == hunks
 
 
-def test_new_lines_end_as_the_document_does_and_old_ones_as_they_did():
+def test_new_lines_get_the_line_end_of_the_document():
     text = "a\r\nb\nc\r\n"
-    now = applied(text, smallest(text, 0, len(text), "a\nb\nx\nc\n", "\r\n"))
+    now = applied(text, smallest_hunks(text, 0, len(text), "a\nb\nx\nc\n", "\r\n"))
     assert now == "a\r\nb\nx\r\nc\r\n"
 
 
-def test_a_change_that_would_join_two_line_ends_is_refused():
-    """The line between a lone CR and a lone LF can't be emptied: they would be one CR LF."""
+def test_change_that_joins_two_line_ends_is_refused():
+    """Removing the line between a lone CR and a lone LF would make them one CR LF."""
     with pytest.raises(UnwritableError):
-        smallest("a\rb\nc", 2, 3, "", "\n")
+        smallest_hunks("a\rb\nc", 2, 3, "", "\n")
 
 
-def test_ten_thousand_lines_that_all_change_are_one_hunk_at_once():
-    """Compared pair by pair they would take minutes."""
+def test_ten_thousand_changed_lines_are_one_hunk():
+    """Comparing them pair by pair would take minutes."""
     old = "".join(f"a{n}\n" for n in range(10_000))
     new = "".join(f"b{n}\n" for n in range(10_000))
-    assert smallest(old, 0, len(old), new, "\n") == [Hunk(0, len(old), new)]
+    assert smallest_hunks(old, 0, len(old), new, "\n") == [Hunk(0, len(old), new)]
 
 
-def test_what_would_take_long_to_compare_is_one_run_and_what_is_merely_long_is_not():
-    """Comparing takes its time for pairs of lines that are the same, not for the many that differ."""
-    alike = runs(["x", *["a"] * 600, "y"], ["z", *["a"] * 601, "w"])
+def test_only_slow_comparisons_are_replaced_by_one_run():
+    """Pairs of equal lines determine the time of a comparison, not the length of the texts."""
+    alike = diff_runs(["x", *["a"] * 600, "y"], ["z", *["a"] * 601, "w"])
     assert alike == [DiffRun(0, 602, 0, 603)]
     lines = [str(n) for n in range(1_900)]
-    assert runs(["x", *lines, "y"], ["z", *lines, "w"]) == [DiffRun(0, 1, 0, 1), DiffRun(1_901, 1_902, 1_901, 1_902)]
+    assert diff_runs(["x", *lines, "y"], ["z", *lines, "w"]) == [
+        DiffRun(0, 1, 0, 1),
+        DiffRun(1_901, 1_902, 1_901, 1_902),
+    ]

@@ -1,4 +1,4 @@
-"""The code in an answer: which part it is, whether it is all of it, and how far it is indented."""
+"""Code from a model's answer: the fenced block, its completeness and its indentation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsp_server.edits.model_answer import dedented, fence_for, fitted, read
+from lsp_server.edits.model_answer import dedent, fence_for, parse_answer, reindent
 
 
 @pytest.mark.parametrize(
@@ -17,31 +17,31 @@ from lsp_server.edits.model_answer import dedented, fence_for, fitted, read
         ("~~~\nx\n~~~", "end", "x", True),
         ("````md\n```\nx\n```\n````", "end", "```\nx\n```", True),
         ("```\r\na\r\n    b\r\n```", "end", "a\n    b", True),
-        # a fence within the code is indented, or brings a word with it
+        # an indented fence, or one with an info string, belongs to the code
         ('```python\ndef f():\n    """\n    ```\n    x\n    ```\n    """\n```', "end", None, True),
-        # or is not, and is told from the block's own by the word it begins with
+        # an unindented nested fence is recognised by its info string
         ("```md\n# A\n```sh\nls\n```\nB\n```\nThat's it.", "end", "# A\n```sh\nls\n```\nB", True),
         ("```md\n~~~sh\n```\nx\n```", "end", "~~~sh", True),
         ("```md\n````sh\n```\n````\nB\n```", "end", "````sh\n```\n````\nB", True),
         ("````md\n```sh\n````\nB", "end", "```sh", True),
         ("```md\n```sh\nls\n```\nB", "length", "```sh\nls\n```\nB", False),
         ("```py\nx\n```py\ny\n```\nDone.", "end", "x\n```py\ny", True),
-        # without a fence: all of it
+        # without a fence: the whole answer
         ("\n\nx = 1\ny = 2\n\n", "end", "x = 1\ny = 2", True),
         ("    x = 1", "end", "    x = 1", True),
-        # broken off
+        # cut off
         ("```python\nx = 1\n", "end", "x = 1", False),
         ("```python\nx = 1\n", "length", "x = 1", False),
         ("x = 1", "length", "x = 1", False),
         ("x = 1", "deadline", "x = 1", False),
-        # the answer was, the code was not
+        # the answer is cut off, the code is complete
         ("```\nx = 1\n```\nAnd now let me", "length", "x = 1", True),
         ("", "end", "", True),
         ("```\n```", "end", "", True),
     ],
 )
-def test_first_block_or_all_of_it(text, cause, code, whole):
-    answer = read(text, cause)
+def test_first_fenced_block_or_whole_answer_is_the_code(text, cause, code, whole):
+    answer = parse_answer(text, cause)
     if code is None:
         code = 'def f():\n    """\n    ```\n    x\n    ```\n    """'
     assert (answer.code, answer.whole) == (code, whole)
@@ -59,8 +59,8 @@ def test_first_block_or_all_of_it(text, cause, code, whole):
         ("  a\nb", "a", "a\nb"),
     ],
 )
-def test_as_far_indented_as_what_it_replaces(code, original, result):
-    assert fitted(code, original) == result
+def test_code_gets_the_indentation_of_the_original(code, original, result):
+    assert reindent(code, original) == result
 
 
 HEREDOC = "    if a; then\n        cat <<END\nleft\nEND\n    fi"
@@ -69,28 +69,28 @@ HEREDOC = "    if a; then\n        cat <<END\nleft\nEND\n    fi"
 @pytest.mark.parametrize(
     ("code", "original", "result"),
     [
-        # a model that takes the indentation off takes it off the rest alone
+        # a model that removes the indentation leaves the heredoc as it is
         ("if b; then\n    cat <<END\nleft\nEND\nfi", HEREDOC, HEREDOC.replace("if a", "if b")),
         ("      if b; then\n          cat <<END\nleft\nEND\n      fi", HEREDOC, HEREDOC.replace("if a", "if b")),
         ("#ifdef A\nf();\n#endif", "\tf();\n#endif", "\t#ifdef A\n\tf();\n#endif"),
         ("x = 2\n  y", "    x = 1\n  y", "    x = 2\n  y"),
-        # a selection that begins deeper than it ends, as it is shown to the model
+        # a selection that starts deeper than it ends, as in the prompt
         ("    x = 2\nreturn x", "        x = 1\n    return x", "        x = 2\n    return x"),
     ],
 )
-def test_what_stands_further_left_stays_there(code, original, result):
-    """A heredoc's end that is indented ends nothing, and a string of several lines would say something else."""
-    assert fitted(code, original) == result
+def test_lines_with_less_indentation_stay_where_they_are(code, original, result):
+    """An indented heredoc delimiter would not end it; shifting a multi-line string would change its value."""
+    assert reindent(code, original) == result
 
 
 @given(st.lists(st.sampled_from(["a", "    b", "\tc", ""]), max_size=5), st.sampled_from(["", "    ", "\t", "  "]))
-def test_taken_off_and_put_back_is_the_same(lines, lead):
+def test_dedent_and_reindent_are_inverse(lines, lead):
     code = "\n".join(f"{lead}{line}" if line else "" for line in ["x", *lines])
-    bare, taken = dedented(code)
+    bare, taken = dedent(code)
     assert taken == lead
-    assert fitted(bare, code) == code
+    assert reindent(bare, code) == code
 
 
-def test_a_fence_that_the_code_does_not_close():
+def test_fence_is_longer_than_any_in_the_code():
     assert fence_for("a\n```\nb") == "````"
     assert fence_for("a `b` c") == "```"

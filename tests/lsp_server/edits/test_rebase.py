@@ -1,4 +1,4 @@
-"""Changes carried over to a document that has moved on: exactly, or not at all."""
+"""Hunks rebased on a newer document: exactly, or not at all."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsp_server.edits import hunks as rebase
-from lsp_server.edits.hunks import Hunk, applied, moved, rebased, runs, smallest
+from lsp_server.edits import hunks as hunks_module
+from lsp_server.edits.hunks import Hunk, applied, diff_runs, rebase_each, rebase_range, rebased, smallest_hunks
 
 OLD = "import a\n\ndef f():\n    return 1\n\ndef g():\n    return 2\n"
-CHANGE = smallest(OLD, 0, len(OLD), OLD.replace("return 1", "return 10"), "\n")
+CHANGE = smallest_hunks(OLD, 0, len(OLD), OLD.replace("return 1", "return 10"), "\n")
 
 
 @pytest.mark.parametrize(
@@ -24,40 +24,40 @@ CHANGE = smallest(OLD, 0, len(OLD), OLD.replace("return 1", "return 10"), "\n")
         (OLD.replace("import a\n", ""), "\ndef f():\n    return 10\n\ndef g():\n    return 2\n"),
     ],
 )
-def test_goes_along_where_the_touched_lines_are_as_they_were(now, result):
+def test_hunks_move_with_unchanged_lines(now, result):
     hunks = rebased(OLD, CHANGE, now)
     assert hunks is not None
     assert applied(now, hunks) == result
 
 
 @pytest.mark.parametrize("now", [OLD.replace("return 1", "return x"), OLD.replace("    return 1\n", ""), ""])
-def test_refused_where_a_touched_line_has_changed(now):
+def test_refused_if_a_touched_line_has_changed(now):
     assert rebased(OLD, CHANGE, now) is None
 
 
-def test_refused_where_lines_were_put_in_just_where_it_adds_some():
-    """Between which of the new ones it belongs is anyone's guess."""
+def test_insertion_refused_if_lines_were_inserted_there():
+    """Its position among the new lines is ambiguous."""
     hunks = [Hunk(OLD.index("    return 1"), OLD.index("    return 1"), "    # doc\n")]
     assert rebased(OLD, hunks, OLD.replace("def f():\n", "def f():\n    x = 1\n")) is None
     assert rebased(OLD, hunks, "\n" + OLD) == [Hunk(hunks[0].start + 1, hunks[0].stop + 1, "    # doc\n")]
 
 
-def test_lines_added_at_the_end_need_the_same_end():
+def test_append_refused_if_the_end_has_changed():
     hunks = [Hunk(len(OLD), len(OLD), "x = 1\n")]
     assert rebased(OLD, hunks, "# a\n" + OLD) == [Hunk(len(OLD) + 4, len(OLD) + 4, "x = 1\n")]
     assert rebased(OLD, hunks, OLD + "y = 2\n") is None
 
 
-def test_whole_lines_are_found_again_or_not():
+def test_range_moves_or_is_none():
     start, stop = OLD.index("def g"), OLD.index("    return 2") + len("    return 2")
-    assert moved(OLD, start, stop, "\n\n" + OLD) == (start + 2, stop + 2)
-    assert moved(OLD, start, stop, OLD.replace("return 2", "return 5")) is None
+    assert rebase_range(OLD, start, stop, "\n\n" + OLD) == (start + 2, stop + 2)
+    assert rebase_range(OLD, start, stop, OLD.replace("return 2", "return 5")) is None
 
 
 @settings(max_examples=500, deadline=None)
 @given(st.data())
-def test_edits_elsewhere_and_the_change_give_the_same_in_either_order(data):
-    """Distinct lines; the person edits some, the model others."""
+def test_user_edits_and_model_edits_commute(data):
+    """The user edits some of twelve distinct lines, the model others."""
     lines = [f"line {n}\n" for n in range(12)]
     mine, theirs = (
         data.draw(st.sets(st.integers(0, 11), max_size=4)),
@@ -66,7 +66,7 @@ def test_edits_elsewhere_and_the_change_give_the_same_in_either_order(data):
     old = "".join(lines)
     now = "".join(line.replace("line", "typed") if n in mine else line for n, line in enumerate(lines))
     wanted = "".join(line.replace("line", "model") if n in theirs else line for n, line in enumerate(lines))
-    hunks = rebased(old, smallest(old, 0, len(old), wanted, "\n"), now)
+    hunks = rebased(old, smallest_hunks(old, 0, len(old), wanted, "\n"), now)
     if hunks is None:
         assert mine & theirs
         return
@@ -74,14 +74,14 @@ def test_edits_elsewhere_and_the_change_give_the_same_in_either_order(data):
     assert applied(now, hunks) == "".join(f"{names[n in mine, n in theirs]} {n}\n" for n in range(12))
 
 
-def test_hunks_one_by_one_of_texts_that_are_compared_once(monkeypatch):
-    """A document is long, and an edit may have a hundred hunks."""
+def test_many_hunks_compare_the_texts_once(monkeypatch):
+    """A document may be long, and an edit may have a hundred hunks."""
     old = "".join(f"line {n}\n" for n in range(50))
-    hunks = smallest(old, 0, len(old), "".join(f"{'line' if n % 5 else 'model'} {n}\n" for n in range(50)), "\n")
+    hunks = smallest_hunks(old, 0, len(old), "".join(f"{'line' if n % 5 else 'model'} {n}\n" for n in range(50)), "\n")
     compared = []
-    monkeypatch.setattr(rebase, "runs", lambda a, b: compared.append(1) or runs(a, b))
+    monkeypatch.setattr(hunks_module, "diff_runs", lambda a, b: compared.append(1) or diff_runs(a, b))
     now = "new\n" + old.replace("line 20\n", "typed\n")
-    found = rebase.each(old, hunks, now)
+    found = rebase_each(old, hunks, now)
     assert [n for n, one in enumerate(found) if one is None] == [4] and len(found) == 10
     assert found[0] == replace(hunks[0], start=hunks[0].start + 4, stop=hunks[0].stop + 4)
     assert rebased(old, hunks, now) is None and len(compared) == 2

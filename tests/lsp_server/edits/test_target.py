@@ -1,4 +1,4 @@
-"""What may change: selected lines, the definition around a place, or its line."""
+"""Targets: the selected lines, the definition around the cursor, or its line."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lsp_server.edits.tasks import Diagnosed, offered
 from lsp_server.snapshot import Document
 
 
-def place(marked: str) -> tuple[str, int, int]:
-    """A text, and the selection between its two bars, or the cursor at its one."""
+def selection(marked: str) -> tuple[str, int, int]:
+    """Return the text without its bars, and the selection between two bars or the cursor at a single one."""
     start = marked.index("|")
     text = marked[:start] + marked[start + 1 :]
     stop = text.find("|")
@@ -35,8 +35,8 @@ def place(marked: str) -> tuple[str, int, int]:
         ("|", ""),
     ],
 )
-def test_whole_lines_without_the_blank_ones_around(marked, lines):
-    text, start, stop = place(marked)
+def test_selection_is_whole_lines_without_blank_ones_at_its_ends(marked, lines):
+    text, start, stop = selection(marked)
     start, stop = selected_lines(text, start, stop)
     assert text[start:stop] == lines
 
@@ -62,8 +62,8 @@ def test_whole_lines_without_the_blank_ones_around(marked, lines):
         ("bash", "f() {\n  |echo 1\n}\n", "f() {", "}", "f"),
     ],
 )
-def test_the_innermost_definition_with_what_belongs_to_it(language, marked, first, last, name):
-    text, start, stop = place(marked)
+def test_innermost_definition_includes_decorators(language, marked, first, last, name):
+    text, start, stop = selection(marked)
     target = target_of(language, text, start, stop)
     lines = target.of(text).replace("\r\n", "\n").split("\n")
     assert (lines[0], lines[-1]) == (first, last)
@@ -74,14 +74,14 @@ def test_the_innermost_definition_with_what_belongs_to_it(language, marked, firs
 @pytest.mark.parametrize(
     ("language", "marked"), [("python", "import a\nx| = 1\n"), ("lua", "function f()\n  x|\nend\n")]
 )
-def test_elsewhere_the_line(language, marked):
-    text, start, stop = place(marked)
+def test_outside_definitions_the_line_is_the_target(language, marked):
+    text, start, stop = selection(marked)
     target = target_of(language, text, start, stop)
     assert target.kind == "line"
     assert target.of(text).strip() in ("x = 1", "x")
 
 
-def test_a_definition_longer_than_a_model_can_write_again_is_none():
+def test_too_long_definition_falls_back_to_the_line():
     body = "".join(f"    x{n} = {n}\n" for n in range(MOST_LINES))
     text = f"def f():\n{body}"
     target = target_of("python", text, 12, 12)
@@ -101,20 +101,20 @@ def test_a_definition_longer_than_a_model_can_write_again_is_none():
         ("go", "// apart\n\nfunc F() {\n}\n", False, True),
     ],
 )
-def test_what_a_definition_lacks(language, text, documented, typed):
+def test_missing_documentation_and_types_are_found(language, text, documented, typed):
     at = text.index("return") if "return" in text else text.index("func F")
     definition = target_of(language, text, at, at).definition
     assert definition is not None
     assert (definition.documented, definition.typed) == (documented, typed)
 
 
-def test_one_text_is_parsed_once_however_many_actions_ask_of_it(monkeypatch):
-    """The list is asked for at every move of the cursor, and has a target for each diagnostic."""
+def test_text_is_parsed_once_for_all_code_actions(monkeypatch):
+    """Editors request code actions at every cursor move, with a target for each diagnostic."""
     parsed = []
     monkeypatch.setattr(definitions, "parse", lambda *given: parsed.append(given) or parse(*given))
     text = "".join(f"def f{n}():\n    return {n}\n\n\n" for n in range(10))
     document = Document("file:///once.py", "python", 1, text)
-    places = [text.index(f"return {n}") for n in range(5)]
-    found = offered(document, 0, 0, [Diagnosed(at, at + 6, f"no {at}", n) for n, at in enumerate(places)])
+    positions = [text.index(f"return {n}") for n in range(5)]
+    found = offered(document, 0, 0, [Diagnosed(at, at + 6, f"no {at}", n) for n, at in enumerate(positions)])
     assert [one.task.original.split("\n")[0] for one in found[:5]] == [f"def f{n}():" for n in range(5)]
     assert len(parsed) == 1

@@ -1,4 +1,4 @@
-"""What is not offered, and how a model and a person are told why."""
+"""Validation of rewrites, and the sentence given to the model and the user."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def change(rewrite: str, original: str = DEF, **more) -> Change:
         ),
         ("def f(a):\n    return b", {}, "The answer brings a new problem: undefined name 'b', in `return b`."),
         ("def g(a):\n    return a", {}, "The answer brings a new problem: undefined name 'f'."),
-        # what is no name is not looked at where nothing was to be fixed
+        # only undefined names count unless the task is a fix
         ("def f(a):\n    b = 1\n    return a", {}, ""),
         ("anything goes (", {"language": "lua"}, ""),
     ],
 )
-def test_one_sentence_says_why_not(rewrite, more, why):
+def test_failure_is_one_sentence(rewrite, more, why):
     assert failure(change(rewrite, **more)) == why
 
 
-def test_a_document_that_was_broken_before_may_stay_as_broken():
+def test_rewrite_may_keep_existing_syntax_errors():
     assert failure(change("def f(a):\n    return a + 1", before="x = (\n\n")) == ""
     assert failure(change("def f(a:\n    return a )) +", before="x = [1)\n\n")) != ""
 
@@ -46,7 +46,7 @@ def test_a_document_that_was_broken_before_may_stay_as_broken():
 @pytest.mark.parametrize(
     ("original", "rewrite", "line", "message", "why"),
     [
-        # pyright's, ruff's and pyflakes' words for it
+        # as pyright, ruff and pyflakes word it
         ("x = foo", "x = 1", 2, '"foo" is not defined', ""),
         (
             "x = foo",
@@ -77,7 +77,7 @@ def test_a_document_that_was_broken_before_may_stay_as_broken():
             "'(' was never closed",
             "The problem is still there: it is no valid Python: '(' was never closed, in `x = ((1)`.",
         ),
-        # a fix that makes another problem is none
+        # a fix must not cause another problem
         (
             "def f():\n    return 1",
             "def f():\n    y = 1\n    return 1",
@@ -85,12 +85,13 @@ def test_a_document_that_was_broken_before_may_stay_as_broken():
             "whatever",
             "The answer brings a new problem: local variable 'y' is assigned to but never used, in `y = 1`.",
         ),
-        # what pyflakes does not know can't be looked for
+        # problems unknown to pyflakes are not checked
         ("def f():\n    return 1", "def f():\n    return 2", 3, "wrong type", ""),
     ],
 )
-def test_a_problem_is_looked_for_again(original, rewrite, line, message, why):
-    given = Change("fix", "python", "import os\n\n", original, "\nprint(os)\n", rewrite, True, Reported(line, message))
+def test_fix_must_remove_the_reported_problem(original, rewrite, line, message, why):
+    problem = Reported(line, message)
+    given = Change("fix", "python", "import os\n\n", original, "\nprint(os)\n", rewrite, reported=problem)
     assert failure(given) == why
 
 
@@ -112,24 +113,25 @@ def test_a_problem_is_looked_for_again(original, rewrite, line, message, why):
         ("types", "python", DEF, "def f(a: int) -> int:\n    return int(a)", False),
     ],
 )
-def test_a_task_changes_what_it_is_for_and_nothing_else(task, language, original, rewrite, good):
+def test_document_and_types_tasks_change_nothing_else(task, language, original, rewrite, good):
     given = Change(task, language, "", original, "\n", rewrite)
     assert (failure(given) == "") is good
 
 
-def test_the_same_name_undefined_elsewhere_is_not_held_against_a_fix():
-    given = Change("fix", "python", "y = foo\n", "x = foo", "\n", "x = 1", True, Reported(1, "undefined name 'foo'"))
+def test_fix_ignores_the_same_undefined_name_outside_it():
+    problem = Reported(1, "undefined name 'foo'")
+    given = Change("fix", "python", "y = foo\n", "x = foo", "\n", "x = 1", reported=problem)
     assert failure(given) == ""
 
 
-def test_what_pyflakes_is_given_is_never_run(tmp_path):
+def test_checked_code_is_never_executed(tmp_path):
     target = tmp_path / "made"
     assert failure(change(f"import pathlib\npathlib.Path({str(target)!r}).touch()\nf = 1", original="f = 0")) == ""
     assert not target.exists()
 
 
 @pytest.mark.parametrize("rewrite", ["rm -rf ~", "func f() {\n\tif {\n}", "Sure, here it is."])
-def test_other_languages_are_judged_by_their_grammar(rewrite):
+def test_other_languages_are_checked_with_tree_sitter(rewrite):
     why = failure(Change("edit", "go", "package a\n\n", "func f() {\n}", "\n", rewrite))
     assert why == "The answer does not parse, or does not fit where it is to stand."
 
@@ -141,15 +143,15 @@ def test_other_languages_are_judged_by_their_grammar(rewrite):
         ("x = (1", "x = (1)", "'(' was never closed", "\ny = )\n"),
     ],
 )
-def test_an_error_of_syntax_elsewhere_is_not_held_against_a_fix(original, rewrite, message, after):
-    """Neither one that hid the problem from the compiler, nor one that comes to light behind the mended one."""
+def test_fix_ignores_syntax_errors_outside_it(original, rewrite, message, after):
+    """One that hid the problem from the compiler, and one that the compiler reports after the fix."""
     given = Change("fix", "python", "import os\n\n", original, after, rewrite, True, Reported(2, message))
     assert failure(given) == ""
 
 
 @pytest.mark.parametrize(("added", "same"), [("  # so", True), (" + 0", False)])
-def test_what_is_nested_deep_is_compared_all_the_same(added, same):
-    """A sum of a thousand numbers: deeper than a function may call itself."""
+def test_deeply_nested_code_is_compared(added, same):
+    """A sum of 1,500 numbers is nested deeper than Python's recursion limit."""
     long = "def f():\n    return " + " + ".join("1" for _ in range(1_500))
     assert same_code("python", long, long + added) is same
     assert same_behaviour("python", long, long + added) is same

@@ -1,4 +1,4 @@
-"""Prompts: ours and a person's own, to the token ids that Code Llama reads."""
+"""Prompt templates, built-in and custom, down to the token ids for Code Llama."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ TASKS = ["chat", "explain", "chat-fix", "chat-tests", "chat-doc", "commit"]
 
 
 @pytest.fixture(autouse=True)
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the person's own prompts, empty at first."""
+def custom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of custom prompts, empty at first."""
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     return tmp_path
 
 
-def asked(task: str, **fields: str) -> str:
+def user_message(task: str, **fields: str) -> str:
     return messages_for(task, {**FIELDS, **fields})[-1]["content"]
 
 
 def test_prompts_are_shipped_with_the_package() -> None:
-    """A wheel without them could ask nothing."""
+    """The wheel must contain them."""
     files = {one.name for one in resources.files("lsp_server.prompts").iterdir()}
     assert {f"{task}.md" for task in TASKS} <= files
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_prompt_of_ours_shows_what_it_is_given_and_no_placeholder(task: str) -> None:
+def test_built_in_prompts_fill_every_placeholder(task: str) -> None:
     messages = messages_for(task, {**FIELDS, "code": "CODE", "diff": "DIFF", "question": "QUESTION", "context": "MORE"})
     text = messages[-1]["content"]
     assert "QUESTION" in text and "MORE" in text and "{{" not in text
@@ -43,28 +43,28 @@ def test_every_prompt_of_ours_shows_what_it_is_given_and_no_placeholder(task: st
     assert [one["role"] for one in messages] in (["user"], ["system", "user"])
 
 
-def test_paragraphs_without_anything_to_say_are_left_out() -> None:
-    assert asked("chat", question="Why?") == "Why?"
-    assert asked("chat", question="Why?", context="a.py:\n```\nx\n```") == "a.py:\n```\nx\n```\n\nWhy?"
-    assert asked("chat-tests", code="CODE").startswith("CODE\n\nWrite tests")
+def test_paragraphs_with_empty_fields_are_left_out() -> None:
+    assert user_message("chat", question="Why?") == "Why?"
+    assert user_message("chat", question="Why?", context="a.py:\n```\nx\n```") == "a.py:\n```\nx\n```\n\nWhy?"
+    assert user_message("chat-tests", code="CODE").startswith("CODE\n\nWrite tests")
 
 
-def test_what_a_field_brings_is_text_and_nothing_else() -> None:
-    """A file may hold braces, placeholders and the line that parts system and user."""
+def test_field_values_are_inserted_verbatim() -> None:
+    """A file may contain braces, placeholders and the line ``---``."""
     code = "{{question}} {x} {{nothing}} %s \\1\n---\n{{code}}"
-    assert asked("chat", context=code, question="Q") == f"{code}\n\nQ"
+    assert user_message("chat", context=code, question="Q") == f"{code}\n\nQ"
 
 
-def test_a_persons_own_prompt_is_used_instead(own: Path) -> None:
-    (own / "chat.md").write_text("Be a pirate.\r\n---\r\nAhoy: {{question}}\r\n", newline="")
+def test_custom_prompt_replaces_the_built_in_one(custom: Path) -> None:
+    (custom / "chat.md").write_text("Be a pirate.\r\n---\r\nAhoy: {{question}}\r\n", newline="")
     assert messages_for("chat", {**FIELDS, "question": "Hi"}) == [
         {"role": "system", "content": "Be a pirate."},
         {"role": "user", "content": "Ahoy: Hi"},
     ]
 
 
-def test_without_a_line_of_dashes_there_is_no_system_message(own: Path) -> None:
-    (own / "chat.md").write_text("{{question}} -- --- ?")
+def test_without_dashes_there_is_no_system_message(custom: Path) -> None:
+    (custom / "chat.md").write_text("{{question}} -- --- ?")
     assert messages_for("chat", {**FIELDS, "question": "Hi"}) == [{"role": "user", "content": "Hi -- --- ?"}]
 
 
@@ -72,34 +72,35 @@ def test_without_a_line_of_dashes_there_is_no_system_message(own: Path) -> None:
     ("broken", "why"),
     [
         (b"\xff", "can't be read (UnicodeDecodeError)"),
-        (b"System only\n---\n  \n", "has no text for the user's message"),
-        (b"", "has no text for the user's message"),
+        (b"System only\n---\n  \n", "has no text for the user message"),
+        (b"", "has no text for the user message"),
         (b"x" * (LONGEST + 1), "has more than 20,000 characters"),
-        (b"{{questoin}}", "names {{questoin}}, which this task does not have; it has {{code}}, {{context}}, {{diff}},"),
+        (b"{{questoin}}", "names {{questoin}}, which this task does not have (it has {{code}}, {{context}}, {{diff}},"),
     ],
 )
-def test_a_broken_one_is_told_and_ours_is_used(own: Path, broken: bytes, why: str) -> None:
-    ours = messages_for("chat", {**FIELDS, "question": "Hi"})
-    (own / "chat.md").write_bytes(broken)
-    told: list[str] = []
-    assert messages_for("chat", {**FIELDS, "question": "Hi"}, told.append) == ours
-    (text,) = told
-    assert text.startswith(f"Your prompt {own / 'chat.md'} {why}")
-    assert text.endswith("Ours is used until it is mended.")
+def test_broken_custom_prompt_is_reported_and_not_used(custom: Path, broken: bytes, why: str) -> None:
+    built_in = messages_for("chat", {**FIELDS, "question": "Hi"})
+    (custom / "chat.md").write_bytes(broken)
+    warnings: list[str] = []
+    assert messages_for("chat", {**FIELDS, "question": "Hi"}, warnings.append) == built_in
+    (text,) = warnings
+    assert text.startswith(f"Your prompt {custom / 'chat.md'} {why}")
+    assert text.endswith("The built-in prompt is used until you correct it.")
 
 
-def test_the_log_is_told_once(own: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Every question would tell it again."""
-    (own / "explain.md").mkdir()
+def test_warning_is_logged_once(custom: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Otherwise every question would log it."""
+    (custom / "explain.md").mkdir()
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            assert "Explain what this code does" in asked("explain")
+            assert "Explain what this code does" in user_message("explain")
     assert [record.message for record in caplog.records] == [
-        f"Your prompt {own / 'explain.md'} can't be read (IsADirectoryError). Ours is used until it is mended."
+        f"Your prompt {custom / 'explain.md'} can't be read (IsADirectoryError). "
+        "The built-in prompt is used until you correct it."
     ]
 
 
-def test_placeholder_of_ours_that_is_not_filled_is_a_mistake_of_ours() -> None:
+def test_unfilled_placeholder_in_a_built_in_prompt_raises() -> None:
     with pytest.raises(KeyError):
         messages_for("chat", {"question": "Hi"})
 
@@ -145,11 +146,10 @@ CODE = "a.py, line 1:\n```python\nx = {1: 2}\n```"
         ),
     ],
 )
-def test_prompts_are_these_ids_in_code_llamas_format(
+def test_prompt_ids_for_code_llama_are_pinned(
     llama2: CodeLlamaTokenizer, task: str, fields: dict[str, str], golden: str
 ) -> None:
-    """The system message stands in the first question, between tags. The ids are those of Meta's own formula and
-    SentencePiece; a change of a word here is another prompt."""
+    """Ids from Meta's reference format and SentencePiece. The system message is part of the first question."""
     messages = [Message(**one) for one in messages_for(task, {**FIELDS, **fields})]
     ids = llama_prompt(llama2, messages, 10_000).ids
     assert ids == [int(one) for one in golden.split()]

@@ -1,4 +1,4 @@
-"""The file: whose it is, who may write at once, what happens to it when it is old, damaged or erased."""
+"""The statistics file: privacy, concurrent writers, old, damaged and erased rows."""
 
 from __future__ import annotations
 
@@ -32,62 +32,62 @@ def row(n: int, at: float | None = None, **changes) -> SuggestionRow:
                   "invoked": False, "latency_ms": 1.5, "characters": 10, **changes})  # fmt: skip
 
 
-def kept(*changes: tuple[SuggestionRow, bool]) -> list[SuggestionRow]:
-    with closing(Storage()) as opened:
+def stored(*changes: tuple[SuggestionRow, bool]) -> list[SuggestionRow]:
+    with closing(Storage()) as connection:
         if changes:
-            opened.write(changes)
-        return opened.read(0)
+            connection.write(changes)
+        return connection.read(0)
 
 
-def test_rows_come_back_as_they_were_last_written(runtime):
+def test_rows_are_read_as_last_written(runtime):
     one, other = row(1, at=2e9), row(2, at=1.9e9, invoked=True, fate="partly", taken=3, typed=1, kept=False)
-    assert kept((one, True), (other, True)) == [other, one]
+    assert stored((one, True), (other, True)) == [other, one]
     accepted = row(1, at=2e9, fate="accepted", taken=10, kept=True)
-    assert kept((accepted, False)) == [other, accepted]
+    assert stored((accepted, False)) == [other, accepted]
 
 
-def test_file_and_its_folder_are_the_users_alone(runtime):
-    with closing(Storage()) as opened:
-        opened.write([(row(1), True)])
+def test_file_and_folder_are_private(runtime):
+    with closing(Storage()) as connection:
+        connection.write([(row(1), True)])
         names = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path().parent.iterdir()}
     assert stat.S_IMODE(path().parent.stat().st_mode) == 0o700
     assert names.pop("statistics.lock", 0o600) == 0o600
     assert names == dict.fromkeys(["statistics.sqlite3", "statistics.sqlite3-shm", "statistics.sqlite3-wal"], 0o600)
 
 
-def test_columns_hold_numbers_a_language_a_model_and_nothing_else(runtime):
-    """No column can take code or a name of a file."""
-    kept((row(1), True))
-    with closing(sqlite3.connect(path())) as opened:
-        columns = {name: kind for _, name, kind, *_ in opened.execute("PRAGMA table_info(suggestions)")}
+def test_only_language_model_and_fate_are_text(runtime):
+    """No column can hold code or a file name."""
+    stored((row(1), True))
+    with closing(sqlite3.connect(path())) as connection:
+        columns = {name: kind for _, name, kind, *_ in connection.execute("PRAGMA table_info(suggestions)")}
     texts = [name for name, kind in columns.items() if kind not in ("INTEGER", "REAL")]
     assert texts == ["language", "model", "fate"]
 
 
-def test_reading_makes_no_file(runtime):
-    with closing(Storage()) as opened:
-        assert opened.read(0) == []
-        assert opened.today(0) == Today(0, 0)
+def test_reading_creates_no_file(runtime):
+    with closing(Storage()) as connection:
+        assert connection.read(0) == []
+        assert connection.today(0) == Today(0, 0)
     assert not path().parent.exists()
 
 
-def test_rows_older_than_three_months_go(runtime):
-    """Days of use, not the clock alone, say how old a row is."""
+def test_rows_older_than_three_months_are_deleted(runtime):
+    """Age is counted in days of use, not by the clock alone."""
     now = time.time()
-    kept(*((row(n, at=now - (LONGEST_DAYS + 10 - n) * DAY), True) for n in range(1, 20)))
-    kept(*((row(20 + n, at=now - n * DAY), True) for n in range(CONFIRMING_DAYS)))
-    ids = [one.id for one in kept((row(30, at=now), True))]
+    stored(*((row(n, at=now - (LONGEST_DAYS + 10 - n) * DAY), True) for n in range(1, 20)))
+    stored(*((row(20 + n, at=now - n * DAY), True) for n in range(CONFIRMING_DAYS)))
+    ids = [one.id for one in stored((row(30, at=now), True))]
     assert [n for n in ids if n < 20] == list(range(10 - CONFIRMING_DAYS + 1, 20))
     assert [n for n in ids if n >= 20] == [22, 21, 20, 30]
 
 
 def at_clock(monkeypatch, now: float, *changes: tuple[SuggestionRow, bool]) -> list[int]:
-    """Write in a new process whose clock shows ``now``; the ids of all rows there are then."""
+    """Write as a new process whose clock shows ``now``; return the ids of all rows."""
     monkeypatch.setattr(time, "time", lambda: now)
-    return [one.id for one in kept(*changes)]
+    return [one.id for one in stored(*changes)]
 
 
-def test_clock_that_is_years_ahead_removes_nothing(runtime, monkeypatch):
+def test_clock_years_ahead_deletes_nothing(runtime, monkeypatch):
     now = time.time()
     usual = [(row(n, at=now - n * DAY), True) for n in range(30)]
     at_clock(monkeypatch, now, *usual)
@@ -97,35 +97,37 @@ def test_clock_that_is_years_ahead_removes_nothing(runtime, monkeypatch):
     assert len(at_clock(monkeypatch, now, (row(200, at=now), True))) == 34
 
 
-def test_clock_that_went_back_removes_nothing(runtime, monkeypatch):
+def test_clock_set_back_deletes_nothing(runtime, monkeypatch):
     now = time.time()
     at_clock(monkeypatch, now, *((row(n, at=now - n * DAY), True) for n in range(30)))
     assert len(at_clock(monkeypatch, 1000.0, (row(100, at=1000.0), True))) == 31
 
 
-def test_rows_of_a_clock_that_was_ahead_count_in_no_figure(runtime, monkeypatch):
+def test_rows_in_the_future_are_not_counted(runtime, monkeypatch):
     now = time.time()
-    kept((row(1, at=now), True), (row(2, at=now + 400 * DAY, fate="accepted"), True))
+    stored((row(1, at=now), True), (row(2, at=now + 400 * DAY, fate="accepted"), True))
     assert collected(30)["all"]["shown"] == 1
-    with closing(Storage()) as opened:
-        assert opened.today(midnight()) == Today(shown=1, accepted=0)
+    with closing(Storage()) as connection:
+        assert connection.today(midnight()) == Today(shown=1, accepted=0)
 
 
 def test_today_counts_from_midnight_to_midnight(runtime):
-    kept((row(1, at=99.0, fate="accepted"), True))
-    with closing(Storage()) as opened:
-        opened.write([(row(2, at=1e9, fate="accepted"), True), (row(3, at=1e9 + 0.9 * DAY), True)])
-        opened.write([(row(4, at=1e9 + 2 * DAY), True)])
-        assert opened.today(1e9) == Today(shown=2, accepted=1)
+    stored((row(1, at=99.0, fate="accepted"), True))
+    with closing(Storage()) as connection:
+        connection.write([(row(2, at=1e9, fate="accepted"), True), (row(3, at=1e9 + 0.9 * DAY), True)])
+        connection.write([(row(4, at=1e9 + 2 * DAY), True)])
+        assert connection.today(1e9) == Today(shown=2, accepted=1)
 
 
-def test_processes_that_write_at_once_lose_nothing(runtime):
-    """Each window's server does; none of them finds a file yet."""
+def test_concurrent_writers_lose_nothing(runtime):
+    """Each editor session writes; none of them finds a file at first."""
     code = (
-        "import sys; from lsp_server.usage_statistics.storage import SuggestionRow as Row, Storage\n"
-        "opened, first = Storage(), int(sys.argv[1]); sys.stdin.readline()\n"
+        "import sys; import lsp_server.usage_statistics.storage\n"
+        "Row = lsp_server.usage_statistics.storage.SuggestionRow\n"
+        "connection, first = lsp_server.usage_statistics.storage.Storage(), int(sys.argv[1])\n"
+        "sys.stdin.readline()\n"
         "for n in range(first, first + 100):\n"
-        "    opened.write([(Row(n, 2e9, 'python', 'starter', False, 1.0, 9), True)])\n"
+        "    connection.write([(Row(n, 2e9, 'python', 'starter', False, 1.0, 9), True)])\n"
     )
     command = [sys.executable, "-c", code]
     writers = [subprocess.Popen([*command, str(n)], stdin=subprocess.PIPE, text=True) for n in (0, 100, 200)]
@@ -136,11 +138,11 @@ def test_processes_that_write_at_once_lose_nothing(runtime):
     for writer in writers:
         writer.communicate(timeout=60)
         assert writer.returncode == 0
-    assert [one.id for one in kept()] == list(range(300))
+    assert [one.id for one in stored()] == list(range(300))
 
 
-def test_erased_rows_are_gone_to_the_byte_and_stay_away(runtime):
-    """Also while a server has the file open, which goes on to tell what became of a row."""
+def test_erased_rows_are_overwritten_and_stay_away(runtime):
+    """Even while a server has the file open and updates an erased row."""
     with closing(Storage()) as server:
         server.write([(row(1, language="klingon"), True)])
         erase()
@@ -151,43 +153,43 @@ def test_erased_rows_are_gone_to_the_byte_and_stay_away(runtime):
     assert b"klingon" not in b"".join(file.read_bytes() for file in path().parent.iterdir())
 
 
-def test_damaged_file_says_what_to_do_and_that_does_it(runtime):
+def test_damaged_file_is_replaced_after_erase(runtime):
     path().parent.mkdir(mode=0o700, parents=True)
     path().write_bytes(b"no database" * 1000)
     with pytest.raises(StatisticsError, match=r"is damaged; `codellama-ls stats --erase` begins a new one\."):
-        kept((row(1), True))
+        stored((row(1), True))
     erase()
-    assert [one.id for one in kept((row(1), True))] == [1]
+    assert [one.id for one in stored((row(1), True))] == [1]
 
 
-def test_file_of_a_later_version_is_left_alone(runtime):
-    kept((row(1), True))
-    with closing(sqlite3.connect(path())) as opened:
-        opened.execute("PRAGMA user_version = 7")
+def test_file_of_another_version_is_not_changed(runtime):
+    stored((row(1), True))
+    with closing(sqlite3.connect(path())) as connection:
+        connection.execute("PRAGMA user_version = 7")
     with pytest.raises(StatisticsError, match="another version"):
-        kept((row(2), True))
+        stored((row(2), True))
 
 
-def test_link_in_its_place_is_not_followed(runtime, tmp_path):
+def test_symbolic_link_is_not_followed(runtime, tmp_path):
     path().parent.mkdir(mode=0o700, parents=True)
     (tmp_path / "other").touch()
     path().symlink_to(tmp_path / "other")
     with pytest.raises(StatisticsError, match="can't be used"):
-        kept((row(1), True))
+        stored((row(1), True))
     assert (tmp_path / "other").read_bytes() == b""
 
 
-def test_file_that_another_process_locks_for_long_is_an_error_and_not_a_wait(runtime, monkeypatch):
-    kept((row(1), True))
+def test_long_lock_by_another_process_raises(runtime, monkeypatch):
+    stored((row(1), True))
     monkeypatch.setattr(storage, "PATIENCE", 0.01)
     with closing(sqlite3.connect(path())) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StatisticsError, match="locked"):
-            kept((row(2), True))
-    assert [one.id for one in kept((row(3), True))] == [1, 3]
+            stored((row(2), True))
+    assert [one.id for one in stored((row(3), True))] == [1, 3]
 
 
-def test_own_folder_is_chosen_by_the_variable_else_where_programs_keep_their_state(runtime, monkeypatch):
+def test_folder_is_the_variable_or_the_state_folder(runtime, monkeypatch):
     assert path() == runtime.parent / "statistics" / "statistics.sqlite3"
     monkeypatch.delenv(storage.FOLDER_VARIABLE)
     monkeypatch.setenv("XDG_STATE_HOME", "/state")

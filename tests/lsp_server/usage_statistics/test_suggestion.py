@@ -1,4 +1,4 @@
-"""How much of a suggestion was accepted and how much typed, from what clients say and what documents show."""
+"""How much of a suggestion was accepted or typed, from client reports and document changes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ def suggestion(*texts: str, before: str = "x = ", after: str = "\ny\n") -> Sugge
     return Suggestion(row, "file:///a.py", before, after, texts)
 
 
-def told(one: Suggestion) -> tuple[str, int, int, int]:
-    """What became of it: its fate, its length, and how much of it was taken and typed."""
+def counts(one: Suggestion) -> tuple[str, int, int, int]:
+    """Return fate, length, accepted characters and typed characters."""
     return one.row.fate, one.row.characters, one.row.taken, one.row.typed
 
 
-def shown(*documents: str, texts: tuple[str, ...] = ("foo(a, b)",)) -> tuple[str, int, int, int]:
-    """What is told after the line between ``x = `` and its end has been these, one after the other."""
+def observed(*documents: str, texts: tuple[str, ...] = ("foo(a, b)",)) -> tuple[str, int, int, int]:
+    """Return the counts after the text between ``x = `` and the line end was each of ``documents``."""
     one = suggestion(*texts)
     for between in documents:
-        one.look(f"x = {between}\ny\n")
-    return told(one)
+        one.observe(f"x = {between}\ny\n")
+    return counts(one)
 
 
 @pytest.mark.parametrize(
@@ -39,80 +39,80 @@ def shown(*documents: str, texts: tuple[str, ...] = ("foo(a, b)",)) -> tuple[str
         (("bar", "foo(a, b)?"), ("shown", 9, 0, 0)),
     ],
 )
-def test_document_tells_what_was_taken_and_what_was_typed(documents, expected):
-    """Nothing else is known where a client reports nothing and runs no commands."""
-    assert shown(*documents) == expected
+def test_document_shows_accepted_and_typed_text(documents, expected):
+    """The only source for clients that neither report nor run commands."""
+    assert observed(*documents) == expected
 
 
-def test_closers_that_the_editor_puts_behind_the_cursor_are_no_part_of_what_was_typed():
-    assert shown("f", "fo", "foo", "foo()") == ("shown", 9, 0, 4)
+def test_automatic_closing_brackets_are_not_counted():
+    assert observed("f", "fo", "foo", "foo()") == ("shown", 9, 0, 4)
 
 
-def test_enter_that_indents_is_a_key():
-    """Four blanks and a line end come by one change, and by one key."""
-    assert shown("\n        ", texts=("\n        y",)) == ("shown", 10, 0, 9)
+def test_enter_with_indentation_counts_as_typed():
+    """One key inserts a line end and blanks in one change."""
+    assert observed("\n        ", texts=("\n        y",)) == ("shown", 10, 0, 9)
 
 
-def test_what_is_deleted_and_comes_again_counts_once():
-    assert shown("foo(a, b)", "", "foo(a, b)") == ("accepted", 9, 9, 0)
+def test_text_deleted_and_restored_counts_once():
+    assert observed("foo(a, b)", "", "foo(a, b)") == ("accepted", 9, 9, 0)
 
 
-def test_edit_elsewhere_says_nothing():
-    """The text around it has to be as it was: else what stands there may be anything."""
+def test_change_of_the_surrounding_text_is_ignored():
+    """If the text around it changed, the text between may be anything."""
     one = suggestion("foo")
-    assert not one.look("x = foo\nz\n")
-    assert not one.look("X = foo\ny\n")
-    assert told(one) == ("shown", 3, 0, 0)
+    assert not one.observe("x = foo\nz\n")
+    assert not one.observe("X = foo\ny\n")
+    assert counts(one) == ("shown", 3, 0, 0)
 
 
-def test_alternative_is_recognised():
-    assert shown("foo()", texts=("foo(a)", "foo()", "fo")) == ("accepted", 5, 5, 0)
+def test_accepted_alternative_is_recognised():
+    assert observed("foo()", texts=("foo(a)", "foo()", "fo")) == ("accepted", 5, 5, 0)
 
 
-def test_client_that_says_accepted_is_believed_of_what_is_short_enough_to_be_typed():
+def test_client_report_overrides_short_typed_text():
     one = suggestion("foo")
-    one.look("x = f\ny\n")
-    one.look("x = foo\ny\n")
-    assert told(one) == ("typed", 3, 0, 3)
+    one.observe("x = f\ny\n")
+    one.observe("x = foo\ny\n")
+    assert counts(one) == ("typed", 3, 0, 3)
     one.accept(0)
-    assert told(one) == ("accepted", 3, 2, 1)
+    assert counts(one) == ("accepted", 3, 2, 1)
     one.accept(0)
-    assert told(one) == ("accepted", 3, 2, 1)
+    assert counts(one) == ("accepted", 3, 2, 1)
 
 
-def test_command_may_come_before_the_change():
+def test_command_before_the_change_is_counted_once():
     one = suggestion("foo", "bar, baz")
-    one.look("x = f\ny\n")
+    one.observe("x = f\ny\n")
     one.accept(0)
-    assert told(one) == ("accepted", 3, 2, 1)
-    assert not one.look("x = foo\ny\n")
-    assert told(one) == ("accepted", 3, 2, 1)
+    assert counts(one) == ("accepted", 3, 2, 1)
+    assert not one.observe("x = foo\ny\n")
+    assert counts(one) == ("accepted", 3, 2, 1)
 
 
-def test_parts_that_the_client_reports_add_up_to_all_of_it():
-    """Word by word. The document is asked first; what the client says counts where it has not changed."""
+def test_reported_parts_add_up():
+    """Word by word. The report's length counts only if the document has not changed."""
     one = suggestion("foo(a, b)")
-    one.look("x = foo\ny\n")
+    one.observe("x = foo\ny\n")
     one.accept_part(0, 3)
-    assert told(one) == ("partly", 9, 3, 0)
+    assert counts(one) == ("partly", 9, 3, 0)
     one.accept_part(0, 4)
-    assert told(one) == ("partly", 9, 7, 0)
-    assert not one.look("x = foo(a, \ny\n")
-    one.look("x = foo(a, b)\ny\n")
+    assert counts(one) == ("partly", 9, 7, 0)
+    assert not one.observe("x = foo(a, \ny\n")
+    one.observe("x = foo(a, b)\ny\n")
     one.accept_part(0, 2)
-    assert told(one) == ("accepted", 9, 9, 0)
+    assert counts(one) == ("accepted", 9, 9, 0)
 
 
 def test_rest_at_a_later_cursor_is_the_same_suggestion():
     one = suggestion("foo(a, b)")
-    assert one.goes_on("x = foo(", "\ny\n", ["a, b)"])
-    assert one.goes_on("x = foo(", ")\ny\n", ["a, b"])
-    one.look("x = foo(a, b)\ny\n")
-    assert told(one) == ("accepted", 8, 8, 0)
+    assert one.continues("x = foo(", "\ny\n", ["a, b)"])
+    assert one.continues("x = foo(", ")\ny\n", ["a, b"])
+    one.observe("x = foo(a, b)\ny\n")
+    assert counts(one) == ("accepted", 8, 8, 0)
 
 
-def test_other_text_or_other_place_is_another_suggestion():
+def test_other_text_or_position_is_another_suggestion():
     one = suggestion("foo(a, b)")
-    assert not one.goes_on("x = foo(", "\ny\n", ["c)"])
-    assert not one.goes_on("x = fa", "\ny\n", ["oo(a, b)"])
-    assert not one.goes_on("x =", "\ny\n", [" foo(a, b)"])
+    assert not one.continues("x = foo(", "\ny\n", ["c)"])
+    assert not one.continues("x = fa", "\ny\n", ["oo(a, b)"])
+    assert not one.continues("x =", "\ny\n", [" foo(a, b)"])

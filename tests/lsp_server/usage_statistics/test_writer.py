@@ -1,4 +1,4 @@
-"""The thread that keeps rows: what it is given is kept, and what goes wrong disturbs nobody."""
+"""The writer thread: it writes all rows and survives errors."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def row(n: int, **changes) -> SuggestionRow:
                   "latency_ms": 1.5, "characters": 10, **changes})  # fmt: skip
 
 
-def kept() -> list[int]:
-    with closing(Storage()) as opened:
-        return [one.id for one in opened.read(0)]
+def stored_ids() -> list[int]:
+    with closing(Storage()) as storage:
+        return [one.id for one in storage.read(0)]
 
 
-def test_closing_keeps_what_was_put(runtime):
+def test_close_writes_all_queued_rows(runtime):
     writer = Writer()
     writer.start()
     for n in range(500):
         writer.put(row(n), True)
     writer.close()
-    assert sorted(kept()) == list(range(500))
+    assert sorted(stored_ids()) == list(range(500))
 
 
-def test_before_it_starts_and_after_it_has_closed_nothing_is_kept(runtime):
-    """Who makes a server and connects no editor to it has no statistics."""
+def test_rows_before_start_and_after_close_are_dropped(runtime):
+    """A server without an editor writes no statistics."""
     writer = Writer()
     writer.put(row(1), True)
     writer.start()
@@ -45,8 +45,8 @@ def test_before_it_starts_and_after_it_has_closed_nothing_is_kept(runtime):
     assert not path().exists()
 
 
-def test_today_is_that_of_all_windows(runtime):
-    """What was there before is known without writing anything."""
+def test_today_counts_all_editor_sessions(runtime):
+    """Earlier rows are counted without writing anything."""
     other = Writer()
     other.start()
     other.put(row(1, fate="accepted"), True)
@@ -66,7 +66,7 @@ def test_today_is_that_of_all_windows(runtime):
     other.close()
 
 
-def test_damaged_file_is_said_once_and_a_new_one_is_used(runtime, caplog):
+def test_damaged_file_is_logged_once_and_replaced(runtime, caplog):
     path().parent.mkdir(mode=0o700, parents=True)
     path().write_bytes(b"no database" * 1000)
     writer = Writer()
@@ -75,15 +75,15 @@ def test_damaged_file_is_said_once_and_a_new_one_is_used(runtime, caplog):
         for n in range(3):
             writer.put(row(n), True)
             writer.flush()
-    said = f"statistics are not kept: {path()} is damaged; `codellama-ls stats --erase` begins a new one."
-    assert [record.getMessage() for record in caplog.records] == [said]
+    warning = f"statistics are not kept: {path()} is damaged; `codellama-ls stats --erase` begins a new one."
+    assert [record.getMessage() for record in caplog.records] == [warning]
     erase()
     writer.put(row(7), True)
     writer.close()
-    assert kept() == [7]
+    assert stored_ids() == [7]
 
 
-def test_place_that_cannot_be_written_is_said_once(runtime, caplog):
+def test_unwritable_folder_is_logged_once(runtime, caplog):
     path().parent.write_text("a file, not a folder")
     writer = Writer()
     with caplog.at_level(logging.WARNING):
@@ -97,15 +97,15 @@ def test_place_that_cannot_be_written_is_said_once(runtime, caplog):
 
 
 @pytest.mark.parametrize("odd", [{"language": "\ud800"}, {"characters": 2**63}])
-def test_row_that_can_not_be_kept_does_not_end_the_thread(runtime, odd):
-    """Every later row was lost, and each request for figures took two seconds."""
+def test_invalid_row_does_not_end_the_thread(runtime, odd):
+    """Later rows are still written."""
     writer = Writer()
     writer.start()
     writer.put(row(1, **odd), True)
     writer.flush()
     writer.put(row(2), True)
     writer.close()
-    assert kept() == [2]
+    assert stored_ids() == [2]
 
 
 def test_language_of_a_suggestion_is_valid_unicode():

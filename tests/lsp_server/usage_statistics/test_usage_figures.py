@@ -1,4 +1,4 @@
-"""From rows to figures."""
+"""Figures computed from rows."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ROWS = [
 ]
 
 
-def test_everything_by_language_and_in_all():
-    found = figures(ROWS, midnight=4.0)
-    assert found["all"] == {
+def test_figures_in_total_and_by_language():
+    result = figures(ROWS, midnight=4.0)
+    assert result["all"] == {
         "shown": 5,
         "accepted": 2,
         "acceptance": 0.4,
@@ -35,14 +35,14 @@ def test_everything_by_language_and_in_all():
         "characters_saved": 22,
         "latency_ms": {"p50": 30.0, "p90": 50.0, "p95": 50.0, "p99": 50.0},
     }
-    assert list(found["languages"]) == ["python", "go"]
-    assert (found["languages"]["go"]["shown"], found["languages"]["go"]["acceptance"]) == (1, 0.0)
-    assert found["models"] == {"starter": found["all"]}
-    assert found["today"]["shown"] == 2
+    assert list(result["languages"]) == ["python", "go"]
+    assert (result["languages"]["go"]["shown"], result["languages"]["go"]["acceptance"]) == (1, 0.0)
+    assert result["models"] == {"starter": result["all"]}
+    assert result["today"]["shown"] == 2
 
 
-def test_shares_of_nothing_are_not_known():
-    """An acceptance of zero would be a verdict."""
+def test_shares_of_nothing_are_none():
+    """Zero would be a false statement."""
     nothing = figures([], midnight=0.0)
     assert (nothing["all"]["acceptance"], nothing["all"]["kept_share"], nothing["all"]["latency_ms"]) == (None,) * 3
     assert nothing["languages"] == nothing["models"] == {}

@@ -7,12 +7,12 @@ import pytest
 from lsp_server.usage_statistics.watch import AcceptedText
 
 
-def stands(*documents: str) -> bool:
-    """``foo(a)``, accepted in ``x = foo(a)``, after the document has been these."""
-    piece = AcceptedText("foo(a)", 4, "x = foo(a)\ny\n")
+def is_kept(*documents: str) -> bool:
+    """Accept ``foo(a)`` in ``x = foo(a)``, follow these versions of the document, and return ``is_kept``."""
+    accepted = AcceptedText("foo(a)", 4, "x = foo(a)\ny\n")
     for document in documents:
-        piece.follow(document)
-    return piece.stands()
+        accepted.follow(document)
+    return accepted.is_kept()
 
 
 @pytest.mark.parametrize(
@@ -29,14 +29,13 @@ def stands(*documents: str) -> bool:
         (("",), False),
     ],
 )
-def test_kept_is_what_stands_near_where_it_was(documents, expected):
-    """Wherever edits above have moved it to, and however a formatter has set it."""
-    assert stands(*documents) is expected
+def test_text_near_its_offset_is_kept(documents, expected):
+    """Edits above it and formatting do not matter."""
+    assert is_kept(*documents) is expected
 
 
-def test_one_of_many_like_it_is_not_taken_for_another():
-    """Far away it may stand for ever."""
+def test_equal_text_far_away_is_not_counted():
     line = "x = foo(a)\n"
-    piece = AcceptedText("foo(a)", 10 * len(line) + 4, line * 20)
-    piece.follow(line * 10 + "\n" * 30 + line * 9)
-    assert not piece.stands()
+    accepted = AcceptedText("foo(a)", 10 * len(line) + 4, line * 20)
+    accepted.follow(line * 10 + "\n" * 30 + line * 9)
+    assert not accepted.is_kept()

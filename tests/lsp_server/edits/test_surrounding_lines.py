@@ -1,4 +1,4 @@
-"""Which lines around a piece go along with it, and that no others do."""
+"""Lines around the target that are sent as context."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsp_server.edits.target import around
+from lsp_server.edits.target import surrounding_lines
 
 TEXT = """import os
 from a import (
@@ -38,9 +38,9 @@ FIRST = "\n    first = 1\n\n"
 IMPORTS = "import os\nfrom a import (\n    b,\n)"
 
 
-def shown(limit: int, text: str = TEXT, target: str = TARGET, language: str = "python") -> tuple[str, str]:
+def surrounding(limit: int, text: str = TEXT, target: str = TARGET, language: str = "python") -> tuple[str, str]:
     start = text.index(target)
-    return around(language, text, start, start + len(target), limit)
+    return surrounding_lines(language, text, start, start + len(target), limit)
 
 
 @pytest.mark.parametrize(
@@ -54,20 +54,20 @@ def shown(limit: int, text: str = TEXT, target: str = TARGET, language: str = "p
         (1_000, TEXT[: TEXT.index(TARGET)].rstrip(), TEXT[TEXT.index(TARGET) + len(TARGET) :].strip("\n").rstrip()),
     ],
 )
-def test_heads_then_imports_then_what_is_nearest(limit, before, after):
-    assert shown(limit) == (before, after)
+def test_heads_come_first_then_imports_then_nearest_lines(limit, before, after):
+    assert surrounding(limit) == (before, after)
 
 
-def test_other_languages_and_line_ends():
+def test_other_languages_and_line_ends_are_supported():
     text = "#include <a.h>\r\nint x;\r\nstruct A {\r\n  int y;\r\n  int f() {\r\n    return y;\r\n  }\r\n};\r\n"
-    assert shown(39, text, "    return y;", "cpp") == ("#include <a.h>\n\nstruct A {\n\n  int f() {", "")
+    assert surrounding(39, text, "    return y;", "cpp") == ("#include <a.h>\n\nstruct A {\n\n  int f() {", "")
 
 
 @given(st.integers(0, 400), st.integers(0, 22), st.integers(0, 5))
-def test_never_more_than_there_is_room_for_and_nothing_of_the_piece_itself(limit, first, more):
+def test_limit_holds_and_the_target_is_not_repeated(limit, first, more):
     lines = [f"{line}  # {n}" for n, line in enumerate(TEXT.split("\n"))]
     target, text = "\n".join(lines[first : first + more + 1]), "\n".join(lines)
-    before, after = shown(limit, text, target)
-    told = [line for line in [*before.split("\n"), *after.split("\n")] if line]
-    assert sum(map(len, told)) <= limit
-    assert set(told) <= set(lines) - set(target.split("\n"))
+    before, after = surrounding(limit, text, target)
+    taken = [line for line in [*before.split("\n"), *after.split("\n")] if line]
+    assert sum(map(len, taken)) <= limit
+    assert set(taken) <= set(lines) - set(target.split("\n"))

@@ -1,4 +1,4 @@
-"""How often what is certain of an answer is worked out while others wait."""
+"""Partial results of a rewrite: frequency and content."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ ANSWER = ["```python\n", "a = 10\n", "b = 2\n", "c = 30\n", "d = 4\n", "e = 5\n"
 HUNKS = (Hunk(4, 5, "10"), Hunk(16, 17, "30"))
 
 
-class Time:
-    """As set; each reading of ``worked`` adds ``step``."""
+class FakeTime:
+    """A clock set by the test, and CPU time that grows by ``step`` at every reading."""
 
     def __init__(self, step: float) -> None:
         self.step, self.now, self.done = step, 0.0, 0.0
@@ -27,10 +27,10 @@ class Time:
         return self.done
 
 
-def drawn(step: float, seconds_a_line: float) -> list[tuple[int, tuple[Hunk, ...]]]:
-    """After which line what was shown."""
+def partial_results(step: float, seconds_a_line: float) -> list[tuple[int, tuple[Hunk, ...]]]:
+    """Return (number of lines received, hunks shown) for every partial result."""
     shown: list[tuple[int, tuple[Hunk, ...]]] = []
-    time, lines = Time(step), 0
+    time, lines = FakeTime(step), 0
     sketch = Sketch(TASK, lambda hunks: shown.append((lines, hunks)), clock=time.clock, worked=time.worked)
     for lines in range(1, len(ANSWER) + 1):
         sketch("".join(ANSWER[:lines]))
@@ -39,12 +39,12 @@ def drawn(step: float, seconds_a_line: float) -> list[tuple[int, tuple[Hunk, ...
     return shown
 
 
-def test_what_is_quickly_worked_out_is_shown_with_each_line_that_brings_something():
-    assert drawn(0.001, 0.01) == [(3, HUNKS[:1]), (5, HUNKS)]
+def test_cheap_results_are_shown_with_every_new_hunk():
+    assert partial_results(0.001, 0.01) == [(3, HUNKS[:1]), (5, HUNKS)]
 
 
-def test_what_takes_long_is_worked_out_less_often():
-    """A tenth of a second's work is followed by a second's rest, in which completions are served."""
-    assert drawn(0.1, 0.6) == [(3, HUNKS[:1]), (5, HUNKS)]
-    assert drawn(0.1, 0.4) == [(4, HUNKS[:1]), (7, HUNKS)]
-    assert drawn(0.1, 0.0) == []
+def test_expensive_results_are_computed_less_often():
+    """0.1 s of work is followed by a pause of 1 s, so that completions are still served."""
+    assert partial_results(0.1, 0.6) == [(3, HUNKS[:1]), (5, HUNKS)]
+    assert partial_results(0.1, 0.4) == [(4, HUNKS[:1]), (7, HUNKS)]
+    assert partial_results(0.1, 0.0) == []
