@@ -21,8 +21,8 @@ from rich.table import Table
 
 from inference.models import identify, store
 from inference.models.catalog import STARTER, Model, UnknownModelError
-from inference.models.shape import FORMATS, Format, Shape, ShapeError
-from inference.planning.planner import BLOCK, CHUNK, Choice, DoesNotFitError, Plan, amount, plan
+from inference.models.shape import CHUNK, FORMATS, Format, Shape, ShapeError
+from inference.planning.planner import BLOCK, Choice, DoesNotFitError, Plan, amount, plan
 from inference.system import machine
 from inference.system.machine import Device
 from inference.system.memory_usage import GpuProbe, HostProbe, Peak, Probe, Usage

@@ -15,7 +15,7 @@ from torch import Tensor
 from inference.engine.sampling import Healing, Sampler
 from inference.engine.speculation import Speculation, verify
 from inference.models.language_model import KVSession, LanguageModel
-from inference.planning.planner import CHUNK
+from inference.models.shape import CHUNK
 
 STEP_SECONDS = 0.1
 """No step is meant to take longer: it is how long a cancel, or a request in a hurry, waits."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from inference.planning.planner import LOGIT_ROWS
+from inference.models.shape import LOGIT_ROWS
 
 LONGEST_DRAFT = LOGIT_ROWS - 1
 """The token before the draft is read with it, and the planner has reserved logits for so many."""

@@ -22,11 +22,10 @@ from inference.engine.sampling import Healing, Sampler, make_sampler, reciting, 
 from inference.engine.sequence import ContextBudget, Meter, RoleMemory
 from inference.engine.speculation import Speculation
 from inference.models.allocators import release
-from inference.models.catalog import Model, asked_to_chat
+from inference.models.catalog import Model, Role, asked_to_chat
 from inference.models.checkpoint import LoadError
 from inference.models.language_model import KVPool, KVSession, LanguageModel
 from inference.models.lora import AdaptedModels
-from inference.planning.planner import Role
 from inference.text.chat_prompts import CHAT_PROMPTS
 from inference.text.infill import CursorRequest, cursor_prompt
 from inference.text.prompts import Message, Prompt, PromptError, Snippet, clean, prompt_of_ids

@@ -17,6 +17,9 @@ from inference.text.vocabulary import Layout
 ChatFormat = Literal["chatml", "llama", "step"]
 """How a chat model wants its turns: ChatML (the starter), ``[INST]`` (7B-34B Instruct), ``<step>`` turns (70B)."""
 
+Role = Literal["completion", "chat"]
+"""A task that a loaded model serves."""
+
 Variant = Literal["base", "python", "instruct"]
 """Which training a model ended with."""
 

@@ -22,6 +22,12 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 NF4_BLOCK = 64
 """Weights that share one scale (Dettmers et al. 2023, arXiv 2305.14314, section 3; bitsandbytes' default)."""
 
+CHUNK = 512
+"""Maximum number of prompt tokens in one forward pass; the planner reserves activations for as many."""
+
+LOGIT_ROWS = 16
+"""Maximum number of positions with logits in one forward pass: the last token and a draft to verify."""
+
 SCALE_BLOCK = 256
 """Scales that share one second-level scale under double quantisation (the same section)."""
 

@@ -14,13 +14,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from inference.models.shape import Format, Shape
+from inference.models.catalog import Role
+from inference.models.shape import CHUNK, LOGIT_ROWS, Format, Shape
 from inference.system.machine import Device
-
-LOGIT_ROWS = 16
-"""Positions whose logits are wanted at once, at most: a draft that is being verified."""
 
 REPACKING = 6.5
 """Bytes a weight while bitsandbytes rewrites a matrix for an AVX512_BF16 CPU (measured on 11008 x 4096)."""
@@ -83,8 +80,6 @@ def working_copy(shape: Shape, form: Format, device: Device) -> int:
     return value_bytes(form, device) * largest + (largest // 16 if form == "nf4-double" else 0)
 
 
-Role = Literal["completion", "chat"]
-
 MIB = 1 << 20
 
 OVERHEAD = {"cuda": 512 * MIB, "cpu": 320 * MIB}
@@ -103,9 +98,6 @@ RESERVED: Mapping[Role, int] = {"completion": 2048, "chat": 2048}
 
 WANTED: Mapping[Role, int] = {"completion": 8192, "chat": 16_384}
 """Tokens beyond which a role gains little: retrieval at the far end of 16K fails in 7B (the paper's table 17)."""
-
-CHUNK = 512
-"""Prompt tokens read in one step at most: ``generation.decode`` never takes more."""
 
 BLOCK = 512
 """Context is dealt out in blocks of this many tokens."""

@@ -29,7 +29,7 @@ from inference.api.events import Event, Failed, Finished, Steps
 from inference.api.fields import parse_json
 from inference.api.requests import LONGEST_SECONDS, ScoreRequest, WireError, error_body, parse_score, parse_shutdown
 from inference.api.status import ANSWERING, StatusBoard
-from inference.planning.planner import Role
+from inference.models.catalog import Role
 from inference.server.leases import Leases
 from inference.server.model_manager import ModelManager
 from inference.server.openai import (

@@ -17,8 +17,7 @@ from inference.api.requests import error_body
 from inference.api.status import Status
 from inference.models import adapter_store
 from inference.models.adapter_store import Adapter, AdapterError, AdapterMissingError
-from inference.models.catalog import Model, asked_to_chat, canonical
-from inference.planning.planner import Role
+from inference.models.catalog import Model, Role, asked_to_chat, canonical
 from inference.text.prompts import Message, Snippet
 from inference.text.stopping import StopRule
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from inference.api.events import Finished, Outcome, Sampling, Steps, TextChunk, TokenProbability
 from inference.models.adapter_store import AdapterError
-from inference.models.catalog import STARTER, Model
-from inference.planning.planner import Role
+from inference.models.catalog import STARTER, Model, Role
 from inference.text.prompts import PromptError
 
 

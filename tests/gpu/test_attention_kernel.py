@@ -16,9 +16,8 @@ from inference.models.catalog import find
 from inference.models.language_model import KVSession
 from inference.models.llama import Llama
 from inference.models.loader import load
-from inference.models.shape import Shape
+from inference.models.shape import CHUNK, Shape
 from inference.planning import planner
-from inference.planning.planner import CHUNK
 from inference.system.machine import Device
 
 MIB = 1 << 20

@@ -12,11 +12,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from inference.api.events import Finished, Sampling, Steps
 from inference.engine.engine import Engine
-from inference.models.catalog import CATALOG
+from inference.models.catalog import CATALOG, Role
 from inference.models.language_model import KVSession
 from inference.models.llama import Llama
-from inference.models.shape import Shape
-from inference.planning.planner import CHUNK, Choice, Role, plan
+from inference.models.shape import CHUNK, Shape
+from inference.planning.planner import Choice, plan
 from inference.system.machine import Device
 from inference.text.prompts import Message
 

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from inference.models.catalog import CATALOG, find
+from inference.models.catalog import CATALOG, Role, find
 from inference.models.language_model import GROWTH, KVSession
 from inference.models.llama import Llama
 from inference.models.shape import FORMATS, Format, Shape
 from inference.planning.choice import choose
-from inference.planning.planner import BLOCK, RESERVED, WANTED, Choice, DoesNotFitError, Role, amount, least, plan
+from inference.planning.planner import BLOCK, RESERVED, WANTED, Choice, DoesNotFitError, amount, least, plan
 from inference.system.machine import Device
 
 GIB = 1 << 30
