@@ -11,6 +11,7 @@ from fakes.byte_llama import EOS, ByteTokenizer, tiny_reference
 
 from inference.api.events import Finished, Outcome, Sampling, Steps, TextChunk
 from inference.engine.engine import Engine, without_leading_space
+from inference.engine.request_options import RequestOptions
 from inference.models.catalog import STARTER, Model
 from inference.models.checkpoint import LoadError
 from inference.models.llama import Llama
@@ -103,7 +104,7 @@ def test_max_tokens_is_respected_and_said(engine):
 
 
 def test_deadline_that_has_passed_ends_after_one_step(engine):
-    text, outcome = run(engine.complete(PROMPT, deadline=time.perf_counter() - 1))
+    text, outcome = run(engine.complete(PROMPT, options=RequestOptions(deadline=time.perf_counter() - 1)))
     assert (text, outcome.cause, outcome.completion_tokens) == ("", "deadline", 0)
 
 

@@ -131,7 +131,7 @@ def test_chat_is_shortened_too():
 def test_when_nothing_helps_it_is_said_and_the_next_request_is_answered():
     model = Narrow(most=100)
     served = engine(model, {"completion": 1024})
-    with pytest.raises(OutOfMemoryError, match="close other programs that use the memory, or choose a smaller model"):
+    with pytest.raises(OutOfMemoryError, match="Close other programs that use the memory, or choose a smaller model"):
         run(served.complete("a" * 900))
     assert served.contexts == {"completion": 256}
     model.most = 4096

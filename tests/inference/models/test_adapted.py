@@ -14,6 +14,7 @@ from peft import PeftModel
 
 from inference.api.events import Finished, Outcome, Sampling, TextChunk
 from inference.engine.engine import Engine
+from inference.engine.request_options import RequestOptions
 from inference.models.adapter_store import AdapterError, AdapterMissingError
 from inference.models.catalog import STARTER
 from inference.models.language_model import LanguageModel
@@ -38,8 +39,13 @@ def engine() -> Engine:
     return Engine(Llama(tiny_reference()), ByteTokenizer(), STARTER)
 
 
-def ask(engine: Engine, prompt: list[int] = PROMPT) -> tuple[str, Outcome]:
-    events = [event for event in engine.complete(prompt, sampling=GREEDY) if event is not None]
+def under(adapter: Path | None) -> RequestOptions:
+    return RequestOptions(adapter=adapter)
+
+
+def ask(engine: Engine, adapter: Path | None = None, prompt: list[int] = PROMPT) -> tuple[str, Outcome]:
+    steps = engine.complete(prompt, sampling=GREEDY, options=under(adapter))
+    events = [event for event in steps if event is not None]
     assert isinstance(events[-1], Finished)
     return "".join(e.text for e in events if isinstance(e, TextChunk)), events[-1].outcome
 
@@ -62,34 +68,33 @@ def touched(folder: Path) -> None:
 
 
 def test_greedy_answers_are_pefts_own(engine, folders):
-    texts = [ask(engine)[0], *(ask(engine.adapted(folder))[0] for folder in folders)]
+    texts = [ask(engine)[0], *(ask(engine, folder)[0] for folder in folders)]
     assert texts == [expected(None), *map(expected, folders)]
     assert len(set(texts)) == 3
 
 
 def test_nothing_read_under_one_adapter_is_reused_under_another(engine, folders):
     """The same tokens, but other keys and values. Each comes back to its own."""
-    who = [engine, *(engine.adapted(folder) for folder in folders)]
-    first = [ask(one) for one in who]
-    again = [ask(one) for one in who]
+    first = [ask(engine, adapter) for adapter in (None, *folders)]
+    again = [ask(engine, adapter) for adapter in (None, *folders)]
     assert [outcome.reused_tokens for _, outcome in first] == [0, 0, 0]
     assert [outcome.reused_tokens for _, outcome in again] == [len(PROMPT) - 1] * 3
     assert [text for text, _ in first] == [text for text, _ in again]
 
 
 def test_chat_is_adapted_too(engine, folders):
-    def chat(one: Engine) -> str:
-        events = one.chat([Message("user", "Hi")], GREEDY)
+    def chat(adapter: Path | None) -> str:
+        events = engine.chat([Message("user", "Hi")], GREEDY, under(adapter))
         return "".join(event.text for event in events if isinstance(event, TextChunk))
 
-    assert chat(engine) != chat(engine.adapted(folders[0]))
+    assert chat(None) != chat(folders[0])
 
 
 def test_sessions_outlive_the_request_while_the_adapter_is_kept(engine, folders):
     """Typing on: each request chooses its adapter anew."""
-    ask(engine.adapted(folders[0]))
+    ask(engine, folders[0])
     longer = [*PROMPT, *b" a +"]
-    text, outcome = ask(engine.adapted(folders[0]), longer)
+    text, outcome = ask(engine, folders[0], longer)
     assert outcome.reused_tokens >= len(PROMPT)
     assert text == expected(folders[0], longer)
 
@@ -97,10 +102,10 @@ def test_sessions_outlive_the_request_while_the_adapter_is_kept(engine, folders)
 def test_changed_adapter_is_read_again_and_its_sessions_forgotten(engine, folders, tmp_path):
     """Tuned anew while the engine runs."""
     folder = Path(shutil.copytree(folders[0], tmp_path / "mine"))
-    before, _ = ask(engine.adapted(folder))
+    before, _ = ask(engine, folder)
     shutil.copy(folders[1] / "adapter_model.safetensors", folder)
     touched(folder)
-    after, outcome = ask(engine.adapted(folder))
+    after, outcome = ask(engine, folder)
     assert (before, after) == (expected(folders[0]), expected(folders[1]))
     assert outcome.reused_tokens == 0
 
@@ -108,10 +113,10 @@ def test_changed_adapter_is_read_again_and_its_sessions_forgotten(engine, folder
 def test_answer_under_way_ends_as_it_began_and_leaves_nothing(engine, folders, tmp_path):
     """The adapter is changed between two of its tokens."""
     folder = Path(shutil.copytree(folders[0], tmp_path / "mine"))
-    steps = engine.adapted(folder).complete(PROMPT, sampling=GREEDY)
+    steps = engine.complete(PROMPT, sampling=GREEDY, options=under(folder))
     begun = [next(steps) for _ in range(4)]
     touched(folder)
-    engine.adapted(folder)
+    engine.complete(PROMPT, options=under(folder))
     text = "".join(event.text for event in [*begun, *steps] if isinstance(event, TextChunk))
     assert text == expected(folders[0])
     assert engine._slots["completion"].pool.tokens == 0
@@ -133,8 +138,8 @@ def test_adapter_that_cannot_be_read_leaves_the_engine_well(engine, folders, tmp
     folder = Path(shutil.copytree(folders[0], tmp_path / "mine"))
     (folder / "adapter_model.safetensors").write_bytes(b"")
     with pytest.raises(AdapterError, match="is missing, damaged or cut short"):
-        engine.adapted(folder)
+        ask(engine, folder)
     shutil.rmtree(folder)
     with pytest.raises(AdapterMissingError, match="is gone or can't be read"):
-        engine.adapted(folder)
+        ask(engine, folder)
     assert ask(engine)[0] == expected(None)
