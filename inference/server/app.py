@@ -228,7 +228,7 @@ class EngineApp:
         text, deadline = request.inputs[n], time.perf_counter() + LONGEST_SECONDS
 
         def begin() -> Steps:
-            return chosen.answerer().complete(text, None, request.sampling, StopRule(), deadline)
+            return chosen.base.complete(text, None, request.sampling, StopRule(), chosen.options(deadline))
 
         check_room(self.scheduler, "", 1)
         return text + await collect(self._answers([begin], "chat", "", deadline))
@@ -280,10 +280,10 @@ class EngineApp:
 
 def _begin(role: Role, chosen: ModelRoute, request: Any, deadline: float) -> Steps:
     """On the model thread."""
-    answerer, r = chosen.answerer(request.user), request
+    model, r, options = chosen.base, request, chosen.options(deadline, request.user)
     if role == "chat":
-        return answerer.chat(r.messages, r.sampling, deadline)
-    return answerer.complete(r.prompt, r.suffix, r.sampling, r.stop_rule, deadline, r.context)
+        return model.chat(r.messages, r.sampling, options)
+    return model.complete(r.prompt, r.suffix, r.sampling, r.stop_rule, options, r.context)
 
 
 def _each(request: Any) -> list[Any]:

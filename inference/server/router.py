@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from inference.api.events import Sampling, Steps
 from inference.api.requests import error_body
 from inference.api.status import Status
+from inference.engine.request_options import RequestOptions
 from inference.models import adapter_store
 from inference.models.adapter_store import Adapter, AdapterError, AdapterMissingError
 from inference.models.catalog import Model, Role, asked_to_chat, canonical
@@ -35,25 +36,21 @@ class LoadedModel(Protocol):
         """The roles it serves, and tokens of context for each."""
         ...
 
-    def adapted(self, folder: Path) -> LoadedModel:
-        """As it answers under the adapter in ``folder``, for one answer. Raises AdapterError."""
-        ...
-
-    def for_window(self, window: str) -> LoadedModel:
-        """As it answers a window, for one answer."""
-        ...
-
     def complete(
         self,
         prompt: str | list[int],
         suffix: str | None,
         sampling: Sampling,
         rule: StopRule,
-        deadline: float | None,
+        options: RequestOptions,
         context: Sequence[Snippet] = (),
-    ) -> Steps: ...
+    ) -> Steps:
+        """Start a completion. Raises PromptError, AdapterError."""
+        ...
 
-    def chat(self, messages: Sequence[Message], sampling: Sampling, deadline: float | None) -> Steps: ...
+    def chat(self, messages: Sequence[Message], sampling: Sampling, options: RequestOptions) -> Steps:
+        """Start a reply. Raises PromptError, AdapterError."""
+        ...
 
 
 class RefusedError(Exception):
@@ -78,10 +75,9 @@ class ModelRoute:
     base: LoadedModel
     adapter: Path | None = None
 
-    def answerer(self, window: str = "") -> LoadedModel:
-        """To be called on the model thread, which may have to read the adapter first. Raises AdapterError."""
-        base = self.base.adapted(self.adapter) if self.adapter else self.base
-        return base.for_window(window)
+    def options(self, deadline: float, client: str = "") -> RequestOptions:
+        """Return the engine's options for a request; ``deadline`` is a ``time.perf_counter()`` value."""
+        return RequestOptions(deadline, self.adapter, client)
 
 
 def choose(name: str, role: Role, status: Status, answerers: Mapping[str, LoadedModel]) -> ModelRoute:
