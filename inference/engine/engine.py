@@ -25,7 +25,7 @@ from inference.models.allocators import release
 from inference.models.catalog import Model, Role, asked_to_chat
 from inference.models.checkpoint import LoadError
 from inference.models.language_model import KVPool, KVSession, LanguageModel
-from inference.models.lora import AdaptedModels
+from inference.models.lora import AdapterCache
 from inference.text.chat_prompts import CHAT_PROMPTS
 from inference.text.infill import CursorRequest, cursor_prompt
 from inference.text.prompts import Message, Prompt, PromptError, Snippet, clean, prompt_of_ids
@@ -87,7 +87,7 @@ class Engine:
             role: RoleMemory(ContextBudget(tokens), KVPool(model, tokens)) for role, tokens in contexts.items()
         }
         self._model = model
-        self._adapted = AdaptedModels(model, self._forget)
+        self._adapters = AdapterCache(model, self._forget)
         self._vocabulary = Vocabulary(tokenizer)
         self._chunk = chunk or ChunkSize()
         self._draft_length = DraftLength(STEP_SECONDS) if drafts else None
@@ -250,7 +250,7 @@ class Engine:
 
     def _under(self, adapter: Path | None) -> LanguageModel:
         """Return the model under the adapter in a folder. Raises AdapterError."""
-        return self._adapted.get(adapter) if adapter else self._model
+        return self._adapters.get(adapter) if adapter else self._model
 
     def _check_finite(self, session: KVSession) -> None:
         """Read tokens from all over the vocabulary, then discard them. Raises LoadError."""

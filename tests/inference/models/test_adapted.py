@@ -19,7 +19,7 @@ from inference.models.adapter_store import AdapterError, AdapterMissingError
 from inference.models.catalog import STARTER
 from inference.models.language_model import LanguageModel
 from inference.models.llama import Llama
-from inference.models.lora import AdaptedModels
+from inference.models.lora import AdapterCache
 from inference.text.prompts import Message
 from inference.text.tokenizer import decode
 
@@ -124,7 +124,7 @@ def test_answer_under_way_ends_as_it_began_and_leaves_nothing(engine, folders, t
 
 def test_few_are_kept_and_the_least_recently_used_goes_first(folders, tmp_path):
     dropped: list[LanguageModel] = []
-    models = AdaptedModels(Llama(tiny_reference()), dropped.append, most=2)
+    models = AdapterCache(Llama(tiny_reference()), dropped.append, most=2)
     one, two, three = (Path(shutil.copytree(folders[0], tmp_path / name)) for name in "abc")
     first, second = models.get(one), models.get(two)
     assert models.get(one) is first

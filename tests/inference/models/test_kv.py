@@ -16,8 +16,8 @@ def model() -> Llama:
     return Llama(tiny_reference())
 
 
-def fill(pool: KVPool, model: Llama, ids: list[int], window: str = ""):
-    session = pool.acquire(ids, window=window)
+def fill(pool: KVPool, model: Llama, ids: list[int], client: str = ""):
+    session = pool.acquire(ids, client=client)
     session.rewind(ids)
     session.reserve(len(ids))
     model.forward(ids[session.length :], session)
@@ -157,9 +157,9 @@ def test_window_that_keeps_most_makes_room_first(model):
     only = fill(pool, model, [1] * 8, "modest")
     for first in (2, 3, 4, 5):
         fill(pool, model, [first] * 8, "greedy")
-    assert pool.acquire([1] * 9, window="modest") is only
-    assert pool.acquire([3] * 9, window="greedy").length == 0
-    assert pool.acquire([5] * 9, window="greedy").length == 8
+    assert pool.acquire([1] * 9, client="modest") is only
+    assert pool.acquire([3] * 9, client="greedy").length == 0
+    assert pool.acquire([5] * 9, client="greedy").length == 8
 
 
 def test_no_session_gets_more_than_the_limit(model):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from inference.engine.speculation import LONGEST_MATCH, Draft, Ngrams
+from inference.engine.speculation import LONGEST_MATCH, Draft, PromptLookup
 
 
 def drafted(text: str, room: int = 4, **settings) -> tuple[str, int]:
     """What is drafted after ``text``, whose tokens are its characters."""
-    return shown(Ngrams(ids(text), **settings).draft(room))
+    return shown(PromptLookup(ids(text), **settings).draft(room))
 
 
 def shown(draft: Draft) -> tuple[str, int]:
@@ -61,9 +61,9 @@ def test_places_further_back_agree_no_better():
 
 
 def answering(prediction: str, answer: str, room: int = 4) -> tuple[str, int]:
-    ngrams = Ngrams(ids("rewrite!"), ids(prediction))
-    ngrams.extend(ids(answer))
-    return shown(ngrams.draft(room))
+    lookup = PromptLookup(ids("rewrite!"), ids(prediction))
+    lookup.extend(ids(answer))
+    return shown(lookup.draft(room))
 
 
 def test_a_prediction_is_followed_from_its_first_token_on():
@@ -79,17 +79,17 @@ def test_a_prediction_is_found_again_after_one_token():
 def test_a_rewrite_goes_on_where_it_is_rather_than_where_it_was():
     """Each of these lines begins alike: the one after the last that was copied is meant."""
     prediction = "f(a);\nf(b);\nf(c);\nf(d);\n"
-    ngrams, answer = Ngrams(ids("!"), ids(prediction)), ""
+    lookup, answer = PromptLookup(ids("!"), ids(prediction)), ""
     for accepted in (4, 6, 6):
-        ngrams.extend(ids(prediction[len(answer) : len(answer) + accepted]))
+        lookup.extend(ids(prediction[len(answer) : len(answer) + accepted]))
         answer = prediction[: len(answer) + accepted]
-        assert shown(ngrams.draft(6))[0] == prediction[len(answer) : len(answer) + 6]
+        assert shown(lookup.draft(6))[0] == prediction[len(answer) : len(answer) + 6]
 
 
 def test_a_token_at_a_time_is_the_same_as_all_at_once():
     text = ids("def f(x):\n    return x\n\ndef g(x):\n    return x")
-    slowly = Ngrams(text[:5])
+    slowly = PromptLookup(text[:5])
     for token in text[5:]:
         slowly.extend([token])
-    assert slowly.draft(9) == Ngrams(text).draft(9)
+    assert slowly.draft(9) == PromptLookup(text).draft(9)
     assert len(slowly) == len(text)
