@@ -286,7 +286,7 @@ def test_changed_content_of_a_checkpoint_is_found_by_verify(
     capsys.readouterr()
     assert pull_command.main(["tiny", "--verify"]) == pull_command.FAILED
     told = capsys.readouterr().err.strip()
-    assert f"(the content of {file.name} has changed): run `codellama-ls pull tiny --force`." in told
+    assert f"(the content of {file.name} has changed). Run `codellama-ls pull tiny --force`." in told
     assert pull_command.main(["tiny", "--force"]) == pull_command.OK
     assert machine.start() == (healthy[1], "")
     note("200 bytes of a checkpoint file overwritten", told, machine)

@@ -197,7 +197,7 @@ def test_killed_run_goes_on_and_finds_the_same(capsys, code, model, tmp_path, mo
 def test_model_that_cannot_infill_says_so(capsys, code, tmp_path):
     folder = save_checkpoint(tmp_path / "plain")
     message = refused(capsys, "--holes", code, "--model", folder, "--layout", "spm")
-    assert message == "plain was not trained to infill: it completes from the text before the cursor alone."
+    assert message == "plain was not trained to infill. It completes from the text before the cursor only."
     found = evaluated(capsys, "--holes", code, "--model", folder, "--limit", 1, "--output", tmp_path / "o")
     assert {layout for group in found["groups"].values() for layout in group["layouts"]} == {"prefix"}
 
@@ -254,10 +254,10 @@ def test_what_is_not_there_is_named(capsys, tmp_path, code, model, monkeypatch):
     assert refused(capsys, "--holes", tmp_path / "empty").endswith("holds no source files to make holes in.")
     assert "no.jsonl can't be read: No such file" in refused(capsys, "--data", tmp_path / "no.jsonl")
     asked = ("--holes", code, "--model", model, "--adapter")
-    assert refused(capsys, *asked, tmp_path / "empty").endswith("holds no adapter: it lacks adapter_config.json.")
+    assert refused(capsys, *asked, tmp_path / "empty").endswith("holds no adapter: adapter_config.json is missing.")
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "adapters"))
     message = refused(capsys, *asked, "mine")
-    assert message == "There is no adapter 'mine': `codellama-ls adapters` lists those there are."
+    assert message == "There is no adapter 'mine'. `codellama-ls adapters` lists the installed ones."
 
 
 @pytest.mark.parametrize("arguments", [["--layout", "psm,pms"], ["--kinds", "word"], ["--limit", "0"]])

@@ -195,7 +195,7 @@ def test_remove_deletes_an_installed_model(store: FolderStore, capsys, name: str
     ("argv", "sentence"),
     [
         (["codellama-13b", "--yes"], "codellama-13b is not installed."),
-        (["codelama-7b", "--yes"], "There is no model 'codelama-7b': did you mean codellama-7b?"),
+        (["codelama-7b", "--yes"], "There is no model 'codelama-7b'. Did you mean codellama-7b?"),
         (["codellama-7b"], "Removing codellama-7b deletes 3 MiB: add --yes to do it without being asked."),
         (
             ["starter", "--yes"],
@@ -265,7 +265,7 @@ def test_an_old_starter_is_said_to_need_a_pull(store, capsys):
     """The table says it completes; the sentence below it, what makes it infill. Programs read it from the field."""
     store.add("starter", 1)
     old = {**CATALOG, "starter": replace(STARTER, infill=False)}
-    sentence = "The installed starter does not infill yet: `codellama-ls pull starter` makes it infill.\n"
+    sentence = "The installed starter can't infill yet. Run `codellama-ls pull starter` to update it.\n"
     for row_of, said in ((old.get, True), (CATALOG.get, False)):
         assert main([], store=store, in_use=set, look=lambda: IDLE_GPU, row_of=row_of) == 0
         assert capsys.readouterr().out.endswith(sentence) == said

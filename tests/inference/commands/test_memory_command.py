@@ -85,4 +85,4 @@ def test_a_model_that_is_not_installed_is_one_sentence(
 
 def test_a_model_that_there_is_not_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gpt5", "--device", "cpu"]) == 1
-    assert capsys.readouterr().err == "There is no model 'gpt5': `codellama-ls models` lists those there are.\n"
+    assert capsys.readouterr().err == "There is no model 'gpt5'. `codellama-ls models` lists the known models.\n"

@@ -220,7 +220,7 @@ def test_a_full_disk_is_one_sentence(
 
 def test_an_unknown_name_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert pull_command.main(["stater"]) == 2
-    assert capsys.readouterr().err == ("There is no model 'stater': did you mean starter?\n")
+    assert capsys.readouterr().err == ("There is no model 'stater'. Did you mean starter?\n")
 
 
 @pytest.mark.parametrize(("arguments", "status"), [([], 2), (["starter", "--what"], 2), (["--help"], 0)])

@@ -110,7 +110,7 @@ def test_a_damaged_index(folder: Path, capsys: pytest.CaptureFixture[str], conte
 def test_another_architecture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change_config(folder, model_type="mistral")
     assert refusal(folder, capsys) == (
-        f"The checkpoint in {folder} is of the architecture 'mistral'; only 'llama' can be loaded."
+        f"The checkpoint in {folder} has the architecture 'mistral'. Only 'llama' can be loaded."
     )
 
 
@@ -150,8 +150,8 @@ def test_a_vocabulary_without_sentinels_is_not_that_of_a_model_that_infills(
     """34B called 7B would otherwise be found out at the first completion."""
     (folder / "tokenizer.model").write_bytes(vocabulary())
     assert refusal(folder, capsys, "codellama-7b") == (
-        f"The vocabulary in {folder} lacks infilling's control tokens (▁<PRE>, ▁<SUF>, ▁<MID>, ▁<EOT>), so this is "
-        "not codellama-7b: pull it --as what it is."
+        f"The vocabulary in {folder} lacks infilling's control tokens (▁<PRE>, ▁<SUF>, ▁<MID>, ▁<EOT>). "
+        "So it is not codellama-7b. Pull it under another name with --as."
     )
 
 
@@ -159,8 +159,8 @@ def test_a_vocabulary_without_step_is_not_that_of_70b_instruct(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert refusal(folder, capsys, "codellama-70b-instruct") == (
-        f"The vocabulary in {folder} lacks the control tokens of its chat format (<step>), so this is not "
-        "codellama-70b-instruct: pull it --as what it is."
+        f"The vocabulary in {folder} lacks the control tokens of its chat format (<step>). "
+        "So it is not codellama-70b-instruct. Pull it under another name with --as."
     )
 
 
@@ -222,10 +222,10 @@ def test_abilities_can_be_overridden(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--infill"], "infilling's control tokens (▁<PRE>, ▁<SUF>, ▁<MID>, ▁<EOT>): leave out --infill."),
+        (["--infill"], "infilling's control tokens (▁<PRE>, ▁<SUF>, ▁<MID>, ▁<EOT>). Leave out --infill."),
         (
             ["--chat", "chatml"],
-            "the control tokens of its chat format (<|im_start|>, <|im_end|>): leave out --chat chatml.",
+            "the control tokens of its chat format (<|im_start|>, <|im_end|>). Leave out --chat chatml.",
         ),
     ],
 )

@@ -180,7 +180,7 @@ def test_chat_puts_the_turns_between_control_tokens(engine, reference):
 
 def test_model_that_was_not_trained_to_chat_says_so(reference):
     row = Model(**{**{f: getattr(STARTER, f) for f in STARTER.__slots__}, "chat": None, "id": "base"})
-    with pytest.raises(PromptError, match="base was not trained to chat: choose an Instruct model"):
+    with pytest.raises(PromptError, match=r"base was not trained to chat\. Choose an Instruct model"):
         Engine(Llama(reference), ByteTokenizer(), row).chat([Message("user", "Hi")])
 
 

@@ -88,7 +88,7 @@ def test_all_are_listed_and_broken_ones_with_their_problem(root):
     assert found["a"].problem.startswith(f"{root}/a/adapter_config.json can't be read (")
     assert found["b"].problem == ""
     assert found["c"].problem == f"The adapter in {root}/c lacks adapter_model.safetensors."
-    assert found["d"].problem.endswith("has a tuning.json of another version of this program: tune anew.")
+    assert found["d"].problem.endswith("has a tuning.json of another version of this program. Tune it again.")
 
 
 def test_no_adapters_is_an_empty_list():
@@ -96,7 +96,7 @@ def test_no_adapters_is_an_empty_list():
 
 
 def test_missing_adapter_names_the_command_that_lists_them():
-    with pytest.raises(AdapterMissingError, match="no adapter 'mine': `codellama-ls adapters` lists"):
+    with pytest.raises(AdapterMissingError, match=r"no adapter 'mine'\. `codellama-ls adapters` lists"):
         adapter_store.find("mine")
 
 
@@ -105,7 +105,7 @@ def test_adapter_is_for_the_model_it_was_trained_on(root):
     make(root / "unknown")
     adapter_store.check_usable(adapter_store.find("mine"), STARTER)
     adapter_store.check_usable(adapter_store.find("unknown"), CATALOG["codellama-7b"])
-    with pytest.raises(AdapterError, match="'mine' was trained on starter, not on codellama-7b: use it with that"):
+    with pytest.raises(AdapterError, match=r"'mine' was trained on starter, not on codellama-7b\. Use it with that"):
         adapter_store.check_usable(adapter_store.find("mine"), CATALOG["codellama-7b"])
 
 
@@ -116,7 +116,7 @@ def test_adapter_of_another_version_of_its_base_is_refused(root):
     adapter_store.check_usable(adapter_store.find("mine"), STARTER)
     install_model("starter", "wheel 2")
     with pytest.raises(
-        AdapterError, match="another version of starter \\(wheel 1, where wheel 2 is installed\\): tune anew"
+        AdapterError, match=r"another version of starter \(wheel 1, where wheel 2 is installed\)\. Tune it again"
     ):
         adapter_store.check_usable(adapter_store.find("mine"), STARTER)
 
@@ -235,7 +235,7 @@ def test_a_kill_between_the_two_renames_loses_no_adapter(root, tmp_path):
 
 def test_adding_never_replaces_unless_told_to(root, tmp_path):
     make(root / "mine")
-    with pytest.raises(AdapterError, match="There is an adapter 'mine' already: remove it first"):
+    with pytest.raises(AdapterError, match=r"There is an adapter 'mine' already\. Remove it first"):
         adapter_store.add(make(tmp_path / "given"), "mine")
     assert adapter_store.find("mine").tokens == 0
 

@@ -154,12 +154,12 @@ def test_every_model_is_found_by_its_own_names():
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("codelama-7b", "There is no model 'codelama-7b': did you mean codellama-7b?"),
+        ("codelama-7b", "There is no model 'codelama-7b'. Did you mean codellama-7b?"),
         (
             "CodeLlama-13b-Instruct-hf",
-            "There is no model 'CodeLlama-13b-Instruct-hf': did you mean codellama-13b-instruct?",
+            "There is no model 'CodeLlama-13b-Instruct-hf'. Did you mean codellama-13b-instruct?",
         ),
-        ("zzz", "There is no model 'zzz': `codellama-ls models` lists those there are."),
+        ("zzz", "There is no model 'zzz'. `codellama-ls models` lists the known models."),
     ],
 )
 def test_unknown_name_suggests_the_nearest(name: str, sentence: str):
@@ -172,10 +172,10 @@ def test_unknown_name_suggests_the_nearest(name: str, sentence: str):
 def test_what_a_model_cannot_do_is_one_sentence():
     """Told once, in the words of what happens instead."""
     assert asked_to_infill(find("codellama-34b")) == (
-        "codellama-34b was not trained to infill: it completes from the text before the cursor alone."
+        "codellama-34b was not trained to infill. It completes from the text before the cursor only."
     )
     assert asked_to_chat(find("codellama-7b")) == (
-        "codellama-7b was not trained to chat: choose codellama-7b-instruct for chat."
+        "codellama-7b was not trained to chat. Choose codellama-7b-instruct for chat."
     )
     assert asked_to_infill(find("codellama-7b-instruct")) is None
     assert asked_to_chat(find("codellama-7b-instruct")) is None
@@ -186,7 +186,7 @@ def test_the_model_named_for_chat_can_chat(model: Model):
     """The advice must not lead to a second refusal."""
     sentence = asked_to_chat(model)
     assert sentence is not None
-    named = sentence.split("choose ")[1].split(" ")[0]
+    named = sentence.split("Choose ")[1].split(" ")[0]
     assert CATALOG[named].chat
     assert CATALOG[named].shape.layers == model.shape.layers
 

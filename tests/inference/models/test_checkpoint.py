@@ -78,10 +78,10 @@ def test_an_unreadable_config(folder: Path, content: str, part: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"model_type": "mistral"}, "is of the architecture 'mistral'; only 'llama' can be loaded."),
+        ({"model_type": "mistral"}, "has the architecture 'mistral'. Only 'llama' can be loaded."),
         ({"hidden_act": "gelu"}, "uses the activation 'gelu', not Llama's 'silu'."),
-        ({"intermediate_size": None}, "does not say intermediate_size."),
-        ({"quantization_config": {"quant_method": "gptq"}}, "is quantised already, by gptq; only bitsandbytes' NF4"),
+        ({"intermediate_size": None}, "has no intermediate_size."),
+        ({"quantization_config": {"quant_method": "gptq"}}, "is quantised by gptq. Only bitsandbytes' NF4"),
     ],
 )
 def test_another_kind_of_model(folder: Path, changes: dict[str, object], sentence: str) -> None:
@@ -99,7 +99,7 @@ def test_missing_weights(folder: Path) -> None:
 def test_pickled_weights_are_not_read(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     assert refusal(folder) == (
-        f"The checkpoint in {folder} lacks model.safetensors; its .bin files are pickles, which could run code, "
+        f"The checkpoint in {folder} lacks model.safetensors. Its .bin files are pickles, which can run code, "
         "and are not read."
     )
 

@@ -38,7 +38,7 @@ def test_a_starter_of_an_older_version_is_not_asked_to_infill(name: str) -> None
     row = row_of(name)
     assert row == replace(STARTER, infill=False)
     assert asked_to_infill(row) == (
-        "The installed starter does not infill yet: `codellama-ls pull starter` makes it infill."
+        "The installed starter can't infill yet. Run `codellama-ls pull starter` to update it."
     )
 
 

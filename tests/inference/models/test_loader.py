@@ -90,7 +90,7 @@ def test_progress_counts_every_tensor(folder: Path) -> None:
 
 def test_cuda_where_there_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(LoadError, match="A CUDA device was asked for, but torch finds none"):
+    with pytest.raises(LoadError, match="torch finds no CUDA device"):
         choose_device("cuda")
     assert choose_device(None) == torch.device("cpu")
 
@@ -102,8 +102,8 @@ def test_too_little_memory_is_said_before_loading(folder: Path, monkeypatch: pyt
     with pytest.raises(LoadError) as error:
         load(folder, "fp32", "cpu")
     assert str(error.value) == (
-        f"The weights in {folder} need 0.0 GiB of memory, but 0.0 GiB are free: "
-        "close other programs, or choose a smaller model or fewer bits."
+        f"The weights in {folder} need 0.0 GiB of memory, but 0.0 GiB are free. "
+        "Close other programs, or choose a smaller model or fewer bits."
     )
 
 

@@ -211,7 +211,7 @@ def test_a_checkpoint_that_comes_quantised_is_loaded_as_it_is(foreign: Path, mon
 def test_a_checkpoint_that_comes_quantised_has_no_other_format(foreign: Path) -> None:
     with pytest.raises(LoadError) as error:
         load(foreign, "bf16", "cpu")
-    assert str(error.value) == f"The checkpoint in {foreign} is in 4 bits already: load it as nf4, not as bf16."
+    assert str(error.value) == f"The checkpoint in {foreign} is in 4 bits already. Load it as nf4, not as bf16."
 
 
 @pytest.mark.parametrize("settings", [{"quant_method": "bitsandbytes", "load_in_8bit": True}, {"quant_method": "awq"}])
@@ -221,7 +221,7 @@ def test_other_quantisations_are_refused(folder: Path, settings: dict[str, Any])
     with pytest.raises(LoadError) as error:
         load(folder, "auto", "cpu")
     assert str(error.value) == (
-        f"The checkpoint in {folder} is quantised already, by {settings['quant_method']}; only bitsandbytes' NF4 and "
+        f"The checkpoint in {folder} is quantised by {settings['quant_method']}. Only bitsandbytes' NF4 and "
         "16 or 32 bit weights can be loaded."
     )
 

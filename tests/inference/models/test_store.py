@@ -44,7 +44,7 @@ def test_a_model_lies_in_the_users_cache_unless_told_otherwise(monkeypatch: pyte
 def test_a_missing_model_names_the_command_that_gets_it() -> None:
     with pytest.raises(store.ModelMissingError) as error:
         store.installed("tiny")
-    assert str(error.value) == "The model 'tiny' is not installed: run `codellama-ls pull tiny`."
+    assert str(error.value) == "The model 'tiny' is not installed. Run `codellama-ls pull tiny`."
 
 
 def test_an_installed_model_holds_what_was_staged_and_nothing_else(models: Path) -> None:
@@ -130,8 +130,8 @@ def test_a_truncated_file_is_noticed_without_reading_it() -> None:
     install("weights")
     os.truncate(store.location("tiny") / "model.safetensors", 3)
     assert damaged() == (
-        "The installed model 'tiny' is damaged (model.safetensors has 3 bytes instead of 7): "
-        "run `codellama-ls pull tiny --force`."
+        "The installed model 'tiny' is damaged (model.safetensors has 3 bytes instead of 7). "
+        "Run `codellama-ls pull tiny --force`."
     )
 
 
@@ -176,7 +176,7 @@ def test_a_full_disk_is_noticed_before_anything_is_fetched(models: Path) -> None
     with pytest.raises(store.StoreError) as error:
         install(bytes_needed=10**18)
     assert str(error.value).startswith("Installing 'tiny' takes 1000000000.0 GB while it runs, but ")
-    assert str(error.value).endswith("make room, or set CODELLAMA_LS_MODELS to a folder on a larger disk.")
+    assert str(error.value).endswith("Make room, or set CODELLAMA_LS_MODELS to a folder on a larger disk.")
     assert not (models / ".tiny.partial").exists()
 
 

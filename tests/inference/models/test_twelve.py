@@ -210,7 +210,7 @@ def test_it_chats_or_refuses(miniature: Miniature) -> None:
     engine, messages = miniature.engine("nf4"), [Message("user", "Reverse a list.")]
     if miniature.row.chat is None:
         with pytest.raises(
-            PromptError, match=f"{miniature.row.id} was not trained to chat: choose codellama-[0-9]+b-instruct"
+            PromptError, match=f"{miniature.row.id} was not trained to chat\\. Choose codellama-[0-9]+b-instruct"
         ):
             engine.chat(messages)
         return

@@ -22,7 +22,7 @@ def test_a_model_that_is_not_there_is_asked_for_in_words_that_help():
     with pytest.raises(VocabularyMissingError) as error:
         folder_of("codellama/CodeLlama-70b-hf")
     assert str(error.value) == (
-        "The vocabulary of 'codellama-70b' is not on this machine: run `codellama-ls pull codellama-70b --tokenizer`, "
+        "The vocabulary of 'codellama-70b' is not on this machine. Run `codellama-ls pull codellama-70b --tokenizer`, "
         "which fetches no weights."
     )
 

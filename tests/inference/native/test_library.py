@@ -112,7 +112,7 @@ def overwrite(made: Path) -> None:
         (lambda made: os.truncate(made, 0), "llama.so has 0 bytes instead of "),
         (cut, " bytes instead of "),
         (overwrite, "the content of llama.so has changed"),
-        (Path.unlink, "other files than its manifest.json says"),
+        (Path.unlink, "its files are not those of its manifest.json"),
         (lambda made: (made.parent / "manifest.json").unlink(), "its manifest.json can't be read"),
         (lambda made: (made.parent / "manifest.json").write_text("{"), "its manifest.json can't be read"),
         (lambda made: made.chmod(0o722), "other users can write to llama.so"),

@@ -77,7 +77,7 @@ def test_each_model_is_loaded_once_for_what_it_was_trained_for(family, completio
 
 def test_base_model_chosen_for_chat_is_refused_before_loading(family):
     """It would take gigabytes for nothing."""
-    with pytest.raises(WrongModelError, match=r"^codellama-7b was not trained to chat: choose codellama-7b-instruct"):
+    with pytest.raises(WrongModelError, match=r"^codellama-7b was not trained to chat. Choose codellama-7b-instruct"):
         choose(ModelChoice("codellama-7b-instruct", "codellama-7b"))
 
 

@@ -112,7 +112,7 @@ async def test_adapter_of_another_base_is_refused_before_anything_is_streamed(ru
         answer = await client.post("/v1/completions", json={"prompt": "x", "model": "other", "stream": stream})
     assert answer.status_code == 400
     assert answer.json()["error"] == {
-        "message": "The adapter 'other' was trained on codellama-7b, not on starter: use it with that model.",
+        "message": "The adapter 'other' was trained on codellama-7b, not on starter. Use it with that model.",
         "type": "invalid_request_error",
         "param": "model",
         "code": None,

@@ -184,5 +184,5 @@ def test_a_model_that_there_is_not_is_one_sentence(capsys):
     assert bench_command.main(["--quick", "--model", "gpt"]) == 1
     assert (
         capsys.readouterr().err
-        == "codellama-ls: There is no model 'gpt': `codellama-ls models` lists those there are.\n"
+        == "codellama-ls: There is no model 'gpt'. `codellama-ls models` lists the known models.\n"
     )
