@@ -1,4 +1,4 @@
-"""What is refused before a tensor is read: everything that is more than plain LoRA on a Llama's matrices."""
+"""Adapters beyond plain LoRA are refused before any tensor is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUERY = "base_model.model.model.layers.0.self_attn.q_proj"
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
-    """Rank 4 on the queries and the last matrix of the MLP."""
+    """Rank 4 on the queries and the MLP's last matrix."""
     return save_lora(tmp_path_factory.mktemp("saved"), tiny_reference(), target_modules=["q_proj", "down_proj"])
 
 
@@ -85,8 +85,8 @@ def test_rank_stabilised_scale_is_by_the_root_of_the_rank(folder):
         ({"r": 8}, "don't have the rank 8"),
     ],
 )
-def test_more_than_plain_lora_is_refused_by_its_name(folder, entries, named):
-    """Serving it as if it were plain would be silently wrong."""
+def test_entry_beyond_plain_lora_is_refused_by_name(folder, entries, named):
+    """Serving it as plain LoRA would be silently wrong."""
     configure(folder, **entries)
     with pytest.raises(AdapterError, match=named):
         read_lora(folder)
@@ -102,7 +102,7 @@ def test_more_than_plain_lora_is_refused_by_its_name(folder, entries, named):
         "base_model.model.transformer.h.0.attn.c_attn.lora_A.weight",
     ],
 )
-def test_tensor_outside_plain_lora_is_refused_by_its_name(folder, name):
+def test_tensor_outside_plain_lora_is_refused_by_name(folder, name):
     change_tensors(folder, lambda tensors: tensors.update({name: torch.zeros(4, 4)}))
     with pytest.raises(AdapterError, match=f"holds {name}, which is not part of plain LoRA"):
         read_lora(folder)
