@@ -1,4 +1,4 @@
-"""A Llama small enough to write in milliseconds, as the GGUF file and the wheel a starter comes in."""
+"""A tiny Llama as a GGUF file, and in a wheel like the starter's; written in milliseconds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from inference.download.wheel import Wheel
 
 UNUSED = [*SENTINELS]
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *UNUSED]
-MERGES = ["1 2", "h e"]  # the first can only be used by who forgets to split digits
+MERGES = ["1 2", "h e"]  # the first applies only if digits are not split
 PIECES = [*CONTROL, *sorted(pre_tokenizers.ByteLevel.alphabet()), "12", "he"]
 LAYERS, HIDDEN, INNER, HEADS, KV_HEADS = 2, 64, 96, 4, 2
 
 
 def write_gguf(path: Path, *, architecture: str = "llama", pre: str = "smollm", extra_tensor: str = "") -> Path:
-    """Random weights, quantised tensor by tensor as in the starter's file: Q4_1, Q8_0 and float32."""
+    """Write random weights in the formats of the starter's file: Q4_1, Q8_0 and float32."""
     writer = GGUFWriter(path, architecture)
     writer.add_context_length(128)
     writer.add_embedding_length(HIDDEN)
@@ -47,7 +47,7 @@ def write_gguf(path: Path, *, architecture: str = "llama", pre: str = "smollm", 
 
 
 def write_wheel(folder: Path, **gguf_options: Any) -> Path:
-    """A wheel that pip accepts, with the file of ``write_gguf`` in it."""
+    """Write a valid wheel with the file of ``write_gguf``."""
     gguf = write_gguf(folder / "tiny.gguf", **gguf_options)
     path = folder / "tiny_starter-1.0-py3-none-any.whl"
     info = "tiny_starter-1.0.dist-info"
@@ -60,7 +60,7 @@ def write_wheel(folder: Path, **gguf_options: Any) -> Path:
 
 
 def source_of(wheel: Path, adapter: Path | None = None) -> Wheel:
-    """The pinned source of a wheel made here, with the folder of an adapter to be merged."""
+    """Return the pinned source of such a wheel, with the folder of an adapter to merge."""
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     return Wheel("tiny-starter==1.0", digest, 10_000_000, SENTINELS, adapter)
 

@@ -96,8 +96,8 @@ def test_drafts_can_be_disabled_per_request():
 def test_forced_ids_override_the_model(llama):
     """Afterwards the model continues from the forced text."""
     prompt, forced = list(b"ab"), b"x = 1\n"
-    told = Sampling(max_tokens=len(forced) + 4, forced=tuple(forced), drafts=False)
-    text, outcome = run(engine(llama).complete(prompt, sampling=told))
+    forcing = Sampling(max_tokens=len(forced) + 4, forced=tuple(forced), drafts=False)
+    text, outcome = run(engine(llama).complete(prompt, sampling=forcing))
     rest, _ = run(engine(llama).complete([*prompt, *forced], sampling=Sampling(max_tokens=4)))
     assert text == forced.decode() + rest
     assert outcome.completion_tokens == len(forced) + 4
@@ -107,8 +107,8 @@ def test_drafted_tokens_are_verified_against_forced_ids():
     """The model itself would have generated the prediction."""
     edited = CODE.replace("x", "y")
     model = Reciter([*b"rewrite", *CODE.encode(), EOS])
-    told = Sampling(max_tokens=len(CODE), forced=tuple(edited.encode()), prediction=CODE)
-    text, outcome = run(engine(model).complete(list(b"rewrite"), sampling=told))
+    forcing = Sampling(max_tokens=len(CODE), forced=tuple(edited.encode()), prediction=CODE)
+    text, outcome = run(engine(model).complete(list(b"rewrite"), sampling=forcing))
     assert text == edited
     assert outcome.completion_tokens == len(CODE)
     assert len(model.reads) == 1 + (len(CODE) - 1 - outcome.accepted_tokens)

@@ -187,12 +187,12 @@ def test_chat_with_a_base_model_is_refused(reference):
 def test_first_space_of_a_chat_reply_is_removed():
     """Llama's first token brings a space; a second one is part of the text."""
 
-    def said(*pieces: str) -> Steps:
+    def reply(*pieces: str) -> Steps:
         yield from (TextChunk(piece) for piece in pieces)
 
-    assert [*without_leading_space(said(" Yes", " no"))] == [TextChunk("Yes"), TextChunk(" no")]
-    assert [*without_leading_space(said(" ", " x"))] == [None, TextChunk(" x")]
-    assert [*without_leading_space(said("Yes"))] == [TextChunk("Yes")]
+    assert [*without_leading_space(reply(" Yes", " no"))] == [TextChunk("Yes"), TextChunk(" no")]
+    assert [*without_leading_space(reply(" ", " x"))] == [None, TextChunk(" x")]
+    assert [*without_leading_space(reply("Yes"))] == [TextChunk("Yes")]
 
 
 def test_warm_up_frees_its_cache(engine):
@@ -204,9 +204,9 @@ def test_warm_up_frees_its_cache(engine):
 def test_warm_up_reports_weights_that_are_not_finite(reference):
     broken = deepcopy(reference)
     broken.model.layers[0].mlp.up_proj.weight.data[3, 5] = torch.nan
-    with pytest.raises(LoadError) as told:
+    with pytest.raises(LoadError) as error:
         Engine(Llama(broken), ByteTokenizer(), STARTER).warm_up()
-    assert str(told.value) == (
+    assert str(error.value) == (
         "The weights of starter give numbers that are not finite. Run `codellama-ls pull starter --verify`."
     )
 

@@ -66,11 +66,11 @@ def test_partial_word_is_completed_by_healing() -> None:
 def test_context_precedes_the_prefix_and_is_cached(reference) -> None:
     """The next keystroke reads only the typed text."""
     one, chunks = engine(reference, SPM), [Snippet("a.py", "x = 1")]
-    asked = infill_prompt(BYTES, "# Path: a.py\n# x = 1\nab = ", "\nc", 2_000, "spm").ids
+    prompt = infill_prompt(BYTES, "# Path: a.py\n# x = 1\nab = ", "\nc", 2_000, "spm").ids
     first, typed = (
         run(one.complete(prefix, "\nc", Sampling(max_tokens=1), context=chunks))[1] for prefix in ("ab = ", "ab = 1")
     )
-    assert first.prompt_tokens == len(asked) - 1  # the last one is healed
+    assert first.prompt_tokens == len(prompt) - 1  # the last one is healed
     assert typed.reused_tokens == first.prompt_tokens
 
 

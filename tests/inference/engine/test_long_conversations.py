@@ -30,7 +30,7 @@ def test_long_conversation_mostly_reads_only_new_turns() -> None:
 def test_dropped_and_cut_counts_reach_the_client() -> None:
     outcome = Outcome("length", 10, 4, 2, dropped_messages=6, cut_tokens=3)
     assert parse_outcome("length", usage([outcome]), timings(outcome)) == outcome
-    assert parse_outcome("stop", {}, {}) == Outcome("end"), "a foreign server tells nothing of it"
+    assert parse_outcome("stop", {}, {}) == Outcome("end"), "other servers do not send them"
 
 
 def last(steps) -> Outcome:

@@ -40,7 +40,7 @@ class Failing(Reciter):
     def forward(self, ids: list[int], kv: KVSession, *, every_position: bool = False):
         self.passes += 1
         if self.passes in self.fails:
-            kv.length += 1  # a pass that breaks off may have begun to write
+            kv.length += 1  # a failed pass may have written already
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return super().forward(ids, kv, every_position=every_position)
 

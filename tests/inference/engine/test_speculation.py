@@ -40,7 +40,7 @@ def answered(
     sampler = sampler or make_sampler()
     steps = generate(model, session, prompt, sampler, max_tokens=tokens, chunk=ChunkSize(), speculation=speculation)
     ids = [step for step in steps if isinstance(step, int)]
-    assert session.ids == [*prompt, *ids][: session.length], "the session holds what was read and nothing else"
+    assert session.ids == [*prompt, *ids][: session.length], "the session holds exactly the tokens read"
     assert session.length == len(session.ids) == len(prompt) + tokens - 1
     return ids
 
@@ -135,7 +135,7 @@ def test_samples_are_distributed_as_without_drafts():
         speculation = eager()
         seen[tuple(answered(Chain(), prompt, 4, speculation, sampler=sampler))] += 1
         accepted += speculation.accepted
-    assert accepted > runs / 3, "or nothing was tested"
+    assert accepted > runs / 3, "otherwise the test would be void"
     expected = {ids: runs * probability(prompt[-1], ids) for ids in product(range(3), repeat=4)}
     assert math.isclose(sum(expected.values()), runs)
     assert sum((seen[ids] - wanted) ** 2 / wanted for ids, wanted in expected.items()) < 120

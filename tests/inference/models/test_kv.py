@@ -45,7 +45,7 @@ def test_least_recently_used_session_is_evicted(model):
     kept = fill(pool, model, [2] * 8)
     fill(pool, model, [3] * 8)
     assert pool.acquire([2] * 9) is kept
-    assert pool.acquire([1] * 9).length == 0, "what was read of the first is gone"
+    assert pool.acquire([1] * 9).length == 0, "the first session was evicted"
 
 
 def test_buffers_never_exceed_the_limit(model):
@@ -93,7 +93,7 @@ def test_short_sequence_takes_only_what_it_needs(model):
     steps = generate(model, session, long, make_sampler(), max_tokens=6, chunk=chunk)
     while session.length < 3 * GROWTH - 64:
         next(steps)
-    pool.acquire([1]).reserve(2 * GROWTH)  # another answer under way
+    pool.acquire([1]).reserve(2 * GROWTH)  # another running sequence
     assert [*run(pool, model, short)] == [*run(KVPool(model, GROWTH), model, short)]
     assert session.length >= GROWTH
     assert pool.tokens <= 4 * GROWTH
@@ -110,12 +110,12 @@ def test_two_sequences_that_fill_the_pool_both_finish(model):
         generate(model, pool.acquire(prompt), prompt, make_sampler(), max_tokens=6, chunk=ChunkSize(64, 64))
         for prompt in prompts
     ]
-    said: list[list[int]] = [[], []]
+    generated: list[list[int]] = [[], []]
     for n in (*[0, 0, 1] * 60, *[0] * 60, *[1] * 60):
         step = next(steps[n], None)
-        said[n] += [step] if isinstance(step, int) else []
+        generated[n] += [step] if isinstance(step, int) else []
         assert pool.tokens <= 4 * GROWTH
-    assert said == alone
+    assert generated == alone
 
 
 def test_busy_session_is_not_given_twice(model):

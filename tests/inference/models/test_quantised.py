@@ -78,11 +78,11 @@ def test_later_start_loads_the_same_bits(
 ) -> None:
     """Even if the first start used the model: the copy is saved before the first forward pass."""
     first = load(folder, "nf4", device, double_quant=double_quant)
-    weights, said = tensors(first), logits(first)
+    weights, expected = tensors(first), logits(first)
     forbid_quantising(monkeypatch)
     again = load(folder, "nf4", device, double_quant=double_quant)
     assert same(tensors(again), weights)
-    assert torch.equal(logits(again), said)
+    assert torch.equal(logits(again), expected)
     assert len(kept(folder)) == 1
 
 
