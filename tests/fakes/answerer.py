@@ -38,11 +38,11 @@ class ScriptedAnswerer:
         self.asked.append((prompt, suffix, sampling))
         if prompt == "refuse":
             raise PromptError("This cannot be put to the model.")
-        return self._say(str(prompt), sampling, self._pieces(options))
+        return self._say(str(prompt), sampling, options)
 
     def chat(self, messages, sampling: Sampling, options: RequestOptions | None) -> Steps:
         self.asked.append((messages, None, sampling))
-        return self._say(messages[-1].content, sampling, self._pieces(options))
+        return self._say(messages[-1].content, sampling, options)
 
     def _pieces(self, options: RequestOptions | None) -> list[str]:
         if options is None or options.adapter is None:
@@ -51,7 +51,8 @@ class ScriptedAnswerer:
             raise AdapterError("The adapter 'broken' can't be read.")
         return [f"<{options.adapter.name}>", *self.pieces]
 
-    def _say(self, name: str, sampling: Sampling | None, pieces: list[str]) -> Steps:
+    def _say(self, name: str, sampling: Sampling | None, options: RequestOptions | None = None) -> Steps:
+        pieces = self._pieces(options)
         self.log.append(f"begin {name}")
         self.began.set()
         finished = False
