@@ -22,7 +22,7 @@ class ContextBudget:
     context: int
 
     def prompt_tokens(self, completion: int) -> int:
-        """Return what a completion of ``completion`` tokens leaves for the prompt; at least half of the context."""
+        """Return the tokens that remain for the prompt beside ``completion`` tokens: at least half of the context."""
         return self.context - self.completion_tokens(completion)
 
     def completion_tokens(self, wanted: int) -> int:

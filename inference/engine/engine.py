@@ -1,7 +1,7 @@
 """One loaded model that serves requests: build the prompt, prefill, decode, detokenise, stop.
 
 Every completion is a generator: one ``next()`` runs one step of the model and yields an event or None. Closing it
-between two steps cancels the request; what has been read stays in the KV cache.
+between two steps cancels the request; the tokens read so far stay in the KV cache.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _Request:
         role: the KV pool and context budget to use.
         model: the loaded model, or the same weights under an adapter.
         following: text after the cursor that is not in the prompt and that the completion may repeat.
-        rebuild: builds the prompt anew for the context's present length; None if there is only this prompt.
+        rebuild: builds the prompt for the context's current length; None if the prompt is fixed.
     """
 
     role: Role

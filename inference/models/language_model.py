@@ -176,7 +176,7 @@ class KVPool:
         Idle sessions go first: the least recently used of the client that holds most, so that a client with many
         documents does not evict another's only one. Sessions in use come next; they are paused, since the model runs
         one sequence at a time. They lose only what ``needed`` requires, from their ends, and read it again. So
-        sequences that take turns do not each begin anew.
+        sequences that take turns do not restart from their beginnings.
 
         Raises ValueError if ``needed`` exceeds the limit.
         """

@@ -20,17 +20,6 @@ from inference.models.quiet_libraries import quiet_transformers, reported, silen
 from inference.system.machine import usable_cores
 from inference.system.progress import OnProgress
 
-__all__ = [
-    "Format",
-    "LoadError",
-    "choose_device",
-    "choose_dtype",
-    "choose_format",
-    "load",
-    "read_transformers",
-    "what_is_read",
-]
-
 Format = Literal["auto"] | WeightFormat
 
 

@@ -1,4 +1,4 @@
-"""A Llama's dimensions and what follows from them: parameters, bytes of weights and of the KV cache. Torch-free."""
+"""A Llama's dimensions, and its parameters and bytes of weights and KV cache. Torch-free."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ typedef struct {
 } Worker;
 
 /* Barrier: all threads reach this point before any continues. */
-static void meet(Call *call) {
+static void barrier(Call *call) {
     int phase = atomic_load(&call->phase);
     if (atomic_fetch_add(&call->arrived, 1) == call->threads - 1) {
         atomic_store(&call->arrived, 0);
@@ -78,12 +78,12 @@ static void multiply(Call *call, int thread, const Matrix *m, int add, float *to
             for (int r = 0; r < m->rank; r++)
                 call->input.narrow[(size_t)t * m->rank + r] =
                     dot(call->input.plain + (size_t)t * m->inputs, m->low + (size_t)r * m->inputs, m->inputs);
-        meet(call);
+        barrier(call);
     }
     int blocks = m->outputs / ROWS;
     for (int rows = blocks * thread / call->threads; rows < blocks * (thread + 1) / call->threads; rows++)
         some_rows(m, &call->input, rows, call->tokens, add, to);
-    if (m->rank) meet(call); /* before the next adapter product overwrites ``narrow`` */
+    if (m->rank) barrier(call); /* before the next adapter product overwrites ``narrow`` */
 }
 
 /* Rotary embedding (Su et al. 2021) of one head, halves split, times ``factor``. */
@@ -98,7 +98,7 @@ static void rotate(const Call *call, int token, const float *from, float factor,
 }
 
 /* Rotate a token's queries in place; write its rotated keys and its values to the cache. */
-static void place(const Call *call, int layer, int token) {
+static void rotate_and_cache(const Call *call, int layer, int token) {
     const Model *m = call->model;
     int dim = m->head_dim;
     for (int h = 0; h < m->heads; h++) {
@@ -171,43 +171,43 @@ static void attention(Call *call, int thread, int n) {
     const Layer *layer = &call->model->layers[n];
     int heads = call->model->heads, first = thread, step = call->threads;
     for (int t = first; t < call->tokens; t += step) norm(call, layer->attention_norm, t);
-    meet(call);
+    barrier(call);
     multiply(call, thread, &layer->query, 0, call->query);
     multiply(call, thread, &layer->key, 0, call->key);
     multiply(call, thread, &layer->value, 0, call->value);
-    meet(call);
-    for (int t = first; t < call->tokens; t += step) place(call, n, t);
-    meet(call);
+    barrier(call);
+    for (int t = first; t < call->tokens; t += step) rotate_and_cache(call, n, t);
+    barrier(call);
     float *weights = call->weights + (size_t)thread * (call->start + call->tokens);
     for (int u = first; u < call->tokens * heads; u += step) attend(call, n, u / heads, u % heads, weights);
-    meet(call);
+    barrier(call);
     for (int t = first; t < call->tokens; t += step) quantise(&call->input, t, layer->output.inputs);
-    meet(call);
+    barrier(call);
     multiply(call, thread, &layer->output, 1, call->x);
-    meet(call);
+    barrier(call);
 }
 
 static void feed_forward(Call *call, int thread, const Layer *layer) {
     for (int t = thread; t < call->tokens; t += call->threads) norm(call, layer->mlp_norm, t);
-    meet(call);
+    barrier(call);
     multiply(call, thread, &layer->gate, 0, call->gate);
     multiply(call, thread, &layer->up, 0, call->up);
-    meet(call);
+    barrier(call);
     for (int t = thread; t < call->tokens; t += call->threads) activate(call, t);
-    meet(call);
+    barrier(call);
     multiply(call, thread, &layer->down, 1, call->x);
-    meet(call);
+    barrier(call);
 }
 
 /* Logits of the last tokens, whose hidden states move to the front, over those that are no longer needed. */
 static void finish(Call *call, int thread) {
     int skipped = call->tokens - call->logit_rows, hidden = call->model->hidden;
     if (thread == 0) memmove(call->x, call->x + (size_t)skipped * hidden, (size_t)call->logit_rows * hidden * sizeof(float));
-    meet(call);
+    barrier(call);
     if (thread == 0) call->tokens = call->logit_rows;
-    meet(call);
+    barrier(call);
     for (int t = thread; t < call->tokens; t += call->threads) norm(call, call->model->norm, t);
-    meet(call);
+    barrier(call);
     multiply(call, thread, &call->model->head, 0, call->logits);
 }
 

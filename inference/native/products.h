@@ -58,9 +58,9 @@ static void quantise(const Input *input, int token, int size) {
         __m512i qb = _mm512_cvtps_epi32(_mm512_mul_ps(b, _mm512_set1_ps(inverse)));
         _mm_storeu_si128((__m128i *)to, _mm512_cvtsepi32_epi8(qa));
         _mm_storeu_si128((__m128i *)(to + 16), _mm512_cvtsepi32_epi8(qb));
-        size_t place = (size_t)token * (size / GROUP) + g;
-        input->scale[place] = scale;
-        input->sum[place] = scale * (float)_mm512_reduce_add_epi32(_mm512_add_epi32(qa, qb));
+        size_t at = (size_t)token * (size / GROUP) + g;
+        input->scale[at] = scale;
+        input->sum[at] = scale * (float)_mm512_reduce_add_epi32(_mm512_add_epi32(qa, qb));
     }
 }
 
@@ -90,7 +90,7 @@ static inline __attribute__((always_inline)) void tile(
         __m512 least = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(block + bits * 64 + 32)));
         for (int t = 0; t < tokens; t++) {
             const int8_t *x = input->quantised + (size_t)(first + t) * m->inputs + g * GROUP;
-            size_t place = (size_t)(first + t) * groups + g;
+            size_t at = (size_t)(first + t) * groups + g;
             __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
             for (int i = 0; i < 8; i += 2) {
                 int32_t four, next;
@@ -100,8 +100,8 @@ static inline __attribute__((always_inline)) void tile(
                 odd = _mm512_dpbusd_epi32(odd, columns[i + 1], _mm512_set1_epi32(next));
             }
             __m512 whole = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
-            sums[t] = _mm512_fmadd_ps(whole, _mm512_mul_ps(d, _mm512_set1_ps(input->scale[place])), sums[t]);
-            sums[t] = _mm512_fmadd_ps(least, _mm512_set1_ps(input->sum[place]), sums[t]);
+            sums[t] = _mm512_fmadd_ps(whole, _mm512_mul_ps(d, _mm512_set1_ps(input->scale[at])), sums[t]);
+            sums[t] = _mm512_fmadd_ps(least, _mm512_set1_ps(input->sum[at]), sums[t]);
         }
     }
     for (int t = 0; t < tokens; t++) {
