@@ -167,7 +167,7 @@ def test_after_closing_nothing_waits_for_ever(scheduler):
 
 def test_out_of_memory_is_told_in_words(scheduler):
     class Small(ScriptedAnswerer):
-        def complete(self, prompt, suffix, sampling, rule, deadline, context=()):
+        def complete(self, prompt, suffix, sampling, rule, options, context=()):
             raise MemoryError
 
     _, events = submit(scheduler, Small(), "p")

@@ -25,9 +25,9 @@ FILES = [SourceFile("a.py", "python", "import os\n\n\ndef add(a, b):\n    return
 class Obedient(ScriptedAnswerer):
     """Writes as many tokens as it is asked for."""
 
-    def complete(self, prompt, suffix, sampling, rule, deadline, context=()):
+    def complete(self, prompt, suffix, sampling, rule, options, context=()):
         self.pieces = ["x"] * sampling.max_tokens
-        return super().complete(prompt, suffix, sampling, rule, deadline, context=())
+        return super().complete(prompt, suffix, sampling, rule, options, context=())
 
 
 def work(requests: int) -> Workload:
