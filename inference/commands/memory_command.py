@@ -19,8 +19,8 @@ from inference.api.errors import CodeLlamaError
 from inference.commands.command_line import OK, run_command
 from inference.models import identify, store
 from inference.models.catalog import STARTER, Model, UnknownModelError
-from inference.models.shape import FORMATS, Format, Shape, ShapeError
-from inference.planning.planner import BLOCK, CHUNK, Choice, Plan, amount, plan
+from inference.models.shape import CHUNK, FORMATS, Format, Shape, ShapeError
+from inference.planning.planner import BLOCK, Choice, Plan, amount, plan
 from inference.system import machine
 from inference.system.machine import Device
 from inference.system.memory_usage import GpuProbe, HostProbe, Peak, Probe, Usage

@@ -21,11 +21,11 @@ from inference.client.engine_client import EngineClient
 from inference.client.engine_process import socket_path
 from inference.commands.command_line import OK, confirm, run_command
 from inference.models import store
-from inference.models.catalog import CATALOG, Model, UnknownModelError, asked_to_infill, find, out_of_date
+from inference.models.catalog import CATALOG, Model, Role, UnknownModelError, asked_to_infill, find, out_of_date
 from inference.models.identify import find_row
 from inference.models.shape import Format, Shape, ShapeError
 from inference.models.store import StoreError
-from inference.planning.planner import RESERVED, Choice, Role, amount, plan, smallest_plan
+from inference.planning.planner import RESERVED, Choice, amount, plan, smallest_plan
 from inference.system import machine
 from inference.system.machine import Device, Machine
 from inference.system.runtime_folder import NotPrivateError

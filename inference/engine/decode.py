@@ -1,7 +1,6 @@
-"""Prefill in chunks, then decode step by step: a generator over ids that can be left between any two steps.
+"""Chunked prefill, then decoding step by step: a generator over token ids that may be closed between any two steps.
 
-Knows no text, no requests and no threads. Whoever drives the generator decides about cancelling and deadlines: closing
-it between two steps is all it takes, and what was read stays in the KV session.
+Closing it cancels the generation; the tokens read so far stay in the KV session.
 """
 
 from __future__ import annotations
@@ -12,18 +11,24 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from inference.engine.sampling import Healing, Sampler
+from inference.engine.sampling import Sampler
 from inference.engine.speculation import Speculation, verify
 from inference.models.language_model import KVSession, LanguageModel
-from inference.planning.planner import CHUNK
+from inference.models.shape import CHUNK
 
 STEP_SECONDS = 0.1
-"""No step is meant to take longer: it is how long a cancel, or a request in a hurry, waits."""
+"""Target duration of one step: the longest wait of a cancellation or of a more urgent request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prefilled:
-    """A chunk of the prompt was read: ``done`` of ``total`` tokens, of which ``reused`` were in the session already."""
+    """One prefill chunk is done.
+
+    Attributes:
+        done: prompt tokens in the KV cache now.
+        total: prompt tokens in all.
+        reused: prompt tokens that were cached by an earlier request.
+    """
 
     done: int
     total: int
@@ -31,10 +36,10 @@ class Prefilled:
 
 
 class ChunkSize:
-    """How many prompt tokens fit into one step on this machine, learnt from the chunks that ran.
+    """The number of prompt tokens that one step can read on this machine, learnt from earlier chunks.
 
-    Never fewer than ``smallest``: in smaller chunks reading the weights costs more than computing with them. Never more
-    than ``largest``, for which the planner has reserved activations.
+    At least ``smallest``: below that, reading the weights costs more than computing with them. At most ``largest``,
+    for which the planner has reserved activations.
     """
 
     def __init__(self, smallest: int = 64, largest: int = CHUNK) -> None:
@@ -42,13 +47,13 @@ class ChunkSize:
         self.tokens = self._smallest
 
     def learn(self, tokens: int, seconds: float) -> None:
-        """A chunk of ``tokens`` took ``seconds``. Chunks cut short by the prompt's end say little and are ignored."""
+        """Adapt to a chunk of ``tokens`` that took ``seconds``. Chunks cut short by the prompt's end are ignored."""
         if tokens < self.tokens:
             return
-        fitting = tokens * STEP_SECONDS / max(seconds, 1e-6)
-        if fitting >= 2 * self.tokens:
+        affordable = tokens * STEP_SECONDS / max(seconds, 1e-6)
+        if affordable >= 2 * self.tokens:
             self.tokens = min(self.tokens * 2, self._largest)
-        elif fitting < self.tokens:
+        elif affordable < self.tokens:
             self.tokens = max(self.tokens // 2, self._smallest)
 
 
@@ -62,12 +67,12 @@ def generate(
     chunk: ChunkSize,
     speculation: Speculation | None = None,
 ) -> Iterator[Prefilled | int]:
-    """Yield a ``Prefilled`` per chunk of the prompt, then up to ``max_tokens`` ids. The driver stops at end tokens.
+    """Yield a ``Prefilled`` per chunk of the prompt, then up to ``max_tokens`` ids. The caller stops at end tokens.
 
-    Room for the prompt and the answer is reserved first, or as much of it as other answers under way leave. Each
-    ``next()`` is at most one step: one chunk, or one decoding step. Ids that a step had more of, thanks to
-    ``speculation``, come without another one. Where the pool took some of the session's buffers between two steps, what
-    they held is read again, and the answer goes on as if nothing had been taken.
+    Each ``next()`` runs at most one step: one prefill chunk or one decoding step. Further tokens of a step, accepted
+    through ``speculation``, are yielded without another forward pass. Buffers are reserved for the prompt and the
+    completion, or for as much as other sequences leave. If the pool shrinks them between two steps, the lost tokens are
+    read again and decoding resumes.
     """
     reused = session.rewind(prompt)
     ids, end = list(prompt), len(prompt) + max_tokens
@@ -93,6 +98,7 @@ def generate(
 
 
 def _prefill(model: LanguageModel, session: KVSession, ids: list[int], chunk: ChunkSize) -> Tensor:
+    """Read one chunk; returns the last token's logits, float32 ``[1, vocab]``."""
     started = time.perf_counter()
     logits = model.forward(ids, session)
     session.ids += ids
@@ -103,7 +109,7 @@ def _prefill(model: LanguageModel, session: KVSession, ids: list[int], chunk: Ch
 def _decode(
     model: LanguageModel, session: KVSession, ids: list[int], sampler: Sampler, speculation: Speculation | None
 ) -> list[int]:
-    """Read the last token and its draft; the tokens that follow. Of the draft, only what is right stays read."""
+    """Read the last token and its draft; returns the tokens that follow. Rejected draft tokens leave the session."""
     started = time.perf_counter()
     before = session.length
     logits = model.forward(ids, session, every_position=len(ids) > 1)
@@ -113,17 +119,3 @@ def _decode(
     if speculation:
         speculation.verified(len(ids) - 1, len(chosen) - 1, time.perf_counter() - started)
     return chosen
-
-
-def healed(sampler: Sampler, healing: Healing) -> Sampler:
-    """``sampler``, choosing only what ``healing`` allows: each token once, in the order of the answer."""
-
-    def choose(logits: Tensor) -> int:
-        allowed = healing.allowed()
-        if not allowed:
-            return sampler(logits)
-        token = allowed[sampler(logits[allowed])]
-        healing.accept(token)
-        return token
-
-    return choose

@@ -1,51 +1,69 @@
-"""One loaded model answering requests: prompt, prefill, decode, detokenise, stop.
+"""One loaded model that serves requests: build the prompt, prefill, decode, detokenise, stop.
 
-Knows no sockets and no threads: every answer is a generator in which one ``next()`` is one step of the model, yielding
-an event or None. Closing it between two steps cancels the answer and keeps what was read.
+Every completion is a generator: one ``next()`` runs one step of the model and yields an event or None. Closing it
+between two steps cancels the request; the tokens read so far stay in the KV cache.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import copy
+from collections import abc
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from inference.api.events import Cause, Finished, Sampling, Steps, TextChunk, TokenProbability, without_leading_space
-from inference.engine.decode import STEP_SECONDS, ChunkSize, Prefilled, generate, healed
+from inference.api.events import Sampling, Steps, without_leading_space
+from inference.engine.context_budget import ContextBudget, RoleMemory
+from inference.engine.decode import STEP_SECONDS, ChunkSize, Prefilled, generate
 from inference.engine.draft_length import DraftLength
-from inference.engine.out_of_memory import OutOfMemoryError, enduring
-from inference.engine.sampling import Healing, Sampler, make_sampler, reciting, recorded, unending
-from inference.engine.sequence import ContextBudget, Meter, RoleMemory
+from inference.engine.out_of_memory import OutOfMemoryError, resuming
+from inference.engine.request_options import RequestOptions
+from inference.engine.sequence import Sequence
 from inference.engine.speculation import Speculation
 from inference.models.allocators import release
-from inference.models.catalog import Model, asked_to_chat
+from inference.models.catalog import Model, Role, asked_to_chat
 from inference.models.checkpoint import LoadError
 from inference.models.language_model import KVPool, KVSession, LanguageModel
-from inference.models.lora import AdaptedModels
-from inference.planning.planner import Role
+from inference.models.lora import AdapterCache
 from inference.text.chat_prompts import CHAT_PROMPTS
 from inference.text.infill import CursorRequest, cursor_prompt
 from inference.text.prompts import Message, Prompt, PromptError, Snippet, clean, prompt_of_ids
 from inference.text.stopping import Stopper, StopRule
-from inference.text.tokenizer import Detokenizer, Tokenizer
+from inference.text.tokenizer import Tokenizer
 from inference.text.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 
-DRAFTED_FROM = 65_536
+MAX_DRAFT_SOURCE = 65_536
 """Characters of a text that are searched for drafts; encoding them takes less time than two decoding steps."""
 
-
 CHECKED_TOKENS = 32
-"""Tokens that a warm-up reads to see whether the logits are finite: few enough for one step."""
+"""Tokens that a warm-up reads to check that the logits are finite: few enough for one step."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """The part of a request that stays when its prompt is rebuilt for a shorter context.
+
+    Attributes:
+        role: the KV pool and context budget to use.
+        model: the loaded model, or the same weights under an adapter.
+        following: text after the cursor that is not in the prompt and that the completion may repeat.
+        rebuild: builds the prompt for the context's current length; None if the prompt is fixed.
+    """
+
+    role: Role
+    model: LanguageModel
+    sampling: Sampling
+    stopper: Stopper
+    options: RequestOptions
+    following: str = ""
+    rebuild: Callable[[], Prompt] | None = None
 
 
 class Engine:
-    """A model, its tokenizer and the KV sessions it keeps between requests."""
+    """A model, its tokenizer, and the KV sessions it keeps between requests. Not thread-safe."""
 
     def __init__(
         self,
@@ -56,9 +74,9 @@ class Engine:
         chunk: ChunkSize | None = None,
         drafts: bool = True,
     ) -> None:
-        """Serve the roles of ``contexts``, each with as many tokens as the planner gives it (else what ``row`` can).
+        """Serve the roles of ``contexts`` with their tokens of context, by default all that ``row`` was trained for.
 
-        Without ``drafts`` every step decodes one token: the same answers, to measure what drafts gain.
+        ``drafts=False`` decodes one token per step: the same text without speculation, for benchmarks.
         """
         self.row = row
         self.tokenizer = tokenizer
@@ -68,15 +86,15 @@ class Engine:
         self._slots: dict[Role, RoleMemory] = {
             role: RoleMemory(ContextBudget(tokens), KVPool(model, tokens)) for role, tokens in contexts.items()
         }
-        self._model, self._window = model, ""
-        self._adapted = AdaptedModels(model, self._forget)
+        self._model = model
+        self._adapters = AdapterCache(model, self._forget)
         self._vocabulary = Vocabulary(tokenizer)
         self._chunk = chunk or ChunkSize()
         self._draft_length = DraftLength(STEP_SECONDS) if drafts else None
 
     @property
     def contexts(self) -> Mapping[Role, int]:
-        """The roles served, and tokens of context for each: as given, or fewer where memory ran out."""
+        """Tokens of context per role: as planned, or fewer after memory ran out."""
         return {role: slot.budget.context for role, slot in self._slots.items()}
 
     def complete(
@@ -85,68 +103,60 @@ class Engine:
         suffix: str | None = None,
         sampling: Sampling | None = None,
         rule: StopRule | None = None,
-        deadline: float | None = None,
-        context: Sequence[Snippet] = (),
+        options: RequestOptions | None = None,
+        context: abc.Sequence[Snippet] = (),
     ) -> Steps:
-        """Fill in between ``prompt`` and ``suffix``; a model that cannot infill continues and is cut where it begins.
+        """Complete between ``prompt`` and ``suffix``.
 
-        Without a suffix ``prompt`` is continued; with an empty one too, unless the layout is SPM. ``deadline`` is a
-        ``time.perf_counter()`` value, after which what there is has to do. ``context`` goes in front of a prompt that
-        is text, as far as there is room beside it (``text.context``).
-        Raises ``PromptError`` for ids outside the vocabulary.
+        A model that cannot infill continues ``prompt``, and stops where its text repeats ``suffix``.
+
+        Args:
+            prompt: the text before the cursor, or a whole prompt as token ids.
+            suffix: the text after it. None continues ``prompt``; so does "" unless the prompt layout is SPM.
+            sampling: how tokens are chosen, and how many.
+            rule: where the completion stops.
+            options: deadline, adapter and client.
+            context: snippets to put in front of a text prompt, as far as they fit.
+
+        Raises:
+            PromptError: the prompt is empty or has ids outside the vocabulary.
+            AdapterError: the adapter cannot be served.
         """
-        sampling = sampling or Sampling()
-        build = partial(self._completion, prompt, suffix, sampling, context)
+        options, sampling = options or RequestOptions(), sampling or Sampling()
+        model = self._under(options.adapter)
+        build = partial(self._completion_prompt, prompt, suffix, sampling, context)
         built, following = build()
         stopper = Stopper(rule or StopRule(), following, sampling.stop)
-        return self._answer(built, sampling, stopper, deadline, "completion", following, lambda: build()[0])
-
-    def _completion(
-        self, prompt: str | list[int], suffix: str | None, sampling: Sampling, context: Sequence[Snippet]
-    ) -> tuple[Prompt, str]:
-        """The prompt, and what follows the answer and is not in it."""
-        slot = self._slot("completion")
-        room = slot.budget.prompt_tokens(sampling.max_tokens)
-        if not isinstance(prompt, str):
-            return self._of_ids(prompt, sampling.forced, slot.budget), suffix or ""
-        layout, cursor = self.row.layout if self.row.infill else None, CursorRequest(prompt, suffix, context)
-        return cursor_prompt(self.tokenizer, cursor, room, layout, healed_with=self._vocabulary)
+        request = _Request("completion", model, sampling, stopper, options, following, lambda: build()[0])
+        return self._run(built, request)
 
     def chat(
-        self, messages: Sequence[Message], sampling: Sampling | None = None, deadline: float | None = None
+        self,
+        messages: abc.Sequence[Message],
+        sampling: Sampling | None = None,
+        options: RequestOptions | None = None,
     ) -> Steps:
-        """Answer the last of ``messages``. Raises ``PromptError`` where the model was not trained to chat."""
+        """Reply to the last of ``messages``; the other arguments are those of ``complete``.
+
+        Raises PromptError if the model was not trained to chat, AdapterError if the adapter cannot be served.
+        """
         if self.row.chat is None:
             raise PromptError(asked_to_chat(self.row))
-        sampling = sampling or Sampling(max_tokens=512)
+        options, sampling = options or RequestOptions(), sampling or Sampling(max_tokens=512)
+        model = self._under(options.adapter)
         layout = CHAT_PROMPTS[self.row.chat]
 
         def build() -> Prompt:
             return layout(self.tokenizer, messages, self._slot("chat").budget.prompt_tokens(sampling.max_tokens))
 
-        stopper = Stopper(stops=sampling.stop)
-        return without_leading_space(self._answer(build(), sampling, stopper, deadline, "chat", rebuild=build))
-
-    def adapted(self, folder: Path) -> Engine:
-        """This engine as it answers under the adapter in ``folder``: same weights, tokenizer and memory for sessions.
-
-        For one answer: another time the adapter may have changed. Raises AdapterError where it can't be served.
-        """
-        other = copy(self)
-        other._model = self._adapted.get(folder)
-        return other
-
-    def for_window(self, window: str) -> Engine:
-        """This engine as it answers a window, which has its share of the memory for sessions."""
-        other = copy(self)
-        other._window = window
-        return other
+        request = _Request("chat", model, sampling, Stopper(stops=sampling.stop), options, rebuild=build)
+        return without_leading_space(self._run(build(), request))
 
     def warm_up(self) -> None:
         """Run each kind of step once: the first of each is far slower than the rest, and may rewrite the weights.
 
-        Every slot is filled to its planned length, so that no other program can take what a GPU will need for it.
-        Raises LoadError where the logits are not finite: the weights are damaged.
+        Every KV pool is filled to its planned length, so that a GPU's memory is taken before other programs take it.
+        Raises LoadError if logits are not finite: the weights are damaged.
         """
         for role, slot in self._slots.items():
             ids = [0] * min(2 * self._chunk.tokens, slot.budget.context - 2)
@@ -154,13 +164,96 @@ class Engine:
             session.reserve(slot.budget.context)
             self._check_finite(session)
             slot.pool.release(session)
-            for _ in self._answer(Prompt(ids, frozenset()), Sampling(max_tokens=2), Stopper(), None, role):
+            request = _Request(role, self._model, Sampling(max_tokens=2), Stopper(), RequestOptions())
+            for _ in self._run(Prompt(ids, frozenset()), request):
                 pass
             slot.pool.clear()
         release()
 
+    def _completion_prompt(
+        self, prompt: str | list[int], suffix: str | None, sampling: Sampling, context: abc.Sequence[Snippet]
+    ) -> tuple[Prompt, str]:
+        """Return the prompt, and the text after the cursor that is not in it."""
+        slot = self._slot("completion")
+        room = slot.budget.prompt_tokens(sampling.max_tokens)
+        if not isinstance(prompt, str):
+            return self._prompt_of_ids(prompt, sampling.forced, slot.budget), suffix or ""
+        layout, cursor = self.row.layout if self.row.infill else None, CursorRequest(prompt, suffix, context)
+        return cursor_prompt(self.tokenizer, cursor, room, layout, healed_with=self._vocabulary)
+
+    def _prompt_of_ids(self, ids: abc.Sequence[int], forced: abc.Sequence[int], budget: ContextBudget) -> Prompt:
+        return prompt_of_ids(ids, self.tokenizer.eos_ids, self._model.config.vocab_size, budget.context, forced)
+
+    def _run(self, prompt: Prompt, request: _Request) -> Steps:
+        """Run one sequence; its KV session returns to the pool however the generation ends.
+
+        If memory runs out before the first token, the role's context is shortened for good and the prompt rebuilt.
+        Raises OutOfMemoryError.
+        """
+        while True:
+            if not prompt.ids:
+                raise PromptError("There is nothing before the cursor to continue.")
+            sequence = self._sequence(prompt, request)
+            slot = self._slot(request.role)
+            session = slot.pool.acquire(prompt.ids, request.model, request.options.client)
+            try:
+                room = slot.budget.room(prompt, request.sampling)
+                yield from sequence.events(self._generate(sequence, request.model, session, room))
+                return
+            except OutOfMemoryError as error:
+                if error.generated or request.rebuild is None or not slot.shorten():
+                    raise
+            finally:
+                slot.pool.release(session)
+            prompt = request.rebuild()
+
+    def _sequence(self, prompt: Prompt, request: _Request) -> Sequence:
+        return Sequence(
+            prompt,
+            request.sampling,
+            request.stopper,
+            request.options.deadline,
+            self.tokenizer,
+            self._vocabulary,
+            self._speculation(prompt, request.sampling, request.following),
+        )
+
+    def _generate(
+        self, sequence: Sequence, model: LanguageModel, session: KVSession, room: int
+    ) -> Iterator[Prefilled | int]:
+        """Yield the model's steps for ``sequence``, at most ``room`` tokens."""
+
+        def begin(generated: list[int]) -> Iterator[Prefilled | int]:
+            return generate(
+                model,
+                session,
+                [*sequence.prompt.ids, *generated],
+                sequence.sampler,
+                max_tokens=room - len(generated),
+                chunk=self._chunk,
+                speculation=sequence.speculation,
+            )
+
+        return resuming(begin, self._evict)
+
+    def _speculation(self, prompt: Prompt, sampling: Sampling, following: str) -> Speculation | None:
+        """Return the sequence's drafts. Their sources are encoded at the first draft, after the first token."""
+        if self._draft_length is None or not sampling.drafts:
+            return None
+
+        def ids(text: str) -> list[int]:
+            return self.tokenizer.encode_continuation(clean(text[:MAX_DRAFT_SOURCE])) if text else []
+
+        never = self._vocabulary.silent | prompt.stop_ids
+        prediction = partial(ids, sampling.prediction)
+        return Speculation(self._draft_length, never, prediction, (ids(text) for text in (following,)))
+
+    def _under(self, adapter: Path | None) -> LanguageModel:
+        """Return the model under the adapter in a folder. Raises AdapterError."""
+        return self._adapters.get(adapter) if adapter else self._model
+
     def _check_finite(self, session: KVSession) -> None:
-        """Read some tokens of the whole vocabulary, and forget them again. Raises LoadError."""
+        """Read tokens from all over the vocabulary, then discard them. Raises LoadError."""
         vocabulary = self._model.config.vocab_size
         ids = list(range(0, vocabulary, -(-vocabulary // CHECKED_TOKENS)))[: session.capacity]
         logits = self._model.forward(ids, session, every_position=True)
@@ -171,129 +264,17 @@ class Engine:
                 f"Run `codellama-ls pull {self.row.id} --verify`."
             )
 
+    def _evict(self) -> None:
+        """Free all memory but the weights'."""
+        log.warning("memory ran out: evicting all KV caches")
+        for slot in self._slots.values():
+            slot.pool.evict()
+        release()
+
     def _forget(self, model: LanguageModel) -> None:
         for slot in self._slots.values():
             slot.pool.forget(model)
 
     def _slot(self, role: Role) -> RoleMemory:
-        """Its own, or that of what the model serves otherwise, where it was asked for by name."""
+        """Return the role's own memory, or that of the other role where a client asks this model by name."""
         return self._slots.get(role) or next(iter(self._slots.values()))
-
-    def _of_ids(self, ids: Sequence[int], forced: Sequence[int], budget: ContextBudget) -> Prompt:
-        return prompt_of_ids(ids, self.tokenizer.eos_ids, self._model.config.vocab_size, budget.context, forced)
-
-    def _answer(
-        self,
-        prompt: Prompt,
-        sampling: Sampling,
-        stopper: Stopper,
-        deadline: float | None,
-        role: Role,
-        beside: str = "",
-        rebuild: Callable[[], Prompt] | None = None,
-    ) -> Steps:
-        """Drive one generation; the KV session goes back to the pool however it ends.
-
-        ``beside`` is text that is not in the prompt and that the answer may repeat. Where memory does not suffice, the
-        context is shortened, for later answers too, and the prompt is ``rebuild``'s. Raises MemoryShortError.
-        """
-        while True:
-            if not prompt.ids:
-                raise PromptError("There is nothing before the cursor to continue.")
-            meter = Meter(len(prompt.ids), self._speculation(prompt, sampling, beside), prompt.dropped, prompt.cut)
-            slot = self._slot(role)
-            session = slot.pool.acquire(prompt.ids, self._model, self._window)
-            try:
-                room = slot.budget.room(prompt, sampling)
-                chances: deque[TokenProbability] = deque()
-                steps = self._generate(prompt, sampling, session, room, meter.speculation, chances)
-                yield from self._steps(steps, prompt, stopper, deadline, meter, chances)
-                return
-            except OutOfMemoryError as short:
-                if short.said or rebuild is None or not slot.shorten():
-                    raise
-            finally:
-                slot.pool.release(session)
-            prompt = rebuild()
-
-    def _relieve(self) -> None:
-        """Give back all memory but the weights'."""
-        log.warning("memory ran out: what was read so far is forgotten")
-        for slot in self._slots.values():
-            slot.pool.evict()
-        release()
-
-    def _steps(
-        self,
-        steps: Iterator[Prefilled | int],
-        prompt: Prompt,
-        stopper: Stopper,
-        deadline: float | None,
-        meter: Meter,
-        chances: deque[TokenProbability],
-    ) -> Steps:
-        """``chances`` has that of each token that a step gives, where they were asked for."""
-        tokens: list[TokenProbability] = []  # those that no text was shown of yet
-        text = Detokenizer(self.tokenizer, skip=len(prompt.heal.encode()))
-        cause: Cause | None = None
-        for step in steps:
-            shown = ""
-            if isinstance(step, Prefilled):
-                meter.prefilled(step)
-            elif step in prompt.stop_ids:
-                cause = "end"
-                break
-            else:
-                meter.completion_tokens += 1
-                tokens += [chances.popleft()] if chances else []
-                shown = stopper.feed(text.feed(step))
-            cause = stopper.cause or ("deadline" if deadline and time.perf_counter() > deadline else None)
-            yield TextChunk(shown, tuple(tokens)) if shown else None
-            if shown:
-                tokens = []
-            if cause:
-                break
-        if not stopper.cause and (rest := stopper.feed(text.finish()) + stopper.finish()):
-            yield TextChunk(rest, tuple(tokens))
-        yield Finished(meter.outcome(stopper.cause or cause or ("rule" if stopper.trimmed else "length")))
-
-    def _speculation(self, prompt: Prompt, sampling: Sampling, beside: str) -> Speculation | None:
-        """Texts are encoded when the first draft is made, after the first token."""
-        if self._draft_length is None or not sampling.drafts:
-            return None
-
-        def ids(text: str) -> list[int]:
-            return self.tokenizer.encode_continuation(clean(text[:DRAFTED_FROM])) if text else []
-
-        never = self._vocabulary.silent | prompt.stop_ids
-        prediction = partial(ids, sampling.prediction)
-        return Speculation(self._draft_length, never, prediction, (ids(text) for text in (beside,)))
-
-    def _generate(
-        self,
-        prompt: Prompt,
-        sampling: Sampling,
-        session: KVSession,
-        room: int,
-        speculation: Speculation | None,
-        chances: deque[TokenProbability],
-    ) -> Iterator[Prefilled | int]:
-        sampler = self._sampler(prompt, sampling)
-        if prompt.heal:
-            sampler = healed(sampler, Healing(self._vocabulary, self.tokenizer, prompt.heal))
-        if sampling.logprobs is not None:
-            sampler = recorded(sampler, sampling.logprobs, self.tokenizer.piece_bytes, chances.append)
-
-        def begin(said: list[int]) -> Iterator[Prefilled | int]:
-            ids, left = [*prompt.ids, *said], room - len(said)
-            return generate(
-                self._model, session, ids, sampler, max_tokens=left, chunk=self._chunk, speculation=speculation
-            )
-
-        return enduring(begin, self._relieve)
-
-    def _sampler(self, prompt: Prompt, sampling: Sampling) -> Sampler:
-        sampler = make_sampler(sampling.temperature, sampling.top_p, sampling.seed)
-        if sampling.min_tokens:
-            sampler = unending(sampler, prompt.stop_ids, sampling.min_tokens, self._model.config.vocab_size)
-        return reciting(sampler, sampling.forced) if sampling.forced else sampler

@@ -1,7 +1,7 @@
-"""When memory runs out in the middle of an answer: what was cached goes, and the answer goes on as if nothing had been.
+"""Recover from out-of-memory during generation: evict caches and resume the sequence. Torch-free.
 
-Torch-free; knows no model. Allocators say so in different words: torch's for GPUs by ``torch.OutOfMemoryError``, its
-CPU's by a RuntimeError, cuBLAS by a status.
+Allocators report it differently: torch's for GPUs by ``torch.OutOfMemoryError``, torch's for CPUs by a RuntimeError,
+cuBLAS by a status code.
 """
 
 from __future__ import annotations
@@ -9,51 +9,54 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "alloc_failed")
+from inference.api.errors import CodeLlamaError
 
-LEAST_CONTEXT = 256
-"""Tokens below which a context is not shortened any more: a prompt would not be worth asking."""
+MESSAGES = ("out of memory", "can't allocate memory", "cannot allocate memory", "alloc_failed")
 
 T = TypeVar("T")
 
 
-class OutOfMemoryError(Exception):
-    """Nothing is left to give back; the text is for a person. ``said``: tokens of the answer there were already."""
+class OutOfMemoryError(CodeLlamaError):
+    """Memory ran out although every cache had been evicted.
 
-    def __init__(self, said: int) -> None:
+    Attributes:
+        generated: tokens of the completion that had been generated.
+    """
+
+    def __init__(self, generated: int) -> None:
         super().__init__(
-            "The model ran out of memory, also with nothing cached: "
-            "close other programs that use the memory, or choose a smaller model."
+            "The model ran out of memory, even with empty caches. "
+            "Close other programs that use the memory, or choose a smaller model."
         )
-        self.said = said
+        self.generated = generated
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Does this error say that memory ran out?"""
-    words = str(error).lower()
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(word in words for word in WORDS))
+    """Return whether an exception reports that memory ran out."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(m in text for m in MESSAGES))
 
 
-def enduring(begin: Callable[[list[int]], Iterator[T | int]], relieve: Callable[[], object]) -> Iterator[T | int]:
-    """The steps of ``begin``, which is given the tokens said so far; begun anew where memory ran out.
+def resuming(begin: Callable[[list[int]], Iterator[T | int]], evict: Callable[[], object]) -> Iterator[T | int]:
+    """Yield the steps of ``begin(generated)``, and begin again with the tokens generated so far if memory runs out.
 
-    ``relieve`` gives memory back, again only once the answer has grown since. Raises MemoryShortError where that was
-    not enough.
+    ``evict`` frees memory first. It is called again only if the completion has grown since the last call. Raises
+    OutOfMemoryError if that is not enough.
     """
-    said: list[int] = []
-    relieved_at = -1
+    generated: list[int] = []
+    evicted_at = -1
     while True:
         try:
-            for step in begin(said):
+            for step in begin(generated):
                 if isinstance(step, int):
-                    said.append(step)
+                    generated.append(step)
                 yield step
             return
         except Exception as error:
             if not is_shortage(error):
                 raise
-        # outside of the handler, as the error's frames hold on to what the failed step had allocated
-        if relieved_at == len(said):
-            raise OutOfMemoryError(len(said))
-        relieved_at = len(said)
-        relieve()
+        # Outside the handler: the traceback's frames keep the failed step's tensors alive.
+        if evicted_at == len(generated):
+            raise OutOfMemoryError(len(generated))
+        evicted_at = len(generated)
+        evict()

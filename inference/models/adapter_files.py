@@ -1,11 +1,6 @@
-"""What is known of one adapter without reading its tensors, and which model it is for.
+"""Inspect a peft LoRA folder by its config and tensor headers, without reading tensors. Torch-free.
 
-Torch-free. Knows neither where adapters are kept (``adapters``) nor whether one can be served (``lora_files``).
-
-What a peft LoRA folder holds, read from its config and its tensors' headers; what can't be served is refused.
-
-Torch-free; reads no tensor and knows no loaded model. Served is the plain form alone: a matrix's output plus
-``scale * B A x`` (Hu et al. 2021, arXiv 2106.09685, section 4.1).
+Only plain LoRA can be served: a matrix's output plus ``scale * B A x`` (Hu et al. 2021, arXiv 2106.09685, section 4.1).
 
 Source: peft 0.21, ``LoraConfig`` and ``save_pretrained``.
 """
@@ -29,34 +24,46 @@ from inference.models.checkpoint import Extent, llama_shapes
 from inference.models.store import StoreError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-"""The two files that make a folder an adapter, as peft writes them."""
+"""The two files of an adapter, by peft's names."""
 
 TUNING = "tuning.json"
-"""What ``codellama-ls tune`` notes beside them; adapters from elsewhere have none."""
+"""Facts that ``codellama-ls tune`` writes beside them; other adapters have none."""
 
 FORMAT = 1
-"""Version of ``tuning.json``, and of the file that says which workspace uses which adapter."""
+"""Version of ``tuning.json``, and of the file of adapters enabled per workspace."""
+
+TENSOR = re.compile(r"base_model\.model\.(model\.layers\.\d+\.(?:self_attn|mlp)\.[a-z]+_proj)\.lora_([AB])\.weight")
+
+IGNORED_ENTRIES = {
+    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "ensure_weight_tying"),
+    *("eva_config", "corda_config", "lora_ga_config", "loftq_config", "init_lora_weights"),
+    *("inference_mode", "auto_mapping"),
+}
+"""Config entries without effect on inference, given the tensors and an unchanged base model."""
+
+HARMLESS_INITS = (True, False, None, "gaussian", "orthogonal", "eva")
+"""Values of ``init_lora_weights`` that leave the base's weights unchanged; all others modify them."""
 
 
 class AdapterError(StoreError):
-    """An adapter can't be found, kept or used; the text is one sentence for the user."""
+    """An adapter can't be found, stored or used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """What is known of one adapter without reading its tensors.
+    """Facts about one adapter. Unknown ones are empty, 0 or None.
 
     Attributes:
-        name: of its folder, and what a request's ``model`` calls it.
-        folder: where it lies.
-        base: id of the model it was trained on, or a name unknown here; empty where nobody says.
-        base_source: where that model came from, as its manifest had it then; empty where nobody says.
-        created: when, in ISO 8601.
-        files: how many files it was trained on; 0 where nobody says, as for ``tokens``.
-        tokens: how many tokens.
-        before: perplexity of held-out middles without it, or None.
+        name: the name of its folder, and its name in a request's ``model``.
+        folder: its path.
+        base: the id of the model it was trained on, or a name outside the catalogue.
+        base_source: the source of that model in its manifest at that time.
+        created: time of creation in ISO 8601.
+        files: files in its training data.
+        tokens: tokens in its training data.
+        before: perplexity of held-out middles without it.
         after: the same with it.
-        problem: why it can't be used, in one sentence; empty for a whole one.
+        problem: the reason why it can't be used, in one sentence; empty if it can.
     """
 
     name: str
@@ -72,18 +79,18 @@ class Adapter:
 
     @property
     def bytes(self) -> int:
-        """What its folder takes on the disk."""
+        """Size of its folder on the disk."""
         return sum(path.lstat().st_size for path in self.folder.rglob("*") if path.is_file())
 
 
 def read(folder: Path) -> Adapter:
-    """What the files in any folder say of the adapter in it. Raises AdapterError where they are none."""
+    """Read the facts about the adapter in ``folder``. Raises AdapterError if there is none."""
     config = read_json(folder / CONFIG)
     if not (folder / WEIGHTS).is_file():
         raise AdapterError(f"The adapter in {folder} lacks {WEIGHTS}.")
     tuning = read_json(folder / TUNING) if (folder / TUNING).exists() else {}
     if tuning and tuning.get("format") != FORMAT:
-        raise AdapterError(f"The adapter in {folder} has a {TUNING} of another version of this program: tune anew.")
+        raise AdapterError(f"The adapter in {folder} has a {TUNING} of another version of this program. Tune it again.")
     written = datetime.fromtimestamp((folder / WEIGHTS).stat().st_mtime, UTC)
     return Adapter(
         name=folder.name,
@@ -99,35 +106,35 @@ def read(folder: Path) -> Adapter:
 
 
 def is_base(adapter: Adapter, row: Model) -> bool:
-    """Whether ``adapter`` is said to have been trained on a model."""
+    """Return whether ``adapter`` names a model as its base."""
     return adapter.base.lower() in (row.id.lower(), row.hub.lower())
 
 
 def check_usable(adapter: Adapter, row: Model) -> None:
-    """Raises AdapterError where ``adapter`` is broken or was trained on another model than the installed ``row``.
+    """Check that ``adapter`` is intact and was trained on the installed model ``row``. Raises AdapterError.
 
-    One of which nobody says what it was trained on passes; what does not fit is found when its tensors are read.
+    An adapter with an unknown base passes; a mismatch is then found when its tensors are read.
     """
     if adapter.problem:
         raise AdapterError(adapter.problem)
     if adapter.base and not is_base(adapter, row):
         raise AdapterError(
-            f"The adapter {adapter.name!r} was trained on {adapter.base}, not on {row.id}: use it with that model."
+            f"The adapter {adapter.name!r} was trained on {adapter.base}, not on {row.id}. Use it with that model."
         )
     source = _source(row.id)
     if adapter.base_source and source and adapter.base_source != source:
         raise AdapterError(
             f"The adapter {adapter.name!r} was trained on another version of {row.id} ({adapter.base_source}, where "
-            f"{source} is installed): tune anew."
+            f"{source} is installed). Tune it again."
         )
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file. Raises AdapterError."""
+    """Read a JSON object from a file. Raises AdapterError."""
     try:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
-        raise AdapterError(f"{path.parent} holds no adapter: it lacks {path.name}.") from error
+        raise AdapterError(f"{path.parent} holds no adapter: {path.name} is missing.") from error
     except (OSError, ValueError) as error:
         raise AdapterError(f"{path} can't be read ({error}).") from error
     if not isinstance(content, dict):
@@ -135,14 +142,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _base(named: Any) -> str:
-    """The model that ``base_model_name_or_path`` means: by name, or as a folder of the installed ones."""
-    if not isinstance(named, str):
+def _base(value: Any) -> str:
+    """Return the model of a ``base_model_name_or_path``: a name, or the folder of an installed model."""
+    if not isinstance(value, str):
         return ""
-    if re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", named):
-        return canonical(named)
-    inside = Path(named).parent.resolve() == store.models_folder().resolve()
-    return Path(named).name if inside else ""
+    if re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", value):
+        return canonical(value)
+    is_installed = Path(value).parent.resolve() == store.models_folder().resolve()
+    return Path(value).name if is_installed else ""
 
 
 def _source(model_id: str) -> str:
@@ -156,28 +163,15 @@ def _number(value: Any) -> Any:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-TENSOR = re.compile(r"base_model\.model\.(model\.layers\.\d+\.(?:self_attn|mlp)\.[a-z]+_proj)\.lora_([AB])\.weight")
-
-UNTOUCHED = {
-    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "ensure_weight_tying"),
-    *("eva_config", "corda_config", "lora_ga_config", "loftq_config", "init_lora_weights"),
-    *("inference_mode", "auto_mapping"),
-}
-"""Entries that change nothing once it is known which tensors there are, and that the base was left as it is."""
-
-INNOCENT_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
-"""Ways to initialise (``init_lora_weights``) that leave the base's weights alone; all others change them."""
-
-
 @dataclass(frozen=True, slots=True)
 class LoraFiles:
     """A LoRA adapter in its folder.
 
     Attributes:
-        folder: where it lies.
-        rank: of every pair.
-        scale: what ``B A x`` is multiplied with.
-        shapes: of A and B, by the name of the matrix in checkpoints: ``model.layers.0.self_attn.q_proj``.
+        folder: its path.
+        rank: the rank of every pair.
+        scale: the factor of ``B A x``.
+        shapes: the shapes of A ``[rank, in]`` and B ``[out, rank]``, by matrix: ``model.layers.0.mlp.up_proj``.
     """
 
     folder: Path
@@ -187,12 +181,12 @@ class LoraFiles:
 
 
 def tensor_name(matrix: str, part: str) -> str:
-    """What peft calls A or B of a matrix in the file."""
+    """Return peft's name for A or B of a matrix."""
     return f"base_model.model.{matrix}.lora_{part}.weight"
 
 
 def read_lora(folder: Path) -> LoraFiles:
-    """Read and check everything that can be checked without a base. Raises AdapterError."""
+    """Read an adapter's config and headers and check that it can be served unmerged. Raises AdapterError."""
     config = _config(folder)
     rank, alpha = config.get("r"), config.get("lora_alpha")
     if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float):
@@ -202,17 +196,17 @@ def read_lora(folder: Path) -> LoraFiles:
 
 
 def check_fits(lora: LoraFiles, config: Mapping[str, Any]) -> None:
-    """Raises AdapterError where a Llama of this ``config.json`` does not have the matrices that are adapted."""
+    """Check that a Llama with this ``config.json`` has the adapted matrices. Raises AdapterError."""
     base = llama_shapes(dict(config))
     for matrix, (a, b) in lora.shapes.items():
         shape = base.get(f"{matrix}.weight")
         if shape is None:
             layers = config["num_hidden_layers"]
-            raise AdapterError(f"The adapter in {lora.folder} adapts {matrix}; the model of {layers} layers has none.")
+            raise AdapterError(f"The adapter in {lora.folder} adapts {matrix}, but the model has {layers} layers.")
         if (b[0], a[1]) != shape:
             raise AdapterError(
-                f"The adapter in {lora.folder} adapts a {matrix} of {b[0]} x {a[1]}, but the model's has {shape[0]} x "
-                f"{shape[1]}: it was trained on another model."
+                f"The adapter in {lora.folder} was trained on another model: "
+                f"its {matrix} is {b[0]} x {a[1]}, but the model's is {shape[0]} x {shape[1]}."
             )
 
 
@@ -222,46 +216,45 @@ def _config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise AdapterError(f"{folder / CONFIG} can't be read ({error}).") from error
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
-        raise AdapterError(f"The adapter in {folder} is not of peft's type LORA, the only one that can be served.")
-    start = config.get("init_lora_weights")
-    if start not in INNOCENT_STARTS:
-        raise AdapterError(f"The adapter in {folder} changed its base when it began (init_lora_weights {start!r}).")
+        raise AdapterError(f"The adapter in {folder} has no peft_type LORA, the only type that can be served.")
+    init = config.get("init_lora_weights")
+    if init not in HARMLESS_INITS:
+        raise AdapterError(f"The adapter in {folder} modified its base model (init_lora_weights {init!r}).")
     for name, value in config.items():
-        if _changes_the_sum(name, value):
+        if _is_beyond_lora(name, value):
             raise AdapterError(
-                f"The adapter in {folder} uses {name}, and can't be served unmerged: train it as plain LoRA."
+                f"The adapter in {folder} uses {name} and can't be served unmerged. Train it as plain LoRA."
             )
     return config
 
 
-def _changes_the_sum(name: str, value: Any) -> bool:
-    """Whether an entry asks for more than plain LoRA. Of entries not known here those count that switch on or list.
+def _is_beyond_lora(name: str, value: Any) -> bool:
+    """Return whether a config entry requests more than plain LoRA.
 
-    Numbers and strings are but parameters of what another entry switches on.
+    Unknown entries count if they are true, a list or an object. Numbers and strings only parametrise other entries.
     """
     if name == "bias":
         return value not in (None, "none")
-    return name not in UNTOUCHED and name != "use_rslora" and (value is True or bool(value and _is_container(value)))
-
-
-def _is_container(value: Any) -> bool:
-    return isinstance(value, list | dict)
+    if name in IGNORED_ENTRIES or name == "use_rslora":
+        return False
+    return value is True or bool(value and isinstance(value, list | dict))
 
 
 def _pairs(folder: Path, rank: int) -> dict[str, tuple[Extent, Extent]]:
+    """Return the shapes of A and B by matrix. Raises AdapterError."""
     found: dict[str, dict[str, Extent]] = {}
     for name, shape in _header(folder).items():
         match = TENSOR.fullmatch(name)
         if match is None:
-            raise AdapterError(f"The adapter in {folder} holds {name}, which is no part of plain LoRA on a Llama.")
+            raise AdapterError(f"The adapter in {folder} holds {name}, which is not part of plain LoRA on a Llama.")
         found.setdefault(match[1], {})[match[2]] = shape
     if not found:
         raise AdapterError(f"The adapter in {folder} adapts nothing.")
     for matrix, parts in found.items():
         if parts.keys() != {"A", "B"}:
-            raise AdapterError(f"The adapter in {folder} lacks one half of the pair for {matrix}.")
+            raise AdapterError(f"The adapter in {folder} lacks A or B of {matrix}.")
         if any(len(shape) != 2 for shape in parts.values()) or not parts["A"][0] == rank == parts["B"][1]:
-            raise AdapterError(f"In {folder} the pair for {matrix} is not of rank {rank}, as its {CONFIG} says.")
+            raise AdapterError(f"In {folder} A and B of {matrix} don't have the rank {rank} of {CONFIG}.")
     return {matrix: (parts["A"], parts["B"]) for matrix, parts in found.items()}
 
 

@@ -1,8 +1,4 @@
-"""A user's own adapters: where they lie, adding and removing them, and which workspace uses which.
-
-Torch-free: a language server asks it at every request. Knows neither what is in an adapter (``adapter_facts``,
-``lora_files``) nor how one is trained or served.
-"""
+"""The user's adapters on disk: add, remove, and enable per workspace. Torch-free, for use by language servers."""
 
 from __future__ import annotations
 
@@ -38,71 +34,71 @@ from inference.system.files import make_private
 __all__ = ["Adapter", "AdapterError", "check_usable", "is_base", "read"]
 
 FOLDER_VARIABLE = "CODELLAMA_LS_ADAPTERS"
-"""Environment variable that names another folder for adapters."""
+"""Environment variable that overrides the folder of adapters."""
 
-ENABLED = ".enabled.json"  # a name that no adapter can have
+ENABLED = ".enabled.json"  # not a valid adapter name
 
 AUTO = "auto"
-"""The setting's word for "as enabled for the workspace", and so no adapter's name."""
+"""The setting's value for "as enabled for the workspace"; not a valid adapter name."""
 
 Stamp = tuple[tuple[int, int, int], ...]
-"""Of each file: inode, size, and when it was last written. Another stamp is another adapter."""
+"""Inode, size and modification time of each file: the version of an adapter."""
 
 
 class AdapterMissingError(AdapterError):
-    """There is no adapter of this name."""
+    """No adapter has this name."""
 
 
 class AdapterNameError(AdapterMissingError):
-    """No adapter can have this name."""
+    """The name is not valid for an adapter."""
 
 
 def adapters_folder() -> Path:
-    """The folder of all adapters: ``$CODELLAMA_LS_ADAPTERS``, else ``adapters`` in the user's data folder."""
+    """Return the folder of all adapters: ``$CODELLAMA_LS_ADAPTERS``, else ``adapters`` in the user's data folder."""
     chosen = os.environ.get(FOLDER_VARIABLE)
     return Path(chosen).expanduser() if chosen else platformdirs.user_data_path("codellama-ls", False) / "adapters"
 
 
 def location(name: str) -> Path:
-    """Where an adapter of this name lies, if there is one. Raises AdapterNameError for a name that none can have."""
+    """Return the folder of the adapter of this name, whether it exists or not. Raises AdapterNameError."""
     if len(name) > LONGEST_NAME:
         raise AdapterNameError(f"An adapter's name has at most {LONGEST_NAME} characters, not {len(name)}.")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise AdapterNameError(f"{name!r} can't name an adapter: use letters, digits, '.', '_' and '-'.")
+        raise AdapterNameError(f"{name!r} can't name an adapter. Use letters, digits, '.', '_' and '-'.")
     if name == AUTO or name.lower() in CATALOG:
-        raise AdapterNameError(f"{name!r} can't name an adapter, as it has a meaning already: choose another name.")
+        raise AdapterNameError(f"{name!r} can't name an adapter, because it is reserved. Choose another name.")
     return adapters_folder() / name
 
 
 def installed() -> dict[str, Adapter]:
-    """Every adapter by name, sorted; broken ones are among them, so that they can be seen and removed."""
+    """Return every adapter by name, sorted. Broken ones are included, so that they can be listed and removed."""
     root = adapters_folder()
     folders = sorted(root.iterdir()) if root.is_dir() else []
     return {path.name: _listed(path) for path in folders if path.is_dir() and not path.name.startswith(".")}
 
 
 def find(name: str) -> Adapter:
-    """An installed adapter. Raises AdapterMissingError, AdapterError for a broken one."""
+    """Return an installed adapter. Raises AdapterMissingError, or AdapterError if it is broken."""
     folder = location(name)
     if not folder.is_dir():
-        raise AdapterMissingError(f"There is no adapter {name!r}: `codellama-ls adapters` lists those there are.")
+        raise AdapterMissingError(f"There is no adapter {name!r}. `codellama-ls adapters` lists the installed ones.")
     return read(folder)
 
 
 def stamp(folder: Path) -> Stamp:
-    """Of the adapter in ``folder`` as it is now: training it anew gives it another. Raises AdapterMissingError."""
+    """Return the present version of the adapter in ``folder``; tuning changes it. Raises AdapterMissingError."""
     try:
-        found = [(folder / name).stat() for name in (CONFIG, WEIGHTS)]
+        stats = [(folder / name).stat() for name in (CONFIG, WEIGHTS)]
     except OSError as error:
         raise AdapterMissingError(f"The adapter in {folder} is gone or can't be read ({error.strerror}).") from error
-    return tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)
+    return tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in stats)
 
 
 def add(folder: Path, name: str, *, replace: bool = False) -> Adapter:
-    """Copy the adapter in ``folder`` to those of the user, whole or not at all; its tensors are not looked at.
+    """Copy the adapter in ``folder`` to the user's adapters atomically; its tensors are not read.
 
-    With ``replace`` it takes the place of one of that name, also in the workspaces that use it. Raises AdapterError
-    where there is one otherwise, or none in ``folder``.
+    ``replace`` replaces an adapter of that name; workspaces that use it keep using it. Raises AdapterError if the name
+    is taken, or if there is no adapter in ``folder``.
     """
     read(folder)
     target = location(name)
@@ -111,7 +107,7 @@ def add(folder: Path, name: str, *, replace: bool = False) -> Adapter:
         if replaced.exists() and not target.exists():
             replaced.rename(target)  # killed between the two renames below
         if target.exists() and not replace:
-            raise AdapterError(f"There is an adapter {name!r} already: remove it first, or choose another --name.")
+            raise AdapterError(f"There is an adapter {name!r} already. Remove it first, or choose another --name.")
         for left in (partial, replaced):
             shutil.rmtree(left, ignore_errors=True)
         _copy(folder, partial)
@@ -124,7 +120,7 @@ def add(folder: Path, name: str, *, replace: bool = False) -> Adapter:
 
 
 def remove(name: str) -> None:
-    """Delete an adapter, broken or not, and have no workspace use it. Raises AdapterMissingError."""
+    """Delete an adapter, broken or not, and disable it in all workspaces. Raises AdapterMissingError."""
     target = location(name)
     with _locked():
         if not target.is_dir():
@@ -137,45 +133,45 @@ def remove(name: str) -> None:
 
 
 def enable(name: str, workspace: Path) -> None:
-    """Have ``workspace`` and all below it use an adapter. Raises AdapterError where it is missing or broken."""
+    """Use an adapter in ``workspace`` and the folders below. Raises AdapterError if it is missing or broken."""
     find(name)
     with _locked():
         _write(enabled() | {_resolved(workspace): name})
 
 
 def disable(workspace: Path) -> str | None:
-    """Have ``workspace`` use none of its own; returns which it used. A folder around it may still have one."""
+    """Disable the adapter of ``workspace`` and return its name, if any. A parent folder's adapter still applies."""
     with _locked():
-        uses = enabled()
-        name = uses.pop(_resolved(workspace), None)
+        adapters = enabled()
+        name = adapters.pop(_resolved(workspace), None)
         if name is not None:
-            _write(uses)
+            _write(adapters)
     return name
 
 
 def enabled() -> dict[Path, str]:
-    """Which adapter each workspace uses. Raises AdapterError where the file that says it can't be read."""
+    """Return the name of the adapter of each workspace. Raises AdapterError if the file can't be read."""
     path = adapters_folder() / ENABLED
     if not path.exists():
         return {}
     content = read_json(path)
     workspaces = content.get("workspaces")
     if content.get("format") != FORMAT or not isinstance(workspaces, dict):
-        raise AdapterError(f"{path} is not of this version of the program: delete it, and enable your adapters anew.")
+        raise AdapterError(f"{path} is of another version of this program. Delete it and enable your adapters again.")
     return {Path(workspace): str(name) for workspace, name in workspaces.items()}
 
 
 def enabled_for(workspace: Path) -> str | None:
-    """The adapter of the nearest folder around ``workspace``, itself included. Raises AdapterError as ``enabled``."""
-    uses = enabled()
-    if not uses:
+    """Return the adapter of ``workspace`` or its nearest parent folder with one. Raises AdapterError."""
+    adapters = enabled()
+    if not adapters:
         return None
     folder = _resolved(workspace)
-    return next((uses[around] for around in (folder, *folder.parents) if around in uses), None)
+    return next((adapters[parent] for parent in (folder, *folder.parents) if parent in adapters), None)
 
 
 def _copy(folder: Path, to: Path) -> None:
-    """What makes an adapter, its card included, and nothing that training left beside it."""
+    """Copy the files of an adapter and its model card, without other files of its training."""
     to.mkdir(mode=0o700)
     for path in (folder / file for file in (CONFIG, WEIGHTS, TUNING, "README.md")):
         if path.is_file():
@@ -202,9 +198,9 @@ def _locked() -> Iterator[None]:
         yield
 
 
-def _write(uses: dict[Path, str]) -> None:
-    """All at once, and for this user's eyes: it names folders."""
-    content = {"format": FORMAT, "workspaces": {str(workspace): uses[workspace] for workspace in sorted(uses)}}
+def _write(adapters: dict[Path, str]) -> None:
+    """Write the file of enabled adapters atomically, readable by this user only because it names folders."""
+    content = {"format": FORMAT, "workspaces": {str(workspace): adapters[workspace] for workspace in sorted(adapters)}}
     target = adapters_folder() / ENABLED
     with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=ENABLED, delete=False, encoding="utf-8") as file:
         file.write(json.dumps(content, indent=1) + "\n")

@@ -1,6 +1,6 @@
-"""Giving memory back that allocators keep after something large was freed. Knows no models.
+"""Return memory that allocators keep after large objects were freed.
 
-Torch's CPU tensors are glibc's, and glibc keeps what lies below the top of its heap until it is asked.
+Torch allocates CPU tensors through glibc, which keeps free memory below the top of its heap until ``malloc_trim``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 
 
 def release() -> None:
-    """Return free memory to the system and to the GPU's other users; milliseconds, so not for every request."""
+    """Return free memory to the system and to the GPU. Takes milliseconds: not for every request."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):  # glibc's alone
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):  # glibc only
         trim(0)

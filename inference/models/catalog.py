@@ -1,8 +1,8 @@
-"""Which models there are and what each was trained for. Torch-free; knows not which are installed.
+"""The model catalogue: every known model and what it was trained for. Torch-free.
 
-Sources: the paper (arXiv 2308.12950v3, section 2), Meta's README and MODEL_CARD.md, the checkpoints' config.json.
-The 70B configurations of base and Python were not seen: their RoPE theta and positions follow MODEL_CARD.md,
-their vocabulary that of 70B Instruct. What is loaded is always read from the checkpoint's own config.json.
+Sources: Code Llama (arXiv 2308.12950v3), section 2, Meta's README and MODEL_CARD.md, the checkpoints' config.json. The
+config.json of 70B base and 70B Python were not available: their RoPE theta and positions follow MODEL_CARD.md, their
+vocabulary that of 70B Instruct. Loading always reads the checkpoint's own config.json.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
+from inference.api.errors import CodeLlamaError
 from inference.models.shape import Shape
 from inference.text.vocabulary import Layout
 
 ChatFormat = Literal["chatml", "llama", "step"]
-"""How a chat model wants its turns: ChatML (the starter), ``[INST]`` (7B-34B Instruct), ``<step>`` turns (70B)."""
+"""The format of chat turns: ChatML (the starter), ``[INST]`` (7B-34B Instruct), ``<step>`` (70B Instruct)."""
+
+Role = Literal["completion", "chat"]
+"""A task that a loaded model serves."""
 
 Variant = Literal["base", "python", "instruct"]
-"""Which training a model ended with."""
+"""The last stage of a model's training."""
 
 EXTRAPOLATED = 100_000
-"""Tokens that models trained at 16,384 with RoPE theta 1e6 can still use (README; quality falls beyond 16K)."""
+"""Usable tokens of models trained at 16,384 with RoPE theta 1e6 (Meta's README; quality falls beyond 16K)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +33,20 @@ class Model:
     """One checkpoint and its abilities.
 
     Attributes:
-        id: what a person types, e.g. ``codellama-7b``.
-        title: what a person reads.
+        id: the name to type, e.g. ``codellama-7b``.
+        title: the name to display.
         hub: its Hugging Face id.
         shape: its dimensions.
-        variant: the training it ended with.
+        variant: the last stage of its training.
         infill: trained to fill in between a prefix and a suffix.
-        chat: the format of its turns, or None where it was not trained to chat.
-        context: positions (tokens) it was trained on.
-        usable_context: tokens it can be given at most.
+        chat: the format of its turns, or None if it was not trained to chat.
+        context: tokens of context in training.
+        usable_context: maximum tokens of context.
         licence: its licence, by SPDX id or name.
-        licence_url: where the licence is.
-        policy_url: where its acceptable-use policy is, or None where it has none.
-        layout: in which order it is shown prefix and suffix to infill.
-        revision: the commit of its repository that is pulled; None where the first pull pins it (``acquire``).
+        licence_url: the licence's address.
+        policy_url: the address of its acceptable-use policy, or None.
+        layout: the order of prefix and suffix in an infilling prompt.
+        revision: the commit of its repository to pull; None pins the one of the first pull.
     """
 
     id: str
@@ -61,8 +65,8 @@ class Model:
     revision: str | None = None
 
 
-class UnknownModelError(LookupError):
-    """No model of the catalogue has this name."""
+class UnknownModelError(CodeLlamaError, LookupError):
+    """The catalogue has no model of this name."""
 
 
 STARTER = Model(
@@ -71,14 +75,14 @@ STARTER = Model(
     hub="HuggingFaceTB/SmolLM2-135M-Instruct",
     shape=Shape(49_152, 576, 30, 9, 3, 1536, head_dim=64, rope_theta=1e5, positions=8192, tied=True),
     variant="instruct",
-    infill=True,  # by the adapter that ``pull`` merges; it was not trained to by its makers
+    infill=True,  # through the adapter that ``pull`` merges; the original model can't
     chat="chatml",
     context=8192,
     usable_context=8192,
     licence="Apache-2.0",
     licence_url="https://www.apache.org/licenses/LICENSE-2.0",
     policy_url=None,
-    layout="spm",  # a model this small learns it far sooner
+    layout="spm",  # a small model learns it much faster than PSM
 )
 
 
@@ -89,16 +93,16 @@ REVISIONS = {
     "codellama/CodeLlama-34b-Instruct-hf": "d4c1c474abcacd32d2a6eda45f9811d38c83e93d",
     "codellama/CodeLlama-70b-Instruct-hf": "397cae981dffaf5d5c9c90e89a0a75a850528b70",
 }
-"""Commits that at least two unrelated public projects pin or have downloaded. Of the other seven none is known so."""
+"""Commits that at least two unrelated public projects pin or have downloaded. The other seven models have none."""
 
 
 def _code_llama(size: str, variant: Variant, shape: Shape, *, infill: bool, chat: ChatFormat | None = None) -> Model:
-    """One row of the family. Models trained at 16K may be given 100K; those trained at 4K may not be given more."""
-    named = "" if variant == "base" else f"-{variant.capitalize()}"
-    hub = f"codellama/CodeLlama-{size}{named}-hf"
+    """Return one row of the family. Models trained at 16K extrapolate to 100K; those trained at 4K do not."""
+    suffix = "" if variant == "base" else f"-{variant.capitalize()}"
+    hub = f"codellama/CodeLlama-{size}{suffix}-hf"
     return Model(
-        id=f"codellama-{size}{named.lower()}",
-        title=f"Code Llama {size.upper()}{named.replace('-', ' ')}",
+        id=f"codellama-{size}{suffix.lower()}",
+        title=f"Code Llama {size.upper()}{suffix.replace('-', ' ')}",
         hub=hub,
         shape=shape,
         variant=variant,
@@ -131,7 +135,7 @@ _FAMILY = (
     _code_llama("34b", "instruct", _34B, infill=False, chat="llama"),
     _code_llama("70b", "base", _70B, infill=True),
     _code_llama("70b", "python", _70B_SHORT, infill=False),
-    # Made from 70B Python, so without the infilling objective (paper, section 2.1), whatever the abstract says.
+    # Fine-tuned from 70B Python, so without the infilling objective (paper, section 2.1), despite the abstract.
     _code_llama("70b", "instruct", _70B_SHORT, infill=False, chat="step"),
 )
 
@@ -140,18 +144,18 @@ CATALOG: dict[str, Model] = {model.id: model for model in (STARTER, *_FAMILY)}
 
 
 def find(name: str) -> Model:
-    """The model with this id or Hugging Face id, in any case. Raises UnknownModelError, which suggests the nearest."""
+    """Return the model with this id or Hugging Face id, ignoring case. Raises UnknownModelError with a suggestion."""
     named = {alias: model for model in CATALOG.values() for alias in (model.id, model.hub.lower())}
     wanted = name.strip().lower()
     if wanted in named:
         return named[wanted]
     near = get_close_matches(wanted, named, n=1)
-    hint = f"did you mean {named[near[0]].id}?" if near else "`codellama-ls models` lists those there are."
-    raise UnknownModelError(f"There is no model {name!r}: {hint}")
+    hint = f"Did you mean {named[near[0]].id}?" if near else "`codellama-ls models` lists the known models."
+    raise UnknownModelError(f"There is no model {name!r}. {hint}")
 
 
 def canonical(name: str) -> str:
-    """The id of the model that has this id or Hugging Face id; any other name is that of an installed checkpoint."""
+    """Return the catalogue's id for an id or Hugging Face id. Other names, of checkpoints, are returned unchanged."""
     try:
         return find(name).id
     except UnknownModelError:
@@ -159,23 +163,23 @@ def canonical(name: str) -> str:
 
 
 def out_of_date(model: Model) -> bool:
-    """Whether this is an installed model that can't infill yet, where pulling it again gives one that can."""
+    """Return whether an installed model can't infill although its current version can."""
     return not model.infill and model.id in CATALOG and CATALOG[model.id].infill
 
 
 def asked_to_infill(model: Model) -> str | None:
-    """What to tell a person who asked ``model`` to infill, or None where it can."""
+    """Return a message for the user if ``model`` can't infill, else None."""
     if model.infill:
         return None
     if out_of_date(model):
-        return f"The installed {model.id} does not infill yet: `codellama-ls pull {model.id}` makes it infill."
-    return f"{model.id} was not trained to infill: it completes from the text before the cursor alone."
+        return f"The installed {model.id} can't infill yet. Run `codellama-ls pull {model.id}` to update it."
+    return f"{model.id} was not trained to infill. It completes from the text before the cursor only."
 
 
 def asked_to_chat(model: Model) -> str | None:
-    """What to tell a person who asked ``model`` to chat, or None where it can. Names the same size's Instruct model."""
+    """Return a message for the user if ``model`` can't chat, else None. It names the Instruct model of that size."""
     if model.chat:
         return None
     sibling = f"{model.id.removesuffix('-python')}-instruct"
     other = sibling if sibling in CATALOG else "an Instruct model, such as codellama-7b-instruct,"
-    return f"{model.id} was not trained to chat: choose {other} for chat."
+    return f"{model.id} was not trained to chat. Choose {other} for chat."

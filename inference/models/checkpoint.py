@@ -1,7 +1,4 @@
-"""What a Hugging Face checkpoint folder holds, read from its headers: shapes and sizes, never the weights themselves.
-
-Torch-free. Knows the Llama architecture's tensors and the arithmetic of their formats; loads nothing.
-"""
+"""Inspect a Hugging Face checkpoint folder by its headers: shapes and sizes, without reading weights. Torch-free."""
 
 from __future__ import annotations
 
@@ -13,22 +10,23 @@ from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
+from inference.api.errors import CodeLlamaError
 from inference.models.shape import Shape
 
 WeightFormat = Literal["fp32", "bf16", "nf4"]
-"""What transformers loads."""
+"""Formats that transformers loads."""
 
 NativeFormat = Literal["int8", "int4"]
-"""What the C library reads (``inference.native``)."""
+"""Formats of the C library (``inference.native``)."""
 
 Extent = tuple[int, ...]
-"""Of a tensor."""
+"""A tensor's shape."""
 
 Stored = tuple[Extent, str]
-"""A tensor's shape in the file, and its type as safetensors names it: ``BF16``, ``U8``."""
+"""A tensor's shape in the file, and its type by safetensors' name, such as ``BF16`` or ``U8``."""
 
 PACKED = ".quant_state.bitsandbytes__nf4"
-"""What bitsandbytes appends to the name of a weight for the tensor that says how its 4 bits are to be read."""
+"""Suffix of the tensor that holds the quantisation state of a 4-bit weight (bitsandbytes)."""
 
 REQUIRED = (
     "vocab_size",
@@ -39,18 +37,18 @@ REQUIRED = (
 )
 
 
-class LoadError(Exception):
-    """A checkpoint can't be loaded; the text is one sentence for the user."""
+class LoadError(CodeLlamaError):
+    """A checkpoint can't be loaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A folder whose headers promise a complete Llama.
+    """A checkpoint folder that, by its headers, holds a complete Llama.
 
     Attributes:
-        folder: where it lies.
+        folder: its path.
         config: its ``config.json``.
-        shapes: of every tensor the architecture needs, by its name.
+        shapes: the shape of every tensor of the architecture, by name.
     """
 
     folder: Path
@@ -59,27 +57,27 @@ class Checkpoint:
 
     @property
     def quantised(self) -> bool:
-        """Whether its linear layers are stored in NF4."""
+        """True if its linear layers are stored in NF4."""
         return "quantization_config" in self.config
 
     @property
     def double_quant(self) -> bool:
-        """Whether the scales of stored NF4 weights are quantised too."""
+        """True if the scales of its NF4 weights are quantised too."""
         return bool(self.config.get("quantization_config", {}).get("bnb_4bit_use_double_quant"))
 
     @property
     def parameters(self) -> int:
-        """How many weights the model has; a tied head counts once."""
+        """Number of weights; a tied head counts once."""
         return sum(map(prod, self.shapes.values()))
 
     def weight_bytes(
         self, weight_format: WeightFormat | NativeFormat, activation_bytes: int, *, double_quant: bool = False
     ) -> int:
-        """Memory that the loaded weights take.
+        """Return the bytes of the loaded weights.
 
-        ``activation_bytes`` is the size of one activation, in which embedding, head and norms stay under NF4. NF4 keeps
-        4 bits a weight and a float32 scale for 64 of them; double quantisation makes the scale 8 bits, with a float32
-        for 256 of those (Dettmers et al. 2023, QLoRA, section 3).
+        Under NF4 the embedding, the head and the norms have ``activation_bytes`` each, as activations do. NF4 takes 4
+        bits per weight and a float32 scale per 64 weights. Double quantisation stores the scales in 8 bits, with one
+        float32 per 256 scales (QLoRA, Dettmers et al. 2023, arXiv 2305.14314, section 3).
         """
         if weight_format in ("int8", "int4"):
             return Shape.from_config(self.config).weight_bytes(weight_format)
@@ -90,9 +88,9 @@ class Checkpoint:
         return self.parameters * (4 if weight_format == "fp32" else 2)
 
     def mapped_bytes(self, weight_format: WeightFormat, activation_bytes: int, *, repacked: bool = False) -> int:
-        """How much of ``weight_bytes`` stays in the files on a CPU, mapped into memory: what is used as it is stored.
+        """Return the part of ``weight_bytes`` that a CPU uses as stored, mapped from the files.
 
-        ``repacked``: NF4 weights are rewritten at the first forward pass, in memory of the process's own.
+        ``repacked`` NF4 weights are rewritten into anonymous memory at the first forward pass.
         """
         all_bytes = self.weight_bytes(weight_format, activation_bytes, double_quant=self.double_quant)
         rest = activation_bytes * sum(prod(shape) for name, shape in self.shapes.items() if "_proj" not in name)
@@ -103,7 +101,7 @@ class Checkpoint:
 
 
 def inspect(folder: Path) -> Checkpoint:
-    """Read a folder's headers and check them against the Llama architecture. Raises LoadError."""
+    """Read a checkpoint's headers and check them against the Llama architecture. Raises LoadError."""
     config = read_config(folder)
     shapes = llama_shapes(config)
     _check_tensors(folder, shapes, _stored(folder))
@@ -112,7 +110,7 @@ def inspect(folder: Path) -> Checkpoint:
 
 
 def llama_shapes(config: dict[str, Any]) -> dict[str, Extent]:
-    """Every tensor a Llama of this ``config.json`` has, by its name in Hugging Face checkpoints."""
+    """Return the shape of every tensor of a Llama with this config, by its name in Hugging Face checkpoints."""
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     heads = config["num_attention_heads"]
     head_dim = config.get("head_dim") or hidden // heads
@@ -138,15 +136,15 @@ def llama_shapes(config: dict[str, Any]) -> dict[str, Extent]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """``config.json``, once it is known to describe a model our forward pass computes. Raises LoadError."""
+    """Read ``config.json`` and check that the forward pass supports it. Raises LoadError."""
     if not folder.is_dir():
         raise LoadError(f"There is no checkpoint folder {folder}.")
     config = _json(folder / "config.json")
     kind = config.get("model_type")
     if kind != "llama":
-        raise LoadError(f"The checkpoint in {folder} is of the architecture {kind!r}; only 'llama' can be loaded.")
+        raise LoadError(f"The checkpoint in {folder} has the architecture {kind!r}. Only 'llama' can be loaded.")
     if missing := [key for key in REQUIRED if not isinstance(config.get(key), int)]:
-        raise LoadError(f"The config.json in {folder} does not say {missing[0]}.")
+        raise LoadError(f"The config.json in {folder} has no {missing[0]}.")
     if config.get("hidden_act", "silu") != "silu":
         raise LoadError(f"The checkpoint in {folder} uses the activation {config['hidden_act']!r}, not Llama's 'silu'.")
     _check_quantisation(folder, config.get("quantization_config"))
@@ -159,13 +157,13 @@ def _check_quantisation(folder: Path, settings: dict[str, Any] | None) -> None:
     if not (settings.get("load_in_4bit") and settings.get("bnb_4bit_quant_type") == "nf4"):
         kind = settings.get("quant_method", "an unknown method")
         raise LoadError(
-            f"The checkpoint in {folder} is quantised already, by {kind}; only bitsandbytes' NF4 and 16 or 32 bit "
-            "weights can be loaded."
+            f"The checkpoint in {folder} is quantised by {kind}. "
+            "Only bitsandbytes' NF4 and 16 or 32 bit weights can be loaded."
         )
 
 
 def shards(folder: Path) -> list[Path]:
-    """The files of a checkpoint's weights. Raises LoadError where one is missing."""
+    """Return the weight files of a checkpoint. Raises LoadError if one is missing."""
     index = folder / "model.safetensors.index.json"
     if index.exists():
         names = _json(index).get("weight_map", {}).values()
@@ -175,8 +173,8 @@ def shards(folder: Path) -> list[Path]:
     for shard in found:
         if not shard.is_file():
             pickled = any(folder.glob("pytorch_model*.bin"))
-            hint = "; its .bin files are pickles, which could run code, and are not read" if pickled else ""
-            raise LoadError(f"The checkpoint in {folder} lacks {shard.name}{hint}.")
+            hint = " Its .bin files are pickles, which can run code, and are not read." if pickled else ""
+            raise LoadError(f"The checkpoint in {folder} lacks {shard.name}.{hint}")
     return found
 
 
@@ -193,7 +191,7 @@ def _stored(folder: Path) -> dict[str, Stored]:
 
 
 def _check_tensors(folder: Path, expected: dict[str, Extent], stored: dict[str, Stored]) -> None:
-    """Transformers would fill what is missing with random weights and only log it."""
+    """Check names and shapes; transformers would fill missing tensors with random weights and only log it."""
     for name, shape in expected.items():
         if name not in stored:
             raise LoadError(f"The checkpoint in {folder} lacks the tensor {name}.")
@@ -203,14 +201,14 @@ def _check_tensors(folder: Path, expected: dict[str, Extent], stored: dict[str, 
 
 
 def _packed_bytes(shape: Extent, dtype: str) -> int:
-    """NF4 weights lie in tensors of any type (bitsandbytes' ``quant_storage``), two weights a byte."""
+    """Return the bytes of an NF4 tensor, which may have any type (bitsandbytes' ``quant_storage``)."""
     return prod(shape) * int("".join(filter(str.isdigit, dtype)) or 0) // 8
 
 
 def _check_vocabulary(folder: Path, rows: int) -> None:
-    """An id beyond the embedding's rows would read past its end.
+    """Check that every token id has a row in the embedding.
 
-    Only the vocabulary itself counts: some checkpoints list added tokens without rows, which are never used.
+    Added tokens do not count: some checkpoints list added tokens without rows, and these are never used.
     """
     path = folder / "tokenizer.json"
     if not path.exists():

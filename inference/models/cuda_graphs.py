@@ -1,7 +1,9 @@
-"""Decoding on a GPU with one graph launch a token, where eager execution would launch some 15 kernels a layer.
+"""Decode with CUDA graphs: one graph launch per token, where eager execution launches about 15 kernels per layer.
 
-A graph holds the addresses of a KV session's buffers, so each session has its own, for as long as it has those buffers.
-Knows no weights: what is captured is ``Llama.step``. Source: PyTorch's notes on CUDA semantics, "CUDA Graphs".
+A graph of ``Llama.step`` holds the addresses of one KV session's buffers, so each session has its own graph until its
+buffers change.
+
+Source: PyTorch's notes on CUDA semantics, "CUDA Graphs".
 """
 
 from __future__ import annotations
@@ -10,47 +12,47 @@ import logging
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from inference.models.language_model import KVSession
-    from inference.models.llama import Llama
+from inference.models.language_model import KVSession
+from inference.models.llama import Llama
 
 log = logging.getLogger(__name__)
 
 WORTH_IT = 16
-"""One-token steps over the same buffers before a graph is captured, which takes as long as some of them."""
+"""One-token steps over the same buffers before a graph is captured; capturing costs as much as several steps."""
 
 WARM_UP = 2
-"""Steps before capturing, for what libraries allocate at a first call."""
+"""Steps run before capturing, because libraries allocate memory at their first call."""
 
 Replay = Callable[[int, int], Tensor]
-"""A token and its position -> logits ``[1, vocab]``."""
+"""Maps a token and its position to logits ``[1, vocab]`` in the model's dtype."""
 
-Capture = Callable[["Llama", "KVSession", int], Replay]
-"""Captures a step of the model over a session's buffers, with a token to try it on at the session's end."""
+Capture = Callable[[Llama, KVSession, int], Replay]
+"""Captures a step over a session's buffers; the token is a sample input for the warm-up at the session's end."""
 
 
 @dataclass
 class _Buffers:
-    """A session's buffers as they were last seen, held weakly: a graph must not keep evicted ones in memory."""
+    """A session's buffers at its last step, held weakly: a graph must not keep evicted buffers in memory."""
 
     first: weakref.ref[Tensor]
     last: weakref.ref[Tensor]
     steps: int = 0
     replay: Replay | None = None
 
-    def are(self, kv: KVSession) -> bool:
+    def match(self, kv: KVSession) -> bool:
+        """Return whether the session still has these buffers."""
         return self.first() is kv.keys[0] and self.last() is kv.values[-1]
 
 
 class GraphedLlama:
-    """A Llama whose single tokens are decoded by graphs; else it is the one given. See ``LanguageModel``.
+    """A ``LanguageModel`` that decodes single tokens through CUDA graphs and leaves the rest to a ``Llama``.
 
-    A step that can't be captured is computed as before, and so is every later one.
+    If capturing fails once, all later steps run without graphs.
     """
 
     def __init__(self, llama: Llama, capture: Capture | None = None) -> None:
@@ -63,7 +65,7 @@ class GraphedLlama:
     def with_low_rank(self, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> GraphedLlama:
         """See ``LanguageModel``."""
         adapted = GraphedLlama(self._llama.with_low_rank(pairs), self._capture)
-        adapted._capture = self._capture  # None where a step could not be captured
+        adapted._capture = self._capture  # None if capturing failed
         return adapted
 
     def forward(self, ids: list[int], kv: KVSession, *, every_position: bool = False) -> Tensor:
@@ -73,11 +75,11 @@ class GraphedLlama:
             return self._llama.forward(ids, kv, every_position=every_position)
         logits = replay(ids[0], kv.length)
         kv.length += 1
-        return logits.to(torch.float32, copy=True)  # the graph writes the next ones to the same place
+        return logits.to(torch.float32, copy=True)  # the next replay overwrites them
 
     def _replay(self, kv: KVSession, token: int) -> Replay | None:
         buffers = self._sessions.get(kv)
-        if buffers is None or not buffers.are(kv):
+        if buffers is None or not buffers.match(kv):
             buffers = self._sessions[kv] = _Buffers(weakref.ref(kv.keys[0]), weakref.ref(kv.values[-1]))
         buffers.steps += 1
         if buffers.replay is None and buffers.steps > WORTH_IT and self._capture:
@@ -85,34 +87,34 @@ class GraphedLlama:
             try:
                 buffers.replay = self._capture(self._llama, kv, token)
             except RuntimeError:
-                log.warning("decoding goes on without CUDA graphs: a step can't be captured", exc_info=True)
+                log.warning("capturing a CUDA graph failed: decoding without CUDA graphs", exc_info=True)
                 self._capture = None
         return buffers.replay
 
 
 @torch.inference_mode()
 def _clear_rest(kv: KVSession) -> None:
-    """A captured step reads the buffers whole, and a mask does not hide a NaN that was in memory never written to."""
+    """Zero the unused part of the buffers: a step reads it too, and masking does not hide a NaN."""
     for buffer in (*kv.keys, *kv.values):
         buffer[:, :, kv.length :] = 0
 
 
 class CudaCapture:
-    """Captures steps as CUDA graphs, all in one memory pool: one of them runs at a time."""
+    """Captures steps as CUDA graphs in one shared memory pool; only one graph runs at a time."""
 
     def __init__(self) -> None:
-        self._pool: Any = None  # torch's handle, made once there is something to capture
+        self._pool: Any = None  # torch's handle, created at the first capture
 
     @torch.inference_mode()
     def __call__(self, llama: Llama, kv: KVSession, token: int) -> Replay:
-        """See ``Capture``. Raises RuntimeError where something in the step can't be captured."""
+        """See ``Capture``. Raises RuntimeError if an operation of the step can't be captured."""
         inputs = torch.tensor([token], device=llama.device), torch.tensor([kv.length], device=llama.device)
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
+        side_stream = torch.cuda.Stream()
+        side_stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side_stream):
             for _ in range(WARM_UP):
                 llama.step(*inputs, kv.keys, kv.values)
-        torch.cuda.current_stream().wait_stream(aside)
+        torch.cuda.current_stream().wait_stream(side_stream)
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool):
@@ -122,7 +124,7 @@ class CudaCapture:
 
 @dataclass(frozen=True, slots=True)
 class _Graph:
-    """A captured step with where it reads its numbers and writes its logits."""
+    """A captured step with its input tensors (token and position, int64 ``[1]``) and its logits ``[1, vocab]``."""
 
     graph: torch.cuda.CUDAGraph
     inputs: tuple[Tensor, Tensor]
@@ -130,7 +132,7 @@ class _Graph:
 
     @torch.inference_mode()
     def __call__(self, token: int, position: int) -> Tensor:
-        for place, number in zip(self.inputs, (token, position), strict=True):
-            place.fill_(number)
+        for tensor, value in zip(self.inputs, (token, position), strict=True):
+            tensor.fill_(value)
         self.graph.replay()
         return self.logits

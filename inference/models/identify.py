@@ -1,7 +1,7 @@
-"""The catalogue's row of an installed model, also of one the catalogue does not have.
+"""Find the catalogue row of an installed model, or make one for a checkpoint outside the catalogue. Torch-free.
 
-Torch-free. What a checkpoint was trained for can't be read from its weights: for one of the catalogue the catalogue
-says it; for any other it is guessed from its vocabulary and chat template when it is pulled, and kept in the manifest.
+A checkpoint's weights don't show what it was trained for. Outside the catalogue this is guessed from the vocabulary and
+the chat template when the model is pulled, and kept in the manifest.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ MARKS: tuple[tuple[ChatFormat, tuple[str, ...]], ...] = (
     ("step", (STEP, "Destination:")),
     ("llama", ("[INST]", "<<SYS>>")),
 )
-"""What every chat template of a format contains, and no template of another one."""
+"""Strings that every chat template of a format contains, and no template of another format."""
 
 NEEDED: dict[ChatFormat, tuple[str, ...]] = {"chatml": ("<|im_start|>", "<|im_end|>"), "step": (STEP,), "llama": ()}
-"""Control tokens that a format can't be written without."""
+"""Control tokens that a chat format needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a checkpoint that is not in the catalogue was trained for.
+    """The training of a checkpoint outside the catalogue.
 
     Attributes:
         infill: to fill in between a prefix and a suffix.
@@ -47,7 +47,7 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a checkpoint that is not in the catalogue came from, as the manifest keeps it."""
+    """The origin of a checkpoint outside the catalogue, as kept in its manifest."""
 
     source: str
     licence: str
@@ -56,12 +56,15 @@ class Provenance:
 
 
 def row_of(name: str) -> Model:
-    """The catalogue's row of this id or Hugging Face id, or for another installed checkpoint one made from its files.
+    """Return the catalogue row of an id or Hugging Face id, or one made from an installed checkpoint's files.
 
-    A starter that was installed without the adapter that teaches it to infill is not said to infill. The context of a
-    checkpoint that is not in the catalogue is what its config.json gives it. Raises UnknownModelError where it is
-    neither of the catalogue nor installed, StoreError where it is damaged, ShapeError where its config.json can't be
-    understood.
+    A starter that was installed without its infilling adapter has ``infill=False``. Outside the catalogue the context
+    is that of config.json.
+
+    Raises:
+        UnknownModelError: the model is neither in the catalogue nor installed.
+        StoreError: it is damaged.
+        ShapeError: its config.json is invalid.
     """
     try:
         return _as_installed(find(name))
@@ -87,7 +90,7 @@ def row_of(name: str) -> Model:
 
 
 def _as_installed(row: Model) -> Model:
-    """What is damaged is another's to find out: here it counts as what it would be once it is pulled again."""
+    """Return the row with the abilities of the installed version. Damage is ignored here; loading reports it."""
     with suppress(store.StoreError):
         if row.id == STARTER.id and not store.facts(row.id).get("adapter"):
             return replace(row, infill=False)
@@ -95,7 +98,7 @@ def _as_installed(row: Model) -> Model:
 
 
 def find_row(model_id: str) -> Model | None:
-    """``row_of``, or None where nothing is known."""
+    """Return ``row_of(model_id)``, or None if that fails."""
     try:
         return row_of(model_id)
     except (UnknownModelError, store.StoreError, ShapeError):
@@ -103,20 +106,20 @@ def find_row(model_id: str) -> Model | None:
 
 
 def guess(folder: Path, tokenizer: Tokenizer) -> Trained:
-    """What a checkpoint's vocabulary and chat template say it was trained for."""
+    """Guess the training of a checkpoint from its vocabulary and chat template."""
     template = _chat_template(folder)
     chat: ChatFormat | None = next((form for form, marks in MARKS if all(mark in template for mark in marks)), None)
     return Trained(infill=_has_sentinels(tokenizer), chat=chat if chat and can_chat(tokenizer, chat) else None)
 
 
 def overridden(trained: Trained, infill: bool | None, chat: ChatFormat | None, *, no_chat: bool) -> Trained:
-    """``trained`` with what a person knows better; None leaves it."""
+    """Return ``trained`` with the user's corrections; None keeps a value."""
     trained = trained if infill is None else replace(trained, infill=infill)
     return replace(trained, chat=None) if no_chat else replace(trained, chat=chat or trained.chat)
 
 
 def check_vocabulary(name: str, tokenizer: Tokenizer, trained: Trained | Model) -> None:
-    """Raises TokenizerError where the vocabulary lacks the control tokens of what the model was trained for."""
+    """Check that the vocabulary has the control tokens that infilling and chat need. Raises TokenizerError."""
     if trained.infill and not _has_sentinels(tokenizer):
         missing, option = f"infilling's control tokens ({', '.join(SENTINELS)})", "--infill"
     elif trained.chat and not can_chat(tokenizer, trained.chat):
@@ -125,12 +128,12 @@ def check_vocabulary(name: str, tokenizer: Tokenizer, trained: Trained | Model) 
     else:
         return
     known = isinstance(trained, Model)
-    advice = f", so this is not {trained.id}: pull it --as what it is." if known else f": leave out {option}."
-    raise TokenizerError(f"The vocabulary in {name} lacks {missing}{advice}")
+    advice = f"So it is not {trained.id}. Pull it under another name with --as." if known else f"Leave out {option}."
+    raise TokenizerError(f"The vocabulary in {name} lacks {missing}. {advice}")
 
 
 def can_chat(tokenizer: Tokenizer, chat: ChatFormat) -> bool:
-    """Whether a vocabulary has the control tokens of a chat format."""
+    """Return whether a vocabulary has the control tokens of a chat format."""
     return all(tokenizer.control_id(piece) is not None for piece in NEEDED[chat])
 
 
@@ -139,7 +142,7 @@ def _has_sentinels(tokenizer: Tokenizer) -> bool:
 
 
 def _chat_template(folder: Path) -> str:
-    """The template in any of the forms transformers writes: a file of its own, a string, or a list of named ones."""
+    """Read the chat template in any form that transformers writes: a file, a string, or a list of named templates."""
     own = folder / "chat_template.jinja"
     if own.exists():
         return own.read_text("utf-8", errors="replace")
@@ -148,7 +151,7 @@ def _chat_template(folder: Path) -> str:
 
 
 def _provenance(model_id: str) -> Provenance | None:
-    """What the manifest says; None for what is not installed. Raises ModelDamagedError."""
+    """Read the origin from the manifest; None if the model is not installed. Raises ModelDamagedError."""
     try:
         facts = store.facts(model_id)
     except store.ModelDamagedError:

@@ -1,9 +1,4 @@
-"""What generation needs of a loaded model, whoever computes it. Knows no weights and no formats.
-
-KV sessions: what the model has already read, kept between requests so that it is read once.
-
-Knows nothing of requests, priorities or text: token ids and buffers only.
-"""
+"""The interface of a loaded model, and its KV cache: sessions kept between requests, so that text is read once."""
 
 from __future__ import annotations
 
@@ -11,24 +6,25 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    # REMOVED
-    pass  # REMOVED
+GROWTH = 512
+"""Tokens. Buffers grow in multiples of it, so that few copies are made and little memory is unused."""
 
 
 class LanguageModel(Protocol):
     """A decoder-only Llama that extends one KV session at a time (batch size 1).
 
     Attributes:
-        config: the checkpoint's configuration, by attributes.
-        device: where the weights are.
-        dtype: of the KV cache.
-        heads, kv_heads, head_dim: of its attention.
+        config: the checkpoint's ``config.json``, as attributes.
+        device: the device of the weights and of the KV cache.
+        dtype: the type of the KV cache.
+        heads: query heads.
+        kv_heads: key and value heads; fewer than ``heads`` under grouped-query attention (arXiv 2305.13245).
+        head_dim: width of one head.
     """
 
     config: Any
@@ -39,30 +35,37 @@ class LanguageModel(Protocol):
     head_dim: int
 
     def forward(self, ids: list[int], kv: KVSession, *, every_position: bool = False) -> Tensor:
-        """Append ``ids`` to ``kv`` and return logits, shape ``[1, vocab]`` (or ``[len(ids), vocab]``), in float32.
+        """Append ``ids`` to ``kv``, and return float32 logits of the last position ``[1, vocab]``.
 
-        The session's buffers must have room (``kv.reserve``); its length grows by ``len(ids)``.
+        With ``every_position`` the logits are ``[len(ids), vocab]``. The session's buffers must have room
+        (``kv.reserve``); its length grows by ``len(ids)``.
         """
         ...
 
     def with_low_rank(self, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> LanguageModel:
-        """A model of the same weights with ``B A x`` added to matrices; this one stays as it is.
+        """Return a model that shares these weights and adds ``B A x`` to some matrices (LoRA, arXiv 2106.09685).
 
-        ``pairs``: A ``[rank, in]`` and B ``[out, rank]`` by the matrix's name, ``model.layers.0.mlp.up_proj``.
+        ``pairs`` maps a matrix's name, such as ``model.layers.0.mlp.up_proj``, to A ``[rank, in]`` and B
+        ``[out, rank]``; B includes the scale.
         """
         ...
 
 
-GROWTH = 512
-"""Buffers grow in steps of this many tokens, so that few copies are made and little is unused."""
-
-
 @dataclass(eq=False)
 class KVSession:
-    """The cache of one sequence: ``keys[layer]`` and ``values[layer]`` are ``[1, kv_heads, capacity, head_dim]``.
+    """The KV cache of one sequence.
 
-    ``ids[:length]`` are the tokens whose keys and values the buffers hold, as ``model`` reads them: under an adapter
-    they are others. Without a ``pool`` it may grow for ever. One that is not ``kept`` is dropped once it is given back.
+    Attributes:
+        model: the model that computed the keys and values; an adapter's differ from its base's.
+        pool: limits its size; without one it may grow without bound.
+        ids: the tokens read.
+        length: tokens whose keys and values the buffers hold.
+        used_at: the pool's logical time of the last release.
+        client: the editor session that used it last.
+        kept: False drops the session at its release.
+        capacity: tokens that the buffers have room for.
+        keys: one tensor per layer, ``[1, kv_heads, capacity, head_dim]`` in the model's dtype.
+        values: the same for values.
     """
 
     model: LanguageModel
@@ -70,16 +73,16 @@ class KVSession:
     ids: list[int] = field(default_factory=list)
     length: int = 0
     used_at: int = 0
-    window: str = ""
+    client: str = ""
     kept: bool = True
     capacity: int = 0
     keys: list[torch.Tensor] = field(default_factory=list)
     values: list[torch.Tensor] = field(default_factory=list)
 
     def reserve(self, tokens: int, wanted: int = 0) -> None:
-        """Make room for ``tokens`` in all, and for as many as ``wanted`` where there is room; what is cached stays.
+        """Grow the buffers to ``tokens`` in all, and up to ``wanted`` if there is room. Cached values are kept.
 
-        The pool may take other sessions' buffers for it.
+        The pool may shrink other sessions.
         """
         if tokens <= self.capacity:
             return
@@ -87,7 +90,7 @@ class KVSession:
         self._resize(self.pool.make_room(self, tokens, capacity) if self.pool else capacity)
 
     def shrink(self, capacity: int) -> None:
-        """Keep buffers for ``capacity`` tokens only; what was read last is forgotten."""
+        """Shrink the buffers to ``capacity`` tokens; tokens beyond it are discarded."""
         if capacity < GROWTH:
             self.clear()
         elif capacity < self.capacity:
@@ -99,14 +102,14 @@ class KVSession:
         layers = self.model.config.num_hidden_layers
         for buffers in (self.keys, self.values):
             buffers.extend([self._buffer(0)] * (layers - len(buffers)))
-            for layer, old in enumerate(buffers):  # one after the other: never are two whole caches held
+            for layer, old in enumerate(buffers):  # layer by layer: two whole caches never exist at once
                 buffers[layer] = self._buffer(self.capacity)
                 buffers[layer][:, :, : self.length] = old[:, :, : self.length]
 
     def rewind(self, ids: Sequence[int]) -> int:
-        """Keep the common prefix with ``ids``, forget the rest; returns how many tokens are kept.
+        """Keep the common prefix with ``ids`` and discard the rest. Return the number of tokens kept.
 
-        The last of ``ids`` is never kept: its logits are wanted, and only a forward pass gives them.
+        The last of ``ids`` is never kept: only a forward pass gives its logits.
         """
         kept = min(common_prefix(self.ids[: self.length], ids), len(ids) - 1)
         self.length = kept
@@ -114,12 +117,12 @@ class KVSession:
         return kept
 
     def truncate(self, length: int) -> None:
-        """Forget what was read after the first ``length`` tokens; the buffers stay."""
+        """Discard all but the first ``length`` tokens; the buffers stay."""
         self.length = min(self.length, length)
         del self.ids[self.length :]
 
     def clear(self) -> None:
-        """Forget everything and give the buffers back."""
+        """Discard all tokens and free the buffers."""
         self.ids, self.keys, self.values = [], [], []
         self.length = self.capacity = 0
 
@@ -129,7 +132,10 @@ class KVSession:
 
 
 class KVPool:
-    """Sequences whose buffers hold at most ``limit`` tokens together; room is made by whoever was used longest ago."""
+    """KV sessions whose buffers hold at most ``limit`` tokens together.
+
+    Idle sessions are kept for reuse and evicted by least recent use, from the client that holds most.
+    """
 
     def __init__(self, model: LanguageModel, limit: int) -> None:
         self.limit = limit
@@ -138,12 +144,12 @@ class KVPool:
         self._busy: list[KVSession] = []
         self._clock = itertools.count(1)
 
-    def acquire(self, ids: Sequence[int], model: LanguageModel | None = None, window: str = "") -> KVSession:
-        """The idle session of ``model`` that shares the longest prefix with ``ids``, or a new one.
+    def acquire(self, ids: Sequence[int], model: LanguageModel | None = None, client: str = "") -> KVSession:
+        """Return the idle session of ``model`` with the longest common prefix with ``ids``, or a new one.
 
-        ``model`` is the pool's own, or that under an adapter: what one has read is of no use to another. A session that
-        shares next to nothing is left for whoever filled it, as long as there is room for both. The caller gives it
-        back with ``release``. From now on it is ``window``'s.
+        ``model`` defaults to the pool's; under an adapter the keys and values differ. A session with hardly any common
+        prefix is left to the document that filled it, while there is room for both. The session belongs to ``client``
+        from now on. The caller must ``release`` it.
         """
         model = model or self._model
         candidates = [s for s in self._idle if s.model is model]
@@ -152,12 +158,12 @@ class KVPool:
             best = KVSession(model, self)
         else:
             self._idle.remove(best)
-        best.window = window
+        best.client = client
         self._busy.append(best)
         return best
 
     def release(self, session: KVSession) -> None:
-        """Give ``session`` back with what it now holds."""
+        """Return ``session`` to the pool with the tokens that it now holds."""
         self._busy.remove(session)
         session.used_at = next(self._clock)
         session.ids = session.ids[: session.length]
@@ -165,18 +171,19 @@ class KVPool:
             self._idle.append(session)
 
     def make_room(self, session: KVSession, needed: int, capacity: int) -> int:
-        """Take buffers from others until ``session`` can have ``capacity`` tokens; returns how many it can have.
+        """Shrink other sessions until ``session`` can have ``capacity`` tokens. Return how many it can have.
 
-        Idle sessions lose theirs first: of the window that keeps most, the least recently used, so that no window with
-        many documents drives out another's only one. Then those that are in use: one model works at one answer at a
-        time, so theirs are under way but stand still. They lose no more than what ``needed`` takes, from their ends,
-        and read it again: so answers that are read in turns do not each begin anew.
-        Raises ValueError for more than the limit, which is what any one session may have.
+        Idle sessions go first: the least recently used of the client that holds most, so that a client with many
+        documents does not evict another's only one. Sessions in use come next; they are paused, since the model runs
+        one sequence at a time. They lose only what ``needed`` requires, from their ends, and read it again. So
+        sequences that take turns do not restart from their beginnings.
+
+        Raises ValueError if ``needed`` exceeds the limit.
         """
         if needed > self.limit:
             raise ValueError(f"{needed} tokens do not fit into a pool of {self.limit}")
         capacity = min(capacity, self.limit)
-        for other in self._by_window():
+        for other in self._eviction_order():
             if self._excess(session, capacity) <= 0:
                 break
             other.clear()
@@ -188,45 +195,45 @@ class KVPool:
         return capacity
 
     def _excess(self, session: KVSession, capacity: int) -> int:
-        """Tokens by which the limit would be exceeded if ``session`` had ``capacity``."""
+        """Return by how many tokens the limit would be exceeded if ``session`` had ``capacity``."""
         return self.tokens - session.capacity + capacity - self.limit
 
-    def _by_window(self) -> Iterator[KVSession]:
-        """Idle sessions in the order in which they make room."""
+    def _eviction_order(self) -> Iterator[KVSession]:
+        """Yield idle sessions in the order of their eviction."""
         idle = list(self._idle)
-        kept: Counter[str] = Counter()
+        held: Counter[str] = Counter()
         for session in idle:
-            kept[session.window] += session.capacity
+            held[session.client] += session.capacity
         while idle:
-            first = min(idle, key=lambda s: (-kept[s.window], s.used_at))
+            first = min(idle, key=lambda s: (-held[s.client], s.used_at))
             idle.remove(first)
-            kept[first.window] -= first.capacity  # before it is cleared
+            held[first.client] -= first.capacity  # before the caller clears it
             yield first
 
     def clear(self) -> None:
-        """Give all idle buffers back."""
+        """Free the buffers of idle sessions."""
         self._idle.clear()
 
     def evict(self) -> None:
-        """Give all buffers back, idle or in use: who is under way reads again what it loses."""
+        """Free all buffers, idle or in use. Sequences that are running read their tokens again."""
         self._idle.clear()
         for session in self._busy:
             session.clear()
 
     def forget(self, model: LanguageModel) -> None:
-        """Keep nothing that ``model`` has read, so that nothing holds it in memory; what is under way goes on."""
+        """Drop the sessions of ``model``, so that nothing keeps it in memory. Running sequences finish first."""
         self._idle = [session for session in self._idle if session.model is not model]
         for session in self._busy:
             session.kept = session.kept and session.model is not model
 
     @property
     def tokens(self) -> int:
-        """How many tokens have buffers at present, used or not."""
+        """Tokens that all buffers together have room for."""
         return sum(s.capacity for s in (*self._idle, *self._busy))
 
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many leading items are equal."""
+    """Return the number of equal leading items."""
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 

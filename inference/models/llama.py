@@ -1,10 +1,10 @@
-"""The lean forward pass of the Llama architecture over weights that transformers loaded.
+"""Forward pass of the Llama architecture over weights that transformers loaded.
 
-Knows nothing of tokens' meaning, sampling, requests or sockets: ids in, logits out. It calls the loaded
-linear modules as they are, so it is the same code for float32, bfloat16 and bitsandbytes 4-bit weights.
+It calls the loaded linear modules, so the same code serves float32, bfloat16 and bitsandbytes' 4-bit weights. A parity
+test holds it to transformers' ``modeling_llama.py``.
 
-Source: Touvron et al. 2023 (arXiv 2302.13971), section 2.2, as implemented by transformers'
-``modeling_llama.py``, to which a parity test holds it.
+Sources: Llama (Touvron et al. 2023, arXiv 2302.13971), section 2.2; RoPE (Su et al. 2021, arXiv 2104.09864);
+grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245).
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention.bias import causal_lower_right
 
+from inference.models.language_model import KVSession
+
 if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM
-
-    from inference.models.language_model import KVSession
-
+    from transformers import LlamaForCausalLM  # takes seconds to import
 
 MATRICES = {
     "query": "self_attn.q_proj",
@@ -34,12 +33,12 @@ MATRICES = {
     "up": "mlp.up_proj",
     "down": "mlp.down_proj",
 }
-"""A block's linear layers and their names in Hugging Face checkpoints."""
+"""A block's linear layers by their names in Hugging Face checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One decoder layer's modules, named as in the paper's figures rather than by their paths."""
+    """One decoder layer's modules and norm weights ``[hidden]``."""
 
     attention_norm: Tensor
     query: nn.Module
@@ -52,8 +51,8 @@ class Block:
     down: nn.Module
 
 
-class Adapted(nn.Module):
-    """A linear layer with its low-rank addition: ``a`` is ``[rank, in]``, ``b`` is ``[out, rank]`` with the scale."""
+class LoraLinear(nn.Module):
+    """A linear layer plus its LoRA: ``a`` is ``[rank, in]``, ``b`` is ``[out, rank]`` and includes the scale."""
 
     def __init__(self, linear: nn.Module, a: Tensor, b: Tensor) -> None:
         super().__init__()
@@ -66,13 +65,7 @@ class Adapted(nn.Module):
 
 
 class Llama:
-    """A decoder-only Llama that extends one KV session at a time (batch size 1).
-
-    Attributes:
-        config: the checkpoint's configuration, as transformers parsed it.
-        device: where the weights are.
-        dtype: of activations and of the KV cache.
-    """
+    """A ``LanguageModel`` computed by torch; ``dtype`` is that of activations and of the KV cache."""
 
     def __init__(self, loaded: LlamaForCausalLM) -> None:
         self.config = loaded.config
@@ -89,20 +82,14 @@ class Llama:
         self._head = loaded.lm_head
 
     def with_low_rank(self, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> Llama:
-        """A Llama of the same weights with ``B A x`` added to matrices; this one stays as it is.
-
-        ``pairs``: A ``[rank, in]`` and B ``[out, rank]`` by the matrix's name, ``model.layers.0.mlp.up_proj``.
-        """
+        """See ``LanguageModel.with_low_rank``."""
         other = copy(self)
         other._blocks = [_adapted(block, f"model.layers.{n}.", pairs) for n, block in enumerate(self._blocks)]
         return other
 
     @torch.inference_mode()
     def forward(self, ids: list[int], kv: KVSession, *, every_position: bool = False) -> Tensor:
-        """Append ``ids`` to ``kv`` and return logits, shape ``[1, vocab]`` (or ``[len(ids), vocab]``), in float32.
-
-        The session's buffers must have room (``kv.reserve``); its length grows by ``len(ids)``.
-        """
+        """See ``LanguageModel.forward``: returns float32 logits ``[1, vocab]`` or ``[len(ids), vocab]``."""
         start, end = kv.length, kv.length + len(ids)
         tokens = torch.tensor(ids, device=self.device)
         positions = torch.arange(start, end, device=self.device)
@@ -128,7 +115,11 @@ class Llama:
         start: int,
         mask: Tensor | None,
     ) -> Tensor:
-        """Self-attention of ``x`` ``[1, T, hidden]`` over the cache ``[1, kv_heads, capacity, head_dim]``."""
+        """Self-attention of ``x`` ``[1, T, hidden]`` over the cache ``[1, kv_heads, capacity, head_dim]``.
+
+        ``rope`` is (cos, sin), each ``[1, 1, T, head_dim]``; ``mask`` is bool ``[T, start + T]`` or None. Writes new
+        keys and values at ``start`` and returns ``[1, T, hidden]``.
+        """
         length = x.shape[1]
         end = start + length
         q = _rotate(self._split(block.query(x), self.heads), *rope)
@@ -146,10 +137,10 @@ class Llama:
 
     @torch.inference_mode()
     def step(self, token: Tensor, position: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
-        """What ``forward`` computes for one token, with nothing that changes from one token to the next but numbers.
+        """Compute ``forward`` for one token with static shapes, so that it can be captured as a CUDA graph.
 
-        ``token`` and ``position`` are ``[1]``, on the device; the buffers are read whole, what lies behind ``position``
-        masked. So it can be captured once and replayed (``graphed``). Returns logits ``[1, vocab]`` in ``dtype``.
+        ``token`` and ``position`` are int64 ``[1]`` on the device. The buffers, one per layer ``[1, kv_heads, capacity,
+        head_dim]``, are read whole, with later positions masked. Returns logits ``[1, vocab]`` in ``dtype``.
         """
         x = self._embed(token)[None]
         cos, sin = self._rotary(x, position[None])
@@ -160,7 +151,7 @@ class Llama:
             cached_keys.index_copy_(2, position, _rotate(self._split(block.key(h), self.kv_heads), *rope))
             cached_values.index_copy_(2, position, self._split(block.value(h), self.kv_heads))
             q = _rotate(self._split(block.query(h), self.heads), *rope)
-            # Query heads that share a key head stand where other queries would: no kernel has to know of groups.
+            # Query heads of one group go where further queries would be: plain kernels then compute grouped attention.
             q = q.view(1, self.kv_heads, self.heads // self.kv_heads, self.head_dim)
             mixed = F.scaled_dot_product_attention(q, cached_keys, cached_values, attn_mask=seen)
             x = x + block.output(mixed.reshape(1, 1, self.heads * self.head_dim))
@@ -193,22 +184,24 @@ def _block(layer: Any) -> Block:
 
 def _adapted(block: Block, prefix: str, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> Block:
     named = {field: f"{prefix}{path}" for field, path in MATRICES.items()}
-    return replace(block, **{f: Adapted(getattr(block, f), *pairs[name]) for f, name in named.items() if name in pairs})
+    return replace(
+        block, **{f: LoraLinear(getattr(block, f), *pairs[name]) for f, name in named.items() if name in pairs}
+    )
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding (Su et al. 2021) in the half-split layout of Hugging Face checkpoints."""
+    """Apply RoPE to ``x`` ``[1, heads, T, head_dim]``, in the half-split layout of Hugging Face checkpoints."""
     half = x.shape[-1] // 2
-    turned = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
-    return x * cos + turned * sin
+    rotated = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
+    return x * cos + rotated * sin
 
 
 def _mask(new: int, total: int, device: torch.device) -> Tensor | None:
-    """``[new, total]``, true where the i-th new token may look: at all before it and at itself.
+    """Return a causal mask, bool ``[new, total]``: the i-th new token sees all tokens before it and itself.
 
-    None where the kernel needs none: for one token, and where nothing is before the new ones (``is_causal``). On CUDA
-    no numbers but a kernel's own diagonal, as with a mask and fewer key than query heads torch computes unfused, with
-    all attention weights in memory.
+    Return None where the kernel needs no mask: for one token, or if all tokens are new (``is_causal``). On CUDA return
+    torch's symbolic causal bias. With a tensor mask and grouped-query attention torch would fall back to an unfused
+    kernel, which holds all attention weights in memory.
     """
     if new in (1, total):
         return None

@@ -1,8 +1,4 @@
-"""A checkpoint folder -> a Llama in memory, in 32, 16 or 4 bits.
-
-The only file that names a quantiser. Knows nothing of where folders come from, of tokens or of requests. Loading never
-touches a network.
-"""
+"""Load a checkpoint folder into a model with 32, 16, 8 or 4 bits per weight. Never uses the network."""
 
 from __future__ import annotations
 
@@ -23,17 +19,6 @@ from inference.models.llama import Llama
 from inference.models.quiet_libraries import quiet_transformers, reported, silence
 from inference.system.machine import usable_cores
 from inference.system.progress import OnProgress
-
-__all__ = [
-    "Format",
-    "LoadError",
-    "choose_device",
-    "choose_dtype",
-    "choose_format",
-    "load",
-    "read_transformers",
-    "what_is_read",
-]
 
 Format = Literal["auto"] | WeightFormat
 
@@ -64,11 +49,20 @@ def load(
     *,
     double_quant: bool = False,
 ) -> LanguageModel:
-    """Load a checkpoint for inference; what can't work is found before the weights are read.
+    """Load a checkpoint for inference. Problems are reported before the weights are read.
 
-    ``device`` is None for a GPU if there is one, else the CPU. ``on_progress`` counts tensors. ``double_quant`` also
-    quantises NF4's scales: 0.4 bits a weight less, a little slower. An installed checkpoint is quantised once and kept,
-    one that comes quantised is loaded as it is. int8 and int4 are ``native``'s. Raises LoadError.
+    An installed checkpoint is quantised once and the result is kept. A checkpoint that is quantised already is loaded
+    as it is.
+
+    Args:
+        folder: the checkpoint.
+        weight_format: ``auto`` means NF4 on a GPU and float32 on a CPU; int8 and int4 select ``inference.native``.
+        device: None selects a GPU if there is one, else the CPU.
+        on_progress: called with the number of tensors loaded and their total.
+        double_quant: also quantise NF4's scales (QLoRA, section 3): 0.4 bits less per weight, slightly slower.
+
+    Raises:
+        LoadError: the checkpoint is incomplete, unsupported or too large for the memory.
     """
     if weight_format in ("int8", "int4"):
         return _load_native(folder, weight_format, on_progress)
@@ -85,9 +79,9 @@ def read_transformers(
     *,
     double_quant: bool = False,
 ) -> Any:
-    """The transformers model that ``load`` wraps, with frozen weights: for training, adapters and batches.
+    """Load the transformers model that ``load`` wraps, with frozen weights: for training, adapters and batches.
 
-    Everything is as ``load`` says. Raises LoadError.
+    The arguments are those of ``load``. Raises LoadError.
     """
     silence()
     checkpoint = inspect(folder)
@@ -110,9 +104,9 @@ def what_is_read(
     *,
     double_quant: bool = False,
 ) -> tuple[Checkpoint, WeightFormat]:
-    """The checkpoint that ``load`` would read, and its format once loaded.
+    """Return the checkpoint that ``load`` would read, and its format in memory.
 
-    It is the one in ``folder``, or the copy of its NF4 weights that an earlier start kept. Raises LoadError.
+    It is the one in ``folder``, or the NF4 copy that an earlier start kept. Raises LoadError.
     """
     checkpoint = inspect(folder)
     where = choose_device(device)
@@ -125,7 +119,7 @@ def what_is_read(
 
 
 def _load_native(folder: Path, form: NativeFormat, on_progress: OnProgress | None) -> LanguageModel:
-    from inference.native.native_loader import read
+    from inference.native.native_loader import read  # lazily: ``inference.native`` imports this package
 
     checkpoint = inspect(folder)
     _check_memory(checkpoint.weight_bytes(form, 4), torch.device("cpu"), folder)
@@ -140,7 +134,7 @@ def _use_cores() -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How a checkpoint is to be read; ``double_quant`` counts where it is quantised on the way."""
+    """Arguments of reading one checkpoint; ``double_quant`` applies if it is quantised while loading."""
 
     dtype: torch.dtype
     device: torch.device
@@ -149,20 +143,20 @@ class _Plan:
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
-    """The device meant, or the best there is for None. Raises LoadError for CUDA where there is none."""
+    """Return the device; None selects a GPU if there is one. Raises LoadError for CUDA without a GPU."""
     present = torch.cuda.is_available()
     if device is None:
         return torch.device("cuda" if present else "cpu")
     where = torch.device(device)
     if where.type == "cuda" and not present:
-        raise LoadError("A CUDA device was asked for, but torch finds none: use the device 'cpu', or check the driver.")
+        raise LoadError("torch finds no CUDA device. Use the device 'cpu', or check the driver.")
     return where
 
 
 def choose_format(weight_format: Format, device: torch.device) -> WeightFormat:
-    """What ``auto`` means: NF4 on a GPU; on a CPU float32, which is the quickest for a model as small as the starter.
+    """Resolve ``auto``: NF4 on a GPU, float32 on a CPU, where it is the fastest for a model as small as the starter.
 
-    Measured on two AVX-512 cores, milliseconds for one decoded token: float32 71, bfloat16 88, NF4 190.
+    Milliseconds per decoded token of the starter, measured on two AVX-512 cores: float32 71, bfloat16 88, NF4 190.
     """
     if weight_format == "auto":
         return "nf4" if device.type == "cuda" else "fp32"
@@ -170,16 +164,16 @@ def choose_format(weight_format: Format, device: torch.device) -> WeightFormat:
 
 
 def _stored_format(checkpoint: Checkpoint, wanted: Format) -> WeightFormat | None:
-    """The format of a checkpoint that is quantised already, which leaves no choice. Raises LoadError."""
+    """Return the format of a checkpoint that is quantised already, else None. Raises LoadError."""
     if not checkpoint.quantised:
         return None
     if wanted not in ("auto", "nf4"):
-        raise LoadError(f"The checkpoint in {checkpoint.folder} is in 4 bits already: load it as nf4, not as {wanted}.")
+        raise LoadError(f"The checkpoint in {checkpoint.folder} is in 4 bits already. Load it as nf4, not as {wanted}.")
     return "nf4"
 
 
 def why_no_four_bits(device: str) -> str:
-    """Why ``device`` can't compute with 4-bit weights, or nothing: one small product tells."""
+    """Return the reason why ``device`` can't compute with 4-bit weights, or "". Tries a small product."""
     silence()
     from bitsandbytes.nn.modules import Linear4bit
 
@@ -193,9 +187,9 @@ def why_no_four_bits(device: str) -> str:
 
 
 def choose_dtype(weight_format: WeightFormat, device: torch.device) -> torch.dtype:
-    """Of activations and of what NF4 does not quantise.
+    """Return the type of activations and of the weights that NF4 leaves unquantised.
 
-    For NF4, CPUs with AVX512_BF16 compute faster in bfloat16 than in float32. GPUs older than Ampere have no bfloat16.
+    With NF4, CPUs with AVX512_BF16 are faster in bfloat16 than in float32. GPUs older than Ampere lack bfloat16.
     """
     if weight_format == "fp32":
         return torch.float32
@@ -216,12 +210,12 @@ def _check_memory(needed: int, device: torch.device, folder: Path) -> None:
     if needed > available:
         raise LoadError(
             f"The weights in {folder} need {needed / 2**30:.1f} GiB of {kind}, but {available / 2**30:.1f} GiB are "
-            "free: close other programs, or choose a smaller model or fewer bits."
+            "free. Close other programs, or choose a smaller model or fewer bits."
         )
 
 
 def _quantised_once(checkpoint: Checkpoint, plan: _Plan) -> Any:
-    """The model in NF4: as it was kept by an earlier start, else quantised now and kept for the next one."""
+    """Read the NF4 copy that an earlier start kept, else quantise now and keep a copy for the next start."""
     where = _kept(checkpoint, plan.dtype, plan.double_quant)
     if where and quantised.ready(where):
         try:
@@ -242,13 +236,13 @@ def _quantised_once(checkpoint: Checkpoint, plan: _Plan) -> Any:
 
 
 def _kept(checkpoint: Checkpoint, dtype: torch.dtype, double_quant: bool) -> Path | None:
-    """Where the NF4 weights of an installed checkpoint are kept, or will be."""
+    """Return the folder for the NF4 copy of an installed checkpoint, or None."""
     kind = "-".join(["nf4", *(["double"] if double_quant else []), str(dtype).removeprefix("torch.")])
     return quantised.place(checkpoint.folder, kind)
 
 
 def _read(checkpoint: Checkpoint, plan: _Plan, **options: Any) -> Any:
-    """The transformers model, on its device and ready for inference."""
+    """Load the transformers model onto its device, ready for inference. Raises LoadError."""
     transformers = quiet_transformers()
     try:
         with reported(plan.on_progress):
@@ -270,9 +264,9 @@ def _read(checkpoint: Checkpoint, plan: _Plan, **options: Any) -> Any:
 
 
 def _compute_in(model: Any, dtype: torch.dtype) -> None:
-    """Have every module compute in ``dtype``: who quantised a checkpoint elsewhere chose for another device.
+    """Make every module compute in ``dtype``.
 
-    transformers leaves what a quantised checkpoint stores as it is, whatever type it is asked for.
+    transformers ignores the requested type for a quantised checkpoint, and keeps the one it was quantised with.
     """
     for module in model.modules():
         if hasattr(module, "compute_dtype"):

@@ -1,14 +1,8 @@
-"""A LoRA adapter beside a loaded Llama: each adapted matrix gives ``W x + scale * B A x``, and ``W`` stays as it is.
+"""Unmerged LoRA adapters: each adapted matrix computes ``W x + scale * B A x``, and ``W`` stays unchanged.
 
-So one copy of the weights, in whatever format it is held, serves with any adapter and without. Knows nothing of where
-adapters are kept or who asks for them.
+One copy of the weights, in any format, serves requests with and without adapters. A parity test holds this to peft.
 
-Source: Hu et al. 2021 (arXiv 2106.09685), section 4.1, as peft computes it, to which a parity test holds it.
-
-The loaded model under each of the adapters asked for lately. Lives on the model thread; knows no requests.
-
-What an adapter takes beside the weights is small (rank 16 on Code Llama 7B: 80 MB in 16 bits), and the planner does not
-count it: so few are kept at a time.
+Source: Hu et al. 2021 (arXiv 2106.09685), section 4.1.
 """
 
 from __future__ import annotations
@@ -25,11 +19,16 @@ from inference.models.adapter_files import WEIGHTS, AdapterError, LoraFiles, che
 from inference.models.adapter_store import Stamp, stamp
 from inference.models.language_model import LanguageModel
 
+log = logging.getLogger(__name__)
+
+MAX_ADAPTERS = 4
+"""Adapters kept in memory. The planner does not count them; at rank 16 Code Llama 7B's takes 80 MB in 16 bits."""
+
 
 def with_adapter(model: LanguageModel, folder: Path) -> LanguageModel:
-    """``model`` under the adapter in a peft folder. The weights are shared; ``model`` itself stays without.
+    """Return a model that shares the weights of ``model`` and applies the adapter in a peft folder.
 
-    Raises AdapterError where the adapter can't be served unmerged or was made for another shape.
+    Raises AdapterError if the adapter can't be served unmerged or does not fit the model's shape.
     """
     lora = read_lora(folder)
     check_fits(lora, model.config.to_dict())
@@ -37,7 +36,7 @@ def with_adapter(model: LanguageModel, folder: Path) -> LanguageModel:
 
 
 def _tensors(lora: LoraFiles, model: LanguageModel) -> dict[str, tuple[Tensor, Tensor]]:
-    """A and B of every matrix, on the model's device and in the type of its activations."""
+    """Read A ``[rank, in]`` and B ``[out, rank]``, times the scale, of every matrix, in the model's dtype."""
     try:
         with safe_open(lora.folder / WEIGHTS, framework="pt") as file:
             return {
@@ -51,24 +50,18 @@ def _tensors(lora: LoraFiles, model: LanguageModel) -> dict[str, tuple[Tensor, T
         raise AdapterError(f"The tensors in {lora.folder} can't be read ({error}).") from error
 
 
-log = logging.getLogger(__name__)
+class AdapterCache:
+    """The adapters of one base model that were used last. ``on_drop`` is called with each model that is dropped."""
 
-MOST = 4
-"""Adapters kept in memory at a time."""
-
-
-class AdaptedModels:
-    """One base, and the models that adapters make of it; ``on_drop`` is told of each that is kept no longer."""
-
-    def __init__(self, base: LanguageModel, on_drop: Callable[[LanguageModel], None], most: int = MOST) -> None:
+    def __init__(self, base: LanguageModel, on_drop: Callable[[LanguageModel], None], most: int = MAX_ADAPTERS) -> None:
         self._base = base
         self._on_drop = on_drop
         self._most = most
-        self._kept: OrderedDict[Path, tuple[Stamp, LanguageModel]] = OrderedDict()  # the least recently used first
+        self._kept: OrderedDict[Path, tuple[Stamp, LanguageModel]] = OrderedDict()  # least recently used first
 
     def get(self, folder: Path) -> LanguageModel:
-        """The base under the adapter in ``folder`` as its files are now. Raises AdapterError."""
-        now = stamp(folder)  # before reading: what changes meanwhile is read again next time
+        """Return the base under the adapter in ``folder``, reloaded if its files have changed. Raises AdapterError."""
+        now = stamp(folder)  # before reading, so that a change while reading is noticed next time
         known, model = self._kept.get(folder, (None, None))
         if model is None or known != now:
             self._drop(folder)

@@ -1,7 +1,4 @@
-"""Folders of files with a manifest: written whole or not at all, compared with it before anything is loaded.
-
-The manifest lists each file's size and SHA-256. Torch-free; knows neither models nor what is in the files.
-"""
+"""Folders with a manifest of sizes and SHA-256 hashes: published atomically, checked before loading. Torch-free."""
 
 from __future__ import annotations
 
@@ -18,9 +15,9 @@ from inference.system.progress import OnProgress
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-"""Version of the manifest and of the layout of what is beside it; raised when older ones can't be read."""
+"""Version of the manifest and of the files beside it; raised when older ones become unreadable."""
 SMALL = 1 << 20
-"""Bytes up to which a file is so quick to read that its content is always checked."""
+"""Bytes. The content of smaller files is always checked."""
 
 
 class MismatchError(Exception):
@@ -29,7 +26,7 @@ class MismatchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """The size and content that a file must have."""
+    """The expected size and content of a file."""
 
     bytes: int
     sha256: str
@@ -70,20 +67,20 @@ def compare(
 
 
 def check(folder: Path, *, full: bool = False, on_progress: OnProgress | None = None) -> None:
-    """Check a folder that ``publish`` made: names, sizes and the content of small files. Raises MismatchError.
+    """Check a folder made by ``publish``: names, sizes and the content of small files, or of all if ``full``.
 
-    With ``full`` the content of all files is checked.
+    Raises MismatchError.
     """
     expected = files(read(folder))
     if {path.name for path in folder.iterdir()} - {MANIFEST} != set(expected):
-        raise MismatchError(f"it holds other files than its {MANIFEST} says")
+        raise MismatchError(f"its files are not those of its {MANIFEST}")
     compare(folder, expected, full, on_progress)
     if not full:
         _compare_content(folder, {name: file for name, file in expected.items() if file.bytes <= SMALL}, None)
 
 
 def write(folder: Path, on_progress: OnProgress | None = None, **entries: Any) -> None:
-    """Record every file, last of all and only once their content is on the disk. Raises OSError."""
+    """Write the manifest of all files in ``folder``, after their content has reached the disk. Raises OSError."""
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     hashes = _hash_all(folder, names, on_progress)
     for name in names:
@@ -96,9 +93,9 @@ def write(folder: Path, on_progress: OnProgress | None = None, **entries: Any) -
 
 
 def publish(fill: Callable[[Path], object], where: Path) -> None:
-    """Have ``fill`` make a folder, and move it to ``where`` once it is on the disk with its manifest. Raises OSError.
+    """Create a folder with ``fill``, write its manifest, and rename it to ``where``. Raises OSError.
 
-    Whatever the umask, others can't write to it. The caller holds a lock.
+    Other users can't write to it, whatever the umask. The caller must hold a lock.
     """
     partial = where.with_name(f".{where.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -114,7 +111,7 @@ def publish(fill: Callable[[Path], object], where: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a folder, or whatever is in its place. Raises OSError."""
+    """Remove a folder, file or link. Raises OSError."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -122,7 +119,7 @@ def remove(path: Path) -> None:
 
 
 def sha256(path: Path, on_progress: OnProgress | None = None) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file's content in hexadecimal."""
     digest, done, total = hashlib.sha256(), 0, path.stat().st_size
     with path.open("rb") as file:
         while block := file.read(1 << 22):
@@ -134,7 +131,7 @@ def sha256(path: Path, on_progress: OnProgress | None = None) -> str:
 
 
 def sync(path: Path) -> None:
-    """Have the disk hold a file's content, or a folder's entries, before anything relies on them."""
+    """Flush a file's content, or a folder's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

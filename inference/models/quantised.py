@@ -1,8 +1,8 @@
-"""The quantised weights of an installed checkpoint, kept beside it so that no later start quantises again.
+"""Quantised copies of an installed checkpoint, kept in its folder so that later starts need not quantise again.
 
-Knows no quantiser: what is kept is whatever the loaded model saves of itself. It belongs to one manifest, and goes with
-the folder when the model is pulled anew or removed. A copy has a manifest of its own: sizes and small files are checked
-before it is loaded (a file that was cut must not be mapped into memory), all content by ``damage``.
+A copy belongs to one manifest of the checkpoint, and disappears with the folder when the model is pulled again or
+removed. It has its own manifest. Sizes and small files are checked before loading, because a truncated file must not
+be mapped into memory; ``damage(full=True)`` checks all content.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 
 
 def place(folder: Path, kind: str) -> Path | None:
-    """Where the quantised form ``kind`` of the checkpoint in ``folder`` is kept.
+    """Return the folder for the copy of format ``kind`` of the checkpoint in ``folder``.
 
-    None for a folder without a manifest: it is not installed, and nobody says whether its files stay as they are.
+    Return None for a folder without a manifest: it is not installed, and its files may change at any time.
     """
     try:
         content = (folder / MANIFEST).read_bytes()
@@ -37,12 +37,12 @@ def place(folder: Path, kind: str) -> Path | None:
 
 
 def copies(folder: Path) -> list[Path]:
-    """Every quantised form of the checkpoint in ``folder`` that is kept beside it."""
+    """Return the folders of all quantised copies of the checkpoint in ``folder``."""
     return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
 
 
 def damage(where: Path, *, full: bool = False, on_progress: OnProgress | None = None) -> str:
-    """Say why the copy ``where`` can't be used, or nothing; with ``full`` after reading all of its content."""
+    """Return the reason why the copy in ``where`` can't be used, or ""; ``full`` reads all of its content."""
     try:
         for path in (where, *where.iterdir()):
             if why := untrusted(path, like=where.parent):
@@ -54,7 +54,7 @@ def damage(where: Path, *, full: bool = False, on_progress: OnProgress | None = 
 
 
 def ready(where: Path) -> bool:
-    """Return whether there is a copy that can be loaded; one that is damaged is removed."""
+    """Return whether there is a copy that can be loaded. A damaged copy is removed."""
     if not where.is_dir():
         return False
     if why := damage(where):
@@ -63,24 +63,24 @@ def ready(where: Path) -> bool:
 
 
 def keep(save: Callable[[Path], object], where: Path, bytes_needed: int) -> bool:
-    """Have ``save`` make the folder ``where``, whole or not at all; return whether it did. Failures are logged.
+    """Create the copy ``where`` atomically with ``save``. Return whether that succeeded; failures are logged.
 
-    NF4: to be called before the model's first forward pass, which may rewrite weights in place: on CPUs with
-    AVX512_BF16 bitsandbytes (0.50) cannot restore them for saving.
+    NF4 models must be saved before their first forward pass: on CPUs with AVX512_BF16 it rewrites the weights in place,
+    and bitsandbytes (0.50) can't restore them.
     """
     try:
         with FileLock(where.with_name(f".{where.name}.lock"), timeout=0):
             _save(save, where, bytes_needed)
             return True
     except Timeout:
-        log.info("another process keeps the quantised weights in %s", where)
+        log.info("another process is saving the quantised weights in %s", where)
     except OSError as error:
-        log.warning("the quantised weights can't be kept in %s (%s): every start will quantise again", where, error)
+        log.warning("saving the quantised weights in %s failed (%s): every start will quantise again", where, error)
     return False
 
 
 def drop(where: Path, why: str) -> None:
-    """Remove kept weights that can't be loaded."""
+    """Remove a copy that can't be loaded."""
     log.warning("the quantised weights in %s are not used (%s): quantising again", where, why)
     shutil.rmtree(where, ignore_errors=True)
 
@@ -93,4 +93,4 @@ def _save(save: Callable[[Path], object], where: Path, bytes_needed: int) -> Non
 
 
 _NAME = re.compile(r"(nf4|int8|int4)[a-z0-9-]*-[0-9a-f]{16}")
-"""A folder's name, as ``place`` gives it."""
+"""Folder names of copies."""

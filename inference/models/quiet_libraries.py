@@ -1,4 +1,4 @@
-"""transformers and bitsandbytes without their bars, warnings and questions to a hub. Knows no model."""
+"""Use transformers and bitsandbytes without progress bars, warnings and hub requests."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from inference.system.progress import OnProgress
 
 
 def silence() -> None:
-    """Have neither transformers nor bitsandbytes ask a hub for anything, or write to the terminal.
+    """Keep transformers and bitsandbytes from contacting the hub and from writing to the terminal.
 
-    Both consult the environment when they are imported; bitsandbytes would ask the hub for a CPU kernel.
+    Must be called before they are imported, when both read the environment. bitsandbytes would otherwise look for a CPU
+    kernel on the hub.
     """
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -25,7 +26,7 @@ def silence() -> None:
 
 
 def quiet_transformers() -> ModuleType:
-    """The library, imported now, without its warnings and bars."""
+    """Import transformers without its warnings and progress bars."""
     transformers = importlib.import_module("transformers")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -34,10 +35,10 @@ def quiet_transformers() -> ModuleType:
 
 @contextmanager
 def reported(on_progress: OnProgress | None) -> Iterator[None]:
-    """Turn the progress bar that transformers would draw over its tensors into calls."""
-    from transformers.utils import logging as bars
+    """Report the loading of tensors to ``on_progress`` instead of drawing transformers' progress bar."""
+    from transformers.utils import logging as progress_bars
 
-    if on_progress is None or not hasattr(bars, "set_tqdm_hook"):
+    if on_progress is None or not hasattr(progress_bars, "set_tqdm_hook"):
         yield
         return
 
@@ -46,11 +47,11 @@ def reported(on_progress: OnProgress | None) -> Iterator[None]:
             return _counted(args[0], on_progress)
         return factory(*args, **kwargs)
 
-    previous = bars.set_tqdm_hook(hook)
+    previous = progress_bars.set_tqdm_hook(hook)
     try:
         yield
     finally:
-        bars.set_tqdm_hook(previous)
+        progress_bars.set_tqdm_hook(previous)
 
 
 def _counted(items: Collection[Any], on_progress: OnProgress) -> Iterator[Any]:

@@ -1,7 +1,4 @@
-"""The arithmetic of a Llama's shape: parameters, and bytes of weights and of the KV cache.
-
-Torch-free. Knows neither devices nor which models there are; nothing here is measured, all of it is counted.
-"""
+"""A Llama's dimensions, and its parameters and bytes of weights and KV cache. Torch-free."""
 
 from __future__ import annotations
 
@@ -11,40 +8,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-Format = Literal["nf4", "nf4-double", "int4", "int8", "bf16", "fp32"]
-"""How the linear layers are kept. In both NF4 formats the embeddings, the head and the norms stay bfloat16.
+from inference.api.errors import CodeLlamaError
 
-int4 and int8 are for CPUs (``inference.native``): the head is in 8 bits, the embedding as the checkpoint has it.
+Format = Literal["nf4", "nf4-double", "int4", "int8", "bf16", "fp32"]
+"""The format of the linear layers in memory. With NF4 the embeddings, the head and the norms stay bfloat16.
+
+int4 and int8 are for CPUs (``inference.native``): the head has 8 bits, the embedding the checkpoint's type.
 """
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 NF4_BLOCK = 64
-"""Weights that share one scale (Dettmers et al. 2023, arXiv 2305.14314, section 3; bitsandbytes' default)."""
+"""Weights per scale (QLoRA, Dettmers et al. 2023, arXiv 2305.14314, section 3; bitsandbytes' default)."""
+
+CHUNK = 512
+"""Maximum number of prompt tokens in one forward pass; the planner reserves activations for as many."""
+
+LOGIT_ROWS = 16
+"""Maximum number of positions with logits in one forward pass: the last token and a draft to verify."""
 
 SCALE_BLOCK = 256
-"""Scales that share one second-level scale under double quantisation (the same section)."""
+"""Scales per second-level scale under double quantisation (same section)."""
 
 
-class ShapeError(ValueError):
+class ShapeError(CodeLlamaError, ValueError):
     """A checkpoint's config.json does not describe a Llama."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A Llama's dimensions, as its config.json states them. Biases, which no Code Llama has, are not counted.
+    """A Llama's dimensions, as in its config.json. Biases are not counted; no Code Llama has any.
 
     Attributes:
         vocab: rows of the embedding.
         hidden: width of the residual stream.
         layers: decoder layers.
         heads: query heads.
-        kv_heads: key and value heads (fewer than ``heads`` under grouped-query attention).
+        kv_heads: key and value heads; fewer than ``heads`` under grouped-query attention (arXiv 2305.13245).
         intermediate: width of the MLP.
         head_dim: width of one head.
-        rope_theta: base of the rotary embedding.
-        positions: longest sequence it was trained on, in tokens.
-        tied: the head is the embedding.
+        rope_theta: base of the rotary embedding (RoPE, arXiv 2104.09864).
+        positions: longest sequence in training, in tokens.
+        tied: the output head shares the embedding's weights.
     """
 
     vocab: int
@@ -60,7 +65,7 @@ class Shape:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Shape:
-        """The shape in a parsed config.json, of transformers 4 or 5. Raises ShapeError for what is not a Llama."""
+        """Read the shape from a parsed config.json of transformers 4 or 5. Raises ShapeError if it is not a Llama's."""
         if config.get("model_type", "llama") != "llama":
             raise ShapeError(f"This checkpoint is a {config['model_type']} model; only Llama models can be loaded.")
         try:
@@ -85,7 +90,7 @@ class Shape:
 
     @classmethod
     def from_folder(cls, folder: Path) -> Shape:
-        """The shape of the checkpoint in ``folder``. Raises ShapeError where its config.json is missing or broken."""
+        """Read the shape of the checkpoint in ``folder``. Raises ShapeError if its config.json is missing or broken."""
         try:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as problem:
@@ -96,7 +101,7 @@ class Shape:
 
     @property
     def matrices(self) -> tuple[tuple[int, int], ...]:
-        """One layer's linear layers, as (out features, in features): q, k, v, o, gate, up, down."""
+        """(out features, in features) of one layer's linear layers: q, k, v, o, gate, up, down."""
         query, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
         attention = ((query, self.hidden), (kv, self.hidden), (kv, self.hidden), (self.hidden, query))
         mlp = ((self.intermediate, self.hidden), (self.intermediate, self.hidden), (self.hidden, self.intermediate))
@@ -104,7 +109,7 @@ class Shape:
 
     @property
     def linear(self) -> int:
-        """Parameters of all linear layers but the head: what is quantised."""
+        """Parameters of all linear layers but the head; these are quantised."""
         return self.layers * sum(out * inner for out, inner in self.matrices)
 
     @property
@@ -114,7 +119,7 @@ class Shape:
 
     @property
     def unquantised(self) -> int:
-        """Parameters of the embedding, the head (once where they are tied) and the norms."""
+        """Parameters of the embedding, the head (unless tied) and the norms."""
         return (1 if self.tied else 2) * self.vocab * self.hidden + (2 * self.layers + 1) * self.hidden
 
     @property
@@ -123,7 +128,7 @@ class Shape:
         return self.linear + self.unquantised
 
     def weight_bytes(self, form: Format) -> int:
-        """Bytes of the checkpoint in ``form``, without the per-matrix tables of bitsandbytes (about 1 KiB each)."""
+        """Return the bytes of the weights in ``form``, without bitsandbytes' tables (about 1 KiB per matrix)."""
         if form == "fp32":
             return 4 * self.parameters
         if form == "bf16":
@@ -134,23 +139,23 @@ class Shape:
         return self.linear // 2 + self.layers * sum(scales(o * i) for o, i in self.matrices) + 2 * self.unquantised
 
     def _native_bytes(self, bits: int) -> int:
-        """As ``native.pack`` lays them out: matrices, a head of 8 bits, an embedding of 16 bits, float32 norms."""
+        """Return the bytes of ``native.packed_weights``: matrices, 8-bit head, 16-bit embedding, float32 norms."""
         embedding, group = self.vocab * self.hidden, 32
         head = embedding * (8 * group + 32) // (8 * group)
         norms = 4 * (2 * self.layers + 1) * self.hidden
         return self.linear * (bits * group + 32) // (8 * group) + head + 2 * embedding + norms
 
     def kv_bytes_per_token(self, value_bytes: int = 2) -> int:
-        """Bytes that one token's keys and values take in all layers."""
+        """Return the bytes of one token's keys and values in all layers."""
         return 2 * self.layers * self.kv_heads * self.head_dim * value_bytes
 
 
 def _scales(weights: int) -> int:
-    """Bytes of one matrix's float32 scales."""
+    """Return the bytes of one matrix's float32 scales."""
     return 4 * -(-weights // NF4_BLOCK)
 
 
 def _double_scales(weights: int) -> int:
-    """Bytes of one matrix's 8-bit scales and of their own float32 scales."""
+    """Return the bytes of one matrix's 8-bit scales and of their own float32 scales."""
     blocks = -(-weights // NF4_BLOCK)
     return blocks + 4 * -(-blocks // SCALE_BLOCK)

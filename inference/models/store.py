@@ -1,14 +1,9 @@
-"""Where installed checkpoints lie on this machine, and how one gets there whole or not at all.
+"""Installed models on disk: locate, verify, install atomically, remove. Torch-free.
 
-Torch-free. Knows neither where checkpoints come from (``pull``) nor what is in them (``checkpoint``): for it a model
-is a folder of files with a manifest, and only a folder that was renamed into its place is a model.
+A model is a folder of files with a manifest. An installation fills a temporary folder and renames it at the end.
 
-Which models are installed, and removing one. Torch-free; knows not who uses them: whoever removes one asks first.
-
-Where the vocabulary of a model lies on this machine, be the model installed or its vocabulary alone.
-
-Torch-free. To ask another server with token ids takes kilobytes of a checkpoint, not its gigabytes of weights:
-``codellama-ls pull ID --tokenizer`` puts those beside the models, where no list of models shows them.
+Vocabularies can be installed without weights (``codellama-ls pull ID --tokenizer``): prompting a remote server with
+token ids takes only the tokenizer's files. They lie in a hidden folder beside the models, and are not listed as models.
 """
 
 from __future__ import annotations
@@ -25,6 +20,7 @@ from typing import Any
 import platformdirs
 from filelock import FileLock, Timeout
 
+from inference.api.errors import CodeLlamaError
 from inference.models import manifest
 from inference.models.catalog import CATALOG, canonical
 from inference.models.manifest import MismatchError, sync
@@ -32,31 +28,42 @@ from inference.system.files import make_private
 from inference.system.progress import OnProgress
 
 FOLDER_VARIABLE = "CODELLAMA_LS_MODELS"
-"""Environment variable that names another folder for models, e.g. on a larger disk."""
+"""Environment variable that overrides the folder of models, e.g. for a larger disk."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""A name that is a folder's name and no more."""
+"""Valid names of models: safe as the name of a folder."""
+
 LONGEST_NAME = 200
-"""Characters of a model's or adapter's name; file systems take 255 bytes, and unfinished copies get longer names."""
+"""Characters of a model's or adapter's name. File systems allow 255 bytes, and temporary folders have suffixes."""
+
+VOCABULARIES = ".tokenizers"
+TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json")
 
 
-class StoreError(Exception):
-    """A model can't be found, trusted or stored; the text is one sentence for the user."""
+class StoreError(CodeLlamaError):
+    """A model can't be found, verified or stored."""
 
 
 class ModelMissingError(StoreError):
-    """The model was never installed."""
+    """The model is not installed."""
 
 
 class ModelDamagedError(StoreError):
     """Files of an installed model are missing or changed."""
 
 
+class VocabularyMissingError(CodeLlamaError, LookupError):
+    """The vocabulary of a model is not on this machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """An installation under way: what is put into ``checkpoint`` will be installed, ``work`` is for the rest.
+    """A running installation.
 
-    What is put into ``facts`` stands in the manifest, for ``facts()`` to give back.
+    Attributes:
+        checkpoint: the folder that becomes the model.
+        work: a folder for temporary files.
+        facts: entries for the manifest, returned by ``facts()`` later.
     """
 
     checkpoint: Path
@@ -65,22 +72,22 @@ class Staging:
 
 
 def models_folder() -> Path:
-    """The folder of all models: ``$CODELLAMA_LS_MODELS``, else ``models`` in the user's cache folder."""
+    """Return the folder of all models: ``$CODELLAMA_LS_MODELS``, else ``models`` in the user's cache folder."""
     chosen = os.environ.get(FOLDER_VARIABLE)
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("codellama-ls", False) / "models"
 
 
 def location(model_id: str) -> Path:
-    """Where a model lies if it is installed. Raises StoreError for a name that could leave the models' folder."""
+    """Return the folder of a model, installed or not. Raises StoreError for an invalid name."""
     if len(model_id) > LONGEST_NAME:
         raise StoreError(f"A model's name has at most {LONGEST_NAME} characters, not {len(model_id)}.")
     if not NAME.fullmatch(model_id):
-        raise StoreError(f"{model_id!r} can't name a model: use letters, digits, '.', '_' and '-'.")
+        raise StoreError(f"{model_id!r} can't name a model. Use letters, digits, '.', '_' and '-'.")
     return models_folder() / model_id
 
 
 def installed(model_id: str) -> Path:
-    """The folder of an installed model whose files are all there in full length (their content is not read).
+    """Return the folder of an installed model after checking that its files are complete (sizes only).
 
     Raises ModelMissingError, ModelDamagedError.
     """
@@ -89,7 +96,7 @@ def installed(model_id: str) -> Path:
 
 
 def verify(model_id: str, *, full: bool = False, on_progress: OnProgress | None = None) -> None:
-    """Compare an installed model with its manifest: sizes, and with ``full`` the content too (SHA-256).
+    """Compare an installed model with its manifest: sizes, and if ``full`` also content (SHA-256).
 
     Raises ModelMissingError, ModelDamagedError.
     """
@@ -101,17 +108,17 @@ def verify(model_id: str, *, full: bool = False, on_progress: OnProgress | None 
 
 
 def facts(model_id: str) -> dict[str, Any]:
-    """What was noted about an installed model when it was installed. Raises ModelMissingError, ModelDamagedError."""
+    """Return the facts that were recorded when a model was installed. Raises ModelMissingError, ModelDamagedError."""
     folder = _existing(model_id)
     try:
-        noted = manifest.read(folder).get("facts", {})
+        entry = manifest.read(folder).get("facts", {})
     except MismatchError as error:
         raise _damaged(model_id, error) from error
-    return noted if isinstance(noted, dict) else {}
+    return entry if isinstance(entry, dict) else {}
 
 
 def source(model_id: str) -> str:
-    """Where an installed model came from, version and all. Raises ModelMissingError, ModelDamagedError."""
+    """Return the source and version of an installed model. Raises ModelMissingError, ModelDamagedError."""
     folder = _existing(model_id)
     try:
         return str(manifest.read(folder).get("source", ""))
@@ -120,7 +127,7 @@ def source(model_id: str) -> str:
 
 
 def hashes(model_id: str) -> dict[str, str]:
-    """The SHA-256 of each file of an installed model. Raises ModelMissingError, ModelDamagedError."""
+    """Return the SHA-256 of each file of an installed model. Raises ModelMissingError, ModelDamagedError."""
     folder = _existing(model_id)
     try:
         return {name: file.sha256 for name, file in manifest.files(manifest.read(folder)).items()}
@@ -129,13 +136,13 @@ def hashes(model_id: str) -> dict[str, str]:
 
 
 def kept(model_id: str, version: str) -> Path:
-    """A folder beside the models for what was downloaded of one version of a model until it can be installed.
+    """Return a folder for the downloaded files of one version of a model, until it is installed.
 
-    It outlives an interrupted download; what was kept of another version is removed. Raises StoreError for a version
-    that could leave that folder.
+    The folder survives an interrupted download. Downloads of other versions are removed. Raises StoreError for an
+    invalid version.
     """
     if not NAME.fullmatch(version):
-        raise StoreError(f"{version[:80]!r} can't name a version: use letters, digits, '.', '_' and '-'.")
+        raise StoreError(f"{version[:80]!r} can't name a version. Use letters, digits, '.', '_' and '-'.")
     root = location(model_id).with_name(f".{model_id}.download")
     for other in root.iterdir() if root.is_dir() else ():
         if other.name != version:
@@ -145,16 +152,16 @@ def kept(model_id: str, version: str) -> Path:
 
 
 def forget_kept(model_id: str) -> None:
-    """Remove what ``kept`` holds of a model."""
+    """Remove the downloaded files of a model."""
     shutil.rmtree(location(model_id).with_name(f".{model_id}.download"), ignore_errors=True)
 
 
 @contextmanager
 def locked(model_id: str, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold the right to install this model; ``on_wait`` is called once if another process has it."""
+    """Hold the lock for installing a model; ``on_wait`` is called once if another process holds it."""
     root = location(model_id).parent
     make_private(root)
-    lock = FileLock(root / f".{model_id}.lock")  # freed by the system when its holder dies
+    lock = FileLock(root / f".{model_id}.lock")  # the system releases it when its holder dies
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -170,11 +177,11 @@ def locked(model_id: str, on_wait: Callable[[], None]) -> Iterator[None]:
 def installing(
     model_id: str, source: str, bytes_needed: int, on_progress: OnProgress | None = None
 ) -> Iterator[Staging]:
-    """Folders to fill; when the block ends without an exception they become the model, else nothing changes.
+    """Yield folders to fill. If the block succeeds, they become the model; otherwise nothing changes.
 
-    The caller holds ``locked(model_id)``. What an interrupted installation left is removed first. ``source`` says in
-    the manifest where the files came from; ``on_progress`` follows their hashing. Raises StoreError if the disk has
-    less than ``bytes_needed`` free.
+    The caller must hold ``locked(model_id)``. Remains of an interrupted installation are removed first. ``source`` is
+    recorded in the manifest; ``on_progress`` reports the hashing. Raises StoreError if less than ``bytes_needed`` bytes
+    are free on the disk.
     """
     target = location(model_id)
     partial, replaced = (target.with_name(f".{model_id}.{kind}") for kind in ("partial", "replaced"))
@@ -195,13 +202,13 @@ def installing(
 def _existing(model_id: str) -> Path:
     folder = location(model_id)
     if not folder.is_dir():
-        raise ModelMissingError(f"The model {model_id!r} is not installed: run `codellama-ls pull {model_id}`.")
+        raise ModelMissingError(f"The model {model_id!r} is not installed. Run `codellama-ls pull {model_id}`.")
     return folder
 
 
 def _damaged(model_id: str, error: MismatchError) -> ModelDamagedError:
-    repair = f"run `codellama-ls pull {model_id} --force`"
-    return ModelDamagedError(f"The installed model {model_id!r} is damaged ({error}): {repair}.")
+    repair = f"Run `codellama-ls pull {model_id} --force`."
+    return ModelDamagedError(f"The installed model {model_id!r} is damaged ({error}). {repair}")
 
 
 def _swap(new: Path, target: Path, replaced: Path) -> None:
@@ -212,7 +219,7 @@ def _swap(new: Path, target: Path, replaced: Path) -> None:
 
 
 def _clean(target: Path, partial: Path, replaced: Path) -> None:
-    """Undo what a killed installation left, also between the two renames of ``_swap``."""
+    """Remove the remains of a killed installation, also of one killed between the two renames of ``_swap``."""
     if replaced.exists() and not target.exists():
         replaced.rename(target)
     for folder in (partial, replaced):
@@ -225,21 +232,21 @@ def _check_free(root: Path, model_id: str, needed: int) -> None:
     if free < needed:
         raise StoreError(
             f"Installing {model_id!r} takes {needed / 1e9:.1f} GB while it runs, but {root} has {free / 1e9:.1f} GB "
-            f"free: make room, or set {FOLDER_VARIABLE} to a folder on a larger disk."
+            f"free. Make room, or set {FOLDER_VARIABLE} to a folder on a larger disk."
         )
 
 
 def all_installed() -> dict[str, Path]:
-    """The folder of every model by id, sorted; damaged ones are among them, so that they can be seen and removed."""
+    """Return the folder of every model by id, sorted. Damaged ones are included, so that they can be removed."""
     root = models_folder()
     found = sorted(root.iterdir()) if root.is_dir() else []
     return {path.name: path for path in found if path.is_dir() and not path.name.startswith(".")}
 
 
 def remove(model_id: str) -> None:
-    """Delete an installed model, damaged or not.
+    """Delete an installed model, damaged or not. The caller makes sure that nothing uses it.
 
-    Raises ModelMissingError, StoreError while it is being installed, OSError where the disk refuses.
+    Raises ModelMissingError, StoreError while it is being installed, OSError if deleting fails.
     """
     target = location(model_id)
     if not target.is_dir():
@@ -253,29 +260,17 @@ def remove(model_id: str) -> None:
             shutil.rmtree(doomed)
             forget_kept(model_id)
     except Timeout:
-        raise StoreError(f"The model {model_id!r} is being installed; remove it when that has ended.") from None
-
-
-FOLDER = ".tokenizers"
-
-FILES = ("tokenizer.model", "tokenizer.json")
-
-
-class VocabularyMissingError(LookupError):
-    """No vocabulary of the model is on this machine; the message says how to get it."""
+        raise StoreError(f"The model {model_id!r} is being installed. Remove it afterwards.") from None
 
 
 def place(model_id: str) -> Path:
-    """Where a vocabulary by itself lies, or would. Raises ``store.StoreError`` for a name that can't be one."""
+    """Return the folder for a vocabulary without weights. Raises StoreError for an invalid name."""
     model = location(model_id)
-    return model.parent / FOLDER / model.name
+    return model.parent / VOCABULARIES / model.name
 
 
 def put(model_id: str, files: Iterable[Path]) -> Path:
-    """Copy files to ``place``, all of them or none; what lay there before goes.
-
-    Who puts the same one at the same time waits: two would copy into one folder.
-    """
+    """Replace a vocabulary without weights by copies of ``files``, atomically and under a lock."""
     target = place(model_id)
     make_private(target.parent)
     with FileLock(target.with_name(f".{target.name}.lock")):
@@ -289,31 +284,31 @@ def put(model_id: str, files: Iterable[Path]) -> Path:
 
 
 def folder_of(name: str) -> Path:
-    """The folder with the vocabulary of a model, by its id or Hugging Face id.
+    """Return the folder with the vocabulary of a model, by its id or Hugging Face id.
 
-    Its own, else that of another size which was published with the same file. Raises ``VocabularyMissingError``, and
-    ``store.StoreError`` for a name that can't be one.
+    It may be the folder of another size that was published with the same file. Raises VocabularyMissingError, or
+    StoreError for an invalid name.
     """
     model_id = canonical(name)
     for folder in _candidates(model_id):
-        if any((folder / file).exists() for file in FILES):
+        if any((folder / file).exists() for file in TOKENIZER_FILES):
             return folder
     raise VocabularyMissingError(
-        f"The vocabulary of {model_id!r} is not on this machine: run `codellama-ls pull {model_id} --tokenizer`, which "
+        f"The vocabulary of {model_id!r} is not on this machine. Run `codellama-ls pull {model_id} --tokenizer`, which "
         "fetches no weights."
     )
 
 
 def _candidates(model_id: str) -> Iterator[Path]:
-    for one in (model_id, *_alike(model_id)):
+    for one in (model_id, *_same_vocabulary(model_id)):
         yield location(one)
         yield place(one)
 
 
-def _alike(model_id: str) -> list[str]:
-    """Code Llamas with as many rows: Meta published one vocabulary with sentinels and one without.
+def _same_vocabulary(model_id: str) -> list[str]:
+    """Return the Code Llamas with as many embedding rows: Meta published one vocabulary with sentinels, one without.
 
-    What the 70B Instruct model adds to it, ``<step>``, is for chat.
+    The 70B Instruct model adds only ``<step>``, for chat.
     """
     row = CATALOG.get(model_id)
     if row is None or not row.hub.startswith("codellama/"):

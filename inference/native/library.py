@@ -1,10 +1,9 @@
-"""The C library: whether this machine can have it, and compiling it once. Knows no models; nothing is fetched.
+"""Compile the C library once with the machine's own compiler, and load it.
 
-It is compiled where it runs, by the machine's own C compiler, for the instructions that ``INSTRUCTIONS`` lists and no
-others; what a compiler makes of ``-march=native`` in a virtual machine can't be trusted.
+It is compiled for the instruction sets in ``INSTRUCTIONS``. ``-march=native`` is unreliable in virtual machines.
 
-A library is code of this user: it is loaded only if its folder and it belong to this user (or root), no other user can
-write to them, and its content is what the manifest beside it says. Any other one is compiled again.
+The library is loaded only if it and its folder belong to this user (or root), no other user can write to them, and its
+content matches its manifest. Otherwise it is compiled again.
 """
 
 from __future__ import annotations
@@ -29,47 +28,50 @@ from inference.system.files import make_private, untrusted
 log = logging.getLogger(__name__)
 
 INSTRUCTIONS = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "fma", "f16c")
-"""As /proc/cpuinfo names them: Intel from Cascade Lake (2019) on, AMD from Zen 4 (2022) on."""
+"""Required CPU flags of /proc/cpuinfo: Intel since Cascade Lake (2019), AMD since Zen 4 (2022)."""
+
 SOURCES = ("llama.c", "products.h")
 OPTIONS = ("-O3", "-std=gnu11", "-shared", "-fPIC", "-pthread", "-fno-math-errno")
-SECONDS = 120
 FILE = "llama.so"
+
+COMPILE_SECONDS = 120
+"""Timeout of the compiler, and of waiting for another process that compiles."""
 
 
 class NoLibraryError(Exception):
-    """The library can't be had here; the text says why."""
+    """The library is not available on this machine; the message is the reason."""
 
 
 def missing(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Why the library can't be had on this machine, or nothing where it can."""
+    """Return the reason why the library is not available on this machine, or ""."""
     try:
         lines = cpuinfo.read_text("utf-8").splitlines()
     except OSError:
         return "the processor's instructions can't be read"
-    known = next((line.split() for line in lines if line.startswith("flags")), [])
-    if lacking := [name for name in INSTRUCTIONS if name not in known]:
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    if lacking := [name for name in INSTRUCTIONS if name not in flags]:
         return f"the processor has no {lacking[0]}"
     return "" if compiler() else "there is no C compiler (install gcc or clang)"
 
 
 def compiler() -> str | None:
-    """The C compiler: ``$CC``, or the first of the usual ones."""
+    """Return the C compiler: ``$CC``, else cc, gcc or clang; None if there is none."""
     names = filter(None, (os.environ.get("CC"), "cc", "gcc", "clang"))
     return next(filter(None, (shutil.which(name, path=search_path()) for name in names)), None)
 
 
 @cache
 def library(folder: Path) -> ctypes.CDLL:
-    """The library, compiled into ``folder`` unless it is there. Raises NoLibraryError.
+    """Load the library from ``folder``, compiling it first if needed. Raises NoLibraryError.
 
-    Where it can't be kept in ``folder``, it is compiled into a temporary one, at every start.
+    If ``folder`` is not usable, the library is compiled into a temporary folder at every start.
     """
     if why := missing():
         raise NoLibraryError(why)
     try:
         return _kept(folder)
     except OSError as error:
-        log.warning("the compiled library can't be kept in %s (%s): every start compiles it", folder, error)
+        log.warning("can't keep the compiled library in %s (%s): every start compiles it", folder, error)
     try:
         with tempfile.TemporaryDirectory(prefix="codellama-ls-") as work:
             _compile(Path(work))
@@ -79,11 +81,11 @@ def library(folder: Path) -> ctypes.CDLL:
 
 
 def _kept(folder: Path) -> ctypes.CDLL:
-    """The library from ``folder``. Raises OSError where it can't be kept or loaded there, NoLibraryError."""
-    open_before = _close(make_private(folder).resolve())
+    """Load the library from ``folder``. Raises NoLibraryError, or OSError if it can't be stored or loaded there."""
+    was_writable = _close(make_private(folder).resolve())
     where = folder / _name()
-    with FileLock(folder / f".{where.name}.lock", timeout=SECONDS):
-        if why := open_before or _damage(where):
+    with FileLock(folder / f".{where.name}.lock", timeout=COMPILE_SECONDS):
+        if why := was_writable or _damage(where):
             if where.exists():
                 log.warning("the compiled library in %s is not used (%s): compiling it again", where, why)
                 manifest.remove(where)
@@ -93,14 +95,14 @@ def _kept(folder: Path) -> ctypes.CDLL:
 
 
 def _name() -> str:
-    """Name of the library's folder: one for each source and set of options."""
+    """Return the name of the library's folder, which is unique for its source and options."""
     sources = Path(__file__).parent
     content = b"".join((sources / name).read_bytes() for name in SOURCES)
     return f"llama-{hashlib.sha256(content + repr((INSTRUCTIONS, OPTIONS)).encode()).hexdigest()[:16]}"
 
 
 def _close(folder: Path) -> str:
-    """Close the folder to other users; say so if they could write to it. Raises OSError if it is another user's."""
+    """Make the folder private. Return the reason if others could write to it; raise OSError if it is another user's."""
     why = untrusted(folder)
     if why and folder.stat().st_uid != os.getuid():
         raise PermissionError(f"{why}; remove it")
@@ -110,7 +112,7 @@ def _close(folder: Path) -> str:
 
 
 def _damage(where: Path) -> str:
-    """Say why the library in ``where`` can't be loaded, or nothing. It is small: all of its content is read."""
+    """Return the reason why the library in ``where`` can't be loaded, or ""."""
     try:
         for path in (where, *where.iterdir()):
             if why := untrusted(path):
@@ -130,9 +132,9 @@ def _compile(folder: Path) -> None:
     source = Path(__file__).parent / SOURCES[0]
     command = [chosen, *OPTIONS, *instructions, "-o", str(folder / FILE), str(source), "-lm"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=folder)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False, cwd=folder)
     except subprocess.TimeoutExpired:
-        raise NoLibraryError(f"{chosen} took more than {SECONDS} s") from None
+        raise NoLibraryError(f"{chosen} took more than {COMPILE_SECONDS} s") from None
     if done.returncode:
         log.warning("%s failed:\n%s", " ".join(command), done.stderr)
         raise NoLibraryError(f"{chosen} can't compile it; the log says why")

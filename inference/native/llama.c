@@ -1,9 +1,10 @@
 /* A decoder-only Llama's forward pass on a CPU with AVX-512 VNNI, one call for all of its layers.
  *
- * Knows no files, tokens or sampling: hidden states in, keys and values appended, logits out. Every sum runs in the same
- * order however many tokens come at once, so a token's keys, values and logits do not depend on how it arrived.
+ * It takes hidden states, appends keys and values to the cache, and writes logits. The order of every sum is independent
+ * of the number of tokens in a call, so a token's keys, values and logits do not depend on how a text is split.
  *
- * Source: Touvron et al. 2023 (arXiv 2302.13971), section 2.2.
+ * Sources: Llama (Touvron et al. 2023, arXiv 2302.13971), section 2.2; RoPE (Su et al. 2021, arXiv 2104.09864);
+ * grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245).
  */
 #include <float.h>
 #include <math.h>
@@ -14,7 +15,7 @@
 
 #include "products.h"
 
-enum { SPINS = 2000 }; /* turns that a thread waits awake: most waits are short */
+enum { SPINS = 2000 }; /* iterations that a thread busy-waits before it yields: most waits are short */
 
 typedef struct {
     const float *attention_norm, *mlp_norm;
@@ -33,12 +34,12 @@ typedef struct {
     const Model *model;
     float *x; /* [tokens][hidden], the residual stream */
     const float *cosine, *sine; /* [tokens][head_dim / 2] */
-    float **keys, **values; /* of each layer [kv_heads][capacity][head_dim] */
-    float *logits; /* [logit_rows][vocabulary], of the last tokens */
+    float **keys, **values; /* per layer [kv_heads][capacity][head_dim] */
+    float *logits; /* [logit_rows][vocabulary], for the last tokens */
     int tokens, start, capacity, logit_rows;
     Input input;
-    float *query, *key, *value, *gate, *up, *weights; /* weights: of attention, [threads][start + tokens] */
-    atomic_int threads, arrived, phase; /* threads: 0 until all have been made */
+    float *query, *key, *value, *gate, *up, *weights; /* weights: attention weights, [threads][start + tokens] */
+    atomic_int threads, arrived, phase; /* threads: 0 until all have been created */
 } Call;
 
 typedef struct {
@@ -46,8 +47,8 @@ typedef struct {
     int thread;
 } Worker;
 
-/* All threads reach this point before any goes on. */
-static void meet(Call *call) {
+/* Barrier: all threads reach this point before any continues. */
+static void barrier(Call *call) {
     int phase = atomic_load(&call->phase);
     if (atomic_fetch_add(&call->arrived, 1) == call->threads - 1) {
         atomic_store(&call->arrived, 0);
@@ -59,7 +60,7 @@ static void meet(Call *call) {
         else sched_yield();
 }
 
-/* A token's root mean square norm (Zhang and Sennrich 2019), ready to be multiplied. */
+/* A token's root mean square norm (Zhang and Sennrich 2019), quantised for the next product. */
 static void norm(const Call *call, const float *weight, int token) {
     int size = call->model->hidden;
     const float *x = call->x + (size_t)token * size;
@@ -70,19 +71,19 @@ static void norm(const Call *call, const float *weight, int token) {
     quantise(&call->input, token, size);
 }
 
-/* This thread's share of a product [tokens][outputs]; all threads must have met since the input was written. */
+/* Compute this thread's share of a product [tokens][outputs]; a barrier must follow the writing of the input. */
 static void multiply(Call *call, int thread, const Matrix *m, int add, float *to) {
     if (m->rank) {
         for (int t = thread; t < call->tokens; t += call->threads)
             for (int r = 0; r < m->rank; r++)
                 call->input.narrow[(size_t)t * m->rank + r] =
                     dot(call->input.plain + (size_t)t * m->inputs, m->low + (size_t)r * m->inputs, m->inputs);
-        meet(call);
+        barrier(call);
     }
     int blocks = m->outputs / ROWS;
     for (int rows = blocks * thread / call->threads; rows < blocks * (thread + 1) / call->threads; rows++)
         some_rows(m, &call->input, rows, call->tokens, add, to);
-    if (m->rank) meet(call); /* before another adapter's narrow values take the place of these */
+    if (m->rank) barrier(call); /* before the next adapter product overwrites ``narrow`` */
 }
 
 /* Rotary embedding (Su et al. 2021) of one head, halves split, times ``factor``. */
@@ -96,8 +97,8 @@ static void rotate(const Call *call, int token, const float *from, float factor,
     }
 }
 
-/* A token's queries turned where they are; its keys turned, and its values, into the cache. */
-static void place(const Call *call, int layer, int token) {
+/* Rotate a token's queries in place; write its rotated keys and its values to the cache. */
+static void rotate_and_cache(const Call *call, int layer, int token) {
     const Model *m = call->model;
     int dim = m->head_dim;
     for (int h = 0; h < m->heads; h++) {
@@ -112,7 +113,7 @@ static void place(const Call *call, int layer, int token) {
     }
 }
 
-/* One head of one token looks at all before it and at itself. ``vectors``: head_dim / 16. */
+/* Causal attention of one head of one token. ``vectors``: head_dim / 16. */
 static inline __attribute__((always_inline)) void look(
     const float *q, const float *keys, const float *values, int seen, const int vectors, float *weights, float *to) {
     __m512 query[8], mixed[8], total = _mm512_setzero_ps();
@@ -151,7 +152,7 @@ static void attend(Call *call, int layer, int token, int head, float *weights) {
     else look(call->query + at, keys, values, seen, dim / 16, weights, to);
 }
 
-/* silu(gate) * up of one token, ready to be multiplied. */
+/* silu(gate) * up of one token, quantised for the next product. */
 static void activate(const Call *call, int token) {
     int size = call->model->intermediate;
     const float *gate = call->gate + (size_t)token * size, *up = call->up + (size_t)token * size;
@@ -170,43 +171,43 @@ static void attention(Call *call, int thread, int n) {
     const Layer *layer = &call->model->layers[n];
     int heads = call->model->heads, first = thread, step = call->threads;
     for (int t = first; t < call->tokens; t += step) norm(call, layer->attention_norm, t);
-    meet(call);
+    barrier(call);
     multiply(call, thread, &layer->query, 0, call->query);
     multiply(call, thread, &layer->key, 0, call->key);
     multiply(call, thread, &layer->value, 0, call->value);
-    meet(call);
-    for (int t = first; t < call->tokens; t += step) place(call, n, t);
-    meet(call);
+    barrier(call);
+    for (int t = first; t < call->tokens; t += step) rotate_and_cache(call, n, t);
+    barrier(call);
     float *weights = call->weights + (size_t)thread * (call->start + call->tokens);
     for (int u = first; u < call->tokens * heads; u += step) attend(call, n, u / heads, u % heads, weights);
-    meet(call);
+    barrier(call);
     for (int t = first; t < call->tokens; t += step) quantise(&call->input, t, layer->output.inputs);
-    meet(call);
+    barrier(call);
     multiply(call, thread, &layer->output, 1, call->x);
-    meet(call);
+    barrier(call);
 }
 
 static void feed_forward(Call *call, int thread, const Layer *layer) {
     for (int t = thread; t < call->tokens; t += call->threads) norm(call, layer->mlp_norm, t);
-    meet(call);
+    barrier(call);
     multiply(call, thread, &layer->gate, 0, call->gate);
     multiply(call, thread, &layer->up, 0, call->up);
-    meet(call);
+    barrier(call);
     for (int t = thread; t < call->tokens; t += call->threads) activate(call, t);
-    meet(call);
+    barrier(call);
     multiply(call, thread, &layer->down, 1, call->x);
-    meet(call);
+    barrier(call);
 }
 
-/* Logits of the last tokens; they move to the front, where the rest is not needed any more. */
+/* Logits of the last tokens, whose hidden states move to the front, over those that are no longer needed. */
 static void finish(Call *call, int thread) {
     int skipped = call->tokens - call->logit_rows, hidden = call->model->hidden;
     if (thread == 0) memmove(call->x, call->x + (size_t)skipped * hidden, (size_t)call->logit_rows * hidden * sizeof(float));
-    meet(call);
+    barrier(call);
     if (thread == 0) call->tokens = call->logit_rows;
-    meet(call);
+    barrier(call);
     for (int t = thread; t < call->tokens; t += call->threads) norm(call, call->model->norm, t);
-    meet(call);
+    barrier(call);
     multiply(call, thread, &call->model->head, 0, call->logits);
 }
 
@@ -221,14 +222,14 @@ static void *work(void *given) {
     return NULL;
 }
 
-/* Where the next buffer of ``count`` floats begins, in cache lines of its own; without memory they are only counted. */
+/* Return the start of a buffer of ``count`` floats in cache lines of its own; without memory, only count them. */
 static float *take(char *memory, size_t *used, size_t count) {
     float *taken = memory ? (float *)(memory + *used) : NULL;
     *used += (count * sizeof(float) + 63) / 64 * 64;
     return taken;
 }
 
-/* Lay the buffers of a call out in ``memory``, if there is any yet; the bytes they take. */
+/* Lay out a call's buffers in ``memory``, unless it is NULL; return their bytes. */
 static size_t lay_out(Call *call, char *memory, int threads) {
     const Model *m = call->model;
     size_t tokens = call->tokens, query = (size_t)m->heads * m->head_dim, kv = (size_t)m->kv_heads * m->head_dim;
@@ -252,7 +253,7 @@ static size_t lay_out(Call *call, char *memory, int threads) {
     return used;
 }
 
-/* Append ``tokens`` hidden states to the caches. 0, or -1 where there is no memory to work in. */
+/* Append ``tokens`` hidden states to the caches. Return 0, or -1 if memory can't be allocated. */
 int llama_forward(const Model *model, float *x, const float *cosine, const float *sine, float **keys, float **values,
                   float *logits, int tokens, int start, int capacity, int logit_rows, int threads) {
     Call call = {.model = model, .x = x, .cosine = cosine, .sine = sine, .keys = keys, .values = values,

@@ -1,7 +1,6 @@
-"""A Llama whose forward pass is one call into C: what ``models.llama`` is, for CPUs that have the instructions.
+"""A ``LanguageModel`` whose forward pass is one call into C (``llama.c``).
 
-Knows no files (``weights``) and no compiler (``library``). A token's keys, values and logits do not depend on how many
-tokens were read at once.
+A token's keys, values and logits do not depend on how many tokens are read in one call.
 """
 
 from __future__ import annotations
@@ -10,18 +9,16 @@ import ctypes
 from collections.abc import Mapping
 from copy import copy
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from inference.models.language_model import KVSession
 from inference.models.llama import MATRICES
 from inference.models.shape import Shape
 from inference.native.packed_weights import EMBEDDING, HEAD, HEAD_BITS, INPUTS, NORM, OUTPUTS, Bits
-
-if TYPE_CHECKING:
-    from inference.models.language_model import KVSession
 
 
 class _Matrix(ctypes.Structure):
@@ -49,28 +46,22 @@ class _Model(ctypes.Structure):
 
 
 class Config(SimpleNamespace):
-    """A config.json by attributes."""
+    """A config.json with its entries as attributes."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As it was read."""
+        """Return the entries."""
         return vars(self)
 
 
 class NativeLlama:
-    """A decoder-only Llama that extends one KV session at a time (batch size 1), on the CPU.
-
-    Attributes:
-        config: the checkpoint's configuration.
-        device: the CPU.
-        dtype: of the KV cache, float32.
-    """
+    """A ``LanguageModel`` on the CPU with a float32 KV cache."""
 
     device, dtype = torch.device("cpu"), torch.float32
 
     def __init__(
         self, library: ctypes.CDLL, config: Mapping[str, Any], tensors: Mapping[str, Tensor], bits: Bits
     ) -> None:
-        """``tensors``: as ``weights.packed`` names and packs them."""
+        """Use ``tensors`` as named and packed by ``packed_weights``, without copying them."""
         shape = Shape.from_config(config)
         self.config = Config(**{"max_position_embeddings": shape.positions, **config})
         self.heads, self.kv_heads, self.head_dim = shape.heads, shape.kv_heads, shape.head_dim
@@ -89,10 +80,7 @@ class NativeLlama:
         return _Model(self._layers, self._tensors[NORM].data_ptr(), head, *sizes, self._eps)
 
     def with_low_rank(self, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> NativeLlama:
-        """A Llama of the same weights with ``B A x`` added to matrices; this one stays as it is.
-
-        ``pairs`` holds A [rank, in] and B [out, rank], by the matrix's name in checkpoints.
-        """
+        """See ``LanguageModel.with_low_rank``."""
         other = copy(self)
         other._layers = type(self._layers).from_buffer_copy(self._layers)
         other._adapter = []
@@ -107,10 +95,7 @@ class NativeLlama:
 
     @torch.inference_mode()
     def forward(self, ids: list[int], kv: KVSession, *, every_position: bool = False) -> Tensor:
-        """Append ``ids`` to ``kv`` and return logits, shape ``[1, vocab]`` (or ``[len(ids), vocab]``), in float32.
-
-        The session's buffers must have room (``kv.reserve``); its length grows by ``len(ids)``.
-        """
+        """See ``LanguageModel.forward``: returns float32 logits ``[1, vocab]`` or ``[len(ids), vocab]``."""
         start, count = kv.length, len(ids)
         x = F.embedding(torch.tensor(ids), self._tensors[EMBEDDING]).float()
         angles = torch.arange(start, start + count, dtype=torch.float32)[:, None] * self._frequencies
@@ -122,7 +107,7 @@ class NativeLlama:
             ctypes.byref(self._struct), *floats, _pointers(kv.keys), _pointers(kv.values), _pointer(logits), *numbers
         )
         if failed:
-            raise MemoryError(f"there is no memory for the activations of {count} tokens")
+            raise MemoryError(f"can't allocate the activations of {count} tokens")
         kv.length = start + count
         return logits
 

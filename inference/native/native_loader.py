@@ -1,7 +1,4 @@
-"""A checkpoint -> a NativeLlama: the library compiled, the weights packed once and mapped ever after.
-
-Knows no requests. Which machines and checkpoints can have it is ``library``'s and ``weights``' affair.
-"""
+"""Load a checkpoint into a ``NativeLlama``: compile the library, pack the weights once, map them afterwards."""
 
 from __future__ import annotations
 
@@ -22,7 +19,10 @@ BITS: dict[NativeFormat, Bits] = {"int8": 8, "int4": 4}
 
 
 def refusal(checkpoint: Checkpoint) -> str:
-    """Why ``read`` can't have this checkpoint on this machine, or nothing. Compiles the library at its first call."""
+    """Return the reason why ``read`` can't load this checkpoint on this machine, or "".
+
+    The first call compiles the library.
+    """
     if checkpoint.quantised:
         return "its weights are in NF4 already"
     try:
@@ -33,9 +33,11 @@ def refusal(checkpoint: Checkpoint) -> str:
 
 
 def read(checkpoint: Checkpoint, form: NativeFormat, on_progress: OnProgress | None = None) -> NativeLlama:
-    """The model, its matrices in 8 or 4 bits. An installed checkpoint is packed once. Raises LoadError."""
+    """Load the model with matrices in 8 or 4 bits. An installed checkpoint is packed once. Raises LoadError."""
     if why := refusal(checkpoint):
-        raise LoadError(f"The checkpoint in {checkpoint.folder} can't be held as {form}: {why}. Choose another format.")
+        raise LoadError(
+            f"The checkpoint in {checkpoint.folder} can't be loaded as {form}: {why}. Choose another format."
+        )
     where = quantised.place(checkpoint.folder, form)
     if where is None:
         tensors = dict(packed_weights.packed(checkpoint, BITS[form], on_progress))
@@ -60,5 +62,5 @@ def _packed_once(
 
 
 def compiled_folder() -> Path:
-    """Where the library is kept: it belongs to this machine and user, not to a folder of models."""
+    """Return the folder of the compiled library, which belongs to the machine and user, not to the models."""
     return platformdirs.user_cache_path("codellama-ls", False) / "native"

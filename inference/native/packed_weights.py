@@ -1,13 +1,13 @@
-"""A matrix in 4 or 8 bits, laid out as ``products.h`` reads it. Knows no checkpoints and no model.
+"""Pack a checkpoint's weights into 4 or 8 bits in the layout of ``products.h``, in one memory-mapped file.
 
-Groups of 32 inputs share a scale and a least value, in float16: ``w = d * q + m`` with ``q`` from 0 to ``2**bits - 1``
-(ggml's Q4_1). A block holds one group of 16 outputs: for every four inputs 16 times 4 bytes, one an input (in 4 bits,
-the next four inputs in the upper halves), then 16 scales and 16 least values.
+Quantisation: each group of 32 inputs shares a float16 scale ``d`` and minimum ``m``, and ``w = d * q + m`` with ``q``
+from 0 to ``2**bits - 1`` (ggml's Q4_1).
 
-A checkpoint's weights as the C library reads them, in one file that is mapped into memory. Knows no forward pass.
+Layout: a block holds one group of 16 outputs. For every four inputs it has 16 times 4 bytes, one byte per input (with 4
+bits the upper halves hold the next four inputs). Then follow 16 scales and 16 minimums.
 
-The matrices of all layers are packed in 4 or 8 bits, the head in 8; the embedding, of which a token takes one row,
-stays as the checkpoint has it, and the norms are float32.
+The matrices of all layers have 4 or 8 bits and the head has 8. The embedding keeps the checkpoint's type, because a
+token reads only one row of it. The norms are float32.
 """
 
 from __future__ import annotations
@@ -27,29 +27,45 @@ from inference.system.progress import OnProgress
 
 Bits = Literal[4, 8]
 OUTPUTS, INPUTS = 16, 32
-"""Of a block; a matrix must be whole blocks."""
+"""The size of a block; a matrix must consist of whole blocks."""
+
 SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8)
-"""Ranges that are tried for a group, as shares of that of its values: clipping few may round many better."""
+"""Quantisation ranges tried per group, as fractions of its values' range: clipping a few can round the rest better."""
+
 ROWS_AT_ONCE = 4096
+
+EMBEDDING, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
+
+HEAD_BITS: Bits = 8
+"""The head chooses the token, so its precision is worth its bytes."""
+
+DATA, INDEX = "weights.bin", "index.json"
+
+ALIGNMENT = 64
+"""Bytes; a cache line."""
+
+MAX_HEAD_DIM = 128
+
+NamedTensor = tuple[str, Tensor]
 
 
 def packed_shape(outputs: int, inputs: int, bits: Bits) -> tuple[int, int, int]:
-    """Of the packed bytes of a matrix."""
+    """Return the shape of a packed matrix: (blocks of outputs, groups of inputs, bytes per block)."""
     return outputs // OUTPUTS, inputs // INPUTS, 64 * bits + 64
 
 
 def fits(outputs: int, inputs: int) -> bool:
-    """Whether a matrix is whole blocks."""
+    """Return whether a matrix consists of whole blocks."""
     return outputs % OUTPUTS == 0 and inputs % INPUTS == 0
 
 
 def pack(weight: Tensor, bits: Bits) -> Tensor:
-    """``weight`` [outputs, inputs] as bytes, of ``packed_shape``."""
+    """Pack ``weight`` ``[outputs, inputs]`` into uint8 of ``packed_shape``."""
     return torch.cat([_pack(rows.float(), bits) for rows in weight.split(ROWS_AT_ONCE)])
 
 
 def unpack(packed: Tensor, bits: Bits) -> Tensor:
-    """What a packed matrix stands for, float32 [outputs, inputs]: for tests and for reading single rows."""
+    """Return a packed matrix as float32 ``[outputs, inputs]``, for tests."""
     blocks, groups, _ = packed.shape
     scales = packed[..., 64 * bits :].contiguous().view(torch.float16).float().view(blocks, groups, 2, OUTPUTS)
     columns = packed[..., : 64 * bits].view(blocks, groups, bits, OUTPUTS, 4)
@@ -72,7 +88,10 @@ def _pack(rows: Tensor, bits: Bits) -> Tensor:
 
 
 def _quantise(values: Tensor, bits: Bits) -> tuple[Tensor, Tensor, Tensor]:
-    """Codes (uint8, the shape of ``values``), scale and least value of each group, of the range that errs least."""
+    """Quantise ``values`` ``[rows, groups, 32]`` with the range of least squared error for each group.
+
+    Returns codes (uint8, same shape), scales and minimums (float16 ``[rows, groups]``).
+    """
     low, high = values.amin(-1), values.amax(-1)
     best: tuple[Tensor, Tensor, Tensor] | None = None
     least_error = torch.full_like(low, torch.inf)
@@ -91,31 +110,21 @@ def _quantise(values: Tensor, bits: Bits) -> tuple[Tensor, Tensor, Tensor]:
     return best
 
 
-EMBEDDING, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
-HEAD_BITS: Bits = 8
-"""The head chooses the token: it is worth its bytes."""
-DATA, INDEX = "weights.bin", "index.json"
-ALIGNMENT = 64
-WIDEST_HEAD = 128
-
-Named = tuple[str, Tensor]
-
-
 def unsuited(config: dict[str, Any], shapes: Iterable[tuple[int, ...]]) -> str:
-    """Why the library can't compute a checkpoint of this config.json and these shapes, or nothing."""
+    """Return the reason why the library can't compute a checkpoint with this config and these shapes, or ""."""
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     if rope.get("rope_type", rope.get("type", "default")) not in (None, "default"):
-        return "its positions are scaled"
+        return "its positions are scaled (rope_scaling)"
     if config.get("attention_bias") or config.get("mlp_bias"):
         return "its matrices have biases"
-    if dim % 16 or dim > WIDEST_HEAD or any(len(shape) == 2 and not fits(*shape) for shape in shapes):
-        return "its matrices are no whole blocks"
+    if dim % 16 or dim > MAX_HEAD_DIM or any(len(shape) == 2 and not fits(*shape) for shape in shapes):
+        return f"its matrices are not multiples of {OUTPUTS} x {INPUTS}, or its heads have an unsupported width"
     return ""
 
 
-def packed(checkpoint: Checkpoint, bits: Bits, on_progress: OnProgress | None = None) -> Iterator[Named]:
-    """Every tensor that the library needs, one after the other. Raises LoadError."""
+def packed(checkpoint: Checkpoint, bits: Bits, on_progress: OnProgress | None = None) -> Iterator[NamedTensor]:
+    """Yield every tensor that the library needs. Raises LoadError."""
     done = 0
     for shard in shards(checkpoint.folder):
         try:
@@ -129,7 +138,7 @@ def packed(checkpoint: Checkpoint, bits: Bits, on_progress: OnProgress | None = 
             raise LoadError(f"{shard} is damaged or cut short ({error}).") from error
 
 
-def _packed(name: str, tensor: Tensor, bits: Bits, *, tied: bool) -> Iterator[Named]:
+def _packed(name: str, tensor: Tensor, bits: Bits, *, tied: bool) -> Iterator[NamedTensor]:
     if name == EMBEDDING:
         yield name, tensor
         if tied:
@@ -140,8 +149,8 @@ def _packed(name: str, tensor: Tensor, bits: Bits, *, tied: bool) -> Iterator[Na
         yield name, pack(tensor, HEAD_BITS if name == HEAD else bits)
 
 
-def write(tensors: Iterable[Named], folder: Path) -> None:
-    """Keep ``tensors`` in ``folder``, which is made. Raises OSError."""
+def write(tensors: Iterable[NamedTensor], folder: Path) -> None:
+    """Write ``tensors`` to ``folder``, which is created. Raises OSError."""
     folder.mkdir()
     index: dict[str, Any] = {}
     with (folder / DATA).open("wb") as file:
@@ -153,25 +162,27 @@ def write(tensors: Iterable[Named], folder: Path) -> None:
 
 
 def read(folder: Path, checkpoint: Checkpoint, bits: Bits) -> dict[str, Tensor]:
-    """The tensors that ``write`` kept, mapped into memory. Raises LoadError where they are damaged.
+    """Map the tensors that ``write`` wrote into memory. Raises LoadError if they are damaged.
 
-    C reads them without bounds: their types and shapes must be those that ``packed`` gives for this checkpoint.
+    C reads them without bounds checks, so types and shapes are checked against the checkpoint.
     """
     try:
         index = json.loads((folder / INDEX).read_text("utf-8"))
         size = (folder / DATA).stat().st_size
         data = torch.from_file(str(folder / DATA), shared=False, size=size, dtype=torch.uint8)
-        found = {name: _view(data, *place) for name, place in index.items()}
+        found = {name: _view(data, *entry) for name, entry in index.items()}
     except (OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise LoadError(f"The packed weights in {folder} can't be read ({error}).") from error
     for name, (types, shape) in _expected(checkpoint, bits).items():
         if name not in found or found[name].dtype not in types or tuple(found[name].shape) != shape:
-            raise LoadError(f"The packed weights in {folder} lack {name} as the checkpoint has it.")
+            raise LoadError(
+                f"The packed weights in {folder} lack {name}, or it has another type or shape than in the checkpoint."
+            )
     return found
 
 
 def _expected(checkpoint: Checkpoint, bits: Bits) -> dict[str, tuple[tuple[torch.dtype, ...], tuple[int, ...]]]:
-    """Type and shape of each tensor that ``packed`` gives; the embedding may have any type of a checkpoint."""
+    """Return the types and shape of each tensor of ``packed``; the embedding may have any type of a checkpoint."""
     shapes = {HEAD: checkpoint.shapes[EMBEDDING], **checkpoint.shapes}
     expected: dict[str, tuple[tuple[torch.dtype, ...], tuple[int, ...]]] = {}
     for name, shape in shapes.items():

@@ -1,9 +1,9 @@
-/* What a forward pass spends its time on: products of weights in 4 or 8 bits with activations in 8, and e^x.
+/* The hot loops of the forward pass: products of 4 or 8 bit weights with 8 bit activations, and e^x.
  *
- * Knows no layers and no threads. Every sum runs in the same order however many tokens come at once.
+ * The order of every sum is independent of the number of tokens in a call.
  *
  * Source: weights w = d * q + m in groups of 32 inputs, activations quantised by the same groups, as in ggml's Q4_1
- * times Q8_1. Layout of the weights: see pack.py.
+ * times Q8_1. Layout of the weights: see packed_weights.py.
  */
 #include <immintrin.h>
 #include <stddef.h>
@@ -14,13 +14,13 @@ enum { ROWS = 16, GROUP = 32, TILE = 8 };
 
 typedef struct {
     const uint8_t *packed; /* [outputs / ROWS][inputs / GROUP] blocks */
-    const float *low, *high; /* of an adapter: [rank][inputs] and, scaled, [rank][outputs]; NULL without one */
+    const float *low, *high; /* LoRA A [rank][inputs] and scaled B, transposed, [rank][outputs]; or NULL */
     int outputs, inputs, bits, rank;
 } Matrix;
 
-/* Activations of some tokens: as they are, in 8 bits, and what scales them. */
+/* Activations of some tokens: in float, in 8 bits, and their scales. */
 typedef struct {
-    float *plain, *scale, *sum, *narrow; /* sum: of a group's values; narrow: times an adapter's first matrix */
+    float *plain, *scale, *sum, *narrow; /* sum: of each group's values; narrow: A x of the adapter */
     int8_t *quantised;
 } Input;
 
@@ -46,7 +46,7 @@ static inline __m512 exponential(__m512 x) {
     return _mm512_scalef_ps(p, n);
 }
 
-/* One token's activations, a group at a time: the largest becomes 127. */
+/* Quantise one token's activations group by group; the largest value becomes 127. */
 static void quantise(const Input *input, int token, int size) {
     const float *from = input->plain + (size_t)token * size;
     int8_t *to = input->quantised + (size_t)token * size;
@@ -58,13 +58,13 @@ static void quantise(const Input *input, int token, int size) {
         __m512i qb = _mm512_cvtps_epi32(_mm512_mul_ps(b, _mm512_set1_ps(inverse)));
         _mm_storeu_si128((__m128i *)to, _mm512_cvtsepi32_epi8(qa));
         _mm_storeu_si128((__m128i *)(to + 16), _mm512_cvtsepi32_epi8(qb));
-        size_t place = (size_t)token * (size / GROUP) + g;
-        input->scale[place] = scale;
-        input->sum[place] = scale * (float)_mm512_reduce_add_epi32(_mm512_add_epi32(qa, qb));
+        size_t at = (size_t)token * (size / GROUP) + g;
+        input->scale[at] = scale;
+        input->sum[at] = scale * (float)_mm512_reduce_add_epi32(_mm512_add_epi32(qa, qb));
     }
 }
 
-/* The eight times four columns of a group, for sixteen rows each, as unsigned bytes. */
+/* Unpack a group's eight times four columns, sixteen rows each, to unsigned bytes. */
 static inline __attribute__((always_inline)) void unpack(const uint8_t *block, int bits, __m512i *columns) {
     const __m512i nibble = _mm512_set1_epi8(15);
     for (int i = 0; i < 8; i++) {
@@ -76,7 +76,7 @@ static inline __attribute__((always_inline)) void unpack(const uint8_t *block, i
     }
 }
 
-/* Sixteen outputs of ``tokens`` tokens from ``first`` on: to[token][sixteen], added to what is there where asked. */
+/* Compute sixteen outputs of ``tokens`` tokens from ``first`` on: to[token][sixteen], optionally accumulated. */
 static inline __attribute__((always_inline)) void tile(
     const Matrix *m, const Input *input, int rows, int first, const int tokens, const int bits, int add, float *to) {
     const int groups = m->inputs / GROUP, size = bits * 64 + 64;
@@ -90,7 +90,7 @@ static inline __attribute__((always_inline)) void tile(
         __m512 least = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(block + bits * 64 + 32)));
         for (int t = 0; t < tokens; t++) {
             const int8_t *x = input->quantised + (size_t)(first + t) * m->inputs + g * GROUP;
-            size_t place = (size_t)(first + t) * groups + g;
+            size_t at = (size_t)(first + t) * groups + g;
             __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
             for (int i = 0; i < 8; i += 2) {
                 int32_t four, next;
@@ -100,8 +100,8 @@ static inline __attribute__((always_inline)) void tile(
                 odd = _mm512_dpbusd_epi32(odd, columns[i + 1], _mm512_set1_epi32(next));
             }
             __m512 whole = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
-            sums[t] = _mm512_fmadd_ps(whole, _mm512_mul_ps(d, _mm512_set1_ps(input->scale[place])), sums[t]);
-            sums[t] = _mm512_fmadd_ps(least, _mm512_set1_ps(input->sum[place]), sums[t]);
+            sums[t] = _mm512_fmadd_ps(whole, _mm512_mul_ps(d, _mm512_set1_ps(input->scale[at])), sums[t]);
+            sums[t] = _mm512_fmadd_ps(least, _mm512_set1_ps(input->sum[at]), sums[t]);
         }
     }
     for (int t = 0; t < tokens; t++) {

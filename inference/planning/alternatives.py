@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from inference.models.catalog import CATALOG, STARTER, Model
-from inference.models.shape import Format, Shape
-from inference.planning.planner import CHUNK, Choice, DoesNotFitError, Plan, Role, describe, plan
+from inference.models.catalog import CATALOG, STARTER, Model, Role
+from inference.models.shape import CHUNK, Format, Shape
+from inference.planning.planner import Choice, DoesNotFitError, Plan, describe, plan
 from inference.system.machine import Device
 
 BY_BYTES: tuple[Format, ...] = ("fp32", "bf16", "int8", "int4", "nf4", "nf4-double")

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from itertools import product
 
-from inference.models.catalog import CATALOG, Model
+from inference.models.catalog import CATALOG, Model, Role
 from inference.models.shape import Format
 from inference.planning.alternatives import catalog_choice
-from inference.planning.planner import Choice, DoesNotFitError, Plan, Role, plan
+from inference.planning.planner import Choice, DoesNotFitError, Plan, plan
 from inference.system.machine import Device
 
 SIZES = (8, 12, 16, 24, 48, 80)

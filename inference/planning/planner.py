@@ -9,18 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from inference.api.errors import CodeLlamaError
-from inference.models.shape import Format, Shape
+from inference.models.catalog import Role
+from inference.models.shape import CHUNK, LOGIT_ROWS, Format, Shape
 from inference.system.machine import Device
 
-Role = Literal["completion", "chat"]
-
 MIB = 1 << 20
-
-LOGIT_ROWS = 16
-"""Positions whose logits are wanted at once, at most: a draft that is being verified."""
 
 REPACKING = 6.5
 """Bytes per weight while bitsandbytes repacks a matrix for an AVX512_BF16 CPU (measured on 11008 x 4096)."""
@@ -42,9 +37,6 @@ RESERVED: Mapping[Role, int] = {"completion": 2048, "chat": 2048}
 WANTED: Mapping[Role, int] = {"completion": 8192, "chat": 16_384}
 """Tokens of context beyond which a role gains little. 7B fails to retrieve from the far end of 16K (table 17 of the
 Code Llama paper)."""
-
-CHUNK = 512
-"""Prompt tokens read in one step at most: ``generation.decode`` never takes more."""
 
 BLOCK = 512
 """Context is assigned in blocks of this many tokens."""

@@ -36,7 +36,7 @@ from inference.api.requests import (
     parse_shutdown,
 )
 from inference.api.status import ANSWERING, StatusBoard
-from inference.planning.planner import Role
+from inference.models.catalog import Role
 from inference.server.leases import Leases
 from inference.server.model_manager import ModelManager
 from inference.server.openai import (
@@ -247,7 +247,7 @@ class EngineApp:
         text, deadline = request.inputs[n], time.perf_counter() + LONGEST_SECONDS
 
         def begin() -> Steps:
-            return route.model().complete(text, None, request.sampling, StopRule(), deadline)
+            return route.base.complete(text, None, request.sampling, StopRule(), route.options(deadline))
 
         check_capacity(self.scheduler, "", 1)
         return text + await collect_text(self._run([begin], "chat", "", deadline))
@@ -336,11 +336,10 @@ def _too_large() -> RefusedRequestError:
 
 def _begin(route: ModelRoute, request: CompletionRequest | ChatRequest, deadline: float) -> Steps:
     """Start a generation, on the model thread."""
-    model = route.model(request.user)
-    if isinstance(request, ChatRequest):
-        return model.chat(request.messages, request.sampling, deadline)
-    r = request
-    return model.complete(r.prompt, r.suffix, r.sampling, r.stop_rule, deadline, r.context)
+    r, options = request, route.options(deadline, request.user)
+    if isinstance(r, ChatRequest):
+        return route.base.chat(r.messages, r.sampling, options)
+    return route.base.complete(r.prompt, r.suffix, r.sampling, r.stop_rule, options, r.context)
 
 
 def _each_choice(request: CompletionRequest | ChatRequest) -> list[CompletionRequest | ChatRequest]:

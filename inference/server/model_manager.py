@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, get_args
 
 from inference.api.errors import CodeLlamaError
 from inference.api.status import StatusBoard
-from inference.models.catalog import Model, asked_to_chat, asked_to_infill
+from inference.models.catalog import Model, Role, asked_to_chat, asked_to_infill
 from inference.models.checkpoint import Checkpoint, NativeFormat, inspect
 from inference.models.identify import row_of
 from inference.models.shape import Format, Shape
 from inference.models.store import installed
 from inference.planning.alternatives import plan_or_suggest
-from inference.planning.planner import OVERHEAD, Choice, DoesNotFitError, Plan, Role, amount, plan
+from inference.planning.planner import OVERHEAD, Choice, DoesNotFitError, Plan, amount, plan
 from inference.server.router import LoadedModel
 from inference.server.scheduler import Scheduler
 from inference.system import machine

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 from inference.api.events import Sampling, Steps
 from inference.api.requests import error_body
 from inference.api.status import Status
+from inference.engine.request_options import RequestOptions
 from inference.models import adapter_store
 from inference.models.adapter_store import Adapter, AdapterError, AdapterMissingError
-from inference.models.catalog import Model, asked_to_chat, canonical
-from inference.planning.planner import Role
+from inference.models.catalog import Model, Role, asked_to_chat, canonical
 from inference.server.openai import RefusedRequestError
 from inference.text.prompts import Message, Snippet
 from inference.text.stopping import StopRule
@@ -37,25 +37,21 @@ class LoadedModel(Protocol):
         """The roles it serves, with their context in tokens."""
         ...
 
-    def adapted(self, folder: Path) -> LoadedModel:
-        """Return the model with the adapter in ``folder``, for one request. Raises AdapterError."""
-        ...
-
-    def for_window(self, window: str) -> LoadedModel:
-        """Return the model as it serves an editor session, for one request."""
-        ...
-
     def complete(
         self,
         prompt: str | list[int],
         suffix: str | None,
         sampling: Sampling,
         rule: StopRule,
-        deadline: float | None,
+        options: RequestOptions,
         context: Sequence[Snippet] = (),
-    ) -> Steps: ...
+    ) -> Steps:
+        """Start a completion. Raises PromptError, AdapterError."""
+        ...
 
-    def chat(self, messages: Sequence[Message], sampling: Sampling, deadline: float | None) -> Steps: ...
+    def chat(self, messages: Sequence[Message], sampling: Sampling, options: RequestOptions) -> Steps:
+        """Start a reply. Raises PromptError, AdapterError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +68,9 @@ class ModelRoute:
     base: LoadedModel
     adapter: Path | None = None
 
-    def model(self, session: str = "") -> LoadedModel:
-        """Return the model with its adapter, which may have to be read. On the model thread. Raises AdapterError."""
-        base = self.base.adapted(self.adapter) if self.adapter else self.base
-        return base.for_window(session)
+    def options(self, deadline: float, client: str = "") -> RequestOptions:
+        """Return the engine's options for a request; ``deadline`` is a ``time.perf_counter()`` value."""
+        return RequestOptions(deadline, self.adapter, client)
 
 
 def choose_route(name: str, role: Role, status: Status, loaded: Mapping[str, LoadedModel]) -> ModelRoute:

@@ -93,7 +93,7 @@ async def test_setting_goes_before_what_is_enabled(runtime, projects, setting, t
     ("name", "why"),
     [
         ("gone", "The engine runs 'starter', not 'gone', and there is no adapter 'gone': use one that it runs."),
-        ("foreign", "The adapter 'foreign' was trained on codellama-7b, not on starter: use it with that model."),
+        ("foreign", "The adapter 'foreign' was trained on codellama-7b, not on starter. Use it with that model."),
         ("broken", "The adapter 'broken' can't be read."),
     ],
 )

@@ -12,10 +12,10 @@ from support.fixtures_engine import serving
 
 from inference.models.catalog import CATALOG, STARTER
 
-NO_INFILL = "codellama-34b was not trained to infill: it completes from the text before the cursor alone."
+NO_INFILL = "codellama-34b was not trained to infill. It completes from the text before the cursor only."
 
 
-OLD = "The installed starter does not infill yet: `codellama-ls pull starter` makes it infill."
+OLD = "The installed starter can't infill yet. Run `codellama-ls pull starter` to update it."
 
 
 def big() -> ScriptedAnswerer:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import log as ln
-from pathlib import Path
 from typing import Any
 
 from inference.api.events import Finished, Outcome, Sampling, Steps, TextChunk, TokenProbability
+from inference.engine.request_options import RequestOptions
 from inference.models.adapter_store import AdapterError
-from inference.models.catalog import STARTER, Model
-from inference.planning.planner import Role
+from inference.models.catalog import STARTER, Model, Role
 from inference.text.prompts import PromptError
 
 
@@ -34,31 +33,31 @@ class ScriptedAnswerer:
     began: threading.Event = field(default_factory=threading.Event)
     closed: threading.Event = field(default_factory=threading.Event)
 
-    def adapted(self, folder: Path) -> ScriptedAnswerer:
-        """Says the adapter's name first. One called "broken" can't be read."""
-        if folder.name == "broken":
-            raise AdapterError("The adapter 'broken' can't be read.")
-        return replace(self, pieces=[f"<{folder.name}>", *self.pieces])
-
-    def for_window(self, window: str) -> ScriptedAnswerer:
-        return self
-
-    def complete(self, prompt, suffix, sampling: Sampling, rule, deadline, context=()) -> Steps:
+    def complete(self, prompt, suffix, sampling: Sampling, rule, options: RequestOptions | None, context=()) -> Steps:
+        """Under an adapter it says the adapter's name first. One called "broken" can't be read."""
         self.asked.append((prompt, suffix, sampling))
         if prompt == "refuse":
             raise PromptError("This cannot be put to the model.")
-        return self._say(str(prompt), sampling)
+        return self._say(str(prompt), sampling, options)
 
-    def chat(self, messages, sampling: Sampling, deadline) -> Steps:
+    def chat(self, messages, sampling: Sampling, options: RequestOptions | None) -> Steps:
         self.asked.append((messages, None, sampling))
-        return self._say(messages[-1].content, sampling)
+        return self._say(messages[-1].content, sampling, options)
 
-    def _say(self, name: str, sampling: Sampling | None) -> Steps:
+    def _pieces(self, options: RequestOptions | None) -> list[str]:
+        if options is None or options.adapter is None:
+            return self.pieces
+        if options.adapter.name == "broken":
+            raise AdapterError("The adapter 'broken' can't be read.")
+        return [f"<{options.adapter.name}>", *self.pieces]
+
+    def _say(self, name: str, sampling: Sampling | None, options: RequestOptions | None = None) -> Steps:
+        pieces = self._pieces(options)
         self.log.append(f"begin {name}")
         self.began.set()
         finished = False
         try:
-            for n, piece in enumerate(self.pieces):
+            for n, piece in enumerate(pieces):
                 if self.hold and n:
                     self.go.wait(10)
                 if piece == "boom":
@@ -66,7 +65,7 @@ class ScriptedAnswerer:
                 self.log.append(f"{name}: {piece}")
                 yield TextChunk(piece, _tokens(piece, sampling))
             finished = True
-            yield Finished(Outcome("end", prompt_tokens=len(name), completion_tokens=len(self.pieces)))
+            yield Finished(Outcome("end", prompt_tokens=len(name), completion_tokens=len(pieces)))
         finally:
             if not finished:
                 self.log.append(f"closed {name}")

@@ -1,4 +1,4 @@
-"""A random Llama of a few thousand weights and a tokenizer of bytes: milliseconds to make, and the same every time."""
+"""A small random Llama and a byte tokenizer: built in milliseconds, the same every time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def tiny_config(**changes) -> LlamaConfig:
 
 
 def tiny_reference(seed: int = 0, **changes) -> LlamaForCausalLM:
-    """The model as transformers runs it, in float32. Large weights, so that no two logits are nearly equal."""
+    """Return transformers' model in float32, with weights so large that no two logits are nearly equal."""
     torch.manual_seed(seed)
     model = LlamaForCausalLM(tiny_config(**changes)).eval()
     with torch.no_grad():
@@ -38,7 +38,7 @@ def tiny_reference(seed: int = 0, **changes) -> LlamaForCausalLM:
 
 
 class ByteTokenizer:
-    """Every byte is a token; control tokens lie above."""
+    """One token per byte; control tokens have higher ids."""
 
     vocab_size = VOCABULARY
     bos_id = None

@@ -19,16 +19,14 @@ class ScriptedChatter(ScriptedAnswerer):
     answers: list[str] = field(default_factory=list)
     by_chance: dict[int, str] = field(default_factory=dict)
 
-    def complete(self, prompt, suffix, sampling: Sampling, rule, deadline, context=()) -> Steps:
+    def complete(self, prompt, suffix, sampling: Sampling, rule, options, context=()) -> Steps:
         pieces = [self.by_chance[sampling.seed]] if sampling.seed in self.by_chance else self.pieces
-        return ScriptedAnswerer.complete(
-            replace(self, pieces=pieces), prompt, suffix, sampling, rule, deadline, context
-        )
+        return ScriptedAnswerer.complete(replace(self, pieces=pieces), prompt, suffix, sampling, rule, options, context)
 
-    def chat(self, messages, sampling: Sampling, deadline) -> Steps:
+    def chat(self, messages, sampling: Sampling, options) -> Steps:
         self.asked.append((messages, None, sampling))
         pieces = self.answers.pop(0).splitlines(keepends=True) if self.answers else self.pieces
-        return replace(self, pieces=pieces)._say("chat", sampling)
+        return replace(self, pieces=pieces)._say("chat", sampling, options)
 
     @property
     def turns(self) -> list[list[tuple[str, str]]]:

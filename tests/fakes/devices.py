@@ -1,4 +1,4 @@
-"""Devices to run one test on: the CPU always, a CUDA GPU where there is one."""
+"""Devices to run a test on: the CPU, and a CUDA GPU if there is one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DEVICES = ("cpu", pytest.param("cuda", marks=ON_GPU))
 
 
 def needs(*modules: str) -> None:
-    """Skip the test where a module is missing: on a GPU machine with packages of its own (`make gpu PYTHON=...`)."""
+    """Skip the test if a module is missing, as on a GPU machine with other packages (`make gpu PYTHON=...`)."""
     for module in modules:
-        pytest.importorskip(module, reason=f"needs {module}, which this Python does not have")
+        pytest.importorskip(module, reason=f"needs {module}, which this Python lacks")
 
 
 def name_of(device: str) -> str:
-    """What a person calls it."""
+    """Return the device's name for display."""
     return torch.cuda.get_device_name() if device == "cuda" else "CPU"

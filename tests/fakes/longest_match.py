@@ -1,4 +1,4 @@
-"""A vocabulary of a few words that are matched greedily, longest first; all other bytes are tokens of their own."""
+"""A vocabulary of a few words, matched greedily with the longest first, and one token per other byte."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fakes.characters import CONTROL
 
 
 class LongestMatchTokenizer:
-    """Ids below 256 are bytes, then come the words, then the control tokens; no space is implicit."""
+    """Ids below 256 are bytes, then come words, then control tokens; no space is implicit."""
 
     bos_id = None
 

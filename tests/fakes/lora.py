@@ -14,7 +14,7 @@ SEVEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_p
 
 
 def adapt(model: LlamaForCausalLM, seed: int = 1, **config: Any) -> PeftModel:
-    """``model`` with an adapter large enough to change what it says; ``config`` overrides peft's configuration."""
+    """Wrap ``model`` in an adapter large enough to change its text; ``config`` overrides peft's configuration."""
     settings = {"r": 4, "lora_alpha": 8, "target_modules": SEVEN, "task_type": "CAUSAL_LM"} | config
     adapted = get_peft_model(model, LoraConfig(**settings))  # type: ignore[arg-type]
     torch.manual_seed(seed)
@@ -26,14 +26,14 @@ def adapt(model: LlamaForCausalLM, seed: int = 1, **config: Any) -> PeftModel:
 
 
 def save_lora(folder: Path, model: LlamaForCausalLM, seed: int = 1, **config: Any) -> Path:
-    """Write such an adapter for ``model`` to ``folder``. ``model`` is wrapped, and not to be used any more."""
+    """Write such an adapter for ``model`` to ``folder``. ``model`` is wrapped and must not be used afterwards."""
     adapt(model, seed, **config).save_pretrained(str(folder))
     return folder
 
 
 def tune(folder: Path, **facts: Any) -> None:
-    """Note beside an adapter what ``codellama-ls tune`` notes."""
-    told = {
+    """Write the facts of ``codellama-ls tune`` beside an adapter."""
+    defaults = {
         "format": 1,
         "base": "starter",
         "base_source": "",
@@ -43,4 +43,4 @@ def tune(folder: Path, **facts: Any) -> None:
         "before": 9.876,
         "after": 4.321,
     }
-    (folder / "tuning.json").write_text(json.dumps(told | facts))
+    (folder / "tuning.json").write_text(json.dumps(defaults | facts))

@@ -1,7 +1,7 @@
-"""The twelve Code Llama checkpoints in miniature: all that tells them apart is true, the weights are few and random.
+"""The twelve Code Llama checkpoints in miniature: few random weights, but every distinguishing trait.
 
-True are the vocabulary and its file, RoPE's base, the positions, the ratio of query heads to key heads, the three
-shards, and the type on the disk. Sizes suit NF4: inputs of linear layers are multiples of 64, outputs of 32.
+These are the vocabulary and its file, RoPE's base, the positions, the ratio of query heads to key heads, the three
+shards, and the stored type. Sizes suit NF4: inputs of linear layers are multiples of 64, outputs of 32.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ HEADS, HEAD_DIM = 8, 32
 
 
 def miniature_shape(shape: Shape) -> Shape:
-    """``shape`` with two narrow layers."""
+    """Return ``shape`` with two narrow layers."""
     kv_heads = HEADS * shape.kv_heads // shape.heads
     few = {"layers": 2, "hidden": HEADS * HEAD_DIM, "intermediate": 704}
     return replace(shape, heads=HEADS, kv_heads=kv_heads, head_dim=HEAD_DIM, **few)
 
 
 def save_miniature(row: Model, vocabulary: Path, folder: Path) -> Path:
-    """Write the checkpoint as the hub has it; ``vocabulary`` holds the row's ``tokenizer.model``."""
+    """Write the checkpoint as on the hub; ``vocabulary`` is the folder of the row's ``tokenizer.model``."""
     folder.mkdir(parents=True)
     config = _config(row)
     (folder / "config.json").write_text(json.dumps(config))
@@ -67,7 +67,7 @@ def _config(row: Model) -> dict[str, object]:
 
 
 def _weights(config: dict, seed: int) -> dict[str, torch.Tensor]:
-    """Random, and as unequal among the head's rows that the likeliest token is seldom nearly tied with another."""
+    """Return random weights. The head's rows differ in scale, so the likeliest token is seldom nearly tied."""
     generator = torch.Generator().manual_seed(seed)
     weights = {name: 0.08 * torch.randn(shape, generator=generator) for name, shape in llama_shapes(config).items()}
     weights |= {name: 1 + values for name, values in weights.items() if values.dim() == 1}
@@ -79,9 +79,9 @@ def _save_shards(weights: dict[str, torch.Tensor], folder: Path) -> None:
     shards: list[dict[str, torch.Tensor]] = [{}, {}, {}]
     for name, tensor in weights.items():
         shards[0 if "embed" in name else 2 if name in ("lm_head.weight", "model.norm.weight") else 1][name] = tensor
-    places = {}
+    weight_map = {}
     for n, shard in enumerate(shards, 1):
         file = f"model-{n:05}-of-00003.safetensors"
         save_file(shard, folder / file, metadata={"format": "pt"})
-        places |= dict.fromkeys(shard, file)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+        weight_map |= dict.fromkeys(shard, file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))

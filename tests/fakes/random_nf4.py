@@ -1,7 +1,7 @@
 """Checkpoints of any Llama shape with random NF4 weights, written as bitsandbytes saves them, one shard at a time.
 
-For measuring what size costs: memory, loading and speed of a 7B without a 7B. What such a model says means nothing, but
-its logits are finite. Also a command: ``python tests/fakes/random_nf4.py codellama-7b FOLDER [--layers N] [--double]``.
+They measure memory, loading and speed of a 7B without its weights. The text is meaningless, but the logits are finite.
+Also a command: ``python tests/fakes/random_nf4.py codellama-7b FOLDER [--layers N] [--double]``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass
 class Writer:
-    """Gathers tensors and writes a shard whenever one is full, so that no more than one is ever in memory."""
+    """Collects tensors and writes full shards, so that at most one shard is in memory."""
 
     folder: Path
     shard_bytes: int
@@ -60,7 +60,7 @@ class Writer:
 def save_random_nf4(
     folder: Path, shape: Shape, *, double_quant: bool = False, shard_bytes: int = SHARD_BYTES, seed: int = 0
 ) -> Path:
-    """Write a whole checkpoint of this ``shape`` to ``folder``, with made-up words for every row of the embedding."""
+    """Write a complete checkpoint of this ``shape`` to ``folder``, with a made-up token for every embedding row."""
     folder.mkdir(parents=True, exist_ok=True)
     config = config_of(shape)
     writer = Writer(folder, shard_bytes, {}, {})
@@ -76,7 +76,7 @@ def save_random_nf4(
 
 
 def install_random_nf4(model_id: str, shape: Shape) -> None:
-    """The same, installed as a model of this name that was trained to continue texts and for nothing else."""
+    """Install such a checkpoint as a model of this name, without infilling and chat."""
     provenance = Provenance("random", "none", "", Trained(infill=False, chat=None))
     with store.locked(model_id, lambda: None), store.installing(model_id, "random", 0) as staging:
         save_random_nf4(staging.checkpoint, shape)
@@ -84,7 +84,7 @@ def install_random_nf4(model_id: str, shape: Shape) -> None:
 
 
 def config_of(shape: Shape) -> dict[str, Any]:
-    """The config.json of a Llama of this shape, without quantisation."""
+    """Return the config.json of a Llama of this shape, without quantisation."""
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -107,7 +107,7 @@ def config_of(shape: Shape) -> dict[str, Any]:
 
 
 def write_vocabulary(path: Path, size: int) -> None:
-    """A Llama-like ``tokenizer.json`` that encodes every text byte by byte; the rest are words no text contains."""
+    """Return a Llama-like ``tokenizer.json`` that encodes text byte by byte; no text contains its other tokens."""
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
     pieces += [f"word{n}" for n in range(size - len(pieces))]
     special = [{"id": n, "content": pieces[n], "special": True} for n in range(3)]
@@ -141,7 +141,7 @@ def _tensors(name: str, size: Sequence[int], double_quant: bool, generator: np.r
 def _packed(
     name: str, size: tuple[int, int], double_quant: bool, generator: np.random.Generator
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """One matrix's nibbles, scales and what says how to read them, by bitsandbytes' own serialiser.
+    """Return one matrix's nibbles, scales and quantisation state, by bitsandbytes' own serialiser.
 
     Its outputs are of the size of its inputs: uniform nibbles have a standard deviation of 0.5 times the scale.
     """

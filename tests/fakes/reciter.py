@@ -1,4 +1,4 @@
-"""Models without weights whose next tokens are known, and that tell what they were given to read; known step costs."""
+"""Scripted models without weights that record what they read, and fixed step costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inference.models.language_model import KVSession
 
 
 class KnownModel:
-    """Of ``vocabulary`` tokens. ``reads`` are the ids of each forward pass; all of it is remembered in the session."""
+    """A model whose logits are a function of the ids; ``reads`` has the ids of each forward pass."""
 
     def __init__(self, vocabulary: int = 259) -> None:
         self.config: Any = SimpleNamespace(
@@ -25,7 +25,7 @@ class KnownModel:
         self.reads: list[list[int]] = []
 
     def next(self, ids: Sequence[int]) -> Tensor:
-        """Logits ``[vocab]`` after ``ids``."""
+        """Return the logits ``[vocab]`` after ``ids``."""
         raise NotImplementedError
 
     def forward(self, ids: list[int], kv: KVSession, *, every_position: bool = False) -> Tensor:
@@ -39,12 +39,12 @@ class KnownModel:
 
     @property
     def positions(self) -> int:
-        """Tokens read in all."""
+        """Number of tokens read."""
         return sum(map(len, self.reads))
 
 
 class Reciter(KnownModel):
-    """Knows one text by heart, and says 0 where it has left it."""
+    """Generates one script, and token 0 after any deviation from it."""
 
     def __init__(self, script: Sequence[int], vocabulary: int = 259) -> None:
         super().__init__(vocabulary)
@@ -56,14 +56,14 @@ class Reciter(KnownModel):
 
 
 def one_hot(token: int, vocabulary: int) -> Tensor:
-    """Logits that leave no doubt."""
+    """Return logits with nearly all probability on ``token``."""
     logits = torch.full((vocabulary,), -100.0)
     logits[token] = 100.0
     return logits
 
 
 class KnownCosts(StepCosts):
-    """Of a machine that is known from the start and never changes; a token more costs ``more`` of a step."""
+    """Constant costs: each further token takes ``more`` of a one-token step."""
 
     def __init__(self, more: float = 0.0) -> None:
         super().__init__()

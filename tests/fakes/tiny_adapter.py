@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 ROWS = [PIECES.index(piece) for piece in SENTINELS]
-"""The sentinels' rows of the embedding."""
+"""The sentinels' rows in the embedding."""
 
 
 def write_adapter(checkpoint: Path, folder: Path, seed: int = 0, **options: Any) -> Path:
-    """LoRA on all linear layers and the sentinels' embeddings, random and in bfloat16."""
+    """Write a random bfloat16 LoRA of all linear layers, with the sentinels' embeddings."""
     settings: dict[str, Any] = {"target_modules": "all-linear", "trainable_token_indices": ROWS, **options}
     base = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     model: Any = get_peft_model(base, LoraConfig(r=2, lora_alpha=4, task_type="CAUSAL_LM", **settings))

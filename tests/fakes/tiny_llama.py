@@ -14,7 +14,7 @@ SENTINELS = [piece for piece in APPENDED if piece[0] in ("▁<PRE>", "▁<SUF>",
 
 
 def save_llama(folder: Path, *, shard: str = "5GB", **config: Any) -> Path:
-    """A two-layer Llama in bfloat16 whose shapes suit NF4 blocks; ``config`` overrides its configuration."""
+    """Save a two-layer bfloat16 Llama whose shapes suit NF4 blocks; ``config`` overrides its configuration."""
     shape = {
         "vocab_size": 160,
         "hidden_size": 64,
@@ -32,14 +32,14 @@ def save_llama(folder: Path, *, shard: str = "5GB", **config: Any) -> Path:
 
 
 def save_checkpoint(folder: Path, *, sentinels: bool = False, **config: Any) -> Path:
-    """``save_llama`` with a ``tokenizer.model`` of bytes and lower-case letters, and with shards."""
+    """Save a sharded Llama with a ``tokenizer.model`` of bytes and lower-case letters."""
     save_llama(folder, **({"vocab_size": 320, "shard": "100KB"} | config))
     (folder / "tokenizer.model").write_bytes(vocabulary(sentinels=sentinels))
     return folder
 
 
 def vocabulary(*, sentinels: bool = False) -> bytes:
-    """A SentencePiece vocabulary of the Llama family with 286 pieces, and with infilling's sentinels 290."""
+    """Return a SentencePiece vocabulary of the Llama family: 286 pieces, with infilling sentinels 290."""
     control = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
     pieces = control + [(f"<0x{byte:02X}>", 0.0, 6) for byte in range(256)]
     pieces += [(letter, float(-n), 1) for n, letter in enumerate("▁abcdefghijklmnopqrstuvwxyz")]
@@ -48,7 +48,7 @@ def vocabulary(*, sentinels: bool = False) -> bytes:
 
 
 def change_config(folder: Path, **changes: Any) -> None:
-    """Rewrite entries of ``config.json``; None removes one."""
+    """Change entries of ``config.json``; None removes one."""
     path = folder / "config.json"
     config = json.loads(path.read_text()) | changes
     path.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))

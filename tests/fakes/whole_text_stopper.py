@@ -1,4 +1,4 @@
-"""The stop rules, each judged on the whole text at every token: slow, and the reference for the real ones."""
+"""Slow reference for the stop rules: each is evaluated on the whole text at every token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inference.text.stopping import MAX_BLANK_LINES, OPENERS, Cause, StopRule, i
 
 
 class Verdict(NamedTuple):
-    """Attributes: ``end``: cut here and stop, or None. ``safe``: text up to here stays whatever comes."""
+    """``end``: cut here and stop, or None. ``safe``: text up to here stays whatever follows."""
 
     end: int | None
     safe: int
@@ -18,7 +18,7 @@ class Verdict(NamedTuple):
 
 @dataclass
 class WholeTextStopper:
-    """``Stopper``, judging all of the text each time."""
+    """A ``Stopper`` that evaluates the whole text each time."""
 
     rule: StopRule = field(default_factory=StopRule)
     suffix: str = ""
@@ -34,7 +34,7 @@ class WholeTextStopper:
         return self._show(safe if end is None else end)
 
     def finish(self) -> str:
-        """The generation ended by itself: judge what was held back. ``cause`` stays what it was."""
+        """Return the text held back when the generation ended by itself. ``cause`` is unchanged."""
         if self.cause:
             return ""
         end, _, _ = self._judge(final=True)
@@ -42,11 +42,11 @@ class WholeTextStopper:
 
     @property
     def trimmed(self) -> bool:
-        """Return whether a rule cut away what was written last: then nothing that is left is unfinished."""
+        """Return whether a rule cut off the end of the text."""
         return self.shown < len(self.text)
 
     def _judge(self, *, final: bool) -> tuple[int | None, Cause | None, int]:
-        """The earliest end that any rule sees and whose it is, and up to where all agree that text stays."""
+        """Return the earliest end of any rule with its cause, and the length that all rules consider safe."""
         verdicts: list[tuple[Cause, Verdict]] = [(cause, judge(self.text, final)) for cause, judge in self._judges()]
         end, by = None, None
         for cause, verdict in verdicts:
@@ -73,14 +73,14 @@ class WholeTextStopper:
 
 
 def line_end(text: str, final: bool = False) -> Verdict:
-    """The first newline ends it."""
+    """End at the first newline."""
     del final
     newline = text.find("\n")
     return Verdict(None, len(text)) if newline < 0 else Verdict(newline, newline)
 
 
 def block_end(text: str, final: bool, indent: int, closer: str) -> Verdict:
-    """The end of the last line that belongs to the block; the first line is what the cursor stands in."""
+    """End at the last line of the block; the first line is the cursor's."""
     kept = text.find("\n")
     if kept < 0:
         return Verdict(None, len(text))
@@ -105,14 +105,14 @@ def block_end(text: str, final: bool, indent: int, closer: str) -> Verdict:
 
 
 def _dedented(line: str, stop: int, kept: int, complete: bool, closer: str) -> Verdict:
-    """A line left of the block: its closer belongs to it, anything else does not."""
+    """Handle a line with less indentation: a closing bracket belongs to the block, anything else does not."""
     if not closer or not line.strip().startswith(closer):
         return Verdict(kept, kept)
     return Verdict(stop, stop) if complete else Verdict(None, kept)
 
 
 def suffix_start(text: str, final: bool, suffix: str) -> Verdict:
-    """Return where the text begins to repeat what already stands after the cursor.
+    """Return the position where the text begins to repeat the text after the cursor.
 
     On the cursor's line: at the rest of that line outside any bracket opened since, or at a closer that nothing
     opened and that the rest begins with. Below: at a line equal to the first that stands below.
@@ -129,7 +129,7 @@ def suffix_start(text: str, final: bool, suffix: str) -> Verdict:
 
 
 def _landmarks(suffix: str) -> tuple[str, str]:
-    """The rest of the cursor's line, and the first line below it that is not blank."""
+    """Return the rest of the cursor's line, and the first non-blank line below."""
     rest, _, below = suffix.partition("\n")
     return rest.strip(), next((line.rstrip() for line in below.split("\n") if line.strip()), "")
 
@@ -166,7 +166,7 @@ def _line_below(text: str, final: bool, first_end: int, below: str) -> Verdict:
 
 
 def stop_string(text: str, stops: Sequence[str]) -> Verdict:
-    """The earliest stop string ends it; the beginning of one at the very end is held back."""
+    """End at the earliest stop string; a partial one at the end of the text is held back."""
     ends = [at for stop in stops if stop and (at := text.find(stop)) >= 0]
     if ends:
         return Verdict(min(ends), min(ends))

@@ -33,7 +33,7 @@ INTERNAL_ERROR = -32603
 class Answerer(ScriptedAnswerer):
     """A scripted model that writes code in chats, so that edits are proposed."""
 
-    def chat(self, messages, sampling, deadline):
+    def chat(self, messages, sampling, options):
         return ScriptedAnswerer(["Here:\n```python\n", "pass  # é\n", "```\n"])._say("chat", sampling)
 
 

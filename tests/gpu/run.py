@@ -1,7 +1,7 @@
-"""Run the tests that need a CUDA device, within five minutes and without installing anything: `make gpu`.
+"""Run the tests that need a CUDA device in at most five minutes, without installing anything: `make gpu`.
 
-The benchmark comes first, so that its table is printed whatever happens to the rest. Needs only the standard library
-until it is known that the other packages are there.
+The benchmark runs first, so that its table is printed whatever happens later. Only the standard library is imported
+until the other packages are found.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _without_device() -> str:
 
 
 def _pytest(paths: Sequence[str], end: float) -> int:
-    """Run tests until ``end``, then stop them and their processes. The status is pytest's; no test at all is fine."""
+    """Run tests until ``end``, then stop them and their processes. Return its status, or 0 if no test was collected."""
     left = end - time.monotonic()
     named = ", ".join(paths)
     if left <= 0:

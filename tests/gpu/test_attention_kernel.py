@@ -1,4 +1,4 @@
-"""Which attention kernel serves our prefill, and what it costs: a chunk behind 8K tokens, in 34B's proportions."""
+"""The attention kernels that prefill uses, and their cost: a chunk after 8K tokens, in the proportions of 34B."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from inference.models.catalog import find
 from inference.models.language_model import KVSession
 from inference.models.llama import Llama
 from inference.models.loader import load
-from inference.models.shape import Shape
+from inference.models.shape import CHUNK, Shape
 from inference.planning import planner
-from inference.planning.planner import CHUNK
 from inference.system.machine import Device
 
 MIB = 1 << 20
@@ -39,8 +38,8 @@ CASES = {
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_which_kernels_take_a_mask_and_grouped_queries(device: str) -> None:
-    """For comparison: the forward pass gives a GPU's kernels a diagonal instead of a mask of numbers."""
+def test_kernels_that_take_a_mask_and_grouped_queries(device: str) -> None:
+    """For comparison: on a GPU the forward pass passes a causal bias instead of a mask tensor."""
     case = CASES[device]
     taken = [name for name in BACKENDS if _takes(name, case, device)]
     print(f"\n{name_of(device)}: masked attention with grouped queries is computed by {', '.join(taken)}")  # noqa: T201
@@ -48,7 +47,7 @@ def test_which_kernels_take_a_mask_and_grouped_queries(device: str) -> None:
 
 
 def _takes(name: str, case: Case, device: str) -> bool:
-    """Whether one kernel alone can compute attention with a mask of numbers and fewer key than query heads."""
+    """Return whether one kernel alone computes attention with a mask tensor and fewer key than query heads."""
     shape, dtype = case.shape, torch.bfloat16 if device == "cuda" else torch.float32
     q = torch.zeros(1, shape.heads, case.chunk, shape.head_dim, dtype=dtype, device=device)
     k = torch.zeros(1, shape.kv_heads, case.context, shape.head_dim, dtype=dtype, device=device)
@@ -62,8 +61,8 @@ def _takes(name: str, case: Case, device: str) -> bool:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_chunk_at_the_end_of_a_long_context(tmp_path: Path, device: str) -> None:
-    """Its memory is compared with the plan's; its logits don't depend on how the prompt was cut."""
+def test_chunk_at_the_end_of_a_long_context(tmp_path: Path, device: str) -> None:
+    """Memory is compared with the plan. The logits must not depend on how the prompt was split."""
     case = CASES[device]
     needs("bitsandbytes")
     model = load(save_random_nf4(tmp_path, case.shape), "nf4", device)
@@ -80,7 +79,7 @@ def test_a_chunk_at_the_end_of_a_long_context(tmp_path: Path, device: str) -> No
 
 
 def filled(model: Llama, ids: list[int], chunk: int) -> KVSession:
-    """A session that has read ``ids`` and has room for a chunk more."""
+    """Return a session that has read ``ids`` and has room for one more chunk."""
     session = KVSession(model)
     session.reserve(len(ids) + chunk)
     for at in range(0, len(ids), chunk):

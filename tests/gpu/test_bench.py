@@ -1,6 +1,6 @@
-"""``codellama-ls bench --large``: a few requests to a model of a 7B's shape, against transformers on the same weights.
+"""``codellama-ls bench --large``: a few requests to a 7B-shaped model, compared with transformers on the same weights.
 
-Speeds are printed, never asserted. The same runs on the CPU with a small shape, and by ``make heavy`` with a 7B's.
+Speeds are printed, never asserted. On the CPU a small shape runs instead, and ``make heavy`` runs a 7B's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TEXT = "".join(f"value_{n} = other(total_{n // 4}, {n})\n" for n in range(400))
         pytest.param(LARGE, id="7b", marks=pytest.mark.heavy),
     ],
 )
-def test_a_large_model_is_measured_against_transformers_in_a_few_requests(
+def test_large_model_is_compared_with_transformers(
     shape: Shape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     needs("bitsandbytes", "pygls", "lsprotocol", "cattrs", "pathspec", "httpx", "starlette", "uvicorn")

@@ -1,4 +1,4 @@
-"""What the doctor says of a machine with a GPU that works."""
+"""The doctor's report on a machine with a working GPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inference.system import machine
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
 
-def test_gpu_is_seen_and_its_four_bit_kernels_compute():
+def test_gpu_is_found_and_its_four_bit_kernels_work():
     needs("bitsandbytes")
     facts = hardware.ask(EngineOptions())
     (gpu,) = hardware.check_gpu(machine.look(), hardware.driver(), facts)

@@ -1,4 +1,4 @@
-"""CUDA graphs: a 4-bit model decodes with one launch a token what it decodes without, and how much sooner."""
+"""CUDA graphs: a 4-bit model computes the same with graphs as without, and faster."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = list(ON_GPU)
 
 
 def read(model: Llama | GraphedLlama) -> torch.Tensor:
-    """Logits of all ids but the prompt's, read one by one across the growth of the buffers."""
+    """Return the logits of all ids after the prompt, read one by one while the buffers grow."""
     session = KVSession(model)
     session.reserve(480)
     model.forward(IDS[:440], session)
@@ -39,8 +39,8 @@ def read(model: Llama | GraphedLlama) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("form", ["nf4", "bf16"])
-def test_graphs_compute_what_eager_steps_do(tmp_path: Path, form: str) -> None:
-    """Their attention sees the whole buffers under a mask, so the last bits may differ."""
+def test_graphs_equal_eager_steps(tmp_path: Path, form: str) -> None:
+    """Attention reads the whole buffers under a mask, so the last bits may differ."""
     if form == "nf4":
         needs("bitsandbytes")
     model = load(save_random_nf4(tmp_path, SMALL), "nf4", "cuda") if form == "nf4" else _dense(tmp_path)
@@ -58,8 +58,8 @@ def _dense(folder: Path) -> Llama:
     return load(save_llama(folder, **settings), "bf16", "cuda")
 
 
-def test_what_a_token_takes_with_and_without(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A 7B's shape. Seconds are printed, never asserted; that graphs are in use is."""
+def test_time_per_token_with_and_without_graphs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A 7B's shape. Times are printed, never asserted; the use of graphs is asserted."""
     needs("bitsandbytes")
     model = load(save_random_nf4(tmp_path, find("codellama-7b").shape), "nf4", "cuda")
     eager, graphed = _milliseconds(model), _milliseconds(GraphedLlama(model))

@@ -1,4 +1,4 @@
-"""NF4 on this device: our forward pass computes what transformers' own does over the same 4-bit weights."""
+"""NF4 on this device: our forward pass equals transformers' over the same 4-bit weights."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def reference(folder: Path, device: str, dtype: torch.dtype) -> torch.Tensor:
-    """Logits of every position in one pass, by a model of its own: bitsandbytes rewrites weights in place."""
+    """Return the logits of every position from a separate model: bitsandbytes rewrites weights in place."""
     settings = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, bnb_4bit_use_double_quant=False
     )
@@ -48,7 +48,7 @@ def reference(folder: Path, device: str, dtype: torch.dtype) -> torch.Tensor:
 
 
 def ours(model: Llama, pieces: list[int]) -> torch.Tensor:
-    """The same logits, the ids fed in pieces of these lengths."""
+    """Return the same logits, with the ids split into parts of these lengths."""
     session = KVSession(model)
     session.reserve(len(IDS))
     rows, at = [], 0
@@ -59,8 +59,8 @@ def ours(model: Llama, pieces: list[int]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_every_way_to_feed_a_prompt_agrees_with_transformers(folder: Path, device: str) -> None:
-    """Whole, in chunks, and token by token: on a GPU these take different 4-bit kernels. Teacher-forced throughout."""
+def test_every_split_of_a_prompt_equals_transformers(folder: Path, device: str) -> None:
+    """Whole, in chunks, and token by token: on a GPU these use different 4-bit kernels. Teacher-forced."""
     needs("bitsandbytes")
     model = load(folder, "nf4", device)
     wanted = reference(folder, device, model.dtype)

@@ -1,6 +1,6 @@
-"""A 7B-shaped model on a GPU: how long it loads, what it takes against the plan, how fast it reads and writes.
+"""A 7B-shaped model on a GPU: load time, memory against the plan, prefill and decode speed.
 
-Speeds are printed, never asserted: they are the machine's. ``DEVICES`` runs the same on the CPU with a small shape.
+Speeds are printed, never asserted. With ``DEVICES`` a small shape runs on the CPU.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def device(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def folder(device: str) -> Iterator[Path]:
-    """A model that is removed at once: pytest would keep 4 GB for a while."""
+    """Build a model and delete it at once; pytest would keep 4 GB for a while."""
     needs("bitsandbytes")
     with TemporaryDirectory() as scratch:
         yield save_random_nf4(Path(scratch) / "model", SHAPES[device])
 
 
 def test_memory_is_planned_and_measured(folder: Path, device: str) -> None:
-    """In a process of its own, so that all it takes is its own."""
+    """Runs in a separate process, so that only its own memory counts."""
     command = [sys.executable, "-m", "inference.commands.memory_command", str(folder), "--device", device]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     print(f"\n{name_of(device)}\n{done.stdout}")  # noqa: T201
@@ -51,8 +51,8 @@ def test_memory_is_planned_and_measured(folder: Path, device: str) -> None:
     assert "Measured, with a request of 1,000 tokens" in done.stdout
 
 
-def test_speed_once_warm(folder: Path, device: str) -> None:
-    """Loading, a prompt of 1,000 tokens, and 64 tokens in answer to it."""
+def test_speed_after_warm_up(folder: Path, device: str) -> None:
+    """Loading, a prompt of 1,000 tokens, and 64 generated tokens."""
     started = time.perf_counter()
     engine = Engine(load(folder, "nf4", device), load_tokenizer(folder), STARTER, {"completion": 2048})
     loaded = time.perf_counter() - started

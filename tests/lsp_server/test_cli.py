@@ -94,7 +94,7 @@ def test_missing_model_is_reported_without_waiting(runtime, monkeypatch, tmp_pat
     file.write_text("def add(a, b):\n    return a + b\n")
     done = run(*(argument.format(file) for argument in arguments))
     assert done.returncode == 1
-    assert done.stderr == "codellama-ls: The model 'starter' is not installed: run `codellama-ls pull starter`.\n"
+    assert done.stderr == "codellama-ls: The model 'starter' is not installed. Run `codellama-ls pull starter`.\n"
 
 
 def test_demo_pauses_inside_lines_of_code():

@@ -21,7 +21,7 @@ from inference.text.prompts import Message, Prompt, Snippet
 from inference.text.tokenizer import Tokenizer, decode
 from inference.text.tokenizer_loader import load_tokenizer
 from inference.text.vocabulary import Vocabulary
-from lsp_server.edits.tasks import NAMES, EditTask, messages
+from lsp_server.edits.tasks import NAMES, EditTask, task_messages
 from lsp_server.edits.verify import Reported
 from lsp_server.prompts.templates import messages_for
 from lsp_server.snapshot import Document
@@ -117,7 +117,7 @@ def test_prompt_of_a_task_on_a_document_is_recorded(runtime, task):
         EditTask(task, full, start, len(CODE) - 1, "Rename x.", problem, "test_a.py", context_chars=1_000),
         EditTask(task, little, 11, 22),
     ]
-    compare(f"prompts/tasks/{task}.txt", "\n".join(written(messages(one)) for one in tasks))
+    compare(f"prompts/tasks/{task}.txt", "\n".join(written(task_messages(one)) for one in tasks))
 
 
 @pytest.mark.parametrize("name", ["chat", "chat-fix", "chat-tests", "chat-doc", "explain", "commit"])

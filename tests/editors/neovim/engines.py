@@ -34,12 +34,12 @@ class Model(ScriptedChatter):
     texts: Mapping[str | tuple[str, int], str] = field(default_factory=dict)
     prompts: list[str] = field(default_factory=list)
 
-    def complete(self, prompt, suffix, sampling: Sampling, rule, deadline, context=()) -> Steps:
+    def complete(self, prompt, suffix, sampling: Sampling, rule, options, context=()) -> Steps:
         self.prompts.append(str(prompt))
         known = [key for key in self.texts if _suits(key, str(prompt), sampling.seed)]
         text = self.texts[max(known, key=str)] if known else ""
         self.pieces = text.splitlines(keepends=True)
-        return super().complete(prompt, suffix, sampling, rule, deadline, context)
+        return super().complete(prompt, suffix, sampling, rule, options, context)
 
     def says(self, texts: Mapping[str | tuple[str, int], str]) -> None:
         """From now on."""

@@ -33,7 +33,7 @@ async def test_the_status_bar_follows_the_engine(window, service):
     await window.status("Code Llama 40 %")
     board.set(phase="ready", message="ready")
     await window.status("Code Llama")
-    board.set(phase="failed", message="The model 'x' is not installed: run `codellama-ls pull x`.")
+    board.set(phase="failed", message="The model 'x' is not installed. Run `codellama-ls pull x`.")
     await window.status("Code Llama: no model")
     board.set(phase="ready", message="ready")
     await window.command("codellama.restart")

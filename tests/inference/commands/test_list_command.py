@@ -193,7 +193,7 @@ def test_remove_deletes_an_installed_model(store: FolderStore, capsys, name: str
     ("argv", "message"),
     [
         (["codellama-13b", "--yes"], "codellama-13b is not installed."),
-        (["codelama-7b", "--yes"], "There is no model 'codelama-7b': did you mean codellama-7b?"),
+        (["codelama-7b", "--yes"], "There is no model 'codelama-7b'. Did you mean codellama-7b?"),
         (["codellama-7b"], "Removing codellama-7b deletes 3 MiB. Add --yes to confirm."),
         (["starter", "--yes"], "starter is in use. Run `codellama-ls engine stop`, then remove it."),
     ],

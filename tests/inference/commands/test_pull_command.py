@@ -218,7 +218,7 @@ def test_full_disk_is_reported(
 
 def test_unknown_name_suggests_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert pull_command.main(["stater"]) == 2
-    assert capsys.readouterr().err == ("There is no model 'stater': did you mean starter?\n")
+    assert capsys.readouterr().err == ("There is no model 'stater'. Did you mean starter?\n")
 
 
 @pytest.mark.parametrize(("arguments", "status"), [([], 2), (["starter", "--what"], 2), (["--help"], 0)])

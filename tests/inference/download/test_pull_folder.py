@@ -108,7 +108,7 @@ def test_damaged_index_is_reported(folder: Path, capsys: pytest.CaptureFixture[s
 def test_other_architecture_is_rejected(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change_config(folder, model_type="mistral")
     assert refusal(folder, capsys) == (
-        f"The checkpoint in {folder} is of the architecture 'mistral'; only 'llama' can be loaded."
+        f"The checkpoint in {folder} has the architecture 'mistral'. Only 'llama' can be loaded."
     )
 
 
@@ -146,15 +146,15 @@ def test_infilling_model_needs_sentinels(folder: Path, capsys: pytest.CaptureFix
     """For example CodeLlama-34b pulled as codellama-7b."""
     (folder / "tokenizer.model").write_bytes(vocabulary())
     assert refusal(folder, capsys, "codellama-7b") == (
-        f"The vocabulary in {folder} lacks infilling's control tokens (▁<PRE>, ▁<SUF>, ▁<MID>, ▁<EOT>), so this is "
-        "not codellama-7b: pull it --as what it is."
+        f"The vocabulary in {folder} lacks infilling's control tokens (▁<PRE>, ▁<SUF>, ▁<MID>, ▁<EOT>). "
+        "So it is not codellama-7b. Pull it under another name with --as."
     )
 
 
 def test_70b_instruct_needs_the_step_token(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert refusal(folder, capsys, "codellama-70b-instruct") == (
-        f"The vocabulary in {folder} lacks the control tokens of its chat format (<step>), so this is not "
-        "codellama-70b-instruct: pull it --as what it is."
+        f"The vocabulary in {folder} lacks the control tokens of its chat format (<step>). "
+        "So it is not codellama-70b-instruct. Pull it under another name with --as."
     )
 
 
@@ -215,10 +215,10 @@ def test_abilities_can_be_overridden(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--infill"], "infilling's control tokens (▁<PRE>, ▁<SUF>, ▁<MID>, ▁<EOT>): leave out --infill."),
+        (["--infill"], "infilling's control tokens (▁<PRE>, ▁<SUF>, ▁<MID>, ▁<EOT>). Leave out --infill."),
         (
             ["--chat", "chatml"],
-            "the control tokens of its chat format (<|im_start|>, <|im_end|>): leave out --chat chatml.",
+            "the control tokens of its chat format (<|im_start|>, <|im_end|>). Leave out --chat chatml.",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""How long a draft may be: by what was accepted, and by what steps took."""
+"""Draft lengths adapt to acceptance rates and step times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from inference.engine.draft_length import FIRST_PAUSE, LONGEST_DRAFT, DraftLengt
 
 
 def timed(ratio: float, one: float = 0.01) -> StepCosts:
-    """A machine on which each token more costs ``ratio`` of a step, and that has been watched for long."""
+    """Return the costs of a machine on which each further token takes ``ratio`` of a step, after many samples."""
     costs = StepCosts()
     costs.learn(1, one)
     for _ in range(200):
@@ -17,16 +17,16 @@ def timed(ratio: float, one: float = 0.01) -> StepCosts:
     return costs
 
 
-def test_nothing_is_drafted_before_a_step_was_timed():
+def test_no_draft_before_the_first_timed_step():
     assert DraftLength(1.0).choose(16, 15) == 0
 
 
-def test_never_more_than_there_is():
+def test_draft_is_at_most_what_is_available():
     assert DraftLength(1.0, timed(0.0)).choose(16, 3) == 3
     assert DraftLength(1.0, timed(0.0)).choose(16, 0) == 0
 
 
-def test_what_is_accepted_makes_drafts_longer_and_what_is_not_shorter():
+def test_acceptance_lengthens_drafts_and_rejection_shortens_them():
     length = DraftLength(1.0, timed(0.2))
     begun = length.choose(2, LONGEST_DRAFT)
     for _ in range(10):
@@ -37,15 +37,15 @@ def test_what_is_accepted_makes_drafts_longer_and_what_is_not_shorter():
     assert 0 < begun < length.choose(2, LONGEST_DRAFT) < grown == LONGEST_DRAFT
 
 
-def test_the_dearer_a_token_the_shorter_the_draft():
+def test_expensive_tokens_shorten_drafts():
     chosen = [DraftLength(1.0, timed(ratio)).choose(4, LONGEST_DRAFT) for ratio in (0.01, 0.1, 0.3, 1.0)]
     assert chosen == sorted(chosen, reverse=True)
     assert chosen[0] == LONGEST_DRAFT
     assert chosen[-1] == 0
 
 
-def test_long_matches_are_judged_by_themselves():
-    """That pairs of tokens lead nowhere says nothing of sixteen that agree."""
+def test_match_lengths_have_separate_statistics():
+    """Rejections after two matching tokens say nothing about drafts after sixteen."""
     length = DraftLength(1.0, timed(0.2))
     for _ in range(30):
         length.learn(2, 2, 0)
@@ -53,7 +53,7 @@ def test_long_matches_are_judged_by_themselves():
     assert length.choose(16, 8) > 4
 
 
-def test_hopeless_drafts_are_tried_again_less_and_less():
+def test_rejected_drafts_are_retried_at_growing_intervals():
     length = DraftLength(1.0, timed(0.2))
     for _ in range(30):
         length.learn(2, 2, 0)
@@ -65,7 +65,7 @@ def test_hopeless_drafts_are_tried_again_less_and_less():
     assert tried == [(16, 1), (48, 1), (112, 1), (240, 1)]
 
 
-def test_a_trial_that_succeeds_ends_the_pause():
+def test_successful_trial_ends_the_pause():
     length = DraftLength(1.0, timed(0.2))
     for _ in range(30):
         length.learn(2, 2, 0)
@@ -76,21 +76,21 @@ def test_a_trial_that_succeeds_ends_the_pause():
 
 
 @pytest.mark.parametrize(("limit", "longest"), [(1.0, 15), (0.15, 8), (0.01, 4)])
-def test_no_step_takes_longer_than_the_limit_unless_two_plain_ones_do(limit, longest):
-    """A request in a hurry waits for at most one."""
+def test_step_time_is_limited_to_the_longer_of_two_bounds(limit, longest):
+    """An urgent request waits for at most one step: the limit, or two one-token steps."""
     length = DraftLength(limit + 1e-9, timed(0.25, one=0.05))
     for _ in range(10):
         length.learn(16, 15, 15)
     assert length.choose(16, LONGEST_DRAFT) == longest
 
 
-def test_costs_between_those_measured_are_in_between():
+def test_costs_are_interpolated():
     costs = timed(0.5)
     assert [round(costs.ratio(n), 2) for n in (1, 2, 3, 6, 8, 12, 16)] == [1, 1.5, 2, 3.5, 4.5, 6.5, 8.5]
 
 
-def test_one_slow_step_changes_little_and_a_fast_one_is_believed():
-    """Others may have had the machine."""
+def test_fast_samples_count_more_than_slow_ones():
+    """Other processes may have caused a slow sample."""
     costs = timed(0.5)
     costs.learn(2, 1.0)
     assert costs.ratio(2) < 1.7
@@ -98,7 +98,7 @@ def test_one_slow_step_changes_little_and_a_fast_one_is_believed():
     assert costs.ratio(2) < 1.4
 
 
-def test_what_was_too_dear_once_is_forgotten():
+def test_old_high_costs_decay():
     costs = timed(5.0)
     for _ in range(1000):
         costs.learn(1, 0.01)

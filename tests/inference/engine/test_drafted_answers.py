@@ -1,4 +1,4 @@
-"""The engine's answers with drafts: the same texts, ends and sessions as without."""
+"""Completions with speculation: the same texts, stop causes and KV sessions as without."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CODE = "def f(x):\n    return x + 1\n\ndef g(x):\n    return x + 2\n"
 
 
 def engine(model, tokenizer=None, *, drafts: bool = True) -> Engine:
-    """One that drafts all it can."""
+    """Return an engine that drafts as much as it can."""
     made = Engine(model, tokenizer or ByteTokenizer(), replace(STARTER, infill=False), drafts=drafts)
     if drafts:
         made._draft_length = DraftLength(1.0, KnownCosts())
@@ -47,8 +47,8 @@ def llama() -> Llama:
     return Llama(tiny_reference())
 
 
-def test_a_prediction_makes_an_answer_sooner_and_is_billed():
-    """Nothing in the prompt could have been drafted from."""
+def test_prediction_saves_steps_and_is_counted():
+    """The prompt alone would give no drafts."""
     model = knowing("rewrite", CODE, EOS)
     text, outcome = run(engine(model).complete(list(b"rewrite"), sampling=Sampling(prediction=CODE)))
     assert (text, outcome.cause, outcome.completion_tokens) == (CODE, "end", len(CODE))
@@ -56,7 +56,7 @@ def test_a_prediction_makes_an_answer_sooner_and_is_billed():
     assert len(chunks(model)) < len(CODE) / 10
 
 
-def test_a_chat_takes_a_prediction_too():
+def test_chat_uses_a_prediction():
     ids = [257, *b"user\nGo on", 258, *b"\n", 257, *b"assistant\n"]
     model = Reciter([*ids, *CODE.encode(), 258])
     text, outcome = run(engine(model).chat([Message("user", "Go on")], Sampling(prediction=CODE)))
@@ -64,8 +64,8 @@ def test_a_chat_takes_a_prediction_too():
     assert outcome.accepted_tokens > len(CODE) * 0.8
 
 
-def test_the_rest_of_the_file_is_drafted_from_where_the_prompt_has_it_not():
-    """A model that cannot infill is not shown what follows the cursor."""
+def test_suffix_outside_the_prompt_is_a_draft_source():
+    """A model that cannot infill does not see the text after the cursor."""
     answer = "    total += price * amount\n"
     model = knowing("for\n", answer, EOS)
     text, outcome = run(engine(model).complete("for\n", "\n#\n" + answer, Sampling(max_tokens=40)))
@@ -82,8 +82,8 @@ def test_without_drafts_each_step_decodes_one_token():
     assert (outcome.accepted_tokens, outcome.rejected_tokens) == (0, 0)
 
 
-def test_one_request_may_ask_for_no_drafts():
-    """Another of the same engine has them all the same."""
+def test_drafts_can_be_disabled_per_request():
+    """Other requests of the same engine still use them."""
     model = Reciter([*b"rewrite", *CODE.encode(), EOS])
     served = engine(model)
     for drafts, steps in ((False, len(CODE) + 1), (True, 5)):
@@ -93,37 +93,37 @@ def test_one_request_may_ask_for_no_drafts():
         assert len(model.reads) == steps
 
 
-def test_a_forced_answer_is_what_was_asked_for_whatever_the_model_would_say(llama):
-    """Then the model goes on by itself, from what it has read."""
+def test_forced_ids_override_the_model(llama):
+    """Afterwards the model continues from the forced text."""
     prompt, forced = list(b"ab"), b"x = 1\n"
-    told = Sampling(max_tokens=len(forced) + 4, forced=tuple(forced), drafts=False)
-    text, outcome = run(engine(llama).complete(prompt, sampling=told))
+    forcing = Sampling(max_tokens=len(forced) + 4, forced=tuple(forced), drafts=False)
+    text, outcome = run(engine(llama).complete(prompt, sampling=forcing))
     rest, _ = run(engine(llama).complete([*prompt, *forced], sampling=Sampling(max_tokens=4)))
     assert text == forced.decode() + rest
     assert outcome.completion_tokens == len(forced) + 4
 
 
-def test_of_a_forced_answer_a_drafted_token_counts_only_where_it_is_the_forced_one():
-    """The model itself would have said what is predicted."""
+def test_drafted_tokens_are_verified_against_forced_ids():
+    """The model itself would have generated the prediction."""
     edited = CODE.replace("x", "y")
     model = Reciter([*b"rewrite", *CODE.encode(), EOS])
-    told = Sampling(max_tokens=len(CODE), forced=tuple(edited.encode()), prediction=CODE)
-    text, outcome = run(engine(model).complete(list(b"rewrite"), sampling=told))
+    forcing = Sampling(max_tokens=len(CODE), forced=tuple(edited.encode()), prediction=CODE)
+    text, outcome = run(engine(model).complete(list(b"rewrite"), sampling=forcing))
     assert text == edited
     assert outcome.completion_tokens == len(CODE)
     assert len(model.reads) == 1 + (len(CODE) - 1 - outcome.accepted_tokens)
     assert len(CODE) // 2 < outcome.accepted_tokens < len(CODE) - CODE.count("x")
 
 
-def test_forced_ids_outside_the_vocabulary_are_refused_before_anything_is_read():
+def test_forced_ids_outside_the_vocabulary_are_refused():
     model = knowing("a", "b")
     with pytest.raises(PromptError, match=r"^Token ids must lie from 0 to 258\.$"):
         run(engine(model).complete(list(b"a"), sampling=Sampling(forced=(259,))))
     assert model.reads == []
 
 
-def test_an_end_token_is_never_drafted_and_ends_the_answer_wherever_it_comes():
-    """It is in the prompt, as ends of turns are, and after the same text."""
+def test_end_token_is_never_drafted_and_always_ends():
+    """The prompt has it, as between turns of a chat, after the same text."""
     before = [*b"abcdefgh", EOS, *b"!!abcd"]
     model = Reciter([*before, *b"efgh", EOS, *b"never said"])
     text, outcome = run(engine(model).complete(before, sampling=Sampling(max_tokens=12)))
@@ -135,8 +135,8 @@ def test_an_end_token_is_never_drafted_and_ends_the_answer_wherever_it_comes():
     ("rule", "stop", "shown", "tokens"),
     [(StopRule("line"), (), "def g(x):", 10), (StopRule(), ("urn",), "def g(x):\n    ret", 20)],
 )
-def test_what_was_accepted_beyond_a_stop_is_not_shown_and_may_be_read_on(rule, stop, shown, tokens):
-    """The session holds it, in the right order: a request that goes on with it reads only what is new."""
+def test_tokens_accepted_after_a_stop_are_hidden_but_cached(rule, stop, shown, tokens):
+    """A request that continues with them reads only what is new."""
     prompt = CODE[:28]
     model = knowing(prompt, CODE[28:])
     served = engine(model)
@@ -152,8 +152,8 @@ def test_what_was_accepted_beyond_a_stop_is_not_shown_and_may_be_read_on(rule, s
     assert again.reused_tokens == len(longer) - 1
 
 
-def test_a_following_request_answers_as_a_new_engine_does(llama):
-    """After drafts right and wrong, deleting and typing on."""
+def test_next_request_equals_that_of_a_new_engine(llama):
+    """After accepted and rejected drafts, deleting and typing on."""
     served, fresh = engine(llama), engine(llama, drafts=False)
     prompt = list(b"ab ab ab ab cd ab ab")
     first, _ = run(fresh.complete(prompt, sampling=Sampling(max_tokens=30)))
@@ -164,7 +164,7 @@ def test_a_following_request_answers_as_a_new_engine_does(llama):
 
 
 @pytest.mark.parametrize("steps", range(2, 12))
-def test_cancelling_between_any_two_tokens_leaves_the_session_right(llama, steps):
+def test_cancelling_at_any_token_leaves_a_valid_session(llama, steps):
     prompt, sampling = list(b"ab ab ab ab"), Sampling(max_tokens=20)
     whole, _ = run(engine(llama, drafts=False).complete(prompt, sampling=sampling))
     served = engine(llama)
@@ -178,16 +178,16 @@ def test_cancelling_between_any_two_tokens_leaves_the_session_right(llama, steps
 
 
 @pytest.mark.parametrize("prefix", ["x = 1\nx = 1\n        ", "ab ab ab\t \t ", "y\n    y\n    y\n    "])
-def test_healed_answers_are_the_same(llama, prefix):
-    """Of a vocabulary of bytes, what is owed takes several tokens, drafted ones among them."""
+def test_drafts_do_not_change_healed_completions(llama, prefix):
+    """With byte tokens, healing takes several tokens, drafted ones among them."""
     sampling = Sampling(max_tokens=16)
     plain = run(engine(llama, drafts=False).complete(prefix, sampling=sampling))[0]
     predicted = Sampling(max_tokens=16, prediction="        " + plain)
     assert run(engine(llama).complete(prefix, sampling=predicted))[0] == plain
 
 
-def test_a_draft_that_disagrees_with_what_is_owed_is_not_taken():
-    """The prompt goes on with x after its first two blanks; the cursor stands after three."""
+def test_draft_that_contradicts_healing_is_rejected():
+    """The prompt continues with x after its first two spaces; the cursor is after three."""
     tokenizer = LongestMatchTokenizer([])
     model = Reciter([*b"a  x a", *b"   y", *tokenizer.eos_ids], tokenizer.vocab_size)
     text, outcome = run(engine(model, tokenizer).complete("a  x a   ", sampling=Sampling(max_tokens=4)))

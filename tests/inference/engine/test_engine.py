@@ -1,4 +1,4 @@
-"""The engine on a tiny random Llama, held to transformers' own ``generate``."""
+"""The engine on a tiny random Llama, compared with transformers' ``generate``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fakes.byte_llama import EOS, ByteTokenizer, tiny_reference
 
 from inference.api.events import Finished, Outcome, Sampling, Steps, TextChunk
 from inference.engine.engine import Engine, without_leading_space
+from inference.engine.request_options import RequestOptions
 from inference.models.catalog import STARTER, Model
 from inference.models.checkpoint import LoadError
 from inference.models.llama import Llama
@@ -47,19 +48,19 @@ def text_of(ids: list[int]) -> str:
     return decode(ByteTokenizer(), ids)
 
 
-def test_greedy_answer_is_transformers_own(engine, reference):
+def test_greedy_completion_equals_transformers(engine, reference):
     text, outcome = run(engine.complete(PROMPT, sampling=Sampling(max_tokens=40)))
     assert text == text_of(expected(reference, PROMPT, 40))
     assert outcome.prompt_tokens == len(PROMPT)
 
 
-def test_long_prompt_in_chunks_reads_as_one(engine, reference):
+def test_chunked_prefill_equals_one_pass(engine, reference):
     prompt = [(7 * i * i + i) % 256 for i in range(700)]
     text, _ = run(engine.complete(prompt, sampling=Sampling(max_tokens=20)))
     assert text == text_of(expected(reference, prompt, 20))
 
 
-def test_kept_tokens_are_not_read_again_and_change_nothing(engine, reference):
+def test_cached_tokens_are_reused_without_changing_the_text(engine, reference):
     """Typing on: the second prompt begins with the first."""
     run(engine.complete(PROMPT, sampling=Sampling(max_tokens=8)))
     longer = [*PROMPT, *b" a +"]
@@ -68,7 +69,7 @@ def test_kept_tokens_are_not_read_again_and_change_nothing(engine, reference):
     assert text == text_of(expected(reference, longer, 30))
 
 
-def test_going_back_reuses_what_is_still_there(engine, reference):
+def test_shorter_prompt_reuses_its_cached_prefix(engine, reference):
     """Deleting: the second prompt is the beginning of the first."""
     run(engine.complete(PROMPT, sampling=Sampling(max_tokens=8)))
     shorter = PROMPT[:-7]
@@ -86,8 +87,8 @@ def test_several_documents_keep_their_sessions(engine):
         assert outcome.reused_tokens == len(document) - 1
 
 
-def test_cancelled_answer_leaves_the_session_right(engine, reference):
-    """Closing the generator between two steps is what cancelling is."""
+def test_cancelled_completion_leaves_a_valid_session(engine, reference):
+    """Closing the generator between two steps cancels it."""
     steps = engine.complete(PROMPT, sampling=Sampling(max_tokens=30))
     for _ in range(5):
         next(steps)
@@ -97,18 +98,18 @@ def test_cancelled_answer_leaves_the_session_right(engine, reference):
     assert text == text_of(expected(reference, PROMPT, 30))
 
 
-def test_max_tokens_is_respected_and_said(engine):
+def test_max_tokens_limits_the_completion(engine):
     _, outcome = run(engine.complete(PROMPT, sampling=Sampling(max_tokens=3)))
     assert (outcome.completion_tokens, outcome.cause) == (3, "length")
 
 
-def test_deadline_that_has_passed_ends_after_one_step(engine):
-    text, outcome = run(engine.complete(PROMPT, deadline=time.perf_counter() - 1))
+def test_passed_deadline_ends_after_one_step(engine):
+    text, outcome = run(engine.complete(PROMPT, options=RequestOptions(deadline=time.perf_counter() - 1)))
     assert (text, outcome.cause, outcome.completion_tokens) == ("", "deadline", 0)
 
 
-def test_end_token_ends_the_answer_and_is_not_in_it(reference, engine):
-    """The head is bent so that the end token is the likeliest everywhere."""
+def test_end_token_ends_the_completion_and_is_not_in_it(reference, engine):
+    """The head is changed so that the end token is the likeliest everywhere."""
     bent = tiny_reference()
     with torch.no_grad():
         bent.lm_head.weight[EOS] = 0
@@ -127,7 +128,7 @@ def test_rule_and_stop_strings_end_generation(engine, reference):
 
 
 def test_line_rule_stops_at_the_newline_token():
-    """A model that writes nothing but newlines is stopped after the first."""
+    """A model that generates only newlines is stopped after the first."""
     bent = tiny_reference()
     with torch.no_grad():
         hidden = bent.model(torch.tensor([PROMPT])).last_hidden_state[0, -1]
@@ -145,7 +146,7 @@ def test_same_seed_same_sample(engine):
 
 
 def test_trailing_blanks_of_the_prefix_are_not_repeated(engine, reference):
-    """They are held out of the prompt, forced as the first bytes, and left out of the answer."""
+    """They are held out of the prompt, forced as the first bytes, and left out of the text."""
     text, _ = run(engine.complete("x = 1\n    ", sampling=Sampling(max_tokens=12)))
     assert text == text_of(expected(reference, list(b"x = 1\n    "), 12))
 
@@ -164,7 +165,7 @@ def test_prompt_longer_than_the_context_loses_its_start(engine):
         ("", "There is nothing before the cursor to continue."),
     ],
 )
-def test_prompt_that_cannot_be_is_refused_in_words(engine, prompt, message):
+def test_invalid_prompt_is_refused_with_a_message(engine, prompt, message):
     with pytest.raises(PromptError, match=message):
         run(engine.complete(prompt))
 
@@ -177,41 +178,41 @@ def test_chat_puts_the_turns_between_control_tokens(engine, reference):
     assert text.startswith(text_of([i for i in expected(reference, ids, 10) if i < 256])[:1])
 
 
-def test_model_that_was_not_trained_to_chat_says_so(reference):
+def test_chat_with_a_base_model_is_refused(reference):
     row = Model(**{**{f: getattr(STARTER, f) for f in STARTER.__slots__}, "chat": None, "id": "base"})
-    with pytest.raises(PromptError, match="base was not trained to chat: choose an Instruct model"):
+    with pytest.raises(PromptError, match=r"base was not trained to chat\. Choose an Instruct model"):
         Engine(Llama(reference), ByteTokenizer(), row).chat([Message("user", "Hi")])
 
 
-def test_first_space_of_a_chat_answer_is_not_shown():
-    """Llama's chat models answer with a token that brings one; a second one is theirs."""
+def test_first_space_of_a_chat_reply_is_removed():
+    """Llama's first token brings a space; a second one is part of the text."""
 
-    def said(*pieces: str) -> Steps:
+    def reply(*pieces: str) -> Steps:
         yield from (TextChunk(piece) for piece in pieces)
 
-    assert [*without_leading_space(said(" Yes", " no"))] == [TextChunk("Yes"), TextChunk(" no")]
-    assert [*without_leading_space(said(" ", " x"))] == [None, TextChunk(" x")]
-    assert [*without_leading_space(said("Yes"))] == [TextChunk("Yes")]
+    assert [*without_leading_space(reply(" Yes", " no"))] == [TextChunk("Yes"), TextChunk(" no")]
+    assert [*without_leading_space(reply(" ", " x"))] == [None, TextChunk(" x")]
+    assert [*without_leading_space(reply("Yes"))] == [TextChunk("Yes")]
 
 
-def test_warming_up_keeps_nothing(engine):
-    """A 7B's cache of as many tokens would be half a gigabyte."""
+def test_warm_up_frees_its_cache(engine):
+    """A 7B's cache of as many tokens would take half a gigabyte."""
     engine.warm_up()
     assert [slot.pool.tokens for slot in engine._slots.values()] == [0, 0]
 
 
-def test_weights_that_are_not_finite_are_reported_at_warm_up(reference):
+def test_warm_up_reports_weights_that_are_not_finite(reference):
     broken = deepcopy(reference)
     broken.model.layers[0].mlp.up_proj.weight.data[3, 5] = torch.nan
-    with pytest.raises(LoadError) as told:
+    with pytest.raises(LoadError) as error:
         Engine(Llama(broken), ByteTokenizer(), STARTER).warm_up()
-    assert str(told.value) == (
+    assert str(error.value) == (
         "The weights of starter give numbers that are not finite. Run `codellama-ls pull starter --verify`."
     )
 
 
-def test_the_end_waits_until_as_many_tokens_as_asked_for(engine, reference):
-    """A benchmark has both sides write as much. The reference is transformers' ``min_new_tokens``."""
+def test_min_tokens_delays_the_end_token(engine, reference):
+    """Benchmarks need completions of equal length. The reference is transformers' ``min_new_tokens``."""
     first = expected(reference, PROMPT, 1)[0]
     engine.tokenizer.eos_ids = frozenset({first})
     assert run(engine.complete(PROMPT, sampling=Sampling(max_tokens=8)))[1].completion_tokens == 0

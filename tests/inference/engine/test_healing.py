@@ -1,4 +1,4 @@
-"""The first tokens of an answer agree with bytes that are already there."""
+"""Token healing: the first tokens agree with bytes that are already in the document."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from inference.text.vocabulary import Vocabulary
 
 
 class Words:
-    """A vocabulary of a few words, one of which cannot be text."""
+    """A vocabulary of a few words, one of which is a control token."""
 
     pieces = (b"", b" ", b"  ", b" re", b" return", b"re", b"return", b"x", "é".encode())
     vocab_size = len(pieces)
@@ -38,7 +38,7 @@ def test_longer_and_shorter_tokens_agree():
     assert allowed("q") == set()
 
 
-def test_what_is_owed_shrinks_until_any_token_may_come():
+def test_accepted_tokens_consume_the_pending_bytes():
     words = Words()
     healing = Healing(Vocabulary(words), words, "  re")
     healing.accept(1)

@@ -1,4 +1,4 @@
-"""The engine asks for a middle in the layout that its model was taught, and heals the prefix's end in SPM."""
+"""The engine builds infilling prompts in the layout of its model, and heals the prefix's end in SPM."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def expected(reference, ids: list[int], new: int) -> str:
 
 
 @pytest.mark.parametrize(("row", "layout"), [(SPM, "spm"), (PSM, "psm")])
-def test_a_row_is_asked_in_its_own_layout(reference, row: Model, layout: Layout) -> None:
-    """Of single bytes there is one way to heal: the answer is the whole prompt's own."""
+def test_prompt_has_the_layout_of_the_model(reference, row: Model, layout: Layout) -> None:
+    """With byte tokens healing has one solution: the completion equals that of the whole prompt."""
     text, _ = run(engine(reference, row).complete("ab = ", "\nc", Sampling(max_tokens=5)))
     assert text[:5] == expected(reference, infill_prompt(BYTES, "ab = ", "\nc", 100, layout).ids, 5)[:5]
 
 
-def test_half_a_word_is_finished_by_a_whole_one() -> None:
-    """A model that writes nothing but the word " return" is shown "x" and completes "x re" with "turn"."""
+def test_partial_word_is_completed_by_healing() -> None:
+    """A model that generates only " return" is prompted with "x" and completes "x re" with "turn"."""
     tokenizer = LongestMatchTokenizer([" re", " return"])
     bent = tiny_reference(vocab_size=tokenizer.vocab_size)
     prompt = infill_prompt(tokenizer, "x", "\n", 100, "spm").ids
@@ -63,26 +63,26 @@ def test_half_a_word_is_finished_by_a_whole_one() -> None:
     assert outcome.prompt_tokens == len(prompt)
 
 
-def test_context_is_read_in_front_of_the_prefix_and_then_kept(reference) -> None:
-    """What stays the same is read once: the next key costs what it typed."""
+def test_context_precedes_the_prefix_and_is_cached(reference) -> None:
+    """The next keystroke reads only the typed text."""
     one, chunks = engine(reference, SPM), [Snippet("a.py", "x = 1")]
-    asked = infill_prompt(BYTES, "# Path: a.py\n# x = 1\nab = ", "\nc", 2_000, "spm").ids
+    prompt = infill_prompt(BYTES, "# Path: a.py\n# x = 1\nab = ", "\nc", 2_000, "spm").ids
     first, typed = (
         run(one.complete(prefix, "\nc", Sampling(max_tokens=1), context=chunks))[1] for prefix in ("ab = ", "ab = 1")
     )
-    assert first.prompt_tokens == len(asked) - 1  # the last one is healed
+    assert first.prompt_tokens == len(prompt) - 1  # the last one is healed
     assert typed.reused_tokens == first.prompt_tokens
 
 
-def test_an_empty_suffix_is_infilled_in_spm_alone(reference) -> None:
-    """At a file's end SPM continues the prefix all the same; PSM would begin anew after it."""
+def test_empty_suffix_is_infilled_only_in_spm(reference) -> None:
+    """At the end of a file SPM continues the prefix; PSM would start anew."""
     spm, plain = infill_prompt(BYTES, "abc", "", 100, "spm").ids, completion_prompt(BYTES, "abc", 100).ids
     found = [run(engine(reference, row).complete("abc", "", Sampling(max_tokens=1)))[1] for row in (SPM, PSM)]
     assert [outcome.prompt_tokens for outcome in found] == [len(spm) - 1, len(plain) - 1]
 
 
 @pytest.mark.parametrize(("row", "suffix"), [(SPM, None), (PSM, None), (replace(SPM, infill=False), "x")])
-def test_nobody_is_asked_to_infill_who_was_not_or_cannot(reference, row: Model, suffix: str | None) -> None:
+def test_no_infilling_without_suffix_or_ability(reference, row: Model, suffix: str | None) -> None:
     text, outcome = run(engine(reference, row).complete("abc", suffix, Sampling(max_tokens=1)))
     assert outcome.prompt_tokens == 2  # the last byte is healed
     assert text == expected(reference, BYTES.encode("abc"), 1)

@@ -1,4 +1,4 @@
-"""How sure the model was of each token: its own numbers, with drafts or without, and none where none were asked for."""
+"""Token probabilities: the model's own, with drafts or without, and only on request."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def tokens(reference, sampling: Sampling, *, drafts: bool = False) -> list[Token
     return [token for event in events for token in event.tokens]
 
 
-def test_logprobs_are_transformers_own(reference):
-    """Teacher-forced over the answer; of the likeliest the first is the greedy choice."""
+def test_logprobs_equal_transformers(reference):
+    """Teacher-forced over the completion; the likeliest token is the greedy choice."""
     found = tokens(reference, Sampling(max_tokens=8, logprobs=3))
     ids = [*PROMPT]
     for token in found:
@@ -50,8 +50,8 @@ def test_drafts_change_no_logprob(reference):
     assert {token.top for token in plain} == {()}
 
 
-def test_chance_is_the_models_before_temperature(reference):
-    """As OpenAI has it: what is told is the model, not the sampler."""
+def test_logprobs_ignore_temperature(reference):
+    """As in OpenAI's API, they describe the model, not the sampler."""
     warm = tokens(reference, Sampling(max_tokens=1, temperature=2.0, seed=1, logprobs=20))
     cold = tokens(reference, Sampling(max_tokens=1, logprobs=20))
     assert [token.top for token in warm] == [token.top for token in cold]

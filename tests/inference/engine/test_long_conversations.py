@@ -1,4 +1,4 @@
-"""A conversation longer than the context: what of it is read, again and anew, and what the outcome tells of it."""
+"""A conversation longer than the context: reuse of the cache, and the counts in the outcome."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from inference.models.llama import Llama
 from inference.text.prompts import Message
 
 
-def test_most_questions_of_a_long_conversation_only_read_what_is_new() -> None:
-    """What is dropped is dropped several turns at a time, and the rest stays in the cache in between."""
+def test_long_conversation_mostly_reads_only_new_turns() -> None:
+    """Old turns are dropped several at a time; in between, the rest stays cached."""
     engine = Engine(Llama(tiny_reference()), ByteTokenizer(), STARTER, {"completion": 600, "chat": 600})
     messages, outcomes = [Message("system", "S")], []
     for n in range(30):
@@ -27,10 +27,10 @@ def test_most_questions_of_a_long_conversation_only_read_what_is_new() -> None:
     assert sum(new) < 0.5 * sum(one.prompt_tokens for one in late)
 
 
-def test_what_was_left_out_travels_to_the_client() -> None:
+def test_dropped_and_cut_counts_reach_the_client() -> None:
     outcome = Outcome("length", 10, 4, 2, dropped_messages=6, cut_tokens=3)
     assert parse_outcome("length", usage([outcome]), timings(outcome)) == outcome
-    assert parse_outcome("stop", {}, {}) == Outcome("end"), "a foreign server tells nothing of it"
+    assert parse_outcome("stop", {}, {}) == Outcome("end"), "other servers do not send them"
 
 
 def last(steps) -> Outcome:

@@ -1,4 +1,4 @@
-"""Prompts of 20,000 tokens and of one too many: read in bounded memory, and cut at the far ends."""
+"""Prompts of 20,000 tokens, and prompts one token too long: bounded memory, cut at the far ends."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from inference.api.events import Finished, Sampling, Steps
 from inference.engine.engine import Engine
-from inference.models.catalog import CATALOG
+from inference.models.catalog import CATALOG, Role
 from inference.models.language_model import KVSession
 from inference.models.llama import Llama
-from inference.models.shape import Shape
-from inference.planning.planner import CHUNK, Choice, Role, plan
+from inference.models.shape import CHUNK, Shape
+from inference.planning.planner import Choice, plan
 from inference.system.machine import Device
 from inference.text.prompts import Message
 
@@ -25,7 +25,7 @@ SENTINELS = {"▁<PRE>": 300, "▁<MID>": 301, "▁<SUF>": 302, "▁<EOT>": 303}
 
 
 class InfillTokenizer(ByteTokenizer):
-    """Every byte is a token, and Code Llama's sentinels are there."""
+    """Byte tokens and Code Llama's sentinels."""
 
     vocab_size = LONG["vocab_size"]
 
@@ -44,14 +44,14 @@ def engine(model: Llama, context: int) -> Engine:
 
 
 def prompt_tokens(steps: Steps) -> int:
-    """Of an answer that went well."""
+    """Return the prompt tokens of a completion that must succeed."""
     *_, last = steps
     assert isinstance(last, Finished)
     return last.outcome.prompt_tokens
 
 
 class Seen:
-    """The chunks that a model was given, and how many rows of logits it gave back."""
+    """Records the chunks that a model reads, and the numbers of rows of its logits."""
 
     def __init__(self, model: Llama, monkeypatch: pytest.MonkeyPatch) -> None:
         self.chunks: list[list[int]] = []
@@ -72,7 +72,7 @@ class Seen:
 
 
 def test_twenty_thousand_tokens_in_planned_memory(model, monkeypatch):
-    """Chunk by chunk, with logits of the last position only; the cache is as long as prompt and answer."""
+    """Chunked, with logits of the last position only; the cache holds prompt and completion."""
     seen = Seen(model, monkeypatch)
     running = engine(model, 24_000)
     code = "".join(f"value_{n} = {n} * factor\n" for n in range(2000))[:20_000]
@@ -89,7 +89,7 @@ def test_twenty_thousand_tokens_in_planned_memory(model, monkeypatch):
 
 
 def peak_bytes(recorded: profile) -> int:
-    """The most bytes alive at once, of those allocated while recording."""
+    """Return the maximum of bytes alive at once, of those allocated while recording."""
     assert recorded.profiler is not None and recorded.profiler.kineto_results is not None
     events = [e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"]
     alive = peak = 0
@@ -101,7 +101,7 @@ def peak_bytes(recorded: profile) -> int:
 
 @pytest.mark.parametrize("more", [0, 1])
 def test_prefix_one_token_too_long_loses_its_start(model, monkeypatch, more):
-    """What the context has room for is read whole; one token more, and a block of the far end goes."""
+    """A prefix that fits is read whole. One more token drops a block at the far end."""
     seen = Seen(model, monkeypatch)
     room = 2000 - 8
     prefix = "".join(chr(97 + n % 26) for n in range(room + more + 1))
@@ -112,7 +112,7 @@ def test_prefix_one_token_too_long_loses_its_start(model, monkeypatch, more):
 
 @pytest.mark.parametrize("more", [0, 1])
 def test_infilling_one_token_too_long_loses_the_far_ends(model, monkeypatch, more):
-    """What is next to the cursor stays on both sides."""
+    """The text next to the cursor stays on both sides."""
     seen = Seen(model, monkeypatch)
     room = 2000 - 8 - 3  # the answer's, and the three sentinels of the prompt
     prefix, suffix = "p" * (room - 700) + "(", ")" + "s" * (698 + more)
@@ -135,8 +135,8 @@ def test_chat_one_token_too_long_loses_its_oldest_turns(model):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("kv_heads", [4, 2])
-def test_on_a_gpu_chunks_read_as_one(kv_heads):
-    """There the causal diagonal is the kernel's own."""
+def test_chunked_prefill_equals_one_pass_on_a_gpu(kv_heads):
+    """On a GPU the causal mask is the kernel's own."""
     loaded: Any = tiny_reference(num_key_value_heads=kv_heads, hidden_size=256)
     ours, ids = Llama(loaded.to("cuda", torch.bfloat16)), [(7 * i * i + i) % 256 for i in range(300)]
     whole, parts = KVSession(ours), KVSession(ours)

@@ -1,4 +1,4 @@
-"""Memory that runs out in the middle of an answer: the same answer, a shorter context, or a clear word."""
+"""Out of memory during generation: the same text, a shorter context, or an error message."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Failing(Reciter):
     def forward(self, ids: list[int], kv: KVSession, *, every_position: bool = False):
         self.passes += 1
         if self.passes in self.fails:
-            kv.length += 1  # a pass that breaks off may have begun to write
+            kv.length += 1  # a failed pass may have written already
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return super().forward(ids, kv, every_position=every_position)
 
 
 class Narrow(KnownModel):
-    """Bears no more than ``most`` tokens in all caches together, and says one letter for ever."""
+    """Runs out of memory if all caches together exceed ``most`` tokens, and generates one letter forever."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -72,27 +72,27 @@ class Narrow(KnownModel):
         (ValueError("out of memory"), False),
     ],
 )
-def test_every_allocators_words_are_known(error, short):
+def test_errors_of_every_allocator_are_recognised(error, short):
     assert is_shortage(error) is short
 
 
-def test_torchs_own_cpu_allocator_is_understood():
-    """Its words may change from one version to the next."""
+def test_error_of_torchs_cpu_allocator_is_recognised():
+    """Its message may change between versions."""
     with pytest.raises(RuntimeError) as refused:
         torch.empty(1 << 55, dtype=torch.uint8)
     assert is_shortage(refused.value)
 
 
 @pytest.mark.parametrize("fails", [(1,), (2,), (5,), (1, 4, 9)])
-def test_answer_goes_on_as_if_memory_had_not_run_out(fails):
-    """Wherever it does: the prompt and what was said are read again."""
+def test_generation_resumes_with_the_same_text(fails):
+    """The prompt and the generated tokens are read again, wherever memory ran out."""
     model = Failing(b"ab: the answer", *fails)
     text, outcome = run(engine(model).complete(list(b"ab:"), sampling=Sampling(max_tokens=40)))
     assert (text, outcome.cause, outcome.completion_tokens) == (" the answer", "end", 11)
 
 
-def test_what_others_had_cached_makes_room():
-    """Two documents' sessions do not fit beside each other; the one that is asked for stays."""
+def test_other_sessions_are_evicted_first():
+    """Two documents' sessions do not fit together; the one in use stays."""
     model = Narrow(most=512)
     served = engine(model, {"completion": 4096})
     for letter in b"ab":
@@ -101,7 +101,7 @@ def test_what_others_had_cached_makes_room():
     assert served.contexts == {"completion": 4096}
 
 
-def test_context_is_shortened_until_the_prompt_fits_and_stays_so():
+def test_context_is_shortened_for_good_until_the_prompt_fits():
     model = Narrow(most=1024)
     served = engine(model, {"completion": 4096})
     text, outcome = run(served.complete("a" * 4000, sampling=Sampling(max_tokens=4)))
@@ -119,7 +119,7 @@ def test_other_roles_keep_their_context():
     assert served.contexts == {"completion": 1024, "chat": 2048}
 
 
-def test_chat_is_shortened_too():
+def test_chat_context_is_shortened():
     served = engine(Narrow(most=1024), {"chat": 2048})
     turns = [Message("user", "a" * 500), Message("assistant", "b" * 500), Message("user", "c" * 500)]
     text, outcome = run(served.chat(turns, Sampling(max_tokens=4)))
@@ -128,18 +128,18 @@ def test_chat_is_shortened_too():
     assert served.contexts == {"chat": 1024}
 
 
-def test_when_nothing_helps_it_is_said_and_the_next_request_is_answered():
+def test_failure_is_reported_and_the_next_request_succeeds():
     model = Narrow(most=100)
     served = engine(model, {"completion": 1024})
-    with pytest.raises(OutOfMemoryError, match="close other programs that use the memory, or choose a smaller model"):
+    with pytest.raises(OutOfMemoryError, match="Close other programs that use the memory, or choose a smaller model"):
         run(served.complete("a" * 900))
     assert served.contexts == {"completion": 256}
     model.most = 4096
     assert run(served.complete("a" * 100, sampling=Sampling(max_tokens=4)))[0] == "xxxx"
 
 
-def test_answer_that_has_begun_is_not_begun_anew_with_a_shorter_prompt():
-    """What was said may be on the screen already."""
+def test_begun_completion_is_not_restarted_with_another_prompt():
+    """Its text may be on the screen already."""
     model = Failing(b"ab: the answer", 4, 5)
     served = engine(model, {"completion": 4096})
     with pytest.raises(OutOfMemoryError):

@@ -1,4 +1,4 @@
-"""Drafts make an answer sooner and never another one: held to the same answer without them."""
+"""Speculation saves steps and never changes the text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from inference.models.llama import Llama
 
 
 def eager(prediction: Sequence[int] = (), more: float = 0.0) -> Speculation:
-    """Where tokens more cost nothing, all that can be drafted is."""
+    """Return a speculation that drafts as much as possible because further tokens cost nothing."""
     return Speculation(DraftLength(1.0, KnownCosts(more)), prediction=lambda: prediction)
 
 
@@ -40,7 +40,7 @@ def answered(
     sampler = sampler or make_sampler()
     steps = generate(model, session, prompt, sampler, max_tokens=tokens, chunk=ChunkSize(), speculation=speculation)
     ids = [step for step in steps if isinstance(step, int)]
-    assert session.ids == [*prompt, *ids][: session.length], "the session holds what was read and nothing else"
+    assert session.ids == [*prompt, *ids][: session.length], "the session holds exactly the tokens read"
     assert session.length == len(session.ids) == len(prompt) + tokens - 1
     return ids
 
@@ -57,14 +57,14 @@ def repetitive(seed: int) -> list[int]:
 
 
 def edited(ids: list[int], seed: int) -> list[int]:
-    """With some tokens replaced, some lost and some put in."""
+    """Return the ids with some tokens replaced, some removed and some inserted."""
     rng = random.Random(seed)
     changes = {0: lambda token: [], 1: lambda token: [token, 7], 2: lambda token: [8]}
     return [new for token in ids for new in changes.get(rng.randrange(20), lambda token: [token])(token)]
 
 
-def test_greedy_answers_are_the_same_token_for_token(llama):
-    """In float32, after random prompts full of repetitions, with predictions that are partly right."""
+def test_greedy_tokens_are_the_same_as_without_drafts(llama):
+    """In float32, after random repetitive prompts, with partly right predictions."""
     accepted = rejected = 0
     for seed in range(24):
         prompt = repetitive(seed)
@@ -77,8 +77,8 @@ def test_greedy_answers_are_the_same_token_for_token(llama):
 
 
 @pytest.mark.parametrize("tokens", range(1, 13))
-def test_an_answer_is_never_longer_than_allowed(tokens):
-    """Wherever in a draft its end falls, and though the pool has room for not one token more."""
+def test_completion_is_never_longer_than_allowed(tokens):
+    """Wherever it ends in a draft, with a pool that has room for no further token."""
     script = list(b"abcdefgh-abcdefghabcdefgh")
     pool = KVPool(Reciter(script), 11 + tokens)  # pyright: ignore[reportArgumentType]
     session = pool.acquire(script[:11])
@@ -86,9 +86,10 @@ def test_an_answer_is_never_longer_than_allowed(tokens):
     assert ids == script[11 : 11 + tokens]
 
 
-def test_a_rewrite_takes_as_few_steps_as_drafts_allow():
-    """Forty tokens with one replaced: two drafts of 15, of which 15 and 3 are right, one token to find the way back, a
-    draft of 15 and, as no more is allowed, one of 1.
+def test_rewrite_takes_as_few_steps_as_drafts_allow():
+    """Forty tokens with one replaced.
+
+    Two drafts of 15, of which 15 and 3 are accepted, one token to rejoin, a draft of 15, and one of 1 at the limit.
     """
     original = list(range(100, 140))
     rewritten = [*original[:20], 99, *original[21:]]
@@ -101,8 +102,8 @@ def test_a_rewrite_takes_as_few_steps_as_drafts_allow():
     assert len(plain.reads) == 40
 
 
-def test_drafts_that_are_never_right_cost_next_to_nothing():
-    """Each third token is drafted from where the two before it stood, and is always another one."""
+def test_rejected_drafts_cost_next_to_nothing():
+    """Each third token is drafted from an earlier occurrence of the two before, and always differs."""
     script = [token for n in range(400) for token in (0, 1, 2 + n)]
     model = Reciter(script, vocabulary=402)
     speculation = eager(more=0.15)
@@ -113,7 +114,7 @@ def test_drafts_that_are_never_right_cost_next_to_nothing():
 
 
 class Chain(KnownModel):
-    """Each of three tokens is followed by any other with its own probability."""
+    """A Markov chain over three tokens."""
 
     AFTER = ((0.6, 0.3, 0.1), (0.2, 0.1, 0.7), (0.45, 0.45, 0.1))
 
@@ -125,7 +126,7 @@ class Chain(KnownModel):
 
 
 def test_samples_are_distributed_as_without_drafts():
-    """All 81 answers of four tokens, by Pearson's chi-squared test: 120 is exceeded by chance once in 400 times."""
+    """All 81 completions of four tokens, by Pearson's chi-squared test. Chance exceeds 120 once in 400 runs."""
     prompt, runs = [0, 1, 2, 0, 0, 1, 2, 0, 1], 6000
     sampler = make_sampler(temperature=1.0, seed=7)
     seen: Counter[tuple[int, ...]] = Counter()
@@ -134,7 +135,7 @@ def test_samples_are_distributed_as_without_drafts():
         speculation = eager()
         seen[tuple(answered(Chain(), prompt, 4, speculation, sampler=sampler))] += 1
         accepted += speculation.accepted
-    assert accepted > runs / 3, "or nothing was tested"
+    assert accepted > runs / 3, "otherwise the test would be void"
     expected = {ids: runs * probability(prompt[-1], ids) for ids in product(range(3), repeat=4)}
     assert math.isclose(sum(expected.values()), runs)
     assert sum((seen[ids] - wanted) ** 2 / wanted for ids, wanted in expected.items()) < 120
@@ -144,7 +145,7 @@ def probability(last: int, ids: tuple[int, ...]) -> float:
     return math.prod(Chain.AFTER[a][b] for a, b in zip((last, *ids), ids, strict=False))
 
 
-def test_the_same_seed_gives_the_same_sample_with_and_without(llama):
+def test_same_seed_gives_the_same_sample_with_and_without_drafts(llama):
     for seed in range(5):
         prompt = repetitive(seed)
         samplers = [make_sampler(temperature=0.7, top_p=0.9, seed=seed) for _ in range(2)]
@@ -152,8 +153,8 @@ def test_the_same_seed_gives_the_same_sample_with_and_without(llama):
         assert with_drafts == answered(llama, prompt, 30, sampler=samplers[1])
 
 
-def test_an_answer_whose_buffers_are_taken_reads_again_and_goes_on(llama):
-    """By another one, after the first token of an accepted draft was handed over."""
+def test_sequence_resumes_after_losing_its_buffers(llama):
+    """Another session takes them after the first token of an accepted draft was yielded."""
     prompt = repetitive(3)
     alone = answered(llama, prompt, 30)
     pool = KVPool(llama, GROWTH)
@@ -169,8 +170,8 @@ def test_an_answer_whose_buffers_are_taken_reads_again_and_goes_on(llama):
     assert ids == alone
 
 
-def test_what_is_handed_over_is_what_counts_as_accepted():
-    """A driver that stops at a token in the middle of a draft has no use for the rest."""
+def test_only_yielded_tokens_count_as_accepted():
+    """A caller that stops in the middle of a draft does not use the rest."""
     script = list(b"abcdefgh-abcdefgh")
     model, speculation = Reciter(script), eager()
     session = KVSession(model)  # pyright: ignore[reportArgumentType]

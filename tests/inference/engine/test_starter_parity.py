@@ -1,4 +1,4 @@
-"""Our decode loop writes what transformers' ``generate`` writes: the starter, float32, token for token."""
+"""The decode loop equals transformers' ``generate``: the starter, float32, token for token."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def theirs(reference, prompt: list[int]) -> list[int]:
 
 
 def test_twenty_prompts_with_and_without_reuse(reference, tokenizer):
-    """Without: a pool of its own for each. With: its first half has been read (and continued) before."""
+    """Without reuse: a new pool. With reuse: the first half has been read and continued before."""
     model = Llama(reference)
     assert len(PROMPTS) == 20
     for text in PROMPTS:

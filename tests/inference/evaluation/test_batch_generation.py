@@ -9,8 +9,8 @@ import pytest
 import torch
 from fakes.byte_llama import EOS, ByteTokenizer, tiny_reference
 
-from inference.engine.decode import ChunkSize, generate, healed
-from inference.engine.sampling import Healing, make_sampler
+from inference.engine.decode import ChunkSize, generate
+from inference.engine.sampling import Healing, make_sampler, with_healing
 from inference.evaluation.batch_generation import BatchGenerator, BatchRequest
 from inference.models.language_model import KVPool
 from inference.models.llama import Llama
@@ -48,7 +48,7 @@ def engine_completion(model: Llama, tokenizer: ByteTokenizer, wanted: BatchReque
     pool = KVPool(model, 1024)
     sampler = make_sampler()
     if prompt.heal:
-        sampler = healed(sampler, Healing(Vocabulary(tokenizer), tokenizer, prompt.heal))
+        sampler = with_healing(sampler, Healing(Vocabulary(tokenizer), tokenizer, prompt.heal))
     text, stopper = Detokenizer(tokenizer, len(prompt.heal.encode())), Stopper(wanted.rule)
     written, tokens = "", 0
     steps = generate(

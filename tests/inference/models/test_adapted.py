@@ -1,4 +1,4 @@
-"""An engine under adapters: what one has read is of no use to another, and a changed file is another adapter."""
+"""An engine under adapters: separate KV caches, and adapters reloaded when their files change."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from peft import PeftModel
 
 from inference.api.events import Finished, Outcome, Sampling, TextChunk
 from inference.engine.engine import Engine
+from inference.engine.request_options import RequestOptions
 from inference.models.adapter_store import AdapterError, AdapterMissingError
 from inference.models.catalog import STARTER
 from inference.models.language_model import LanguageModel
 from inference.models.llama import Llama
-from inference.models.lora import AdaptedModels
+from inference.models.lora import AdapterCache
 from inference.text.prompts import Message
 from inference.text.tokenizer import decode
 
@@ -38,14 +39,19 @@ def engine() -> Engine:
     return Engine(Llama(tiny_reference()), ByteTokenizer(), STARTER)
 
 
-def ask(engine: Engine, prompt: list[int] = PROMPT) -> tuple[str, Outcome]:
-    events = [event for event in engine.complete(prompt, sampling=GREEDY) if event is not None]
+def under(adapter: Path | None) -> RequestOptions:
+    return RequestOptions(adapter=adapter)
+
+
+def ask(engine: Engine, adapter: Path | None = None, prompt: list[int] = PROMPT) -> tuple[str, Outcome]:
+    steps = engine.complete(prompt, sampling=GREEDY, options=under(adapter))
+    events = [event for event in steps if event is not None]
     assert isinstance(events[-1], Finished)
     return "".join(e.text for e in events if isinstance(e, TextChunk)), events[-1].outcome
 
 
 def expected(folder: Path | None, prompt: list[int] = PROMPT) -> str:
-    """What transformers writes, under peft's adapter if there is one."""
+    """Return transformers' text, under peft's adapter if there is one."""
     import torch
 
     model: Any = tiny_reference()
@@ -56,70 +62,69 @@ def expected(folder: Path | None, prompt: list[int] = PROMPT) -> str:
 
 
 def touched(folder: Path) -> None:
-    """As after another write, on file systems with whatever clock."""
+    """Change the modification time, whatever the file system's clock resolution."""
     weights = folder / "adapter_model.safetensors"
     os.utime(weights, ns=(0, weights.stat().st_mtime_ns + 1))
 
 
-def test_greedy_answers_are_pefts_own(engine, folders):
-    texts = [ask(engine)[0], *(ask(engine.adapted(folder))[0] for folder in folders)]
+def test_greedy_completions_equal_peft(engine, folders):
+    texts = [ask(engine)[0], *(ask(engine, folder)[0] for folder in folders)]
     assert texts == [expected(None), *map(expected, folders)]
     assert len(set(texts)) == 3
 
 
-def test_nothing_read_under_one_adapter_is_reused_under_another(engine, folders):
-    """The same tokens, but other keys and values. Each comes back to its own."""
-    who = [engine, *(engine.adapted(folder) for folder in folders)]
-    first = [ask(one) for one in who]
-    again = [ask(one) for one in who]
+def test_adapters_do_not_share_cached_tokens(engine, folders):
+    """The same tokens have other keys and values. Each adapter reuses its own."""
+    first = [ask(engine, adapter) for adapter in (None, *folders)]
+    again = [ask(engine, adapter) for adapter in (None, *folders)]
     assert [outcome.reused_tokens for _, outcome in first] == [0, 0, 0]
     assert [outcome.reused_tokens for _, outcome in again] == [len(PROMPT) - 1] * 3
     assert [text for text, _ in first] == [text for text, _ in again]
 
 
-def test_chat_is_adapted_too(engine, folders):
-    def chat(one: Engine) -> str:
-        events = one.chat([Message("user", "Hi")], GREEDY)
+def test_chat_uses_the_adapter(engine, folders):
+    def chat(adapter: Path | None) -> str:
+        events = engine.chat([Message("user", "Hi")], GREEDY, under(adapter))
         return "".join(event.text for event in events if isinstance(event, TextChunk))
 
-    assert chat(engine) != chat(engine.adapted(folders[0]))
+    assert chat(None) != chat(folders[0])
 
 
 def test_sessions_outlive_the_request_while_the_adapter_is_kept(engine, folders):
-    """Typing on: each request chooses its adapter anew."""
-    ask(engine.adapted(folders[0]))
+    """Typing on: each request names its adapter again."""
+    ask(engine, folders[0])
     longer = [*PROMPT, *b" a +"]
-    text, outcome = ask(engine.adapted(folders[0]), longer)
+    text, outcome = ask(engine, folders[0], longer)
     assert outcome.reused_tokens >= len(PROMPT)
     assert text == expected(folders[0], longer)
 
 
-def test_changed_adapter_is_read_again_and_its_sessions_forgotten(engine, folders, tmp_path):
-    """Tuned anew while the engine runs."""
+def test_changed_adapter_is_reloaded_and_its_sessions_dropped(engine, folders, tmp_path):
+    """Tuned again while the engine runs."""
     folder = Path(shutil.copytree(folders[0], tmp_path / "mine"))
-    before, _ = ask(engine.adapted(folder))
+    before, _ = ask(engine, folder)
     shutil.copy(folders[1] / "adapter_model.safetensors", folder)
     touched(folder)
-    after, outcome = ask(engine.adapted(folder))
+    after, outcome = ask(engine, folder)
     assert (before, after) == (expected(folders[0]), expected(folders[1]))
     assert outcome.reused_tokens == 0
 
 
-def test_answer_under_way_ends_as_it_began_and_leaves_nothing(engine, folders, tmp_path):
-    """The adapter is changed between two of its tokens."""
+def test_running_completion_keeps_its_adapter_version(engine, folders, tmp_path):
+    """The adapter's files change between two tokens."""
     folder = Path(shutil.copytree(folders[0], tmp_path / "mine"))
-    steps = engine.adapted(folder).complete(PROMPT, sampling=GREEDY)
+    steps = engine.complete(PROMPT, sampling=GREEDY, options=under(folder))
     begun = [next(steps) for _ in range(4)]
     touched(folder)
-    engine.adapted(folder)
+    engine.complete(PROMPT, options=under(folder))
     text = "".join(event.text for event in [*begun, *steps] if isinstance(event, TextChunk))
     assert text == expected(folders[0])
     assert engine._slots["completion"].pool.tokens == 0
 
 
-def test_few_are_kept_and_the_least_recently_used_goes_first(folders, tmp_path):
+def test_least_recently_used_adapter_is_dropped(folders, tmp_path):
     dropped: list[LanguageModel] = []
-    models = AdaptedModels(Llama(tiny_reference()), dropped.append, most=2)
+    models = AdapterCache(Llama(tiny_reference()), dropped.append, most=2)
     one, two, three = (Path(shutil.copytree(folders[0], tmp_path / name)) for name in "abc")
     first, second = models.get(one), models.get(two)
     assert models.get(one) is first
@@ -129,12 +134,12 @@ def test_few_are_kept_and_the_least_recently_used_goes_first(folders, tmp_path):
     assert models.get(two) is not second
 
 
-def test_adapter_that_cannot_be_read_leaves_the_engine_well(engine, folders, tmp_path):
+def test_engine_survives_an_unreadable_adapter(engine, folders, tmp_path):
     folder = Path(shutil.copytree(folders[0], tmp_path / "mine"))
     (folder / "adapter_model.safetensors").write_bytes(b"")
     with pytest.raises(AdapterError, match="is missing, damaged or cut short"):
-        engine.adapted(folder)
+        ask(engine, folder)
     shutil.rmtree(folder)
     with pytest.raises(AdapterMissingError, match="is gone or can't be read"):
-        engine.adapted(folder)
+        ask(engine, folder)
     assert ask(engine)[0] == expected(None)

@@ -1,4 +1,4 @@
-"""A user's adapters: where they lie, what is told of them, and which workspace uses which."""
+"""A user's adapters: their folder, their facts, and enabling them per workspace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inference.models.catalog import CATALOG, STARTER
 
 @pytest.fixture(autouse=True)
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Adapters and models of this test's own."""
+    """Separate folders of adapters and models for one test."""
     monkeypatch.setenv(adapter_store.FOLDER_VARIABLE, str(tmp_path / "adapters"))
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "models"))
     return tmp_path / "adapters"
@@ -27,7 +27,7 @@ FACTS = {"created": "2026-01-02T03:04:05+00:00", "files": 12, "tokens": 3456, "b
 
 
 def make(folder: Path, base: str | None = None, tuning: dict | None = None) -> Path:
-    """A folder that looks like an adapter from outside; with ``tuning``, like one that `tune` made."""
+    """Make a folder that looks like an adapter; with ``tuning``, like one from `codellama-ls tune`."""
     folder.mkdir(parents=True)
     (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": base}))
     (folder / "adapter_model.safetensors").write_bytes(b"0123456789")
@@ -41,20 +41,20 @@ def install_model(model_id: str, source: str) -> None:
         (staging.checkpoint / "config.json").write_text("{}")
 
 
-def test_adapters_lie_in_the_users_data_unless_told_otherwise(monkeypatch):
-    """They were made here and can't be fetched again, unlike models, which lie in the cache."""
+def test_default_folder_is_in_the_users_data(monkeypatch):
+    """Adapters can't be downloaded again, unlike models, which are in the cache."""
     monkeypatch.delenv(adapter_store.FOLDER_VARIABLE)
     assert adapter_store.adapters_folder() == Path(platformdirs.user_data_dir("codellama-ls", False)) / "adapters"
 
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", ".hidden", "a b", "auto", "starter", "CodeLlama-7b"])
-def test_name_that_leads_elsewhere_or_means_something_else_is_refused(name):
-    """A request's `model` may be an adapter or a model, and the setting `auto` is neither."""
+def test_invalid_and_reserved_names_are_refused(name):
+    """A request's `model` names an adapter or a model, and the setting `auto` is neither."""
     with pytest.raises(AdapterNameError, match="can't name an adapter"):
         adapter_store.location(name)
 
 
-def test_what_tune_noted_is_told(root):
+def test_facts_of_tuning_are_read(root):
     folder = make(root / "mine", "/elsewhere", {"base": "starter", "base_source": "v1"} | FACTS)
     assert adapter_store.find("mine") == Adapter("mine", folder, "starter", "v1", **FACTS)
 
@@ -70,14 +70,14 @@ def test_what_tune_noted_is_told(root):
         (None, ""),
     ],
 )
-def test_base_of_an_adapter_from_elsewhere_is_what_its_config_names(root, tmp_path, named, base):
-    """A path says something only where it is that of an installed model."""
+def test_base_of_a_foreign_adapter_comes_from_its_config(root, tmp_path, named, base):
+    """A path counts only if it is that of an installed model."""
     make(root / "mine", named and named.replace("{models}", str(tmp_path / "models")))
     assert adapter_store.find("mine").base == base
 
 
-def test_all_are_listed_and_broken_ones_with_their_problem(root):
-    """So that they can be seen and removed; folders under way begin with a dot."""
+def test_broken_adapters_are_listed_with_their_problem(root):
+    """So users can see and remove them. Temporary folders begin with a dot."""
     make(root / "b")
     (make(root / "a") / "adapter_config.json").write_text("{")
     (make(root / "c") / "adapter_model.safetensors").unlink()
@@ -88,7 +88,7 @@ def test_all_are_listed_and_broken_ones_with_their_problem(root):
     assert found["a"].problem.startswith(f"{root}/a/adapter_config.json can't be read (")
     assert found["b"].problem == ""
     assert found["c"].problem == f"The adapter in {root}/c lacks adapter_model.safetensors."
-    assert found["d"].problem.endswith("has a tuning.json of another version of this program: tune anew.")
+    assert found["d"].problem.endswith("has a tuning.json of another version of this program. Tune it again.")
 
 
 def test_no_adapters_is_an_empty_list():
@@ -96,33 +96,33 @@ def test_no_adapters_is_an_empty_list():
 
 
 def test_missing_adapter_names_the_command_that_lists_them():
-    with pytest.raises(AdapterMissingError, match="no adapter 'mine': `codellama-ls adapters` lists"):
+    with pytest.raises(AdapterMissingError, match=r"no adapter 'mine'\. `codellama-ls adapters` lists"):
         adapter_store.find("mine")
 
 
-def test_adapter_is_for_the_model_it_was_trained_on(root):
+def test_adapter_of_another_model_is_refused(root):
     make(root / "mine", tuning={"base": "starter"})
     make(root / "unknown")
     adapter_store.check_usable(adapter_store.find("mine"), STARTER)
     adapter_store.check_usable(adapter_store.find("unknown"), CATALOG["codellama-7b"])
-    with pytest.raises(AdapterError, match="'mine' was trained on starter, not on codellama-7b: use it with that"):
+    with pytest.raises(AdapterError, match=r"'mine' was trained on starter, not on codellama-7b\. Use it with that"):
         adapter_store.check_usable(adapter_store.find("mine"), CATALOG["codellama-7b"])
 
 
 def test_adapter_of_another_version_of_its_base_is_refused(root):
-    """The base may have been pulled anew since, and have other weights."""
+    """The base may have been pulled again since, with other weights."""
     make(root / "mine", tuning={"base": "starter", "base_source": "wheel 1"})
     install_model("starter", "wheel 1")
     adapter_store.check_usable(adapter_store.find("mine"), STARTER)
     install_model("starter", "wheel 2")
     with pytest.raises(
-        AdapterError, match="another version of starter \\(wheel 1, where wheel 2 is installed\\): tune anew"
+        AdapterError, match=r"another version of starter \(wheel 1, where wheel 2 is installed\)\. Tune it again"
     ):
         adapter_store.check_usable(adapter_store.find("mine"), STARTER)
 
 
 def test_nearest_enabled_folder_wins(root, tmp_path):
-    """A repository in a folder of repositories may have an adapter of its own."""
+    """A repository inside a folder of repositories may have its own adapter."""
     for name in ("outer", "inner"):
         make(root / name)
     adapter_store.enable("outer", tmp_path / "code")
@@ -133,8 +133,8 @@ def test_nearest_enabled_folder_wins(root, tmp_path):
     assert adapter_store.enabled_for(tmp_path) is None
 
 
-def test_workspace_is_the_same_by_whatever_path(root, tmp_path, monkeypatch):
-    """Editors give real paths, people links and relative ones."""
+def test_workspace_paths_are_resolved(root, tmp_path, monkeypatch):
+    """Editors send real paths; users type links and relative paths."""
     make(root / "mine")
     (tmp_path / "code").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "code")
@@ -146,14 +146,14 @@ def test_workspace_is_the_same_by_whatever_path(root, tmp_path, monkeypatch):
     assert adapter_store.enabled() == {}
 
 
-def test_disabling_what_was_not_enabled_changes_nothing(root, tmp_path):
+def test_disabling_without_an_enabled_adapter_changes_nothing(root, tmp_path):
     make(root / "mine")
     adapter_store.enable("mine", tmp_path)
     assert adapter_store.disable(tmp_path / "inside") is None
     assert adapter_store.enabled() == {tmp_path: "mine"}
 
 
-def test_only_a_whole_adapter_is_enabled(root, tmp_path):
+def test_broken_adapter_can_not_be_enabled(root, tmp_path):
     (make(root / "broken") / "adapter_model.safetensors").unlink()
     for name, message in (("missing", "There is no adapter 'missing'"), ("broken", "lacks adapter_model.safetensors")):
         with pytest.raises(AdapterError, match=message):
@@ -161,7 +161,7 @@ def test_only_a_whole_adapter_is_enabled(root, tmp_path):
     assert adapter_store.enabled() == {}
 
 
-def test_what_is_enabled_is_for_this_user_alone(root, tmp_path):
+def test_file_of_enabled_adapters_is_private(root, tmp_path):
     """It names folders."""
     make(tmp_path / "mine")
     adapter_store.add(tmp_path / "mine", "mine")
@@ -171,7 +171,7 @@ def test_what_is_enabled_is_for_this_user_alone(root, tmp_path):
     assert sorted(path.name for path in root.iterdir()) == [".enabled.json", ".lock", "mine"]
 
 
-def test_enabling_at_the_same_time_loses_nothing(root, tmp_path):
+def test_concurrent_enabling_loses_nothing(root, tmp_path):
     """Two terminals."""
     make(root / "mine")
     threads = [threading.Thread(target=adapter_store.enable, args=("mine", tmp_path / str(n))) for n in range(12)]
@@ -183,7 +183,7 @@ def test_enabling_at_the_same_time_loses_nothing(root, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"format": 2, "workspaces": {}}', '{"format": 1}'])
-def test_unreadable_list_of_workspaces_is_said_not_overwritten(root, tmp_path, content):
+def test_unreadable_list_of_workspaces_is_reported_and_kept(root, tmp_path, content):
     make(root / "mine")
     (root / ".enabled.json").write_text(content)
     for ask in (adapter_store.enabled_for, lambda folder: adapter_store.enable("mine", folder)):
@@ -192,7 +192,7 @@ def test_unreadable_list_of_workspaces_is_said_not_overwritten(root, tmp_path, c
     assert (root / ".enabled.json").read_text() == content
 
 
-def test_removed_adapter_is_enabled_nowhere(root, tmp_path):
+def test_removed_adapter_is_disabled_everywhere(root, tmp_path):
     for name in ("mine", "other"):
         make(root / name)
     adapter_store.enable("mine", tmp_path / "a")
@@ -204,8 +204,8 @@ def test_removed_adapter_is_enabled_nowhere(root, tmp_path):
         adapter_store.remove("mine")
 
 
-def test_added_is_what_makes_an_adapter_and_nothing_else(root, tmp_path):
-    """Training leaves optimiser states and checkpoints beside it."""
+def test_only_the_files_of_an_adapter_are_added(root, tmp_path):
+    """Training leaves optimiser states and checkpoints beside them."""
     given = make(tmp_path / "given", "starter", FACTS)
     (given / "README.md").write_text("A card.")
     (given / "optimizer.pt").write_bytes(b"x")
@@ -217,8 +217,8 @@ def test_added_is_what_makes_an_adapter_and_nothing_else(root, tmp_path):
     assert not (root / ".mine.partial").exists()
 
 
-def test_replacing_leaves_the_workspaces_that_use_it(root, tmp_path):
-    """Tuned anew under the same name."""
+def test_replacing_keeps_the_workspaces_that_use_it(root, tmp_path):
+    """Tuned again under the same name."""
     make(root / "mine", tuning={"tokens": 1})
     adapter_store.enable("mine", tmp_path)
     adapter_store.add(make(tmp_path / "given", tuning={"tokens": 2}), "mine", replace=True)
@@ -233,14 +233,14 @@ def test_a_kill_between_the_two_renames_loses_no_adapter(root, tmp_path):
     assert adapter_store.find("mine").tokens == 1
 
 
-def test_adding_never_replaces_unless_told_to(root, tmp_path):
+def test_adding_replaces_only_on_request(root, tmp_path):
     make(root / "mine")
-    with pytest.raises(AdapterError, match="There is an adapter 'mine' already: remove it first"):
+    with pytest.raises(AdapterError, match=r"There is an adapter 'mine' already\. Remove it first"):
         adapter_store.add(make(tmp_path / "given"), "mine")
     assert adapter_store.find("mine").tokens == 0
 
 
-def test_name_longer_than_file_names_can_be_is_refused():
-    """Else the file system's error would end the request that asked for it."""
+def test_too_long_name_is_refused():
+    """Otherwise the file system's error would end the request."""
     with pytest.raises(AdapterNameError, match="at most 200 characters, not 20000"):
         adapter_store.location("a" * 20_000)

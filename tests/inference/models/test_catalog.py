@@ -1,4 +1,4 @@
-"""The catalogue: names, abilities, and every number against transformers' own modules on the meta device."""
+"""The catalogue: names, abilities, and every number compared with transformers on the meta device."""
 
 import re
 
@@ -36,7 +36,7 @@ PARAMETERS = {
 
 
 def on_meta(model: Model) -> LlamaForCausalLM:
-    """The architecture as transformers builds it, without memory for its weights."""
+    """Build the architecture with transformers, without memory for its weights."""
     shape = model.shape
     config = LlamaConfig(
         vocab_size=shape.vocab,
@@ -53,13 +53,13 @@ def on_meta(model: Model) -> LlamaForCausalLM:
 
 
 def test_family_is_ordered_by_size_then_training():
-    """A table in this order reads from what fits a laptop to what fits nothing."""
+    """Tables in this order start with models that fit a laptop."""
     assert list(CATALOG) == ["starter", *PARAMETERS]
 
 
 @pytest.mark.parametrize("model", CATALOG.values(), ids=lambda model: model.id)
-def test_parameters_and_bytes_equal_what_transformers_counts(model: Model):
-    """Counted apart: linear layers in NF4 blocks of 64 with scales, everything else in 16 bits."""
+def test_parameters_and_bytes_equal_transformers(model: Model):
+    """Linear layers in NF4 blocks of 64 with scales, the rest in 16 bits."""
     built = on_meta(model)
     quantised = {
         id(module.weight): module.weight.numel()
@@ -81,7 +81,7 @@ def test_parameters_and_bytes_equal_what_transformers_counts(model: Model):
 
 @pytest.mark.parametrize("model", FAMILY, ids=lambda model: model.id)
 def test_code_llamas_bytes_equal_the_papers_formula(model: Model):
-    """No Code Llama matrix leaves a part of a block over, so the formula holds without rounding."""
+    """No Code Llama matrix has a partial block, so the formula holds without rounding."""
     shape = model.shape
     linear = shape.layers * (2 * shape.hidden**2 + 2 * shape.hidden * shape.kv_heads * 128)
     linear += shape.layers * 3 * shape.hidden * shape.intermediate
@@ -92,7 +92,7 @@ def test_code_llamas_bytes_equal_the_papers_formula(model: Model):
 
 
 def test_seven_billion_in_bytes():
-    """Known figures, so that formula and code can't be wrong together."""
+    """Known figures, so that formula and code can't both be wrong."""
     shape = find("codellama-7b").shape
     assert shape.weight_bytes("bf16") == 13_477_093_376  # 12.55 GiB, as Meta's README has it
     assert shape.weight_bytes("nf4") == 4_167_835_648
@@ -100,8 +100,8 @@ def test_seven_billion_in_bytes():
     assert shape.kv_bytes_per_token() == 524_288
 
 
-def test_who_infills_and_who_chats():
-    """34B and Python were never trained to infill, and 70B Instruct descends from Python."""
+def test_abilities_match_the_paper():
+    """34B and Python were not trained to infill, and 70B Instruct descends from Python."""
     assert [m.id for m in FAMILY if m.infill] == [
         "codellama-7b",
         "codellama-7b-instruct",
@@ -118,15 +118,15 @@ def test_who_infills_and_who_chats():
     }
 
 
-def test_only_the_short_70b_models_may_not_be_given_100k():
-    """They kept theta 1e4 and 4,096 positions; all others were trained at 16,384 with theta 1e6."""
+def test_all_but_the_short_70b_models_extrapolate_to_100k():
+    """These two kept theta 1e4 and 4,096 positions; all others were trained at 16,384 with theta 1e6."""
     short = {"codellama-70b-python", "codellama-70b-instruct"}
     contexts = {m.id: (m.context, m.usable_context, m.shape.rope_theta) for m in FAMILY}
     assert contexts == {i: (4096, 4096, 1e4) if i in short else (16_384, 100_000, 1e6) for i in PARAMETERS}
 
 
 def test_models_that_infill_have_rows_for_the_sentinels():
-    """The sentinels are ids 32007 to 32010; a smaller embedding would be read out of its bounds."""
+    """The sentinels are ids 32007 to 32010; a smaller embedding would be read out of bounds."""
     assert {m.shape.vocab for m in FAMILY if m.infill} == {32_016}
     assert {m.shape.vocab for m in FAMILY if not m.infill and "70b" not in m.id} == {32_000}
 
@@ -141,8 +141,8 @@ def test_models_that_infill_have_rows_for_the_sentinels():
         ("HuggingFaceTB/SmolLM2-135M-Instruct", "starter"),
     ],
 )
-def test_finds_by_id_and_hub_id_in_any_case(name: str, found: str):
-    """People copy names from hub pages, and shells and fingers change their case."""
+def test_models_are_found_by_id_and_hub_id_in_any_case(name: str, found: str):
+    """Users copy names from hub pages, and type them in any case."""
     assert find(name).id == found
 
 
@@ -154,44 +154,43 @@ def test_every_model_is_found_by_its_own_names():
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("codelama-7b", "There is no model 'codelama-7b': did you mean codellama-7b?"),
+        ("codelama-7b", "There is no model 'codelama-7b'. Did you mean codellama-7b?"),
         (
             "CodeLlama-13b-Instruct-hf",
-            "There is no model 'CodeLlama-13b-Instruct-hf': did you mean codellama-13b-instruct?",
+            "There is no model 'CodeLlama-13b-Instruct-hf'. Did you mean codellama-13b-instruct?",
         ),
-        ("zzz", "There is no model 'zzz': `codellama-ls models` lists those there are."),
+        ("zzz", "There is no model 'zzz'. `codellama-ls models` lists the known models."),
     ],
 )
 def test_unknown_name_suggests_the_nearest(name: str, sentence: str):
-    """A suggestion only where one is near: a far one would mislead."""
+    """Only a near name is suggested; others would mislead."""
     with pytest.raises(UnknownModelError) as error:
         find(name)
     assert str(error.value) == sentence
 
 
-def test_what_a_model_cannot_do_is_one_sentence():
-    """Told once, in the words of what happens instead."""
+def test_missing_ability_has_a_message():
     assert asked_to_infill(find("codellama-34b")) == (
-        "codellama-34b was not trained to infill: it completes from the text before the cursor alone."
+        "codellama-34b was not trained to infill. It completes from the text before the cursor only."
     )
     assert asked_to_chat(find("codellama-7b")) == (
-        "codellama-7b was not trained to chat: choose codellama-7b-instruct for chat."
+        "codellama-7b was not trained to chat. Choose codellama-7b-instruct for chat."
     )
     assert asked_to_infill(find("codellama-7b-instruct")) is None
     assert asked_to_chat(find("codellama-7b-instruct")) is None
 
 
 @pytest.mark.parametrize("model", [m for m in CATALOG.values() if not m.chat], ids=lambda model: model.id)
-def test_the_model_named_for_chat_can_chat(model: Model):
+def test_suggested_chat_model_can_chat(model: Model):
     """The advice must not lead to a second refusal."""
     sentence = asked_to_chat(model)
     assert sentence is not None
-    named = sentence.split("choose ")[1].split(" ")[0]
+    named = sentence.split("Choose ")[1].split(" ")[0]
     assert CATALOG[named].chat
     assert CATALOG[named].shape.layers == model.shape.layers
 
 
-def test_every_licence_has_a_pointer():
+def test_every_licence_has_a_link():
     """Weights under Meta's licence come with an acceptable-use policy, the starter's without one."""
     assert {(m.licence, bool(m.policy_url)) for m in FAMILY} == {("Llama 2 Community License", True)}
     assert (STARTER.licence, STARTER.policy_url) == ("Apache-2.0", None)

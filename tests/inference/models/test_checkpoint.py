@@ -1,4 +1,4 @@
-"""What is wrong with a checkpoint folder is said in one sentence, from its headers alone."""
+"""Problems of a checkpoint folder are reported in one sentence, from its headers alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def refusal(folder: Path) -> str:
 
 
 def test_parameters_and_bytes_of_code_llama_7b_are_exact() -> None:
-    """Against the published count, and against NF4's arithmetic done by hand."""
+    """Compared with the published count, and with NF4's arithmetic done by hand."""
     model = Checkpoint(Path(), CODE_LLAMA_7B, llama_shapes(CODE_LLAMA_7B))
     linear = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008)
     rest = 2 * 32016 * 4096 + 65 * 4096
@@ -60,17 +60,17 @@ def test_shards_are_found_by_their_index(tmp_path: Path) -> None:
     assert inspect(tmp_path).parameters == 94_528
 
 
-def test_a_missing_folder(tmp_path: Path) -> None:
+def test_missing_folder_is_reported(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none") == f"There is no checkpoint folder {tmp_path}/none."
 
 
-def test_a_missing_config(folder: Path) -> None:
+def test_missing_config_is_reported(folder: Path) -> None:
     (folder / "config.json").unlink()
     assert refusal(folder) == f"The checkpoint in {folder} lacks config.json."
 
 
 @pytest.mark.parametrize(("content", "part"), [("{", "can't be read"), ("[]", "holds no JSON object")])
-def test_an_unreadable_config(folder: Path, content: str, part: str) -> None:
+def test_unreadable_config_is_reported(folder: Path, content: str, part: str) -> None:
     (folder / "config.json").write_text(content)
     assert part in refusal(folder)
 
@@ -78,20 +78,20 @@ def test_an_unreadable_config(folder: Path, content: str, part: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"model_type": "mistral"}, "is of the architecture 'mistral'; only 'llama' can be loaded."),
+        ({"model_type": "mistral"}, "has the architecture 'mistral'. Only 'llama' can be loaded."),
         ({"hidden_act": "gelu"}, "uses the activation 'gelu', not Llama's 'silu'."),
-        ({"intermediate_size": None}, "does not say intermediate_size."),
-        ({"quantization_config": {"quant_method": "gptq"}}, "is quantised already, by gptq; only bitsandbytes' NF4"),
+        ({"intermediate_size": None}, "has no intermediate_size."),
+        ({"quantization_config": {"quant_method": "gptq"}}, "is quantised by gptq. Only bitsandbytes' NF4"),
     ],
 )
-def test_another_kind_of_model(folder: Path, changes: dict[str, object], sentence: str) -> None:
-    """Our forward pass computes one architecture; anything else would come out as noise."""
+def test_unsupported_architecture_is_refused(folder: Path, changes: dict[str, object], sentence: str) -> None:
+    """The forward pass computes one architecture; others would produce noise."""
     config = json.loads((folder / "config.json").read_text()) | changes
     (folder / "config.json").write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
     assert sentence in refusal(folder)
 
 
-def test_missing_weights(folder: Path) -> None:
+def test_missing_weights_are_reported(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     assert refusal(folder) == f"The checkpoint in {folder} lacks model.safetensors."
 
@@ -99,7 +99,7 @@ def test_missing_weights(folder: Path) -> None:
 def test_pickled_weights_are_not_read(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     assert refusal(folder) == (
-        f"The checkpoint in {folder} lacks model.safetensors; its .bin files are pickles, which could run code, "
+        f"The checkpoint in {folder} lacks model.safetensors. Its .bin files are pickles, which can run code, "
         "and are not read."
     )
 
@@ -112,28 +112,28 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 4, 300, 100_000])
-def test_truncated_weights(folder: Path, keep: int) -> None:
+def test_truncated_weights_are_reported(folder: Path, keep: int) -> None:
     """Cut in the length, in the header, in the data."""
     os.truncate(folder / "model.safetensors", keep)
     assert "model.safetensors is damaged or cut short" in refusal(folder)
 
 
 def test_a_missing_tensor_is_named(folder: Path) -> None:
-    """Transformers would load the model with random weights in its place."""
+    """Transformers would fill it with random weights."""
     weights = load_file(folder / "model.safetensors")
     del weights["model.layers.1.mlp.up_proj.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     assert refusal(folder) == f"The checkpoint in {folder} lacks the tensor model.layers.1.mlp.up_proj.weight."
 
 
-def test_a_vocabulary_that_config_and_weights_disagree_on(folder: Path) -> None:
+def test_config_and_weights_must_agree_on_the_vocabulary(folder: Path) -> None:
     change_config(folder, vocab_size=164)
     assert refusal(folder) == (
         f"In {folder} the tensor model.embed_tokens.weight has the shape (160, 64); config.json says (164, 64)."
     )
 
 
-def test_a_tokenizer_with_more_tokens_than_embeddings(folder: Path) -> None:
+def test_tokenizer_with_too_many_tokens_is_refused(folder: Path) -> None:
     """Such an id would read past the embedding's end: garbage on a CPU, a dead process on a GPU."""
     vocabulary = {chr(0x4E00 + i): i for i in range(161)}
     (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocabulary}}))
@@ -155,8 +155,8 @@ def test_a_tokenizer_with_more_tokens_than_embeddings(folder: Path) -> None:
         ({"torch_dtype": "bfloat16"}, "fp32", 4, False, "nothing"),
     ],
 )
-def test_what_is_used_as_it_is_stored_stays_in_the_files(config, form, activation_bytes, repacked, mapped) -> None:
-    """What is converted, quantised or rewritten on the way takes memory of the process's own instead."""
+def test_weights_used_as_stored_stay_mapped(config, form, activation_bytes, repacked, mapped) -> None:
+    """Weights that are converted, quantised or rewritten take anonymous memory instead."""
     model = Checkpoint(Path(), CODE_LLAMA_7B | config, llama_shapes(CODE_LLAMA_7B))
     everything = model.weight_bytes(form, activation_bytes)
     rest = activation_bytes * (2 * 32016 * 4096 + 65 * 4096)

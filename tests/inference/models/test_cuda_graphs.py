@@ -1,6 +1,6 @@
-"""Decoding by captured steps, with the step itself in a graph's place: what is captured is right, and when it is.
+"""Decoding by captured steps, with the step itself in place of a graph.
 
-That a GPU's graphs compute the same is for ``tests/gpu``.
+``tests/gpu`` compares real graphs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ IDS = [(37 * n + 5) % 256 for n in range(40)]
 
 
 class Captured:
-    """Counts captures; each is the step, over the buffers that the session had then."""
+    """Counts captures. Each is the step over the buffers that the session had at that time."""
 
     def __init__(self, fails: bool = False) -> None:
         self.count, self.fails = 0, fails
@@ -45,20 +45,20 @@ def llama(request: pytest.FixtureRequest) -> Llama:
 
 
 def read(model: Llama | GraphedLlama, ids: list[int], session: KVSession | None = None) -> torch.Tensor:
-    """Logits of every one of ``ids``, read one by one."""
+    """Return the logits of every id, read one by one."""
     session = session or KVSession(model)
     session.reserve(session.length + len(ids))
     return torch.cat([model.forward([one], session) for one in ids])
 
 
-def test_captured_steps_compute_what_the_forward_pass_does(llama: Llama) -> None:
+def test_captured_steps_equal_the_forward_pass(llama: Llama) -> None:
     captured = Captured()
     torch.testing.assert_close(read(GraphedLlama(llama, captured), IDS), read(llama, IDS), rtol=0, atol=1e-4)
     assert captured.count == 1
 
 
-def test_prompts_and_drafts_are_read_by_the_forward_pass(llama: Llama) -> None:
-    """Between captured steps too: both write to the same buffers."""
+def test_prompts_and_drafts_use_the_forward_pass(llama: Llama) -> None:
+    """Also between captured steps: both write to the same buffers."""
     model = GraphedLlama(llama, Captured())
     session = KVSession(model)
     session.reserve(3 * len(IDS))
@@ -69,14 +69,14 @@ def test_prompts_and_drafts_are_read_by_the_forward_pass(llama: Llama) -> None:
     torch.testing.assert_close(torch.cat([middle, last]), plain[len(IDS) :], rtol=0, atol=1e-4)
 
 
-def test_short_answers_are_not_worth_a_graph(llama: Llama) -> None:
+def test_short_completions_are_not_captured(llama: Llama) -> None:
     captured = Captured()
     read(GraphedLlama(llama, captured), IDS[:WORTH_IT])
     assert captured.count == 0
 
 
-def test_buffers_that_grew_are_captured_anew(llama: Llama) -> None:
-    """A graph of the old ones would write where nobody reads any more."""
+def test_grown_buffers_are_captured_again(llama: Llama) -> None:
+    """A graph of the old buffers would write to freed memory."""
     captured = Captured()
     model = GraphedLlama(llama, captured)
     session = KVSession(model)
@@ -86,7 +86,7 @@ def test_buffers_that_grew_are_captured_anew(llama: Llama) -> None:
     assert captured.count == 2
 
 
-def test_what_was_rewound_is_read_over(llama: Llama) -> None:
+def test_rewound_tokens_are_overwritten(llama: Llama) -> None:
     model = GraphedLlama(llama, Captured())
     session = KVSession(model)
     read(model, IDS, session)
@@ -95,8 +95,8 @@ def test_what_was_rewound_is_read_over(llama: Llama) -> None:
     torch.testing.assert_close(read(model, [1, 2], session), read(llama, [*IDS[:20], 1, 2])[20:], rtol=0, atol=1e-4)
 
 
-def test_memory_that_held_anything_before_does_no_harm(llama: Llama) -> None:
-    """A captured step reads the buffers to their end, and nothing times NaN is NaN."""
+def test_uninitialised_memory_does_not_change_the_logits(llama: Llama) -> None:
+    """A captured step reads the whole buffers, and zero times NaN is NaN."""
     model = GraphedLlama(llama, Captured())
     session = KVSession(model)
     session.reserve(len(IDS))
@@ -115,26 +115,22 @@ def test_evicted_buffers_are_not_kept_in_memory(llama: Llama) -> None:
     assert buffer() is None
 
 
-def test_what_cannot_be_captured_is_computed_as_before_and_not_tried_again(
-    llama: Llama, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failed_capture_falls_back_to_eager_for_good(llama: Llama, caplog: pytest.LogCaptureFixture) -> None:
     captured = Captured(fails=True)
     model = GraphedLlama(llama, captured)
     torch.testing.assert_close(read(model, IDS), read(llama, IDS), rtol=0, atol=0)
     assert captured.count == 1
-    assert "decoding goes on without CUDA graphs" in caplog.text
+    assert "decoding without CUDA graphs" in caplog.text
 
 
-def test_what_cannot_be_captured_is_not_tried_under_an_adapter_either(
-    llama: Llama, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failed_capture_is_not_retried_under_an_adapter(llama: Llama, caplog: pytest.LogCaptureFixture) -> None:
     model = GraphedLlama(llama, Captured(fails=True))
     read(model, IDS)
     read(model.with_low_rank({}), IDS)
-    assert caplog.text.count("decoding goes on without CUDA graphs") == 1
+    assert caplog.text.count("decoding without CUDA graphs") == 1
 
 
-def test_under_an_adapter_other_steps_are_captured(llama: Llama) -> None:
+def test_adapted_model_is_captured_separately(llama: Llama) -> None:
     pairs = {"model.layers.0.mlp.up_proj": (torch.full((2, 32), 0.1), torch.full((64, 2), 0.1))}
     captured = Captured()
     adapted = GraphedLlama(llama, captured).with_low_rank(_fitting(llama, pairs))
@@ -144,6 +140,6 @@ def test_under_an_adapter_other_steps_are_captured(llama: Llama) -> None:
 
 
 def _fitting(llama: Llama, pairs: dict) -> dict:
-    """The pairs in the sizes of this model."""
+    """Expand the pairs to the sizes of this model."""
     hidden, inner = llama.config.hidden_size, llama.config.intermediate_size
     return {name: (a[:, :1].expand(-1, hidden), b[:1].expand(inner, -1)) for name, (a, b) in pairs.items()}

@@ -1,4 +1,4 @@
-"""What is known of a model: by the catalogue, by its manifest, or not at all."""
+"""The row of a model: from the catalogue, from its manifest, or none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "models"))
 
 
-def test_a_model_of_the_catalogue_needs_no_installation() -> None:
+def test_catalogue_model_needs_no_installation() -> None:
     assert row_of("codellama-7b") is CATALOG["codellama-7b"]
     assert row_of("codellama/CodeLlama-7b-hf") is CATALOG["codellama-7b"]
 
@@ -32,32 +32,32 @@ def install_starter(**facts: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["starter", "HuggingFaceTB/SmolLM2-135M-Instruct"])
-def test_a_starter_of_an_older_version_is_not_asked_to_infill(name: str) -> None:
-    """It has not learnt it; one sentence says what to do."""
+def test_starter_of_an_older_version_can_not_infill(name: str) -> None:
+    """A message says how to update it."""
     install_starter()
     row = row_of(name)
     assert row == replace(STARTER, infill=False)
     assert asked_to_infill(row) == (
-        "The installed starter does not infill yet: `codellama-ls pull starter` makes it infill."
+        "The installed starter can't infill yet. Run `codellama-ls pull starter` to update it."
     )
 
 
-def test_a_starter_with_its_adapter_infills() -> None:
-    """So does one that is not there yet, as far as anybody asks what it can."""
+def test_starter_with_its_adapter_infills() -> None:
+    """A starter that is not installed yet counts as able to infill."""
     assert row_of("starter") == STARTER
     install_starter(adapter="5ha")
     assert row_of("starter") == STARTER
     assert asked_to_infill(row_of("starter")) is None
 
 
-def test_a_damaged_starter_is_listed_as_what_a_pull_makes_of_it() -> None:
+def test_damaged_starter_is_listed_as_after_a_repair() -> None:
     install_starter()
     (store.location("starter") / MANIFEST).write_text("{")
     assert find_row("starter") == STARTER
 
 
-def test_another_installed_model_has_a_row_of_its_own(tmp_path: Path) -> None:
-    """Dimensions and context from its config.json, abilities and origin from its manifest."""
+def test_other_installed_model_gets_its_own_row(tmp_path: Path) -> None:
+    """Dimensions and context come from its config.json, abilities and origin from its manifest."""
     folder = save_checkpoint(tmp_path / "folder", max_position_embeddings=2048, rope_theta=5e5)
     assert pull_command.main([str(folder), "--as", "mine", "--chat", "llama"]) == pull_command.OK
     row = row_of("mine")
@@ -67,7 +67,7 @@ def test_another_installed_model_has_a_row_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nobody", "../etc", ""])
-def test_what_is_neither_is_refused_with_a_hint(name: str) -> None:
+def test_unknown_model_is_refused_with_a_hint(name: str) -> None:
     with pytest.raises(UnknownModelError, match=f"There is no model {name!r}"):
         row_of(name)
     assert find_row(name) is None

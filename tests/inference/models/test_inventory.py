@@ -1,4 +1,4 @@
-"""What is installed is listed, and removed whole."""
+"""Installed models are listed, and removed completely."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def test_nothing_is_installed_before_the_first_pull():
     assert store.all_installed() == {}
 
 
-def test_all_models_are_listed_and_what_is_beside_them_is_not(models: Path):
-    """Locks, interrupted installations and stray files are no models."""
+def test_only_models_are_listed(models: Path):
+    """Locks, interrupted installations and stray files are not models."""
     for model_id in ("starter", "codellama-7b"):
         install(model_id)
     (models / ".codellama-13b.partial").mkdir()
@@ -38,7 +38,6 @@ def test_all_models_are_listed_and_what_is_beside_them_is_not(models: Path):
 
 
 def test_damaged_model_is_listed_and_can_be_removed(models: Path):
-    """Else nobody could get rid of it."""
     install("starter")
     (models / "starter" / MANIFEST).unlink()
     (store.kept("starter", "1") / "shard").write_text("of an interrupted pull")
@@ -46,21 +45,19 @@ def test_damaged_model_is_listed_and_can_be_removed(models: Path):
     assert [path.name for path in models.iterdir()] == [".starter.lock"]
 
 
-def test_interrupted_removal_leaves_no_model_and_no_obstacle(models: Path):
-    """What it left is cleared by the next removal."""
+def test_interrupted_removal_is_finished_by_the_next(models: Path):
     install("starter")
     (models / ".starter.partial").mkdir()
     store.remove("starter")
     assert not (models / ".starter.partial").exists()
 
 
-def test_missing_model_is_said(models: Path):
-    """In the words of the store."""
+def test_removing_a_missing_model_is_refused(models: Path):
     with pytest.raises(store.ModelMissingError, match=r"The model 'starter' is not installed\."):
         store.remove("starter")
 
 
-def test_model_that_is_being_pulled_stays(models: Path):
+def test_model_that_is_being_pulled_is_not_removed(models: Path):
     """The pull holds the lock of that model."""
     install("starter")
     with FileLock(models / ".starter.lock"), pytest.raises(store.StoreError, match="is being installed"):
@@ -68,7 +65,7 @@ def test_model_that_is_being_pulled_stays(models: Path):
     assert store.installed("starter") == models / "starter"
 
 
-def test_name_that_leads_elsewhere_is_refused(models: Path):
+def test_path_as_a_name_is_refused(models: Path):
     """Nothing outside the models' folder is ever deleted."""
     with pytest.raises(store.StoreError, match="can't name a model"):
         store.remove("../models")

@@ -1,4 +1,4 @@
-"""Which session a prompt gets, and what it remembers."""
+"""The choice, growth and eviction of KV sessions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def model() -> Llama:
     return Llama(tiny_reference())
 
 
-def fill(pool: KVPool, model: Llama, ids: list[int], window: str = ""):
-    session = pool.acquire(ids, window=window)
+def fill(pool: KVPool, model: Llama, ids: list[int], client: str = ""):
+    session = pool.acquire(ids, client=client)
     session.rewind(ids)
     session.reserve(len(ids))
     model.forward(ids[session.length :], session)
@@ -39,33 +39,32 @@ def test_session_with_the_longest_common_prefix_is_chosen(model):
     assert pool.acquire([1, 2, 3, 4, 9]) is a
 
 
-def test_least_recently_used_makes_room(model):
+def test_least_recently_used_session_is_evicted(model):
     pool = KVPool(model, 2 * GROWTH)
     fill(pool, model, [1] * 8)
     kept = fill(pool, model, [2] * 8)
     fill(pool, model, [3] * 8)
     assert pool.acquire([2] * 9) is kept
-    assert pool.acquire([1] * 9).length == 0, "what was read of the first is gone"
+    assert pool.acquire([1] * 9).length == 0, "the first session was evicted"
 
 
 def test_buffers_never_exceed_the_limit(model):
-    """Whatever comes: it is what the planner promised."""
+    """The planner has promised it."""
     pool = KVPool(model, 3 * GROWTH)
     for n, tokens in enumerate([8, 700, 8, 1500, 8, 1025, 600]):
         fill(pool, model, [n] * tokens)
         assert pool.tokens <= 3 * GROWTH
 
 
-def test_limit_between_two_steps_of_growth_is_kept_to_the_token(model):
-    """A context need not be a multiple of the blocks in which buffers grow."""
+def test_limit_need_not_be_a_multiple_of_growth(model):
     pool = KVPool(model, 700)
     assert fill(pool, model, [1] * 700).capacity == 700
     with pytest.raises(ValueError, match="701 tokens do not fit into a pool of 700"):
         pool.acquire([2]).reserve(701)
 
 
-def test_answer_that_stands_still_gives_way_and_reads_again(model):
-    """A completion overtakes another one between two steps, and there is room for one of them only."""
+def test_paused_sequence_is_evicted_and_reads_again(model):
+    """A completion overtakes another one between two steps, with room for one of them only."""
     slow, quick = list(b"slow prompt"), list(b"quick")
     alone = [*run(KVPool(model, GROWTH), model, slow)]
     pool = KVPool(model, GROWTH)
@@ -77,15 +76,15 @@ def test_answer_that_stands_still_gives_way_and_reads_again(model):
 
 
 def run(pool: KVPool, model: Llama, prompt: list[int]):
-    """The ids of a greedy answer, one a step."""
+    """Yield the ids of a greedy completion, one per step."""
     session = pool.acquire(prompt)
     steps = generate(model, session, prompt, make_sampler(), max_tokens=6, chunk=ChunkSize())
     yield from (step for step in steps if isinstance(step, int))
     pool.release(session)
 
 
-def test_short_answer_takes_no_more_than_it_needs_from_a_long_prompt(model):
-    """The long one goes on from where it was cut, not from its beginning."""
+def test_short_sequence_takes_only_what_it_needs(model):
+    """The long prompt resumes from where it was cut, not from its start."""
     long, short = [(7 * i * i + i) % 256 for i in range(3 * GROWTH)], list(b"short")
     alone = [*run(KVPool(model, 4 * GROWTH), model, long)]
     pool = KVPool(model, 4 * GROWTH)
@@ -94,7 +93,7 @@ def test_short_answer_takes_no_more_than_it_needs_from_a_long_prompt(model):
     steps = generate(model, session, long, make_sampler(), max_tokens=6, chunk=chunk)
     while session.length < 3 * GROWTH - 64:
         next(steps)
-    pool.acquire([1]).reserve(2 * GROWTH)  # another answer under way
+    pool.acquire([1]).reserve(2 * GROWTH)  # another running sequence
     assert [*run(pool, model, short)] == [*run(KVPool(model, GROWTH), model, short)]
     assert session.length >= GROWTH
     assert pool.tokens <= 4 * GROWTH
@@ -102,8 +101,8 @@ def test_short_answer_takes_no_more_than_it_needs_from_a_long_prompt(model):
     assert pool.tokens <= 4 * GROWTH
 
 
-def test_two_answers_that_fill_the_memory_read_in_turns_are_both_right(model):
-    """Each takes the other's end; the one that has more turns gets ahead."""
+def test_two_sequences_that_fill_the_pool_both_finish(model):
+    """Each shrinks the other; the one with more turns makes progress."""
     prompts = [[(7 * i * i + i + n) % 256 for i in range(3 * GROWTH)] for n in (0, 5)]
     alone = [[*run(KVPool(model, 4 * GROWTH), model, prompt)] for prompt in prompts]
     pool = KVPool(model, 4 * GROWTH)
@@ -111,12 +110,12 @@ def test_two_answers_that_fill_the_memory_read_in_turns_are_both_right(model):
         generate(model, pool.acquire(prompt), prompt, make_sampler(), max_tokens=6, chunk=ChunkSize(64, 64))
         for prompt in prompts
     ]
-    said: list[list[int]] = [[], []]
+    generated: list[list[int]] = [[], []]
     for n in (*[0, 0, 1] * 60, *[0] * 60, *[1] * 60):
         step = next(steps[n], None)
-        said[n] += [step] if isinstance(step, int) else []
+        generated[n] += [step] if isinstance(step, int) else []
         assert pool.tokens <= 4 * GROWTH
-    assert said == alone
+    assert generated == alone
 
 
 def test_busy_session_is_not_given_twice(model):
@@ -125,7 +124,7 @@ def test_busy_session_is_not_given_twice(model):
     assert pool.acquire([1, 2, 3, 4, 5]) is not pool.acquire([1, 2, 3, 4, 5])
 
 
-def test_growing_keeps_what_was_read(model):
+def test_growing_keeps_cached_tokens(model):
     pool = KVPool(model, 4 * GROWTH)
     session = fill(pool, model, list(range(100)))
     before = session.keys[0][:, :, :100].clone()
@@ -135,14 +134,13 @@ def test_growing_keeps_what_was_read(model):
 
 
 def test_last_token_of_a_known_prompt_is_read_again(model):
-    """Its logits are wanted, and nobody kept them."""
+    """Only a forward pass gives its logits."""
     pool = KVPool(model, 4 * GROWTH)
     session = fill(pool, model, [1, 2, 3])
     assert session.rewind([1, 2, 3]) == 2
 
 
 def test_clearing_drops_idle_sessions_and_leaves_busy_ones(model: Llama) -> None:
-    """What was read to warm up is of no use to anybody; what is being answered is."""
     pool = KVPool(model, 2048)
     fill(pool, model, [1, 2, 3])
     busy = pool.acquire([9, 8, 7])
@@ -151,15 +149,15 @@ def test_clearing_drops_idle_sessions_and_leaves_busy_ones(model: Llama) -> None
     assert pool.tokens == busy.capacity
 
 
-def test_window_that_keeps_most_makes_room_first(model):
-    """One with many documents does not drive out another's only one, although that was used longest ago."""
+def test_client_that_holds_most_is_evicted_first(model):
+    """A client with many documents does not evict another's only one, although that was used longest ago."""
     pool = KVPool(model, 3 * GROWTH)
     only = fill(pool, model, [1] * 8, "modest")
     for first in (2, 3, 4, 5):
         fill(pool, model, [first] * 8, "greedy")
-    assert pool.acquire([1] * 9, window="modest") is only
-    assert pool.acquire([3] * 9, window="greedy").length == 0
-    assert pool.acquire([5] * 9, window="greedy").length == 8
+    assert pool.acquire([1] * 9, client="modest") is only
+    assert pool.acquire([3] * 9, client="greedy").length == 0
+    assert pool.acquire([5] * 9, client="greedy").length == 8
 
 
 def test_no_session_gets_more_than_the_limit(model):

@@ -1,4 +1,4 @@
-"""Loading gives transformers' own weights in the format asked for, silently, without a network, or one sentence."""
+"""Loading gives transformers' weights in the requested format, silently and offline, or one error message."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def logits(folder: Path, weight_format: WeightFormat) -> torch.Tensor:
     return model.forward(IDS, kv, every_position=True)
 
 
-def test_float32_on_a_cpu_is_what_transformers_computes(folder: Path) -> None:
+def test_float32_on_a_cpu_equals_transformers(folder: Path) -> None:
     reference = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
     with torch.inference_mode():
         expected = reference(torch.tensor([IDS])).logits[0]
@@ -43,15 +43,15 @@ def test_float32_on_a_cpu_is_what_transformers_computes(folder: Path) -> None:
 
 
 def test_bfloat16_is_near_float32_and_nf4_is_farther(folder: Path) -> None:
-    """Fewer bits cost what they are known to cost; none of them may be a mere label."""
+    """The errors are those known for each format; no format may be a mere label."""
     exact = logits(folder, "fp32")
     bf16, nf4 = (float((logits(folder, f) - exact).norm() / exact.norm()) for f in ("bf16", "nf4"))
     assert 0 < bf16 < 0.02 < nf4 < 0.5
 
 
 @pytest.mark.parametrize("double_quant", [False, True])
-def test_nf4_takes_the_memory_that_was_computed(folder: Path, double_quant: bool) -> None:
-    """The refusal of what does not fit rests on this arithmetic."""
+def test_nf4_takes_the_computed_memory(folder: Path, double_quant: bool) -> None:
+    """The refusal of models that don't fit relies on this arithmetic."""
     model = load(folder, "nf4", "cpu", double_quant=double_quant)
     block = model._blocks[0]
     linears: list[Any] = [block.query, block.key, block.value, block.output, block.gate, block.up, block.down]
@@ -70,7 +70,7 @@ def _scale_bytes(state: Any) -> int:
 
 
 @pytest.mark.parametrize(("weight_format", "size"), [("fp32", 4), ("bf16", 2)])
-def test_plain_formats_take_the_memory_that_was_computed(folder: Path, weight_format: WeightFormat, size: int) -> None:
+def test_plain_formats_take_the_computed_memory(folder: Path, weight_format: WeightFormat, size: int) -> None:
     model = load(folder, weight_format, "cpu")
     assert model.dtype.itemsize == size
     assert inspect(folder).weight_bytes(weight_format, size) == 94_528 * size
@@ -88,26 +88,26 @@ def test_progress_counts_every_tensor(folder: Path) -> None:
     assert seen == [(n, 21) for n in range(1, 22)]
 
 
-def test_cuda_where_there_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(LoadError, match="A CUDA device was asked for, but torch finds none"):
+    with pytest.raises(LoadError, match="torch finds no CUDA device"):
         choose_device("cuda")
     assert choose_device(None) == torch.device("cpu")
 
 
-def test_too_little_memory_is_said_before_loading(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By arithmetic; the system would answer by killing the process."""
+def test_too_little_memory_is_reported_before_loading(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the system would kill the process."""
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=94_528 * 4 - 1))
     monkeypatch.setattr(loader, "_read", lambda *_: pytest.fail("it was loaded"))
     with pytest.raises(LoadError) as error:
         load(folder, "fp32", "cpu")
     assert str(error.value) == (
-        f"The weights in {folder} need 0.0 GiB of memory, but 0.0 GiB are free: "
-        "close other programs, or choose a smaller model or fewer bits."
+        f"The weights in {folder} need 0.0 GiB of memory, but 0.0 GiB are free. "
+        "Close other programs, or choose a smaller model or fewer bits."
     )
 
 
-def test_what_transformers_can_not_load_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transformers_failure_becomes_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("first line\nand a traceback")
 
@@ -136,8 +136,8 @@ model.forward([1, 2, 3, 4], kv)
 
 
 @pytest.mark.parametrize("installed", [False, True])
-def test_loading_says_nothing_and_reaches_for_no_network(folder: Path, tmp_path: Path, installed: bool) -> None:
-    """Importing bitsandbytes may ask a hub for kernels, and both libraries like to print; stdout carries a protocol.
+def test_loading_is_silent_and_offline(folder: Path, tmp_path: Path, installed: bool) -> None:
+    """bitsandbytes may contact a hub when imported, and both libraries print; stdout carries a protocol.
 
     An installed checkpoint is also saved once it is quantised.
     """
@@ -167,22 +167,22 @@ def test_the_starter_loads(starter_folder: Path) -> None:
         ("nf4", "cpu", False, torch.float32),
     ],
 )
-def test_activations_have_the_type_the_device_is_fast_in(
+def test_activations_have_the_fastest_type_of_the_device(
     monkeypatch: pytest.MonkeyPatch, weight_format: WeightFormat, device: str, fast: bool, dtype: torch.dtype
 ) -> None:
-    """Before Ampere a GPU has no bfloat16, and few CPUs have AVX512_BF16."""
+    """GPUs before Ampere have no bfloat16, and few CPUs have AVX512_BF16."""
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: fast)
     monkeypatch.setattr("bitsandbytes.functional.has_avx512bf16", lambda: fast)
     assert choose_dtype(weight_format, torch.device(device)) == dtype
 
 
-def test_four_bits_are_tried_by_computing_with_them():
-    """The doctor asks; a library that can be imported may have no kernel for the device."""
+def test_four_bit_support_is_tested_by_a_product():
+    """For the doctor: a library that imports may still lack a kernel for the device."""
     assert why_no_four_bits("cpu") == ""
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_device_without_four_bits_says_why():
-    """torch's CPU build speaks of CUDA, its CUDA build of the NVIDIA driver."""
+    """torch's CPU build mentions CUDA, its CUDA build the NVIDIA driver."""
     why = why_no_four_bits("cuda")
     assert "CUDA" in why or "NVIDIA driver" in why

@@ -1,4 +1,4 @@
-"""The lean forward pass under an adapter is peft's, over every format that a base is held in."""
+"""The forward pass under an adapter equals peft's, for every format of the base."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IDS = [5, 80, 3, 111, 42, 7, 7, 99, 1, 20]
 
 
 def lean(model: LanguageModel, ids: list[int] = IDS, first: int = 6) -> torch.Tensor:
-    """Logits of every position; the first ones in one step, the rest one by one, as when decoding."""
+    """Return the logits of every position; the first ones in one step, the rest one by one, as in decoding."""
     kv = KVSession(model)
     kv.reserve(len(ids))
     parts = [model.forward(ids[:first], kv, every_position=True)]
@@ -44,18 +44,18 @@ def reference(model, ids: list[int] = IDS) -> torch.Tensor:
         {"layers_to_transform": [1], "bias": "none", "lora_dropout": 0.5},
     ],
 )
-def test_float32_logits_are_pefts(tmp_path, config):
+def test_float32_logits_equal_peft(tmp_path, config):
     folder = save_lora(tmp_path, tiny_reference(), **config)
     theirs = reference(PeftModel.from_pretrained(tiny_reference(), str(folder)))
     ours = lean(with_adapter(Llama(tiny_reference()), folder))
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
     assert torch.equal(ours.argmax(-1), theirs.argmax(-1))
-    assert (theirs - reference(tiny_reference())).abs().max() > 0.1, "the adapter says something"
+    assert (theirs - reference(tiny_reference())).abs().max() > 0.1, "the adapter has an effect"
 
 
 @pytest.mark.parametrize("double", [False, True])
-def test_nf4_logits_are_pefts(tmp_path, double):
-    """QLoRA as it was trained: the 4-bit base stays as it is, and the addition is not quantised."""
+def test_nf4_logits_equal_peft(tmp_path, double):
+    """As in QLoRA: a 4-bit base plus an adapter that is not quantised."""
     checkpoint = save_llama(tmp_path / "base")
     quantised = BitsAndBytesConfig(
         load_in_4bit=True,
@@ -74,14 +74,14 @@ def test_nf4_logits_are_pefts(tmp_path, double):
     folder = save_lora(tmp_path / "adapter", unquantised)
     plain = lean(Llama(base))
     ours = lean(with_adapter(Llama(base), folder))
-    # peft copies weights that AVX512_BF16 processors rewrite at the first forward pass, so it gets some of its own
+    # peft gets weights of its own: AVX512_BF16 processors rewrite them in place at the first forward pass
     theirs = reference(PeftModel.from_pretrained(load(), str(folder)))
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
     assert torch.equal(ours.argmax(-1), theirs.argmax(-1))
-    assert (ours - plain).abs().max() > 0.1, "the adapter says something"
+    assert (ours - plain).abs().max() > 0.1, "the adapter has an effect"
 
 
-def test_bfloat16_base_gets_the_addition_in_its_own_type(tmp_path):
+def test_adapter_has_the_type_of_a_bfloat16_base(tmp_path):
     folder = save_lora(tmp_path, tiny_reference())
     exact = lean(with_adapter(Llama(tiny_reference()), folder))
     rounded = lean(with_adapter(Llama(tiny_reference().bfloat16()), folder))
@@ -89,8 +89,8 @@ def test_bfloat16_base_gets_the_addition_in_its_own_type(tmp_path):
     assert (rounded - exact).abs().mean() < (lean(Llama(tiny_reference())) - exact).abs().mean() / 8
 
 
-def test_the_base_stays_as_it_is(tmp_path):
-    """The weights are shared by all adapters and by those who want none."""
+def test_base_stays_unchanged(tmp_path):
+    """The weights are shared by all adapters and by requests without one."""
     folder = save_lora(tmp_path, tiny_reference())
     base = Llama(tiny_reference())
     before = lean(base)
@@ -109,5 +109,5 @@ def test_two_adapters_of_one_base_do_not_mix(tmp_path):
 
 def test_adapter_of_another_shape_is_refused(tmp_path: Path):
     folder = save_lora(tmp_path, tiny_reference(hidden_size=64))
-    with pytest.raises(AdapterError, match="it was trained on another model"):
+    with pytest.raises(AdapterError, match="was trained on another model"):
         with_adapter(Llama(tiny_reference()), folder)

@@ -1,4 +1,4 @@
-"""A checkpoint that comes in NF4 computes exactly what its 4 bits say, in the type this device computes in."""
+"""A checkpoint that comes in NF4 computes exactly what its 4 bits say, in this device's type."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def dense(folder: Path) -> LlamaForCausalLM:
-    """The same weights in float32, unpacked one by one by bitsandbytes' own reader of what it saves."""
+    """Return the same weights in float32, unpacked by bitsandbytes' own reader of its files."""
     stored: dict[str, torch.Tensor] = {}
     for shard in folder.glob("*.safetensors"):
         stored |= load_file(shard)
@@ -44,8 +44,8 @@ def dense(folder: Path) -> LlamaForCausalLM:
     return model
 
 
-def test_logits_are_those_of_the_unpacked_weights(folder: Path) -> None:
-    """In float32 where the CPU has no 4-bit kernel of its own, whatever type the checkpoint was made for."""
+def test_logits_equal_those_of_the_unpacked_weights(folder: Path) -> None:
+    """In float32 if the CPU has no 4-bit kernel, whatever type the checkpoint was made for."""
     model = load(folder, "auto", "cpu")
     session = KVSession(model)
     session.reserve(len(IDS))
@@ -56,8 +56,8 @@ def test_logits_are_those_of_the_unpacked_weights(folder: Path) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-4 if exact else 0.1, atol=1e-4 if exact else 0.1)
 
 
-def test_nothing_is_left_in_the_type_it_was_stored_in(folder: Path) -> None:
-    """Two types in one model would have every matrix converted in every step."""
+def test_no_tensor_keeps_its_stored_type(folder: Path) -> None:
+    """With mixed types every matrix would be converted in every step."""
     model = load(folder, "auto", "cpu")
     block = model._blocks[0]
     gate = block.gate
@@ -65,14 +65,14 @@ def test_nothing_is_left_in_the_type_it_was_stored_in(folder: Path) -> None:
     assert gate.compute_dtype == gate.weight.quant_state.dtype == model.dtype  # pyright: ignore
 
 
-def test_what_is_read_is_said_beforehand(folder: Path) -> None:
-    """The planner asks before anything is loaded."""
+def test_checkpoint_to_read_is_known_before_loading(folder: Path) -> None:
+    """For the planner."""
     checkpoint, form = what_is_read(folder, "auto", "cpu")
     assert (checkpoint.folder, form, checkpoint.quantised) == (folder, "nf4", True)
 
 
-def test_its_vocabulary_has_a_word_for_every_row(folder: Path) -> None:
-    """Else a random model could say what can't be written down."""
+def test_vocabulary_has_a_token_for_every_row(folder: Path) -> None:
+    """Otherwise a random model could generate ids without text."""
     tokenizer = load_tokenizer(folder)
     assert tokenizer.vocab_size == SHAPE.vocab
     assert tokenizer.piece_bytes(tokenizer.encode("é")[-1]) == "é".encode()[-1:]

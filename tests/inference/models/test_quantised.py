@@ -1,4 +1,4 @@
-"""Quantised once: what a later start loads is what the first one computed with, and nothing goes wrong silently."""
+"""Quantised copies: later starts load the same bits, and damage never passes unnoticed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def forbid_quantising(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def kept(folder: Path) -> list[str]:
-    """Kinds of quantised weights beside the checkpoint."""
+    """Return the formats of the copies in the checkpoint's folder."""
     return sorted(path.name.rsplit("-", 1)[0] for path in folder.glob("nf4-*"))
 
 
@@ -51,7 +51,7 @@ def logits(model: Llama) -> torch.Tensor:
 
 
 def tensors(model: Llama) -> list[torch.Tensor]:
-    """Every 4-bit weight with its scales, and the head."""
+    """Return every 4-bit weight with its scales, and the head."""
     found = [model._head.weight]
     for block in model._blocks:
         for part in (block.query, block.key, block.value, block.output, block.gate, block.up, block.down):
@@ -73,41 +73,41 @@ DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NO_GPU])]
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("double_quant", [False, True])
-def test_a_later_start_loads_the_same_bits(
+def test_later_start_loads_the_same_bits(
     folder: Path, monkeypatch: pytest.MonkeyPatch, double_quant: bool, device: str
 ) -> None:
-    """Also after the first start used them: what is kept was saved before the first forward pass."""
+    """Even if the first start used the model: the copy is saved before the first forward pass."""
     first = load(folder, "nf4", device, double_quant=double_quant)
-    weights, said = tensors(first), logits(first)
+    weights, expected = tensors(first), logits(first)
     forbid_quantising(monkeypatch)
     again = load(folder, "nf4", device, double_quant=double_quant)
     assert same(tensors(again), weights)
-    assert torch.equal(logits(again), said)
+    assert torch.equal(logits(again), expected)
     assert len(kept(folder)) == 1
 
 
-def test_the_head_is_never_quantised(folder: Path) -> None:
-    """32,016 rows are no multiple of 32, which bitsandbytes' CPU kernel needs; and the head decides every token."""
+def test_head_is_never_quantised(folder: Path) -> None:
+    """32,016 rows are not a multiple of 32, which bitsandbytes' CPU kernel needs; and the head chooses every token."""
     for _ in range(2):
         assert type(load(folder, "nf4", "cpu")._head) is torch.nn.Linear
 
 
-def test_each_kind_is_kept_for_itself(folder: Path) -> None:
+def test_each_format_has_its_own_copy(folder: Path) -> None:
     single, double = (tensors(load(folder, "nf4", "cpu", double_quant=d)) for d in (False, True))
     dtype = min(kept(folder), key=len).removeprefix("nf4-")
     assert sorted(kept(folder)) == sorted([f"nf4-double-{dtype}", f"nf4-{dtype}"])
     assert len(double) > len(single)
 
 
-def test_progress_is_told_at_a_later_start_too(folder: Path) -> None:
+def test_progress_is_reported_at_a_later_start(folder: Path) -> None:
     load(folder, "nf4", "cpu")
     seen: list[tuple[int, int]] = []
     load(folder, "nf4", "cpu", lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1] > 0
 
 
-def test_another_manifest_is_another_checkpoint(folder: Path) -> None:
-    """What was pulled anew has other weights, perhaps of the same shapes."""
+def test_copy_belongs_to_one_manifest(folder: Path) -> None:
+    """A model that was pulled again has other weights, perhaps of the same shapes."""
     load(folder, "nf4", "cpu")
     shutil.copytree(save_llama(folder.parent / "other", initializer_range=0.3), folder, dirs_exist_ok=True)
     (folder / "manifest.json").write_text('{"source": "second"}')
@@ -116,17 +116,15 @@ def test_another_manifest_is_another_checkpoint(folder: Path) -> None:
     assert same(tensors(again), tensors(load(folder.parent / "other", "nf4", "cpu")))
 
 
-def test_a_folder_that_is_not_installed_is_left_alone(plain: Path) -> None:
-    """Nobody says that its files stay as they are."""
+def test_no_copy_is_kept_in_a_folder_that_is_not_installed(plain: Path) -> None:
+    """Its files may change at any time."""
     before = sorted(path.name for path in plain.iterdir())
     load(plain, "nf4", "cpu")
     assert sorted(path.name for path in plain.iterdir()) == before
 
 
 @pytest.mark.parametrize("damage", ["model.safetensors", "config.json"])
-def test_kept_weights_that_are_damaged_are_made_again(
-    folder: Path, caplog: pytest.LogCaptureFixture, damage: str
-) -> None:
+def test_damaged_copy_is_made_again(folder: Path, caplog: pytest.LogCaptureFixture, damage: str) -> None:
     weights = tensors(load(folder, "nf4", "cpu"))
     (where,) = folder.glob("nf4-*")
     os.truncate(where / damage, 100)
@@ -139,10 +137,10 @@ def test_kept_weights_that_are_damaged_are_made_again(
     assert caplog.messages == []
 
 
-def test_a_full_disk_costs_only_the_next_start(
+def test_full_disk_only_slows_the_next_start(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Found by arithmetic."""
+    """The free space is checked first."""
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     assert logits(load(folder, "nf4", "cpu")).shape == (6, 160)
@@ -151,10 +149,10 @@ def test_a_full_disk_costs_only_the_next_start(
     assert caplog.messages[0].endswith("(0.0 GB are needed, 0.0 GB are free): every start will quantise again")
 
 
-def test_a_disk_that_fills_up_meanwhile_costs_only_the_next_start(
+def test_disk_that_fills_up_only_slows_the_next_start(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What was written until then goes."""
+    """The partial copy is removed."""
 
     def fill(model: object, path: Path, **_: object) -> None:
         path.mkdir()
@@ -167,7 +165,7 @@ def test_a_disk_that_fills_up_meanwhile_costs_only_the_next_start(
     assert "No space left on device" in caplog.messages[0]
 
 
-def test_what_a_killed_process_left_is_no_obstacle(folder: Path) -> None:
+def test_remains_of_a_killed_process_are_replaced(folder: Path) -> None:
     load(folder, "nf4", "cpu")
     (where,) = folder.glob("nf4-*")
     where.rename(where.with_name(f".{where.name}.partial"))
@@ -177,7 +175,7 @@ def test_what_a_killed_process_left_is_no_obstacle(folder: Path) -> None:
 
 @pytest.fixture(scope="module", params=[torch.uint8, torch.bfloat16], ids=["uint8", "bfloat16"])
 def foreign(request: pytest.FixtureRequest, plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint that somebody quantised elsewhere, for bfloat16 on a GPU, with doubly quantised scales."""
+    """A checkpoint quantised for bfloat16 on a GPU, with doubly quantised scales."""
     settings = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -193,8 +191,8 @@ def foreign(request: pytest.FixtureRequest, plain: Path, tmp_path_factory: pytes
     return folder
 
 
-def test_a_checkpoint_that_comes_quantised_is_loaded_as_it_is(foreign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on the hub (unsloth/codellama-34b-bnb-4bit); computed in what suits this machine."""
+def test_quantised_checkpoint_is_loaded_as_it_is(foreign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on the hub (unsloth/codellama-34b-bnb-4bit), but computed in this machine's type."""
     forbid_quantising(monkeypatch)
     model = load(foreign, "auto", "cpu")
     reference: Any = LlamaForCausalLM.from_pretrained(foreign, device_map="cpu").eval()
@@ -208,10 +206,10 @@ def test_a_checkpoint_that_comes_quantised_is_loaded_as_it_is(foreign: Path, mon
     assert kept(foreign) == []
 
 
-def test_a_checkpoint_that_comes_quantised_has_no_other_format(foreign: Path) -> None:
+def test_quantised_checkpoint_has_no_other_format(foreign: Path) -> None:
     with pytest.raises(LoadError) as error:
         load(foreign, "bf16", "cpu")
-    assert str(error.value) == f"The checkpoint in {foreign} is in 4 bits already: load it as nf4, not as bf16."
+    assert str(error.value) == f"The checkpoint in {foreign} is in 4 bits already. Load it as nf4, not as bf16."
 
 
 @pytest.mark.parametrize("settings", [{"quant_method": "bitsandbytes", "load_in_8bit": True}, {"quant_method": "awq"}])
@@ -221,13 +219,13 @@ def test_other_quantisations_are_refused(folder: Path, settings: dict[str, Any])
     with pytest.raises(LoadError) as error:
         load(folder, "auto", "cpu")
     assert str(error.value) == (
-        f"The checkpoint in {folder} is quantised already, by {settings['quant_method']}; only bitsandbytes' NF4 and "
+        f"The checkpoint in {folder} is quantised by {settings['quant_method']}. Only bitsandbytes' NF4 and "
         "16 or 32 bit weights can be loaded."
     )
 
 
 def test_float16_weights_load(tmp_path: Path) -> None:
-    """Older checkpoints are stored so; float32 holds every one of their values."""
+    """Older checkpoints use it; float32 holds all of its values."""
     folder = tmp_path / "half"
     save_llama(folder)
     LlamaForCausalLM.from_pretrained(folder, dtype=torch.float16).save_pretrained(folder)

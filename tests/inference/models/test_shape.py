@@ -25,27 +25,27 @@ OLD = {
 """What the hub's config.json of 7B says, as transformers 4 wrote it."""
 
 
-def test_reads_what_transformers_4_wrote():
-    """head_dim is not in it; it follows from hidden and heads."""
+def test_config_of_transformers_4_is_read():
+    """head_dim is missing; it follows from hidden size and heads."""
     assert Shape.from_config(OLD) == SEVEN
 
 
-def test_reads_what_transformers_5_writes(tmp_path: Path):
-    """There rope_theta is inside rope_parameters."""
+def test_config_of_transformers_5_is_read(tmp_path: Path):
+    """rope_theta is inside rope_parameters."""
     LlamaConfig(**OLD).save_pretrained(tmp_path)
     assert "rope_theta" not in json.loads((tmp_path / "config.json").read_text())
     assert Shape.from_folder(tmp_path) == SEVEN
 
 
-def test_fields_left_out_take_the_architectures_defaults():
-    """Llama 1 configurations name neither KV heads nor theta nor tying."""
+def test_missing_fields_take_the_architectures_defaults():
+    """Llama 1 configurations lack KV heads, theta and tying."""
     config = {k: v for k, v in OLD.items() if k not in ("num_key_value_heads", "rope_theta", "max_position_embeddings")}
     shape = Shape.from_config(config)
     assert (shape.kv_heads, shape.rope_theta, shape.positions, shape.tied) == (32, 10_000, 2048, False)
 
 
 def test_tied_embeddings_are_counted_once():
-    """The head of the starter is its embedding."""
+    """The starter's head is its embedding."""
     tied = Shape.from_config({**OLD, "tie_word_embeddings": True})
     assert SEVEN.parameters - tied.parameters == 32_016 * 4096
 
@@ -61,22 +61,21 @@ def test_tied_embeddings_are_counted_once():
         ),
     ],
 )
-def test_refuses_what_is_no_llama(change: dict, sentence: str):
-    """One sentence, before anything is loaded."""
+def test_other_architectures_are_refused(change: dict, sentence: str):
     with pytest.raises(ShapeError) as error:
         Shape.from_config({**OLD, **change})
     assert str(error.value) == sentence
 
 
-def test_names_the_missing_field():
-    """A truncated config.json says what it lacks."""
+def test_missing_field_is_named():
+    """For example in a truncated config.json."""
     with pytest.raises(ShapeError, match=r"has no num_hidden_layers; pull it again\.$"):
         Shape.from_config({k: v for k, v in OLD.items() if k != "num_hidden_layers"})
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]"])
-def test_refuses_a_broken_file(tmp_path: Path, content: str | None):
-    """Missing, cut off, or not an object."""
+def test_broken_config_is_refused(tmp_path: Path, content: str | None):
+    """Missing, truncated, or not an object."""
     if content is not None:
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(ShapeError, match=r"config\.json .*pull the model again\.$"):

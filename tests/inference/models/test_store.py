@@ -1,4 +1,4 @@
-"""A model is installed whole or not at all, and a damaged one is never handed out."""
+"""A model is installed atomically, and a damaged one is never returned."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def install(content: str = "weights", **options: int) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have other cache folders")
-def test_a_model_lies_in_the_users_cache_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default place is the platform's, so that cleaners and backups treat it as a cache."""
+def test_default_folder_is_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The platform's cache folder, so that cleaners and backups treat it as a cache."""
     monkeypatch.delenv(store.FOLDER_VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere/cache")
     assert store.location("tiny") == Path("/somewhere/cache/codellama-ls/models/tiny")
 
 
-def test_a_missing_model_names_the_command_that_gets_it() -> None:
+def test_missing_model_names_the_command_to_install_it() -> None:
     with pytest.raises(store.ModelMissingError) as error:
         store.installed("tiny")
-    assert str(error.value) == "The model 'tiny' is not installed: run `codellama-ls pull tiny`."
+    assert str(error.value) == "The model 'tiny' is not installed. Run `codellama-ls pull tiny`."
 
 
-def test_an_installed_model_holds_what_was_staged_and_nothing_else(models: Path) -> None:
+def test_installed_model_has_only_the_staged_files(models: Path) -> None:
     install()
     folder = store.installed("tiny")
     assert folder == models / "tiny"
@@ -56,12 +56,12 @@ def test_an_installed_model_holds_what_was_staged_and_nothing_else(models: Path)
 
 
 def test_folders_are_private(models: Path) -> None:
-    """Some licences forbid passing weights on; other users of the machine don't get them by accident."""
+    """Some licences forbid redistribution; other users of the machine must not get the weights by accident."""
     install()
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in (models, models / "tiny")] == [0o700, 0o700]
 
 
-def test_the_manifest_says_what_each_file_must_be() -> None:
+def test_manifest_lists_size_and_hash_of_each_file() -> None:
     install("abc")
     manifest = json.loads((store.installed("tiny") / "manifest.json").read_text())
     assert manifest["source"] == "a test"
@@ -71,7 +71,7 @@ def test_the_manifest_says_what_each_file_must_be() -> None:
     }
 
 
-def test_a_failed_installation_changes_nothing(models: Path) -> None:
+def test_failed_installation_changes_nothing(models: Path) -> None:
     install("first")
     with pytest.raises(RuntimeError), store.installing("tiny", "a test", 0) as staging:
         (staging.checkpoint / "model.safetensors").write_text("second")
@@ -80,7 +80,7 @@ def test_a_failed_installation_changes_nothing(models: Path) -> None:
     assert sorted(path.name for path in models.iterdir()) == [".tiny.lock", "tiny"]
 
 
-def test_a_second_installation_replaces_the_first() -> None:
+def test_second_installation_replaces_the_first() -> None:
     install("first")
     install("second")
     assert (store.installed("tiny") / "model.safetensors").read_text() == "second"
@@ -96,8 +96,8 @@ with store.locked("tiny", on_wait=sys.exit), store.installing("tiny", "killed", 
 """
 
 
-def test_a_killed_installation_leaves_no_model_and_the_next_one_cleans_up(models: Path) -> None:
-    """Nothing runs in a killed process: what it left must neither be taken for a model nor fill the disk."""
+def test_killed_installation_is_cleaned_up_by_the_next(models: Path) -> None:
+    """A killed process can't clean up: its remains must neither count as a model nor fill the disk."""
     command = [sys.executable, "-c", KILLED]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -111,8 +111,8 @@ def test_a_killed_installation_leaves_no_model_and_the_next_one_cleans_up(models
     assert sorted(path.name for path in models.iterdir()) == [".tiny.lock", "tiny"]
 
 
-def test_a_kill_between_the_two_renames_loses_no_model(models: Path) -> None:
-    """Replacing takes two renames; killed in between, the next attempt puts the old model back."""
+def test_kill_between_the_two_renames_loses_no_model(models: Path) -> None:
+    """The next attempt restores the old model."""
     install("first")
     (models / "tiny").rename(models / ".tiny.replaced")
     with pytest.raises(RuntimeError), store.installing("tiny", "a test", 0):
@@ -126,37 +126,37 @@ def damaged() -> str:
     return str(error.value)
 
 
-def test_a_truncated_file_is_noticed_without_reading_it() -> None:
+def test_truncated_file_is_found_by_its_size() -> None:
     install("weights")
     os.truncate(store.location("tiny") / "model.safetensors", 3)
     assert damaged() == (
-        "The installed model 'tiny' is damaged (model.safetensors has 3 bytes instead of 7): "
-        "run `codellama-ls pull tiny --force`."
+        "The installed model 'tiny' is damaged (model.safetensors has 3 bytes instead of 7). "
+        "Run `codellama-ls pull tiny --force`."
     )
 
 
-def test_a_deleted_file_is_noticed() -> None:
+def test_deleted_file_is_found() -> None:
     install()
     (store.location("tiny") / "config.json").unlink()
     assert "(config.json is missing)" in damaged()
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "files": {"a": {}}}', "\xff"])
-def test_an_unreadable_manifest_means_damaged(content: str) -> None:
+def test_unreadable_manifest_means_damaged(content: str) -> None:
     install()
     (store.location("tiny") / "manifest.json").write_text(content, "latin-1")
     assert "(its manifest.json can't be read)" in damaged()
 
 
-def test_another_layout_is_not_guessed_at() -> None:
-    """A later version may lay folders out differently; this one must not load them by chance."""
+def test_manifest_of_another_format_is_refused() -> None:
+    """A later version may use another layout; this one must not load it by chance."""
     install()
     manifest = store.location("tiny") / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 2}))
     assert "(it has format 2, this version reads format 1)" in damaged()
 
 
-def test_changed_content_of_the_same_size_is_found_by_the_full_check_only() -> None:
+def test_only_the_full_check_finds_changed_content() -> None:
     install("weights")
     store.verify("tiny", full=True)
     (store.location("tiny") / "model.safetensors").write_text("weighty")
@@ -165,28 +165,28 @@ def test_changed_content_of_the_same_size_is_found_by_the_full_check_only() -> N
         store.verify("tiny", full=True)
 
 
-def test_the_full_check_tells_how_far_it_is() -> None:
+def test_full_check_reports_progress() -> None:
     install("weights")
     seen: list[tuple[int, int]] = []
     store.verify("tiny", full=True, on_progress=lambda done, total: seen.append((done, total)))
     assert seen == [(2, 9), (9, 9)]  # config.json has two bytes, the weights seven
 
 
-def test_a_full_disk_is_noticed_before_anything_is_fetched(models: Path) -> None:
+def test_full_disk_is_reported_before_any_download(models: Path) -> None:
     with pytest.raises(store.StoreError) as error:
         install(bytes_needed=10**18)
     assert str(error.value).startswith("Installing 'tiny' takes 1000000000.0 GB while it runs, but ")
-    assert str(error.value).endswith("make room, or set CODELLAMA_LS_MODELS to a folder on a larger disk.")
+    assert str(error.value).endswith("Make room, or set CODELLAMA_LS_MODELS to a folder on a larger disk.")
     assert not (models / ".tiny.partial").exists()
 
 
 @pytest.mark.parametrize("name", ["../tiny", "a/b", "", ".tiny", "tiny\n"])
-def test_a_name_can_not_leave_the_models_folder(name: str) -> None:
+def test_name_can_not_leave_the_models_folder(name: str) -> None:
     with pytest.raises(store.StoreError, match="can't name a model"):
         store.location(name)
 
 
-def test_a_second_installer_is_told_and_waits_for_the_first() -> None:
+def test_second_installer_is_notified_and_waits() -> None:
     held, finish, order = threading.Event(), threading.Event(), []
 
     def first() -> None:

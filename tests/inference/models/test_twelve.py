@@ -1,4 +1,4 @@
-"""Each of the twelve Code Llamas, in miniature, from a folder to an answer: exactly what its row promises."""
+"""Each of the twelve Code Llamas in miniature, from a folder to a completion."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class Miniature:
     """A pulled miniature.
 
     Attributes:
-        row: of the catalogue.
-        folder: where it is installed.
-        ids: some 64 tokens of code.
+        row: its catalogue row.
+        folder: its installed folder.
+        ids: about 64 tokens of code.
     """
 
     row: Model
@@ -70,7 +70,7 @@ class Miniature:
     ids: list[int]
 
     def reference(self, **options: Any) -> torch.Tensor:
-        """Logits of transformers' own forward pass, in a model loaded for nothing else."""
+        """Return the logits of transformers' own forward pass in a separate model."""
         model = LlamaForCausalLM.from_pretrained(self.folder, **options).eval()
         with torch.inference_mode():
             return model(torch.tensor([self.ids])).logits[0].float()
@@ -86,7 +86,7 @@ class Miniature:
 
 @pytest.fixture(scope="module", params=TWELVE, ids=lambda row: row.id)
 def miniature(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Miniature]:
-    """Pulled with the real command from a folder, under the row's id."""
+    """Pull a miniature from a folder with the real command, under the row's id."""
     row: Model = request.param
     vocabulary = folder_or_skip("codellama" if row.shape.vocab == 32_016 else "llama2")
     root = tmp_path_factory.mktemp(row.id)
@@ -101,14 +101,14 @@ def miniature(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 def logits(model: Llama, ids: list[int]) -> torch.Tensor:
-    """Teacher-forced, ``[len(ids), vocab]``; in two chunks, so that the second one reads the first one's cache."""
+    """Return teacher-forced logits ``[len(ids), vocab]`` in two chunks; the second reads the cache."""
     kv = KVSession(model)
     kv.reserve(len(ids))
     return torch.cat([model.forward(part, kv, every_position=True) for part in (ids[:40], ids[40:])])
 
 
 def check_close(found: torch.Tensor, expected: torch.Tensor, relative: float) -> None:
-    """Within a fraction of the largest logit, and the same token wherever the reference is surer than that."""
+    """Check closeness as a fraction of the largest logit, and equal tokens unless the reference is nearly tied."""
     tolerance = relative * float(expected.abs().max())
     assert float((found - expected).abs().max()) <= tolerance
     best = expected.topk(2).values
@@ -123,8 +123,8 @@ def run(steps: Any) -> tuple[str, Outcome]:
     return "".join(event.text for event in events if isinstance(event, TextChunk)), events[-1].outcome
 
 
-def test_what_tells_the_models_apart_is_installed(miniature: Miniature) -> None:
-    """Not a thirteenth model of our own: the true vocabulary, RoPE, positions and heads."""
+def test_installed_miniature_has_the_traits_of_its_model(miniature: Miniature) -> None:
+    """The true vocabulary, RoPE, positions and heads."""
     assert Shape.from_folder(miniature.folder) == miniature_shape(miniature.row.shape)
     assert sorted(path.name for path in miniature.folder.glob("*.safetensors")) == [
         f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)
@@ -132,7 +132,7 @@ def test_what_tells_the_models_apart_is_installed(miniature: Miniature) -> None:
     assert not (miniature.folder / "README.md").exists()
 
 
-def test_float32_says_transformers_own_tokens(miniature: Miniature) -> None:
+def test_float32_tokens_equal_transformers(miniature: Miniature) -> None:
     expected = miniature.reference(dtype=torch.float32)
     found = logits(load(miniature.folder, "fp32", "cpu"), miniature.ids)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
@@ -145,7 +145,7 @@ def test_bfloat16_is_within_tolerance(miniature: Miniature) -> None:
 
 
 def test_nf4_is_quantised_once_and_reloads_bit_exact(miniature: Miniature, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every weight and every scale; then the same logits as transformers' own NF4 model."""
+    """Every weight and scale; then the same logits as transformers' own NF4 model."""
     first = load(miniature.folder, "nf4", "cpu")
     with monkeypatch.context() as patch:
         patch.setattr("bitsandbytes.functional.quantize_4bit", lambda *_, **__: pytest.fail("quantised again"))
@@ -166,7 +166,7 @@ def test_nf4_is_quantised_once_and_reloads_bit_exact(miniature: Miniature, monke
 
 
 def tensors(model: Llama) -> dict[str, torch.Tensor]:
-    """All that a loaded model computes with, 4-bit weights with their scales; taken before any forward pass."""
+    """Return all tensors of a loaded model, 4-bit weights with their scales, before any forward pass."""
     found = {"embed": model._embed.weight, "norm": model._norm, "head": model._head.weight}
     for n, block in enumerate(model._blocks):
         found |= {f"{n}.attention_norm": block.attention_norm, f"{n}.mlp_norm": block.mlp_norm}
@@ -180,8 +180,8 @@ def tensors(model: Llama) -> dict[str, torch.Tensor]:
     return found
 
 
-def test_it_completes(miniature: Miniature) -> None:
-    """In float32, and so exactly what transformers generates."""
+def test_miniature_completes(miniature: Miniature) -> None:
+    """In float32, so exactly transformers' text."""
     reference: Any = LlamaForCausalLM.from_pretrained(miniature.folder, dtype=torch.float32).eval()
     with torch.inference_mode():
         answer = reference.generate(torch.tensor([miniature.ids]), max_new_tokens=8, do_sample=False)[0, 64:].tolist()
@@ -191,8 +191,8 @@ def test_it_completes(miniature: Miniature) -> None:
     assert outcome.completion_tokens == 8
 
 
-def test_it_infills_or_completes_from_the_prefix(miniature: Miniature) -> None:
-    """What its training was, not what its vocabulary would allow: 70B Python has the sentinels."""
+def test_miniature_infills_or_completes_from_the_prefix(miniature: Miniature) -> None:
+    """By its training, not its vocabulary: 70B Python has the sentinels."""
     engine = miniature.engine("nf4")
     room = CONTEXT - 8
     if miniature.row.infill:
@@ -206,11 +206,11 @@ def test_it_infills_or_completes_from_the_prefix(miniature: Miniature) -> None:
     assert outcome.completion_tokens >= 1
 
 
-def test_it_chats_or_refuses(miniature: Miniature) -> None:
+def test_miniature_chats_or_refuses(miniature: Miniature) -> None:
     engine, messages = miniature.engine("nf4"), [Message("user", "Reverse a list.")]
     if miniature.row.chat is None:
         with pytest.raises(
-            PromptError, match=f"{miniature.row.id} was not trained to chat: choose codellama-[0-9]+b-instruct"
+            PromptError, match=f"{miniature.row.id} was not trained to chat\\. Choose codellama-[0-9]+b-instruct"
         ):
             engine.chat(messages)
         return

@@ -1,4 +1,4 @@
-"""Whose vocabulary serves whom."""
+"""The folder of a model's vocabulary, its own or another model's."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def _empty(no_models: None) -> None:
     """No model is installed."""
 
 
-def test_a_model_that_is_not_there_is_asked_for_in_words_that_help():
+def test_missing_vocabulary_names_the_command_to_get_it():
     with pytest.raises(VocabularyMissingError) as error:
         folder_of("codellama/CodeLlama-70b-hf")
     assert str(error.value) == (
-        "The vocabulary of 'codellama-70b' is not on this machine: run `codellama-ls pull codellama-70b --tokenizer`, "
+        "The vocabulary of 'codellama-70b' is not on this machine. Run `codellama-ls pull codellama-70b --tokenizer`, "
         "which fetches no weights."
     )
 
@@ -39,7 +39,7 @@ def test_a_model_that_is_not_there_is_asked_for_in_words_that_help():
         ("mine", False),
     ],
 )
-def test_one_of_the_same_file_serves(wanted, serves):
+def test_vocabulary_of_an_equal_model_is_used(wanted, serves):
     folder = put_vocabulary("codellama-7b")
     if serves:
         assert folder_of(wanted) == folder
@@ -48,21 +48,21 @@ def test_one_of_the_same_file_serves(wanted, serves):
             folder_of(wanted)
 
 
-def test_its_own_goes_before_anothers():
+def test_own_vocabulary_comes_first():
     put_vocabulary("codellama-7b")
     own = put_vocabulary("codellama-13b")
     assert folder_of("codellama-13b") == own
 
 
-def test_an_installed_model_has_one():
+def test_installed_model_has_a_vocabulary():
     folder = store.location("mine")
     folder.mkdir(parents=True)
     (folder / "tokenizer.json").write_text("{}")
     assert folder_of("mine") == folder
 
 
-def test_two_that_put_the_same_one_do_so_after_each_other(tmp_path):
-    """Two windows' commands would copy into one unfinished folder, and each remove it under the other."""
+def test_concurrent_installations_of_a_vocabulary_wait(tmp_path):
+    """Otherwise two commands would copy into one temporary folder, and each remove it under the other."""
     file, began = tmp_path / "tokenizer.model", threading.Event()
     file.write_bytes(b"pieces")
 
@@ -83,6 +83,6 @@ def test_two_that_put_the_same_one_do_so_after_each_other(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../mine", "", "/etc"])
-def test_a_name_cannot_lead_elsewhere(name):
+def test_name_can_not_be_a_path(name):
     with pytest.raises(store.StoreError):
         store.place(name)

@@ -1,4 +1,4 @@
-"""Where the C library can't be had, it is said why, and everything else goes on."""
+"""Without the C library the reason is reported and everything else works."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 ALL = "flags\t\t: fpu avx2 fma f16c avx512f avx512dq avx512bw avx512vl avx512_vnni\n"
 
 
-def test_a_processor_without_the_instructions_is_named(tmp_path):
+def test_missing_instruction_set_is_named(tmp_path):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(ALL.replace(" avx512_vnni", ""))
     assert missing(cpuinfo) == "the processor has no avx512_vnni"
@@ -26,7 +26,7 @@ def test_a_processor_without_the_instructions_is_named(tmp_path):
     assert missing(tmp_path / "none") == "the processor's instructions can't be read"
 
 
-def test_without_a_compiler_it_is_said_what_to_install(tmp_path, monkeypatch):
+def test_missing_compiler_is_reported_with_advice(tmp_path, monkeypatch):
     (tmp_path / "cpuinfo").write_text(ALL)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
@@ -34,7 +34,7 @@ def test_without_a_compiler_it_is_said_what_to_install(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(bool(missing()), reason=missing())
-def test_a_compiler_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+def test_failed_compilation_leaves_nothing_behind(tmp_path, monkeypatch):
     broken = tmp_path / "cc"
     broken.write_text("#!/bin/sh\necho no >&2; exit 1\n")
     broken.chmod(0o755)
@@ -66,7 +66,7 @@ def compiled(folder: Path) -> Path:
 
 
 def in_a_new_process(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Load the library where a crash is an exit status; what it logs comes back in ``stderr``."""
+    """Load the library in a process whose exit status shows a crash; ``stderr`` has its log."""
     code = (
         "import logging, sys; from pathlib import Path; from inference.native.library import library\n"
         "logging.basicConfig(); library(Path(sys.argv[1])).llama_forward"
@@ -74,7 +74,7 @@ def in_a_new_process(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, cwd=ROOT)
 
 
-def test_it_is_compiled_once(folder):
+def test_library_is_compiled_once(folder):
     made = compiled(folder)
     written = made.stat().st_mtime_ns
     done = in_a_new_process(folder)
@@ -82,7 +82,7 @@ def test_it_is_compiled_once(folder):
     assert made.stat().st_mtime_ns == written
 
 
-def test_compiled_files_are_the_users_alone_whatever_the_umask(tmp_path):
+def test_compiled_files_are_private_whatever_the_umask(tmp_path):
     if why := missing():
         pytest.skip(why)
     library.library.cache_clear()
@@ -112,7 +112,7 @@ def overwrite(made: Path) -> None:
         (lambda made: os.truncate(made, 0), "llama.so has 0 bytes instead of "),
         (cut, " bytes instead of "),
         (overwrite, "the content of llama.so has changed"),
-        (Path.unlink, "other files than its manifest.json says"),
+        (Path.unlink, "its files are not those of its manifest.json"),
         (lambda made: (made.parent / "manifest.json").unlink(), "its manifest.json can't be read"),
         (lambda made: (made.parent / "manifest.json").write_text("{"), "its manifest.json can't be read"),
         (lambda made: made.chmod(0o722), "other users can write to llama.so"),
@@ -120,7 +120,7 @@ def overwrite(made: Path) -> None:
         (lambda made: made.parent.parent.chmod(0o777), "other users can write to "),
     ],
 )
-def test_library_that_is_not_as_it_was_compiled_is_compiled_again(folder, damage, why):
+def test_changed_library_is_compiled_again(folder, damage, why):
     damage(compiled(folder))
     done = in_a_new_process(folder)
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""The forward pass in C, held to the lean one over the same weights."""
+"""The forward pass in C, compared with torch's over the same weights."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ AT_ONCE = (len(IDS),)
 
 @pytest.fixture(params=[{}, {"head_dim": 64, "num_key_value_heads": 1}, {"head_dim": 128, "tie_word_embeddings": True}])
 def folder(request, tmp_path):
-    """A checkpoint with random weights: heads of 16, 64 and 128, all kinds of sharing."""
+    """A checkpoint with random weights: heads of 16, 64 and 128, with and without shared key heads."""
     return save_llama(tmp_path / "base", rope_theta=1e6, **request.param)
 
 
 def read(model, ids=IDS, parts=AT_ONCE):
-    """Logits of every position, read in steps of so many tokens."""
+    """Return the logits of every position, read in steps of these lengths."""
     kv = KVSession(model)
     kv.reserve(len(ids))
     logits, rest = [], list(ids)
@@ -52,7 +52,7 @@ def read(model, ids=IDS, parts=AT_ONCE):
 
 
 class Rounded(torch.nn.Module):
-    """A linear layer whose inputs are rounded as the library rounds them: the largest of 32 becomes 127."""
+    """A linear layer that rounds its inputs as the library does: the largest of 32 becomes 127."""
 
     def __init__(self, weight):
         super().__init__()
@@ -65,7 +65,7 @@ class Rounded(torch.nn.Module):
 
 
 def unpacked(folder, bits):
-    """transformers' model with the very weights that the C library computes with, and its rounding."""
+    """Return transformers' model with the library's weights and its rounding."""
     reference = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
     packed = dict(packed_weights.packed(inspect(folder), bits))
     for n, layer in enumerate(reference.model.layers):
@@ -78,8 +78,8 @@ def unpacked(folder, bits):
 
 
 @pytest.mark.parametrize("form", ["int8", "int4"])
-def test_logits_are_those_of_the_same_weights_in_float32(folder, form):
-    """The same numbers, until a sum in another order tips an activation to the next of its 255 steps."""
+def test_logits_equal_float32_of_the_same_weights(folder, form):
+    """Equal up to activations that another order of summation moves to the next of 255 steps."""
     theirs = read(Llama(unpacked(folder, int(form[3:]))))
     ours = read(load(folder, form))
     assert ours.shape == theirs.shape
@@ -88,13 +88,13 @@ def test_logits_are_those_of_the_same_weights_in_float32(folder, form):
 
 
 @pytest.mark.parametrize("parts", [(1,) * 21, (8, 13), (17, 1, 3), (2, 19)])
-def test_logits_do_not_depend_on_how_tokens_arrived(folder, parts):
-    """Bit for bit: a draft that is verified, a prompt read in chunks, and decoding one by one are one and the same."""
+def test_logits_do_not_depend_on_the_split(folder, parts):
+    """Bit for bit: verifying a draft, reading a prompt in chunks, and decoding one by one."""
     model = load(folder, "int8")
     assert torch.equal(read(model, parts=parts), read(model))
 
 
-def test_nor_on_how_many_threads_computed_them(folder):
+def test_logits_do_not_depend_on_the_threads(folder):
     model = load(folder, "int4")
     before = torch.get_num_threads()
     try:
@@ -106,15 +106,15 @@ def test_nor_on_how_many_threads_computed_them(folder):
         torch.set_num_threads(before)
 
 
-def test_only_the_last_positions_logits_unless_all_are_wanted(folder):
+def test_logits_of_the_last_position_unless_all_are_requested(folder):
     model = load(folder, "int8")
     kv = KVSession(model)
     kv.reserve(len(IDS))
     assert torch.equal(model.forward(IDS, kv), read(model)[-1:])
 
 
-def test_an_adapter_adds_what_peft_adds(folder, tmp_path):
-    """Unmerged, on the activations as they are before they are rounded; the base stays without."""
+def test_adapter_equals_peft(folder, tmp_path):
+    """Unmerged, on unrounded activations; the base stays unchanged."""
     lora = save_lora(tmp_path / "lora", LlamaForCausalLM.from_pretrained(folder))
     base = load(folder, "int8")
     plain = read(base)
@@ -133,19 +133,19 @@ def test_an_adapter_adds_what_peft_adds(folder, tmp_path):
         ({"attention_bias": True}, "its matrices have biases"),
     ],
 )
-def test_what_it_can_not_compute_is_refused(tmp_path, change, why):
+def test_unsupported_checkpoint_is_refused(tmp_path, change, why):
     folder = save_llama(tmp_path / "base")
     change_config(folder, **change)
     with pytest.raises(LoadError, match=why):
         load(folder, "int8")
 
 
-def test_a_vocabulary_that_is_no_whole_blocks_is_refused(tmp_path):
-    with pytest.raises(LoadError, match="no whole blocks"):
+def test_vocabulary_with_a_partial_block_is_refused(tmp_path):
+    with pytest.raises(LoadError, match="not multiples of 16 x 32"):
         load(save_llama(tmp_path / "base", vocab_size=161), "int8")
 
 
-def test_an_installed_checkpoint_is_packed_once_and_again_where_the_copy_is_damaged(folder):
+def test_installed_checkpoint_is_packed_once_unless_damaged(folder):
     (folder / "manifest.json").write_text("{}")
     first = read(load(folder, "int8"))
     [kept] = [path for path in folder.iterdir() if path.name.startswith("int8-")]
@@ -158,7 +158,7 @@ def test_an_installed_checkpoint_is_packed_once_and_again_where_the_copy_is_dama
 
 
 def test_packed_weights_of_another_shape_are_not_read(folder, tmp_path):
-    """C knows no bounds; the manifest says only that these are the bytes that were written."""
+    """C checks no bounds, and the manifest only proves that the bytes are those written."""
     other = save_llama(tmp_path / "other", intermediate_size=64)
     for one in (folder, other):
         (one / "manifest.json").write_text("{}")
@@ -169,12 +169,12 @@ def test_packed_weights_of_another_shape_are_not_read(folder, tmp_path):
     assert read(load(folder, "int8")).isfinite().all()
     [again] = folder.glob("int8-*")
     assert manifest.files(manifest.read(again)) != {}
-    with pytest.raises(LoadError, match="as the checkpoint has it"):
+    with pytest.raises(LoadError, match="or it has another type or shape"):
         packed_weights.read(again, inspect(other), 8)
 
 
-def test_an_engine_starts_without_transformers(folder):
-    """Its import takes longer than mapping the weights."""
+def test_engine_starts_without_transformers(folder):
+    """Importing it takes longer than mapping the weights."""
     code = (
         "import sys; from pathlib import Path; from inference.models.loader import load; "
         f"load(Path({str(folder)!r}), 'int8'); print('transformers' in sys.modules, 'bitsandbytes' in sys.modules)"

@@ -1,4 +1,4 @@
-"""Matrices in 4 and 8 bits: what is packed is what is read, and no further from the weights than the grid is coarse."""
+"""Packing matrices in 4 and 8 bits: exact round trips, and errors of at most the quantisation step."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ GENERATOR = torch.Generator().manual_seed(3)
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_what_lies_on_the_grid_survives_exactly(bits):
-    """Every code, in every row and column: a slip in the layout would show."""
+def test_values_on_the_grid_survive_exactly(bits):
+    """Every code in every row and column: a mistake in the layout would show."""
     codes = torch.randint(0, 2**bits, (32, 96), generator=GENERATOR).float()
     codes.view(32, 3, 32)[..., 0], codes.view(32, 3, 32)[..., 1] = 0, 2**bits - 1
     weight = codes * 0.25 - 2
@@ -28,15 +28,15 @@ def test_random_weights_come_back_within_half_a_step(bits, share):
     assert error < share
 
 
-def test_a_group_of_equal_weights_and_one_of_zeros():
-    """Where a group has no range its scale is nothing, and nothing is divided by it."""
+def test_group_without_a_range_is_exact():
+    """Its scale is zero; nothing is divided by it."""
     weight = torch.zeros(16, 64)
     weight[:, 32:] = 0.5
     for bits in (4, 8):
         assert torch.equal(unpack(pack(weight, bits), bits), weight)
 
 
-def test_large_matrices_are_packed_in_parts_that_make_no_difference():
+def test_large_matrices_packed_in_parts_are_the_same():
     weight = torch.randn(4096 + 32, 32, generator=GENERATOR)
     assert torch.equal(pack(weight, 4)[-2:], pack(weight[-32:], 4))
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.models.catalog import CATALOG, Model, find
+from inference.models.catalog import CATALOG, Model, Role, find
 from inference.models.shape import FORMATS, Format
 from inference.planning.alternatives import catalog_choice, plan_or_suggest
-from inference.planning.planner import Choice, DoesNotFitError, Role
+from inference.planning.planner import Choice, DoesNotFitError
 from inference.system.machine import Device
 
 GIB = 1 << 30

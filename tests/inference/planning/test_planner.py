@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from inference.models.catalog import CATALOG, find
+from inference.models.catalog import CATALOG, Role, find
 from inference.models.language_model import GROWTH, KVSession
 from inference.models.llama import Llama
 from inference.models.shape import FORMATS, Format, Shape
@@ -20,7 +20,6 @@ from inference.planning.planner import (
     WANTED,
     Choice,
     DoesNotFitError,
-    Role,
     amount,
     plan,
     smallest_plan,

@@ -76,7 +76,7 @@ def test_each_model_is_loaded_once_with_its_roles(family, completion, chat, role
 
 
 def test_base_model_chosen_for_chat_is_refused_before_loading(family):
-    with pytest.raises(WrongModelError, match=r"^codellama-7b was not trained to chat: choose codellama-7b-instruct"):
+    with pytest.raises(WrongModelError, match=r"^codellama-7b was not trained to chat. Choose codellama-7b-instruct"):
         choose(ModelChoice("codellama-7b-instruct", "codellama-7b"))
 
 

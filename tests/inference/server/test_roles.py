@@ -67,7 +67,7 @@ async def test_base_model_refuses_chat_and_names_one_that_can(runtime, stream):
         response = await client.post("/v1/chat/completions", json={**HI, "stream": stream})
     assert response.status_code == 400
     assert response.json()["error"] == {
-        "message": "codellama-7b was not trained to chat: choose codellama-7b-instruct for chat.",
+        "message": "codellama-7b was not trained to chat. Choose codellama-7b-instruct for chat.",
         "type": "invalid_request_error",
         "param": "model",
         "code": None,

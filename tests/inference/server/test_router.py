@@ -113,7 +113,7 @@ async def test_adapter_of_another_base_is_refused_before_streaming(runtime, stre
         response = await client.post("/v1/completions", json={"prompt": "x", "model": "other", "stream": stream})
     assert response.status_code == 400
     assert response.json()["error"] == {
-        "message": "The adapter 'other' was trained on codellama-7b, not on starter: use it with that model.",
+        "message": "The adapter 'other' was trained on codellama-7b, not on starter. Use it with that model.",
         "type": "invalid_request_error",
         "param": "model",
         "code": None,

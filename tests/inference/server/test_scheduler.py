@@ -167,7 +167,7 @@ def test_job_submitted_after_closing_fails(scheduler):
 
 def test_out_of_memory_has_a_message_for_the_user(scheduler):
     class Small(ScriptedAnswerer):
-        def complete(self, prompt, suffix, sampling, rule, deadline, context=()):
+        def complete(self, prompt, suffix, sampling, rule, options, context=()):
             raise MemoryError
 
     _, events = submit(scheduler, Small(), "p")

@@ -28,9 +28,9 @@ class Told(ScriptedAnswerer):
 
     says: dict[str, str] = field(default_factory=dict)
 
-    def complete(self, prompt, suffix, sampling, rule, deadline, context=()):
+    def complete(self, prompt, suffix, sampling, rule, options, context=()):
         self.pieces = [text for end, text in self.says.items() if prompt.endswith(f"\n{end}")]
-        return super().complete(prompt, suffix, sampling, rule, deadline)
+        return super().complete(prompt, suffix, sampling, rule, options)
 
 
 def begun(answerer: ScriptedAnswerer) -> list[str]:

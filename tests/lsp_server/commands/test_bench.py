@@ -25,9 +25,9 @@ FILES = [SourceFile("a.py", "python", "import os\n\n\ndef add(a, b):\n    return
 class Obedient(ScriptedAnswerer):
     """Writes as many tokens as it is asked for."""
 
-    def complete(self, prompt, suffix, sampling, rule, deadline, context=()):
+    def complete(self, prompt, suffix, sampling, rule, options, context=()):
         self.pieces = ["x"] * sampling.max_tokens
-        return super().complete(prompt, suffix, sampling, rule, deadline, context=())
+        return super().complete(prompt, suffix, sampling, rule, options, context=())
 
 
 def work(requests: int) -> Workload:
@@ -184,5 +184,5 @@ def test_a_model_that_there_is_not_is_one_sentence(capsys):
     assert bench_command.main(["--quick", "--model", "gpt"]) == 1
     assert (
         capsys.readouterr().err
-        == "codellama-ls: There is no model 'gpt': `codellama-ls models` lists those there are.\n"
+        == "codellama-ls: There is no model 'gpt'. `codellama-ls models` lists the known models.\n"
     )

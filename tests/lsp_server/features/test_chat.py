@@ -165,7 +165,7 @@ async def test_one_response_at_a_time_per_conversation(runtime, tmp_path):
 async def test_completion_model_error_names_a_chat_model(runtime, tmp_path):
     base = ScriptedAnswerer(row=CATALOG["codellama-7b"])
     async with chatter(runtime, tmp_path, base, settings={"engine": {"model": "codellama-7b"}}) as one:
-        text = "codellama-7b was not trained to chat: choose codellama-7b-instruct for chat."
+        text = "codellama-7b was not trained to chat. Choose codellama-7b-instruct for chat."
         assert await one.is_refused(CHAT, text="Hi", workDoneToken=1) == (FAILED, text)
         assert await one.asks(f"{CHAT}/list") == []
         await until(lambda: one.heard[-1:] == [(1, {"kind": "end"})])
