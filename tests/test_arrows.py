@@ -16,6 +16,7 @@ TORCH_FREE = (
     "inference.api",
     "inference.client",
     "inference.doctor",
+    "inference.errors",
     "inference.evaluation.answer_journal",
     "inference.evaluation.intervals",
     "inference.evaluation.scoring",

@@ -1,14 +1,12 @@
-"""The base of all errors that are shown to the user, and the errors of requests to a model. Torch-free."""
+"""Errors of requests to a model. Torch-free."""
 
 from __future__ import annotations
+
+from inference.errors import CodeLlamaError
 
 NOT_RESPONDING = (
     "The engine does not respond. Run `codellama-ls engine stop --now` to end it; the next request starts another one."
 )
-
-
-class CodeLlamaError(Exception):
-    """An error meant for the user: its message says in one sentence what happened and what to do."""
 
 
 class EngineError(CodeLlamaError):

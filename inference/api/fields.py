@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 
 T = TypeVar("T")
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from inference.api.errors import CodeLlamaError
 from inference.client import crash_report
 from inference.client.crash_report import MOST_DEATHS
+from inference.errors import CodeLlamaError
 from inference.models.catalog import canonical
 from inference.system.child_processes import NEUTRAL_FOLDER, python_module
 from inference.system.files import open_private

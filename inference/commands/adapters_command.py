@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from inference.api.errors import CodeLlamaError
 from inference.commands.command_line import OK, confirm, run_command
+from inference.errors import CodeLlamaError
 from inference.models import adapter_store, store
 from inference.models.adapter_files import check_fits, read_lora
 from inference.models.adapter_store import Adapter

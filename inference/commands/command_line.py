@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 
 OK, FAILED = 0, 1
 

@@ -19,7 +19,7 @@ import platformdirs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 from inference.evaluation import eval_report
 from inference.evaluation.answer_journal import AnswerJournal, key_of
 from inference.evaluation.hole_prompts import LAYOUTS, PromptLayout

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from inference.api.errors import CodeLlamaError
 from inference.commands.command_line import OK, run_command
+from inference.errors import CodeLlamaError
 from inference.models import identify, store
 from inference.models.catalog import STARTER, Model, UnknownModelError
 from inference.models.shape import CHUNK, FORMATS, Format, Shape, ShapeError

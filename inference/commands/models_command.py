@@ -16,10 +16,11 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.table import Table
 
-from inference.api.errors import CodeLlamaError, EngineUnavailable
+from inference.api.errors import EngineUnavailable
 from inference.client.engine_client import EngineClient
 from inference.client.engine_process import socket_path
 from inference.commands.command_line import OK, confirm, run_command
+from inference.errors import CodeLlamaError
 from inference.models import store
 from inference.models.catalog import CATALOG, Model, Role, UnknownModelError, asked_to_infill, find, out_of_date
 from inference.models.identify import find_row

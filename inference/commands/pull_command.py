@@ -15,13 +15,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from inference.api.errors import CodeLlamaError
 from inference.download import acquire, licence
 from inference.download.acquire import CheckpointRequest, FoundCheckpoint
 from inference.download.checkpoint_source import PullError, StartStage
 from inference.download.hub import is_hub_id
 from inference.download.merge_adapter import STARTER_ADAPTER
 from inference.download.wheel import RunCommand, Wheel, run_command
+from inference.errors import CodeLlamaError
 from inference.models import manifest, quantised, store
 from inference.models.catalog import CATALOG, STARTER, UnknownModelError, find
 from inference.models.checkpoint import LoadError, inspect

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 from inference.models import adapter_store
 from inference.training.recipe import RECIPES, Recipe, default_recipe
 from inference.training.tuning_task import Code, TuningTask, open_base, read_code

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 import inference
-from inference.api.errors import CodeLlamaError, EngineError, ModelRefused
+from inference.api.errors import EngineError, ModelRefused
 from inference.api.events import Finished, Outcome, Sampling, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import ANSWERING, Status
@@ -31,6 +31,7 @@ from inference.client.engine_process import (
     socket_path,
 )
 from inference.doctor.check import Check, Say
+from inference.errors import CodeLlamaError
 from inference.planning.planner import amount
 from inference.system.runtime_folder import NotPrivateError, runtime_folder
 from inference.text.prompts import Message

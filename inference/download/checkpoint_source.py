@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 from inference.models.checkpoint import LoadError
 from inference.system.progress import OnProgress
 

@@ -18,7 +18,7 @@ from gguf import GGUFReader, ReaderTensor
 from gguf.quants import dequantize
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 from inference.system.progress import OnProgress
 
 TENSORS = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 
 MESSAGES = ("out of memory", "can't allocate memory", "cannot allocate memory", "alloc_failed")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 from inference.text.holes import Hole, Kind, sample_holes
 from inference.text.prompts import clean
 from inference.text.source_files import SourceFile, read_sources

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 from inference.models.shape import Shape
 
 WeightFormat = Literal["fp32", "bf16", "nf4"]

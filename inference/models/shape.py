@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 
 Format = Literal["nf4", "nf4-double", "int4", "int8", "bf16", "fp32"]
 """The format of the linear layers in memory. With NF4 the embeddings, the head and the norms stay bfloat16.

@@ -20,7 +20,7 @@ from typing import Any
 import platformdirs
 from filelock import FileLock, Timeout
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 from inference.models import manifest
 from inference.models.catalog import CATALOG, canonical
 from inference.models.manifest import MismatchError, sync

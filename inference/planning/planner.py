@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 from inference.models.catalog import Role
 from inference.models.shape import CHUNK, LOGIT_ROWS, Format, Shape
 from inference.system.machine import Device

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, get_args
 
-from inference.api.errors import CodeLlamaError
 from inference.api.status import StatusBoard
+from inference.errors import CodeLlamaError
 from inference.models.catalog import Model, Role, asked_to_chat, asked_to_infill
 from inference.models.checkpoint import Checkpoint, NativeFormat, inspect
 from inference.models.identify import row_of

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 from inference.text.languages import comment_mark, language_of
 from inference.text.tokenizer import Tokenizer, encode_end, encode_start
 from inference.text.vocabulary import Vocabulary

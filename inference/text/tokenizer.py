@@ -16,7 +16,7 @@ from typing import Protocol
 
 from tokenizers import Tokenizer as RustTokenizer
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 
 
 class TokenizerError(CodeLlamaError, ValueError):

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 from inference.system.child_processes import python_module
 from inference.text.source_files import read_sources
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 from inference.models import store
 from inference.models.adapter_files import WEIGHTS
 from inference.models.catalog import Model

@@ -25,7 +25,7 @@ from typing import Any
 
 import platformdirs
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 from inference.remote.http_client import Address, AddressError, parse_url
 
 URL_VARIABLE, TOKEN_VARIABLE = "CODELLAMA_LS_ENGINE_URL", "CODELLAMA_LS_ENGINE_TOKEN"

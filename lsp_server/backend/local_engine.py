@@ -16,12 +16,13 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 import inference
-from inference.api.errors import CodeLlamaError, EngineError, EngineSilent, EngineUnavailable
+from inference.api.errors import EngineError, EngineSilent, EngineUnavailable
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import ANSWERING, LEAVING, Status
 from inference.client.engine_client import SILENT_SECONDS, EngineClient
 from inference.client.engine_process import EngineOptions, allow_one_more, ensure_engine
 from inference.client.hung_engine import end_if_hung
+from inference.errors import CodeLlamaError
 from lsp_server.backend.backend import BackgroundConnection
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 from inference.system.files import TooLongError, read_regular
 from inference.text.ignore_rules import Report, log_problem
 from inference.text.languages import language_of

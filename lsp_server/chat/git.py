@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 from inference.system.child_processes import search_path
 from lsp_server.disk import repository
 

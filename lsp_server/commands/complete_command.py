@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 from lsp_server.demo.tiny_editor import NotReadyError, demo_settings, tiny_editor
 
 

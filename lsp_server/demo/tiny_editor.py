@@ -14,8 +14,8 @@ from pygls.exceptions import JsonRpcException
 from pygls.lsp.client import LanguageClient
 
 import inference
-from inference.api.errors import CodeLlamaError
 from inference.api.status import ANSWERING
+from inference.errors import CodeLlamaError
 from inference.system.child_processes import NEUTRAL_FOLDER, python_module
 
 LANGUAGES = {

@@ -12,11 +12,12 @@ from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from inference.api.errors import BadRequest, CodeLlamaError, EngineError, ModelRefused
+from inference.api.errors import BadRequest, EngineError, ModelRefused
 from inference.api.events import Finished, Sampling, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.doctor.check import Check
 from inference.doctor.engine_checks import collected
+from inference.errors import CodeLlamaError
 from inference.models.identify import find_row
 from inference.remote.http_client import Address, open_http_client
 from inference.remote.remote_client import RemoteClient

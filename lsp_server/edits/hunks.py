@@ -15,7 +15,7 @@ from difflib import SequenceMatcher
 from itertools import accumulate
 from typing import NamedTuple
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 from lsp_server.snapshot import with_lf
 
 LINES = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")

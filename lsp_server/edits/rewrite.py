@@ -13,9 +13,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
-from inference.api.errors import CodeLlamaError
 from inference.api.events import Cause, Finished, Sampling, TextChunk
 from inference.api.requests import MAX_TOKENS_LIMIT, ChatRequest
+from inference.errors import CodeLlamaError
 from inference.text.prompts import Message
 from lsp_server.completion.postprocess.indentation import document_indentation
 from lsp_server.edits.hunks import LINES, Hunk, UnwritableError, diff_runs, smallest_hunks

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import platformdirs
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import platformdirs
 from filelock import FileLock
 
-from inference.api.errors import CodeLlamaError
+from inference.errors import CodeLlamaError
 from inference.system.runtime_folder import NotPrivateError, own_folder
 
 Fate = Literal["shown", "accepted", "partly", "typed"]
