@@ -99,10 +99,11 @@ starter-adapter: $(VENV)/.run  ## make the starter's adapter anew: fetch its sou
 	$(BIN)/codellama-ls tune build/packages/train --model starter-bare --recipe starter-2 --from build/starter-adapter-1 --steps 520 --out build/starter-adapter-2
 	$(BIN)/codellama-ls tune build/packages/train --model starter-bare --recipe starter-3 --from build/starter-adapter-2 --steps 354 --out build/starter-adapter
 
-lint: $(VENV)/.dev  ## formatting, rules, types
+lint: $(VENV)/.dev  ## formatting, rules, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/.dev  ## put the code into shape
 	$(BIN)/ruff format .

@@ -1,4 +1,4 @@
-"""Which way the arrows point: who may import whom. Held for every file, whether a test runs it or not."""
+"""Dependency rules between packages, static and at run time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import inference
 import lsp_server
 
+ROOT = Path(__file__).parents[1]
 TENSORS = {"torch", "transformers", "bitsandbytes", "peft", "accelerate", "safetensors", "numpy", "gguf"}
-EDITORS = {"pygls", "lsprotocol", "lsp_server"}
 TORCH_FREE = (
     "inference.api",
     "inference.client",
@@ -31,11 +33,11 @@ TORCH_FREE = (
     "inference.text",
     "inference.training.packages",
 )
-"""All of ``inference`` that a language server may import."""
+"""The modules of ``inference`` that the language server may import."""
 
 
 def imports(package) -> list[tuple[str, str]]:
-    """(file, imported module) for every import statement below a package, lazy ones included."""
+    """Return (file, imported module) for every import statement of a package, lazy ones included."""
     root = Path(package.__file__).parent
     found = []
     for path in sorted(root.rglob("*.py")):
@@ -48,25 +50,23 @@ def imports(package) -> list[tuple[str, str]]:
     return found
 
 
-def test_inference_knows_no_editor():
-    assert [(f, m) for f, m in imports(inference) if m.split(".")[0] in EDITORS] == []
+def test_layers_of_the_packages_hold():
+    """The contracts in pyproject.toml: no editor in ``inference``, no tensors in ``lsp_server``, layers, no cycles."""
+    linter = pytest.importorskip("importlinter.cli", reason="import-linter is not installed")
+    assert linter.lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0
 
 
-def test_lsp_server_knows_no_tensors():
-    assert [(f, m) for f, m in imports(lsp_server) if m.split(".")[0] in TENSORS] == []
-
-
-def test_lsp_server_takes_from_inference_only_what_is_torch_free():
+def test_lsp_server_imports_only_torch_free_modules():
     taken = {m for _, m in imports(lsp_server) if m.startswith("inference.")}
     assert [m for m in taken if not any(m == ok or m.startswith(ok + ".") for ok in TORCH_FREE)] == []
 
 
 def starts_python(node: ast.AST) -> bool:
-    """Is it a command line that begins with ``sys.executable``?"""
+    """Return whether a node is a command line that begins with ``sys.executable``."""
     return isinstance(node, ast.List | ast.Tuple) and any(ast.unparse(part) == "sys.executable" for part in node.elts)
 
 
-def test_child_pythons_are_started_in_one_place():
+def test_child_processes_are_started_in_one_place():
     """``child_processes`` keeps the opened folder off ``sys.path``; the sandbox isolates its child (``-I``)."""
     found = set()
     for package in (inference, lsp_server):
@@ -77,8 +77,8 @@ def test_child_pythons_are_started_in_one_place():
     assert found == {"inference/system/child_processes.py", "inference/evaluation/sandbox.py"}
 
 
-def test_what_is_called_torch_free_is():
-    """At run time, through whatever they import."""
+def test_torch_free_modules_import_no_torch():
+    """At run time, with everything that they import."""
     others = (
         "text.tokenizer_loader",
         "text.chat_prompts",
