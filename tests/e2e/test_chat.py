@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from lsprotocol import types
-from support.chatting import plain
 from support.e2e_window import window
+from support.simulated_user import plain
 
 pytestmark = [pytest.mark.starter, pytest.mark.slow]
 

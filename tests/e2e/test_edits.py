@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.chatter import block
+from fakes.answerer import block
 from lsprotocol import types
-from support.chatting import plain
 from support.e2e_window import URI, window
-from support.editing import begun, editor, freed, problem, span, where
+from support.simulated_user import begun, editor, freed, plain, problem, span, where
 
 CODE = "def f(a):\n    x = foo\n    return a\n\n\nprint(f)\n"
 GOOD = block("def f(a):\n    x = 1\n    return a + x")

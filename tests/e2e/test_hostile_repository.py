@@ -12,7 +12,6 @@ import pytest
 from fakes.answerer import ScriptedAnswerer
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
-from support.chatting import plain, selection
 from support.e2e_window import Window, window, window_on
 from support.fixtures_engine import serving
 from support.hostile_repository import (
@@ -24,6 +23,7 @@ from support.hostile_repository import (
     hostile_repository,
     working_in,
 )
+from support.simulated_user import plain, where
 from support.trap_folder import lay_traps
 
 from lsp_server import disk
@@ -67,7 +67,7 @@ async def used(editor: Window, root: Path) -> dict[str, str]:
     """Complete, chat with every kind of mention, list code actions and ask for commit messages."""
     uri = (root / "a.py").as_uri()
     editor.open("def one():\n    return 1\n\n\none = ", uri)
-    document = {"textDocument": {"uri": uri}, "range": selection((0, 0), (0, 7))}
+    document = {"textDocument": {"uri": uri}, "range": where((0, 0), (0, 7))}
     shown = {"completion": str(await editor.inline(4, 6, uri=uri))}
     for mention in MENTIONS:
         shown[mention] = await asked(editor, "codellama/chat", text=f"What is {mention}?", **document)

@@ -1,9 +1,9 @@
-"""A model that says what it is told to, step by step, for tests of everything around models."""
+"""A scripted model, for tests of everything around models."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import log as ln
 from pathlib import Path
@@ -18,10 +18,17 @@ from inference.text.prompts import PromptError
 
 @dataclass
 class ScriptedAnswerer:
-    """Says ``pieces``, one a step. With ``hold`` set, it waits there for ``go`` before each piece but the first.
+    """A model that generates ``pieces``, one a step; each piece is a token of probability 0.5.
 
-    ``log`` tells what it did, in order: what began, each step, what was closed; ``asked`` what with. Each piece is a
-    token, half as likely as not.
+    Attributes:
+        pieces: the text of each step. "boom" raises.
+        hold: wait for ``go`` before each piece but the first.
+        answers: texts of the next chat responses, in order, one line a step; ``pieces`` when they are used up.
+        by_seed: texts of completions with this sampling seed, as alternatives have one; else ``pieces``.
+        chat_name: name of every chat in ``log``; its last message where empty.
+        log: everything that happened, in order: ``begin NAME``, ``NAME: PIECE``, ``closed NAME``.
+        asked: prompt or messages, suffix and sampling of every request.
+        began: set by every request that begins; ``closed``: by every one that ends.
     """
 
     pieces: list[str] = field(default_factory=lambda: ["a", "b"])
@@ -33,32 +40,45 @@ class ScriptedAnswerer:
     contexts: Mapping[Role, int] = field(default_factory=lambda: {"completion": 8192, "chat": 4096})
     began: threading.Event = field(default_factory=threading.Event)
     closed: threading.Event = field(default_factory=threading.Event)
+    answers: list[str] = field(default_factory=list)
+    by_seed: dict[int, str] = field(default_factory=dict)
+    chat_name: str = ""
+
+    @property
+    def turns(self) -> list[list[tuple[str, str]]]:
+        """Role and content of the messages of each chat request."""
+        return [[(message.role, message.content) for message in messages] for messages, _, _ in self.asked]
 
     def adapted(self, folder: Path) -> ScriptedAnswerer:
-        """Says the adapter's name first. One called "broken" can't be read."""
+        """Return a model that generates the adapter's name first. An adapter called "broken" can't be read."""
         if folder.name == "broken":
             raise AdapterError("The adapter 'broken' can't be read.")
         return replace(self, pieces=[f"<{folder.name}>", *self.pieces])
 
     def for_window(self, window: str) -> ScriptedAnswerer:
+        """Return the same model for every client."""
         return self
 
     def complete(self, prompt, suffix, sampling: Sampling, rule, deadline, context=()) -> Steps:
+        """Generate a completion. The prompt "refuse" raises PromptError."""
         self.asked.append((prompt, suffix, sampling))
         if prompt == "refuse":
             raise PromptError("This cannot be put to the model.")
-        return self._say(str(prompt), sampling)
+        pieces = [self.by_seed[sampling.seed]] if sampling.seed in self.by_seed else self.pieces
+        return self._generate(str(prompt), pieces, sampling)
 
     def chat(self, messages, sampling: Sampling, deadline) -> Steps:
+        """Generate a chat response."""
         self.asked.append((messages, None, sampling))
-        return self._say(messages[-1].content, sampling)
+        pieces = self.answers.pop(0).splitlines(keepends=True) if self.answers else self.pieces
+        return self._generate(self.chat_name or messages[-1].content, pieces, sampling)
 
-    def _say(self, name: str, sampling: Sampling | None) -> Steps:
+    def _generate(self, name: str, pieces: Sequence[str], sampling: Sampling) -> Steps:
         self.log.append(f"begin {name}")
         self.began.set()
         finished = False
         try:
-            for n, piece in enumerate(self.pieces):
+            for n, piece in enumerate(pieces):
                 if self.hold and n:
                     self.go.wait(10)
                 if piece == "boom":
@@ -66,7 +86,7 @@ class ScriptedAnswerer:
                 self.log.append(f"{name}: {piece}")
                 yield TextChunk(piece, _tokens(piece, sampling))
             finished = True
-            yield Finished(Outcome("end", prompt_tokens=len(name), completion_tokens=len(self.pieces)))
+            yield Finished(Outcome("end", prompt_tokens=len(name), completion_tokens=len(pieces)))
         finally:
             if not finished:
                 self.log.append(f"closed {name}")
@@ -78,3 +98,8 @@ def _tokens(piece: str, sampling: Sampling | None) -> tuple[TokenProbability, ..
         return ()
     likeliest = ((piece.encode(), ln(0.5)), (b"other", ln(0.25)))
     return (TokenProbability(piece.encode(), ln(0.5), likeliest[: sampling.logprobs]),)
+
+
+def block(code: str, language: str = "python") -> str:
+    """A chat response that is one Markdown code block."""
+    return f"```{language}\n{code}\n```\n"

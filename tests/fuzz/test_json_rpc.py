@@ -34,7 +34,7 @@ class Answerer(ScriptedAnswerer):
     """Completes as usual; in chat it writes code, so that edits are proposed."""
 
     def chat(self, messages, sampling, deadline):
-        return ScriptedAnswerer(["Here:\n```python\n", "pass  # é\n", "```\n"])._say("chat", sampling)
+        return ScriptedAnswerer(["Here:\n```python\n", "pass  # é\n", "```\n"]).chat(messages, sampling, deadline)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.chatter import block
+from fakes.answerer import block
 from recordings.recording import compare
 from recordings.stdio import APPLY_EDIT, BEGIN, CREATE, END, SHOW, STATUS, Session, session
 
@@ -157,7 +157,7 @@ async def test_completion_is_recorded(runtime, folder, monkeypatch):
         await one.step(
             "alternatives", configured({"codellama": {"completion": {"alternatives": 3, "prefetch": False}}})
         )
-        one.engine.pieces, one.engine.by_chance = ["a"], {1: "b", 2: "c"}
+        one.engine.pieces, one.engine.by_seed = ["a"], {1: "b", 2: "c"}
         await one.step("three by hand", changed(folder, 5, "zz = \n"), inline(folder, 0, 5))
         await one.step("switched off", configured({"codellama": {"completion": {"enabled": False}}}))
         await one.step("nothing", inline(folder, 0, 5))

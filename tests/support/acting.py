@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fakes.chatter import block
-from support.editing import problem
+from fakes.answerer import block
+from support.simulated_user import problem
 
 CODE = "import os\n\n\ndef f(a):\n    x = foo\n    return a\n\n\nprint(os, f)\n"
 BODY = "def f(a):\n    x = {}\n    return {}"

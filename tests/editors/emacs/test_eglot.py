@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from editors.neovim.engines import Engine, engine_in_a_thread
-from fakes.chatter import block
+from fakes.answerer import block
 
 pytestmark = [pytest.mark.editors]
 

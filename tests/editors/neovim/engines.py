@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from fakes.chatter import ScriptedChatter
+from fakes.answerer import ScriptedAnswerer
 from support.fixtures_engine import RunningService, serving
 
 from inference.api.events import Sampling, Steps
@@ -25,7 +25,7 @@ from lsp_server.usage_statistics import storage
 
 
 @dataclass
-class Model(ScriptedChatter):
+class Model(ScriptedAnswerer):
     """Completes with the pieces of the longest of ``texts``' keys that the prompt ends with, else with nothing.
 
     A key may name the seed of an alternative beside the end of the prompt.
@@ -105,7 +105,7 @@ def engine_in_a_thread() -> Iterator[Engine]:
         patch.setenv("NVIM_LOG_FILE", os.devnull)
         for kind in ("CONFIG", "DATA", "STATE"):  # models lie in the cache
             patch.setenv(f"XDG_{kind}_HOME", f"{folder}/{kind.lower()}")
-        engine = Engine(Model(), runtime_folder())
+        engine = Engine(Model(chat_name="chat"), runtime_folder())
         engine.start()
         try:
             yield engine

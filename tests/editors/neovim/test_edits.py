@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from editors.neovim.editor import neovim
-from fakes.chatter import block
+from fakes.answerer import block
 
 pytestmark = pytest.mark.editors
 

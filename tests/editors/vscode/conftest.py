@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from fakes.chatter import ScriptedChatter
+from fakes.answerer import ScriptedAnswerer
 from support.code_server import Vscode, missing, program, vscode
 from support.fixtures_engine import RunningService, serving
 from support.vscode_window import START, CodeWindow
@@ -49,7 +49,7 @@ def home() -> Iterator[Path]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def service(home: Path) -> AsyncIterator[RunningService]:
-    async with serving(runtime_folder(), ScriptedChatter()) as running:
+    async with serving(runtime_folder(), ScriptedAnswerer(chat_name="chat")) as running:
         yield running
 
 
@@ -81,11 +81,11 @@ def folder(home: Path) -> Path:
 
 
 @pytest.fixture
-def engine(service: RunningService) -> Iterator[ScriptedChatter]:
+def engine(service: RunningService) -> Iterator[ScriptedAnswerer]:
     """What it says, and what it was asked, from now on."""
     said = service.answerer
-    assert isinstance(said, ScriptedChatter)
-    said.pieces, said.answers, said.by_chance, said.hold = ["a", "b"], [], {}, False
+    assert isinstance(said, ScriptedAnswerer)
+    said.pieces, said.answers, said.by_seed, said.hold = ["a", "b"], [], {}, False
     said.go, said.began, said.closed = threading.Event(), threading.Event(), threading.Event()
     said.log.clear()
     said.asked.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.chatter import block
+from fakes.answerer import block
 from support.vscode_window import CodeWindow
 from support.waiting import until
 

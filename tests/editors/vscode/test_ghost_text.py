@@ -90,7 +90,7 @@ async def test_a_line_of_several_is_taken_and_the_rest_stays(window, folder, eng
 
 async def test_keys_show_the_next_and_the_one_before_and_tab_takes_what_is_shown(window, folder, engine):
     """The first is what the model thinks likeliest, the others are what it says by chance."""
-    engine.pieces, engine.by_chance = ["sum(values)"], {1: "max(values, default=0)", 2: "len(values)"}
+    engine.pieces, engine.by_seed = ["sum(values)"], {1: "max(values, default=0)", 2: "len(values)"}
     update = "await vscode.workspace.getConfiguration('codellama.completion').update('alternatives', {}, false)"
     await window.host(update.format(3))
     before = await shown(window)

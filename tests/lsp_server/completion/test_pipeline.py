@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from fakes.clock import HandClock
 from fakes.suggesting import SETTINGS, Person, Told
-from fakes.teller import Teller
 from support.waiting import settle
 
 from inference.text.prompts import Snippet
@@ -221,7 +220,7 @@ async def test_failure_is_told_and_not_remembered():
 @pytest.mark.parametrize(("least", "shown"), [(0.4, ["n"]), (0.6, [])])
 async def test_what_the_model_is_not_sure_of_is_not_shown_to_who_types(least, shown):
     """The token is half as likely as not. The trace says why nothing came."""
-    model = Teller(infill="n")
+    model = Told(infill="n")
     person = Person(model, replace(SETTINGS, min_confidence=least))
     assert await person.sees("x = ") == shown
     assert person.record.filter == ("" if shown else "confidence")
@@ -229,14 +228,14 @@ async def test_what_the_model_is_not_sure_of_is_not_shown_to_who_types(least, sh
 
 
 async def test_who_asks_by_hand_sees_it_all_the_same():
-    person = Person(model := Teller(infill="n"), replace(SETTINGS, min_confidence=0.6))
+    person = Person(model := Told(infill="n"), replace(SETTINGS, min_confidence=0.6))
     assert (await person.sees("x = "), await person.sees("x = ", by_hand=True)) == ([], ["n"])
     assert len(model.asked) == 1
 
 
 async def test_who_types_on_into_what_was_doubted_asks_no_model_again():
     """Half of the word that the model doubted is typed: of the rest it is sure."""
-    person = Person(model := Teller(infill="name"), replace(SETTINGS, min_confidence=0.6))
+    person = Person(model := Told(infill="name"), replace(SETTINGS, min_confidence=0.6))
     assert [await person.sees(text) for text in ("x = ", "x = n", "x = na")] == [[], ["ame"], ["me"]]
     assert (person.record.result, person.record.source) == ("shown", "typed")
     assert len(model.asked) == 1
@@ -244,6 +243,6 @@ async def test_who_types_on_into_what_was_doubted_asks_no_model_again():
 
 @pytest.mark.parametrize(("least", "logprobs"), [(0.0, None), (0.5, 0)])
 async def test_the_engine_is_asked_how_sure_it_is_only_where_that_matters(least, logprobs):
-    model = Teller(infill="n")
+    model = Told(infill="n")
     await Person(model, replace(SETTINGS, min_confidence=least)).sees("x = ")
     assert model.asked[0].sampling.logprobs == logprobs

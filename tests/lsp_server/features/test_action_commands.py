@@ -9,11 +9,11 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes.chatter import block
+from fakes.answerer import block
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInternalError
 from support.acting import BODY, CODE, EDITORS, FIX, GOOD, UNDEFINED, titles
-from support.editing import begun, editor, freed
+from support.simulated_user import begun, editor, freed
 from support.waiting import until
 
 

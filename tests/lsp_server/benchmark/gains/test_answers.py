@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fakes.teller import Teller
+from fakes.suggesting import Told
 
 from inference.client.engine_client import EngineUnavailable
 from inference.evaluation.answer_journal import AnswerJournal
@@ -73,26 +73,26 @@ def test_without_anything_to_show_no_context_is_asked_for(root):
 
 
 async def test_answers_come_from_the_journal_the_second_time(root, tmp_path):
-    teller = Teller("return 1\n", "return width\n", "return area(width, height)\n")
-    first = await AnswerSource(teller, AnswerJournal(tmp_path / "answers"), "model").ask(question(place(root), LIMITS))
-    nobody = Teller(patience=0)
+    engine = Told(prefix="return 1\n", infill="return width\n", context="return area(width, height)\n")
+    first = await AnswerSource(engine, AnswerJournal(tmp_path / "answers"), "model").ask(question(place(root), LIMITS))
+    nobody = Told(limit=0)
     again = await AnswerSource(nobody, AnswerJournal(tmp_path / "answers"), "model").ask(question(place(root), LIMITS))
     assert first == again
     assert first.context is not None
-    assert [first.prefix.text, first.infill.text, first.context.text] == [teller.prefix, teller.infill, teller.context]
+    assert [first.prefix.text, first.infill.text, first.context.text] == [engine.prefix, engine.infill, engine.context]
     assert ([round(token.logprob, 4) for token in again.infill.tokens], again.prefix.tokens) == ([-0.6931], ())
 
 
 async def test_another_model_is_asked_anew(root, tmp_path):
     journal = AnswerJournal(tmp_path / "answers")
-    await AnswerSource(Teller(), journal, "one").ask(question(place(root), LIMITS))
-    assert not AnswerSource(Teller(), journal, "two").known(question(place(root), LIMITS))
+    await AnswerSource(Told(), journal, "one").ask(question(place(root), LIMITS))
+    assert not AnswerSource(Told(), journal, "two").known(question(place(root), LIMITS))
 
 
 async def test_a_run_that_was_killed_goes_on_where_it_stopped(root, tmp_path):
     """At the fourth answer of six: of the second place one is there, two are not."""
     places = [place(root), place(root, before=BEFORE + "x = 1\n    ")]
-    short, long = Teller(infill="a", patience=4), Teller(infill="a")
+    short, long = Told(infill="a", limit=4), Told(infill="a")
     with pytest.raises(EngineUnavailable):
         await ask_all(
             AnswerSource(short, AnswerJournal(tmp_path / "answers"), "m"), places, LIMITS, None, lambda _: None
@@ -106,6 +106,6 @@ async def test_a_run_that_was_killed_goes_on_where_it_stopped(root, tmp_path):
 
 async def test_no_time_left_tells_of_what_is_known_and_asks_nothing(root, tmp_path):
     places = [place(root), place(root, before=BEFORE + "x = 1\n    ")]
-    first = await AnswerSource(Teller(), AnswerJournal(tmp_path / "answers"), "m").ask(question(places[0], LIMITS))
-    nobody = AnswerSource(Teller(patience=0), AnswerJournal(tmp_path / "answers"), "m")
+    first = await AnswerSource(Told(), AnswerJournal(tmp_path / "answers"), "m").ask(question(places[0], LIMITS))
+    nobody = AnswerSource(Told(limit=0), AnswerJournal(tmp_path / "answers"), "m")
     assert await ask_all(nobody, places, LIMITS, 0, lambda _: None) == [first]
