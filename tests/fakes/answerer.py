@@ -35,7 +35,7 @@ class ScriptedAnswerer:
     hold: bool = False
     go: threading.Event = field(default_factory=threading.Event)
     log: list[str] = field(default_factory=list)
-    asked: list[tuple[Any, str | None, Sampling]] = field(default_factory=list)
+    asked: list[tuple[Any, str | None, Sampling | None]] = field(default_factory=list)
     row: Model = STARTER
     contexts: Mapping[Role, int] = field(default_factory=lambda: {"completion": 8192, "chat": 4096})
     began: threading.Event = field(default_factory=threading.Event)
@@ -59,21 +59,22 @@ class ScriptedAnswerer:
         """Return the same model for every client."""
         return self
 
-    def complete(self, prompt, suffix, sampling: Sampling, rule, deadline, context=()) -> Steps:
+    def complete(self, prompt, suffix, sampling: Sampling | None, rule, deadline, context=()) -> Steps:
         """Generate a completion. The prompt "refuse" raises PromptError."""
         self.asked.append((prompt, suffix, sampling))
         if prompt == "refuse":
             raise PromptError("This cannot be put to the model.")
-        pieces = [self.by_seed[sampling.seed]] if sampling.seed in self.by_seed else self.pieces
+        seed = sampling.seed if sampling else None
+        pieces = [self.by_seed[seed]] if seed in self.by_seed else self.pieces
         return self._generate(str(prompt), pieces, sampling)
 
-    def chat(self, messages, sampling: Sampling, deadline) -> Steps:
+    def chat(self, messages, sampling: Sampling | None, deadline) -> Steps:
         """Generate a chat response."""
         self.asked.append((messages, None, sampling))
         pieces = self.answers.pop(0).splitlines(keepends=True) if self.answers else self.pieces
         return self._generate(self.chat_name or messages[-1].content, pieces, sampling)
 
-    def _generate(self, name: str, pieces: Sequence[str], sampling: Sampling) -> Steps:
+    def _generate(self, name: str, pieces: Sequence[str], sampling: Sampling | None) -> Steps:
         self.log.append(f"begin {name}")
         self.began.set()
         finished = False

@@ -153,7 +153,7 @@ def test_percentiles_are_values_that_were_measured(share, value):
     assert percentile(list(range(20, 0, -1)), share) == value
 
 
-def test_tables_show_both_sides_and_a_dash_where_nothing_is_known():
+def test_tables_show_both_sides_and_a_dash_for_unknown_figures():
     console = Console(file=io.StringIO(), width=160)
     show(console, figures(results(), "us"))
     printed = console.file.getvalue()  # type: ignore[attr-defined]
@@ -162,11 +162,11 @@ def test_tables_show_both_sides_and_a_dash_where_nothing_is_known():
     assert ("us", "100", "1600", "2", "200.0 / 300.0", "20.0 / 30.0", "30", "250") in rows
     assert ("them", "20", "–", "–", "–", "–", "–", "–") in rows
     assert ("us", "2", "15.0 / 20.0", "55.0 / 60.0", "40", "25.0 / 30.0") in rows
-    assert ("them", "whole answer", "3", "2", "4", "3.14", "5") in rows
-    assert ("them", "as felt", "23", "", "", "", "") in rows
+    assert ("them", "completion", "3", "2", "4", "3.14", "5") in rows
+    assert ("them", "end to end", "23", "", "", "", "") in rows
     sentences = " ".join(printed.split())
     assert "1 rewrites of 10 tokens: 10 tokens/s with drafts, 2.7 without, 3.7 times faster; 60%" in sentences
     assert (
-        "of 3 requests 1 asked the model, 1 were answered without it (10.0 / 10.0 ms); in all 55.0 / 100.0 ms."
+        "of 3 requests 1 called the model, 1 were answered without it (10.0 / 10.0 ms); in all 55.0 / 100.0 ms."
         in sentences
     )

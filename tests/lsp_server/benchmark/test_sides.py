@@ -167,8 +167,8 @@ async def test_a_server_that_ends_early_is_not_compared():
         with pytest.raises(BenchError) as error:
             await side.answer(TimedRequest([5], 8))
     assert str(error.value) == (
-        f"llama-server at {url} wrote 3 tokens where 8 were asked for, so it can't be compared: "
-        "it has to obey 'ignore_eos' or 'min_tokens'."
+        f"llama-server at {url} generated 3 tokens instead of 8, so it can't be compared. "
+        "Use a server that obeys 'ignore_eos' or 'min_tokens'."
     )
 
 
@@ -178,15 +178,15 @@ async def test_a_server_that_takes_no_ids_is_named_with_what_it_said():
             await side.answer(TimedRequest([5], 8))
     assert str(error.value) == (
         f"other-model at {url} refused /v1/completions (prompt must be a string): "
-        "the bench needs a server that takes token ids as a prompt."
+        "the benchmark needs a server that takes token ids as a prompt."
     )
 
 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("http://127.0.0.1:9", "Nothing answers at http://127.0.0.1:9: start the server, or check the address."),
-        ("localhost:9", "'localhost:9' is no address of a server; it should look like http://127.0.0.1:8080."),
+        ("http://127.0.0.1:9", "No server answers at http://127.0.0.1:9. Start it, or check the address."),
+        ("localhost:9", "'localhost:9' is not the address of a server. It should look like http://127.0.0.1:8080."),
     ],
 )
 async def test_an_address_where_nobody_is_says_so(url, message):

@@ -66,7 +66,7 @@ def test_what_is_around_the_cursor_is_the_file_but_for_what_is_being_written():
 
 
 def test_files_without_code_are_refused_in_words():
-    with pytest.raises(ValueError, match=r"^There is no source file with a line to write; choose another folder\.$"):
+    with pytest.raises(ValueError, match=r"^No source file has a line of code to rewrite\. Choose another folder\.$"):
         make_trace([SourceFile("a.py", "python", "x = 1\n")], 3)
 
 

@@ -53,5 +53,5 @@ def test_a_large_model_is_asked_at_fixed_lengths(folder):
 
 def test_files_without_a_line_to_write_are_a_wrong_use(folder):
     (folder / "a.py").write_text("x = 1\n" + "#\n" * 100)
-    with pytest.raises(NoFilesError, match=r"^There is no source file with a line to write; choose another folder\.$"):
+    with pytest.raises(NoFilesError, match=r"^No source file has a line of code to rewrite\. Choose another folder\.$"):
         workload.make_workload("starter", folder, 3, 0)

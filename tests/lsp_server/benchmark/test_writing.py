@@ -144,5 +144,5 @@ def test_work_is_the_same_for_the_same_seed(tmp_path):
 
 def test_what_there_is_nothing_of_is_said(tmp_path):
     (tmp_path / "a.py").write_text("value = compute(1)\n" * 6)
-    with pytest.raises(NoFilesError, match="choose fewer --keys"):
+    with pytest.raises(NoFilesError, match="Choose fewer --keys"):
         work_in([tmp_path], 2, 1000, 0)

@@ -166,7 +166,7 @@ def refused(capsys, *arguments: str) -> tuple[int, str]:
 
 
 def test_a_rival_that_is_not_there_ends_the_bench_in_one_sentence(capsys):
-    message = "Nothing answers at http://127.0.0.1:9: start the server, or check the address."
+    message = "No server answers at http://127.0.0.1:9. Start it, or check the address."
     assert refused(capsys, "--against", "http://127.0.0.1:9") == (1, message)
 
 
@@ -176,7 +176,7 @@ def test_a_folder_that_is_not_there_is_a_wrong_use(capsys, tmp_path):
 
 
 def test_a_folder_without_code_is_a_wrong_use(capsys, tmp_path):
-    message = f"There is no source code in {tmp_path}; choose another folder."
+    message = f"There is no source code in {tmp_path}. Choose another folder."
     assert refused(capsys, "--files", str(tmp_path)) == (2, message)
 
 

@@ -34,14 +34,14 @@ def test_none_of_them_taught_or_judged_the_adapter():
 def test_projects_that_were_not_fetched_are_asked_for(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gains_command, "home", lambda: tmp_path)
     assert gains_command.main([]) == 2
-    assert "run `codellama-ls gains --fetch`" in capsys.readouterr().err
+    assert "Run `codellama-ls gains --fetch`" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError):
         fetched(tmp_path)
 
 
 def test_folders_without_code_are_refused(tmp_path, capsys):
     assert gains_command.main([str(tmp_path)]) == 2
-    assert capsys.readouterr().err == "codellama-ls: There is no source code in these folders to make holes in.\n"
+    assert capsys.readouterr().err == "codellama-ls: There is no source code in these folders. Choose others.\n"
 
 
 def test_a_project_is_called_by_its_folder(tmp_path):
