@@ -93,8 +93,8 @@ def _gap(median: float | None, seed: str) -> Gap | None:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="codellama-ls typist",
-        description="Measure the keys that completions save: a simulated typist rewrites parts of real files, accepts what "
-        "is right and types over what is wrong. Each response is awaited; nothing is prefetched.",
+        description="Measure the keys that completions save: a simulated typist rewrites parts of real files, "
+        "accepts what is right and types over what is wrong. Each response is awaited; nothing is prefetched.",
     )
     add = parser.add_argument
     add("folders", nargs="*", type=Path, metavar="FOLDER", help="folders of source files (default: installed packages)")
