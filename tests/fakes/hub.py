@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face Hub on loopback: what ``huggingface_hub`` asks for, and the ways it can go wrong.
+"""A fake Hugging Face Hub on loopback, with faults.
 
 It lists one repository and serves its files; large ones are redirected to another origin, as the real one does, and
 resumed by ``Range``.
@@ -22,7 +22,7 @@ LARGE = (".safetensors", ".bin", ".model")
 
 @dataclass
 class Request:
-    """What the hub was asked."""
+    """A request to the hub."""
 
     path: str
     range: str | None
@@ -31,19 +31,19 @@ class Request:
 
 @dataclass
 class FakeHub:
-    """One repository.
+    """A hub with one repository.
 
     Attributes:
         folder: its files.
-        name: its own, with its owner's.
-        licence: of its card.
-        token: that must be sent, or None.
-        refusal: status and ``X-Error-Code`` of every answer, or None.
-        cuts: for a file, after how many bytes each of the next answers breaks off.
-        damaged: files that are sent with their last byte changed.
-        longer: for a file, bytes that are sent beyond those listed.
-        changes: what a hostile hub puts into its listing instead of the truth.
-        older: commits that it still has, besides the newest one.
+        name: owner and name.
+        licence: licence of the model card.
+        token: required token, or None.
+        refusal: status and ``X-Error-Code`` of every response, or None.
+        cuts: for a file, bytes after which each of the next responses breaks off.
+        damaged: files sent with their last byte changed.
+        longer: for a file, extra bytes beyond the listed size.
+        changes: false entries of a hostile hub's listing.
+        older: older commits that can be fetched.
         seen: all requests.
     """
 
@@ -61,7 +61,7 @@ class FakeHub:
     url: str = ""
 
     def ranges(self, name: str) -> list[str | None]:
-        """The ranges in which a file was asked for, redirects counted once."""
+        """Return the requested ranges of a file; redirects count once."""
         return [request.range for request in self.seen if request.path == f"/cdn/{name}"]
 
     @contextmanager
@@ -98,7 +98,7 @@ class FakeHub:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up in the middle is what some tests are about."""
+        """Ignore disconnected clients: some tests disconnect on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, hub.content(name))
 
     def _commit(self, path: str) -> str:
-        """The commit that a file is asked for at."""
+        """Return the commit in a request's path."""
         prefix = f"/{self.hub.name}/resolve/"
         return path.removeprefix(prefix).split("/")[0] if path.startswith(prefix) else ""
 

@@ -1,4 +1,4 @@
-"""A vocabulary of a few words that are matched greedily, longest first; all other bytes are tokens of their own."""
+"""A tokenizer of a few words, matched greedily and longest first; all other bytes are tokens."""
 
 from __future__ import annotations
 

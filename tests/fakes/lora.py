@@ -14,7 +14,7 @@ SEVEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_p
 
 
 def adapt(model: LlamaForCausalLM, seed: int = 1, **config: Any) -> PeftModel:
-    """``model`` with an adapter large enough to change what it says; ``config`` overrides peft's configuration."""
+    """Return ``model`` with an adapter large enough to change its output; ``config`` overrides peft's configuration."""
     settings = {"r": 4, "lora_alpha": 8, "target_modules": SEVEN, "task_type": "CAUSAL_LM"} | config
     adapted = get_peft_model(model, LoraConfig(**settings))  # type: ignore[arg-type]
     torch.manual_seed(seed)
@@ -26,13 +26,13 @@ def adapt(model: LlamaForCausalLM, seed: int = 1, **config: Any) -> PeftModel:
 
 
 def save_lora(folder: Path, model: LlamaForCausalLM, seed: int = 1, **config: Any) -> Path:
-    """Write such an adapter for ``model`` to ``folder``. ``model`` is wrapped, and not to be used any more."""
+    """Write such an adapter to ``folder``. Don't use ``model`` afterwards: peft wraps it in place."""
     adapt(model, seed, **config).save_pretrained(str(folder))
     return folder
 
 
 def tune(folder: Path, **facts: Any) -> None:
-    """Note beside an adapter what ``codellama-ls tune`` notes."""
+    """Write the metadata that ``codellama-ls tune`` writes beside an adapter."""
     told = {
         "format": 1,
         "base": "starter",

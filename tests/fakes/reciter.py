@@ -1,4 +1,4 @@
-"""Models without weights whose next tokens are known, and that tell what they were given to read; known step costs."""
+"""Models without weights whose next tokens are known and that record their forward passes; known step costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inference.models.language_model import KVSession
 
 
 class KnownModel:
-    """Of ``vocabulary`` tokens. ``reads`` are the ids of each forward pass; all of it is remembered in the session."""
+    """A model with known logits. ``reads`` are the ids of each forward pass."""
 
     def __init__(self, vocabulary: int = 259) -> None:
         self.config: Any = SimpleNamespace(
@@ -39,12 +39,12 @@ class KnownModel:
 
     @property
     def positions(self) -> int:
-        """Tokens read in all."""
+        """Total tokens of all forward passes."""
         return sum(map(len, self.reads))
 
 
 class Reciter(KnownModel):
-    """Knows one text by heart, and says 0 where it has left it."""
+    """Continues one known text; after any other text the next token is 0."""
 
     def __init__(self, script: Sequence[int], vocabulary: int = 259) -> None:
         super().__init__(vocabulary)
@@ -56,14 +56,14 @@ class Reciter(KnownModel):
 
 
 def one_hot(token: int, vocabulary: int) -> Tensor:
-    """Logits that leave no doubt."""
+    """Return logits with all probability on one token."""
     logits = torch.full((vocabulary,), -100.0)
     logits[token] = 100.0
     return logits
 
 
 class KnownCosts(StepCosts):
-    """Of a machine that is known from the start and never changes; a token more costs ``more`` of a step."""
+    """Fixed step costs: each additional token costs ``more`` of a step."""
 
     def __init__(self, more: float = 0.0) -> None:
         super().__init__()

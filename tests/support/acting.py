@@ -1,4 +1,4 @@
-"""What the tests of code actions are about: a function with a name that is nowhere, and what is offered for it."""
+"""The code of the code action tests: a function with an undefined name, and the actions offered for it."""
 
 from __future__ import annotations
 

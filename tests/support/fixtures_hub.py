@@ -1,4 +1,4 @@
-"""A stand-in hub with one small checkpoint on it, where this process looks for the Hugging Face Hub."""
+"""A fake hub with one small checkpoint, configured as this process's Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def pull_tiny(*arguments: str) -> int:
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What a failed pull says, which is one sentence besides the licence; and nothing is installed."""
+    """Return the error message of a failed pull, without the licence; check that nothing is installed."""
     capsys.readouterr()
     assert pull_tiny(*arguments) == pull_command.FAILED
     with pytest.raises(store.ModelMissingError):

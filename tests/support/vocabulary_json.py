@@ -9,7 +9,7 @@ from support.vocabulary import Piece
 
 
 def write_tokenizer_json(path: Path, pieces: list[Piece]) -> None:
-    """Every way to make a piece of two others is a merge; the better a piece's score, the earlier it is merged."""
+    """Return all merges of two pieces into a third, best score first."""
     ids = {text: i for i, (text, _, _) in enumerate(pieces)}
     merges = [
         (-score, ids[text[:cut]], ids[text[cut:]], [text[:cut], text[cut:]])
