@@ -51,8 +51,8 @@ async def test_an_edit_by_instruction_accepted(runtime, name):
 @pytest.mark.starter
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EDITORS)
-async def test_with_the_starter_actions_end_in_an_edit_of_its_place_or_in_words(runtime, starter_folder, name):
-    """It can hardly rewrite code. All the same nothing hangs, and what does not work out is told."""
+async def test_starter_actions_end_in_an_edit_or_a_message(runtime, starter_folder, name):
+    """The starter can hardly rewrite code, but nothing hangs and failures are reported."""
     async with window(name, {"engine": {"graceSeconds": 1}}) as opened:
         opened.open(CODE)
         context = types.CodeActionContext([UNDEFINED])

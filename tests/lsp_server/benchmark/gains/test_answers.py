@@ -33,7 +33,7 @@ def root(tmp_path: Path) -> Path:
     return project
 
 
-def test_requests_are_the_language_servers(root):
+def test_requests_are_those_of_the_language_server(root):
     line = hole(root)
     server = request_for(line.snapshot, LIMITS.settings(line))
     asked = question(line, LIMITS)
@@ -42,12 +42,12 @@ def test_requests_are_the_language_servers(root):
     assert (asked.infill.sampling.max_tokens, asked.infill.deadline_ms) == (8, None)
 
 
-def test_a_prefix_alone_has_no_suffix_and_ends_with_its_line(root):
+def test_prefix_only_request_has_no_suffix_and_stops_at_the_line(root):
     asked = question(hole(root), LIMITS).prefix
     assert (asked.prompt, asked.suffix, asked.stop_rule) == (BEFORE, None, StopRule("line"))
 
 
-def test_a_missing_block_is_asked_for_without_a_stop_rule(root):
+def test_block_request_has_no_stop_rule(root):
     """It is applied to the answer later; with context it is applied at once."""
     asked = question(hole(root, "block"), LIMITS)
     assert (asked.prefix.stop_rule, asked.infill.stop_rule) == (StopRule(), StopRule())
@@ -55,7 +55,7 @@ def test_a_missing_block_is_asked_for_without_a_stop_rule(root):
     assert (asked.context.stop_rule.kind, asked.infill.sampling.max_tokens) == ("block", 16)
 
 
-def test_context_is_what_the_document_imports(root):
+def test_context_comes_from_imported_files(root):
     asked = question(hole(root), LIMITS)
     assert asked.context is not None
     assert [(chunk.path, chunk.text.split("\n")[0]) for chunk in asked.context.context] == [
@@ -64,12 +64,12 @@ def test_context_is_what_the_document_imports(root):
     ]
 
 
-def test_without_anything_to_show_no_context_is_asked_for(root):
+def test_no_context_request_without_snippets(root):
     (root / "shapes.py").unlink()
     assert question(hole(root), LIMITS).context is None
 
 
-async def test_answers_come_from_the_journal_the_second_time(root, tmp_path):
+async def test_second_run_reads_the_journal(root, tmp_path):
     engine = Told(prefix="return 1\n", infill="return width\n", context="return area(width, height)\n")
     first = await AnswerSource(engine, AnswerJournal(tmp_path / "answers"), "model").ask(question(hole(root), LIMITS))
     nobody = Told(limit=0)
@@ -80,13 +80,13 @@ async def test_answers_come_from_the_journal_the_second_time(root, tmp_path):
     assert ([round(token.logprob, 4) for token in again.infill.tokens], again.prefix.tokens) == ([-0.6931], ())
 
 
-async def test_another_model_is_asked_anew(root, tmp_path):
+async def test_journal_is_per_model(root, tmp_path):
     journal = AnswerJournal(tmp_path / "answers")
     await AnswerSource(Told(), journal, "one").ask(question(hole(root), LIMITS))
     assert not AnswerSource(Told(), journal, "two").known(question(hole(root), LIMITS))
 
 
-async def test_a_run_that_was_killed_goes_on_where_it_stopped(root, tmp_path):
+async def test_killed_run_resumes(root, tmp_path):
     """At the fourth answer of six: of the second hole one is there, two are not."""
     holes = [hole(root), hole(root, before=BEFORE + "x = 1\n    ")]
     short, long = Told(infill="a", limit=4), Told(infill="a")
@@ -101,7 +101,7 @@ async def test_a_run_that_was_killed_goes_on_where_it_stopped(root, tmp_path):
     assert [request.suffix is None for request in long.asked] == [False, False]
 
 
-async def test_no_time_left_tells_of_what_is_known_and_asks_nothing(root, tmp_path):
+async def test_without_time_left_only_the_journal_is_used(root, tmp_path):
     holes = [hole(root), hole(root, before=BEFORE + "x = 1\n    ")]
     first = await AnswerSource(Told(), AnswerJournal(tmp_path / "answers"), "m").ask(question(holes[0], LIMITS))
     nobody = AnswerSource(Told(limit=0), AnswerJournal(tmp_path / "answers"), "m")

@@ -31,11 +31,11 @@ def hole(before: str, middle: str) -> GainHole:
     ],
     ids=["defined there, not here", "in the window", "defined nowhere", "in strings and comments"],
 )
-def test_names_of_other_files_are_identifiers_that_nothing_shown_has(middle, window, names):
+def test_names_of_other_files_are_identifiers_not_in_the_window(middle, window, names):
     assert KNOWN.in_other_files(hole("x = 2\n", middle), window) == names
 
 
-def test_the_end_of_a_name_that_is_half_typed_is_none():
+def test_end_of_a_half_typed_name_is_no_identifier():
     """A tool box is no box."""
     assert KNOWN.in_other_files(hole("Tool", "Box(1)"), "") == set()
     assert KNOWN.in_other_files(hole("Tool(", "Box(1)"), "") == {"Box"}

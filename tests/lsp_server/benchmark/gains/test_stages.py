@@ -1,4 +1,4 @@
-"""What a person would have seen at each stage, exactly, and what follows for the figures."""
+"""The text of each stage, and the figures that follow."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SHAPES = "def area(width, height):\n    return width * height\n"
 
 
 def hole(root: Path, kind: str, document: str, middle: str) -> GainHole:
-    """The cursor stands at ``|``."""
+    """Return a hole with the cursor at ``|``."""
     before, _, after = document.partition("|")
     return GainHole("shop.py", kind, before, middle, after, root, "python")  # pyright: ignore[reportArgumentType]
 
@@ -65,7 +65,7 @@ WROTE = "if width > height:\n        return 1\n    return 2\n\n\nlast = 3\n"
 
 
 async def test_a_missing_block(root, ask):
-    """Without rules all that was written; with them up to the dedent; with context what was written with it."""
+    """Without rules the whole text; with them up to the dedent; with context the text generated with it."""
     engine = Told(prefix="return 1\n\n\nprint(", infill=WROTE, context="return area(width, height)")
     one = await ask(hole(root, "block", BLOCK, "return area(width, height)"), engine)
     assert texts(one) == {
@@ -77,28 +77,28 @@ async def test_a_missing_block(root, ask):
 
 
 async def test_the_rest_of_a_line(root, ask):
-    """All are cut after the first line of what was written; shaping also drops what stands right of the cursor."""
+    """All stages are cut after the first line; post-processing also drops text right of the cursor."""
     where = hole(root, "end", f"{IMPORTS}print(area(3, |\n", "4))")
     engine = Told(prefix="4, 5)\nprint(", infill="4))))", context="4))")
     assert texts(await ask(where, engine)) == {PREFIX: "4, 5)", INFILL: "4))))", SHAPED: "4))", CONTEXT: "4))"}
 
 
-async def test_where_nothing_else_is_to_be_shown_context_changes_nothing(root, ask):
+async def test_without_snippets_context_changes_nothing(root, ask):
     where = hole(root, "end", "total = pri|\n", "ce")
     one = await ask(where, Told(prefix="ces", infill="ce", context="never asked"))
     assert one.context is None
     assert texts(one)[CONTEXT] == texts(one)[SHAPED] == "ce"
 
 
-async def test_a_block_that_was_broken_off_loses_its_unfinished_line(root, ask):
+async def test_truncated_block_loses_its_unfinished_line(root, ask):
     where = hole(root, "block", BLOCK, "a = 1\n    return a")
     one = await ask(where, Told(infill="a = 1\n    return a + wid", cause="length"))
     assert texts(one)[INFILL] == "a = 1\n    return a + wid"
     assert texts(one)[SHAPED] == "a = 1"
 
 
-async def test_each_rule_is_judged_by_what_is_shown_without_it(root, ask):
-    """Of three holes one is made right by the stop rule, and one by what shaping drops; the third is not touched."""
+async def test_each_rule_is_compared_with_its_absence(root, ask):
+    """The stop rule corrects one of three holes, post-processing another; the third is not touched."""
     block = hole(root, "block", BLOCK, "if width > height:\n        return 1\n    return 2")
     end = hole(root, "end", f"{IMPORTS}print(area(3, |\n", "4))")
     answered = [
@@ -116,7 +116,7 @@ async def test_each_rule_is_judged_by_what_is_shown_without_it(root, ask):
     assert touched == {STOP, "doubled closer"}
 
 
-async def test_writing_on_where_a_line_is_missing_is_judged_too(root, ask):
+async def test_extra_lines_after_a_missing_line_are_counted(root, ask):
     where = hole(root, "line", BLOCK, "x = area(1, 2)")
     one = await ask(where, Told(infill="x = area(1, 2)\n    return x"))
     more, alone = (effect for effect in effects([one]) if effect.rule.startswith(MORE))
@@ -126,14 +126,14 @@ async def test_writing_on_where_a_line_is_missing_is_judged_too(root, ask):
     assert (more.touched, more.wronged, more.exact.value) == (1, 1, -1.0)
 
 
-def test_true_blocks_that_the_stop_rule_cuts_are_told(root):
+def test_true_blocks_cut_by_the_stop_rule_are_counted(root):
     whole = hole(root, "block", BLOCK, "a = 1\n    return a")
     cut = hole(root, "block", BLOCK, 'text = """\nat the margin\n"""\n    return text')
     assert judged_blocks([whole, cut]) == {"blocks": 2, "cut": 1, "cut_lines": 0, "too_long": 0}
     assert cut_blocks([whole, cut]) == [cut]
 
 
-async def test_figures_of_two_places(root, ask):
+async def test_figures_of_two_holes(root, ask):
     """Infilling makes one of two right, context the other, which uses a name that only another file defines."""
     line = hole(root, "line", "from shapes import *\n\nwidth = 3\n|\n", "x = area(3, 4)")
     end = hole(root, "end", "total = pri|\n", "ce")
@@ -155,8 +155,8 @@ async def test_figures_of_two_places(root, ask):
     assert json.loads(json.dumps(found)) == found
 
 
-async def test_ends_beside_the_others_are_a_group_of_their_own(root, ask):
-    """What they gain changes no other figure."""
+async def test_additional_ends_form_their_own_group(root, ask):
+    """They change no other figure."""
     end, known = hole(root, "end", "total = pri|\n", "ce"), {root: defined([])}
     one, other = (
         await ask(end, Told(prefix="ce", infill="ce", context="ce")),
@@ -168,7 +168,7 @@ async def test_ends_beside_the_others_are_a_group_of_their_own(root, ask):
     assert both == alone | {"others": 1}
 
 
-async def test_confidence_says_what_a_threshold_would_leave(root, ask):
+async def test_confidence_table_shows_what_a_threshold_leaves(root, ask):
     """Each line is as likely as not: up to 0.5 both answers are left, one of them right; above it none."""
     end = hole(root, "end", "total = pri|\n", "ce")
     answered = [await ask(end, Told(infill="ce")), await ask(end, Told(infill="nt"))]
