@@ -228,7 +228,7 @@ async def test_actions_and_edits_are_recorded(runtime, folder, monkeypatch):
 
 
 async def _edits(one: Session, folder: Path) -> None:
-    """One edit taken hunk by hunk, with another instruction in between; and one that is cancelled."""
+    """Accept one edit hunk by hunk with a follow-up in between; cancel another."""
     document = {"textDocument": {"uri": (folder / "a.py").as_uri()}, "range": span((4, 0), (4, 0))}
     tokens = {"partialResultToken": "drawn", "workDoneToken": "done"}
     asked = {**document, "id": "mine", "instruction": "Add x.", **tokens}

@@ -1,4 +1,4 @@
-"""Memory over time: what each process has to itself, looked at every second. Knows only processes."""
+"""Private memory of processes, sampled every second."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EVERY_SECONDS = 1.0
 
 @asynccontextmanager
 async def watched(pids: Callable[[], Sequence[int]]) -> AsyncIterator[dict[int, list[int]]]:
-    """Bytes, look by look, of each process that ``pids`` names. Fails at the end where one had gone meanwhile."""
+    """Sample the private bytes of the processes that ``pids`` returns. Fails if one has ended."""
     seen: dict[int, list[int]] = {}
     watching = asyncio.ensure_future(_watch(pids, seen))
     try:
@@ -26,12 +26,12 @@ async def watched(pids: Callable[[], Sequence[int]]) -> AsyncIterator[dict[int, 
 
 
 def own_bytes(pid: int) -> int:
-    """What would be free if the process ended: pages that no other one maps (its unique set size)."""
+    """Return the unique set size of a process: memory freed if it ended."""
     return psutil.Process(pid).memory_full_info().uss
 
 
 def growth(samples: Sequence[int]) -> float:
-    """By how much the second half grew, as a share: the median of its last tenth against that of its first."""
+    """Return the growth of the second half as a share: median of its last tenth against its first."""
     half = samples[len(samples) // 2 :]
     tenth = max(len(half) // 10, 1)
     return median(half[-tenth:]) / median(half[:tenth]) - 1

@@ -1,6 +1,6 @@
-"""A person at work in one window: types at a human's rhythm and keeps account of what becomes of each request.
+"""A simulated user who types in one session at a human rate and records the outcome of every request.
 
-VS Code cancels a request at the next key, other editors leave that to the server: both are typed here. Knows no engine.
+VS Code cancels a request at the next key; other editors leave that to the server. Both are simulated.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from lsp_server.benchmark.editing_trace import TraceRequest, make_trace
 from lsp_server.demo.tiny_editor import LANGUAGES
 
 TYPING, READING = (0.1, 0.4), (0.3, 1.5)
-"""Seconds from one request to the next while typing on, and after an answer that was waited for."""
+"""Seconds between requests while typing, and after an awaited response."""
 
-LOOKS = 0.4
-"""How often a person waits for the answer. Which ones is cast before, so that these times are a fair sample."""
+AWAITED = 0.4
+"""Share of responses that the user awaits; chosen in advance, so that their latencies are a fair sample."""
 
 HANGS = 90.0
-"""Seconds without an answer after which a request counts as hanging; several times its deadline."""
+"""Seconds after which a request counts as hanging; several times its deadline."""
 
 STRETCH = 100
-"""Requests typed before the files are as they were, and others of their lines are written anew."""
+"""Requests before the files are reset and other lines are typed."""
 
 
 @dataclass
 class Account:
-    """What became of all requests: each was answered, with text or empty, or cancelled; ``faults`` are all others.
+    """Outcomes of all requests: a completion, none, or cancelled; ``faults`` are all others.
 
-    ``waits`` are the seconds of those that were waited for.
+    ``waits`` are the latencies of awaited responses in seconds.
     """
 
     asked: int = 0
@@ -53,68 +53,68 @@ class Account:
         return self.shown + self.empty + self.cancelled
 
 
-class Person:
-    """Works on ``files``, once sat down, until they rest, or their server is gone."""
+class TypingUser:
+    """Types in ``files`` from ``start`` to ``rest`` or ``leave``."""
 
     def __init__(self, window: Window, files: Sequence[SourceFile], dice: Random, *, cancels: bool) -> None:
         self.window = window
         self.account = Account()
         self._trace, self._dice, self._cancels = endless(files, dice), dice, cancels
         self._opened: set[str] = set()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._pending: set[asyncio.Task[None]] = set()
         self._typing: asyncio.Task[None] | None = None
 
     @property
-    def under_way(self) -> int:
-        """How many requests wait for their answers."""
-        return len(self._under_way)
+    def pending(self) -> int:
+        """Number of requests without a response."""
+        return len(self._pending)
 
-    def sit_down(self) -> None:
-        """Begin to type."""
+    def start(self) -> None:
+        """Start typing."""
         self._typing = asyncio.ensure_future(self._type())
 
     async def rest(self) -> None:
-        """Stop typing; returns when every request has been answered, or hangs."""
+        """Stop typing, and wait until every request is answered or hangs."""
         assert self._typing is not None
         self._typing.cancel()
         with suppress(asyncio.CancelledError):
             await self._typing
-        if self._under_way:
-            await asyncio.wait(self._under_way)
+        if self._pending:
+            await asyncio.wait(self._pending)
 
     async def leave(self) -> None:
-        """Expect no more answers."""
-        for request in self._under_way:
+        """Stop typing and drop all requests, after the server has ended."""
+        for request in self._pending:
             request.cancel()
         await self.rest()
 
     async def look(self, request: TraceRequest) -> list[tuple[str, tuple[int, int, int, int]]]:
-        """Ask by hand, in a document of its own; the items."""
+        """Return the items of an explicit request in a document of its own."""
         self._show(request)
         return await self.window.inline(*_cursor(request), uri=_uri(request))
 
     async def _type(self) -> None:
         for request in self._trace:
-            looks = not self.account.asked or self._dice.random() < LOOKS
-            answer, name = self._ask(request, looks=looks)
-            if looks:
+            awaited = not self.account.asked or self._dice.random() < AWAITED
+            answer, name = self._ask(request, awaited=awaited)
+            if awaited:
                 await asyncio.wait([answer])
-            await asyncio.sleep(self._dice.uniform(*(READING if looks else TYPING)))
+            await asyncio.sleep(self._dice.uniform(*(READING if awaited else TYPING)))
             if self._cancels and not answer.done():
                 self.window.client.cancel_request(types.CancelParams(name))
 
-    def _ask(self, request: TraceRequest, *, looks: bool) -> tuple[asyncio.Task[None], str]:
+    def _ask(self, request: TraceRequest, *, awaited: bool) -> tuple[asyncio.Task[None], str]:
         self._show(request)
         self.account.asked += 1
         name = f"key {self.account.asked}"
         future = self.window.request(*_cursor(request), uri=_uri(request), invoked=False, msg_id=name)
-        task = asyncio.ensure_future(self._settle(future, looks=looks))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task = asyncio.ensure_future(self._settle(future, awaited=awaited))
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
         return task, name
 
-    async def _settle(self, answer: asyncio.Future[list[types.InlineCompletionItem]], *, looks: bool) -> None:
-        """Enter one request into the account once it is over."""
+    async def _settle(self, answer: asyncio.Future[list[types.InlineCompletionItem]], *, awaited: bool) -> None:
+        """Record the outcome of one request."""
         account, started = self.account, time.perf_counter()
         try:
             items = await asyncio.wait_for(answer, HANGS)
@@ -127,7 +127,7 @@ class Person:
         else:
             account.shown += bool(items)
             account.empty += not items
-            if looks:
+            if awaited:
                 account.waits.append(time.perf_counter() - started)
 
     def _show(self, request: TraceRequest) -> None:
@@ -139,7 +139,7 @@ class Person:
 
 
 def endless(files: Sequence[SourceFile], dice: Random) -> Iterator[TraceRequest]:
-    """What a person asks who works on ``files`` all day."""
+    """Yield trace requests on ``files`` without end."""
     while True:
         yield from make_trace(dice.sample(files, len(files)), STRETCH, dice.randrange(2**32))
 
@@ -149,5 +149,5 @@ def _uri(request: TraceRequest) -> str:
 
 
 def _cursor(request: TraceRequest) -> tuple[int, int]:
-    """Line and character; in ASCII, so that all position encodings agree."""
+    """Return line and character. The text is ASCII, so all position encodings agree."""
     return request.prefix.count("\n"), len(request.prefix) - (request.prefix.rfind("\n") + 1)
