@@ -95,12 +95,12 @@ def _computed(pid: int) -> float:
 async def window(model: str, form: str, tokens: int) -> AsyncIterator[EditorSession]:
     """Start a language server and its engine. Raises ``BenchError``."""
     completion = {"maxTokens": tokens, "debounceMs": 0, "deadlineMs": 120_000, "alternatives": 1}
-    async with editor_of_its_own(model, form, completion) as editor:
+    async with isolated_editor(model, form, completion) as editor:
         yield EditorSession(editor)
 
 
 @asynccontextmanager
-async def editor_of_its_own(model: str, form: str, completion: Mapping[str, Any]) -> AsyncIterator[TinyEditor]:
+async def isolated_editor(model: str, form: str, completion: Mapping[str, Any]) -> AsyncIterator[TinyEditor]:
     """Start an editor with a server and engine of its own and these completion settings. Raises ``BenchError``."""
     engine = {"model": model, "format": form, "adapter": "", "graceSeconds": GRACE_SECONDS}
     with runtime_of_its_own():

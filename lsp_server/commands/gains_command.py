@@ -36,7 +36,7 @@ from lsp_server.benchmark.gains.answers import AnsweredQuestion, AnswerSource, T
 from lsp_server.benchmark.gains.gain_figures import figures
 from lsp_server.benchmark.gains.gain_holes import DefinedNames, FoundHoles, GainHole, defined, find_holes, more_ends
 from lsp_server.benchmark.gains.gain_report import show
-from lsp_server.benchmark.gains.projects import fetch_all, fetched, home, name_of
+from lsp_server.benchmark.gains.projects import fetch_all, fetched, name_of, projects_folder
 from lsp_server.benchmark.sides.own_engine import started_engine
 from lsp_server.benchmark.sides.side import BenchError
 from lsp_server.completion.pipeline import Completer
@@ -96,17 +96,17 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _fetch() -> int:
     try:
-        fetch_all(home())
+        fetch_all(projects_folder())
     except subprocess.CalledProcessError as error:
         lines = (error.stderr or "").strip().splitlines()
         return _say(f"{' '.join(error.cmd[:3])} failed: {lines[-1] if lines else error.returncode}", 1)
     except FileNotFoundError as error:
         return _say(f"{error.filename} is not installed. Install it to fetch the projects.", 1)
-    return _say(f"the pinned projects are in {home()}", 0)
+    return _say(f"the pinned projects are in {projects_folder()}", 0)
 
 
 def _measure(args: argparse.Namespace) -> int:
-    found = find_holes(args.folders or fetched(home()), args.holes, args.seed)
+    found = find_holes(args.folders or fetched(projects_folder()), args.holes, args.seed)
     if not found.holes:
         raise FileNotFoundError("There is no source code in these folders. Choose others.")
     known = {project: defined(files) for project, files in found.files.items()}
@@ -195,7 +195,7 @@ def _journal(args: argparse.Namespace) -> AnswerJournal:
     """Return the journal: beside the output, or in the projects' folder."""
     if args.output:
         return AnswerJournal(args.output.with_name(f"{args.output.name}.answers.jsonl"))
-    return AnswerJournal(home() / "answers.jsonl")
+    return AnswerJournal(projects_folder() / "answers.jsonl")
 
 
 def _head(args: argparse.Namespace, found: FoundHoles) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import inference
 from inference.models.shape import FORMATS
 from inference.system.machine import usable_cores
 from lsp_server.benchmark.editing_trace import TypedText, normal
-from lsp_server.benchmark.end_to_end import editor_of_its_own
+from lsp_server.benchmark.end_to_end import isolated_editor
 from lsp_server.benchmark.scenarios import Tell
 from lsp_server.benchmark.simulated_typist import HOWS, at_random
 from lsp_server.benchmark.source_choice import PER_LANGUAGE, NoFilesError, source_files
@@ -55,7 +55,7 @@ async def simulate(args: argparse.Namespace, tell: Tell) -> dict[str, Any]:
     completion = {} if args.rhythm else AT_ITS_OWN_PACE
     tell("starting the language server and its own engine")
     tallies: list[Tally] = []
-    async with editor_of_its_own(args.model, args.format, completion) as editor:
+    async with isolated_editor(args.model, args.format, completion) as editor:
         for path, language, typist in work:
             tell(f"{len(tallies) + 1} of {len(work)}: {path.name}")
             habits = Habits(args.take, _gap(args.rhythm, f"{args.seed}/{path}"))

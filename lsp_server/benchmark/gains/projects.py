@@ -42,7 +42,7 @@ def pinned() -> list[Project]:
     return [Project(**one) for one in tomllib.loads(LIST.read_text("utf-8"))["project"]]
 
 
-def home() -> Path:
+def projects_folder() -> Path:
     """Return the folder for projects on this machine."""
     return platformdirs.user_cache_path("codellama-ls", False) / "gains"
 
@@ -66,5 +66,5 @@ def fetched(below: Path) -> list[Path]:
 
 def name_of(folder: Path) -> str:
     """Return the name of a project in figures: package and version, or the folder's name."""
-    below = home().resolve()
+    below = projects_folder().resolve()
     return folder.relative_to(below).parts[0] if folder.is_relative_to(below) else folder.name

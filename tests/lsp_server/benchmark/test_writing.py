@@ -104,7 +104,7 @@ async def test_command_prints_all_languages_and_their_sum(runtime, tmp_path, mon
             await editor.ready()
             yield editor
 
-    monkeypatch.setattr(typist_command, "editor_of_its_own", here)
+    monkeypatch.setattr(typist_command, "isolated_editor", here)
     args = typist_command._arguments([str(tmp_path), "--keys", "20", "--seed", "3"])
     answerer = ScriptedAnswerer(["zzz"])
     async with serving(runtime, answerer):

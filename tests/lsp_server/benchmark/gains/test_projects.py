@@ -32,7 +32,7 @@ def test_no_pinned_project_was_used_for_the_adapter():
 
 
 def test_projects_not_fetched_are_an_error(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(gains_command, "home", lambda: tmp_path)
+    monkeypatch.setattr(gains_command, "projects_folder", lambda: tmp_path)
     assert gains_command.main([]) == 2
     assert "Run `codellama-ls gains --fetch`" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError):
