@@ -1,6 +1,6 @@
-"""From samples to figures: medians, 95th percentiles, rates, and ratios of what was asked in pairs. Pure.
+"""Figures from samples: medians, 95th percentiles, rates, and ratios of paired requests.
 
-Times are milliseconds here. A ratio above 1 says that we were so many times faster.
+Times are milliseconds here. A ratio above 1 means that our side is that many times faster.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from lsp_server.benchmark.sides.side import TimedAnswer
 from lsp_server.usage_statistics.usage_figures import percentile
 
 ALL = "all"
-"""The whole trace, whatever the kind of its requests."""
+"""All requests of the trace."""
 
 SHOWN = (ALL, *KINDS, "unseen", "rewrite")
-"""Kinds of requests in the order in which they are shown."""
+"""Kinds of requests in the order of the report."""
 
 
 def figures(results: Results, ours: str) -> dict[str, Any]:
-    """Everything that is printed, ready for JSON: ``sides`` by name, ``ratios`` by rival, ``rewrites``, ``felt``."""
+    """Return all figures as JSON: ``sides`` by name, ``ratios`` by rival, ``rewrites``, ``felt`` (end to end)."""
     names = list(dict.fromkeys(sample.side for sample in results.samples))
     rivals = [name for name in names if name != ours]
     return {
@@ -36,7 +36,7 @@ def figures(results: Results, ours: str) -> dict[str, Any]:
 
 
 def spread(seconds: Sequence[float]) -> dict[str, float]:
-    """Median and 95th percentile, in milliseconds."""
+    """Return median and 95th percentile in milliseconds."""
     return {"p50": _ms(median(seconds)), "p95": _ms(percentile(seconds, 0.95))}
 
 
@@ -67,7 +67,7 @@ def _times(answers: Sequence[TimedAnswer]) -> dict[str, Any]:
 
 
 def _streams(answers: Sequence[TimedAnswer]) -> dict[str, Any]:
-    """Of many answers at once: when they begin, and the time between two parts of one."""
+    """Return first-token times of concurrent requests and the gaps between parts."""
     gaps = [later - earlier for answer in answers for earlier, later in pairwise(answer.arrivals)] or [0.0]
     return {
         "count": len(answers),
@@ -77,7 +77,7 @@ def _streams(answers: Sequence[TimedAnswer]) -> dict[str, Any]:
 
 
 def _waits(waits: Waits) -> dict[str, Any]:
-    """``longer_p95``: by how much the 95th percentile during a chat exceeds that on an idle server."""
+    """Compare waits; ``longer_p95`` is the 95th percentile during a chat minus that on an idle server."""
     idle, busy = spread(waits.idle), spread(waits.busy)
     return {
         "count": len(waits.busy),
@@ -89,7 +89,7 @@ def _waits(waits: Waits) -> dict[str, Any]:
 
 
 def _ratios(results: Results, ours: str, rival: str) -> dict[str, Any]:
-    """Medians of ratios of pairs: the same request, asked of both one right after the other."""
+    """Return medians of ratios of pairs: the same request, sent to both in turn."""
 
     def of(kind: str, figure: Callable[[TimedAnswer], float]) -> float | None:
         mine = {(s.kind, s.request): figure(s.answer) for s in _samples(results, ours, kind)}
@@ -106,14 +106,14 @@ def _ratios(results: Results, ours: str, rival: str) -> dict[str, Any]:
 
 
 def _of_p95(results: Results, ours: str, rival: str, kind: str) -> float:
-    """Over the requests that both were asked."""
+    """Return the ratio of 95th percentiles over requests that both sides got."""
     asked = {(s.kind, s.request): s.answer.total for s in _samples(results, rival, kind)}
     own = [s.answer.total for s in _samples(results, ours, kind) if (s.kind, s.request) in asked]
     return round(percentile(list(asked.values()), 0.95) / max(percentile(own, 0.95), 1e-9), 2)
 
 
 def _rewrites(results: Results, ours: str) -> dict[str, Any] | None:
-    """Known edits with drafts and without: tokens a second over the whole answer, and how many times faster."""
+    """Compare rewrites with and without drafts: tokens per second, prefill included, and speed-up."""
     drafted, plain = (
         {s.request: s.answer for s in _samples(results, ours, kind)} for kind in ("rewrite", "plain rewrite")
     )
@@ -130,10 +130,10 @@ def _rewrites(results: Results, ours: str) -> dict[str, Any] | None:
 
 
 def _felt(results: Results, rivals: Sequence[str]) -> dict[str, Any]:
-    """Requests for which the language server had something, or asked the model for it.
+    """Summarise end-to-end requests that showed a completion or called the model.
 
-    A rival is charged only up to the token that the server's answer ended with, and where the model was not asked
-    only for its first token.
+    A rival's time counts only up to the last token of the server's completion, and only to the first token where the
+    server did not call the model.
     """
     felt = {n: one for n, one in results.felt.items() if one.shown or one.tokens is not None}
     avoided = [one for one in results.felt.values() if one.known]
@@ -149,7 +149,7 @@ def _felt(results: Results, rivals: Sequence[str]) -> dict[str, Any]:
 
 
 def _felt_ratios(results: Results, felt: dict[int, EndToEndAnswer], rival: str) -> dict[str, float | None]:
-    """The ``median`` of pairs, of their 95th percentiles (``p95``), and of the time they took in all (``whole``)."""
+    """Return the ``median`` ratio of pairs, the ratio of 95th percentiles and that of total times (``whole``)."""
     theirs = {s.request: s.answer for s in _samples(results, rival, ALL)}
     pairs = [(one.total, theirs[n].until(one.tokens or 1)) for n, one in felt.items() if n in theirs]
     if not pairs:
@@ -172,8 +172,8 @@ def _answers(results: Results, name: str, kind: str) -> list[TimedAnswer]:
 
 
 def _median(values: Iterable[float], digits: int) -> float | None:
-    found = list(values)
-    return round(median(found), digits) if found else None
+    numbers = list(values)
+    return round(median(numbers), digits) if numbers else None
 
 
 def _ms(seconds: float) -> float:

@@ -1,18 +1,19 @@
-"""The figures as tables for a person. Knows nothing but the figures (``figures``)."""
+"""The figures of ``bench`` as tables for the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from inference.system.tables import figure_table
+
 NOTHING = "–"
 
 
 def show(console: Console, figures: dict[str, Any]) -> None:
-    """All tables, each side by side."""
+    """Print all tables."""
     sides = figures["sides"]
     console.print(_requests(sides), "")
     console.print(_servers(sides), "")
@@ -20,16 +21,17 @@ def show(console: Console, figures: dict[str, Any]) -> None:
         console.print(_waits(sides), "")
     if figures["ratios"]:
         console.print(_ratios(figures["ratios"], figures["felt"]), "")
-    for words in (_rewrites_in_words(figures["rewrites"]), _felt_in_words(figures["felt"])):
-        if words:
-            console.print(words)
+    for line in (_rewrites_line(figures["rewrites"]), _end_to_end_line(figures["felt"])):
+        if line:
+            console.print(line)
 
 
 def _requests(sides: dict[str, Any]) -> Table:
-    table = _table(
-        "An editor's requests (milliseconds; median / 95 %)",
+    table = figure_table(
         ("request", "side"),
-        ("count", "first token", "whole answer", "prompt tokens", "of them read", "answer tokens", "of them drafted"),
+        ("count", "first token", "completion", "prompt tokens", "prefilled", "output tokens", "drafted"),
+        "An editor's requests (milliseconds; median / 95 %)",
+        ruled=True,
     )
     kinds = dict.fromkeys(kind for side in sides.values() for kind in side["requests"])
     for kind in kinds:
@@ -44,10 +46,11 @@ def _requests(sides: dict[str, Any]) -> Table:
 
 
 def _servers(sides: dict[str, Any]) -> Table:
-    table = _table(
-        "Each by itself (milliseconds; median / 95 %)",
+    table = figure_table(
         ("side",),
         ("decode tokens/s", "prefill tokens/s", "streams", "first token", "between parts", "at most", "peak MB"),
+        "Each side by itself (milliseconds; median / 95 %)",
+        ruled=True,
     )
     for name, side in sides.items():
         streams = side["streams"] or {}
@@ -66,10 +69,11 @@ def _servers(sides: dict[str, Any]) -> Table:
 
 
 def _waits(sides: dict[str, Any]) -> Table:
-    table = _table(
-        "A completion's wait for its first token (milliseconds; median / 95 %)",
+    table = figure_table(
         ("side",),
         ("count", "idle", "during a chat", "longer at 95 %", "between the chat's parts"),
+        "A completion's wait for its first token (milliseconds; median / 95 %)",
+        ruled=True,
     )
     for name, side in sides.items():
         if waits := side["wait_ms"]:
@@ -81,19 +85,21 @@ def _waits(sides: dict[str, Any]) -> Table:
 
 def _ratios(ratios: dict[str, Any], felt: dict[str, Any] | None) -> Table:
     kinds = list(dict.fromkeys(kind for rival in ratios.values() for kind in rival["line"]))
-    table = _table("How many times faster than each rival (medians of pairs)", ("rival", ""), (*kinds, "decode"))
+    table = figure_table(
+        ("rival", ""), (*kinds, "decode"), "How many times faster than each rival (medians of pairs)", ruled=True
+    )
     for name, rival in ratios.items():
-        for title, figure in (("first token", "first_token"), ("whole answer", "line"), ("its 95 %", "line_p95")):
+        for title, figure in (("first token", "first_token"), ("completion", "line"), ("its 95 %", "line_p95")):
             decode = _number(rival["decode"]) if figure == "line" else ""
             table.add_row(name, title, *(_number(rival[figure].get(kind)) for kind in kinds), decode)
         if felt and name in felt["ratios"]:
-            for title, figure in (("as felt", "median"), ("its 95 %", "p95"), ("in all", "whole")):
+            for title, figure in (("end to end", "median"), ("its 95 %", "p95"), ("in all", "whole")):
                 table.add_row(name, title, _number(felt["ratios"][name][figure]), *[""] * len(kinds))
         table.add_section()
     return table
 
 
-def _rewrites_in_words(rewrites: dict[str, Any] | None) -> str:
+def _rewrites_line(rewrites: dict[str, Any] | None) -> str:
     if not rewrites:
         return ""
     return (
@@ -103,23 +109,14 @@ def _rewrites_in_words(rewrites: dict[str, Any] | None) -> str:
     )
 
 
-def _felt_in_words(felt: dict[str, Any] | None) -> str:
+def _end_to_end_line(felt: dict[str, Any] | None) -> str:
     if not felt:
         return ""
     return (
-        f"As felt, through the language server: of {felt['requests']} requests {felt['calls']} asked the model, "
+        f"End to end, through the language server: of {felt['requests']} requests {felt['calls']} called the model, "
         f"{felt['calls_avoided']} were answered without it ({_spread(felt['without_model_ms'])} ms); "
         f"in all {_spread(felt['ms'])} ms."
     )
-
-
-def _table(title: str, names: Iterable[str], numbers: Iterable[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for name in names:
-        table.add_column(name)
-    for name in numbers:
-        table.add_column(name, justify="right")
-    return table
 
 
 def _spread(one: dict[str, float] | None) -> str:

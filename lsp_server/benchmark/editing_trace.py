@@ -1,12 +1,8 @@
-"""A document under a person's hands: what stands around the cursor while they write a stretch of it anew.
+"""An editing trace: the completion requests of an editor while a user works on real files.
 
-Pure: text in, text out. Like editors by default, it closes brackets and quotes by itself, types over what it closed and
-indents a new line. Knows no requests and no model.
-
-An editing trace: the completions an editor would ask for while a person works on real files.
-
-Pure and deterministic: the same files and the same seed make the same trace. A person opens a file, writes a line or
-two of it anew (``typist``), goes elsewhere in it or to another file, and comes back. Knows no model.
+The same files and seed give the same trace. The user opens a file, rewrites a line or two, moves to another position
+or file, and comes back. Like editors by default, the document closes brackets and quotes by itself, types over closed
+ones and indents new lines.
 """
 
 from __future__ import annotations
@@ -26,13 +22,13 @@ OPENS_BLOCK = ("(", "[", "{", ":")
 
 @dataclass
 class TypedText:
-    """A person who writes ``todo`` between ``before`` and ``rest``.
+    """A document in which ``todo`` is being typed between ``before`` and ``rest``.
 
     Attributes:
         before: the text left of the cursor.
-        todo: what is still to be written there; it is not in the document yet.
-        rest: what stands below all that.
-        closed: what the editor closed by itself: it stands right of the cursor and is not written yet.
+        todo: text still to be typed; not in the document yet.
+        rest: the text after that.
+        closed: brackets and quotes that the editor closed by itself, right of the cursor.
     """
 
     before: str
@@ -47,33 +43,33 @@ class TypedText:
 
     @property
     def to_line_end(self) -> int:
-        """Characters of the current line still to be written."""
+        """Characters of the current line still to be typed."""
         end = self.todo.find("\n")
         return len(self.todo) if end < 0 else end
 
     def type(self, count: int) -> None:
-        """Write the next characters of the line, at most ``count``."""
+        """Type at most ``count`` characters of the line."""
         for _ in range(min(count, self.to_line_end)):
             self._key(closing=True)
 
     def accept(self) -> None:
-        """Take a suggestion that says the rest of the line; nothing is closed in what is inserted."""
+        """Accept a completion of the rest of the line. Inserted text closes no brackets."""
         for _ in range(self.to_line_end):
             self._key(closing=False)
 
     def take(self, count: int) -> None:
-        """Insert the next characters, over several lines perhaps, as a suggestion that is taken in part is."""
+        """Accept the next ``count`` characters of a completion, which may span lines."""
         self.before, self.todo = self.before + self.todo[:count], self.todo[count:]
 
     def delete(self, count: int) -> None:
-        """Take back letters and digits just written, at most ``count``, to write them again."""
+        """Delete at most ``count`` letters and digits before the cursor, to be typed again."""
         for _ in range(count):
             if not self.before or not self.before[-1].isalnum():
                 return
             self.todo, self.before = self.before[-1] + self.todo, self.before[:-1]
 
     def enter(self) -> None:
-        """Begin a new line. The editor indents it, and puts a bracket it closed on a line of its own below."""
+        """Start a new line. The editor indents it and puts a closed bracket on its own line below."""
         line = self.before[self.before.rfind("\n") + 1 :]
         indent = line[: len(line) - len(line.lstrip())]
         self.closed = self.closed.lstrip(QUOTES)  # a stray quote is deleted; brackets are kept for later
@@ -83,7 +79,7 @@ class TypedText:
         self.before += "\n" + indent + ("    " if line.rstrip().endswith(OPENS_BLOCK) else "")
 
     def settle(self) -> None:
-        """Give the line just begun the indentation it is to have, or step down over what was closed there."""
+        """Correct the new line's indentation, or step over the closed bracket below."""
         blank = len(self.before) - len(self.before.rstrip(" \t"))
         self.before = self.before[: len(self.before) - blank]
         if self.closed and self.before.endswith("\n") and ("\n" + self.todo).startswith(self.closed):
@@ -94,7 +90,7 @@ class TypedText:
         self.before, self.todo = self.before + self.todo[:indent], self.todo[indent:]
 
     def finish(self) -> str:
-        """Write all that is left, delete what was closed in vain; the whole document."""
+        """Type everything left, drop superfluous closers, and return the document."""
         self.before, self.todo, self.closed = self.before + self.todo, "", ""
         return self.before + self.rest
 
@@ -107,7 +103,7 @@ class TypedText:
         self.before += key
 
     def _closes(self, key: str) -> bool:
-        """Editors close where nothing but a blank or a closer follows; a quote also not after a word: it's one."""
+        """Editors close before a blank or a closer, and no quote after a word character."""
         follows = self.after[:1]
         if follows.strip() and follows not in CLOSERS.values():
             return False
@@ -116,21 +112,21 @@ class TypedText:
 
 Kind = Literal["cold", "warm", "accept", "newline", "jump", "switch"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""Why a request is made: a file was opened; a few characters were typed or deleted; a suggestion was taken; a line was
-begun; the cursor went elsewhere in the same file; the person came back to a file."""
+"""Cause of a request: a file was opened; characters were typed or deleted; a completion was accepted; a line was
+started; the cursor moved within the file; the user came back to a file."""
 
 ACCEPTED, DELETED = 0.12, 0.08
-"""How often, of all requests, a suggestion is taken, and something deleted."""
+"""Shares of requests after an accepted completion and after a deletion."""
 OPENED, LEFT = 0.35, 0.6
-"""After a stretch is written: up to the first a new file is opened, up to the second one goes back to another."""
+"""Cumulative probabilities, after some lines are written, of opening a file and of switching to another open one."""
 LONGEST_BURST = 4
-"""Characters typed between two requests, at most."""
+"""Most characters typed between two requests."""
 MOST_LINES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class TraceRequest:
-    """The cursor stands between ``prefix`` and ``suffix``, which are all of the document's text."""
+    """A request with the cursor between ``prefix`` and ``suffix``, the whole text of the document."""
 
     document: str
     language: str
@@ -140,8 +136,8 @@ class TraceRequest:
 
 
 @dataclass
-class _Desk:
-    """The files at hand, as they are now; the next new one is first in ``unopened``."""
+class _Files:
+    """Open files and those still to be opened, in order."""
 
     random: Random
     unopened: list[SourceFile]
@@ -149,39 +145,39 @@ class _Desk:
 
 
 def make_trace(files: Sequence[SourceFile], count: int, seed: int = 0) -> list[TraceRequest]:
-    """``count`` requests. Raises ValueError where no file has a line of code to write anew."""
+    """Return ``count`` requests. Raises ValueError if no file has a line of code to rewrite."""
     usable = [file for file in map(normal, files) if lines_to_write(file.text)]
     if not usable:
-        raise ValueError("There is no source file with a line to write; choose another folder.")
-    return list(islice(_requests(_Desk(Random(seed), usable)), count))
+        raise ValueError("No source file has a line of code to rewrite. Choose another folder.")
+    return list(islice(_requests(_Files(Random(seed), usable)), count))
 
 
-def _requests(desk: _Desk) -> Iterator[TraceRequest]:
-    """For as long as anybody asks."""
-    kind, at = _choose(desk, None)
+def _requests(files: _Files) -> Iterator[TraceRequest]:
+    """Yield requests without end."""
+    kind, at = _choose(files, None)
     while True:
-        file = desk.opened[at]
-        start, end = _stretch(file.text, desk.random)
+        file = files.opened[at]
+        start, end = _stretch(file.text, files.random)
         typist = TypedText(file.text[:start], file.text[start:end], file.text[end:])
-        yield from (_asked(file, typist, step) for step in _steps(typist, kind, desk.random))
+        yield from (_request(file, typist, step) for step in _steps(typist, kind, files.random))
         typist.finish()
-        kind, at = _choose(desk, at)
+        kind, at = _choose(files, at)
 
 
-def _choose(desk: _Desk, current: int | None) -> tuple[Kind, int]:
-    """Where to go on: in which open file, and how that is called."""
-    dice = desk.random.random()
-    if current is None or (dice < OPENED and desk.unopened):
-        desk.opened.append(desk.unopened.pop(0))
-        return "cold", len(desk.opened) - 1
-    others = [n for n in range(len(desk.opened)) if n != current]
+def _choose(files: _Files, current: int | None) -> tuple[Kind, int]:
+    """Choose the next open file and the kind of its first request."""
+    dice = files.random.random()
+    if current is None or (dice < OPENED and files.unopened):
+        files.opened.append(files.unopened.pop(0))
+        return "cold", len(files.opened) - 1
+    others = [n for n in range(len(files.opened)) if n != current]
     if dice < LEFT and others:
-        return "switch", desk.random.choice(others)
+        return "switch", files.random.choice(others)
     return "jump", current
 
 
 def _steps(typist: TypedText, kind: Kind, random: Random) -> Iterator[Kind]:
-    """Write the stretch, one request a step. The typist has moved when a step is out."""
+    """Type ``todo`` step by step; each step ends in a request."""
     yield kind
     while typist.todo:
         if typist.to_line_end:
@@ -204,12 +200,12 @@ def _write(typist: TypedText, random: Random) -> Kind:
     return "warm"
 
 
-def _asked(file: SourceFile, typist: TypedText, kind: Kind) -> TraceRequest:
+def _request(file: SourceFile, typist: TypedText, kind: Kind) -> TraceRequest:
     return TraceRequest(file.name, file.language, typist.before, typist.after, kind)
 
 
 def _stretch(text: str, random: Random) -> tuple[int, int]:
-    """Offsets of a stretch of whole lines without its first indentation, which the editor has made, and its end."""
+    """Return start and end of some whole lines, without the first indentation, which the editor makes."""
     lines = text.splitlines(keepends=True)
     first = random.choice(lines_to_write(text))
     last = min(first + random.randint(1, MOST_LINES), len(lines))
@@ -218,11 +214,11 @@ def _stretch(text: str, random: Random) -> tuple[int, int]:
 
 
 def lines_to_write(text: str) -> list[int]:
-    """Numbers of the lines on which a stretch may begin: with code on them, and something above."""
+    """Return numbers of lines with code, except the first line."""
     return [n for n, line in enumerate(text.splitlines()) if n and any(map(str.isalnum, line))]
 
 
 def normal(file: SourceFile) -> SourceFile:
-    """With LF line ends, and with no other character that ``splitlines`` takes for one."""
+    """Return the file with LF as its only line separator."""
     text = file.text.replace("\r\n", "\n").replace("\r", "\n")
     return SourceFile(file.name, file.language, "\n".join(text.splitlines()) + "\n")

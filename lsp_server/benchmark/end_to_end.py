@@ -1,6 +1,6 @@
-"""The same trace as a person feels it: through the real language server over stdio, with all it does to ask less.
+"""The editing trace replayed through the real language server over stdio: end-to-end latency.
 
-The engine behind it is its own, so that what the other sides are asked warms nothing here. Knows no rivals.
+The server has an engine of its own, so that requests of other sides don't warm its cache.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from lsp_server.benchmark.sides.side import BenchError
 from lsp_server.demo.tiny_editor import NotReadyError, TinyEditor, tiny_editor
 
 PAUSE = 0.1
-"""Seconds from an answer to the next key, at least: time to get ready what may be asked for next."""
+"""Least seconds from a response to the next key, for prefetching."""
 LOOKS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class EndToEndAnswer:
-    """One answer of the language server.
+    """One completion of the language server.
 
     Attributes:
-        total: seconds from the request to the suggestion, LSP included.
-        tokens: what the model wrote for it, or None where the model was not asked.
-        shown: characters suggested.
-        known: the answer was known without asking the model, be it that there is nothing to suggest.
+        total: seconds from request to response, LSP included.
+        tokens: tokens that the model generated; None without a model call.
+        shown: characters of the completion.
+        known: answered from the cache, possibly with no completion.
     """
 
     total: float
@@ -44,14 +44,14 @@ class EndToEndAnswer:
 
 
 class EditorSession:
-    """An editor's window in which the trace is typed. No debounce is counted: it would be one for every rival, too."""
+    """Replay a trace in one editor. There is no debounce: every rival would have the same."""
 
     def __init__(self, editor: TinyEditor) -> None:
         self._editor = editor
         self._open: set[str] = set()
 
     async def ask(self, request: TraceRequest) -> EndToEndAnswer:
-        """Bring the document to the request's state and ask as an editor does while its user types."""
+        """Update the document and send an automatic completion request."""
         path, text = Path("/") / request.document, request.prefix + request.suffix
         show = self._editor.change if request.document in self._open else self._editor.open
         self._open.add(request.document)
@@ -65,14 +65,14 @@ class EditorSession:
         return EndToEndAnswer(total, tokens, len(shown), tokens is None and bool(shown or record.get("source")))
 
     async def pause(self) -> None:
-        """Until the engine has done what it does unasked: it is to disturb nobody who is measured next."""
+        """Wait until the engine is idle, so that prefetching does not disturb the next side."""
         await asyncio.sleep(PAUSE)
         if self._editor.engine_pid:
             await until_idle(partial(_computed, self._editor.engine_pid))
 
 
 async def until_idle(computed: Callable[[], float], looks: int = LOOKS, every: float = 0.05) -> bool:
-    """Returns when a process has ``computed`` as much as ``every`` seconds before; false if never, in so many looks."""
+    """Wait until CPU time does not grow for ``every`` seconds; False if it still grows after ``looks`` checks."""
     before = computed()
     for _ in range(looks):
         await asyncio.sleep(every)
@@ -84,7 +84,7 @@ async def until_idle(computed: Callable[[], float], looks: int = LOOKS, every: f
 
 
 def _computed(pid: int) -> float:
-    """Seconds, of all threads of a process, as finely as the system counts; none of one that has gone."""
+    """Return CPU seconds of a process; 0 if it has ended."""
     with suppress(psutil.Error):
         times = psutil.Process(pid).cpu_times()
         return times.user + times.system
@@ -93,15 +93,15 @@ def _computed(pid: int) -> float:
 
 @asynccontextmanager
 async def window(model: str, form: str, tokens: int) -> AsyncIterator[EditorSession]:
-    """Start a language server, and through it an engine. Raises ``BenchError``."""
+    """Start a language server and its engine. Raises ``BenchError``."""
     completion = {"maxTokens": tokens, "debounceMs": 0, "deadlineMs": 120_000, "alternatives": 1}
-    async with editor_of_its_own(model, form, completion) as editor:
+    async with isolated_editor(model, form, completion) as editor:
         yield EditorSession(editor)
 
 
 @asynccontextmanager
-async def editor_of_its_own(model: str, form: str, completion: Mapping[str, Any]) -> AsyncIterator[TinyEditor]:
-    """An editor whose server and engine nobody else uses, with these settings of completions. Raises ``BenchError``."""
+async def isolated_editor(model: str, form: str, completion: Mapping[str, Any]) -> AsyncIterator[TinyEditor]:
+    """Start an editor with a server and engine of its own and these completion settings. Raises ``BenchError``."""
     engine = {"model": model, "format": form, "adapter": "", "graceSeconds": GRACE_SECONDS}
     with runtime_of_its_own():
         try:

@@ -1,8 +1,6 @@
-"""What is measured, one function a scenario: each request goes to every side in the same run, in alternating order.
+"""The scenarios of ``bench``: each request goes to every side in turn, in alternating order.
 
-So what else the machine does meanwhile hits all sides alike. Knows sides only as such; makes no figures of its samples.
-
-How much memory processes take at most, watched while something runs.
+Load from other processes thus affects all sides alike. The peak memory of each process is sampled meanwhile.
 """
 
 from __future__ import annotations
@@ -24,16 +22,16 @@ WARM_UP_PROMPT = 63
 STREAM_TOKENS = 32
 DECODE_TOKENS = 64
 LONGEST_PAUSE = 0.1
-"""Seconds before a request during a chat, at most: it comes at any moment of a step."""
+"""Most seconds before a request during a chat, so that it comes at any moment of a step."""
 PATIENCE = 60.0
-"""Seconds for requests during a chat, about: some servers let each of them wait for all of it."""
+"""Time limit for requests during a chat: some servers let each wait for the whole response."""
 
 Tell = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One answer of one side; ``request`` is the same number for what all sides were asked alike."""
+    """One completion of one side; ``request`` numbers the requests that all sides get."""
 
     side: str
     kind: str
@@ -45,7 +43,7 @@ class Sample:
 class Waits:
     """Seconds to the first token of a completion on an ``idle`` server and during a chat (``busy``).
 
-    ``steps`` are those between two parts of a chat that nothing disturbs.
+    ``steps`` are the seconds between parts of an undisturbed chat.
     """
 
     idle: list[float] = field(default_factory=list)
@@ -55,13 +53,13 @@ class Waits:
 
 @dataclass
 class Results:
-    """All that was measured.
+    """All measurements.
 
     Attributes:
-        felt: answers of the language server by the number of their request.
-        streams: answers that were asked for all at once, by side.
-        waits: for a completion, by side.
-        peaks: bytes of memory by side.
+        felt: end-to-end completions by request number.
+        streams: completions requested at the same time, by side.
+        waits: waits for a completion, by side.
+        peaks: peak memory in bytes, by side.
     """
 
     samples: list[Sample] = field(default_factory=list)
@@ -74,33 +72,33 @@ class Results:
 async def measure(
     sides: Sequence[Side], work: Workload, tokens: int, window: EditorSession | None, tell: Tell
 ) -> Results:
-    """Every scenario for which there is work, the first side being ours. Raises ``BenchError``."""
+    """Run every scenario that ``work`` has requests for. The first side is ours. Raises ``BenchError``."""
     results = Results()
     tell(f"measuring {', '.join(side.name for side in sides)}")
     await warm_up(sides, work)
-    tell(f"{len(work.unseen)} prompts never seen before, and {len(work.warm)} that go on with the last")
+    tell(f"{len(work.unseen)} new prompts, and {len(work.warm)} that extend the last")
     await unseen(sides, work, tokens, results)
     if work.trace:
         tell(f"a trace of {len(work.trace)} requests")
         await replay(sides, work, tokens, results, window)
-    tell(f"{len(work.short)} long answers, {len(work.rewrites)} rewrites")
+    tell(f"{len(work.short)} long completions, {len(work.rewrites)} rewrites")
     await decode(sides, work.short, results)
     await rewrite(sides[:1] if work.trace else sides, work.rewrites, results)
     if work.streams:
-        tell(f"{len(work.streams)} answers at once, then {len(work.typed) // 2} completions during a chat")
+        tell(f"{len(work.streams)} concurrent completions, then {len(work.typed) // 2} completions during a chat")
         await streams(sides, work.streams, results)
         await during_chat(sides, work.typed, tokens, results)
     return results
 
 
 async def warm_up(sides: Sequence[Side], work: Workload) -> None:
-    """Once what every first request pays: memory, kernels, connections."""
+    """Send one request to each side: memory, kernels and connections are set up."""
     for side in sides:
         await side.answer(TimedRequest(work.unseen[0][WARM_UP_PROMPT::-1], 2, "warm-up"))
 
 
 async def unseen(sides: Sequence[Side], work: Workload, tokens: int, into: Results) -> None:
-    """Prompts that nobody has read before, and then some that go on with the last of them."""
+    """Measure prompts without a cached prefix, then prompts that extend the last one."""
     for n, ids in enumerate(work.unseen):
         await ask_all(sides, TimedRequest(ids, tokens, f"unseen-{n}"), "unseen", n, into)
     for n, ids in enumerate(work.warm):
@@ -110,7 +108,7 @@ async def unseen(sides: Sequence[Side], work: Workload, tokens: int, into: Resul
 async def replay(
     sides: Sequence[Side], work: Workload, tokens: int, into: Results, window: EditorSession | None
 ) -> None:
-    """The editing trace, ``tokens`` tokens an answer."""
+    """Replay the editing trace with ``tokens`` tokens a completion."""
     for n, (request, ids) in enumerate(work.trace):
         asked = [side for side in sides if n % side.every == 0]
         await ask_all(asked, TimedRequest(ids, tokens, request.document), request.kind, n, into)
@@ -120,15 +118,15 @@ async def replay(
 
 
 async def decode(sides: Sequence[Side], prompts: Sequence[list[int]], into: Results) -> None:
-    """Long answers to short prompts: the plain greedy loop, a token a step."""
+    """Measure plain greedy decoding: long completions of short prompts, without drafts."""
     for n, ids in enumerate(prompts):
         await ask_all(sides, TimedRequest(ids, DECODE_TOKENS, f"decode-{n}", drafts=False), "decode", n, into)
 
 
 async def rewrite(sides: Sequence[Side], recordings: Sequence[Recording], into: Results) -> None:
-    """Known edits, once what is rewritten was read; by the first side with drafts and without.
+    """Measure rewrites with the original text prefilled; our side also without drafts.
 
-    A drafted token counts only where the edit has it, as ours writes what it is told to.
+    Our side is forced to generate the recorded edit, so a draft is accepted only where the edit agrees.
     """
     for n, edit in enumerate(recordings):
         ask = TimedRequest(edit.prompt, len(edit.answer), f"rewrite-{n}", forced=edit.answer, prediction=edit.before)
@@ -140,7 +138,7 @@ async def rewrite(sides: Sequence[Side], recordings: Sequence[Recording], into: 
 
 
 async def streams(sides: Sequence[Side], prompts: Sequence[list[int]], into: Results) -> None:
-    """Many answers at once: when each begins, and how evenly its parts come."""
+    """Measure concurrent requests: first token, and gaps between parts."""
     for side in sides:
         if side.parallel:
             asked = (side.answer(TimedRequest(ids, STREAM_TOKENS, f"stream-{n}")) for n, ids in enumerate(prompts))
@@ -150,10 +148,7 @@ async def streams(sides: Sequence[Side], prompts: Sequence[list[int]], into: Res
 async def during_chat(
     sides: Sequence[Side], prompts: Sequence[list[int]], tokens: int, into: Results, patience: float = PATIENCE
 ) -> None:
-    """Completions while a person types, first on an idle server, then while it answers a chat at length.
-
-    A side that doesn't chat is passed over.
-    """
+    """Measure completions on an idle server and during a long chat. Sides without chat are skipped."""
     half = len(prompts) // 2
     for side in sides:
         if not side.parallel:
@@ -167,7 +162,7 @@ async def during_chat(
 
 
 async def _typing(side: Side, prompts: Sequence[list[int]], tokens: int, into: list[float], patience: float) -> None:
-    """One request after the other, at least one, with pauses that are the same for all sides."""
+    """Send requests one after the other, at least one, with the same pauses for all sides."""
     dice, started = Random(0), time.perf_counter()
     for ids in prompts:
         await asyncio.sleep(dice.random() * LONGEST_PAUSE)
@@ -177,7 +172,7 @@ async def _typing(side: Side, prompts: Sequence[list[int]], tokens: int, into: l
 
 
 async def ask_all(sides: Sequence[Side], ask: TimedRequest, kind: str, n: int, into: Results) -> None:
-    """One request to every side; who was first is last the next time."""
+    """Send one request to every side; the order alternates."""
     for side in sides if n % 2 == 0 else reversed(sides):
         into.samples.append(Sample(side.name, kind, n, await side.answer(ask)))
 
@@ -187,7 +182,7 @@ EVERY_SECONDS = 0.25
 
 @asynccontextmanager
 async def peaks(pids: Iterable[int]) -> AsyncIterator[dict[int, int]]:
-    """Bytes of resident memory by process, the largest seen so far. One that may not be looked at is left out."""
+    """Sample the peak resident memory of processes, in bytes. Inaccessible processes are left out."""
     seen: dict[int, int] = {}
     watching = asyncio.ensure_future(_watch(list(pids), seen))
     try:

@@ -1,7 +1,7 @@
-"""A person who knows what they want to write: types it key by key, and takes of a suggestion what is right.
+"""A simulated typist: types a known text key by key and accepts the parts of completions that are right.
 
-Pure: no server, no time. Keys are counted as a keyboard has them: a character, Enter, one to put right what the editor
-indented or to step over what it closed, one to take a suggestion or a part of it.
+Keys are counted as on a keyboard: each character, Enter, correcting an indentation, stepping over a closed bracket, and
+accepting a completion or a part of it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from lsp_server.benchmark.editing_trace import TypedText, lines_to_write
 
 How = Literal["whole", "line", "word"]
 HOWS: tuple[How, ...] = get_args(How)
-"""How much of a suggestion is taken; editors have a key for each."""
+"""Parts of a completion that can be accepted; editors have a key for each."""
 
 LEAST = 2
-"""Characters below which a part is not worth the key that takes it."""
+"""Shortest part worth the key that accepts it."""
 
 _LINE = re.compile(r"\n?[^\n]*")
 _WORD = re.compile(r"\s*(?:\w+|[^\w\s]+)")
@@ -28,25 +28,25 @@ _WORD = re.compile(r"\s*(?:\w+|[^\w\s]+)")
 
 @dataclass
 class SimulatedTypist:
-    """Who writes what ``typist`` has to do.
+    """Types the text that ``typist`` has to do.
 
     Attributes:
-        keys: pressed so far.
+        keys: keys pressed so far.
     """
 
     typist: TypedText
     keys: int = 0
     _unsettled: bool = False
-    """The editor has begun a line, and what it put there is not as it is to be."""
+    """The editor has started a line whose indentation or closed bracket is not right yet."""
 
     @property
     def done(self) -> bool:
-        """All is written."""
+        """Everything is typed."""
         return not self.typist.todo
 
     @property
     def ahead(self) -> str:
-        """What is to be written from the cursor on; empty where something must be put right before."""
+        """The text to type next; empty if the line must be corrected first."""
         typist = self.typist
         if not self._unsettled:
             return typist.todo
@@ -56,7 +56,7 @@ class SimulatedTypist:
         return typist.todo[len(blanks) :] if typist.todo.startswith(blanks) else ""
 
     def press(self) -> None:
-        """The next key."""
+        """Press the next key."""
         self.keys += 1
         if self._unsettled and self._settle():
             return
@@ -66,7 +66,7 @@ class SimulatedTypist:
             self._enter()
 
     def take(self, part: str) -> None:
-        """Take what is suggested, or the first part of it: what is to be written anyway."""
+        """Accept a part of a completion that agrees with the text to type."""
         self.keys += 1
         if self._unsettled:
             self.typist.todo = self.ahead
@@ -83,7 +83,7 @@ class SimulatedTypist:
             self._unsettled = True
 
     def _settle(self) -> bool:
-        """Whether that took a key: blanks on an empty line go by themselves."""
+        """Correct the line; return True if that takes a key. Blanks on an empty line are removed by the editor."""
         closed = self.typist.closed
         self.typist.settle()
         self._unsettled = False
@@ -95,9 +95,9 @@ class SimulatedTypist:
 
 
 def agreeing(shown: str, person: SimulatedTypist, least: How = "word") -> tuple[How, str] | None:
-    """The most of a suggestion that is right, and worth a key; None where nothing is, not even the ``least``.
+    """Return the largest right part of a completion, at least ``least``, or None.
 
-    What the editor has closed already is not wanted twice.
+    A part that repeats what the editor has closed is not right.
     """
     ahead, closed = person.ahead, person.typist.closed
     parts: dict[How, str] = {"whole": shown, "line": _first(_LINE, shown), "word": _first(_WORD, shown)}
@@ -109,7 +109,7 @@ def agreeing(shown: str, person: SimulatedTypist, least: How = "word") -> tuple[
 
 
 def keys_alone(typist: TypedText) -> int:
-    """The keys that it takes to write all of it without a suggestion."""
+    """Return the keys needed without completions."""
     person = SimulatedTypist(replace(typist))
     while not person.done:
         person.press()
@@ -117,9 +117,9 @@ def keys_alone(typist: TypedText) -> int:
 
 
 def at_random(text: str, characters: int, random: Random) -> TypedText | None:
-    """Someone who is to write so many ``characters``, and their line to its end, from a random line's first one on.
+    """Choose a random line of code and remove ``characters`` from there on, up to the end of the last line.
 
-    None where no line of code has so many behind it. The text must have LF line ends.
+    Return None if the text is too short. It must have LF line ends.
     """
     lines = text.split("\n")
     begins = list(accumulate((len(line) + 1 for line in lines), initial=0))

@@ -1,6 +1,6 @@
-"""Which files a trace is made from: a folder of the person's, or sources that installed packages ship.
+"""The source files of a trace: a folder of the user's, or sources that installed packages ship.
 
-Knows no trace. The choice among installed packages is the same wherever the same versions are installed.
+The choice among installed packages is the same wherever the same versions are installed.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from inference.text.languages import language_of
 from inference.text.source_files import SourceFile, read_sources
 
 PACKAGES = ("httpx", "markupsafe", "numpy", "pygls", "rich", "starlette", "torch", "torchgen", "urllib3", "uvicorn")
-"""Dependencies of ours; torch ships C++, numpy C, urllib3 JavaScript. Those that are not installed are passed over."""
+"""Dependencies of ours; torch ships C++, numpy C, urllib3 JavaScript. Packages that are not installed are skipped."""
 PER_LANGUAGE = 12
 SMALLEST, LARGEST = 3_000, 60_000
-"""Bytes: files of which a person would have one open in an editor."""
+"""Bytes of a file that users would edit."""
 
 
 class NoFilesError(ValueError):
-    """There is nothing to make a trace from; the message says what to choose."""
+    """No source files; the message says what to choose."""
 
 
 def files_for_trace(folder: Path | None, seed: int = 0) -> list[SourceFile]:
-    """Files of several languages, in turn. Raises ``NoFilesError``."""
+    """Return files of several languages, in turn. Raises ``NoFilesError``."""
     return source_files([folder] if folder else [], seed)
 
 
 def source_files(folders: Sequence[Path], seed: int = 0, per_language: int = PER_LANGUAGE) -> list[SourceFile]:
-    """All in these folders or, without any, some that packages ship; of several languages, in turn.
+    """Return the files of these folders, else some of installed packages; several languages, in turn.
 
     Raises ``NoFilesError``.
     """
@@ -43,12 +43,12 @@ def source_files(folders: Sequence[Path], seed: int = 0, per_language: int = PER
         raise NoFilesError(str(error)) from error
     if not found:
         where = " and ".join(map(str, folders)) or "the installed packages"
-        raise NoFilesError(f"There is no source code in {where}; choose another folder.")
+        raise NoFilesError(f"There is no source code in {where}. Choose another folder.")
     return in_turn(found)
 
 
 def in_turn(files: list[SourceFile]) -> list[SourceFile]:
-    """One file of each language after the other; names become unique."""
+    """Interleave the languages, and make file names unique."""
     by_language: Mapping[str, list[SourceFile]] = defaultdict(list)
     for n, file in enumerate(files):
         by_language[file.language].append(SourceFile(f"{n}/{file.name}", file.language, file.text))
@@ -57,7 +57,7 @@ def in_turn(files: list[SourceFile]) -> list[SourceFile]:
 
 
 def _installed(dice: random.Random, per_language: int) -> list[Path]:
-    """Paths of files that packages ship, a few of each language."""
+    """Return paths of a few files of each language from installed packages."""
     by_language: Mapping[str, list[Path]] = defaultdict(list)
     for package in PACKAGES:
         for path in _shipped(package):

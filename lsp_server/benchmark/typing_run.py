@@ -1,8 +1,6 @@
-"""One file written by a person with the real language server beside them: over LSP, as an editor speaks it.
+"""A simulated typist writes one file with the real language server: keys saved, by language and in all.
 
-Knows how a person decides (``person``) but not what the server does; what became of each request its trace tells.
-
-What suggestions saved a person who writes real files: figures by language and in all, and their table. Pure.
+The trace of the server tells how each request was answered.
 """
 
 from __future__ import annotations
@@ -18,15 +16,16 @@ from typing import Any, NamedTuple
 from pygls.exceptions import JsonRpcException
 from rich.table import Table
 
+from inference.system.tables import figure_table
 from lsp_server.benchmark.bench_figures import ALL, spread
 from lsp_server.benchmark.editing_trace import TypedText
 from lsp_server.benchmark.simulated_typist import How, SimulatedTypist, agreeing, keys_alone
 from lsp_server.demo.tiny_editor import TinyEditor
 
 PATIENCE = 120.0
-"""Seconds after which a request counts as not answered."""
+"""Seconds after which a request counts as unanswered."""
 NOTED_AT = 100
-"""The server remembers its last requests, twice as many."""
+"""Requests after which the trace is read; the server keeps twice as many."""
 
 Gap = Callable[[], float]
 """Seconds from one key to the next."""
@@ -34,15 +33,15 @@ Gap = Callable[[], float]
 
 @dataclass
 class Tally:
-    """What came of one file, or of several.
+    """Counts of one file, or of several.
 
     Attributes:
-        alone: keys that the text takes without suggestions; ``keys``: those pressed.
-        shown: suggestions; the rest of one that is being typed or taken is no new one.
-        accepted: those of which anything was taken; ``partly``: never all of it.
-        requests: all, of which ``unanswered`` were not answered.
-        calls: of the model; ``known``: requests answered without it; ``superseded``: by the next key.
-        seconds: of the requests that were answered in their own right.
+        alone: keys needed without completions; ``keys``: keys pressed.
+        shown: completions shown; the rest of one being typed or accepted is not a new one.
+        accepted: completions accepted at least in part; ``partly``: never in full.
+        requests: all requests; ``unanswered``: those without a response.
+        calls: model calls; ``known``: requests answered without one; ``superseded``: by the next key.
+        seconds: latencies of requests that were not superseded.
     """
 
     language: str
@@ -62,26 +61,26 @@ class Tally:
 
 @dataclass
 class Seen:
-    """What is grey at the cursor, and whether it is still the same suggestion."""
+    """The completion displayed at the cursor."""
 
     tally: Tally
     left: str = ""
     _taken: How | None = None
 
     def look(self, shown: str) -> None:
-        """An answer came."""
+        """Display a response."""
         if shown and not self.left.startswith(shown):
             self.tally.shown += 1
             self._taken = None
         self.left = shown
 
     def typed(self, before: str, now: str) -> None:
-        """The text left of the cursor has changed."""
+        """Shorten or drop the completion after the text left of the cursor has changed."""
         more = now.removeprefix(before) if now.startswith(before) else ""
         self.left = self.left[len(more) :] if more and self.left.startswith(more) else ""
 
     def taken(self, how: How) -> None:
-        """It, or a part of it, was taken."""
+        """Count an accepted completion or part."""
         if self._taken is None:
             self.tally.accepted += 1
             self.tally.partly += how != "whole"
@@ -91,14 +90,14 @@ class Seen:
 
 
 class TimedSuggestion(NamedTuple):
-    """What was suggested, None if the request was not answered; and after how many seconds."""
+    """A completion and its latency; ``text`` is None without a response."""
 
     text: str | None
     seconds: float
 
 
 class TypedDocument:
-    """A file that is open in an editor, and the requests made in it."""
+    """An open file and its completion requests."""
 
     def __init__(self, editor: TinyEditor, path: Path, typist: TypedText, tally: Tally) -> None:
         self._editor, self._path, self._tally = editor, path, tally
@@ -106,7 +105,7 @@ class TypedDocument:
         editor.open(path, typist.before + typist.after)
 
     def ask(self, typist: TypedText) -> asyncio.Task[TimedSuggestion]:
-        """Show the server what the document has become, and ask what to suggest."""
+        """Send the changed document and a completion request."""
         text, before = typist.before + typist.after, typist.before
         self._editor.change(self._path, text)
         asked = asyncio.ensure_future(self._answer(text, before.count("\n"), len(before) - (before.rfind("\n") + 1)))
@@ -114,7 +113,7 @@ class TypedDocument:
         return asked
 
     async def note(self, least: int = 1) -> None:
-        """Count what became of the requests, where there are at least so many that have not been counted yet."""
+        """Count finished requests from the trace, if at least ``least`` are not counted yet."""
         if len(self._asked) < least:
             return
         answers = await asyncio.gather(*self._asked)
@@ -124,7 +123,7 @@ class TypedDocument:
         self._asked = []
 
     def close(self) -> None:
-        """Done with it."""
+        """Close the document."""
         self._editor.close(self._path)
 
     async def _answer(self, text: str, line: int, column: int) -> TimedSuggestion:
@@ -137,9 +136,9 @@ class TypedDocument:
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """How a person goes about it. ``least``: of what is right, parts smaller than that are not taken.
+    """Smallest part of a completion to accept, and the typing rate.
 
-    Each answer is waited for before the next key; with a ``gap``, keys come at their own time.
+    Without a ``gap`` each response is awaited before the next key.
     """
 
     least: How = "word"
@@ -147,7 +146,7 @@ class Habits:
 
 
 async def write(editor: TinyEditor, path: Path, language: str, typist: TypedText, habits: Habits) -> Tally:
-    """Write all of it."""
+    """Type the whole text, and return the counts."""
     person, tally = SimulatedTypist(typist), Tally(language, alone=keys_alone(typist))
     seen, document = Seen(tally), TypedDocument(editor, path, typist, tally)
     while not person.done:
@@ -164,7 +163,7 @@ async def write(editor: TinyEditor, path: Path, language: str, typist: TypedText
 
 
 def _act(person: SimulatedTypist, seen: Seen, least: How) -> None:
-    """Take what is right of what is seen, else press the next key."""
+    """Accept the right part of the displayed completion, else press the next key."""
     found = agreeing(seen.left, person, least)
     before = person.typist.before
     if found:
@@ -177,7 +176,7 @@ def _act(person: SimulatedTypist, seen: Seen, least: How) -> None:
 
 
 async def _looked(asked: asyncio.Task[TimedSuggestion], gap: Gap | None) -> str | None:
-    """What is suggested; with a ``gap``, only if it has come by the time of the next key."""
+    """Return the response; with a ``gap``, only if it has come before the next key."""
     if gap is None:
         return (await asked).text
     await asyncio.sleep(gap())
@@ -195,21 +194,19 @@ def _count(tally: Tally, answer: TimedSuggestion, record: Mapping[str, Any]) -> 
 
 
 def saved(tallies: Sequence[Tally]) -> dict[str, Any]:
-    """Figures by language, ``all`` last."""
+    """Return figures by language, ``all`` last."""
     languages = sorted({tally.language for tally in tallies})
     of = {language: [tally for tally in tallies if tally.language == language] for language in languages}
     return {name: _figures(_sum(name, some)) for name, some in {**of, ALL: list(tallies)}.items()}
 
 
 def table(figures: dict[str, Any]) -> Table:
-    """One row a language."""
-    drawn = Table(title="A person writes real code and takes what is right", title_justify="left")
-    drawn.add_column("language")
-    for name in (
+    """Return a table with one row a language."""
+    columns = (
         *("files", "keys alone", "pressed", "saved", "shown", "accepted", "of shown", "partly"),
         *("requests", "unanswered", "without model", "model calls", "calls/100 keys", "ms (median / 95 %)"),
-    ):
-        drawn.add_column(name, justify="right")
+    )
+    drawn = figure_table(("language",), columns, "Keys saved by a user who accepts what is right", ruled=True)
     for language, one in figures.items():
         if language == ALL:
             drawn.add_section()

@@ -1,15 +1,8 @@
-"""Recorded edits: a stretch of a real file, and what becomes of it when it is rewritten as a code action would.
+"""The prompts of one ``bench`` run as token ids: the same for the same files, seed and model.
 
-Pure and deterministic, like the trace. One word is renamed throughout, and in each block of lines one goes or a line
-from elsewhere in the file comes, which no draft can know. Knows no model.
-
-From requests of a trace to the token ids that all sides get: what our engine would read for them.
-
-The windows are the language server's, the layout and the tokenizer the model's. Torch-free.
-
-What all sides are asked in one bench, made before anybody is asked: the same for the same files, seed and model.
-
-Knows files, prompts and how much of each; who is asked and in which order is for ``scenarios``.
+The text windows are the language server's; layout and tokenizer are the model's. An ``Edit`` imitates a code action:
+one word is renamed throughout, and in each block of lines one is deleted or a line from elsewhere in the file inserted,
+which no draft can predict. Torch-free.
 """
 
 from __future__ import annotations
@@ -38,32 +31,29 @@ from lsp_server.completion.windows import prefix_window, suffix_window
 from lsp_server.settings import CompletionSettings
 
 FEWEST, MOST = 60, 200
-"""Lines of a stretch."""
+"""Lines of an edit."""
 BLOCK = 20
-"""Lines of which one goes, or before one of which another comes."""
+"""Lines of which one is deleted, or one inserted."""
 RENAMED = range(3, 9)
-"""How often the word that is renamed may stand in the stretch."""
+"""Occurrences of the word that is renamed."""
 WORD = re.compile(r"\b[A-Za-z_][A-Za-z0-9_]{3,}\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Text ``before`` and ``after``, whole lines both."""
+    """Whole lines ``before`` and ``after`` a rewrite."""
 
     before: str
     after: str
 
     @property
     def lines(self) -> int:
-        """Of what is rewritten."""
+        """Lines of ``before``."""
         return self.before.count("\n")
 
 
 def make_edits(files: Sequence[SourceFile], seed: int = 0, most: int = MOST) -> Iterator[Edit]:
-    """One edit of each file that is long enough, in turn, each time of other stretches; none where no file is.
-
-    Stretches have at most so many lines as ``most`` says.
-    """
+    """Yield random edits of at most ``most`` lines, of each file that is long enough in turn."""
     dice = Random(seed)
     usable = [lines for file in files if len(lines := file.text.splitlines()) >= FEWEST]
     while usable:
@@ -80,7 +70,7 @@ def _edit(lines: Sequence[str], most: int, dice: Random) -> Edit:
 
 
 def _changed(stretch: Sequence[str], elsewhere: Sequence[str], dice: Random) -> list[str]:
-    """In each block one line goes or, if there is a line elsewhere, that comes; which of both, the dice say."""
+    """Delete a line of each block, or insert one from elsewhere in the file."""
     kept: list[str] = []
     for start in range(0, len(stretch), BLOCK):
         block = list(stretch[start : start + BLOCK])
@@ -94,7 +84,7 @@ def _changed(stretch: Sequence[str], elsewhere: Sequence[str], dice: Random) -> 
 
 
 def _renamed(text: str, dice: Random) -> str:
-    """One word becomes longer wherever it stands; of those that stand there a few times, any."""
+    """Lengthen every occurrence of one word that occurs a few times."""
     words = [word for word, times in Counter(WORD.findall(text)).items() if times in RENAMED]
     if not words:
         return text
@@ -107,7 +97,7 @@ def _joined(lines: Sequence[str]) -> str:
 
 
 BUDGET = 4_096
-"""Tokens a prompt may have, and a rewrite in all; the windows are smaller."""
+"""Most tokens of a prompt, and of a rewrite in all; text windows are smaller."""
 TYPED = 4
 """Characters typed between two requests during a chat."""
 TRIED = 4
@@ -115,13 +105,13 @@ TRIED = 4
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """An edit to be played back.
+    """An edit as token ids.
 
     Attributes:
-        prompt: ids of what is rewritten.
-        answer: ids of what it becomes.
-        before: what is rewritten, which the answer largely repeats.
-        lines: how many that are.
+        prompt: ids of the original text.
+        answer: ids of the rewritten text.
+        before: the original text, which the answer largely repeats.
+        lines: lines of ``before``.
     """
 
     prompt: list[int]
@@ -130,7 +120,7 @@ class Recording:
     lines: int
 
     def cut(self, prompt: int, answer: int) -> Recording:
-        """The end of the prompt and the beginning of the answer, at most so many tokens each."""
+        """Keep the last ``prompt`` tokens of the prompt and the first ``answer`` tokens of the answer."""
         return replace(self, prompt=self.prompt[-prompt:], answer=self.answer[:answer])
 
 
@@ -145,7 +135,7 @@ class PromptMaker:
         self._vocabulary = Vocabulary(self.tokenizer)
 
     def of(self, request: TraceRequest) -> list[int]:
-        """What the engine prefills for the request; what it holds out for healing is left out for all alike."""
+        """Return the ids that the engine prefills; tokens held out for healing are left out for all sides."""
         settings = CompletionSettings()
         prefix = prefix_window(request.prefix, settings.prefix_chars)
         suffix = suffix_window(request.suffix, settings.suffix_chars)
@@ -155,42 +145,42 @@ class PromptMaker:
         return completion_prompt(self.tokenizer, prefix, BUDGET).ids
 
     def unseen(self, files: Sequence[SourceFile], count: int, tokens: int, seed: int) -> list[list[int]]:
-        """``count`` prompts of ``tokens`` tokens of source each, which begin where no other does."""
+        """Return ``count`` prompts of ``tokens`` tokens of source, each from a different offset."""
         texts = self._texts(files, count, tokens, Random(seed))
         return [self.tokenizer.encode(text)[:tokens] for text in texts]
 
     def typed(self, files: Sequence[SourceFile], count: int) -> list[list[int]]:
-        """``count`` requests while one stretch is typed, ``TYPED`` characters between any two of them."""
+        """Return ``count`` prompts while text is typed, ``TYPED`` characters apart."""
         whole = _all_of(files, 4 * TYPED * count)
         start, end = len(whole) // 2, len(whole) // 2 + TYPED * count
         cursors = range(start + TYPED, end + 1, TYPED)
         return [self.of(TraceRequest("typed", "", whole[:cursor], whole[end:], "warm")) for cursor in cursors]
 
     def recording(self, edit: Edit) -> Recording:
-        """The edit as ids. A model would be told what to do too; how long it takes does not depend on it."""
+        """Return the edit as ids. The instruction is left out: it does not change the time a token takes."""
         prompt = completion_prompt(self.tokenizer, edit.before, BUDGET).ids
         return Recording(prompt, tuple(self.tokenizer.encode_continuation(edit.after)), edit.before, edit.lines)
 
     def recordings(self, edits: Iterable[Edit], count: int) -> list[Recording]:
-        """The first ``count`` that fit, as far as there are so many among ``TRIED`` times as many."""
+        """Return the first ``count`` that fit the budget, among ``TRIED`` times as many."""
         made = (self.recording(edit) for edit in islice(edits, TRIED * count))
         return list(islice((one for one in made if len(one.prompt) + len(one.answer) < BUDGET), count))
 
     def _texts(self, files: Sequence[SourceFile], count: int, tokens: int, dice: Random) -> list[str]:
-        """Texts that are long enough: no token of code is longer than eight characters on average."""
+        """Return texts of at least ``tokens`` tokens: code has at most eight characters a token on average."""
         whole = _all_of(files, 16 * tokens)
         starts = dice.sample(range(len(whole) - 8 * tokens), count)
         return [whole[start : start + 8 * tokens] for start in starts]
 
 
 def _all_of(files: Sequence[SourceFile], length: int) -> str:
-    """The files one after the other, again and again if that is not ``length`` characters."""
+    """Concatenate the files, repeated to at least ``length`` characters."""
     whole = "\n".join(file.text for file in files)
     return whole * max(-(-length // len(whole)), 1)
 
 
 def prompts_for(model: str) -> PromptMaker:
-    """For an installed model. Raises ``BenchError``."""
+    """Return the prompt maker of an installed model. Raises ``BenchError``."""
     try:
         return PromptMaker(row_of(model), load_tokenizer(installed(model)))
     except (StoreError, ValueError) as error:
@@ -199,33 +189,33 @@ def prompts_for(model: str) -> PromptMaker:
 
 REQUESTS = 300
 QUICK = 15
-"""``--quick`` measures this many times less."""
+"""Divisor of all counts with ``--quick``."""
 
 COLD_PROMPT = 800
 DECODE_PROMPT = 64
 STREAMS = 8
 EDITED = 40
-"""One rewrite for so many requests of the trace; a single one is as short as they get."""
+"""Requests of the trace for one rewrite; a single rewrite has the least lines."""
 WAITS, FEWEST_WAITS = 60, 12
-"""Completions on an idle server, and as many during a chat."""
+"""Most and fewest completions on an idle server, and as many during a chat."""
 WARM, GROWN = 5, 3
-"""Of a large model: so many requests, by which one prompt grows so many tokens each time."""
+"""For a large model: requests that extend one prompt, and tokens added each time."""
 LARGE_PROMPT, REWRITE_PROMPT, REWRITE_ANSWER = 200, 64, 24
-"""Tokens that a large model reads at first; those of its rewrite. On a CPU each token of an answer takes seconds."""
+"""For a large model: tokens of the first prompt and of the rewrite. On a CPU each token takes seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Prompts as ids, by what they are for.
+    """Prompts as ids, by scenario.
 
     Attributes:
         trace: an editor's requests.
-        unseen: prompts that nobody has read before.
-        warm: prompts of which each only goes on with the one before.
-        short: prompts of long answers.
-        rewrites: edits to be played back.
-        streams: prompts to be answered all at once.
-        typed: an editor's requests while a chat goes on; the first half on an idle server.
+        unseen: prompts without a cached prefix.
+        warm: prompts that each extend the one before.
+        short: prompts of long completions.
+        rewrites: edits.
+        streams: prompts sent at the same time.
+        typed: an editor's requests; the first half on an idle server, the rest during a chat.
     """
 
     trace: Sequence[tuple[TraceRequest, list[int]]] = ()
@@ -238,7 +228,10 @@ class Workload:
 
 
 def make_workload(model: str, folder: Path | None, count: int, seed: int) -> Workload:
-    """For a trace of ``count`` requests, and as much of everything else. Raises ``BenchError``, ``NoFilesError``."""
+    """Return a trace of ``count`` requests and the other scenarios in proportion.
+
+    Raises ``BenchError``, ``NoFilesError``.
+    """
     files, maker = _given(model, folder, seed)
     some = max(count // 15, 2)
     longest = MOST if count // EDITED else FEWEST
@@ -255,7 +248,10 @@ def make_workload(model: str, folder: Path | None, count: int, seed: int) -> Wor
 
 
 def make_large_work(model: str, folder: Path | None, seed: int) -> Workload:
-    """A few requests at fixed lengths, for a model of which each takes minutes. Raises as ``make_work`` does."""
+    """Return a few requests of fixed lengths, for a model that takes minutes a request.
+
+    Raises ``BenchError``, ``NoFilesError``.
+    """
     files, maker = _given(model, folder, seed)
     (cold,) = maker.unseen(files, 1, LARGE_PROMPT + WARM * GROWN, seed)
     edits = (maker.recording(edit) for edit in islice(make_edits(files, seed), 1))

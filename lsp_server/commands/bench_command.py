@@ -1,9 +1,4 @@
-"""``codellama-ls bench``: an editing trace against our engine and rivals, side by side in one run.
-
-Here the parts meet; what is asked is in ``trace``, how in ``scenarios``, what comes out in ``figures`` and ``report``.
-
-A measurement run from a command line: what came of it, or one sentence and an exit status. Knows no measurement.
-"""
+"""``codellama-ls bench``: replay an editing trace against our engine and rivals, side by side in one run."""
 
 from __future__ import annotations
 
@@ -37,7 +32,7 @@ from lsp_server.benchmark.workload import QUICK, REQUESTS, Workload, make_large_
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 1 where something can't be measured, 2 for files that are not there."""
+    """Run the benchmark. Exit status 1 if a side can't be measured, 2 if there are no files."""
     args = _arguments(argv)
     console = Console(stderr=True, quiet=args.json)
     result = run(bench(args, console.print))
@@ -57,28 +52,36 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--against", action="append", default=[], metavar="URL", help="a llama-server or OpenAI-compatible server")
     add("--against-transformers", action="store_true", help="transformers' generate() on the same weights")
-    add("--model", default="starter", help="which installed model (default: %(default)s)")
+    add("--model", default="starter", help="installed model (default: %(default)s)")
     add(
         "--format",
         default="auto",
         choices=["auto", *FORMATS],
-        help="how weights are held, if not said otherwise in transformers too",
+        help="weight format, also of transformers unless --transformers-format is given",
     )
-    add("--transformers-format", choices=[*FORMATS], help="how transformers holds them (default: as we do)")
-    add("--url", help="measure our engine that answers there, instead of starting one")
-    add("--files", type=Path, metavar="FOLDER", help="make the trace from these (default: installed packages)")
-    add("--requests", type=int, default=REQUESTS, metavar="N", help="of the trace (default: %(default)s)")
-    add("--tokens", type=int, default=8, metavar="N", help="tokens an answer (default: %(default)s)")
-    add("--seed", type=int, default=0, help="another one makes another trace")
-    add("--quick", action="store_true", help="a fraction of everything")
-    add("--large", action="store_true", help="only a few requests at fixed lengths, for a model that takes minutes")
-    add("--no-felt", action="store_true", help="leave out the language server and its second engine")
-    add("--json", action="store_true", help="print nothing but the last line")
+    add("--transformers-format", choices=[*FORMATS], help="weight format of transformers (default: as --format)")
+    add("--url", help="measure our engine at this URL instead of starting one")
+    add("--files", type=Path, metavar="FOLDER", help="make the trace from these files (default: installed packages)")
+    add("--requests", type=int, default=REQUESTS, metavar="N", help="requests of the trace (default: %(default)s)")
+    add("--tokens", type=int, default=8, metavar="N", help="tokens of a completion (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of the trace (default: %(default)s)")
+    add("--quick", action="store_true", help="measure a fraction of everything")
+    add(
+        "--large",
+        action="store_true",
+        help="only a few requests of fixed lengths, for a model that takes minutes a request",
+    )
+    add(
+        "--no-felt",
+        action="store_true",
+        help="leave out end-to-end latency through the language server, and its second engine",
+    )
+    add("--json", action="store_true", help="print only the last line, as JSON")
     return parser.parse_args(argv)
 
 
 async def bench(args: argparse.Namespace, tell: Tell) -> dict[str, Any]:
-    """Measure all; the figures and what they were made with. What can't work is found before a model is loaded.
+    """Measure every side and return the figures with their settings. Rivals are checked before a model is loaded.
 
     Raises ``BenchError``, ``NoFilesError``.
     """
@@ -88,7 +91,7 @@ async def bench(args: argparse.Namespace, tell: Tell) -> dict[str, Any]:
         work = _work(args)
         sides = [await _ours(args, stack, tell), *rivals]
         if args.against_transformers:
-            tell("loading it with transformers")
+            tell("loading the model with transformers")
             form = args.transformers_format or args.format
             sides.append(await stack.enter_async_context(_closing(await start_transformers(args.model, form))))
         watched = {side.pid: side.name for side in sides if side.pid}
@@ -101,7 +104,7 @@ async def bench(args: argparse.Namespace, tell: Tell) -> dict[str, Any]:
 
 
 def _work(args: argparse.Namespace) -> Workload:
-    """Raises ``BenchError``, ``NoFilesError``."""
+    """Build the prompts. Raises ``BenchError``, ``NoFilesError``."""
     if args.large:
         return make_large_work(args.model, args.files, args.seed)
     count = max(args.requests // (QUICK if args.quick else 1), 1)
@@ -118,7 +121,7 @@ async def _ours(args: argparse.Namespace, stack: AsyncExitStack, tell: Tell) -> 
 async def _window(args: argparse.Namespace, stack: AsyncExitStack, tell: Tell) -> end_to_end.EditorSession | None:
     if args.no_felt or args.url or args.large:
         return None
-    tell("starting the language server, with an engine of its own")
+    tell("starting the language server and its own engine")
     return await stack.enter_async_context(end_to_end.window(args.model, args.format, args.tokens))
 
 
@@ -131,14 +134,14 @@ async def _closing(side: Side) -> AsyncIterator[Side]:
 
 
 def _head(args: argparse.Namespace, work: Workload) -> dict[str, Any]:
-    """What was measured, and where."""
+    """Return settings, version and machine."""
     machine = {"system": platform.platform(terse=True), "cores": usable_cores()}
     asked = {"requests": len(work.trace), "tokens": args.tokens, "seed": args.seed}
     return {"version": inference.__version__, "model": args.model, "format": args.format, **asked, "machine": machine}
 
 
 def run(measuring: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any] | int:
-    """What ``measuring`` returns, or an exit status: 1 where it can't be measured, 2 for files that are not there."""
+    """Run a measurement; return its result, or the exit status after printing an error."""
     try:
         return asyncio.run(measuring)
     except (BenchError, NoFilesError, UnknownModelError) as error:

@@ -1,7 +1,4 @@
-"""``codellama-ls typist``: a person writes pieces of real files anew, with the real language server beside them.
-
-Here the parts meet: how they decide is in ``person``, what they ask in ``writing``, what comes out in ``saved``.
-"""
+"""``codellama-ls typist``: count the keys that completions save a simulated typist who rewrites real files."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ import inference
 from inference.models.shape import FORMATS
 from inference.system.machine import usable_cores
 from lsp_server.benchmark.editing_trace import TypedText, normal
-from lsp_server.benchmark.end_to_end import editor_of_its_own
+from lsp_server.benchmark.end_to_end import isolated_editor
 from lsp_server.benchmark.scenarios import Tell
 from lsp_server.benchmark.simulated_typist import HOWS, at_random
 from lsp_server.benchmark.source_choice import PER_LANGUAGE, NoFilesError, source_files
@@ -32,13 +29,13 @@ from lsp_server.completion.debounce import USUAL_GAP
 
 FILES, KEYS = 50, 120
 AT_ITS_OWN_PACE = {"debounceMs": 0, "prefetch": False, "deadlineMs": 120_000}
-"""What depends on time is left out, so that the same is asked and counted on any machine."""
+"""Completion settings without timing, so that any machine makes and counts the same requests."""
 UNEVEN = 0.4
-"""How much a person's gaps differ: of their logarithm, the standard deviation."""
+"""Standard deviation of the logarithm of a user's gaps between keys."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 1 where it can't be measured or a request was not answered, 2 for files that are not there."""
+    """Run the command. Exit status 1 if it can't be measured or a request got no response, 2 if there are no files."""
     args = _arguments(argv)
     console = Console(stderr=True, quiet=args.json)
     result = run(simulate(args, console.print))
@@ -52,13 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def simulate(args: argparse.Namespace, tell: Tell) -> dict[str, Any]:
-    """Write all, one file after the other. Raises ``BenchError``, ``NoFilesError``."""
+    """Type into all files, one after the other. Raises ``BenchError``, ``NoFilesError``."""
     started = time.monotonic()
     work = work_in(args.folders, args.files, args.keys, args.seed)
     completion = {} if args.rhythm else AT_ITS_OWN_PACE
-    tell("starting the language server, with an engine of its own")
+    tell("starting the language server and its own engine")
     tallies: list[Tally] = []
-    async with editor_of_its_own(args.model, args.format, completion) as editor:
+    async with isolated_editor(args.model, args.format, completion) as editor:
         for path, language, typist in work:
             tell(f"{len(tallies) + 1} of {len(work)}: {path.name}")
             habits = Habits(args.take, _gap(args.rhythm, f"{args.seed}/{path}"))
@@ -71,9 +68,9 @@ async def simulate(args: argparse.Namespace, tell: Tell) -> dict[str, Any]:
 
 
 def work_in(folders: Sequence[Path], files: int, keys: int, seed: int) -> list[tuple[Path, str, TypedText]]:
-    """The file's path, its language, and who writes there: at a random place in each, the same for the same seed.
+    """Return path, language and text to type of each file, at a random position.
 
-    Raises ``NoFilesError``.
+    The same seed gives the same. Raises ``NoFilesError``.
     """
     found: list[tuple[Path, str, TypedText]] = []
     for file in map(normal, source_files(folders, seed, max(PER_LANGUAGE, files))):
@@ -81,12 +78,12 @@ def work_in(folders: Sequence[Path], files: int, keys: int, seed: int) -> list[t
         if typist is not None and len(found) < files:
             found.append((Path("/") / file.name, file.language, typist))
     if not found:
-        raise NoFilesError(f"No file there has {keys} characters of code to write; choose fewer --keys.")
+        raise NoFilesError(f"No file has {keys} characters of code to type. Choose fewer --keys.")
     return found
 
 
 def _gap(median: float | None, seed: str) -> Gap | None:
-    """A person's uneven rhythm."""
+    """Return random gaps between keys with this median in milliseconds, or None."""
     if not median:
         return None
     random = Random(seed)
@@ -96,30 +93,30 @@ def _gap(median: float | None, seed: str) -> Gap | None:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="codellama-ls typist",
-        description="Measure what suggestions save: a simulated person types pieces of real files, takes what is right "
-        "of what is suggested and types on over what is wrong. Each answer is waited for, nothing is asked ahead.",
+        description="Measure the keys that completions save: a simulated typist rewrites parts of real files, "
+        "accepts what is right and types over what is wrong. Each response is awaited; nothing is prefetched.",
     )
     add = parser.add_argument
-    add("folders", nargs="*", type=Path, metavar="FOLDER", help="files from there (default: installed packages)")
-    add("--files", type=int, default=FILES, metavar="N", help="how many (default: %(default)s)")
-    add("--keys", type=int, default=KEYS, metavar="N", help="characters to write in each (default: %(default)s)")
-    add("--seed", type=int, default=0, help="another one chooses other files and places")
+    add("folders", nargs="*", type=Path, metavar="FOLDER", help="folders of source files (default: installed packages)")
+    add("--files", type=int, default=FILES, metavar="N", help="number of files (default: %(default)s)")
+    add("--keys", type=int, default=KEYS, metavar="N", help="characters to type in each file (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of the choice of files and positions (default: %(default)s)")
     add(
         "--take",
         default=HOWS[-1],
         choices=HOWS,
-        help="the least that is taken of a suggestion: all of it, its first line, or its first word (default)",
+        help="smallest part of a completion to accept: all, its first line, or its first word (default)",
     )
-    add("--model", default="starter", help="which installed model (default: %(default)s)")
-    add("--format", default="auto", choices=["auto", *FORMATS], help="how weights are held")
+    add("--model", default="starter", help="installed model (default: %(default)s)")
+    add("--format", default="auto", choices=["auto", *FORMATS], help="weight format")
     add(
         "--rhythm",
         nargs="?",
         type=float,
         const=USUAL_GAP,
         metavar="MS",
-        help="type at a person's own rhythm (median milliseconds from key to key, %(const)s if not given), with the "
-        "usual debounce and asking ahead: what is counted then depends on the machine",
+        help="type at a human rate (median milliseconds between keys, %(const)s if not given), with the usual debounce "
+        "and prefetching; counts then depend on the machine",
     )
-    add("--json", action="store_true", help="print nothing but the last line")
+    add("--json", action="store_true", help="print only the last line, as JSON")
     return parser.parse_args(argv)

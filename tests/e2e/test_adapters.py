@@ -1,4 +1,4 @@
-"""A window whose workspace has an adapter: over stdio, with the real service and a scripted model behind it."""
+"""Adapters of a workspace over stdio, with the real service and a scripted model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make(name: str, base: str = "starter") -> None:
 
 
 async def suggested(editor: Window, document: Path | str) -> str:
-    """What the editor would insert at the end of a line."""
+    """Return the completion at the end of a line."""
     uri = document.as_uri() if isinstance(document, Path) else document
     editor.open("x = ", uri)
     ((text, _),) = await editor.inline(0, 4, uri=uri)
@@ -43,7 +43,7 @@ def said(editor: Window) -> list[str]:
 
 
 async def test_completion_asks_for_the_adapter_of_the_documents_folder(runtime, projects):
-    """A window may show several; one without an adapter, and files of no project, are answered by the model alone."""
+    """Projects without an adapter, and files outside projects, use the model alone."""
     async with serving(runtime, ScriptedAnswerer(["a"])), window() as editor:
         assert await suggested(editor, projects / "first" / "src" / "a.py") == "<first>a"
         assert await suggested(editor, projects / "second" / "a.py") == "a"
@@ -60,7 +60,7 @@ async def test_document_that_is_no_file_belongs_to_the_windows_first_folder(runt
 
 
 async def test_enabling_and_disabling_count_at_the_next_request(runtime, projects):
-    """In windows that are open already."""
+    """In running sessions."""
     document = projects / "first" / "a.py"
     async with serving(runtime, ScriptedAnswerer(["a"])), window() as editor:
         assert await suggested(editor, document) == "<first>a"
@@ -72,7 +72,7 @@ async def test_enabling_and_disabling_count_at_the_next_request(runtime, project
 
 
 async def test_adapter_that_was_trained_anew_is_asked_anew_under_its_old_name(runtime, projects):
-    """What it said before its training is not its word any more."""
+    """Completions from before the training are not reused."""
     document, answerer = projects / "first" / "a.py", ScriptedAnswerer(["a"])
     async with serving(runtime, answerer), window() as editor:
         for weights in (b"", b"", b"trained"):

@@ -1,4 +1,4 @@
-"""A conversation with the starter through the real server and engine: its answers are weak, and all ends cleanly."""
+"""A chat with the starter through the real server and engine."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from lsprotocol import types
-from support.chatting import plain
 from support.e2e_window import window
+from support.simulated_user import plain
 
 pytestmark = [pytest.mark.starter, pytest.mark.slow]
 
@@ -17,11 +17,11 @@ SETTINGS = {"engine": {"graceSeconds": 1}, "chat": {"maxTokens": 24}}
 
 @pytest.fixture(autouse=True)
 def _starter(starter_folder: Path, runtime: Path) -> None:
-    """Real weights, and a runtime folder of this test's own."""
+    """Real weights and a runtime folder for one test."""
 
 
 async def test_a_conversation_with_the_starter(tmp_path: Path) -> None:
-    """What it has read of the first question and said itself is not read again for the second."""
+    """The first question and its response are not prefilled again for the second."""
     (tmp_path / "a.py").write_text("def add(a, b):\n    return a + b\n")
     async with window(settings=SETTINGS, root=tmp_path.as_uri()) as editor:
 

@@ -1,4 +1,4 @@
-"""``textDocument/completion`` for editors without inline completion: the same suggestion as a list entry."""
+"""``textDocument/completion`` for editors without inline completion: the same completion as a list entry."""
 
 from __future__ import annotations
 

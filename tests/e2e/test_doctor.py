@@ -1,4 +1,4 @@
-"""The doctor on a real machine: a real engine is started, asked, and gone afterwards."""
+"""The doctor on a real machine: a real engine is started, tested, and gone afterwards."""
 
 from __future__ import annotations
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.chatter import block
+from fakes.answerer import block
 from lsprotocol import types
-from support.chatting import plain
 from support.e2e_window import URI, window
-from support.editing import begun, editor, freed, problem, span, where
+from support.simulated_user import begun, editor, freed, plain, problem, span, where
 
 CODE = "def f(a):\n    x = foo\n    return a\n\n\nprint(f)\n"
 GOOD = block("def f(a):\n    x = 1\n    return a + x")
@@ -52,8 +51,8 @@ async def test_an_edit_by_instruction_accepted(runtime, name):
 @pytest.mark.starter
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EDITORS)
-async def test_with_the_starter_actions_end_in_an_edit_of_its_place_or_in_words(runtime, starter_folder, name):
-    """It can hardly rewrite code. All the same nothing hangs, and what does not work out is told."""
+async def test_starter_actions_end_in_an_edit_or_a_message(runtime, starter_folder, name):
+    """The starter can hardly rewrite code, but nothing hangs and failures are reported."""
     async with window(name, {"engine": {"graceSeconds": 1}}) as opened:
         opened.open(CODE)
         context = types.CodeActionContext([UNDEFINED])

@@ -1,4 +1,4 @@
-"""A repository that wants to run code, hang the server and read other files, opened over stdio and used in all ways."""
+"""A repository that tries to run code, hang the server and read other files, used over stdio in every way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from fakes.answerer import ScriptedAnswerer
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
-from support.chatting import plain, selection
 from support.e2e_window import Window, window, window_on
 from support.fixtures_engine import serving
 from support.hostile_repository import (
@@ -24,6 +23,7 @@ from support.hostile_repository import (
     hostile_repository,
     working_in,
 )
+from support.simulated_user import plain, where
 from support.trap_folder import lay_traps
 
 from lsp_server import disk
@@ -31,7 +31,7 @@ from lsp_server.server import create_server
 
 PROGRAM = [str(Path(sys.executable).with_name("codellama-ls")), "--stdio"]
 HANG = 120
-"""Seconds for everything that is done in one window."""
+"""Time limit for everything in one session, in seconds."""
 MENTIONS = (
     "#diff",
     "#open",
@@ -56,7 +56,7 @@ def hostile(tmp_path: Path) -> HostileRepository:
 
 
 async def asked(editor: Window, method: str, **params: Any) -> str:
-    """The answer or the error, as text."""
+    """Return the result or the error as text."""
     try:
         return str(plain(await editor.client.protocol.send_request_async(method, params)))
     except JsonRpcException as error:
@@ -67,7 +67,7 @@ async def used(editor: Window, root: Path) -> dict[str, str]:
     """Complete, chat with every kind of mention, list code actions and ask for commit messages."""
     uri = (root / "a.py").as_uri()
     editor.open("def one():\n    return 1\n\n\none = ", uri)
-    document = {"textDocument": {"uri": uri}, "range": selection((0, 0), (0, 7))}
+    document = {"textDocument": {"uri": uri}, "range": where((0, 0), (0, 7))}
     shown = {"completion": str(await editor.inline(4, 6, uri=uri))}
     for mention in MENTIONS:
         shown[mention] = await asked(editor, "codellama/chat", text=f"What is {mention}?", **document)
@@ -96,8 +96,8 @@ async def test_hostile_repository_runs_hangs_and_leaks_nothing(runtime, hostile)
 
 
 @pytest.mark.slow
-async def test_window_on_each_folder_of_a_hostile_repository(runtime, hostile):
-    """Each with its own window, as a user opens a part of a clone."""
+async def test_session_on_each_folder_of_a_hostile_repository(runtime, hostile):
+    """Each folder has its own session, as when a user opens a part of a clone."""
     answerer, shown = ScriptedAnswerer(), {}
     async with asyncio.timeout(HANG):
         with working_in(hostile):
@@ -112,7 +112,7 @@ async def test_window_on_each_folder_of_a_hostile_repository(runtime, hostile):
     hostile.assert_untouched(*shown.values(), str(answerer.log), str(answerer.asked))
 
 
-async def test_ignore_files_that_cannot_be_used_refuse_and_are_told_once(runtime, hostile):
+async def test_unusable_ignore_files_refuse_and_warn_once(runtime, hostile):
     answerer, results = ScriptedAnswerer(), {}
     async with (
         asyncio.timeout(HANG),
@@ -136,7 +136,7 @@ async def test_ignore_files_that_cannot_be_used_refuse_and_are_told_once(runtime
     hostile.assert_untouched(str(answerer.log))
 
 
-async def test_window_with_a_bad_pattern_in_its_settings_completes(runtime, tmp_path):
+async def test_bad_pattern_in_the_settings_does_not_stop_completion(runtime, tmp_path):
     settings = {"completion": {"excludedFiles": ["!", "build\\", "[z-a]", "*.sql"]}}
     async with serving(runtime, ScriptedAnswerer()), window(settings=settings, root=tmp_path.as_uri()) as editor:
         shown = []

@@ -1,4 +1,4 @@
-"""``initialize``: what is announced to which editor, and that it does not wait for a model."""
+"""``initialize``: capabilities for each editor, without waiting for a model."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ async def test_document_that_was_never_opened_is_answered_empty(runtime):
 
 
 async def test_one_megabyte_file(runtime):
-    """The model sees a window of it, from the start of a line, of at most the size that is set."""
+    """The prompt has a prefix window that starts at a line and has at most the configured size."""
     answerer = ScriptedAnswerer()
     text = "value = compute(1, 2, 3)\n" * 40_000
     async with serving(runtime, answerer), window() as editor:
@@ -90,7 +90,7 @@ async def test_one_megabyte_file(runtime):
 
 
 async def test_of_four_requests_in_a_row_only_the_last_generates_and_all_are_answered(runtime):
-    """Neovim cancels none of them. All are there before the pause that the first one waits for is over."""
+    """Neovim cancels none. All arrive before the first one's debounce ends."""
     answerer = ScriptedAnswerer()
     async with serving(runtime, answerer), window("neovim", {"completion": {"debounceMs": 1000}}) as editor:
         editor.open("")
@@ -155,7 +155,7 @@ async def test_refusal_of_the_engine_is_an_empty_answer_with_its_reason(runtime)
 
 
 async def test_trace_says_where_the_time_went_and_holds_no_code(runtime):
-    """Of a person of whom nothing is known yet: half of the usual time from key to key, after the dot."""
+    """Without a known typing rate: half of the usual gap, after the dot."""
     async with serving(runtime, ScriptedAnswerer()), window() as editor:
         editor.open("secret.")
         await editor.inline(0, 7, invoked=False)

@@ -1,4 +1,4 @@
-"""What the chosen models cannot do is said once in a window, and a window never talks to models it did not choose."""
+"""Limits of the chosen models are reported once a session, and a session uses only models it chose."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_model_that_cannot_infill_is_said_once_and_completes(runtime):
 
 
 async def test_nothing_is_said_of_a_starter_that_infills(runtime):
-    """Everybody begins with it: a box in each window would teach people to click boxes away."""
+    """It is the default: a message box in each session would teach users to dismiss them."""
     async with serving(runtime, ScriptedAnswerer()), window() as editor:
         editor.open("x = ")
         await editor.inline(0, 4)
@@ -47,7 +47,7 @@ async def test_nothing_is_said_of_a_starter_that_infills(runtime):
 
 
 async def test_an_old_starter_says_once_what_makes_it_infill(runtime):
-    """Pulled before it had an adapter, it completes as it did."""
+    """A starter installed without an adapter still completes."""
     old = ScriptedAnswerer(row=replace(STARTER, infill=False))
     async with serving(runtime, old), window() as editor:
         editor.open("x = ")
@@ -59,7 +59,7 @@ async def test_an_old_starter_says_once_what_makes_it_infill(runtime):
 
 
 async def test_window_set_to_another_chat_model_is_told(runtime):
-    """Both models must be those of this window's settings."""
+    """Both models must be those of the session's settings."""
     settings = {"engine": {"model": "codellama-34b", "chatModel": "codellama-7b-instruct"}}
     async with serving(runtime, big()), window(settings=settings, wait=False) as editor:
         await asyncio.wait_for(editor.failed.wait(), 20)

@@ -1,4 +1,4 @@
-"""Malformed messages to a server's process: it goes on, holds no more than it must, and logs little."""
+"""Malformed messages to a server process: it continues, with bounded memory and log."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_methods_without_params_take_any(client, params):
 
 
 async def test_huge_message_is_discarded_without_holding_it(client):
-    """Its length alone used to end the server."""
+    """Its length alone once ended the server."""
     await works(client)
     before = client.resident
     client.write(b"Content-Length: 50000000000\r\n\r\n")
@@ -78,7 +78,7 @@ async def test_log_does_not_grow_with_malformed_messages(client):
 
 
 async def test_client_that_refuses_a_progress_bar_is_shown_none(runtime):
-    """Its refusal was an error that nobody handled."""
+    """Its refusal was once an unhandled error."""
     asked = asyncio.Event()
 
     def refuse(request):

@@ -1,4 +1,4 @@
-"""Without a model the person is told what to do, the editor is not disturbed, and nothing stays behind."""
+"""Without a model the user learns what to do, the editor keeps working, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ async def test_unknown_model_is_said_in_one_sentence(runtime, tmp_path):
 
 
 async def said(editor: Window) -> list[str]:
-    """What the person was told, once they were told something."""
+    """Wait for the first message to the user and return all."""
     await until(lambda: editor.client.messages)
     return [message.message for message in editor.client.messages]

@@ -1,4 +1,4 @@
-"""Another user of the machine: nothing of what this program makes can be entered, read or asked."""
+"""Another user of the machine can neither read our files nor use our sockets."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def open_house(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def everything(folder: Path) -> list[Path]:
-    """All that the program made, its folders included."""
+    """Return every file and folder that the program made."""
     return [path for own in folder.glob("*/codellama-ls") for path in (own, *own.rglob("*"))]
 
 
@@ -127,7 +127,7 @@ async def test_other_user_can_read_nothing_and_have_no_answer(open_house: Path, 
 
 
 async def test_engine_answers_no_other_user_even_where_the_socket_lies_open(runtime: Path):
-    """The second line of defence: who connects is asked of the kernel."""
+    """Second line of defence: the kernel reports the peer's user."""
     async with serving(runtime, ScriptedAnswerer()) as engine:
         for path, mode in ((runtime.parent, 0o755), (runtime, 0o755), (engine.socket, 0o666)):
             path.chmod(mode)

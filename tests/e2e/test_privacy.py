@@ -1,4 +1,4 @@
-"""Nothing leaves the machine: everything works without a network, and nothing but the private socket is ever opened."""
+"""Nothing leaves the machine: everything works without a network, and only the private socket is opened."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ TABLES = ("tcp", "tcp6", "udp", "udp6", "udplite", "udplite6", "raw", "raw6", "i
 
 @pytest.fixture(autouse=True)
 def _starter(starter_folder: Path, runtime: Path) -> None:
-    """Real weights, and a runtime folder of this test's own."""
+    """Real weights and a runtime folder for one test."""
 
 
 def namespaces_refused() -> str:
-    """Why this machine makes no network namespace for a test, or nothing."""
+    """Return the reason why network namespaces are unavailable, or an empty string."""
     if not shutil.which(ALONE[0]):
         return "there is no unshare (util-linux)"
     done = subprocess.run([*ALONE, "true"], capture_output=True, text=True)
@@ -43,7 +43,7 @@ def namespaces_refused() -> str:
 
 @asynccontextmanager
 async def opened(**options) -> AsyncIterator[tuple[Window, psutil.Process]]:
-    """A window with its engine, which has ended when this has."""
+    """Yield a session; its engine has exited afterwards."""
     async with window(settings=SETTINGS, **options) as editor:
         engine = psutil.Process(next(status.pid for status in reversed(editor.statuses) if status.pid))
         yield editor, engine
@@ -67,7 +67,7 @@ async def chat(runtime: Path) -> str:
 
 
 @pytest.mark.skipif(bool(namespaces_refused()), reason=namespaces_refused() or "allowed")
-async def test_without_any_network_completion_and_chat_work(runtime: Path):
+async def test_completion_and_chat_work_without_a_network(runtime: Path):
     """Server and engine run in a network namespace of their own, in which not even loopback is up."""
     async with opened(command=[*ALONE, *SERVER]) as (editor, engine):
         assert await complete(editor) == "    return a + b"
@@ -101,15 +101,15 @@ async def test_nothing_but_the_private_socket_is_opened(runtime: Path, tmp_path:
         assert noted == {f"family {int(socket.AF_UNIX)}", f"address {private}"}
 
 
-def test_a_socket_of_the_internet_would_be_seen(tmp_path: Path):
-    """Else the test above could not fail."""
+def test_audit_detects_an_internet_socket(tmp_path: Path):
+    """Otherwise the test above could not fail."""
     with closing(socket.create_server(("127.0.0.1", 0))), closing(socket.socket(type=socket.SOCK_DGRAM)) as datagrams:
         datagrams.bind(("127.0.0.1", 0))
         assert {"tcp", "udp"} <= set(open_sockets(psutil.Process().pid))
 
 
 def network(pid: int) -> str:
-    """Which namespace a process is in."""
+    """Return the network namespace of a process."""
     return str(Path(f"/proc/{pid}/ns/net").readlink())
 
 

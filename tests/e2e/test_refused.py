@@ -1,4 +1,4 @@
-"""What is refused, over stdio: not a character of it reaches the engine, and the trace and the doctor say why."""
+"""Refused documents over stdio: no text reaches the engine, and trace and doctor give the reason."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from support.fixtures_engine import serving
     ],
 )
 async def test_secret_or_ignored_document_never_reaches_the_engine(runtime, tmp_path, name, why):
-    """By hand neither."""
+    """Neither on an explicit request."""
     (tmp_path / ".codellamaignore").write_text("private.py\n")
     answerer, uri = ScriptedAnswerer(), (tmp_path / name).as_uri()
     settings = {"completion": {"excludedFiles": ["*.sql"]}}
@@ -37,7 +37,7 @@ async def test_secret_or_ignored_document_never_reaches_the_engine(runtime, tmp_
 
 
 async def test_file_is_refused_from_the_moment_it_is_ignored(runtime, tmp_path):
-    """And what was shown of it before is not shown again."""
+    """A cached completion is not shown again either."""
     answerer, uri = ScriptedAnswerer(), (tmp_path / "a.py").as_uri()
     async with serving(runtime, answerer), window() as editor:
         editor.open("x = ", uri)

@@ -1,4 +1,4 @@
-"""A window whose answers come from elsewhere: the whole language server over stdio, and real HTTP behind it."""
+"""Remote servers end to end: the language server over stdio, with real HTTP behind it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def said(editor: Window) -> list[str]:
     return [message.message for message in editor.client.messages]
 
 
-async def test_a_foreign_server_answers_and_the_trace_says_so(runtime, small, capsys):
+async def test_remote_completions_are_named_in_the_trace(runtime, small, capsys):
     fake = sharing(small, says=["a +", " b\n", "c"], token="secret")
     async with listening(fake.app()) as url, window(settings=MODEL, env=named(url, "secret")) as editor:
         editor.open("def add(a, b):\n    return \n")
@@ -52,15 +52,15 @@ async def test_a_foreign_server_answers_and_the_trace_says_so(runtime, small, ca
     assert said(editor) == []
 
 
-async def test_no_engine_is_started_beside_it(runtime, small):
+async def test_remote_server_starts_no_engine(runtime, small):
     async with listening(sharing(small).app()) as url, window(settings=MODEL, env=named(url)):
         pass
     assert not (runtime / "engine.sock").exists()
     assert not (runtime / "engine.log").exists()
 
 
-async def test_an_engine_of_ours_on_another_machine(runtime, no_models):
-    """As a colleague serves it: `engine --tcp`, by its token."""
+async def test_our_engine_over_tcp_completes(runtime, no_models):
+    """`engine --tcp` with its token."""
     async with serving(runtime, ScriptedAnswerer(["1"]), token=TOKEN) as running:
         url = f"http://127.0.0.1:{running.port}"
         async with window(env=named(url, TOKEN)) as editor:
@@ -70,7 +70,7 @@ async def test_an_engine_of_ours_on_another_machine(runtime, no_models):
     assert running.answerer.asked[0][0] == "x = "
 
 
-async def test_the_users_file_is_enough(runtime, small, tmp_path):
+async def test_user_settings_file_configures_the_server(runtime, small, tmp_path):
     fake = sharing(small, says=["1"], token="secret")
     async with listening(fake.app()) as url:
         (tmp_path / "codellama-ls").mkdir()
@@ -82,8 +82,8 @@ async def test_the_users_file_is_enough(runtime, small, tmp_path):
             assert await editor.inline(0, 4) == [("x = 1", (0, 0, 0, 4))]
 
 
-async def test_a_folders_settings_cannot_send_code_elsewhere(runtime, small):
-    """Neither at the start nor later; the person's own choice stays, and they are told."""
+async def test_workspace_settings_cannot_redirect_code(runtime, small):
+    """Neither at startup nor later; the user's choice stays, and a message says so."""
     theirs, ours = FakeOpenAi(), sharing(small, says=["1"])
     async with listening(theirs.app()) as evil, listening(ours.app()) as url:
         settings = {"engine": {"model": "codellama-7b", "url": evil}}
@@ -98,7 +98,7 @@ async def test_a_folders_settings_cannot_send_code_elsewhere(runtime, small):
     )
 
 
-async def test_where_no_server_is_allowed_a_setting_names_none(runtime, no_models):
+async def test_setting_is_ignored_without_an_allowed_server(runtime, no_models):
     theirs = FakeOpenAi()
     async with (
         listening(theirs.app()) as evil,
@@ -112,7 +112,7 @@ async def test_where_no_server_is_allowed_a_setting_names_none(runtime, no_model
     assert theirs.paths == []
 
 
-async def test_a_setting_may_repeat_what_is_allowed(runtime, small):
+async def test_setting_may_repeat_the_allowed_server(runtime, small):
     async with (
         listening(sharing(small, says=["1"]).app()) as url,
         window(settings={"engine": {"model": "codellama-7b", "url": f"{url}/v1"}}, env=named(url)) as editor,
@@ -122,7 +122,7 @@ async def test_a_setting_may_repeat_what_is_allowed(runtime, small):
     assert said(editor) == []
 
 
-async def test_the_editor_is_not_blocked_and_completion_works_once_the_server_is_back(runtime, small):
+async def test_completion_resumes_when_the_server_is_back(runtime, small):
     fake = sharing(small, says=["1"], token="right")
     async with listening(fake.app()) as url:
         fake.failures = [refusal(503, "Loading model", {"Retry-After": "1"})]
@@ -134,7 +134,7 @@ async def test_the_editor_is_not_blocked_and_completion_works_once_the_server_is
             assert await editor.inline(0, 4) == [("x = 1", (0, 0, 0, 4))]
 
 
-async def test_what_is_wrong_is_said_in_one_sentence(runtime, no_models):
+async def test_remote_error_is_one_sentence(runtime, no_models):
     async with (
         listening(FakeOpenAi(token="right").app()) as url,
         window(env=named(url, "wrong"), wait=False) as editor,
@@ -147,8 +147,8 @@ async def test_what_is_wrong_is_said_in_one_sentence(runtime, no_models):
     ]
 
 
-async def test_memory_with_a_vocabulary_of_its_own(runtime, codellama_vocabulary, tmp_path, monkeypatch):
-    """Prompts are built in the language server then, which is to stay small: 90 MB with all of Code Llama's pieces."""
+async def test_memory_with_a_local_vocabulary(runtime, codellama_vocabulary, tmp_path, monkeypatch):
+    """The language server builds the prompts then and must stay small: 90 MB with Code Llama's vocabulary."""
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
     folder = tmp_path / ".tokenizers" / "codellama-7b"
     folder.mkdir(parents=True)
@@ -171,8 +171,8 @@ def change_configuration(editor: Window, settings) -> None:
 
 
 @pytest.mark.slow
-async def test_a_real_engine_on_tcp_with_a_model_of_few_weights(runtime, tmp_path, monkeypatch):
-    """`engine --tcp` as it is started by a person, torch and all, asked through a window."""
+async def test_real_tcp_engine_with_a_tiny_model(runtime, tmp_path, monkeypatch):
+    """A real `engine --tcp` process with torch, used by an editor session."""
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "models"))
     with store.locked("tiny", on_wait=lambda: None), store.installing("tiny", "a test", 0) as staging:
         save_checkpoint(staging.checkpoint, sentinels=True, max_position_embeddings=512)
@@ -204,7 +204,7 @@ def started(runtime: Path, model: str) -> Iterator[tuple[subprocess.Popen[bytes]
 
 @asynccontextmanager
 async def tcp_engine(runtime: Path, model: str) -> AsyncIterator[tuple[str, str]]:
-    """An engine as a person starts it: its address and token."""
+    """Start an engine as a user does; yield its address and token."""
     with started(runtime, model) as (process, log):
         await until(lambda: "listening on http://" in log.read_text() or process.poll() is not None, 60)
         url = log.read_text().split("listening on ")[1].split()[0]

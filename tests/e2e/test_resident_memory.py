@@ -1,4 +1,4 @@
-"""A window costs megabytes: its language server stays small however much it has been asked."""
+"""A session costs megabytes: its language server stays small after many requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An entry selected in the editor's own list: what is suggested must extend it, in its range, or isn't shown."""
+"""An entry selected in the editor's list: a completion must extend it, in its range."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def entry(text: str, start: int, stop: int, line: int = 0) -> types.SelectedComp
 
 @pytest.mark.parametrize("invoked", [True, False])
 async def test_suggestion_extends_the_selected_entry_in_its_range(runtime, invoked):
-    """The model is asked as if the entry had been typed."""
+    """The prompt is as if the entry had been typed."""
     answerer = ScriptedAnswerer(["(2)"])
     async with serving(runtime, answerer), window() as editor:
         editor.open("x = math.sq\n")

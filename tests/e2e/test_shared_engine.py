@@ -1,4 +1,4 @@
-"""The real engine with the real starter behind real servers: one for all windows, and nobody hangs when one dies."""
+"""The real engine with the real starter: one for all sessions, and none hangs when it dies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CODE = "def add(a, b):\n    return "
 
 @pytest.fixture(autouse=True)
 def _starter(starter_folder: Path, runtime: Path) -> None:
-    """Real weights, and a runtime folder of this test's own."""
+    """Real weights and a runtime folder for one test."""
 
 
 async def ask(editor: Window) -> list:
@@ -29,7 +29,7 @@ async def ask(editor: Window) -> list:
     return await editor.inline(1, 11)
 
 
-async def test_two_windows_share_one_engine_and_it_leaves_after_the_last(runtime):
+async def test_two_sessions_share_one_engine_that_exits_after_the_last(runtime):
     async with window(settings=SETTINGS) as first:
         first.open(CODE)
         assert await ask(first) == [("    return a + b", (1, 0, 1, 11))]
@@ -79,7 +79,7 @@ async def test_killed_servers_leave_no_engine_behind(runtime):
 
 
 async def test_idle_engine_gives_its_memory_back_and_the_next_key_brings_it_back(runtime):
-    """The weights alone are 170 MB or, where the C library can not be had, more; the window sees them go and come."""
+    """The weights are at least 170 MB; the session sees them unload and load."""
     settings = {**SETTINGS, "engine": {"graceSeconds": 1, "idleMinutes": 0.05}}
     async with window(settings=settings) as editor:
         editor.open(CODE)
@@ -109,7 +109,7 @@ async def test_many_windows_opening_at_once_start_one_engine(runtime):
 
 
 async def test_terminated_engine_ends_in_order(runtime):
-    """As at the end of a login session: no socket stays, nobody is told of a crash, and its log tells of none."""
+    """As at logout: no socket stays, and no crash is reported or logged."""
     async with window(settings=SETTINGS) as editor:
         (engine,) = engines(runtime)
         editor.ready.clear()

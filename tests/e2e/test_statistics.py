@@ -1,4 +1,4 @@
-"""Statistics over stdio: two windows' servers, one file, and what is flushed when a window closes."""
+"""Usage statistics over stdio: two servers, one file, and the flush on shutdown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINES = 8
 
 
 async def accepts(editor: Window, language: str) -> None:
-    """One suggestion after the other, every second of them."""
+    """Accept every second completion."""
     text = ""
     editor.open(text, language=language)
     for n in range(LINES):
@@ -31,7 +31,7 @@ async def accepts(editor: Window, language: str) -> None:
         text += "foo(a)\n"
 
 
-async def test_two_windows_write_at_once_and_closing_loses_nothing(runtime, capsys):
+async def test_two_sessions_write_statistics_and_lose_nothing(runtime, capsys):
     async with serving(runtime, ScriptedAnswerer(["foo(a)"])), window() as one, window("neovim") as other:
         await asyncio.gather(accepts(one, "python"), accepts(other, "go"))
     assert cli.main(["stats", "--json"]) == 0
@@ -41,7 +41,7 @@ async def test_two_windows_write_at_once_and_closing_loses_nothing(runtime, caps
     assert groups == [(LINES, LINES // 2, 6 * LINES // 2)] * 2
 
 
-async def test_switched_off_there_is_not_even_a_folder(runtime):
+async def test_disabled_statistics_create_no_folder(runtime):
     off = {"statistics": {"enabled": False}}
     async with serving(runtime, ScriptedAnswerer(["foo(a)"])), window(settings=off) as editor:
         editor.open("x = ")

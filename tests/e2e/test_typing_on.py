@@ -1,4 +1,4 @@
-"""A person who types on: what is asked of the engine, and what never is. Over stdio, as editors do it."""
+"""Typing on over stdio: which requests reach the engine."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from support.waiting import until
 
 
 def begun(answerer: ScriptedAnswerer) -> list[str]:
-    """The prompts that the engine received."""
+    """Return the prompts that the engine received."""
     return [line.removeprefix("begin ") for line in answerer.log if line.startswith("begin ")]
 
 
 async def typed(editor: Window, before: str, after: str = "", invoked: bool = False) -> str | None:
-    """What is suggested at the end of ``before``, a document's only line but for what stands after it."""
+    """Return the completion at the end of ``before``, with ``after`` as the rest of the document."""
     editor.change(before + after)
     row = before.rpartition("\n")[2]
     items = await editor.inline(before.count("\n"), len(row), invoked=invoked)
@@ -29,7 +29,7 @@ async def sources(editor: Window) -> list[tuple[str, str]]:
 
 
 async def test_typing_what_is_shown_asks_no_model(runtime):
-    """Letter by letter, a part accepted, a bracket that the editor closes, and all of it undone again."""
+    """Letters, an accepted part, a bracket closed by the editor, and undo."""
     answerer = ScriptedAnswerer(["foo(", "a, b)"])
     async with serving(runtime, answerer), window() as editor:
         editor.open("")
@@ -44,7 +44,7 @@ async def test_typing_what_is_shown_asks_no_model(runtime):
 
 
 async def test_any_edit_that_the_model_would_see_asks_it_anew(runtime):
-    """Above, below, behind the cursor, or a blank: nothing of what was said before holds."""
+    """Changes above, below or after the cursor, or a blank, invalidate the completion."""
     answerer = ScriptedAnswerer(["foo"])
     async with serving(runtime, answerer), window() as editor:
         editor.open("")
@@ -62,7 +62,7 @@ async def test_any_edit_that_the_model_would_see_asks_it_anew(runtime):
 
 
 async def test_edit_in_another_file_that_the_model_is_shown_asks_it_anew(runtime):
-    """The function that is called here has got another argument there."""
+    """The called function has another argument in the other file."""
     answerer, there = ScriptedAnswerer(["1)"]), "file:///project/b.py"
     defined = "def compute(value):\n    return value + value\n"
     async with serving(runtime, answerer), window(settings={"completion": {"contextChars": 2000}}) as editor:

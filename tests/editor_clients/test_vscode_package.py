@@ -1,4 +1,4 @@
-"""What ``package.json`` of the VS Code extension says, held to what the language server knows. Needs no VS Code."""
+"""The VS Code extension's ``package.json`` agrees with the language server. Needs no VS Code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OWN = "codellama.server."
 
 
 def served(kind: type[Any] = Settings, where: str = "codellama") -> Iterator[tuple[str, Any, Any]]:
-    """Name, default and limits of each setting of the server."""
+    """Return name, default and limits of each server setting."""
     for spec in fields(kind):
         default: Any = spec.default_factory() if callable(spec.default_factory) else spec.default
         name = f"{where}.{re.sub(r'_(.)', lambda m: m[1].upper(), spec.name)}"
@@ -37,7 +37,7 @@ def served(kind: type[Any] = Settings, where: str = "codellama") -> Iterator[tup
             yield name, list(default) if isinstance(default, tuple) else default, spec.metadata
 
 
-def test_every_setting_of_the_server_is_there_and_no_other():
+def test_extension_has_exactly_the_servers_settings():
     assert sorted(name for name in PROPERTIES if not name.startswith(OWN)) == sorted(name for name, _, _ in served())
 
 
@@ -54,8 +54,8 @@ def test_defaults_and_limits_are_the_servers(name, default, limits):
     assert shown["markdownDescription"].endswith(".")
 
 
-def test_what_is_sent_is_what_the_server_takes():
-    """The sections of ``src/settings.ts``: all the server knows, and none that it would warn of."""
+def test_client_sends_exactly_the_known_sections():
+    """The sections of ``src/settings.ts`` are all known, and none is missing."""
     sections = re.findall(r"'(\w+)'", re.search(r"SECTIONS = \[(.*?)\]", (CLIENT / "src/settings.ts").read_text())[1])  # type: ignore[index]
     defaults = {
         section: {name.split(".")[2]: value for name, value, _ in served() if name.split(".")[1] == section}
@@ -65,7 +65,7 @@ def test_what_is_sent_is_what_the_server_takes():
     assert sorted(sections) == sorted({name.split(".")[1] for name, _, _ in served()})
 
 
-def test_no_workspace_chooses_a_program_a_server_or_a_model():
+def test_workspaces_cannot_choose_program_server_or_model():
     """Settings that a repository could bring along: neither of the machine's alone, nor of the trusted ones."""
     restricted = set(PACKAGE["capabilities"]["untrustedWorkspaces"]["restrictedConfigurations"])
     for name, spec in PROPERTIES.items():
@@ -75,20 +75,20 @@ def test_no_workspace_chooses_a_program_a_server_or_a_model():
     assert restricted <= set(PROPERTIES)
 
 
-def test_the_servers_commands_and_tasks_are_the_clients_too():
+def test_client_has_the_servers_commands_and_tasks():
     assert {EDIT, CHAT} <= {command["command"] for command in CONTRIBUTES["commands"]}
     (participant,) = CONTRIBUTES["chatParticipants"]
     assert [command["name"] for command in participant["commands"]] == list(TASKS)
 
 
-def test_every_command_that_is_listed_is_registered():
+def test_every_listed_command_is_registered():
     source = "".join(path.read_text() for path in (CLIENT / "src").rglob("*.ts"))
     for command in CONTRIBUTES["commands"]:
         name = command["command"].removeprefix("codellama.")
         assert re.search(rf"^    '?{re.escape(name)}'?(,|:)", source, re.MULTILINE), name
 
 
-def test_it_runs_where_the_files_are_and_in_no_browser():
+def test_extension_runs_beside_the_files_only():
     assert PACKAGE["extensionKind"] == ["workspace"]
     assert "browser" not in PACKAGE
     assert PACKAGE["capabilities"]["virtualWorkspaces"]["supported"] is False

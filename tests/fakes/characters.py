@@ -10,7 +10,7 @@ FIRST = 16
 
 
 class CharacterTokenizer:
-    """Ids are code points plus ``FIRST``. Nothing is merged, and no space is implicit."""
+    """Ids are code points plus ``FIRST``; there are no merges and no implicit space."""
 
     vocab_size = FIRST + 0x110000
 
@@ -38,6 +38,6 @@ class CharacterTokenizer:
         return self._control.get(piece)
 
     def show(self, ids: list[int]) -> str:
-        """Return the prompt as text, with control tokens by name."""
+        """Return a prompt as text with its control tokens by name."""
         names = {i: piece.strip("▁") for piece, i in self._control.items()}
         return "".join(names.get(i) or chr(i - FIRST) for i in ids)

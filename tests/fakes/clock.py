@@ -1,4 +1,4 @@
-"""Time that passes when a test says so: nothing in a test waits for a real clock."""
+"""Clocks and timers that tests advance by hand."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 
 class HandClock:
-    """Call it for the time in seconds; ``advance`` lets some pass. Also in place of ``asyncio``'s waiting functions.
+    """A clock in seconds, with replacements for asyncio's ``wait_for`` and ``sleep``.
 
-    ``waits`` are the seconds that were asked for, in order; None is for ever.
+    ``waits`` are the durations of all waits, in order; None is forever.
     """
 
     def __init__(self) -> None:
@@ -41,14 +41,14 @@ class HandClock:
         raise TimeoutError
 
     async def sleep(self, seconds: float) -> None:
-        """Returns at once, and the time has passed: for code that only pauses."""
+        """Advance the clock and return without waiting."""
         self.waits.append(seconds)
         self.now += seconds
         await asyncio.sleep(0)
 
 
 class HandTimers:
-    """In place of an event loop's ``call_later``: what was to happen happens when ``advance`` says that time passed."""
+    """A replacement for an event loop's ``call_later``; ``advance`` runs what is due."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -69,7 +69,7 @@ class HandTimers:
 
 @dataclass
 class HandTimer:
-    """One of them."""
+    """A timer of ``HandTimers``."""
 
     at: float
     action: Callable[[], None]

@@ -20,5 +20,5 @@ def needs(*modules: str) -> None:
 
 
 def name_of(device: str) -> str:
-    """Return the device's name for display."""
+    """Return the device's name for test ids."""
     return torch.cuda.get_device_name() if device == "cuda" else "CPU"

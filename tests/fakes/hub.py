@@ -1,4 +1,4 @@
-"""A fake Hugging Face Hub on loopback with the endpoints that ``huggingface_hub`` uses, and failures.
+"""A fake Hugging Face Hub on loopback, with faults.
 
 It lists one repository and serves its files. Large files are redirected to another origin and can be resumed with
 ``Range``, as on the real hub.
@@ -34,16 +34,16 @@ class FakeHub:
     """A hub with one repository.
 
     Attributes:
-        folder: the files of the repository.
-        name: ``owner/name``.
-        licence: licence on the model card.
-        token: token that requests must send, or None.
+        folder: its files.
+        name: owner and name.
+        licence: licence of the model card.
+        token: required token, or None.
         refusal: status and ``X-Error-Code`` of every response, or None.
-        cuts: by file name, the bytes after which each of the next responses breaks off.
-        damaged: names of files that are sent with their last byte changed.
-        longer: by file name, bytes that are sent beyond the listed size.
-        changes: entries that replace those of the listing.
-        older: commits that exist besides the newest one.
+        cuts: for a file, bytes after which each of the next responses breaks off.
+        damaged: files sent with their last byte changed.
+        longer: for a file, extra bytes beyond the listed size.
+        changes: false entries of a hostile hub's listing.
+        older: older commits that can be fetched.
         seen: all requests.
     """
 
@@ -61,7 +61,7 @@ class FakeHub:
     url: str = ""
 
     def ranges(self, name: str) -> list[str | None]:
-        """Return the ranges in which a file was requested, without redirects."""
+        """Return the requested ranges of a file; redirects count once."""
         return [request.range for request in self.seen if request.path == f"/cdn/{name}"]
 
     @contextmanager
@@ -98,7 +98,7 @@ class FakeHub:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore clients that disconnect."""
+        """Ignore disconnected clients: some tests disconnect on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, hub.content(name))
 
     def _commit(self, path: str) -> str:
-        """Return the commit in the path of a file."""
+        """Return the commit in a request's path."""
         prefix = f"/{self.hub.name}/resolve/"
         return path.removeprefix(prefix).split("/")[0] if path.startswith(prefix) else ""
 

@@ -1,4 +1,4 @@
-"""A ``llama-server`` as far as the bench sees it: what it was asked is kept, and what it says is fixed."""
+"""A fake ``llama-server`` with fixed responses that records every request."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ from support.waiting import until
 
 @dataclass
 class FakeLlamaServer:
-    """Answers ``/completion`` with ``says`` tokens, or as many as asked for, having read two prompt tokens.
+    """A server whose completions have ``says`` tokens, or as many as requested, and two prefilled prompt tokens.
 
-    With ``native`` off it is a server that only speaks OpenAI's language, and takes no token ids unless ``ids`` is on.
-    ``at_once`` tokens come in each part, as drafts make them come; ``counts``: an OpenAI server says how many.
+    Attributes:
+        native: it has llama-server's API; else only OpenAI's.
+        ids: OpenAI's API takes token ids.
+        at_once: tokens of each part, as with speculative decoding.
+        counts: OpenAI's API reports the number of tokens with each part.
+        bodies: path and body of every request.
     """
 
     native: bool = True
@@ -72,7 +76,7 @@ class FakeLlamaServer:
         return _streamed([{"choices": [{"delta": {"content": "x"}}]}] * 3)
 
     def _parts(self, count: int) -> list[int]:
-        """How many tokens there are with each part."""
+        """Return the total tokens after each part."""
         return [*range(self.at_once, count, self.at_once), count]
 
     async def _kept(self, http: Request) -> Any:
@@ -82,7 +86,7 @@ class FakeLlamaServer:
 
 @asynccontextmanager
 async def listening(app: Starlette) -> AsyncIterator[str]:
-    """Serve ``app`` on a free port of this machine, in this event loop; its URL."""
+    """Serve ``app`` on a free loopback port in this event loop, and yield its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=0))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""A vocabulary of a few words, matched greedily with the longest first, and one token per other byte."""
+"""A tokenizer of a few words, matched greedily and longest first; all other bytes are tokens."""
 
 from __future__ import annotations
 

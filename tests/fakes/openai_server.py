@@ -1,8 +1,8 @@
-"""A server with OpenAI's API, as strict as the strictest: what it does not know it refuses. What it is sent it keeps.
+"""A strict server with OpenAI's API: unknown fields are errors. It records every request.
 
-By what it ``takes`` it is alike vLLM, llama-server or a plain one; among it may be "appends" (the suffix, behind the
-answer), "prints" (a list is read as the text it is printed as), "uncounted" (it tells no usage though asked to).
-Its answers are pieces it is told, one event each.
+``takes`` selects the features of vLLM, llama-server or a plain server. Faults among them: "appends" (the suffix comes
+after the response), "prints" (a list of ids is read as its text), "uncounted" (usage is missing although requested).
+Responses are scripted text chunks, one event each.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ CHAT = frozenset({"model", "messages", "max_tokens", "temperature", "top_p", "se
 
 @dataclass
 class FakeOpenAi:
-    """One such server.
+    """A server with scripted responses.
 
     Attributes:
-        count: how many tokens it says a text has.
-        extra: of those it says more than it was sent of token ids.
-        says: the pieces of each answer but a probe's, which asks for one token; "…" waits for ``go`` first,
-            "break" tears the connection, "error" tells of a failure, "nonsense" is no event that anybody knows.
-        ends: answers have an end; ``silent``: probes get no answer.
-        failures: what the next requests are answered with instead, the first first.
-        asked: bodies of what was asked but probes; ``probes``: theirs; ``paths`` of everything.
+        count: function that counts the tokens of a text.
+        extra: tokens counted in addition to the ids sent.
+        says: text chunks of each response; probes request one token. "…" waits for ``go`` first, "break" closes the
+            connection, "error" sends an error, "nonsense" sends an unknown event.
+        ends: responses have an end; ``silent``: probes get no response.
+        failures: error responses to the next requests, in order.
+        asked: bodies of requests that are no probes; ``probes``: bodies of probes; ``paths``: of all requests.
     """
 
     count: Callable[[str], int] = len

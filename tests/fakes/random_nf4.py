@@ -1,7 +1,7 @@
 """Checkpoints of any Llama shape with random NF4 weights, written as bitsandbytes saves them, one shard at a time.
 
-They measure memory, loading and speed of a 7B without its weights. The text is meaningless, but the logits are finite.
-Also a command: ``python tests/fakes/random_nf4.py codellama-7b FOLDER [--layers N] [--double]``.
+For measuring what size costs: memory, loading and speed of a 7B without a 7B. Its output is meaningless, but
+its logits are finite. Also a command: ``python tests/fakes/random_nf4.py codellama-7b FOLDER [--layers N] [--double]``.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def save_random_nf4(
 
 
 def install_random_nf4(model_id: str, shape: Shape) -> None:
-    """Install such a checkpoint as a model of this name, without infilling and chat."""
+    """Install such a checkpoint under this name, as a model for prefix-only completion."""
     provenance = Provenance("random", "none", "", Trained(infill=False, chat=None))
     with store.locked(model_id, lambda: None), store.installing(model_id, "random", 0) as staging:
         save_random_nf4(staging.checkpoint, shape)
@@ -141,7 +141,7 @@ def _tensors(name: str, size: Sequence[int], double_quant: bool, generator: np.r
 def _packed(
     name: str, size: tuple[int, int], double_quant: bool, generator: np.random.Generator
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """Return one matrix's nibbles, scales and quantisation state, by bitsandbytes' own serialiser.
+    """Return one matrix's nibbles, scales and quantization state, by bitsandbytes' serializer.
 
     Its outputs are of the size of its inputs: uniform nibbles have a standard deviation of 0.5 times the scale.
     """

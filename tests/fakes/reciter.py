@@ -1,4 +1,4 @@
-"""Scripted models without weights that record what they read, and fixed step costs."""
+"""Models without weights whose next tokens are known and that record their forward passes; known step costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inference.models.language_model import KVSession
 
 
 class KnownModel:
-    """A model whose logits are a function of the ids; ``reads`` has the ids of each forward pass."""
+    """A model with known logits. ``reads`` are the ids of each forward pass."""
 
     def __init__(self, vocabulary: int = 259) -> None:
         self.config: Any = SimpleNamespace(
@@ -39,12 +39,12 @@ class KnownModel:
 
     @property
     def positions(self) -> int:
-        """Number of tokens read."""
+        """Total tokens of all forward passes."""
         return sum(map(len, self.reads))
 
 
 class Reciter(KnownModel):
-    """Generates one script, and token 0 after any deviation from it."""
+    """Continues one known text; after any other text the next token is 0."""
 
     def __init__(self, script: Sequence[int], vocabulary: int = 259) -> None:
         super().__init__(vocabulary)
@@ -56,14 +56,14 @@ class Reciter(KnownModel):
 
 
 def one_hot(token: int, vocabulary: int) -> Tensor:
-    """Return logits with nearly all probability on ``token``."""
+    """Return logits with all probability on one token."""
     logits = torch.full((vocabulary,), -100.0)
     logits[token] = 100.0
     return logits
 
 
 class KnownCosts(StepCosts):
-    """Constant costs: each further token takes ``more`` of a one-token step."""
+    """Fixed step costs: each additional token costs ``more`` of a step."""
 
     def __init__(self, more: float = 0.0) -> None:
         super().__init__()

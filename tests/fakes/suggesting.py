@@ -1,18 +1,17 @@
-"""A model that is told what to say, and a person who looks at what is suggested of it. Knows no LSP."""
+"""A scripted engine behind the completion pipeline, and a harness that asks the pipeline for completions."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
+from math import log
 from typing import Any
 
-from fakes.teller import Teller
-
-from inference.api.errors import EngineError, ModelRefused
-from inference.api.events import Cause, Finished, Outcome, TextChunk
+from inference.api.events import Cause, Finished, Outcome, TextChunk, TokenProbability
 from inference.api.requests import CompletionRequest
+from inference.client.engine_client import EngineError, EngineUnavailable, ModelRefused
 from lsp_server.completion.pipeline import CompletionPipeline, CompletionRun
 from lsp_server.completion.trace import Record
 from lsp_server.lsp.completion_request import UnderAdapter
@@ -25,10 +24,17 @@ URI = "file:///a.py"
 
 @dataclass
 class Told:
-    """Says ``texts`` by prompt, or by prompt and seed; "|" in one is where it stands still until ``go``.
+    """An engine with scripted responses, one text chunk a line; each line is a token of probability 0.5.
 
-    Under an adapter it says the adapter's name first. ``refuses`` are the requests, counted from 1, whose adapter it
-    does not have.
+    Attributes:
+        texts: the text by prompt, or by prompt and sampling seed. "|" stops there until ``go``; "boom" raises
+            EngineError. A request under an adapter gets the adapter's name first.
+        prefix, infill, context: the text for any other prompt without a suffix, with one, and with snippets.
+        cause: why the text ends.
+        refuses: numbers, from 1, of requests whose adapter is unknown.
+        limit: requests answered before the engine is gone.
+        asked: every request.
+        left: prompts of requests that were cancelled.
     """
 
     texts: dict[str | tuple[str, int], str] = field(default_factory=dict)
@@ -37,38 +43,51 @@ class Told:
     go: asyncio.Event = field(default_factory=asyncio.Event)
     cause: Cause = "end"
     refuses: set[int] = field(default_factory=set)
+    _: KW_ONLY
+    prefix: str = ""
+    infill: str = ""
+    context: str = ""
+    limit: int = 1_000
 
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[TextChunk | Finished, None]:
+        """Stream the text for a request."""
+        if len(self.asked) == self.limit:
+            raise EngineUnavailable("gone")
         self.asked.append(request)
-        prompt, seed = str(request.prompt), request.sampling.seed
-        text = self.texts.get((prompt, seed) if seed else prompt, "")
         if request.model and len(self.asked) in self.refuses:
             raise ModelRefused("There is no such adapter.")
-        text = f"<{request.model}>{text}" if request.model else text
+        text = self._text(request)
         if text == "boom":
             raise EngineError("The engine failed.")
         try:
-            first, still, rest = text.partition("|")
-            if first:
-                yield TextChunk(first)
-            if still:
-                await self.go.wait()
-                yield TextChunk(rest)
+            for n, part in enumerate(text.split("|", 1)):
+                if n:
+                    await self.go.wait()
+                for line in part.splitlines(keepends=True):
+                    yield TextChunk(line, _tokens(line, request))
             yield Finished(Outcome(self.cause), request.model)
-        except GeneratorExit:
-            self.left.append(prompt)
+        except (GeneratorExit, asyncio.CancelledError):
+            self.left.append(str(request.prompt))
             raise
-        except asyncio.CancelledError:
-            self.left.append(prompt)
-            raise
+
+    def _text(self, request: CompletionRequest) -> str:
+        prompt, seed = str(request.prompt), request.sampling.seed
+        usual = self.prefix if request.suffix is None else self.context if request.context else self.infill
+        text = self.texts.get((prompt, seed) if seed else prompt, usual)
+        return f"<{request.model}>{text}" if request.model and text != "boom" else text
 
     @property
     def prompts(self) -> list[str]:
+        """The prompt of every request."""
         return [str(request.prompt) for request in self.asked]
 
 
+def _tokens(line: str, request: CompletionRequest) -> tuple[TokenProbability, ...]:
+    return (TokenProbability(line.encode(), log(0.5)),) if request.sampling.logprobs is not None else ()
+
+
 class AtOnce(Executor):
-    """Needs no thread and no time."""
+    """Run each call at once, in the caller's thread."""
 
     def submit(self, fn, /, *args, **kwargs) -> Future[Any]:
         done: Future[Any] = Future()
@@ -80,18 +99,23 @@ class AtOnce(Executor):
 
 
 class Person:
-    """Types into one document, and looks at what is suggested. Texts are put into shape ``beside``, or at once."""
+    """Ask the completion pipeline for completions in one document.
 
-    def __init__(self, model: Told | Teller, settings: CompletionSettings = SETTINGS, *, beside: bool = False) -> None:
+    With ``beside`` post-processing runs in another thread, as in the server; else at once.
+    """
+
+    def __init__(self, model: Told, settings: CompletionSettings = SETTINGS, *, beside: bool = False) -> None:
         self.model, self.settings = model, settings
         self.suggestions = CompletionPipeline() if beside else CompletionPipeline(postprocess_executor=AtOnce())
         self.record = Record(URI, 0, False)
 
     def asks(self, before: str, *, by_hand: bool = False, adapter: str = "", **known) -> CompletionRun:
+        """Return a run of the pipeline with the cursor after ``before``."""
         self.record = Record(URI, 0, by_hand, adapter=adapter)
         snapshot = take(before, Position(0, len(before)), "utf-32", uri=URI)
         engine = UnderAdapter(self.model, adapter, lambda _: None) if adapter else self.model
         return CompletionRun(snapshot, self.settings, engine, self.record, by_hand, adapter, **known)
 
-    async def sees(self, before: str, *, count: int = 1, **asked) -> list[str]:
-        return await self.suggestions.suggest(self.asks(before, **asked), count)
+    async def sees(self, before: str, *, most: int = 1, **asked) -> list[str]:
+        """Return at most ``most`` completions with the cursor after ``before``."""
+        return await self.suggestions.suggest(self.asks(before, **asked), most)

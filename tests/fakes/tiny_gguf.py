@@ -47,7 +47,7 @@ def write_gguf(path: Path, *, architecture: str = "llama", pre: str = "smollm", 
 
 
 def write_wheel(folder: Path, **gguf_options: Any) -> Path:
-    """Write a valid wheel that contains the file of ``write_gguf``."""
+    """Write a wheel that pip accepts and that holds a GGUF file."""
     gguf = write_gguf(folder / "tiny.gguf", **gguf_options)
     path = folder / "tiny_starter-1.0-py3-none-any.whl"
     info = "tiny_starter-1.0.dist-info"
@@ -60,7 +60,7 @@ def write_wheel(folder: Path, **gguf_options: Any) -> Path:
 
 
 def source_of(wheel: Path, adapter: Path | None = None) -> Wheel:
-    """Return the pinned source of a wheel, with the folder of an adapter to merge."""
+    """Return the pinned source of such a wheel, with the folder of an adapter to merge."""
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     return Wheel("tiny-starter==1.0", digest, 10_000_000, SENTINELS, adapter)
 

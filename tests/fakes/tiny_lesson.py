@@ -1,4 +1,4 @@
-"""A tiny installed model with infilling sentinels, and a tiny repository to train it on."""
+"""A tiny installed model with infilling sentinels, and a tiny repository to train on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inference.models import store
 
 
 def install_tiny(model_id: str = "tiny", *, infill: bool = True) -> Path:
-    """Install the model as ``pull --as`` does, with random weights from a fixed seed."""
+    """Install a model with random weights of a fixed seed, as ``pull --as`` does."""
     with (
         store.locked(model_id, on_wait=lambda: None),
         store.installing(model_id, "a test", 0) as staging,
@@ -21,7 +21,7 @@ def install_tiny(model_id: str = "tiny", *, infill: bool = True) -> Path:
 
 
 def write_repository(folder: Path, files: int = 12) -> Path:
-    """Write files that are as similar as those of one repository, but not copies."""
+    """Write files that are similar, as in one repository, but no copies of each other."""
     folder.mkdir(parents=True)
     for n in range(files):
         name = "abcdefghijklmnopqrstuvwxyz"[n]

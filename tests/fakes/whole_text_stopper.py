@@ -10,7 +10,7 @@ from inference.text.stopping import MAX_BLANK_LINES, OPENERS, Cause, StopRule, i
 
 
 class Verdict(NamedTuple):
-    """``end``: cut here and stop, or None. ``safe``: text up to here stays whatever follows."""
+    """Attributes: ``end``: cut here and stop, or None. ``safe``: text up to here is final."""
 
     end: int | None
     safe: int
@@ -34,7 +34,7 @@ class WholeTextStopper:
         return self._show(safe if end is None else end)
 
     def finish(self) -> str:
-        """Return the text held back when the generation ended by itself. ``cause`` is unchanged."""
+        """End of generation: apply the rules to the text held back; ``cause`` does not change."""
         if self.cause:
             return ""
         end, _, _ = self._judge(final=True)
@@ -42,11 +42,11 @@ class WholeTextStopper:
 
     @property
     def trimmed(self) -> bool:
-        """Return whether a rule cut off the end of the text."""
+        """Return True if a rule removed the last text, so that the rest is complete."""
         return self.shown < len(self.text)
 
     def _judge(self, *, final: bool) -> tuple[int | None, Cause | None, int]:
-        """Return the earliest end of any rule with its cause, and the length that all rules consider safe."""
+        """Return the earliest end of any rule, its cause, and the end of the text final for all."""
         verdicts: list[tuple[Cause, Verdict]] = [(cause, judge(self.text, final)) for cause, judge in self._judges()]
         end, by = None, None
         for cause, verdict in verdicts:
@@ -80,7 +80,7 @@ def line_end(text: str, final: bool = False) -> Verdict:
 
 
 def block_end(text: str, final: bool, indent: int, closer: str) -> Verdict:
-    """End at the last line of the block; the first line is the cursor's."""
+    """The end of the last line that belongs to the block; the first line is the cursor's."""
     kept = text.find("\n")
     if kept < 0:
         return Verdict(None, len(text))

@@ -34,7 +34,7 @@ class Answerer(ScriptedAnswerer):
     """A scripted model that writes code in chats, so that edits are proposed."""
 
     def chat(self, messages, sampling, options):
-        return ScriptedAnswerer(["Here:\n```python\n", "pass  # é\n", "```\n"])._say("chat", sampling)
+        return ScriptedAnswerer(["Here:\n```python\n", "pass  # é\n", "```\n"]).chat(messages, sampling, options)
 
 
 @dataclass

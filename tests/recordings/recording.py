@@ -1,6 +1,6 @@
-"""Recorded texts: compare what is produced now with a file, or rewrite the file with ``RECORD=1``.
+"""Recorded texts: compare output with a file, or rewrite the file with ``RECORD=1``.
 
-Every value that is prose for a person stands in « ». Changed lines without them are changes of behaviour:
+Prose for users is enclosed in « ». Changed lines without them are changes of behaviour:
 ``git diff tests/recordings | grep '^[-+]' | grep -v «``.
 """
 
@@ -51,14 +51,14 @@ class Mask:
         self._ids: dict[str, str] = {}
 
     def text(self, text: str) -> str:
-        """Masked text."""
+        """Return masked text."""
         for found, name in self._texts.items():
             text = text.replace(found, name)
         text = _INSTANT.sub("<instant>", text)
         return _ID.sub(lambda found: self._ids.setdefault(found[0], f"<id {len(self._ids) + 1}>"), text)
 
     def value(self, value: Any) -> Any:
-        """Masked JSON."""
+        """Return masked JSON."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, list | tuple):
@@ -68,7 +68,7 @@ class Mask:
         return value
 
     def _record(self, members: Mapping[str, Any]) -> Mapping[str, Any]:
-        """How far a superseded request came, as the trace tells it, depends on the moment."""
+        """Mask the stages of superseded requests, which depend on timing."""
         return {**members, "stages": "<any>"} if members.get("result") == "superseded" else members
 
     def _member(self, name: str, value: Any) -> Any:
@@ -80,7 +80,7 @@ class Mask:
 
 
 def rendered(value: Any) -> str:
-    """JSON in the order in which it came: what is short and holds no prose takes one line, else each member does."""
+    """Format JSON in its original order: on one line if it is short and has no prose, else one line a member."""
     return "\n".join(_lines(value, "", False))
 
 

@@ -1,7 +1,7 @@
-"""A session over stdio as text: what the client sends, what the server answers and says, and what the engine is asked.
+"""A transcript of a session over stdio: messages of client and server, and requests to the engine.
 
-The order within a step is made: first what was sent, then responses by id, the server's requests, notifications by
-method and token in the order in which they came, and last the requests to the engine.
+Each step is sorted: messages sent, responses by id, the server's requests, notifications by method and token in order
+of arrival, and requests to the engine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.chatter import ScriptedChatter
+from fakes.answerer import ScriptedAnswerer
 from recordings.recording import Mask, rendered
 from support.fixtures_engine import RunningService, serving
 from support.raw_client import ProcessClient, call, raw_client
@@ -33,7 +33,7 @@ GENERATING = ("/v1/completions", "/v1/chat/completions")
 class Session:
     """One language server and its engine, with a transcript."""
 
-    def __init__(self, mask: Mask, engine: ScriptedChatter) -> None:
+    def __init__(self, mask: Mask, engine: ScriptedAnswerer) -> None:
         self.engine = engine
         self.asked: list[Any] = []
         self.requested: list[dict[str, Any]] = []
@@ -49,7 +49,7 @@ class Session:
         return "\n".join(self._parts)
 
     def reply(self, request: dict[str, Any]) -> Any:
-        """Answer the server's requests as an editor does that takes everything."""
+        """Answer the server's requests like an editor that accepts everything."""
         self.requested.append(request)
         results = {APPLY_EDIT: {"applied": True}, "workspace/configuration": [self.settings]}
         results["window/showDocument"] = {"success": True}
@@ -65,8 +65,8 @@ class Session:
     ) -> list[Any]:
         """Send requests, or notifications where the method begins with ``!``, all at once. Returns the results.
 
-        ``told`` says how many notifications of a method, and of the server's requests, to wait for, and ``asks`` how
-        many requests to the engine. ``held``: the engine answers in full once the client shows progress.
+        ``told`` are the numbers of notifications and server requests by method to wait for, and ``asks`` the number of
+        requests to the engine. ``held``: the engine finishes only after the client shows progress.
         """
         sent = [self._message(method, params) for method, params in messages]
         client = self.client
@@ -93,7 +93,7 @@ class Session:
         self._parts.append(f"{text}\n")
 
     def _heard(self, method: str, before: tuple[int, int, int]) -> int:
-        """Messages of the server with this method since then; for progress, those of a kind."""
+        """Count the server's messages with a method since ``before``; for progress, of one kind."""
         method, _, kind = method.partition(" ")
         told = [one for one in self.client.told[before[0] :] if one["method"] == method]
         told = [one for one in told if not kind or one["params"]["value"].get("kind") == kind]
@@ -110,14 +110,14 @@ class Session:
         return f"<- {kind} {answer['id']}{self._shown(answer, kind)}"
 
     def _notifications(self, told: list[dict[str, Any]], held: bool) -> list[str]:
-        """By method and token; what is said of the engine's state depends on the moment, and is left out."""
+        """Sort notifications by method and token; the engine's status depends on timing and is left out."""
         shown = [one for one in told if one["method"] not in (STATUS, LOG) and (held or not self._is_by_chance(one))]
         shown = [_without_length(one) for one in shown if not self._is_by_chance(one) or not _is(one, "report")]
         shown.sort(key=lambda one: (one["method"], self._mask.text(str((one["params"] or {}).get("token", "")))))
         return [f"<- {_head(one)}{self._shown(one, 'params')}" for one in shown]
 
     def _is_by_chance(self, one: dict[str, Any]) -> bool:
-        """Progress under a token of the server's: it is shown if the client takes the token before the answer ends."""
+        """Return True for progress under the server's token, which is sent only if the client confirms it in time."""
         created = {asked["params"]["token"] for asked in self.requested if asked["method"] == CREATE}
         return one["method"] == PROGRESS and one["params"]["token"] in created
 
@@ -134,7 +134,7 @@ def _is(one: dict[str, Any], kind: str) -> bool:
 
 
 def _without_length(one: dict[str, Any]) -> dict[str, Any]:
-    """The length of the text that was there when progress was first shown is any."""
+    """Remove the length of the text at the first progress message, which varies."""
     if one["method"] != PROGRESS or not _is(one, "begin"):
         return one
     value = {name: said for name, said in one["params"]["value"].items() if name != "message"}
@@ -142,13 +142,13 @@ def _without_length(one: dict[str, Any]) -> dict[str, Any]:
 
 
 def _head(message: dict[str, Any]) -> str:
-    """Method, and the number of a request; those of the server's requests are UUIDs."""
+    """Return the method and request number; the server's ids are UUIDs."""
     number = message.get("id")
     return message["method"] + ("" if number is None else f" #{number if isinstance(number, int) else '?'}")
 
 
 def _seed(asked: dict[str, Any]) -> int:
-    """Alternatives are asked for at the same time, in any order."""
+    """Sort key: alternatives are requested at the same time, in any order."""
     return asked.get("seed", 0)
 
 
@@ -156,11 +156,11 @@ def _seed(asked: dict[str, Any]) -> int:
 async def session(
     runtime: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, answers: list[str], phase: Any = "ready"
 ) -> AsyncIterator[Session]:
-    """A server's process in front of an engine that gives these answers in chats; both end with it."""
+    """Start a server process and an engine that gives these chat responses."""
     monkeypatch.setenv("XDG_STATE_HOME", str(runtime.parent / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(runtime.parent / "config"))
     mask = Mask({folder.as_uri(): "<folder>", str(folder): "<folder>", str(runtime.parent): "<runtime>"})
-    engine = ScriptedChatter(answers=answers)
+    engine = ScriptedAnswerer(answers=answers, chat_name="chat")
     one = Session(mask, engine)
     app = EngineApp.app
 
@@ -175,7 +175,7 @@ async def session(
 
 
 def _listening(app: Any, one: Session) -> Any:
-    """The engine's app; ``one`` learns the body of each request to generate."""
+    """Wrap the engine's app; ``one`` records the body of each generation request."""
 
     async def listen(scope: Any, receive: Any, send: Any) -> None:
         body = bytearray()

@@ -1,4 +1,4 @@
-"""The text of every ``--help``, subcommands of subcommands included."""
+"""The text of every ``--help``, with nested subcommands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
-    """What is printed, on stdout alone and with exit status 0."""
+    """Return stdout; stderr must be empty and the exit status 0."""
     try:
         status = cli.main([*command, "--help"])
     except SystemExit as end:
@@ -38,7 +38,7 @@ def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
 
 
 def subcommands(text: str) -> list[str]:
-    """Names between braces in the usage: ``{status,stop,logs} ...``."""
+    """Return names between braces in the usage: ``{status,stop,logs} ...``."""
     usage = text.split("\n\n", maxsplit=1)[0]
     found = re.search(r"\{([\w,-]+)\} \.\.\.", re.sub(r"\s+", " ", usage))
     return found[1].split(",") if found else []

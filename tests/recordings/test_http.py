@@ -1,4 +1,4 @@
-"""The engine's HTTP on its socket, recorded: each route with good and bad requests, answers to the byte."""
+"""The engine's HTTP API, recorded: each route with valid and invalid requests, byte for byte."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ BAD_SCORE: list[Any] = [
 
 
 class Transcript:
-    """Requests with their answers, as text."""
+    """A transcript of requests and responses."""
 
     def __init__(self, client: httpx.AsyncClient, mask: Mask) -> None:
         self._client, self._mask, self._parts = client, mask, []
@@ -122,7 +122,7 @@ class Transcript:
         self._parts.append(f"# {title}\n")
 
     async def ask(self, method: str, path: str, body: Any = None, content: bytes | None = None, **more: Any) -> None:
-        """Send a request; all of the answer is recorded."""
+        """Send a request and record the whole response."""
         sent = {"content": content} if content is not None else {} if body is None else {"json": body}
         answer = await self._client.request(method, path, **sent, **more)
         self.add(f"{method} {path}{_shown(body, content)}", answer, answer.text)
@@ -132,7 +132,7 @@ class Transcript:
         self._parts.append("\n".join([f"> {request}", f"< {answer.status_code}", *headers, *self._body(text), ""]))
 
     def _header(self, answer: httpx.Response, name: str) -> str:
-        """Of ``Allow`` the order is any."""
+        """Sort ``Allow``, whose order varies."""
         return ", ".join(sorted(answer.headers[name].split(", "))) if name == "allow" else answer.headers[name]
 
     def _body(self, text: str) -> list[str]:
@@ -166,7 +166,7 @@ def _shown(body: Any, content: bytes | None) -> str:
 async def engine(
     runtime: Path, answerer: ScriptedAnswerer | None = None, **options: Any
 ) -> AsyncIterator[tuple[Transcript, RunningService]]:
-    """An engine with two adapters, one of which can't be read, and a transcript of what is said to it."""
+    """Yield a transcript and an engine with two adapters, one of which can't be read."""
     for name in ("mine", "broken"):
         folder = adapter_store.location(name)
         folder.mkdir(parents=True, exist_ok=True)
@@ -181,7 +181,7 @@ async def engine(
 
 
 async def test_bad_requests_are_recorded(runtime):
-    """Every refusal that a body can bring about."""
+    """Every error that a body can cause."""
     async with engine(runtime) as (transcript, _):
         for path, good, bad in ((TEXT, {"prompt": "p"}, BAD_TEXT), (CHAT, {"messages": HI}, BAD_CHAT)):
             transcript.note(path)
@@ -242,7 +242,7 @@ async def test_answers_are_recorded(runtime):
 
 
 async def test_failures_are_recorded(runtime):
-    """Before anything is answered, and in the middle."""
+    """Before the response, and in the middle of it."""
     async with engine(runtime, ScriptedAnswerer(["a", "boom"])) as (transcript, _):
         transcript.note("the model fails after the first token")
         for path, body in ((TEXT, {"prompt": "p"}), (CHAT, {"messages": HI})):
@@ -290,7 +290,7 @@ async def test_leases_and_retiring_are_recorded(runtime):
 
 @asynccontextmanager
 async def leasing(running: RunningService) -> AsyncIterator[tuple[httpx.Response, AsyncIterator[str]]]:
-    """An open lease: its answer, and its events one after the other."""
+    """An open lease: its response, and its events in order."""
     transport = httpx.AsyncHTTPTransport(uds=str(running.socket))
     async with (
         httpx.AsyncClient(transport=transport, base_url="http://engine") as client,
@@ -300,7 +300,7 @@ async def leasing(running: RunningService) -> AsyncIterator[tuple[httpx.Response
 
 
 async def _events(answer: httpx.Response) -> AsyncIterator[str]:
-    """Each server-sent event; comments, which only show that the engine lives, are left out."""
+    """Yield each server-sent event; heartbeat comments are left out."""
     text = ""
     async for part in answer.aiter_text():
         text += part

@@ -1,4 +1,4 @@
-"""Names of modules and paths of files, wherever they stand in text: each must exist.
+"""Names of modules and paths of files in text must exist.
 
 Imports are checked by running them. Strings, comments, documentation and build files are not, and a moved module leaves
 them behind.
@@ -38,7 +38,7 @@ NOT_OURS = {
 
 
 def files() -> Iterator[Path]:
-    """Every file that a person writes."""
+    """Return every hand-written file."""
     for folder, folders, names in os.walk(ROOT):
         folders[:] = sorted(name for name in folders if name not in FOLDERS_LEFT_OUT and not name.startswith("."))
         for path in (Path(folder, name) for name in sorted(names)):
@@ -53,14 +53,14 @@ def texts() -> dict[str, str]:
 
 
 def module_file(name: str) -> Path | None:
-    """The source of a module or a package; None where there is none."""
+    """Return the source of a module or package, or None."""
     base = ROOT.joinpath(*name.split("."))
     return next((one for one in (base / "__init__.py", base.with_suffix(".py")) if one.is_file()), None)
 
 
 @cache
 def top_level(source: Path) -> frozenset[str]:
-    """Names that a module defines or imports, in branches too."""
+    """Return names that a module defines or imports, in branches too."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(source.read_text("utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -73,7 +73,7 @@ def top_level(source: Path) -> frozenset[str]:
 
 
 def exists(name: str) -> bool:
-    """Is it a module, or a name in one? ``a.b:c`` is ``a.b.c``; what follows such a name is not checked."""
+    """Return True for a module or a name in one. ``a.b:c`` is ``a.b.c``; what follows such a name is not checked."""
     parts = name.replace(":", ".").split(".")
     longest = max(n for n in range(len(parts) + 1) if n == 0 or module_file(".".join(parts[:n])))
     if longest in (0, len(parts)):
@@ -84,13 +84,13 @@ def exists(name: str) -> bool:
 
 
 def path_exists(path: str) -> bool:
-    """Is there such a file, or anything that matches such a pattern?"""
+    """Return True if a file or a match of the pattern exists."""
     path = path.rstrip(".-/")
     return any(ROOT.glob(path)) if "*" in path else (ROOT / path).exists()
 
 
 def dotted_names(text: str) -> set[str]:
-    """Names of modules in a text, and those that imports written in it take from them."""
+    """Return module names in a text, and names that imports in it use."""
     found = {one.group() for one in DOTTED.finditer(text)}
     for module, names in IMPORTED.findall(text):
         found |= {f"{module}.{name}" for name in names.split(", ")}
@@ -138,7 +138,7 @@ def test_tests_that_the_wheel_must_pass_exist():
 
 
 def test_commands_name_modules_that_have_a_main():
-    """They are imported when a person calls them, and not before."""
+    """They are imported only when called."""
     from lsp_server.cli import COMMANDS
 
     lacking = []
@@ -150,7 +150,7 @@ def test_commands_name_modules_that_have_a_main():
 
 
 def test_the_check_finds_what_it_should():
-    """That nothing is missing would also be true of a check that sees nothing."""
+    """A check that sees nothing would pass, too."""
     found = dotted_names("see ``lsp_server.cli`` and 'inference.nowhere.x'; from lsp_server.cli import main, gone")
     assert {name for name in found if not exists(name)} == {"inference.nowhere.x", "lsp_server.cli.gone"}
     assert exists("lsp_server.cli:main") and exists("inference.__version__") and not exists("inference.cli:main")

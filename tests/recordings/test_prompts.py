@@ -56,7 +56,7 @@ CODE = "import os\n\n\ndef f(a):\n    x = foo\n    return a\n"
 
 
 def shown(tokenizer: Tokenizer, title: str, prompt: Prompt, rest: str = "") -> str:
-    """The ids, and what they say."""
+    """Return the ids and their text."""
     stops = " ".join(map(str, sorted(prompt.stop_ids)))
     told = f"heal {json.dumps(prompt.heal)}, stop {stops}, dropped {prompt.dropped}, cut {prompt.cut}, rest {rest!r}"
     ids = prompt.ids if len(prompt.ids) < 200 else [*prompt.ids[:60], f"({len(prompt.ids)} in all)", *prompt.ids[-60:]]
@@ -108,7 +108,7 @@ def test_ids_of_the_starter_are_recorded(starter_folder: Path):
 
 @pytest.mark.parametrize("task", NAMES)
 def test_prompt_of_a_task_on_a_document_is_recorded(runtime, task):
-    """In Python with all that it may hold, and in Go with as little as it may."""
+    """In Python with every field, and in Go with as few as possible."""
     start = CODE.index("def f")
     problem = Reported(4, '"foo" is not defined')
     full = Document("file:///project/a.py", "python", 1, CODE)
@@ -137,5 +137,5 @@ def test_every_prompt_that_is_shipped_is_recorded():
 
 
 def written(said: list[Message]) -> str:
-    """Each message behind its role."""
+    """Return each message after its role."""
     return "".join(f"== {one.role}\n{one.content}\n" for one in said)

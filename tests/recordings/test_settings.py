@@ -57,13 +57,13 @@ def test_restrictions_and_commands_of_vscode_are_recorded():
 
 
 def taken(name: str, value: Any) -> list[str]:
-    """What the server says about one setting; nothing where it takes it."""
+    """Return the server's message about one setting; empty if valid."""
     section, _, rest = name.removeprefix("codellama.").partition(".")
     return parse_settings({"codellama": {section: {rest: value}}})[1]
 
 
 def test_what_the_server_takes_is_recorded():
-    """By its answers, setting for setting: a bad type, and the values around its limits."""
+    """For each setting: a wrong type, and values around its limits."""
     lines = []
     for name, spec in properties().items():
         if name.startswith("codellama.server."):
@@ -85,7 +85,7 @@ def test_what_the_server_takes_is_recorded():
 
 
 def test_all_defaults_are_the_servers():
-    """One object with every default of VS Code is what the server has without any settings."""
+    """All defaults of VS Code together equal the server's defaults."""
     given: dict[str, dict[str, Any]] = {}
     for name, spec in properties().items():
         _, section, rest = name.split(".", 2)

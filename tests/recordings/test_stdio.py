@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.chatter import block
+from fakes.answerer import block
 from recordings.recording import compare
 from recordings.stdio import APPLY_EDIT, BEGIN, CREATE, END, SHOW, STATUS, Session, session
 
@@ -157,7 +157,7 @@ async def test_completion_is_recorded(runtime, folder, monkeypatch):
         await one.step(
             "alternatives", configured({"codellama": {"completion": {"alternatives": 3, "prefetch": False}}})
         )
-        one.engine.pieces, one.engine.by_chance = ["a"], {1: "b", 2: "c"}
+        one.engine.pieces, one.engine.by_seed = ["a"], {1: "b", 2: "c"}
         await one.step("three by hand", changed(folder, 5, "zz = \n"), inline(folder, 0, 5))
         await one.step("switched off", configured({"codellama": {"completion": {"enabled": False}}}))
         await one.step("nothing", inline(folder, 0, 5))
@@ -228,7 +228,7 @@ async def test_actions_and_edits_are_recorded(runtime, folder, monkeypatch):
 
 
 async def _edits(one: Session, folder: Path) -> None:
-    """One edit taken hunk by hunk, with another instruction in between; and one that is cancelled."""
+    """Accept one edit hunk by hunk with a follow-up in between; cancel another."""
     document = {"textDocument": {"uri": (folder / "a.py").as_uri()}, "range": span((4, 0), (4, 0))}
     tokens = {"partialResultToken": "drawn", "workDoneToken": "done"}
     asked = {**document, "id": "mine", "instruction": "Add x.", **tokens}

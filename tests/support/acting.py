@@ -1,9 +1,9 @@
-"""What the tests of code actions are about: a function with a name that is nowhere, and what is offered for it."""
+"""The code of the code action tests: a function with an undefined name, and the actions offered for it."""
 
 from __future__ import annotations
 
-from fakes.chatter import block
-from support.editing import problem
+from fakes.answerer import block
+from support.simulated_user import problem
 
 CODE = "import os\n\n\ndef f(a):\n    x = foo\n    return a\n\n\nprint(os, f)\n"
 BODY = "def f(a):\n    x = {}\n    return {}"

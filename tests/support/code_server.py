@@ -1,7 +1,4 @@
-"""Real VS Code, served by code-server and shown by a headless Chromium, with our extension in it.
-
-What one does in a window is ``vscode_window``'s affair.
-"""
+"""Real VS Code, served by code-server and shown by a headless Chromium, with our extension."""
 
 from __future__ import annotations
 
@@ -42,7 +39,7 @@ SETTINGS = {
 
 
 def missing() -> str:
-    """Why there is no VS Code to test with here, or an empty string."""
+    """Return the reason why VS Code tests can't run, or an empty string."""
     if not (TOOLS / "node_modules/code-server/out/node/entry.js").exists() or shutil.which("chromium") is None:
         return "there is no VS Code here: `make test-vscode` installs it and runs this"
     return "" if (CLIENT / "dist/codellama-ls.vsix").exists() else "the extension is not built: `make vsix` builds it"
@@ -50,7 +47,7 @@ def missing() -> str:
 
 @dataclass
 class Vscode:
-    """One code-server. Windows are opened one after the other."""
+    """A running code-server. Windows open one at a time."""
 
     folder: Path
     port: int
@@ -58,14 +55,14 @@ class Vscode:
     hosts: asyncio.Queue[Lines] = field(default_factory=asyncio.Queue)
 
     async def window(self, folder: Path, width: int = 1000, height: int = 640) -> CodeWindow:
-        """A new window on a folder, once its extensions run."""
+        """Open a window on a folder; return when its extensions run."""
         url = f"http://127.0.0.1:{self.port}/?folder={quote(str(folder))}"
         page = await self.browser.ask(page=-1, call="open", args=[url, width, height])
         return CodeWindow(page, self.browser, await asyncio.wait_for(self.hosts.get(), START))
 
 
 def program(folder: Path, **env: str) -> Path:
-    """The language server of this source tree, as one file that can be run, with ``env`` besides VS Code's own."""
+    """Write an executable file that runs this source tree's language server with ``env``."""
     file = folder / "bin/codellama-ls"
     file.parent.mkdir()
     given = " ".join(f"{name}='{value}'" for name, value in {**env, "PYTHONPATH": ROOT}.items())
@@ -76,7 +73,7 @@ def program(folder: Path, **env: str) -> Path:
 
 @asynccontextmanager
 async def vscode(folder: Path, settings: dict[str, Any], env: dict[str, str]) -> AsyncIterator[Vscode]:
-    """Start it with our extension installed from its file; ``settings`` are the machine's."""
+    """Start code-server with our extension; ``settings`` are machine settings."""
     user, extensions = folder / "user", folder / "extensions"
     for where, what in (("User", SETTINGS), ("Machine", settings)):
         (user / where).mkdir(parents=True, exist_ok=True)
@@ -126,7 +123,7 @@ async def vscode(folder: Path, settings: dict[str, Any], env: dict[str, str]) ->
 
 
 def _packed(extension: Path, into: Path) -> Path:
-    """An extension of plain files as one that can be installed."""
+    """Pack an extension's folder as a VSIX file."""
     about = json.loads((extension / "package.json").read_text())
     identity = f'Id="{about["name"]}" Publisher="{about["publisher"]}" Version="{about["version"]}" Language="en-US"'
     manifest = f"""<PackageManifest Version="2.0.0" xmlns="http://schemas.microsoft.com/developer/vsx-schema/2011">
@@ -150,6 +147,6 @@ async def _healthy(port: int) -> None:
                 if (await client.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200:
                     return
             except httpx.TransportError:
-                pass  # it does not listen yet
+                pass  # not listening yet
             await asyncio.sleep(0.1)
     raise AssertionError("code-server does not answer")

@@ -1,4 +1,4 @@
-"""A window of a real editor, as far as its capabilities and its words on the wire go, driven by pytest-lsp."""
+"""An editor session driven by pytest-lsp, with the client capabilities of a real editor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,29 +18,38 @@ from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities, 
 
 from lsp_server.session import CodeLlamaServer
 
+Adjust = Callable[[types.ClientCapabilities], None]
+
 SERVER = [sys.executable, "-m", "lsp_server", "--stdio"]
 ROOT = "file:///project"
 URI = f"{ROOT}/a.py"
 
 
-def capabilities(editor: str, says: Sequence[str] = ()) -> types.ClientCapabilities:
-    """What the editor announces (recorded from it by pytest-lsp), with inline completion where its version has it.
+def capabilities(editor: str, says: Sequence[str] = (), adjust: Adjust | None = None) -> types.ClientCapabilities:
+    """Return an editor's client capabilities, as pytest-lsp recorded them, with inline completion for newer versions.
 
-    ``says`` is what it says under ``experimental``.
+    ``says`` are capabilities under ``experimental``.
     """
     spec = {"vscode": "visual-studio-code@v1.65.2", "neovim": "neovim@v0.11.0"}.get(editor, editor)
     found = client_capabilities(spec)
     assert found.text_document is not None
-    if editor in ("vscode", "neovim"):  # VS Code 1.9x and our plugin's Neovim announce it, the recorded ones do not yet
+    if editor in ("vscode", "neovim"):  # newer than the recorded versions
         dynamic = editor == "vscode"
         found.text_document.inline_completion = types.InlineCompletionClientCapabilities(dynamic)
     found.experimental = dict.fromkeys(("codellamaStatus", *says), True)
+    if adjust is not None:
+        adjust(found)
     return found
 
 
 @dataclass
 class Window:
-    """One editor window with one server behind it."""
+    """One editor with one language server.
+
+    Attributes:
+        statuses: every ``codellama/status`` notification; ``ready`` and ``failed`` are set by those phases.
+        version: version of the document.
+    """
 
     client: LanguageClient
     result: types.InitializeResult
@@ -74,7 +83,7 @@ class Window:
         msg_id: str | None = None,
         selected: types.SelectedCompletionInfo | None = None,
     ) -> asyncio.Future[Any]:
-        """Send a request; await what it returns for the answer."""
+        """Send an inline completion request; the future is its result."""
         kind = types.InlineCompletionTriggerKind.Invoked if invoked else types.InlineCompletionTriggerKind.Automatic
         params = types.InlineCompletionParams(
             types.InlineCompletionContext(kind, selected),
@@ -86,15 +95,17 @@ class Window:
         )
 
     async def inline(self, line: int, character: int, **options) -> list[tuple[str, tuple[int, int, int, int]]]:
-        """Text and range of each item."""
+        """Return text and range of each item."""
         items = await asyncio.wait_for(self.request(line, character, **options), 60)
         return [(item.insert_text, corners(item.range)) for item in items]
 
     async def trace(self) -> list[Any]:
+        """Return the server's trace of completion requests."""
         return await self.client.protocol.send_request_async("codellama/trace", {})
 
 
 def corners(where: types.Range) -> tuple[int, int, int, int]:
+    """Return start line and character, end line and character."""
     return where.start.line, where.start.character, where.end.line, where.end.character
 
 
@@ -106,17 +117,20 @@ async def window(
     wait: bool = True,
     env: dict[str, str] | None = None,
     says: Sequence[str] = (),
+    adjust: Adjust | None = None,
     command: Sequence[str] = SERVER,
     root: str = ROOT,
 ) -> AsyncIterator[Window]:
-    """Open one and, with ``wait``, let its server find the engine; close it in the proper way at the end.
+    """Start a server process and initialize it; shut it down at the end.
 
-    Where the settings don't say otherwise, the engine is asked once for each request that is not answered without it.
+    With ``wait``, return when the server has found an engine. Prefetching and alternatives are off unless ``settings``
+    enable them, so that a request reaches the engine at most once. ``adjust`` changes the announced capabilities.
     """
+    announced = capabilities(editor, says, adjust)
     config = ClientServerConfig(server_command=list(command), server_env={**os.environ, **(env or {})})
     client = await config.start()
     assert isinstance(client, LanguageClient)
-    opened = await _introduced(client, editor, settings, says, root)
+    opened = await _initialized(client, editor, settings, announced, root)
     try:
         if wait:
             await asyncio.wait_for(opened.ready.wait(), 120)
@@ -135,9 +149,11 @@ async def window_on(
     *,
     wait: bool = True,
     says: Sequence[str] = (),
+    adjust: Adjust | None = None,
     root: str = ROOT,
 ) -> AsyncIterator[Window]:
-    """One whose server runs in this process, where a test can give it another clock. They speak LSP all the same."""
+    """Run ``server`` in this process, where a test can replace its clock; editor and server still speak LSP."""
+    announced = capabilities(editor, says, adjust)
     client = make_test_lsp_client()
     ends = [await asyncio.open_connection(sock=end) for end in socket.socketpair()]
     (reader, writer), (server_reader, server_writer) = ends
@@ -148,7 +164,7 @@ async def window_on(
         asyncio.ensure_future(server.protocol.listen(server_reader.read)),
     ]
     try:
-        opened = await _introduced(client, editor, settings, says, root)
+        opened = await _initialized(client, editor, settings, announced, root)
         if wait:
             await asyncio.wait_for(opened.ready.wait(), 120)
         yield opened
@@ -159,8 +175,10 @@ async def window_on(
         await asyncio.gather(*listening)
 
 
-async def _introduced(client: LanguageClient, editor: str, settings: Any, says: Sequence[str], root: str) -> Window:
-    """A window whose server has been told who it is talking to."""
+async def _initialized(
+    client: LanguageClient, editor: str, settings: Any, announced: types.ClientCapabilities, root: str
+) -> Window:
+    """Send ``initialize`` and collect status notifications."""
     settings = {**(settings or {})}
     settings["completion"] = {"prefetch": False, "alternatives": 1, **settings.get("completion", {})}
     opened = Window(client, types.InitializeResult(types.ServerCapabilities()))
@@ -173,7 +191,7 @@ async def _introduced(client: LanguageClient, editor: str, settings: Any, says: 
     name = {"vscode": "Visual Studio Code", "neovim": "Neovim"}.get(editor, editor)
     opened.result = await client.initialize_session(
         types.InitializeParams(
-            capabilities=capabilities(editor, says),
+            capabilities=announced,
             client_info=types.ClientInfo(name),
             root_uri=root,
             initialization_options=settings,

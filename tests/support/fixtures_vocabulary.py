@@ -36,7 +36,7 @@ def codellama(codellama_vocabulary: Path) -> CodeLlamaTokenizer:
 
 
 def folder_or_skip(flavour: Flavour) -> Path:
-    """Return the folder of a vocabulary. If it is unavailable, skip the test, or raise in CI."""
+    """Return the vocabulary's folder; without one, skip the test, or fail it in CI."""
     try:
         return vocabulary_folder(flavour)
     except VocabularyUnavailable as problem:

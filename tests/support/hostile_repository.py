@@ -1,4 +1,4 @@
-"""Build a hostile repository: it tries to run code, to leak other files and to hang the server.
+"""A repository whose author tries to run code, read other files and hang the server.
 
 Every trap creates a file in ``witness`` when it runs. The files outside the repository contain ``SECRET``.
 """
@@ -48,8 +48,8 @@ class HostileRepository:
         return f"import pathlib\npathlib.Path({str(self.witness)!r}, {name!r}).touch()\n"
 
     def assert_untouched(self, *seen: str) -> None:
-        """Fail if a trap ran, or if one of the texts from the server contains the secret."""
-        assert sorted(path.name for path in self.witness.iterdir()) == []
+        """Fail if a trap ran, or if a text from the server contains something from outside."""
+        assert sorted(one.name for one in self.witness.iterdir()) == []
         assert [text for text in seen if SECRET in text] == []
 
     def add_git_traps(self, repository: Path, configuration: Path | None = None) -> None:
@@ -194,7 +194,7 @@ def _borrowed(made: HostileRepository, repository: Path) -> None:
 
 
 def _fetching(made: HostileRepository, repository: Path) -> None:
-    """Add a partial clone that lacks an object and names the program to fetch it."""
+    """A partial clone without the objects to diff against, which configures a program to fetch them."""
     commit(repository, {"a.py": "one = 1\n"})
     blob = git(repository, "rev-parse", "HEAD:a.py").strip()
     (repository / ".git" / "objects" / blob[:2] / blob[2:]).unlink()

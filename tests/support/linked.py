@@ -1,4 +1,4 @@
-"""One window's link to a server elsewhere, at a clock that tests hold."""
+"""A ``RemoteServer`` backend under a manual clock, with everything it reports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lsp_server.backend.remote_server import RemoteServer
 
 
 class PausedClock(HandClock):
-    """``sleep`` returns when a test lets the link go on."""
+    """A clock whose ``sleep`` returns when a test sets ``go_on``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class PausedClock(HandClock):
 
 
 class OneWindow:
-    """A link to whatever ``find`` names, and all that was said."""
+    """A backend for the address that ``find`` returns, with its statuses and warnings."""
 
     def __init__(self, find: Callable[[], Address]) -> None:
         self.clock = PausedClock()

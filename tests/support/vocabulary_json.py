@@ -9,7 +9,7 @@ from support.vocabulary import Piece
 
 
 def write_tokenizer_json(path: Path, pieces: list[Piece]) -> None:
-    """Write the file. Every split of a piece into two pieces is a merge; pieces with better scores merge first."""
+    """Return all merges of two pieces into a third, best score first."""
     ids = {text: i for i, (text, _, _) in enumerate(pieces)}
     merges = [
         (-score, ids[text[:cut]], ids[text[cut:]], [text[:cut], text[cut:]])

@@ -1,4 +1,4 @@
-"""A window of real VS Code as a person has it: its keys, its screen, and its extension host. Starts nothing."""
+"""A real VS Code window: keys, screen and extension host."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WAIT, START = 60.0, 300.0
 
 
 class Lines:
-    """Questions and answers, a line of JSON each."""
+    """Requests and responses as lines of JSON."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -53,7 +53,7 @@ class Lines:
 
 
 async def becomes(look: Callable[[], Awaitable[Any]], wanted: Any, seconds: float = WAIT) -> None:
-    """What ``look`` finds comes to be ``wanted``: neither a screen nor an extension host says when it is done."""
+    """Poll ``look`` until it returns ``wanted``: screen and extension host have no events."""
     end = time.monotonic() + seconds
     while (found := await look()) != wanted:
         assert time.monotonic() < end, f"it is {found!r}"
@@ -62,7 +62,7 @@ async def becomes(look: Callable[[], Awaitable[Any]], wanted: Any, seconds: floa
 
 @dataclass
 class CodeWindow:
-    """One window."""
+    """A VS Code window."""
 
     page: int
     browser: Lines
@@ -81,7 +81,7 @@ class CodeWindow:
             await self.do("press", key)
 
     async def write(self, text: str, delay: int = 20) -> None:
-        """As a person: key by key."""
+        """Type key by key."""
         await self.do("type", text, delay)
 
     async def see(self, selector: str, seconds: float = WAIT) -> None:
@@ -96,7 +96,7 @@ class CodeWindow:
         await self.do("screenshot", str(path))
 
     async def keep(self, name: str) -> None:
-        """A picture for the documentation, where VSCODE_PICTURES names a folder for such."""
+        """Save a picture for the documentation, if VSCODE_PICTURES names a folder."""
         if folder := os.environ.get("VSCODE_PICTURES"):
             await self.do("screenshot", f"{folder}/{name}.png", {"x": 300, "y": 0, "width": 700, "height": 640})
 
@@ -107,10 +107,10 @@ class CodeWindow:
         return [text.replace("\xa0", " ") for text in await self.do("texts", selector)]
 
     async def open(self, path: Path, text: str, line: int, character: int) -> None:
-        """A file with the cursor in it, and the keyboard too; all others are closed.
+        """Write and open a file, focus it and place the cursor; close all others.
 
-        VS Code shows what it remembers of a file that was open before, and reads it anew beside; the cursor is set when
-        the text is the file's, as that reading moves it.
+        VS Code shows its cached text of a file before it reads it again, which moves the cursor. The cursor is thus
+        placed when the text is the file's.
         """
         await self.close_editors()
         await asyncio.to_thread(path.write_text, text)
@@ -124,14 +124,14 @@ class CodeWindow:
         )
 
     async def close_editors(self) -> None:
-        """Saved first: VS Code would ask a person about each that is not, and wait for an answer."""
+        """Save and close all editors; VS Code would ask about unsaved ones."""
         await self.host(
             """await vscode.workspace.saveAll();
             await vscode.commands.executeCommand("workbench.action.closeAllEditors");"""
         )
 
     async def shows(self, text: str) -> None:
-        """Grey text of one line."""
+        """Wait until this ghost text is displayed on one line."""
 
         async def found() -> str:
             return "".join(await self.texts(GHOST))
@@ -139,42 +139,42 @@ class CodeWindow:
         await becomes(found, text)
 
     async def holds(self, text: str) -> None:
-        """The document comes to have this text: keys take a moment to reach the extension host."""
+        """Wait until the document has this text: keys take a moment to reach the extension host."""
         await becomes(lambda: self.host("return vscode.window.activeTextEditor?.document.getText()"), text)
 
     async def lists(self, selector: str, wanted: list[str]) -> None:
-        """The texts that a part of the screen comes to have."""
+        """Wait until a part of the screen has these texts."""
         await becomes(lambda: self.texts(selector), wanted)
 
     async def command(self, name: str, *args: Any) -> None:
-        """Begin a command of VS Code's; its end is not waited for."""
+        """Start a VS Code command without waiting for its end."""
         given = "".join(f", {json.dumps(arg)}" for arg in args)
         await self.host(f"vscode.commands.executeCommand({json.dumps(name)}{given});")
 
     async def ask(self, method: str, **params: Any) -> Any:
-        """A request to this window's language server, past all editors."""
+        """Send a request to this window's language server."""
         extension = "vscode.extensions.getExtension('codellama-ls.codellama-ls').exports"
         return await self.host(f"return {extension}.request({json.dumps(method)}, {json.dumps(params)})")
 
     async def choose(self, title: str) -> None:
-        """Of the list that has just opened at the top, the entry that has this text."""
+        """Choose the entry with this text in the quick pick."""
         await self.see(".quick-input-widget .monaco-list-row")
         await self.write(title)
         await self.press("Enter")
         await self.gone(".quick-input-widget .monaco-list-row")
 
     async def answer(self, button: str, seconds: float = WAIT) -> None:
-        """A button of a message, which need not be on the screen any more."""
+        """Click a button of a message, even if it is hidden by now."""
         selector = f"{MESSAGE} .monaco-button:text-is('{button}')"
         await self._listed(selector, seconds)
         await self.do("click", selector)
 
     async def tells(self, text: str, seconds: float = WAIT) -> None:
-        """A message with this text comes, or is there already."""
+        """Wait until there is a message with this text."""
         await self._listed(f"{MESSAGE}-message:has-text({json.dumps(text)})", seconds)
 
     async def _listed(self, selector: str, seconds: float) -> None:
-        """The list of messages closes by itself whenever it comes to be empty."""
+        """Open the list of messages until it has the selector; it closes by itself when empty."""
 
         async def found() -> bool:
             await self.host("await vscode.commands.executeCommand('notifications.showList')")
@@ -183,14 +183,14 @@ class CodeWindow:
         await becomes(found, True, seconds)
 
     async def setting(self, name: str, value: Any) -> None:
-        """Of the user, or the machine; None takes it out."""
+        """Change a user setting; None removes it."""
         section, _, name = name.rpartition(".")
         given = "undefined" if value is None else json.dumps(value)
         change = f"vscode.workspace.getConfiguration({json.dumps(section)}).update({json.dumps(name)}, {given}, true)"
         await self.host(f"await {change}")
 
     async def status(self, wanted: str, seconds: float = WAIT) -> None:
-        """The text of our status bar item comes to be this."""
+        """Wait until our status bar item has this text."""
 
         async def found() -> str:
             return "".join(await self.texts(STATUS)).strip()

@@ -1,9 +1,9 @@
-"""What the engine is asked at each place, and its answers, kept so that a run that was killed goes on.
+"""The requests for each hole, and the engine's completions, kept in a journal so that an interrupted run resumes.
 
-The requests are the language server's own (``suggest.request_for``, ``context.gather``) but for three things: they have
-no deadline, so that a busy machine answers the same; one for the prefix alone has no suffix, and ends where a peer's
-would; and a block's infilling is left to end by itself: a greedy answer is the same up to where the stop rule ends it,
-which ``stages`` finds later.
+The requests are the language server's own (``pipeline.request_for``, ``Context.chunks``) with three differences. They
+have no deadline, so that a busy machine gives the same text. The prefix-only request has no suffix and no stop rule of
+ours. A block is generated without a stop rule: greedy text is the same up to where the rule ends it, and
+``gain_figures`` applies the rule afterwards.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lsp_server.settings import CompletionSettings
 
 @dataclass(frozen=True, slots=True)
 class TextLimits:
-    """How much the model sees and writes: characters, and tokens of an answer."""
+    """Characters of the prompt and most tokens of a completion."""
 
     prefix_chars: int
     suffix_chars: int
@@ -37,35 +37,35 @@ class TextLimits:
     line_tokens: int
     block_tokens: int
 
-    def settings(self, place: GainHole) -> CompletionSettings:
-        """The language server's, set so."""
+    def settings(self, hole: GainHole) -> CompletionSettings:
+        """Return the language server's settings with these limits."""
         return CompletionSettings(
             prefix_chars=self.prefix_chars,
             suffix_chars=self.suffix_chars,
             context_chars=self.context_chars,
             min_confidence=0.0,
-            max_tokens=self.block_tokens if place.kind == "block" else self.line_tokens,
+            max_tokens=self.block_tokens if hole.kind == "block" else self.line_tokens,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class GainQuestion:
-    """One place as it is put to the model. ``context`` is None where other files have nothing to say."""
+    """The requests for one hole. ``context`` is None where other files give no snippets."""
 
-    place: GainHole
+    hole: GainHole
     prefix: CompletionRequest
     infill: CompletionRequest
     context: CompletionRequest | None
 
     @property
     def window(self) -> str:
-        """What the model sees of the document."""
+        """The text of the document in the prompt."""
         return f"{self.infill.prompt}{self.infill.suffix}"
 
 
 @dataclass(frozen=True, slots=True)
 class GainAnswer:
-    """What the engine wrote, and what ended it; ``tokens`` where they were asked for."""
+    """One completion and why it ended; ``tokens`` only where log-probabilities were requested."""
 
     text: str
     cause: str
@@ -79,14 +79,14 @@ class GainAnswer:
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> GainAnswer:
-        """What ``to_json`` made."""
+        """Read the form that ``to_json`` writes."""
         tokens = tuple(TokenProbability(piece.encode(), chance) for piece, chance in row["tokens"])
         return cls(**{**row, "tokens": tokens})
 
 
 @dataclass(frozen=True, slots=True)
 class AnsweredQuestion:
-    """A question with all its answers."""
+    """The completions of one hole."""
 
     question: GainQuestion
     prefix: GainAnswer
@@ -94,19 +94,19 @@ class AnsweredQuestion:
     context: GainAnswer | None = None
 
     @property
-    def place(self) -> GainHole:
-        """Where it was asked."""
-        return self.question.place
+    def hole(self) -> GainHole:
+        """The hole of the requests."""
+        return self.question.hole
 
 
-def question(place: GainHole, limits: TextLimits) -> GainQuestion:
-    """The requests for one place. Reads files that the document imports."""
-    base = request_for(place.snapshot, limits.settings(place))
-    block = place.kind == "block"
+def question(hole: GainHole, limits: TextLimits) -> GainQuestion:
+    """Build the requests for one hole. Reads files that the document imports."""
+    base = request_for(hole.snapshot, limits.settings(hole))
+    block = hole.kind == "block"
     infill = replace(base, sampling=replace(base.sampling, logprobs=0))
-    chunks = _chunks(place, f"{base.prompt}{base.suffix}", limits.context_chars)
+    chunks = _chunks(hole, f"{base.prompt}{base.suffix}", limits.context_chars)
     return GainQuestion(
-        place,
+        hole,
         prefix=replace(base, suffix=None, stop_rule=StopRule() if block else LINE),
         infill=replace(infill, stop_rule=StopRule()) if block else infill,
         context=replace(base, context=chunks) if chunks else None,
@@ -114,20 +114,20 @@ def question(place: GainHole, limits: TextLimits) -> GainQuestion:
 
 
 class AnswerSource:
-    """Asks ``engine`` what the journal does not have. ``identity`` names the model in it."""
+    """Completions from the journal, else from ``engine``. ``identity`` names the model in the journal."""
 
     def __init__(self, engine: Completer, journal: AnswerJournal, identity: str) -> None:
         self._engine, self._journal, self._identity = engine, journal, identity
 
     def known(self, question: GainQuestion) -> bool:
-        """Whether all of its answers are there."""
+        """Return True if the journal has every completion of a hole."""
         return all(self._journal.recall(self._key(request), 1) for _, request in _requests(question))
 
     async def ask(self, question: GainQuestion) -> AnsweredQuestion:
-        """All of its answers. Raises ``EngineError``."""
+        """Return every completion of a hole. Raises ``EngineError``."""
         found: dict[str, GainAnswer] = {}
         for name, request in _requests(question):
-            found[name] = await self._answer(request, f"{name} {question.place.kind} {question.place.name}")
+            found[name] = await self._answer(request, f"{name} {question.hole.kind} {question.hole.name}")
         return AnsweredQuestion(question, **found)
 
     async def _answer(self, request: CompletionRequest, name: str) -> GainAnswer:
@@ -143,19 +143,19 @@ class AnswerSource:
 
 
 def _requests(question: GainQuestion) -> list[tuple[str, CompletionRequest]]:
-    """The one with context comes right after the one without: in SPM both begin with the suffix, which is read once."""
+    """List the requests by name. In SPM the last two begin with the same suffix, which is prefilled once."""
     asked = [("prefix", question.prefix), ("infill", question.infill)]
     return [*asked, ("context", question.context)] if question.context else asked
 
 
-def _chunks(place: GainHole, window: str, limit: int) -> tuple[Snippet, ...]:
-    """Of what the document imports and of itself, as if it alone were open, and nobody had been anywhere before."""
+def _chunks(hole: GainHole, window: str, limit: int) -> tuple[Snippet, ...]:
+    """Collect snippets as if only this document were open and had just been opened."""
     if not limit:
         return ()
-    root, snapshot = place.project, place.snapshot
-    here = OpenFile(snapshot.uri, root / place.name, snapshot.language, snapshot.before + snapshot.after)
-    context = Context(lambda path: _may_read(path, root), clock=lambda: 0.0)  # no source is ever late
-    return context.snippets(snapshot, window, [here], root, limit)
+    root, snapshot = hole.project, hole.snapshot
+    here = OpenFile(snapshot.uri, root / hole.name, snapshot.language, snapshot.before + snapshot.after)
+    context = Context(lambda path: _may_read(path, root), clock=lambda: 0.0)  # no source times out
+    return context.chunks(snapshot, window, [here], root, limit)
 
 
 def _may_read(path: Path, root: Path) -> bool:
@@ -172,4 +172,4 @@ async def _ask(engine: Completer, request: CompletionRequest) -> GainAnswer:
             elif isinstance(event, Finished):
                 outcome = event.outcome
                 return GainAnswer(text, outcome.cause, tuple(tokens), outcome.prompt_tokens, outcome.completion_tokens)
-    raise EngineUnavailable("The engine broke off its answer.")
+    raise EngineUnavailable("The engine ended the stream early.")

@@ -1,12 +1,7 @@
-"""Where completions are asked for: holes in a project's files, each as the editor would show it, in a fixed order.
+"""Holes in projects' files, in a fixed order, and which of them need a name that another file defines.
 
-Pure but for reading the files; knows no model. The same files and the same seed give the same places in the same order,
-so that the first thousand are a fair sample of all.
-
-Which places need another file: what is missing there uses a name that only another file of the project defines.
-
-Names are those of the definitions that ``text.excerpts`` finds by grammar; what is missing uses identifiers, again by
-grammar, and not the words of strings and comments. Pure; knows no model.
+The same files and seed give the same holes in the same order, so that the first thousand are a fair sample of all.
+Definitions and identifiers are found by grammar: words of strings and comments do not count.
 """
 
 from __future__ import annotations
@@ -14,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from random import Random
 
@@ -27,119 +22,113 @@ from inference.text.syntax import parse
 from lsp_server.snapshot import Snapshot
 
 SHARES: dict[Kind, int] = {"end": 2, "line": 2, "block": 1}
-"""How many of each kind. Blocks take the most time to write, and are least often right."""
+"""Holes of each kind, relatively. Blocks take longest to generate and are least often right."""
 KINDS = tuple(SHARES)
 MOST_ENDS, ENDS_PER_FILE = 16_000, 40
-"""Ends of lines among which those are looked for that need another file's name: few do."""
+"""Ends of lines searched for names of other files, which few need."""
+SHORTEST = 3
+"""Shorter names occur in many files."""
+SECONDS = 1.0
+"""Time limit for parsing a file."""
+_NAME = re.compile(r"[^\W\d]\w*")
 
 
 @dataclass(frozen=True, slots=True)
-class GainHole:
-    """One hole. ``snapshot`` is the document without what stood there, ``middle``."""
+class GainHole(Hole):
+    """A hole in a file of ``project``; ``name`` is relative to it."""
 
     project: Path
-    name: str
-    kind: Kind
-    snapshot: Snapshot
-    middle: str
+    language: str
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The document without the hole's text, with the cursor there."""
+        return Snapshot(
+            uri=(self.project / self.name).as_uri(),
+            language=self.language,
+            version=0,
+            before=self.prefix,
+            after=self.suffix,
+            line_end="\n",
+            line=self.prefix.count("\n"),
+            encoding="utf-32",
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class FoundHoles:
-    """Places, and the files of each project they lie in."""
+    """Holes, and the source files of each project."""
 
-    places: list[GainHole]
+    holes: list[GainHole]
     files: dict[Path, list[SourceFile]]
 
 
 def find_holes(projects: Sequence[Path], count: int, seed: int) -> FoundHoles:
-    """About ``count`` places of all kinds, as many in each project, or as it has. Raises FileNotFoundError.
+    """Take about ``count`` holes of all kinds, equally many from each project that has enough.
 
-    Files that are nearly copies of others are left out.
+    Near-duplicate files are skipped. Raises FileNotFoundError.
     """
     files = {project.resolve(): read_sources([project]).files for project in projects}
-    return FoundHoles(_places(files, SHARES, count, seed, PER_FILE), files)
+    return FoundHoles(_ordered_holes(files, SHARES, count, seed, PER_FILE), files)
 
 
 def more_ends(found: FoundHoles, seed: int) -> list[GainHole]:
-    """Very many ends of lines in the same files; none of them was found already."""
-    ends = _places(found.files, {"end": 1}, MOST_ENDS, seed, ENDS_PER_FILE)
-    known = set(found.places)
-    return [place for place in ends if place not in known]
+    """Return up to ``MOST_ENDS`` ends of lines in the same files that are not among ``found``."""
+    ends = _ordered_holes(found.files, {"end": 1}, MOST_ENDS, seed, ENDS_PER_FILE)
+    known = set(found.holes)
+    return [hole for hole in ends if hole not in known]
 
 
-def _places(
+def _ordered_holes(
     files: Mapping[Path, Sequence[SourceFile]], shares: Mapping[Kind, int], count: int, seed: int, per_file: int
 ) -> list[GainHole]:
-    """Those of one file follow each other, in the order of their lines, so that the engine need not read a beginning
-    twice; files come by chance, of all projects at once.
-    """
+    """Shuffle the files of all projects; sort the holes of each by line, so that the engine can reuse its KV cache."""
     parts = len(files) * sum(shares.values())
     by_file: dict[tuple[Path, str], list[GainHole]] = defaultdict(list)
     for project, some in files.items():
         languages = {file.name: file.language for file in some}
         for kind, share in shares.items():
-            for hole in _holes(some, kind, -(-count * share // parts), seed, per_file):
-                by_file[project, hole.name].append(_place(project, hole, languages[hole.name]))
+            for hole in _sample(some, kind, -(-count * share // parts), seed, per_file):
+                by_file[project, hole.name].append(GainHole(*astuple(hole), project, languages[hole.name]))
     order = sorted(by_file)
     Random(f"{seed}/order").shuffle(order)
-    return [place for key in order for place in sorted(by_file[key], key=lambda one: len(one.snapshot.before))]
+    return [hole for key in order for hole in sorted(by_file[key], key=lambda hole: len(hole.prefix))]
 
 
-def _holes(files: Sequence[SourceFile], kind: Kind, count: int, seed: int, per_file: int) -> list[Hole]:
-    """Those with something before them, as in ``eval``: there is nothing to continue at a file's very start."""
+def _sample(files: Sequence[SourceFile], kind: Kind, count: int, seed: int, per_file: int) -> list[Hole]:
+    """Sample holes with text before them, as ``eval`` does: at the start of a file there is nothing to continue."""
     return [hole for hole in sample_holes(files, kind, 2 * count, seed, per_file) if hole.prefix.strip()][:count]
 
 
-def _place(project: Path, hole: Hole, language: str) -> GainHole:
-    snapshot = Snapshot(
-        uri=(project / hole.name).as_uri(),
-        language=language,
-        version=0,
-        before=hole.prefix,
-        after=hole.suffix,
-        line_end="\n",
-        line=hole.prefix.count("\n"),
-        encoding="utf-32",
-    )
-    return GainHole(project, hole.name, hole.kind, snapshot, hole.middle)
-
-
-SHORTEST = 3
-"""Shorter names say little about where they come from."""
-SECONDS = 1.0
-_NAME = re.compile(r"[^\W\d]\w*")
-
-
 @dataclass(frozen=True, slots=True)
-class Defined:
-    """Of one project: the names that each file defines."""
+class DefinedNames:
+    """The names that each file of one project defines."""
 
     by_file: dict[str, frozenset[str]]
 
-    def elsewhere(self, place: GainHole, window: str) -> set[str]:
-        """Names in what is missing that another file defines, and that are neither in the window nor defined here."""
-        others = (names for file, names in self.by_file.items() if file != place.name)
-        wanted = {name for name in _NAME.findall(place.middle) if len(name) >= SHORTEST}
-        wanted &= set().union(*others) - self.by_file.get(place.name, frozenset())
+    def in_other_files(self, hole: GainHole, window: str) -> set[str]:
+        """Return names in the hole that only another file defines and that ``window`` does not contain."""
+        others = (names for file, names in self.by_file.items() if file != hole.name)
+        wanted = {name for name in _NAME.findall(hole.middle) if len(name) >= SHORTEST}
+        wanted &= set().union(*others) - self.by_file.get(hole.name, frozenset())
         wanted -= set(_NAME.findall(window))
-        return wanted & _identifiers(place) if wanted else wanted
+        return wanted & _identifiers(hole) if wanted else wanted
 
 
-def defined(files: Iterable[SourceFile]) -> Defined:
-    """Read by grammar; a file without one defines nothing."""
-    return Defined({file.name: _defines(file) for file in files})
+def defined(files: Iterable[SourceFile]) -> DefinedNames:
+    """Collect the names that files define; a file without a grammar defines none."""
+    return DefinedNames({file.name: _defines(file) for file in files})
 
 
 def _defines(file: SourceFile) -> frozenset[str]:
-    return frozenset(piece.defines for piece in definitions(file.language, file.name, file.text))
+    return frozenset(snippet.defines for snippet in definitions(file.language, file.name, file.text))
 
 
-def _identifiers(place: GainHole) -> set[str]:
-    """That begin in what is missing, read in the whole document."""
-    before, middle = place.snapshot.before.encode(), place.middle.encode()
-    data = before + middle + place.snapshot.after.encode()
-    tree = parse(place.snapshot.language, data, SECONDS)
+def _identifiers(hole: GainHole) -> set[str]:
+    """Return the identifiers that begin in the hole, parsed in the whole document."""
+    before, middle = hole.prefix.encode(), hole.middle.encode()
+    data = before + middle + hole.suffix.encode()
+    tree = parse(hole.language, data, SECONDS)
     if tree is None:
         return set()
     return {
@@ -150,11 +139,11 @@ def _identifiers(place: GainHole) -> set[str]:
 
 
 def _leaves(root: Node, start: int, end: int) -> Iterator[Node]:
-    """Of those that begin from ``start`` on and before ``end``, in bytes."""
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
+    """Yield the leaves that begin in the byte range from ``start`` to ``end``."""
+    stack = [root]
+    while stack:
+        node = stack.pop()
         if node.end_byte > start and node.start_byte < end:
-            waiting += node.children
+            stack += node.children
             if not node.children and node.start_byte >= start:
                 yield node

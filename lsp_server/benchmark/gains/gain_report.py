@@ -1,4 +1,4 @@
-"""The figures as tables for a person. Knows nothing but the figures (``figures``)."""
+"""The figures of ``gains`` as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from inference.system.tables import figure_table, percent, points
 from lsp_server.benchmark.gains.gain_figures import OTHER_ENDS, OTHER_FILES
 from lsp_server.benchmark.gains.gain_holes import KINDS
 
 NOTES = (
-    "Each difference is to the stage above, in points, with its 95 % interval (paired bootstrap over holes). Where a "
-    "line is missing, every stage is cut after its first; of a block, those without rules show all that was written. "
-    "Nothing shown counts as wrong; similarity is that of what is shown, compared where both stages show something. "
-    "Last come ends of lines beside the other holes, all of which need a name that only another file defines."
+    "Each difference is to the stage above, in percentage points, with its 95 % interval (paired bootstrap). "
+    "Where a line is missing, every stage is cut after its first line; of a block, stages without rules show all that "
+    "was generated. An empty completion counts as wrong; similarity is compared where both stages show text. The last "
+    "group is additional ends of lines, all of which need a name that only another file defines."
 )
 RULE_NOTES = (
-    "Each rule left out by itself: touched are the holes at which another text is shown then; dropped, those at which "
-    "the rule leaves nothing; what it adds is in points of all its holes. Similarity is not compared where one of the "
-    "two shows nothing."
+    "Each rule is left out by itself. Touched: holes where the text differs then. Dropped: holes where the rule leaves "
+    "no text. Differences are percentage points over all its holes; similarity is compared where both show text."
 )
 HEADINGS = {"exact": "exact match", "similarity": "edit similarity", "first_line": "first line"}
 
 
 def show(console: Console, found: Mapping[str, Any]) -> None:
-    """All tables."""
+    """Print all tables."""
     console.print(_stages(found["groups"]), NOTES, "", sep="\n")
     console.print(_rules(found["rules"]), RULE_NOTES, _true_blocks(found["true_blocks"]), "", sep="\n")
     console.print(_confidence(found["confidence"]))
@@ -34,7 +34,7 @@ def show(console: Console, found: Mapping[str, Any]) -> None:
 
 def _stages(groups: Mapping[str, Any]) -> Table:
     columns = [heading for name in HEADINGS for heading in (HEADINGS[name], "added")]
-    table = _table("What each part adds", ("holes", "", "stage"), (*columns, "shown", "right of shown"))
+    table = figure_table(("holes", "", "stage"), (*columns, "shown", "right of shown"), "What each part adds")
     for name in ("all", *KINDS, OTHER_FILES, OTHER_ENDS):
         if name in groups:
             _group(table, name, groups[name])
@@ -44,16 +44,14 @@ def _stages(groups: Mapping[str, Any]) -> Table:
 def _group(table: Table, name: str, group: Mapping[str, Any]) -> None:
     for stage, scores in group["stages"].items():
         added = group["added"].get(stage, {})
-        cells = [cell for m in HEADINGS for cell in (_percent(scores[m]), _interval(added.get(m)))]
-        table.add_row(
-            name, str(group["holes"]), stage, *cells, _percent(scores["shown"]), _percent(scores["precision"])
-        )
+        cells = [cell for m in HEADINGS for cell in (percent(scores[m]), _interval(added.get(m)))]
+        table.add_row(name, str(group["holes"]), stage, *cells, percent(scores["shown"]), percent(scores["precision"]))
     table.add_section()
 
 
 def _rules(rules: Sequence[Mapping[str, Any]]) -> Table:
     counts = ("holes", "touched", "dropped", "made right", "made wrong")
-    table = _table("What each rule adds", ("rule",), (*counts, "to exact match", "to edit similarity"))
+    table = figure_table(("rule",), (*counts, "to exact match", "to edit similarity"), "What each rule adds")
     for rule in rules:
         numbers = (str(rule[name]) for name in ("holes", "touched", "dropped", "righted", "wronged"))
         table.add_row(rule["rule"], *numbers, _interval(rule["exact"], 2), _interval(rule["similarity"], 2))
@@ -68,29 +66,13 @@ def _true_blocks(found: Mapping[str, int]) -> str:
 
 
 def _confidence(rows: Sequence[Mapping[str, float]]) -> Table:
-    title = "What is left where the model must give the first line so great a probability (completion.minConfidence)"
+    title = "Completions left with a least probability of the first line (completion.minConfidence)"
     columns = {"shown": "still shown", "right": "right", "first_line": "first line right", "kept_right": "of all right"}
-    table = _table(title, ("threshold",), tuple(columns.values()))
+    table = figure_table(("threshold",), tuple(columns.values()), title)
     for row in rows:
-        table.add_row(f"{row['threshold']:.2f}", *(_percent(row[name]) for name in columns))
+        table.add_row(f"{row['threshold']:.2f}", *(percent(row[name]) for name in columns))
     return table
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def _interval(found: Mapping[str, float] | None, digits: int = 1) -> str:
-    if found is None:
-        return ""
-    value, low, high = (f"{100 * found[name]:+.{digits}f}" for name in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
-
-
-def _table(title: str, names: Sequence[str], numbers: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for name in names:
-        table.add_column(name, no_wrap=True)
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=name == "added")
-    return table
+    return "" if found is None else points(found, digits)

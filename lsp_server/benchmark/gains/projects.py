@@ -1,6 +1,6 @@
-"""The pinned projects that gains are measured on: published packages of several languages, and where they lie here.
+"""The pinned projects of ``gains``: published packages of several languages, and their folders on this machine.
 
-None of them taught or judged the starter's adapter. Knows nothing of what is measured.
+None of them was used to train or evaluate the starter's adapter.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ LIST = Path(__file__).with_name("projects.toml")
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """One of the list.
+    """One pinned project.
 
     Attributes:
         registry: ``pypi`` (its wheel) or ``npm``.
-        package: name and version, as the registry's client takes them.
+        package: name and version as the registry's client takes them.
         sha256: of the archive.
-        root: the folder in it that a person would open.
+        root: the folder in it that a user would open.
     """
 
     registry: str
@@ -33,38 +33,38 @@ class Project:
     root: str
 
     def folder(self, below: Path) -> Path:
-        """What a person would open, once it is fetched."""
+        """Return the folder to open, once fetched."""
         return unpacked(self.package, below) / self.root
 
 
 def pinned() -> list[Project]:
-    """All of the list, in its order."""
+    """Return all projects, in order."""
     return [Project(**one) for one in tomllib.loads(LIST.read_text("utf-8"))["project"]]
 
 
-def home() -> Path:
-    """Where they are kept on this machine."""
+def projects_folder() -> Path:
+    """Return the folder for projects on this machine."""
     return platformdirs.user_cache_path("codellama-ls", False) / "gains"
 
 
 def fetch_all(below: Path) -> None:
-    """Fetch what is not there yet. Raises CalledProcessError, ``WrongArchiveError``."""
+    """Fetch missing projects. Raises CalledProcessError, ``WrongArchiveError``."""
     for project in pinned():
         fetch(project.registry, project.package, below, project.sha256)
 
 
 def fetched(below: Path) -> list[Path]:
-    """Their folders. Raises FileNotFoundError, in a sentence for the person, where one is missing."""
+    """Return the folders of all projects. Raises FileNotFoundError with a message for the user."""
     folders = [project.folder(below) for project in pinned()]
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing:
         raise FileNotFoundError(
-            "The pinned projects are not here: run `codellama-ls gains --fetch`, or name folders of your own."
+            "The pinned projects are not installed. Run `codellama-ls gains --fetch`, or name folders of your own."
         )
     return folders
 
 
 def name_of(folder: Path) -> str:
-    """What a project is called in figures: its package and version, or its folder's name."""
-    below = home().resolve()
+    """Return the name of a project in figures: package and version, or the folder's name."""
+    below = projects_folder().resolve()
     return folder.relative_to(below).parts[0] if folder.is_relative_to(below) else folder.name

@@ -1,14 +1,9 @@
-"""Servers that speak OpenAI's ``/v1/completions``: our own engine, vLLM, and others that take token ids.
+"""HTTP servers as sides: OpenAI's ``/v1/completions`` (our engine, vLLM, others) and llama.cpp's ``llama-server``.
 
-Source: OpenAI API reference, "Completions"; vLLM's documentation for ``min_tokens``, ``ignore_eos`` and
-``continuous_usage_stats``, which says with each part how many tokens there are.
-
-llama.cpp's ``llama-server`` by its own ``/completion``, which says how much of a prompt it had to read.
-
-Source: tools/server/README.md of llama.cpp. As it advises for editors: the prompt's KV is kept (``cache_prompt``), the
-slot whose prompt is most alike is taken (``id_slot`` -1), and no sampler is run that greedy choice doesn't need.
-
-From a URL to who answers there. Knows what tells ``llama-server`` from others, and which process listens.
+Sources: OpenAI API reference, "Completions"; vLLM's documentation for ``min_tokens``, ``ignore_eos`` and
+``continuous_usage_stats``, which reports the number of tokens with each part; tools/server/README.md of llama.cpp. As
+that advises for editors, the prompt's KV cache is kept (``cache_prompt``), the slot with the most similar prompt is
+taken (``id_slot`` -1), and samplers that greedy choice doesn't need are off.
 """
 
 from __future__ import annotations
@@ -33,11 +28,11 @@ from lsp_server.benchmark.sides.side import (
 )
 
 A_WHILE_MS = 3_600_000
-"""No answer is cut short, however slow the machine."""
+"""A deadline that no completion reaches, however slow the machine."""
 
 
 class OpenAiSide:
-    """One such server. ``own``: it is our engine, which takes our own fields too."""
+    """A server with OpenAI's API that takes token ids. ``own``: it is our engine, which takes extra fields."""
 
     parallel = True
     every = 1
@@ -74,7 +69,7 @@ class OpenAiSide:
         await self._http.aclose()
 
     def _length(self, tokens: int) -> dict[str, Any]:
-        """Greedy, and exactly as many tokens."""
+        """Return the fields for greedy decoding of exactly ``tokens`` tokens."""
         fixed = {"model": self._model, "max_tokens": tokens, "min_tokens": tokens, "temperature": 0, "stream": True}
         usage = {"include_usage": True, "continuous_usage_stats": True}
         fixed["stream_options"] = {"include_usage": True} if self._own else usage
@@ -82,7 +77,7 @@ class OpenAiSide:
 
 
 def _ours(ask: TimedRequest) -> dict[str, Any]:
-    """What only our engine knows."""
+    """Return the fields that only our engine has."""
     fields: dict[str, Any] = {"session": ask.document, "drafts": ask.drafts, "forced": list(ask.forced)}
     fields["deadline_ms"] = A_WHILE_MS
     return fields | ({"prediction": {"type": "content", "content": ask.prediction}} if ask.prediction else {})
@@ -107,7 +102,7 @@ class LlamaServerSide:
         self._http = http
 
     async def answer(self, ask: TimedRequest) -> TimedAnswer:
-        """See ``Side``. Which slot fits the document is the server's to find; whether it drafts is set at its start."""
+        """See ``Side``. The server chooses the slot; drafts are configured when it starts."""
         body = {
             "prompt": list(ask.ids), "n_predict": ask.tokens, "ignore_eos": True, "stream": True,
             "cache_prompt": True, "id_slot": -1, "return_tokens": True, **GREEDY,
@@ -141,14 +136,14 @@ CONNECT_SECONDS = 5.0
 
 
 async def find_side(url: str, *, own: bool = False) -> Side:
-    """Who answers at ``url``: ``llama-server`` if it has ``/props``, else who speaks OpenAI's API.
+    """Return the server at ``url`` as a side: ``llama-server`` if it has ``/props``, else OpenAI's API.
 
-    ``own``: it is an engine of ours. Raises ``BenchError``.
+    ``own``: it is our engine. Raises ``BenchError``.
     """
     base = url.rstrip("/").removesuffix("/v1")
     if not base.startswith(("http://", "https://")):
-        raise BenchError(f"'{url}' is no address of a server; it should look like http://127.0.0.1:8080.")
-    # trust_env: a proxy for the web is no part of what is measured
+        raise BenchError(f"'{url}' is not the address of a server. It should look like http://127.0.0.1:8080.")
+    # trust_env: don't measure a web proxy
     timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
     http = httpx.AsyncClient(base_url=base, timeout=timeout, trust_env=False)
     try:
@@ -164,25 +159,25 @@ async def _recognised(http: httpx.AsyncClient, url: str, own: bool) -> Side:
         return LlamaServerSide(http, f"llama-server at {url}", pid)
     models = (await _json(http, "/v1/models", url)).get("data")
     if not isinstance(models, list) or not models:
-        raise BenchError(f"What answers at {url} speaks neither llama-server's nor OpenAI's language.")
+        raise BenchError(f"The server at {url} has neither llama-server's nor OpenAI's API. Check the address.")
     name = "codellama-ls" if own else f"{models[0].get('id', 'a model')} at {url}"
     return OpenAiSide(http, name, models[0].get("id", ""), pid, own=own)
 
 
 async def _json(http: httpx.AsyncClient, path: str, url: str) -> dict[str, Any]:
-    """The object at ``path``; an empty one where there is none. Raises ``BenchError`` where nobody answers at all."""
+    """Return the object at ``path``, or an empty one. Raises ``BenchError`` if the server can't be reached."""
     try:
         response = await http.get(path)
         body = response.json() if response.status_code == 200 else {}
     except httpx.HTTPError as error:
-        raise BenchError(f"Nothing answers at {url}: start the server, or check the address.") from error
+        raise BenchError(f"No server answers at {url}. Start it, or check the address.") from error
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
 
 
 def _listening(url: httpx.URL) -> int | None:
-    """The process that listens there, if it is on this machine and may be known."""
+    """Return the process that listens there, if it is local and visible."""
     if not _is_local(url.host):
         return None
     try:

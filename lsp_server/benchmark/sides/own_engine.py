@@ -1,7 +1,4 @@
-"""An engine of ours for one bench: in a runtime folder of its own, so that no editor's requests disturb it.
-
-Knows where engines live, not what is measured.
-"""
+"""An engine for one benchmark, in a runtime folder of its own, so that no editor's requests disturb it."""
 
 from __future__ import annotations
 
@@ -26,14 +23,14 @@ from lsp_server.benchmark.sides.side import BenchError
 
 NAME = "codellama-ls"
 NEVER = 0.0
-"""Weights stay, however long a rival takes in between."""
+"""Idle time before weights are unloaded: none, however long a rival takes."""
 GRACE_SECONDS = 10.0
-"""An engine leaves after so long without a lease; the first one takes a moment to come."""
+"""Seconds without a lease before the engine exits; the first lease takes a moment."""
 
 
 @asynccontextmanager
 async def own_engine(model: str, form: str) -> AsyncIterator[OpenAiSide]:
-    """One as a side of the bench. Raises ``BenchError``."""
+    """Start an engine as a side. Raises ``BenchError``."""
     async with started_engine(model, form) as (socket, pid):
         side = side_on(socket, model, pid)
         try:
@@ -44,7 +41,7 @@ async def own_engine(model: str, form: str) -> AsyncIterator[OpenAiSide]:
 
 @asynccontextmanager
 async def started_engine(model: str, form: str) -> AsyncIterator[tuple[Path, int]]:
-    """Start one, wait until it is ready, and let it go at the end: its socket and process. Raises ``BenchError``."""
+    """Start an engine and yield its socket and process when it is ready. Raises ``BenchError``."""
     with runtime_of_its_own():
         try:
             socket = await ensure_engine(EngineOptions(model, form, GRACE_SECONDS, idle=NEVER))
@@ -65,7 +62,7 @@ async def started_engine(model: str, form: str) -> AsyncIterator[tuple[Path, int
 
 
 def side_on(socket: Path, model: str, pid: int | None = None) -> OpenAiSide:
-    """The engine that listens on this socket."""
+    """Return the engine on this socket as a side."""
     transport = httpx.AsyncHTTPTransport(uds=str(socket))
     http = httpx.AsyncClient(
         transport=transport, base_url="http://engine", timeout=httpx.Timeout(None), trust_env=False
@@ -75,7 +72,7 @@ def side_on(socket: Path, model: str, pid: int | None = None) -> OpenAiSide:
 
 @contextmanager
 def runtime_of_its_own() -> Iterator[None]:
-    """What is started meanwhile finds no engine but its own, be the person's a server elsewhere."""
+    """Set the environment so that processes use a new local engine, even if a remote server is configured."""
     folder = tempfile.mkdtemp(prefix="cls-bench-")
     ours = {"XDG_RUNTIME_DIR": folder, URL_VARIABLE: LOCAL}
     before = {name: os.environ.get(name) for name in ours}
@@ -91,16 +88,16 @@ def runtime_of_its_own() -> Iterator[None]:
 
 
 def _end(pid: int) -> None:
-    """Nobody else can have a lease on this one: there is nothing to wait for."""
+    """Terminate the engine; nobody else has a lease."""
     with suppress(psutil.Error):
         psutil.Process(pid).terminate()
 
 
 async def _ready(statuses: AsyncIterator[Status]) -> int:
-    """The engine's process, once it can answer. Raises ``BenchError`` where it never will."""
+    """Wait until the engine is ready and return its process. Raises ``BenchError`` if it fails."""
     async for status in statuses:
         if status.phase == "failed":
             raise BenchError(status.message)
         if status.phase == "ready":
             return status.pid
-    raise BenchError("The engine has just gone; its log says why.")
+    raise BenchError("The engine exited. Its log says why.")

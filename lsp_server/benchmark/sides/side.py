@@ -1,7 +1,4 @@
-"""What the bench asks of whoever it measures, and how a streamed answer is timed. Knows no server's own fields.
-
-A side kept busy with a chat while something else is asked of it. Knows what ``Side`` says of chats, no more.
-"""
+"""A side of the benchmark: its interface, the timing of a streamed completion, and a chat that keeps a side busy."""
 
 from __future__ import annotations
 
@@ -17,27 +14,28 @@ from typing import Any, Protocol
 
 import httpx
 
+from inference.api.errors import CodeLlamaError
 from inference.client.sse import event_data
 
 CHAT = "Explain at length, with examples, how a language server and an editor share the work."
 CHAT_TOKENS = 500
-"""Long, yet over soon where others have to wait for all of it."""
+"""A long response, yet short enough where other requests must wait for it."""
 
 
-class BenchError(RuntimeError):
-    """It can't be measured; one sentence for a person says why, and what to do."""
+class BenchError(CodeLlamaError, RuntimeError):
+    """A side can't be measured; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimedRequest:
-    """What every side is asked alike: to go on after ``ids``, greedily, with exactly ``tokens`` tokens.
+    """A request that every side gets: continue ``ids`` greedily with exactly ``tokens`` tokens.
 
     Attributes:
-        document: where the cursor is, for who keeps documents apart.
-        drafts: whether several tokens may be guessed and verified at once, by a side of which that can be asked.
-        forced: ids that the answer is to begin with, for a side that takes orders; elsewhere how long an answer takes
-            does not depend on its words.
-        prediction: text that the answer will largely repeat, for a side that can make use of it.
+        document: the document's name, for sides that cache by document.
+        drafts: allow speculative decoding, on sides where a request can choose.
+        forced: ids that the completion must begin with, on sides that support it; on others the time does not depend
+            on the text.
+        prediction: text that the completion will largely repeat, on sides that use predictions.
     """
 
     ids: Sequence[int]
@@ -50,14 +48,14 @@ class TimedRequest:
 
 @dataclass(frozen=True, slots=True)
 class TimedAnswer:
-    """One answer as a client saw it; times are seconds since it asked.
+    """One completion as the client sees it; times are seconds since the request.
 
     Attributes:
-        arrivals: when each part came that brought tokens, the first part first.
-        counts: how many tokens there were then, in all.
-        total: when all had come.
-        prompt: tokens of the prompt; ``prefilled``: those the server had to read, None where it doesn't say.
-        written: tokens generated; ``accepted``: those of them that were drafted, as far as it says.
+        arrivals: time of each part with tokens.
+        counts: total tokens after each part.
+        total: time of the end.
+        prompt: prompt tokens; ``prefilled``: those not cached, None if the server doesn't report them.
+        written: generated tokens; ``accepted``: accepted draft tokens among them, if reported.
     """
 
     arrivals: tuple[float, ...]
@@ -75,19 +73,22 @@ class TimedAnswer:
 
     @property
     def decode_rate(self) -> float:
-        """Tokens a second after the first part."""
+        """Tokens per second after the first part."""
         return (self.written - self.counts[0]) / max(self.total - self.first, 1e-9)
 
     def until(self, tokens: int) -> float:
-        """Time to the ``tokens``-th token: to the part that brought it, or to all where there are not so many."""
+        """Return the time to the part with the ``tokens``-th token, or ``total`` if there are fewer."""
         here = bisect_left(self.counts, tokens)
         return self.arrivals[here] if here < len(self.arrivals) else self.total
 
 
 class Side(Protocol):
-    """One that is measured. ``pid`` is its process, if that is known; ``parallel``: whether it takes many at once.
+    """A program under measurement.
 
-    ``every``: it is asked each so many-th request of the trace, more than 1 where an answer takes seconds.
+    Attributes:
+        pid: its process, if known.
+        parallel: it takes concurrent requests.
+        every: it gets every n-th request of the trace; more than 1 where a completion takes seconds.
     """
 
     name: str
@@ -96,11 +97,11 @@ class Side(Protocol):
     every: int
 
     async def answer(self, ask: TimedRequest) -> TimedAnswer:
-        """Generate what is asked for. Raises ``BenchError``."""
+        """Generate a completion. Raises ``BenchError``."""
         ...
 
     async def chat(self) -> AsyncGenerator[None, None]:
-        """A long chat answer, one item a part. Raises ``BenchError`` where it doesn't chat."""
+        """Stream a long chat response, one item a part. Raises ``BenchError`` if it has no chat."""
         ...
         yield
 
@@ -109,14 +110,14 @@ class Side(Protocol):
 
 @dataclass
 class Stopwatch:
-    """Times one answer while its parts come."""
+    """Times one completion while its parts arrive."""
 
     started: float = field(default_factory=time.perf_counter)
     arrivals: list[float] = field(default_factory=list)
     counts: list[int | None] = field(default_factory=list)
 
     def part(self, tokens: int | None = None) -> None:
-        """A part has come; with it there are ``tokens`` in all, if the server says how many."""
+        """Record a part; ``tokens`` is the total so far, if the server reports it."""
         self.arrivals.append(time.perf_counter() - self.started)
         self.counts.append(tokens)
 
@@ -130,20 +131,20 @@ class Stopwatch:
         prefilled: int | None = None,
         accepted: int = 0,
     ) -> TimedAnswer:
-        """All has come. Raises ``BenchError`` where it was not as much as asked for."""
+        """Finish timing. Raises ``BenchError`` if the number of tokens is not the requested one."""
         if not self.arrivals:
-            self.part(written)  # tokens without a text, which a server need not tell of before the end
+            self.part(written)  # tokens without text, reported only at the end
         total = time.perf_counter() - self.started
         if written != ask.tokens:
             raise BenchError(
-                f"{name} wrote {written} tokens where {ask.tokens} were asked for, so it can't be compared: "
-                "it has to obey 'ignore_eos' or 'min_tokens'."
+                f"{name} generated {written} tokens instead of {ask.tokens}, so it can't be compared. "
+                "Use a server that obeys 'ignore_eos' or 'min_tokens'."
             )
         arrivals, counts = tuple(self.arrivals), self._counted(written)
         return TimedAnswer(arrivals, counts, total, prompt or len(ask.ids), prefilled, written, accepted)
 
     def _counted(self, written: int) -> tuple[int, ...]:
-        """Where a server doesn't say, its parts are taken to bring equally many."""
+        """Return tokens after each part; parts without a count are taken to have equally many."""
         parts = len(self.counts)
         shares = (-(-written * n // parts) for n in range(1, parts + 1))
         return tuple(share if count is None else count for count, share in zip(self.counts, shares, strict=True))
@@ -152,7 +153,7 @@ class Stopwatch:
 async def streamed(
     http: httpx.AsyncClient, name: str, path: str, body: Mapping[str, Any]
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """The events of a streamed answer as they come. Raises ``BenchError``."""
+    """Yield the events of a streamed response. Raises ``BenchError``."""
     try:
         async with http.stream("POST", path, json=body) as response:
             if response.status_code != 200:
@@ -163,7 +164,7 @@ async def streamed(
                         raise BenchError(f"{name} failed: {event['error'].get('message', event['error'])}")
                     yield event
     except httpx.HTTPError as error:
-        raise BenchError(f"{name} has gone ({type(error).__name__}): look at its log.") from error
+        raise BenchError(f"{name} closed the connection ({type(error).__name__}). See its log.") from error
 
 
 async def _events(response: httpx.Response) -> AsyncGenerator[dict[str, Any], None]:
@@ -174,29 +175,31 @@ async def _events(response: httpx.Response) -> AsyncGenerator[dict[str, Any], No
 
 def _refusal(name: str, path: str, status: int, body: bytes) -> str:
     try:
-        said = json.loads(body)["error"]
-        reason = said["message"] if isinstance(said, dict) else str(said)
+        detail = json.loads(body)["error"]
+        reason = detail["message"] if isinstance(detail, dict) else str(detail)
     except (ValueError, KeyError, TypeError):
         reason = f"HTTP status {status}"
     hint = (
-        ": the bench needs a server that takes token ids as a prompt" if path.endswith(("completion", "ions")) else ""
+        ": the benchmark needs a server that takes token ids as a prompt"
+        if path.endswith(("completion", "ions"))
+        else ""
     )
     return f"{name} refused {path} ({reason.strip().rstrip('.')}){hint}."
 
 
 UNDISTURBED = 24
-"""Parts of the first answer that are waited for."""
+"""Parts of the first response before the measurement begins."""
 
 
 class NoChatError(BenchError):
-    """The side doesn't chat, or not with this model."""
+    """The side has no chat, or not with this model."""
 
 
 @asynccontextmanager
 async def chatting(side: Side) -> AsyncIterator[list[float]]:
-    """While a long chat answer is being written, over and over.
+    """Keep a side busy with long chat responses, one after the other.
 
-    Begins when its first parts are there, and gives the seconds between them. Raises ``NoChatError``.
+    Yields the seconds between the first parts, once they have arrived. Raises ``NoChatError``.
     """
     begun: asyncio.Future[list[float]] = asyncio.get_running_loop().create_future()
     talking = asyncio.ensure_future(_talk(side, begun))
@@ -219,7 +222,7 @@ async def _talk(side: Side, begun: asyncio.Future[list[float]]) -> None:
                 if len(arrivals) == UNDISTURBED and not begun.done():
                     begun.set_result(_between(arrivals))
         if not arrivals:
-            raise BenchError(f"{side.name} answered a chat with nothing.")
+            raise BenchError(f"{side.name} sent an empty chat response.")
         if not begun.done():
             begun.set_result(_between(arrivals))
 

@@ -1,6 +1,6 @@
-"""Benchmark target: transformers' ``generate()`` in a child process, driven by JSON lines.
+"""transformers' ``generate()`` in a process of its own, over JSON lines.
 
-Nothing of it is imported here: a process of ours must not need torch.
+The process runs ``inference.evaluation.transformers_rival``; this module must not import torch.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ COMMAND = python_module("inference.evaluation.transformers_rival")
 
 
 class TransformersSide:
-    """The process, loaded and waiting. It takes one request at a time and keeps nothing between two.
+    """The process with its model loaded. It takes one request at a time and keeps no KV cache between requests.
 
-    So each of a trace's requests takes as long as the first: a sample tells as much as all of them.
+    Every request of a trace thus takes as long as the first, and a sample of them is enough.
     """
 
     parallel = False
@@ -61,10 +61,10 @@ async def start_transformers(model: str, form: str, command: Sequence[str] = COM
 
 
 async def heard(process: Process) -> dict[str, Any]:
-    """The next message. Raises ``BenchError`` for an error, or where the process has ended."""
+    """Return the next message. Raises ``BenchError`` for an error or if the process has ended."""
     assert process.stdout is not None
     line = await process.stdout.readline()
-    message = json.loads(line) if line else {"error": "it ended without a word"}
+    message = json.loads(line) if line else {"error": "it ended without a message"}
     if "error" in message:
         await process.wait()
         raise BenchError(f"transformers can't be measured: {message['error']}")

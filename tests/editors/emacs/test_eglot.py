@@ -1,4 +1,4 @@
-"""A real Emacs with eglot: it knows no inline completion, and gets suggestions as completions, and code actions."""
+"""A real Emacs with eglot, which has no inline completion: list entries and code actions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from editors.neovim.engines import Engine, engine_in_a_thread
-from fakes.chatter import block
+from fakes.answerer import block
 
 pytestmark = [pytest.mark.editors]
 
@@ -29,7 +29,7 @@ def engine() -> Iterator[Engine]:
 
 
 def emacs(folder: Path, text: str, task: str) -> str:
-    """The buffer's text once the task is done."""
+    """Return the buffer's text after the task."""
     file = folder / "a.py"
     file.write_text(text)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)}

@@ -1,4 +1,4 @@
-"""Neovims for tests: one of each version for a module's tests, on one engine."""
+"""Neovim fixtures: one instance of each version per module, on one engine."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def shared(version: str, engine: Engine, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def editor(shared: Editor, engine: Engine) -> Iterator[Editor]:
-    """As if it had just been started."""
+    """Reset Neovim to its state after start-up."""
     engine.model.says({})
     yield shared
     shared.reset()

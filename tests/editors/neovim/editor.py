@@ -1,4 +1,4 @@
-"""A real Neovim with the plugin, driven over its RPC as a person at the keyboard would, and its screen read."""
+"""A real Neovim with the plugin, driven over RPC with keys; its screen is read."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ require('codellama').setup(vim.json.decode(%(options)s))
 
 
 def executable(version: str) -> Path | None:
-    """That of a Neovim that was installed for the tests."""
+    """Return the path of a Neovim installed for the tests."""
     return next(HOME.glob(f"neovim-{version}/**/install/bin/nvim"), None)
 
 
 class Editor:
-    """One Neovim. ``keys`` are typed; what is asked is answered once the editor has come to rest."""
+    """One Neovim. ``keys`` are typed; queries wait until the editor is idle."""
 
     def __init__(self, nvim: Any, folder: Path, version: str) -> None:
         self.nvim, self.folder, self.version = nvim, folder, version
@@ -50,14 +50,14 @@ class Editor:
 
     @property
     def cursor(self) -> tuple[int, int]:
-        """One-based row, zero-based column in bytes."""
+        """Return the cursor: one-based row, zero-based column in bytes."""
         return tuple(self.nvim.current.window.cursor)
 
     def lua(self, code: str, *arguments: Any) -> Any:
         return self.nvim.exec_lua(code, *arguments)
 
     def open(self, text: str = "", name: str = "", *, attached: bool = True) -> None:
-        """A new file, which the language server serves."""
+        """Open a new file with the language server attached."""
         self._files += 1
         path = self.folder / (name or f"file{self._files}.py")
         path.write_text(text, encoding="utf-8")
@@ -71,7 +71,7 @@ class Editor:
         self.nvim.input(keys)
 
     def screen(self, rows: int = 6) -> list[str]:
-        """The first rows as they are on the screen, without blanks at their ends."""
+        """Return the first rows of the screen without trailing blanks."""
         self.nvim.command("redraw")
         return [self._row(n).rstrip() for n in range(1, rows + 1)]
 
@@ -83,7 +83,7 @@ class Editor:
         )
 
     def ghost(self) -> str | None:
-        """The text that is shown and not there, lines and all."""
+        """Return the ghost text, with its lines."""
         marks = self.lua(
             "return vim.api.nvim_buf_get_extmarks(0, vim.api.nvim_create_namespace('codellama.ghost'), 0, -1,"
             " {details = true})"
@@ -115,7 +115,7 @@ class Editor:
             time.sleep(0.02)
 
     def settled(self) -> None:
-        """No request of the editor's is under way any more, nor is the answer to one that it took back."""
+        """Wait until no request is pending, cancelled ones included."""
         asked = (
             "local n = 0; for _, c in ipairs(vim.lsp.get_clients({name = 'codellama'})) do "
             "n = n + vim.tbl_count(c.requests) end; return n"
@@ -123,13 +123,13 @@ class Editor:
         self.until(lambda: self.lua(asked) == 0, "the server's answers")
 
     def trace(self) -> list[dict[str, Any]]:
-        """What the server says of the requests of this window."""
+        """Return the server's trace of this session."""
         return self.lua(
             "return vim.lsp.get_clients({name = 'codellama'})[1]:request_sync('codellama/trace', {}, 5000).result"
         )
 
     def reset(self) -> None:
-        """Back to normal mode and one window, with nothing open."""
+        """Return to normal mode with one window and no file."""
         self.keys("<C-\\><C-n>")
         self.nvim.command("silent! only | silent! %bwipeout!")
         self.lua("_G.told = {}; vim.g.codellama_enabled = nil")
@@ -137,7 +137,7 @@ class Editor:
 
 @contextmanager
 def neovim(version: str, folder: Path, options: dict[str, Any] | None = None, *, before: str = "") -> Iterator[Editor]:
-    """``before`` is Lua that runs before the plugin is there."""
+    """``before`` is Lua that runs before the plugin loads."""
     nvim_path = executable(version)
     assert nvim_path is not None
     folder.mkdir(parents=True, exist_ok=True)

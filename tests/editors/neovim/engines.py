@@ -1,4 +1,4 @@
-"""A scripted engine that serves in a thread of its own, so that a test may talk to an editor and wait."""
+"""A scripted engine in a thread of its own, so that tests may block while they drive an editor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from fakes.chatter import ScriptedChatter
+from fakes.answerer import ScriptedAnswerer
 from support.fixtures_engine import RunningService, serving
 
 from inference.api.events import Sampling, Steps
@@ -25,8 +25,8 @@ from lsp_server.usage_statistics import storage
 
 
 @dataclass
-class Model(ScriptedChatter):
-    """Completes with the pieces of the longest of ``texts``' keys that the prompt ends with, else with nothing.
+class Model(ScriptedAnswerer):
+    """A model that generates the text of the longest key in ``texts`` that ends the prompt, else nothing.
 
     A key may name the seed of an alternative beside the end of the prompt.
     """
@@ -42,7 +42,7 @@ class Model(ScriptedChatter):
         return super().complete(prompt, suffix, sampling, rule, options, context)
 
     def says(self, texts: Mapping[str | tuple[str, int], str]) -> None:
-        """From now on."""
+        """Replace the texts and clear the log."""
         self.texts, self.prompts, self.hold, self.answers, self.log = texts, [], False, [], []
         self.asked.clear()
         self.go.clear()
@@ -67,7 +67,7 @@ class Engine:
 
     @property
     def requests(self) -> int:
-        """Requests that the engine works at."""
+        """Number of requests in the engine."""
         assert self.running is not None
         return self.running.service.requests.held
 
@@ -94,7 +94,7 @@ class Engine:
 
 @contextmanager
 def engine_in_a_thread() -> Iterator[Engine]:
-    """With folders of its own: nothing of the person's who runs the tests is read or written."""
+    """Start an engine with folders of its own, so that no user files are read or written."""
     folder = tempfile.mkdtemp(prefix="cls-")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", folder)
@@ -105,7 +105,7 @@ def engine_in_a_thread() -> Iterator[Engine]:
         patch.setenv("NVIM_LOG_FILE", os.devnull)
         for kind in ("CONFIG", "DATA", "STATE"):  # models lie in the cache
             patch.setenv(f"XDG_{kind}_HOME", f"{folder}/{kind.lower()}")
-        engine = Engine(Model(), runtime_folder())
+        engine = Engine(Model(chat_name="chat"), runtime_folder())
         engine.start()
         try:
             yield engine

@@ -1,4 +1,4 @@
-"""What a terminal would show: Neovim's drawing events, looked at whenever it says that a screen is complete."""
+"""The screen of a Neovim UI, from its drawing events after each flush."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ MARK = "terminal-mark"
 
 
 class Terminal:
-    """The grid of one UI; knows no colours."""
+    """The character grid of one UI, without colours."""
 
     def __init__(self, nvim: Any) -> None:
         self._nvim = nvim
         self._cells = [[" "] * WIDTH for _ in range(HEIGHT)]
 
     def flushed(self) -> list[list[str]]:
-        """The screens that were complete since the last call."""
+        """Return the flushed screens since the last call."""
         self._nvim.command(f"call rpcnotify({self._nvim.channel_id}, '{MARK}')")
         seen: list[list[str]] = []
         while (message := self._nvim.next_message()) is not None and message[1] != MARK:
@@ -48,7 +48,7 @@ class Terminal:
 
 @contextmanager
 def watching(nvim: Any) -> Iterator[Terminal]:
-    """From a screen that is complete on."""
+    """Start recording after a flush."""
     nvim.ui_attach(WIDTH, HEIGHT, rgb=True, ext_linegrid=True)
     try:
         terminal = Terminal(nvim)

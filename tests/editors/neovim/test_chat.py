@@ -1,4 +1,4 @@
-"""Conversations in a real Neovim: a Markdown page that grows, and code that goes from it where a person wants it."""
+"""Chats in a real Neovim: a growing Markdown page, and code blocks inserted from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ANSWER = "It returns a:\n\n```python\ndef f(a):\n    return a + 1\n```\n\nThat's
 
 
 def said(editor) -> list[str]:
-    """The lines of the page, whichever window one is in."""
+    """Return the lines of the chat page."""
     return editor.lua(
         "for _, b in ipairs(vim.api.nvim_list_bufs()) do if vim.api.nvim_buf_get_name(b):find('^codellama://chat')"
         " then return vim.api.nvim_buf_get_lines(b, 0, -1, false) end end return {}"
@@ -28,7 +28,7 @@ def answered(question: str, answer: str) -> list[str]:
 
 @pytest.fixture
 def talk(editor, engine):
-    """One has asked what a file's first two lines do."""
+    """Ask what the first two lines of a file do."""
     engine.model.answers = [ANSWER]
     editor.open(CODE)
     editor.nvim.command("1,2CodeLlama! chat What does it do?")
@@ -51,7 +51,7 @@ def test_a_second_question_goes_on_with_the_conversation(talk, engine):
     assert talk.nvim.funcs.mode() == "n"
 
 
-def test_the_answer_streams_and_can_be_stopped_and_what_was_said_stays(editor, engine):
+def test_stopped_response_keeps_its_partial_text(editor, engine):
     engine.model.answers, engine.model.hold = ["One.\nTwo.\nThree."], True
     editor.open(CODE)
     editor.nvim.command("CodeLlama! chat Count.")
@@ -66,7 +66,7 @@ def test_the_answer_streams_and_can_be_stopped_and_what_was_said_stays(editor, e
     assert "Two." not in said(editor)
 
 
-def test_answered_anew_in_its_place(talk, engine):
+def test_regenerated_response_replaces_the_old_one(talk, engine):
     engine.model.answers = ["Nothing much."]
     talk.keys("ia draft<Esc>")
     talk.nvim.command("CodeLlama again")
@@ -84,7 +84,7 @@ def test_a_code_block_is_inserted_at_the_cursor_of_the_code(talk):
     talk.has("def f(a):", "def f(a):", "    return a + 1", "    return a")
 
 
-def test_a_code_block_takes_the_place_of_what_was_asked_about_and_one_undo_brings_it_back(talk):
+def test_code_block_replaces_the_selection_with_one_undo(talk):
     talk.keys("<C-w>pOimport os<Esc><C-w>p")
     talk.keys("gg/a + 1<CR>ga")
     talk.keys("<C-w>p")
@@ -127,7 +127,7 @@ def test_mentions_files_and_tasks_are_completed(editor):
     editor.until(lambda: said(editor)[-1] == "See #symbol:", lambda: repr(said(editor)))
 
 
-def test_what_a_message_brought_along_is_shown_beside_the_answer(editor, engine):
+def test_attachments_are_shown_beside_the_response(editor, engine):
     (editor.folder / "other.py").write_text("secret_sauce = 1\n")
     engine.model.answers = ["A sauce."]
     editor.open(CODE)
@@ -137,7 +137,7 @@ def test_what_a_message_brought_along_is_shown_beside_the_answer(editor, engine)
     assert any("other.py" in row and "## Code Llama" in row for row in editor.screen(12))
 
 
-def test_a_refused_mention_is_told_and_the_message_stays_to_be_changed(editor):
+def test_refused_mention_keeps_the_message_editable(editor):
     (editor.folder / ".env").write_text("KEY=1\n")
     editor.open(CODE)
     editor.nvim.command("CodeLlama! chat What is in #file:.env")
@@ -146,7 +146,7 @@ def test_a_refused_mention_is_told_and_the_message_stays_to_be_changed(editor):
     assert editor.nvim.current.buffer.options["modifiable"] is True
 
 
-def test_conversations_are_listed_to_go_back_to_one(talk, engine):
+def test_listed_conversation_can_be_reopened(talk, engine):
     engine.model.answers = ["Two."]
     talk.nvim.command("CodeLlama! chat And this?")
     talk.until(lambda: "Two." in talk.lines, "the second conversation")

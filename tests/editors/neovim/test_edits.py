@@ -1,4 +1,4 @@
-"""Edits and tasks in a real Neovim: drawn as they are written, taken hunk by hunk, exact to the character."""
+"""Edits and tasks in a real Neovim: drawn during generation, accepted hunk by hunk."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from editors.neovim.editor import neovim
-from fakes.chatter import block
+from fakes.answerer import block
 
 pytestmark = pytest.mark.editors
 
@@ -18,7 +18,7 @@ DOCUMENTED = block('def f(a):\n    """Return a."""\n    x = foo\n    return a')
 
 
 def drawn(editor) -> list[str]:
-    """The lines that are proposed."""
+    """Return the proposed lines."""
     return editor.lua(
         "local found = {}; for _, m in ipairs(vim.api.nvim_buf_get_extmarks(0,"
         " vim.api.nvim_create_namespace('codellama.proposal'), 0, -1, {details = true})) do"
@@ -28,7 +28,7 @@ def drawn(editor) -> list[str]:
 
 
 def proposes(editor, *lines: str) -> None:
-    """Once the answer is whole."""
+    """Wait for the end of the response."""
     editor.until(lambda: drawn(editor) == list(lines), lambda: f"proposed {list(lines)!r}, not {drawn(editor)!r}")
     editor.settled()
     assert drawn(editor) == list(lines)
@@ -39,7 +39,7 @@ def open_code(editor, engine, *answers: str) -> None:
     editor.open(CODE)
 
 
-def test_an_edit_is_drawn_below_what_it_changes_and_nothing_is_changed_yet(editor, engine):
+def test_proposed_edit_is_drawn_without_changing_the_buffer(editor, engine):
     open_code(editor, engine, GOOD)
     editor.nvim.command("CodeLlama edit add one")
     proposes(editor, "    x = 1", "    return a + x")
@@ -55,7 +55,7 @@ def test_an_edit_is_drawn_below_what_it_changes_and_nothing_is_changed_yet(edito
     assert "add one" in asked and "def f(a):" in asked and "print(f)" not in asked
 
 
-def test_all_is_accepted_and_undone_as_one(editor, engine):
+def test_accepting_all_is_one_undo_step(editor, engine):
     open_code(editor, engine, GOOD)
     editor.nvim.command("CodeLlama edit add one")
     proposes(editor, "    x = 1", "    return a + x")
@@ -91,8 +91,8 @@ def test_one_change_is_accepted_and_the_other_rejected(editor, engine):
         ((3, 4, 3, 5), "55\t5", ["a = 1", "b = (2,", "     3)", "c = 4", "c = 55  5"]),
     ],
 )
-def test_every_kind_of_change_is_shown_where_it_goes(editor, where, new, screen):
-    """What is there stays, struck out where it goes; what comes stands below it, or where it is to be."""
+def test_every_kind_of_change_is_drawn_in_position(editor, where, new, screen):
+    """Deleted text stays, struck out; new text is drawn below it or in position."""
     editor.open("a = 1\nb = (2,\n     3)\nc = 4\n", attached=False)
     first, column, last, stop = where
     hunk = {
@@ -143,7 +143,7 @@ def test_only_the_lines_of_a_range(editor, engine):
     editor.has(*LINES[:-1], "print(f, 1)")
 
 
-def test_a_mapping_of_ones_own_on_what_is_selected_asks_for_the_instruction(editor, engine):
+def test_user_mapping_on_a_selection_prompts_for_the_instruction(editor, engine):
     open_code(editor, engine, block("print(f, 1)"))
     editor.lua(
         "vim.keymap.set({'n', 'x'}, '<Leader>e', '<Plug>(codellama-edit)');"
@@ -155,7 +155,7 @@ def test_a_mapping_of_ones_own_on_what_is_selected_asks_for_the_instruction(edit
     assert "add 1" in engine.model.turns[0][-1][1]
 
 
-def test_what_is_certain_is_drawn_while_the_rest_is_being_written(editor, engine):
+def test_finished_hunks_are_drawn_during_generation(editor, engine):
     engine.model.hold = True
     open_code(editor, engine, GOOD)
     editor.nvim.command("CodeLlama edit add one")
@@ -164,7 +164,7 @@ def test_what_is_certain_is_drawn_while_the_rest_is_being_written(editor, engine
     proposes(editor, "    x = 1", "    return a + x")
 
 
-def test_what_is_typed_elsewhere_meanwhile_stays(editor, engine):
+def test_typing_in_other_lines_is_kept(editor, engine):
     open_code(editor, engine, GOOD)
     editor.nvim.command("CodeLlama edit add one")
     proposes(editor, "    x = 1", "    return a + x")
@@ -174,7 +174,7 @@ def test_what_is_typed_elsewhere_meanwhile_stays(editor, engine):
     editor.has("import os", *EDITED)
 
 
-def test_a_change_of_the_same_line_wins_over_the_proposal_and_that_is_said(editor, engine):
+def test_conflicting_typing_wins_with_a_message(editor, engine):
     open_code(editor, engine, GOOD)
     editor.nvim.command("CodeLlama edit add one")
     proposes(editor, "    x = 1", "    return a + x")
@@ -194,7 +194,7 @@ def test_refined_in_the_same_conversation(editor, engine):
     editor.has("def f(a):", "    x = 2", "    return a", "", "", "print(f)")
 
 
-def test_cancelled_in_the_middle_the_model_is_left_alone(editor, engine):
+def test_cancelling_stops_the_model(editor, engine):
     engine.model.hold = True
     open_code(editor, engine, GOOD)
     editor.nvim.command("CodeLlama edit add one")
@@ -206,7 +206,7 @@ def test_cancelled_in_the_middle_the_model_is_left_alone(editor, engine):
     assert drawn(editor) == [] and editor.lines == LINES
 
 
-def test_nothing_came_of_it_and_that_is_said(editor, engine):
+def test_empty_edit_is_reported(editor, engine):
     open_code(editor, engine, "I'd rather not.\n", "No.\n")
     editor.nvim.command("CodeLlama edit add one")
     editor.until(lambda: editor.told, "a word")
@@ -214,7 +214,7 @@ def test_nothing_came_of_it_and_that_is_said(editor, engine):
     assert editor.lua("return vim.fn.maparg('<LocalLeader>a', 'n')") == ""
 
 
-def test_a_docstring_is_shown_above_where_it_goes_and_taken(editor, engine):
+def test_docstring_is_drawn_in_position_and_accepted(editor, engine):
     open_code(editor, engine, DOCUMENTED)
     editor.nvim.command("CodeLlama doc")
     proposes(editor, '    """Return a."""')
@@ -231,7 +231,7 @@ DIAGNOSTIC = (
 )
 
 
-def test_a_fix_of_what_another_tool_reports(editor, engine):
+def test_fix_for_another_tools_diagnostic(editor, engine):
     open_code(editor, engine, GOOD)
     editor.lua(DIAGNOSTIC)
     editor.keys("j")
@@ -242,7 +242,7 @@ def test_a_fix_of_what_another_tool_reports(editor, engine):
     editor.has(*EDITED)
 
 
-def test_no_fix_where_nothing_is_reported(editor, engine):
+def test_no_fix_without_a_diagnostic(editor, engine):
     open_code(editor, engine)
     editor.nvim.command("CodeLlama fix")
     editor.hears("no problem is reported on this line")
@@ -257,7 +257,7 @@ def test_a_rejected_task_changes_nothing(editor, engine):
     assert editor.lines == LINES
 
 
-def test_tests_go_to_a_new_file_in_a_window_of_its_own(editor, engine):
+def test_tests_open_in_a_new_file_and_window(editor, engine):
     written = "from code_1 import f\n\n\ndef test_f():\n    assert f(1) == 1"
     engine.model.answers = [block(written)]
     editor.open(CODE, name="code_1.py")
@@ -267,7 +267,7 @@ def test_tests_go_to_a_new_file_in_a_window_of_its_own(editor, engine):
     assert len(editor.nvim.windows) == 2
 
 
-def test_code_actions_alone_do_it_too(editor, engine):
+def test_code_actions_offer_the_same_tasks(editor, engine):
     """Also those for what other servers report, of which Neovim tells by itself only what a server reported itself."""
     open_code(editor, engine, GOOD)
     editor.lua(DIAGNOSTIC)

@@ -1,4 +1,4 @@
-"""The engine comes and goes, and is what a person is told it is."""
+"""Engine restarts, and the status that users see."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from editors.neovim.engines import engine_in_a_thread
 pytestmark = pytest.mark.editors
 
 
-def test_an_engine_that_goes_and_comes_back_is_used_again_and_who_waits_is_served(version, tmp_path, monkeypatch):
-    """While it is away nothing is shown and nothing is said. The server is kept from starting one of its own."""
+def test_engine_that_returns_is_used_again(version, tmp_path, monkeypatch):
+    """Meanwhile there are no completions and no messages. The server is kept from starting its own engine."""
     monkeypatch.setenv("CODELLAMA_LS_MODELS", str(tmp_path / "none"))
     with engine_in_a_thread() as engine, neovim(version, tmp_path) as editor:
         engine.model.says({"x = ": "compute(1)", "y = ": "other(2)"})
@@ -33,7 +33,7 @@ def test_an_engine_that_goes_and_comes_back_is_used_again_and_who_waits_is_serve
         editor.sees("other(2)")
 
 
-def test_the_status_line_says_how_it_is(editor, engine):
+def test_status_line_follows_the_engine(editor, engine):
     engine.model.says({"x = ": "compute(1)"})
     editor.open()
     line = "return require('codellama').statusline()"
@@ -49,7 +49,7 @@ def test_the_status_line_says_how_it_is(editor, engine):
 
 
 def floating(editor) -> list[str]:
-    """The lines of the window that floats."""
+    """Return the lines of the floating window."""
     return editor.lua(
         "for _, w in ipairs(vim.api.nvim_list_wins()) do if vim.api.nvim_win_get_config(w).relative ~= '' then"
         " return vim.api.nvim_buf_get_lines(vim.api.nvim_win_get_buf(w), 0, -1, false) end end return {}"
@@ -78,7 +78,7 @@ def test_why_tells_of_the_last_request(editor, engine):
     assert "engine" in lines[-1]
 
 
-def test_why_tells_what_is_switched_off_before_any_request(editor):
+def test_why_reports_disabled_completion_before_any_request(editor):
     editor.open()
     editor.nvim.command("CodeLlama disable buffer")
     editor.nvim.command("CodeLlama why")
@@ -135,7 +135,7 @@ def test_one_server_for_files_of_several_folders(editor):
     assert {f"{editor.folder}/a", f"{editor.folder}/b"} <= set(clients[0])
 
 
-def test_without_the_program_it_is_said_once_what_to_do(version, tmp_path, monkeypatch):
+def test_missing_program_is_reported_once(version, tmp_path, monkeypatch):
     with neovim(version, tmp_path, {"cmd": ["no-such-codellama-ls"]}) as editor:
         editor.open("x = 1\n", attached=False)
         editor.hears("the program codellama-ls was not found. Install it")
@@ -169,7 +169,7 @@ def test_checkhealth_names_program_server_and_keys(editor):
         assert part in text, text
 
 
-def test_a_wrong_option_is_said_and_its_default_used(version, tmp_path):
+def test_invalid_option_is_reported_and_defaults(version, tmp_path):
     with neovim(version, tmp_path, {"renderer": "magic", "colour": 1}) as editor:
         assert sorted(editor.told) == [
             "Code Llama: 'renderer' must be one of: own, builtin; its default is used.",
@@ -181,7 +181,7 @@ def test_a_wrong_option_is_said_and_its_default_used(version, tmp_path):
 @pytest.mark.starter
 @pytest.mark.slow
 def test_with_the_starter_itself(version, starter_folder, tmp_path, runtime):
-    """Its words are its own; they are shown, taken, and stand in the buffer as they were shown."""
+    """Whatever the starter generates is shown, accepted and inserted as shown."""
     settings = {"engine": {"graceSeconds": 1}, "completion": {"minConfidence": 0}}
     with neovim(version, tmp_path, {"settings": settings}) as editor:
         editor.open("def add(a, b):\n    \n\n\nprint(add(1, 2))\n")

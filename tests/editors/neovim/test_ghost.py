@@ -1,4 +1,4 @@
-"""Suggestions in a real Neovim: what is on the screen, and what comes to stand in the buffer."""
+"""Completions in a real Neovim: the screen and the buffer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.editors
 BLOCK = "\n    total = a + b\n    return total"
 
 
-def test_a_suggestion_is_shown_behind_the_cursor_and_tab_inserts_it(editor, engine):
+def test_completion_is_shown_after_the_cursor_and_tab_inserts_it(editor, engine):
     engine.model.says({"x = ": "compute(1)"})
     editor.open()
     editor.keys("ix = ")
@@ -35,7 +35,7 @@ def test_several_lines_push_down_what_stands_below(editor, engine):
     assert editor.cursor == (3, 16)
 
 
-def test_in_the_middle_of_a_line_the_rest_moves_to_the_right_and_stays(editor, engine):
+def test_mid_line_completion_keeps_the_rest_of_the_line(editor, engine):
     engine.model.says({"y = f(x = ": "g(1)"})
     editor.open("y = f()  # calls\n")
     editor.keys("f)ix = ")
@@ -70,8 +70,8 @@ def test_by_lines_indentation_included(editor, engine):
     editor.has("def add(a, b):", "    total = a + b", "    return total")
 
 
-def test_what_is_typed_of_it_goes_from_the_suggestion_without_a_flicker_or_a_request(editor, engine):
-    """As a terminal is told: after each flush the line looks the same."""
+def test_typing_through_needs_no_request_and_does_not_flicker(editor, engine):
+    """After each flush the line looks the same."""
     engine.model.says({"x = ": "compute(1)"})
     editor.open()
     editor.keys("ix = ")
@@ -103,7 +103,7 @@ def test_a_new_line_with_its_indentation_is_typed_through_too(editor, engine):
     assert editor.lines == ["def add(a, b):", "    "]
 
 
-def test_a_bracket_that_the_editor_closes_leads_on_into_the_suggestion(editor, engine):
+def test_auto_closed_bracket_keeps_the_completion(editor, engine):
     """As plugins do that close brackets: the rest of the line has changed, and the server knows how."""
     engine.model.says({"x = ": "f(1, 2)"})
     editor.open()
@@ -117,7 +117,7 @@ def test_a_bracket_that_the_editor_closes_leads_on_into_the_suggestion(editor, e
     editor.has("x = f(1, 2)")
 
 
-def test_something_else_typed_takes_it_away(editor, engine):
+def test_typing_something_else_dismisses_it(editor, engine):
     engine.model.says({"x = ": "compute(1)"})
     editor.open()
     editor.keys("ix = ")
@@ -127,7 +127,7 @@ def test_something_else_typed_takes_it_away(editor, engine):
     assert editor.screen(1) == ["x = z"]
 
 
-def test_one_undo_takes_back_all_of_it_and_nothing_else(editor, engine):
+def test_accepting_is_one_undo_step(editor, engine):
     engine.model.says({"def add(a, b):": BLOCK})
     editor.open()
     editor.keys("idef add(a, b):")
@@ -140,7 +140,7 @@ def test_one_undo_takes_back_all_of_it_and_nothing_else(editor, engine):
     editor.has("")
 
 
-def test_a_dot_repeats_what_was_typed_and_what_was_accepted(editor, engine):
+def test_dot_repeats_typed_and_accepted_text(editor, engine):
     engine.model.says({"x = ": "compute(1)"})
     editor.open("\n\n")
     editor.keys("ix = ")
@@ -149,7 +149,7 @@ def test_a_dot_repeats_what_was_typed_and_what_was_accepted(editor, engine):
     editor.has("x = compute(1) + 1", "x = compute(1) + 1")
 
 
-def test_autoindent_textwidth_and_expandtab_change_nothing_of_what_is_accepted(editor, engine):
+def test_editor_options_do_not_change_accepted_text(editor, engine):
     engine.model.says({"if a:": "\n\tb = 1  # a comment that is far longer than the width\n\tc = 2"})
     editor.open("\n\tx = 1\n")
     editor.nvim.command("setlocal autoindent smartindent textwidth=20 formatoptions+=t noexpandtab tabstop=8")
@@ -171,7 +171,7 @@ def test_tabs_are_shown_as_wide_as_they_will_be(editor, engine):
     assert editor.screen(1) == ["x = [1, 2,      3]"]
 
 
-def test_many_byte_characters_before_the_cursor_behind_it_and_in_the_suggestion(editor, engine):
+def test_multibyte_characters_around_the_cursor(editor, engine):
     engine.model.says({"s = '😋ä' + ": "'日本' * é"})
     editor.open("s = '😋ä' +  # ß 😋\n")
     editor.keys("f#i<Left>")
@@ -182,7 +182,7 @@ def test_many_byte_characters_before_the_cursor_behind_it_and_in_the_suggestion(
     editor.has("s = '😋ä' + '日本' * é! # ß 😋")
 
 
-def test_a_word_of_many_byte_characters(editor, engine):
+def test_word_of_multibyte_characters(editor, engine):
     engine.model.says({"x = ": "größe日本 + 1"})
     editor.open()
     editor.keys("ix = ")
@@ -196,7 +196,7 @@ def first_result(editor, uri: str) -> str:
     return next(one["result"] for one in editor.trace() if one["uri"] == uri)
 
 
-def test_an_answer_that_comes_late_is_not_shown_and_its_request_was_taken_back(editor, engine):
+def test_late_completion_is_cancelled_and_not_shown(editor, engine):
     engine.model.says({"x = ": "1\n2\n", "x = y": "+1"})
     engine.model.hold = True
     editor.open()
@@ -210,7 +210,7 @@ def test_an_answer_that_comes_late_is_not_shown_and_its_request_was_taken_back(e
     editor.sees("+1")
 
 
-def test_leaving_insert_mode_takes_it_away_and_cancels_what_is_asked(editor, engine):
+def test_leaving_insert_mode_dismisses_and_cancels(editor, engine):
     engine.model.says({"x = ": "1\n2\n"})
     engine.model.hold = True
     editor.open()
@@ -223,7 +223,7 @@ def test_leaving_insert_mode_takes_it_away_and_cancels_what_is_asked(editor, eng
     assert editor.ghost() is None
 
 
-def test_another_window_has_a_suggestion_of_its_own(editor, engine):
+def test_each_window_has_its_own_completion(editor, engine):
     engine.model.says({"x = ": "one()", "y = ": "two()"})
     editor.open("", name="one.py")
     editor.nvim.command("new")
@@ -265,7 +265,7 @@ def test_nothing_while_a_macro_is_recorded_or_played(editor, engine):
     assert [prompt for prompt in engine.model.prompts if prompt.endswith("x = ")] == []
 
 
-def test_switched_off_for_a_buffer_a_filetype_and_everywhere(editor, engine):
+def test_disabled_for_buffer_filetype_and_everywhere(editor, engine):
     engine.model.says({"x = ": "compute(1)"})
     editor.open()
     for scope in ("buffer", "filetype", ""):

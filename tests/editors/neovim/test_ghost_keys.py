@@ -1,4 +1,4 @@
-"""Keys and menus beside suggestions in a real Neovim: what each key still does, and which of them is shown."""
+"""Keys and menus together with completions in a real Neovim."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from editors.neovim.editor import SETTINGS, neovim
 pytestmark = pytest.mark.editors
 
 
-def test_dismissed_it_stays_away_until_something_is_typed(editor, engine):
+def test_dismissed_completion_returns_after_typing(editor, engine):
     engine.model.says({"x = ": "compute(1)", "x = 1": "00"})
     editor.open()
     editor.keys("ix = ")
@@ -21,7 +21,7 @@ def test_dismissed_it_stays_away_until_something_is_typed(editor, engine):
     editor.sees("00")
 
 
-def test_other_suggestions_are_asked_for_when_one_asks_for_the_next(version, engine, tmp_path):
+def test_alternatives_are_requested_on_demand(version, engine, tmp_path):
     engine.model.says({"x = ": "one()", ("x = ", 1): "two()", ("x = ", 2): "three()"})
     settings = {"completion": {**SETTINGS["completion"], "alternatives": 3}}
     with neovim(version, tmp_path, {"settings": settings}) as editor:
@@ -40,7 +40,7 @@ def test_other_suggestions_are_asked_for_when_one_asks_for_the_next(version, eng
         editor.has("x = three()")
 
 
-def test_asked_by_hand_within_a_word_where_typing_asks_for_nothing(editor, engine):
+def test_explicit_request_works_inside_a_word(editor, engine):
     engine.model.says({"prefi": "XX"})
     editor.open("prefix\n")
     editor.keys("$i")
@@ -50,13 +50,13 @@ def test_asked_by_hand_within_a_word_where_typing_asks_for_nothing(editor, engin
     editor.sees("XX")
 
 
-def test_asked_by_hand_in_vain_it_says_why(editor, engine):
+def test_explicit_request_without_completion_says_why(editor, engine):
     editor.open("KEY=\n", name=".env")
     editor.keys("A<M-\\>")
     editor.hears("no suggestion: the file's name says that it may hold keys or passwords")
 
 
-def test_tab_is_a_tab_where_nothing_is_shown(editor, engine):
+def test_tab_without_a_completion_is_a_tab(editor, engine):
     editor.open()
     editor.nvim.command("setlocal noexpandtab")
     editor.keys("ix<Tab>y")
@@ -82,7 +82,7 @@ def test_tab_still_goes_through_a_snippet(editor, engine):
         ("vim.cmd([[inoremap <expr> <Tab> 'vim' .. 'script']])", "vimscript"),
     ],
 )
-def test_a_key_that_was_mapped_before_still_does_what_it_did(version, engine, tmp_path, mapping, result):
+def test_previous_mapping_of_the_key_still_works(version, engine, tmp_path, mapping, result):
     engine.model.says({"x = ": "compute(1)"})
     with neovim(version, tmp_path, before=f"{mapping}\n") as editor:
         editor.open()
@@ -94,7 +94,7 @@ def test_a_key_that_was_mapped_before_still_does_what_it_did(version, engine, tm
         editor.has("x = compute(1)")
 
 
-def test_while_a_completion_menu_is_open_nothing_is_shown_and_afterwards_it_is_again(editor, engine):
+def test_completion_is_hidden_while_a_menu_is_open(editor, engine):
     engine.model.says({"al": "pha = 1", "alpha": " = 1"})
     editor.open("alpha\nalbum\n\n")
     editor.keys("Goal")
@@ -108,7 +108,7 @@ def test_while_a_completion_menu_is_open_nothing_is_shown_and_afterwards_it_is_a
     assert editor.lines[-1] == "al"
 
 
-def test_accepting_from_the_menu_is_followed_by_a_suggestion(editor, engine):
+def test_completion_follows_an_accepted_menu_entry(editor, engine):
     engine.model.says({"alpha": " = 1"})
     editor.open("alpha\nalbum\n\n")
     editor.keys("Goal<C-n>")

@@ -1,4 +1,4 @@
-"""What Neovim's own inline completion (0.12) makes of each form of an item; editor_clients/README.md tells of it.
+"""Neovim's native inline completion (0.12) with each form of an item; see editor_clients/README.md.
 
 The server is a table of answers inside the editor: what is looked at here is Neovim's side.
 """
@@ -53,7 +53,7 @@ def nvim():
 
 
 def typed(nvim, text: str, start: int | None, stop: int | None) -> tuple[list[str], list[str], int]:
-    """The screen with the item shown, the lines once it is accepted, and the cursor's column then."""
+    """Return the screen with the item, then lines and cursor column after accepting it."""
     item: dict[str, Any] = {"insertText": text}
     if start is not None:
         item["range"] = {"start": {"line": 0, "character": start}, "end": {"line": 0, "character": stop}}
@@ -79,27 +79,27 @@ def typed(nvim, text: str, start: int | None, stop: int | None) -> tuple[list[st
     return rows, nvim.current.buffer[:], nvim.current.window.cursor[1]
 
 
-def test_one_line_over_the_whole_line_is_shown_and_inserted_right(nvim):
+def test_whole_line_item_is_shown_and_inserted_correctly(nvim):
     """The form that the server sends. The cursor ends up at the end of the line, behind the rest of it."""
     rows, lines, column = typed(nvim, "y = foo(x = g(1), b)", 0, len(LINE))
     assert rows[0] == "y = foo(x = g(1), b)"
     assert (lines[0], column) == ("y = foo(x = g(1), b)", 20)
 
 
-def test_an_empty_range_at_the_cursor_hides_the_rest_of_the_line_while_it_is_shown(nvim):
+def test_empty_range_item_hides_the_rest_of_the_line(nvim):
     rows, lines, _ = typed(nvim, "g(1)", AT, AT)
     assert rows[0] == "y = foo(x = g(1)"
     assert lines[0] == "y = foo(x = g(1), b)"
 
 
-def test_several_lines_over_the_whole_line_show_its_rest_twice_where_the_first_is_shorter(nvim):
-    """The file is right, what is shown is not: so the server suggests one line where text is right of the cursor."""
+def test_whole_line_item_of_several_lines_shows_the_rest_twice(nvim):
+    """The file is right, the screen is not: so the server sends one line where text follows the cursor."""
     rows, lines, _ = typed(nvim, "y = foo(x = g(\n    1), b)", 0, len(LINE))
     assert rows == ["y = foo(x = g(b)", "    1), b)", "below"]
     assert lines == ["y = foo(x = g(", "    1), b)", "below"]
 
 
-def test_several_lines_at_the_cursor_end_before_the_rest_of_the_line(nvim):
+def test_lines_at_the_cursor_end_before_the_rest_of_the_line(nvim):
     rows, lines, _ = typed(nvim, "g(\n    1)", AT, AT)
     assert rows == ["y = foo(x = g(b)", "    1)", "below"]
     assert lines == ["y = foo(x = g(", "    1), b)", "below"]

@@ -1,4 +1,4 @@
-"""The plugin as it lies there: what it costs at start-up, its form, and that its help says all there is."""
+"""The plugin's files: start-up cost, style, and a complete help file."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from editors.neovim.editor import neovim
 pytestmark = pytest.mark.editors
 
 
-def test_ours_shows_several_lines_in_the_middle_of_one_as_they_will_be(editor):
-    """What stands right of the cursor is shown behind the last line, and hidden where it stands now."""
+def test_our_renderer_shows_mid_line_blocks_as_inserted(editor):
+    """Text right of the cursor is drawn after the last line and hidden in its old position."""
     editor.open("y = foo(x = , bbbbbbbb)\n", attached=False)
     here = "{bufnr = 0, tick = 0, row = 0, left = 'y = foo(x = ', right = ', bbbbbbbb)'}"
     editor.lua(f"require('codellama.ghost.draw').show('g(\\n    1)', {here}, '')")
@@ -27,7 +27,7 @@ def test_ours_shows_several_lines_in_the_middle_of_one_as_they_will_be(editor):
         ({"insertText": "x = )", "range": (0, 0, 0, 5)}, None),
     ],
 )
-def test_what_is_no_insertion_at_the_cursor_is_not_shown(editor, item, text):
+def test_items_that_are_no_insertion_are_not_shown(editor, item, text):
     if "range" in item:
         line, start, last, stop = item["range"]
         item = {
@@ -39,7 +39,7 @@ def test_what_is_no_insertion_at_the_cursor_is_not_shown(editor, item, text):
     assert (found and found["text"]) == text
 
 
-def test_neovims_own_renderer_where_it_has_one_and_ours_elsewhere(version, engine, tmp_path):
+def test_native_renderer_is_used_where_available(version, engine, tmp_path):
     engine.model.says({"y = f(x = ": "g(1)"})
     with neovim(version, tmp_path, {"renderer": "builtin"}) as editor:
         editor.open("y = f()\n")

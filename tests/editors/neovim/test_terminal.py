@@ -1,4 +1,4 @@
-"""As a person sits before it: a terminal (tmux), keys, and the colours that are on its screen."""
+"""Neovim in a terminal (tmux): keys, and the colours on the screen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ require('codellama').setup({{ cmd = {{ '{python}', '-m', 'lsp_server', '--stdio'
 
 
 class Tmux:
-    """A terminal of 60 by 9 in which Neovim runs."""
+    """Start Neovim in a terminal of 60 by 9."""
 
     def __init__(self, version: str, folder, file: str) -> None:
         self._socket = f"codellama-{os.getpid()}-{version}"
@@ -72,7 +72,7 @@ def tmux(version, engine, tmp_path):
     opened("kill-server")
 
 
-def test_grey_text_while_one_types_and_its_colour_goes_once_it_is_taken(tmux, engine):
+def test_ghost_text_is_grey_until_accepted(tmux, engine):
     engine.model.says({"def total(basket):": "\n    return sum(PRICES[item] for item in basket)"})
     tmux.shows(lambda rows: any("Code Llama" in row and "%" not in row for row in rows))
     tmux("send-keys", "jjji")

@@ -1,4 +1,4 @@
-"""One VS Code with one window for all these tests, and an engine that says what a test tells it to."""
+"""One VS Code with one window for all these tests, and a scripted engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from fakes.chatter import ScriptedChatter
+from fakes.answerer import ScriptedAnswerer
 from support.code_server import Vscode, missing, program, vscode
 from support.fixtures_engine import RunningService, serving
 from support.vscode_window import START, CodeWindow
@@ -26,7 +26,7 @@ SETTINGS = {"codellama.completion.prefetch": False, "codellama.completion.altern
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of this folder need VS Code; where there is none they say so."""
+    """Skip all tests of this folder without VS Code."""
     here, why = Path(__file__).parent, missing()
     for item in items:
         if why and item.path.is_relative_to(here):
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
-    """A folder with a path short enough for sockets, where everything of these tests lies."""
+    """A folder for these tests with a path short enough for sockets."""
     folder = Path(tempfile.mkdtemp(prefix="vsc-"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
@@ -49,12 +49,12 @@ def home() -> Iterator[Path]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def service(home: Path) -> AsyncIterator[RunningService]:
-    async with serving(runtime_folder(), ScriptedChatter()) as running:
+    async with serving(runtime_folder(), ScriptedAnswerer(chat_name="chat")) as running:
         yield running
 
 
 def without_ours(path: str) -> str:
-    """Where this machine has a language server, it is not to be found: the tests name theirs, or set one up."""
+    """Return PATH without folders that hold an installed language server."""
     return ":".join(folder for folder in path.split(":") if not Path(folder, "codellama-ls").exists())
 
 
@@ -76,16 +76,16 @@ async def window(home: Path, code: Vscode) -> CodeWindow:
 
 @pytest.fixture(scope="session")
 def folder(home: Path) -> Path:
-    """The one that the window shows."""
+    """The folder of the window."""
     return home / "project"
 
 
 @pytest.fixture
-def engine(service: RunningService) -> Iterator[ScriptedChatter]:
-    """What it says, and what it was asked, from now on."""
+def engine(service: RunningService) -> Iterator[ScriptedAnswerer]:
+    """The scripted model, reset for one test."""
     said = service.answerer
-    assert isinstance(said, ScriptedChatter)
-    said.pieces, said.answers, said.by_chance, said.hold = ["a", "b"], [], {}, False
+    assert isinstance(said, ScriptedAnswerer)
+    said.pieces, said.answers, said.by_seed, said.hold = ["a", "b"], [], {}, False
     said.go, said.began, said.closed = threading.Event(), threading.Event(), threading.Event()
     said.log.clear()
     said.asked.clear()

@@ -46,7 +46,7 @@ async def test_the_participant_answers_and_remembers(window, folder, engine):
     assert engine.asked[-1][0][-2].content == "The sky is blue."
 
 
-async def test_a_slash_command_shows_the_model_what_is_selected(window, folder, engine):
+async def test_slash_command_sends_the_selection(window, folder, engine):
     engine.pieces = ["It adds."]
     await window.open(folder / "slash.py", "def add(a, b):\n    return a + b\n", 0, 0)
     await window.host("vscode.window.activeTextEditor.selection = new vscode.Selection(0, 0, 1, 16)")
@@ -57,7 +57,7 @@ async def test_a_slash_command_shows_the_model_what_is_selected(window, folder, 
     assert "slash.py, lines 1 to 2" in asked and "return a + b" in asked
 
 
-async def test_stopping_leaves_the_model_alone(window, service, engine):
+async def test_stopping_cancels_the_model(window, service, engine):
     engine.pieces, engine.hold = ["One, ", "two, ", "three."], True
     await window.host("await vscode.commands.executeCommand('workbench.action.chat.newChat')")
     await says(window, "@codellama Count.")
@@ -69,8 +69,8 @@ async def test_stopping_leaves_the_model_alone(window, service, engine):
     await until(lambda: any(line.startswith("closed ") for line in engine.log))
 
 
-async def test_explain_opens_the_chat_about_the_place(window, folder, engine):
-    """The server's *Explain* of a client that has a chat."""
+async def test_explain_opens_the_chat_at_the_position(window, folder, engine):
+    """The server's *Explain* for clients with a chat."""
     engine.pieces = ["It multiplies."]
     await window.open(folder / "explain.py", "def mul(a, b):\n    return a * b\n", 1, 4)
     await window.host("await vscode.commands.executeCommand('workbench.action.chat.newChat')")

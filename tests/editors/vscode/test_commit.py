@@ -53,7 +53,7 @@ async def box(window: CodeWindow, at: Path, text: str | None = None) -> str:
     )
 
 
-async def test_the_message_is_of_the_repository_that_was_asked_for(window, engine, repositories):
+async def test_message_is_for_the_chosen_repository(window, engine, repositories):
     engine.pieces = ["Add ", "a number"]
     one, other = repositories
     await click(window, other)
@@ -64,7 +64,7 @@ async def test_the_message_is_of_the_repository_that_was_asked_for(window, engin
     await box(window, other, "")
 
 
-async def test_stopping_brings_back_what_stood_there(window, engine, service, repositories):
+async def test_stopping_restores_the_old_message(window, engine, service, repositories):
     engine.pieces, engine.hold = ["Add ", "a number"], True
     one, _ = repositories
     await box(window, one, "by hand")
@@ -80,7 +80,7 @@ async def test_stopping_brings_back_what_stood_there(window, engine, service, re
     await box(window, one, "")
 
 
-async def test_where_nothing_is_staged_that_is_told(window, engine, repositories):
+async def test_empty_index_is_reported(window, engine, repositories):
     one, _ = repositories
     git(one, "rm", "-q", "--cached", "-r", ".")
     await box(window, one, "by hand")

@@ -1,11 +1,11 @@
-"""Code actions and edits by instruction in real VS Code: what is asked for, shown, taken and left."""
+"""Code actions and edits by instruction in real VS Code."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
-from fakes.chatter import block
+from fakes.answerer import block
 from support.vscode_window import CodeWindow
 from support.waiting import until
 
@@ -40,7 +40,7 @@ async def test_an_edit_is_taken_hunk_by_hunk(window, folder, engine):
     await window.holds(CODE.replace("foo", "1"))
 
 
-async def test_keys_take_what_is_nearest_and_all(window, folder, engine):
+async def test_keys_accept_the_nearest_hunk_and_all(window, folder, engine):
     engine.answers = [GOOD]
     await window.open(folder / "keys.py", CODE, 2, 4)
     await ask_for(window, "add one")
@@ -68,7 +68,7 @@ async def test_a_proposal_follows_what_is_typed_above_it(window, folder, engine)
     await window.holds("# a\n# b\n\n" + CODE.replace("foo", "1").replace("return a", "return a + x"))
 
 
-async def test_while_it_is_written_it_can_be_stopped(window, folder, engine, service):
+async def test_edit_can_be_stopped_during_generation(window, folder, engine, service):
     engine.answers, engine.hold = [GOOD], True
     await window.open(folder / "stopped.py", CODE, 1, 4)
     await ask_for(window, "add one")
@@ -82,7 +82,7 @@ async def test_while_it_is_written_it_can_be_stopped(window, folder, engine, ser
     await window.holds(CODE)
 
 
-async def test_the_proposal_is_compared_with_what_is_there(window, folder, engine):
+async def test_proposal_opens_as_a_diff(window, folder, engine):
     engine.answers = [GOOD]
     await window.open(folder / "compared.py", CODE, 1, 4)
     await ask_for(window, "add one")
@@ -99,7 +99,7 @@ async def test_the_proposal_is_compared_with_what_is_there(window, folder, engin
     await window.lists(LENSES, [])
 
 
-async def test_what_did_not_work_out_is_told(window, folder, engine):
+async def test_failed_edit_is_reported(window, folder, engine):
     engine.answers = ["I can't.", "I really can't."]
     await window.open(folder / "told.py", CODE, 1, 4)
     await ask_for(window, "add one")

@@ -141,7 +141,7 @@ def wheel(folder: Path) -> Path:
     return file
 
 
-async def test_the_set_up_is_offered_and_the_folders_program_is_not_run(first, strange):
+async def test_setup_is_offered_and_the_folders_program_not_run(first, strange):
     await first.tells("Code Llama needs its language server, codellama-ls, which is not installed here.")
     await first.status("Code Llama: set up")
     await first.command("codellama.restart")
@@ -149,7 +149,7 @@ async def test_the_set_up_is_offered_and_the_folders_program_is_not_run(first, s
     assert not (strange / "was-run").exists()
 
 
-async def test_nothing_is_done_without_consent(first, own, tmp_path):
+async def test_setup_needs_consent(first, own, tmp_path):
     await first.answer("Set Up…")  # of the message at the start
     await first.see(PICKED)
     await first.press("Escape")
@@ -161,7 +161,7 @@ async def test_nothing_is_done_without_consent(first, own, tmp_path):
     assert not own.exists()
 
 
-async def test_a_python_that_is_missing_or_too_old_is_told(first, tmp_path):
+async def test_missing_or_old_python_is_reported(first, tmp_path):
     old = tmp_path / "python"
     old.write_text("#!/bin/sh\necho Python 3.10.14\n")
     old.chmod(0o755)
@@ -175,7 +175,7 @@ async def test_a_python_that_is_missing_or_too_old_is_told(first, tmp_path):
     await first.command("notifications.clearAll")
 
 
-async def test_a_set_up_that_is_stopped_leaves_nothing(first, own, tmp_path):
+async def test_stopped_setup_leaves_nothing(first, own, tmp_path):
     slow = tmp_path / "python"
     slow.write_text(SLOW_PYTHON)
     slow.chmod(0o755)
@@ -193,7 +193,7 @@ async def test_a_set_up_that_is_stopped_leaves_nothing(first, own, tmp_path):
     await first.command("notifications.clearAll")
 
 
-async def test_it_is_set_up_offline_once_the_wheels_are_there_and_serves(first, own, engine, strange, tmp_path):
+async def test_offline_setup_from_wheels_serves(first, own, engine, strange, tmp_path):
     """At first the folder has none: what pip says of it is told, and the same is tried again on request."""
     await begin(first, "From a folder of wheels", tmp_path)
     assert "Nothing is downloaded." in (await first.texts(DIALOG))[0]
@@ -223,7 +223,7 @@ async def test_in_restricted_mode_no_terminal_is_opened(first):
     await first.command("notifications.clearAll")
 
 
-async def test_a_folder_chooses_little_and_a_trusted_one_a_little_more(first, strange):
+async def test_trusted_folders_may_change_a_few_more_settings(first, strange):
     usual = {
         **dict.fromkeys(MACHINES, ""),
         "engine.model": "starter",
@@ -255,7 +255,7 @@ async def test_a_folder_chooses_little_and_a_trusted_one_a_little_more(first, st
     assert not (strange / "was-run").exists()
 
 
-async def test_it_runs_beside_the_files_also_where_the_window_is_a_browsers(first):
+async def test_extension_runs_beside_the_files_in_a_browser_window(first):
     """As over SSH, in WSL and in containers: `extensionKind` puts it there. (The window is the tests' Chromium.)"""
     found = await first.host(
         """const { extensionKind } = vscode.extensions.getExtension("codellama-ls.codellama-ls");

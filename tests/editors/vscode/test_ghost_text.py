@@ -1,4 +1,4 @@
-"""Grey text in real VS Code: the keys and the screen of a person, the real language server, a scripted engine."""
+"""Ghost text in real VS Code: keys and screen, the real language server, a scripted engine."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ state.provider = vscode.languages.registerInlineCompletionItemProvider({pattern:
 
 
 async def shown(window: CodeWindow) -> dict:
-    """Today's figures of the statistics."""
+    """Return today's usage statistics."""
     return (await window.ask("codellama/stats"))["today"]
 
 
-async def test_a_suggestion_is_seen_and_tab_takes_it(window, folder, engine):
+async def test_completion_is_shown_and_tab_accepts_it(window, folder, engine):
     engine.pieces = ["sum(values)"]
     before = await shown(window)
     await window.open(folder / "seen.py", CODE, 1, 12)
@@ -59,7 +59,7 @@ async def test_a_block_is_seen_and_taken_whole(window, folder, engine):
 
 
 async def test_a_word_is_taken_by_a_key_and_counted(window, folder, engine):
-    """VS Code tells no extension of it: the key is ours, and runs VS Code's own command."""
+    """VS Code does not notify extensions: our key runs VS Code's command."""
     engine.pieces = ["max(values) - min(values)"]
     before = (await shown(window))["partly_accepted"]
     await window.open(folder / "word.py", CODE, 1, 12)
@@ -88,9 +88,9 @@ async def test_a_line_of_several_is_taken_and_the_rest_stays(window, folder, eng
     await window.holds(head + engine.pieces[0] + "\n")
 
 
-async def test_keys_show_the_next_and_the_one_before_and_tab_takes_what_is_shown(window, folder, engine):
-    """The first is what the model thinks likeliest, the others are what it says by chance."""
-    engine.pieces, engine.by_chance = ["sum(values)"], {1: "max(values, default=0)", 2: "len(values)"}
+async def test_keys_cycle_alternatives_and_tab_accepts(window, folder, engine):
+    """The first is the greedy completion, the others are sampled."""
+    engine.pieces, engine.by_seed = ["sum(values)"], {1: "max(values, default=0)", 2: "len(values)"}
     update = "await vscode.workspace.getConfiguration('codellama.completion').update('alternatives', {}, false)"
     await window.host(update.format(3))
     before = await shown(window)
@@ -110,7 +110,7 @@ async def test_keys_show_the_next_and_the_one_before_and_tab_takes_what_is_shown
     await window.host(update.format("undefined"))
 
 
-async def test_typing_what_is_shown_asks_no_model(window, folder, engine):
+async def test_typing_through_calls_no_model(window, folder, engine):
     engine.pieces = ["sorted(values)"]
     await window.open(folder / "typed.py", CODE, 1, 12)
     await window.write(" ")
@@ -121,7 +121,7 @@ async def test_typing_what_is_shown_asks_no_model(window, folder, engine):
     assert len(engine.asked) == asked
 
 
-async def test_the_next_key_cancels_what_is_being_written(window, folder, engine):
+async def test_next_key_cancels_the_generation(window, folder, engine):
     engine.pieces, engine.hold = ["sum(", "values)"], True
     await window.open(folder / "cancelled.py", CODE, 1, 12)
     await window.write(" ")
@@ -138,7 +138,7 @@ async def test_the_next_key_cancels_what_is_being_written(window, folder, engine
     await window.shows("00")
 
 
-async def test_with_the_list_open_what_extends_its_entry_is_shown(window, folder, engine):
+async def test_completion_extends_the_selected_list_entry(window, folder, engine):
     engine.pieces = ["(values)"]
     await window.open(folder / "list.py", "values_of_all = 1\nvalues_of\n", 1, 9)
     await window.command("editor.action.triggerSuggest")
@@ -166,7 +166,7 @@ async def test_a_file_is_switched_off_and_on(window, folder, engine):
 
 
 @pytest.mark.parametrize("form", ["at the cursor", "to the cursor", "the whole line"])
-async def test_how_several_lines_before_text_may_be_formed(window, folder, engine, form):
+async def test_forms_of_a_block_before_text_on_the_line(window, folder, engine, form):
     """With text right of the cursor an item of several lines is shown and lands as it should, also in the form that our
     server gives, the whole line. (Without a range VS Code replaces the rest of the line, or shows nothing.)
     """

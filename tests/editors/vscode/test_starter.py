@@ -63,7 +63,7 @@ async def takes_what_is_shown(window: CodeWindow, file: Path) -> None:
     await window.holds(CODE.replace("return", "return a + b"))
 
 
-async def test_what_the_starter_writes_is_seen_and_tab_puts_exactly_it(window, folder, runtime):
+async def test_starter_completion_is_shown_and_inserted_exactly(window, folder, runtime):
     await takes_what_is_shown(window, folder / "starter.py")
 
 
@@ -74,7 +74,7 @@ async def test_opened_folder_supplies_no_code(runtime, trap):
     assert trap.sprung() == []
 
 
-async def test_an_engine_that_is_killed_comes_back_and_nobody_is_told_of_an_error(window, folder, runtime):
+async def test_killed_engine_returns_without_an_error(window, folder, runtime):
     """The next suggestion comes from another engine; what happened is told once, as something to know."""
     await takes_what_is_shown(window, folder / "before.py")
     await window.command("notifications.clearAll")

@@ -23,7 +23,7 @@ SHOWN = {
 """What each step's command brings while no document is open."""
 
 
-async def test_steps_are_ticked_off_as_soon_as_they_are_done(window, service):
+async def test_steps_are_checked_when_done(window, service):
     """Opened while no server runs. (VS Code never ticks off what was done before the first look at a walkthrough.)"""
     path = await window.host("return vscode.workspace.getConfiguration('codellama.server').get('path')")
     await window.setting("codellama.server.path", "/nowhere/codellama-ls")
@@ -43,7 +43,7 @@ async def done(window: CodeWindow) -> list[str]:
     return [name.rpartition("#")[2] for name in names]
 
 
-async def test_the_command_of_each_steps_button_does_what_the_step_says(window, engine):
+async def test_each_steps_command_does_what_the_step_says(window, engine):
     """Without the page, whose parts move while they are clicked; that they are there is seen above."""
     await window.close_editors()
     for step in WALKTHROUGH["steps"]:

@@ -40,7 +40,7 @@ async def test_the_status_bar_follows_the_engine(window, service):
     await window.status("Code Llama")
 
 
-async def test_the_hover_tells_model_and_what_was_accepted(window):
+async def test_hover_shows_model_and_accepted_completions(window):
     async def told() -> list[bool]:
         """A hover that is drawn anew meanwhile is not there for a moment."""
         await window.do("hover", STATUS)
@@ -51,7 +51,7 @@ async def test_the_hover_tells_model_and_what_was_accepted(window):
     await window.press("Escape")
 
 
-async def test_switched_off_in_the_settings_nothing_is_suggested(window, folder, engine):
+async def test_disabled_in_settings_shows_no_completion(window, folder, engine):
     update = "await vscode.workspace.getConfiguration('codellama.completion').update('enabled', {}, true)"
     await window.host(update.format("false"))
     await window.status("Code Llama: off")
@@ -93,7 +93,7 @@ async def test_a_server_that_is_killed_is_started_again(window, folder, engine, 
     await window.shows("sum(values)")
 
 
-async def test_two_windows_have_one_engine(window, code, home, service, engine, folder):
+async def test_two_windows_share_one_engine(window, code, home, service, engine, folder):
     engine.pieces = ["max(values)"]
     (home / "other").mkdir()
     second = await code.window(home / "other")
@@ -106,7 +106,7 @@ async def test_two_windows_have_one_engine(window, code, home, service, engine, 
     await second.do("close")
 
 
-async def test_a_server_that_is_not_where_the_setting_says_is_told(window, folder, engine):
+async def test_missing_server_path_is_reported(window, folder, engine):
     path = await window.host("return vscode.workspace.getConfiguration('codellama.server').get('path')")
     update = "await vscode.workspace.getConfiguration('codellama.server').update('path', {!r}, true)"
     await window.host(update.format("/nowhere/codellama-ls"))

@@ -17,13 +17,13 @@ from lsp_server.benchmark.sides.side import TimedAnswer
 def answered(
     first: float, step: float, tokens: int = 3, prompt: int = 100, prefilled: int | None = 4, accepted: int = 0
 ) -> TimedAnswer:
-    """The first token after ``first`` seconds, each other ``step`` later; all is there with the last."""
+    """Return a completion with the first token after ``first`` seconds and one more every ``step``."""
     arrivals = tuple(first + step * n for n in range(tokens))
     return TimedAnswer(arrivals, tuple(range(1, tokens + 1)), arrivals[-1], prompt, prefilled, tokens, accepted)
 
 
 def results() -> Results:
-    """A rival that takes twice as long at one request and four times as long at the other."""
+    """Return results with a rival that takes two and four times as long."""
     return Results(
         samples=[
             Sample("us", "cold", 0, answered(0.2, 0.1, prefilled=100)),
@@ -63,7 +63,7 @@ def test_times_are_medians_and_95th_percentiles_in_milliseconds():
     assert us["requests"]["all"]["first_token_ms"] == {"p50": 150.0, "p95": 200.0}
 
 
-def test_what_a_server_does_not_tell_is_not_made_up():
+def test_unreported_figures_are_none():
     them = figures(results(), "us")["sides"]["them"]
     assert them["requests"]["unseen"]["prefilled_tokens"] is None
     assert [them[name] for name in ("prefill_tokens_per_second", "streams", "wait_ms", "peak_memory_mb")] == [None] * 4
@@ -88,7 +88,7 @@ def test_rates_waits_and_memory():
     assert us["peak_memory_mb"] == 250
 
 
-def test_ratios_are_of_the_same_request_asked_of_both():
+def test_ratios_compare_the_same_request():
     ratios = figures(results(), "us")["ratios"]
     assert list(ratios) == ["them"]
     assert ratios["them"]["first_token"] == {"all": 3.0, "cold": 2.0, "warm": 4.0, "unseen": 4.0}
@@ -97,15 +97,15 @@ def test_ratios_are_of_the_same_request_asked_of_both():
     assert ratios["them"]["decode"] == 5.0
 
 
-def test_the_95th_percentile_is_of_what_the_rival_was_asked_too():
-    """A request that only we were asked, however slow, is in no ratio."""
+def test_95th_percentile_covers_common_requests_only():
+    """Requests to our side alone are in no ratio."""
     more = results()
     more.samples.append(Sample("us", "warm", 2, answered(50, 0.1)))
     assert figures(more, "us")["ratios"]["them"]["line_p95"]["warm"] == 4.0
     assert figures(more, "us")["ratios"] == figures(results(), "us")["ratios"]
 
 
-def test_as_felt_without_a_common_request_has_no_ratio():
+def test_end_to_end_without_common_requests_has_no_ratio():
     alone = results()
     alone.samples = [sample for sample in alone.samples if sample.side == "us" or sample.kind != "warm"]
     alone.felt = {1: EndToEndAnswer(0.01, None, 5, True)}
@@ -125,16 +125,16 @@ def test_rewrites_with_drafts_over_the_same_without():
 
 
 @pytest.mark.parametrize(("tokens", "seconds"), [(1, 0.2), (2, 0.2), (3, 0.5), (4, 0.5), (5, 0.6), (9, 0.6)])
-def test_a_token_is_there_with_the_part_that_brought_it(tokens, seconds):
-    """Two tokens came with each part, and the fifth without a text of its own."""
+def test_token_arrives_with_its_part(tokens, seconds):
+    """Each part brings two tokens; the fifth has no text."""
     assert TimedAnswer((0.2, 0.5), (2, 4), 0.6, 100, 4, 5).until(tokens) == seconds
 
 
-def test_a_first_part_of_several_tokens_makes_no_speed():
+def test_decode_rate_excludes_the_first_part():
     assert TimedAnswer((0.2, 0.5), (2, 4), 0.7, 100, 4, 4).decode_rate == pytest.approx(4)
 
 
-def test_as_felt_a_rival_is_charged_only_for_what_the_server_had_written():
+def test_end_to_end_rival_time_ends_with_the_last_shown_token():
     """Request 0: two tokens took the rival 0.6 s; 1: no model was asked, and its first token 0.4 s; 2: nothing said."""
     felt = figures(results(), "us")["felt"]
     assert felt == {
@@ -149,11 +149,11 @@ def test_as_felt_a_rival_is_charged_only_for_what_the_server_had_written():
 
 
 @pytest.mark.parametrize(("share", "value"), [(0.5, 10), (0.95, 19), (1.0, 20)])
-def test_percentiles_are_values_that_were_measured(share, value):
+def test_percentiles_are_measured_values(share, value):
     assert percentile(list(range(20, 0, -1)), share) == value
 
 
-def test_tables_show_both_sides_and_a_dash_where_nothing_is_known():
+def test_tables_show_both_sides_and_a_dash_for_unknown_figures():
     console = Console(file=io.StringIO(), width=160)
     show(console, figures(results(), "us"))
     printed = console.file.getvalue()  # type: ignore[attr-defined]
@@ -162,11 +162,11 @@ def test_tables_show_both_sides_and_a_dash_where_nothing_is_known():
     assert ("us", "100", "1600", "2", "200.0 / 300.0", "20.0 / 30.0", "30", "250") in rows
     assert ("them", "20", "–", "–", "–", "–", "–", "–") in rows
     assert ("us", "2", "15.0 / 20.0", "55.0 / 60.0", "40", "25.0 / 30.0") in rows
-    assert ("them", "whole answer", "3", "2", "4", "3.14", "5") in rows
-    assert ("them", "as felt", "23", "", "", "", "") in rows
+    assert ("them", "completion", "3", "2", "4", "3.14", "5") in rows
+    assert ("them", "end to end", "23", "", "", "", "") in rows
     sentences = " ".join(printed.split())
     assert "1 rewrites of 10 tokens: 10 tokens/s with drafts, 2.7 without, 3.7 times faster; 60%" in sentences
     assert (
-        "of 3 requests 1 asked the model, 1 were answered without it (10.0 / 10.0 ms); in all 55.0 / 100.0 ms."
+        "of 3 requests 1 called the model, 1 were answered without it (10.0 / 10.0 ms); in all 55.0 / 100.0 ms."
         in sentences
     )

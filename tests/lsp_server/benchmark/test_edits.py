@@ -24,24 +24,24 @@ def changed(edit: Edit) -> int:
     return sum(max(i2 - i1, j2 - j1) for kind, i1, i2, j1, j2 in blocks if kind != "equal")
 
 
-def test_a_stretch_is_whole_lines_of_the_file_from_sixty_to_two_hundred():
+def test_edit_has_60_to_200_whole_lines():
     found = edits(50, LONG)
     assert all(edit.before in LONG.text and FEWEST <= edit.lines <= MOST for edit in found)
     assert len({edit.lines for edit in found}) > 10
 
 
-def test_stretches_may_be_asked_for_that_are_short():
+def test_shorter_edits_can_be_requested():
     assert {edit.lines for edit in islice(make_edits([LONG], 0, FEWEST), 5)} == {FEWEST}
 
 
-def test_most_lines_stay_and_in_each_block_one_goes_or_comes():
+def test_each_block_loses_or_gains_one_line():
     """And up to eight have another word in them."""
     for edit in edits(50, LONG):
         blocks = -(-edit.lines // BLOCK)
         assert blocks <= changed(edit) <= blocks + 8
 
 
-def test_one_word_is_renamed_wherever_it_stands():
+def test_one_word_is_renamed_everywhere():
     """In a text without another line to take, and with one word that stands in it more than twice."""
     text = "".join(f"item{n} = {'price' if n % 20 == 0 else 'none'}({n})\n" for n in range(FEWEST))
     (edit,) = edits(1, SourceFile("a.py", "python", text), seed=1)
@@ -49,12 +49,12 @@ def test_one_word_is_renamed_wherever_it_stands():
     assert edit.after.count("price_of_price") * 2 == edit.after.count("price") >= 4
 
 
-def test_where_nothing_can_be_renamed_lines_still_go():
+def test_lines_change_even_without_a_word_to_rename():
     (edit,) = edits(1, PLAIN)
     assert (edit.before, edit.lines - edit.after.count("\n")) == (PLAIN.text, FEWEST // BLOCK)
 
 
-def test_files_take_turns_and_short_ones_have_none():
+def test_files_alternate_and_short_ones_are_skipped():
     assert ["value_" in edit.before for edit in edits(4, LONG, SHORT, PLAIN)] == [True, False, True, False]
     assert edits(4, SHORT) == []
 

@@ -1,4 +1,4 @@
-"""The trace through the real language server, which asks a scripted model."""
+"""The trace through the real language server with a scripted model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def typed(prefix: str, suffix: str = "\n") -> TraceRequest:
     return TraceRequest("a.py", "python", prefix, suffix, "warm")
 
 
-async def test_each_request_brings_the_document_up_to_date_and_asks_as_typing_does(runtime):
+async def test_each_request_updates_the_document_and_is_automatic(runtime):
     answerer = ScriptedAnswerer(pieces=["1", " + 2"])
     async with serving(runtime, answerer), tiny_editor(SETTINGS) as editor:
         await editor.ready()
@@ -32,23 +32,23 @@ async def test_each_request_brings_the_document_up_to_date_and_asks_as_typing_do
     assert (record["line"], record["invoked"]) == (2, False)
 
 
-async def test_where_the_model_is_not_asked_that_is_known(runtime):
-    """Nothing stands in an empty document: that is no call avoided."""
+async def test_request_without_model_call_is_reported(runtime):
+    """An empty document is no avoided call."""
     async with serving(runtime, ScriptedAnswerer()), tiny_editor(SETTINGS) as editor:
         await editor.ready()
         felt = await EditorSession(editor).ask(typed("", "\n"))
     assert (felt.tokens, felt.shown, felt.known) == (None, 0, False)
 
 
-async def test_an_answer_from_what_is_remembered_is_a_call_avoided():
-    """Also that there is nothing to suggest, where the trace says whence it is known."""
+async def test_cached_completion_is_an_avoided_call():
+    """Also a cached empty result, which the trace tells by its source."""
     for shown, source, known in (("x", "typed", True), ("", "same", True), ("", "", False)):
         felt = await EditorSession(Remembering(shown, source)).ask(typed("a"))  # type: ignore[arg-type]
         assert felt == EndToEndAnswer(felt.total, None, len(shown), known)
 
 
 class Remembering:
-    """An editor whose server asks no model."""
+    """An editor whose server calls no model."""
 
     def __init__(self, shown: str, source: str) -> None:
         self._shown, self._source = shown, source
@@ -63,13 +63,13 @@ class Remembering:
         return {"outcome": None, "source": self._source}
 
 
-async def test_an_engine_that_computes_is_waited_for():
+async def test_busy_engine_is_awaited():
     seen = iter([1.0, 1.01, 1.5, 1.5, 2.0])
     assert await until_idle(lambda: next(seen), looks=10, every=0)
     assert list(seen) == [2.0]
 
 
-async def test_an_engine_that_never_rests_is_not_waited_for_for_ever():
+async def test_wait_for_a_busy_engine_is_limited():
     seen = iter(range(100))
     assert not await until_idle(lambda: next(seen), looks=10, every=0)
     assert next(seen) == 11

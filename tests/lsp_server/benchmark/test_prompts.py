@@ -1,4 +1,4 @@
-"""What is asked as ids: requests while somebody types, and recorded edits."""
+"""Prompts as ids: typed requests and edits."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def maker() -> PromptMaker:
 
 
 @pytest.mark.parametrize("count", [10, 300])
-def test_while_somebody_types_each_prompt_goes_on_with_the_one_before(maker, count):
-    """However many there are to be, the text is made long enough for them."""
+def test_typed_prompts_each_extend_the_one_before(maker, count):
+    """The text is repeated until it is long enough."""
     prompts = maker.typed(FILES, count)
     assert len(prompts) == count
     grown = [later[len(earlier) :] for earlier, later in pairwise(prompts) if later[: len(earlier)] == earlier]
@@ -30,7 +30,7 @@ def test_while_somebody_types_each_prompt_goes_on_with_the_one_before(maker, cou
     assert sum(map(len, grown)) / len(grown) == pytest.approx(TYPED, rel=0.2)
 
 
-def test_an_edit_is_read_and_then_said(maker):
+def test_edit_becomes_prompt_and_answer_ids(maker):
     one = maker.recording(Edit("a = 1\nb = 2\n", "a = 1\n"))
     assert bytes(one.prompt[-12:]) == b"a = 1\nb = 2\n"
     assert (bytes(one.answer), one.before, one.lines) == (b"a = 1\n", "a = 1\nb = 2\n", 2)
@@ -38,7 +38,7 @@ def test_an_edit_is_read_and_then_said(maker):
     assert (bytes(short.prompt), bytes(short.answer), short.before) == (b" = 2\n"[-4:], b"a =", one.before)
 
 
-def test_edits_that_do_not_fit_a_context_are_passed_over(maker):
+def test_edits_larger_than_the_context_are_skipped(maker):
     long, short = Edit("x" * BUDGET, "y"), Edit("x", "y")
     assert [one.before for one in maker.recordings([long, short, long, short, short], 2)] == ["x", "x"]
     assert maker.recordings([long] * 100, 2) == []

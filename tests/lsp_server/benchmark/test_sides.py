@@ -1,4 +1,4 @@
-"""What each kind of server is sent, to the field, and what is understood of its answers."""
+"""The exact requests to each kind of server, and the parsed responses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def found(fake: FakeLlamaServer):
             await side.aclose()
 
 
-async def test_llama_server_is_asked_by_its_own_route_and_keeps_its_prompt():
+async def test_llama_server_gets_its_native_request_with_prompt_cache():
     fake = FakeLlamaServer()
     async with found(fake) as (side, url):
         answer = await side.answer(TimedRequest([5, 6, 7], 4, "a.py"))
@@ -54,7 +54,7 @@ async def test_llama_server_is_asked_by_its_own_route_and_keeps_its_prompt():
     ]
 
 
-async def test_another_server_is_asked_in_openais_way():
+async def test_other_servers_get_openai_requests():
     fake = FakeLlamaServer(native=False)
     async with found(fake) as (side, url):
         answer = await side.answer(TimedRequest([5, 6, 7], 4, "a.py"))
@@ -77,8 +77,8 @@ async def test_another_server_is_asked_in_openais_way():
     ]
 
 
-async def test_our_engine_is_asked_with_the_documents_session(runtime):
-    """Only fields that it knows; what it says of reused tokens is what it did not read."""
+async def test_our_engine_gets_a_session_per_document(runtime):
+    """Only known fields; cached tokens are not prefilled."""
     answerer = ScriptedAnswerer(pieces=["a", "b"])
     async with serving(runtime, answerer) as running:
         side = side_on(running.socket, "starter", os.getpid())
@@ -88,7 +88,7 @@ async def test_our_engine_is_asked_with_the_documents_session(runtime):
     assert answerer.log[0] == "begin [5, 6, 7]"
 
 
-async def test_our_engine_alone_is_told_how_to_answer(runtime):
+async def test_only_our_engine_gets_a_forced_completion(runtime):
     answerer = ScriptedAnswerer(pieces=["a", "b"])
     async with serving(runtime, answerer) as running:
         side = side_on(running.socket, "starter")
@@ -111,15 +111,15 @@ async def test_our_engine_alone_is_told_how_to_answer(runtime):
         (FakeLlamaServer(native=False), (1, 2, 3, 4, 5)),
     ],
 )
-async def test_it_is_known_how_many_tokens_have_come_with_each_part(fake, counts):
-    """Drafts, and characters of several tokens, make several come at once."""
+async def test_tokens_per_part_are_counted(fake, counts):
+    """Drafts and multi-token characters put several tokens in one part."""
     async with found(fake) as (side, _):
         answer = await side.answer(TimedRequest([5], 5))
     assert answer.counts == counts
     assert len(answer.arrivals) == len(counts)
 
 
-def test_where_a_server_does_not_say_its_parts_bring_equally_many():
+def test_parts_without_counts_share_the_tokens_equally():
     for parts, counts in ((2, (3, 5)), (3, (2, 4, 5)), (6, (1, 2, 3, 4, 5, 5))):
         watch = Stopwatch()
         for _ in range(parts):
@@ -127,8 +127,8 @@ def test_where_a_server_does_not_say_its_parts_bring_equally_many():
         assert watch.answer("it", TimedRequest([5], 5), 5).counts == counts
 
 
-async def test_tokens_without_a_text_are_there_when_all_is(runtime):
-    """Control tokens, say, of which the engine shows nothing."""
+async def test_tokens_without_text_arrive_at_the_end(runtime):
+    """Control tokens, for example."""
     async with serving(runtime, ScriptedAnswerer(pieces=["", ""])) as running:
         side = side_on(running.socket, "starter")
         answer = await side.answer(TimedRequest([5], 2))
@@ -137,12 +137,12 @@ async def test_tokens_without_a_text_are_there_when_all_is(runtime):
 
 
 async def test_the_process_that_listens_is_found():
-    """For its memory; here it is this one."""
+    """Its memory is measured; here it is this process."""
     async with found(FakeLlamaServer()) as (side, _):
         assert side.pid == os.getpid()
 
 
-async def test_a_chat_is_going_on_meanwhile():
+async def test_chat_runs_in_the_background():
     fake = FakeLlamaServer()
     async with found(fake) as (side, _), chatting(side) as steps:
         await side.answer(TimedRequest([5], 1))
@@ -152,7 +152,7 @@ async def test_a_chat_is_going_on_meanwhile():
     assert "/completion" in paths
 
 
-async def test_a_model_that_does_not_chat_is_known_before_anything_is_asked_meanwhile(runtime):
+async def test_model_without_chat_is_reported_before_the_measurement(runtime):
     """Its refusal is the reason."""
     async with serving(runtime, ScriptedAnswerer(row=find("codellama-7b"))) as running:
         side = side_on(running.socket, "codellama-7b")
@@ -162,34 +162,34 @@ async def test_a_model_that_does_not_chat_is_known_before_anything_is_asked_mean
         await side.aclose()
 
 
-async def test_a_server_that_ends_early_is_not_compared():
+async def test_server_that_stops_early_is_an_error():
     async with found(FakeLlamaServer(says=3)) as (side, url):
         with pytest.raises(BenchError) as error:
             await side.answer(TimedRequest([5], 8))
     assert str(error.value) == (
-        f"llama-server at {url} wrote 3 tokens where 8 were asked for, so it can't be compared: "
-        "it has to obey 'ignore_eos' or 'min_tokens'."
+        f"llama-server at {url} generated 3 tokens instead of 8, so it can't be compared. "
+        "Use a server that obeys 'ignore_eos' or 'min_tokens'."
     )
 
 
-async def test_a_server_that_takes_no_ids_is_named_with_what_it_said():
+async def test_server_without_token_ids_is_named_with_its_error():
     async with found(FakeLlamaServer(native=False, ids=False)) as (side, url):
         with pytest.raises(BenchError) as error:
             await side.answer(TimedRequest([5], 8))
     assert str(error.value) == (
         f"other-model at {url} refused /v1/completions (prompt must be a string): "
-        "the bench needs a server that takes token ids as a prompt."
+        "the benchmark needs a server that takes token ids as a prompt."
     )
 
 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("http://127.0.0.1:9", "Nothing answers at http://127.0.0.1:9: start the server, or check the address."),
-        ("localhost:9", "'localhost:9' is no address of a server; it should look like http://127.0.0.1:8080."),
+        ("http://127.0.0.1:9", "No server answers at http://127.0.0.1:9. Start it, or check the address."),
+        ("localhost:9", "'localhost:9' is not the address of a server. It should look like http://127.0.0.1:8080."),
     ],
 )
-async def test_an_address_where_nobody_is_says_so(url, message):
+async def test_unreachable_address_is_an_error(url, message):
     with pytest.raises(BenchError) as error:
         await find_side(url)
     assert str(error.value) == message
@@ -206,7 +206,7 @@ for line in sys.stdin:
 """
 
 
-async def test_transformers_is_spoken_to_in_lines():
+async def test_transformers_uses_json_lines():
     side = await start_transformers("starter", "nf4", [sys.executable, "-c", TALKER])
     answer = await side.answer(TimedRequest([5, 6, 7], 3))
     await side.aclose()
@@ -214,7 +214,7 @@ async def test_transformers_is_spoken_to_in_lines():
     assert (answer.prompt, answer.prefilled, answer.written, len(answer.arrivals)) == (3, 3, 3, 3)
 
 
-async def test_transformers_that_can_not_load_says_why():
+async def test_transformers_load_error_is_reported():
     says = 'print(\'{"error": "There is no model \\\\"x\\\\"."}\')'
     with pytest.raises(BenchError, match=r'^transformers can\'t be measured: There is no model "x"\.$'):
         await start_transformers("x", "auto", [sys.executable, "-c", says])

@@ -1,4 +1,4 @@
-"""A person who types what they have in mind, and takes what is right of what they are shown. Keys are counted."""
+"""The simulated typist: which parts of completions are accepted, and how many keys are counted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def typed(person: SimulatedTypist, keys: int) -> SimulatedTypist:
         ("f(\n    a\n)", 2 + 1 + 1 + 1 + 1),
     ],
 )
-def test_each_key_is_counted_as_a_keyboard_has_it(todo: str, keys: int) -> None:
+def test_each_key_is_counted_as_on_a_keyboard(todo: str, keys: int) -> None:
     person = writing(todo)
     assert keys_alone(person.typist) == keys
     typed(person, keys)
@@ -57,12 +57,12 @@ def test_each_key_is_counted_as_a_keyboard_has_it(todo: str, keys: int) -> None:
         ("x = 1", "x + 1", None),
     ],
 )
-def test_the_most_that_is_right_is_taken(todo: str, shown: str, taken: tuple[str, str] | None) -> None:
+def test_largest_right_part_is_accepted(todo: str, shown: str, taken: tuple[str, str] | None) -> None:
     assert agreeing(shown, writing(todo)) == taken
 
 
-def test_less_than_the_least_is_not_taken() -> None:
-    """Words are often right by chance; not everybody looks at each."""
+def test_smaller_parts_than_the_least_are_not_accepted() -> None:
+    """Single words are often right by chance."""
     person = writing("a = 1\nb = 2")
     assert agreeing("a = 1\nb = 3", person, "line") == ("line", "a = 1")
     assert agreeing("a = 1\nb = 3", person, "whole") is None
@@ -70,7 +70,7 @@ def test_less_than_the_least_is_not_taken() -> None:
     assert agreeing("return 2", writing("return 1"), "line") is None
 
 
-def test_what_the_editor_has_closed_is_not_wanted_twice() -> None:
+def test_closed_brackets_are_not_accepted_twice() -> None:
     person = typed(writing("f(value)"), 2)
     assert person.typist.closed == ")"
     assert agreeing("value)", person) == ("word", "value")
@@ -78,7 +78,7 @@ def test_what_the_editor_has_closed_is_not_wanted_twice() -> None:
     assert agreeing("g(x)", typed(writing("f(g(x))"), 2)) == ("whole", "g(x)")
 
 
-def test_taking_costs_one_key_and_typing_goes_on_behind_it() -> None:
+def test_accepting_costs_one_key() -> None:
     person = typed(writing("f(value)\n"), 2)
     person.take("value")
     assert (person.keys, person.typist.before, person.typist.after) == (3, "f(value", ")\nend\n")
@@ -86,7 +86,7 @@ def test_taking_costs_one_key_and_typing_goes_on_behind_it() -> None:
     assert (person.keys, person.typist.before, person.typist.closed) == (4, "f(value)", "")
 
 
-def test_on_a_new_line_what_goes_on_from_the_editors_indentation_agrees() -> None:
+def test_new_line_agrees_from_the_editors_indentation_on() -> None:
     """The line is to be deeper than the editor guessed, or is to begin at the margin."""
     deeper = typed(writing("\n    value", before="x = \\"), 1)
     assert deeper.typist.before == "x = \\\n"
@@ -99,7 +99,7 @@ def test_on_a_new_line_what_goes_on_from_the_editors_indentation_agrees() -> Non
     assert agreeing("value", typed(back, 1)) == ("whole", "value")
 
 
-def test_place_is_at_a_line_with_enough_behind_it_and_goes_to_a_lines_end() -> None:
+def test_random_text_is_long_enough_and_ends_with_a_line() -> None:
     text = "import os\n\n    abcdef = 1\nghi = 2\nx\n"
     places = [at_random(text, 12, Random(seed)) for seed in range(20)]
     assert {(p.before, p.todo, p.rest) for p in places if p} == {

@@ -18,7 +18,7 @@ def files(count: int) -> list[SourceFile]:
     return [SourceFile(f"{n}.py", "python", TEXT.replace("Cart", f"Cart{n}")) for n in range(count)]
 
 
-def test_a_line_is_written_a_few_characters_at_a_time():
+def test_line_is_typed_a_few_characters_at_a_time():
     """One file with one line to write: all of its text, with LF, is around the cursor at each request."""
     trace = make_trace([SMALL], 6)
     assert [(r.kind, r.prefix, r.suffix) for r in trace] == [
@@ -37,7 +37,7 @@ def test_same_seed_same_trace():
     assert make_trace(files(4), 200, seed=7) != make_trace(files(4), 200, seed=8)
 
 
-def test_a_longer_trace_begins_with_the_shorter():
+def test_longer_trace_begins_with_the_shorter():
     """So that --quick measures a part of what is measured otherwise."""
     assert make_trace(files(4), 200)[:20] == make_trace(files(4), 20)
 
@@ -48,7 +48,7 @@ def test_every_kind_of_request_is_there():
     assert {r.kind for r in trace} == set(KINDS)
 
 
-def test_a_file_is_opened_once_and_comes_back_by_switching():
+def test_file_opens_once_and_returns_by_switching():
     trace = make_trace(files(4), 300)
     opened = [r.document for r in trace if r.kind == "cold"]
     assert opened == ["0.py", "1.py", "2.py", "3.py"]
@@ -56,7 +56,7 @@ def test_a_file_is_opened_once_and_comes_back_by_switching():
         assert (later.kind in ("cold", "switch")) == (later.document != earlier.document)
 
 
-def test_what_is_around_the_cursor_is_the_file_but_for_what_is_being_written():
+def test_cursor_text_is_the_file_without_what_is_left_to_type():
     whole = {file.name: file.text for file in files(4)}
     for request in make_trace(files(4), 300):
         assert len(request.prefix + request.suffix) <= len(whole[request.document]) + 12
@@ -65,11 +65,11 @@ def test_what_is_around_the_cursor_is_the_file_but_for_what_is_being_written():
             assert whole[request.document].endswith(request.suffix)
 
 
-def test_files_without_code_are_refused_in_words():
-    with pytest.raises(ValueError, match=r"^There is no source file with a line to write; choose another folder\.$"):
+def test_files_without_code_raise_a_message():
+    with pytest.raises(ValueError, match=r"^No source file has a line of code to rewrite\. Choose another folder\.$"):
         make_trace([SourceFile("a.py", "python", "x = 1\n")], 3)
 
 
-def test_languages_take_turns():
+def test_languages_alternate():
     given = [SourceFile("a.py", "python", ""), SourceFile("b.py", "python", ""), SourceFile("a.js", "javascript", "")]
     assert [file.name for file in in_turn(given)] == ["2/a.js", "0/a.py", "1/b.py"]

@@ -1,4 +1,4 @@
-"""What stands around the cursor while a person types, by the habits that editors share."""
+"""The text around the cursor while typing, with the usual behaviour of editors."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ def test_typing_stops_at_the_end_of_the_line():
     assert (typist.before, typist.todo) == ("ab", "\ncd")
 
 
-def test_a_taken_suggestion_is_the_rest_of_the_line_with_what_was_closed_used_up():
+def test_accepting_the_line_consumes_its_closed_brackets():
     typist = writing("f(g(x))\ny")
     typist.type(2)
     typist.accept()
     assert (typist.before, typist.after, typist.todo) == ("f(g(x))", "\nend\n", "\ny")
 
 
-def test_only_letters_and_digits_are_taken_back_and_then_written_again():
+def test_only_letters_and_digits_are_deleted_and_retyped():
     typist = writing("a.bc")
     typist.type(4)
     typist.delete(4)
     assert (typist.before, typist.todo) == ("a.", "bc")
 
 
-def test_a_new_line_is_indented_like_the_last_and_deeper_in_a_block():
+def test_new_line_keeps_indentation_and_deepens_in_blocks():
     typist = writing("\n        x\n    y", before="    if a:")
     typist.enter()
     assert typist.before == "    if a:\n        "
@@ -67,7 +67,7 @@ def test_a_new_line_is_indented_like_the_last_and_deeper_in_a_block():
     assert (typist.before, typist.todo) == ("    if a:\n        x\n    ", "y")
 
 
-def test_enter_between_brackets_moves_the_closing_one_below_and_going_on_steps_over_it():
+def test_enter_between_brackets_puts_the_closing_one_below():
     typist = writing("f(\n    a\n)")
     typist.type(2)
     typist.enter()
@@ -79,8 +79,8 @@ def test_enter_between_brackets_moves_the_closing_one_below_and_going_on_steps_o
     assert (typist.before, typist.after, typist.todo) == ("f(\n    a\n)", "\nend\n", "")
 
 
-def test_in_the_end_the_document_is_the_files_own_text():
-    """However far the person got, and whatever was closed in vain."""
+def test_finished_document_is_the_original_file():
+    """However far typing got, and with superfluous closers."""
     typist = writing("f([\n  1", before="# top\n")
     typist.type(4)
     assert typist.finish() == "# top\nf([\n  1\nend\n"

@@ -1,4 +1,4 @@
-"""How much is asked of all sides, for a short bench and for a model that takes minutes."""
+"""The amount of requests, for a short benchmark and for a model that takes minutes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("requests", "unseen", "rewrites", "typed"), [(300, 20, 7, 120), (20, 2, 1, 24), (1, 2, 1, 24)]
 )
-def test_a_longer_trace_has_more_of_everything(folder, requests, unseen, rewrites, typed):
+def test_longer_trace_scales_every_scenario(folder, requests, unseen, rewrites, typed):
     made = workload.make_workload("starter", folder, requests, 0)
     assert (len(made.trace), len(made.unseen), len(made.short), len(made.streams)) == (requests, unseen, unseen, 8)
     assert (len(made.rewrites), len(made.typed), len(made.warm)) == (rewrites, typed, 0)
@@ -36,13 +36,13 @@ def test_a_longer_trace_has_more_of_everything(folder, requests, unseen, rewrite
     assert {edit.lines for edit in made.rewrites} == {60} or len(made.rewrites) > 1
 
 
-def test_no_two_unseen_prompts_begin_alike(folder):
+def test_unseen_prompts_share_no_prefix(folder):
     made = workload.make_workload("starter", folder, 300, 0)
     prompts = [*made.unseen, *made.short, *made.streams]
     assert len({tuple(ids[:24]) for ids in prompts}) == len(prompts)
 
 
-def test_a_large_model_is_asked_at_fixed_lengths(folder):
+def test_large_model_gets_fixed_lengths(folder):
     made = workload.make_large_work("starter", folder, 0)
     assert [len(ids) for ids in made.unseen] == [200]
     assert [len(ids) for ids in made.warm] == [203, 206, 209, 212, 215]
@@ -51,7 +51,7 @@ def test_a_large_model_is_asked_at_fixed_lengths(folder):
     assert (made.trace, made.streams, made.typed) == ((), (), ())
 
 
-def test_files_without_a_line_to_write_are_a_wrong_use(folder):
+def test_files_without_code_are_a_usage_error(folder):
     (folder / "a.py").write_text("x = 1\n" + "#\n" * 100)
-    with pytest.raises(NoFilesError, match=r"^There is no source file with a line to write; choose another folder\.$"):
+    with pytest.raises(NoFilesError, match=r"^No source file has a line of code to rewrite\. Choose another folder\.$"):
         workload.make_workload("starter", folder, 3, 0)

@@ -1,4 +1,4 @@
-"""The simulated typist beside the real language server, which asks a model that is told what to say."""
+"""The simulated typist with the real language server and a scripted model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SETTINGS = {"completion": AT_ITS_OWN_PACE, "engine": {"adapter": ""}}
 
 @dataclass
 class Told(ScriptedAnswerer):
-    """Says what it is told to say behind a text, else nothing."""
+    """Generates the scripted text after a prompt's end, else nothing."""
 
     says: dict[str, str] = field(default_factory=dict)
 
@@ -34,18 +34,18 @@ class Told(ScriptedAnswerer):
 
 
 def begun(answerer: ScriptedAnswerer) -> list[str]:
-    """The last lines of the prompts that the engine received."""
+    """Return the last line of each prompt."""
     return [line.rpartition("\n")[2] for line in answerer.log if line.startswith("begin ")]
 
 
 async def wrote(editor: TinyEditor, todo: str, **habits) -> Tally:
-    """What came of writing ``todo`` in a file that has a line above and a line below."""
+    """Type ``todo`` between two lines of a file."""
     await editor.ready()
     return await write(editor, Path("/a.py"), "python", TypedText("import os\n", todo, "\nend = 1\n"), Habits(**habits))
 
 
-async def test_word_by_word_what_is_right_is_taken_and_all_is_counted(runtime):
-    """Behind `v` all is wrong; behind `va` all is right but for the number."""
+async def test_right_words_are_accepted_and_counted(runtime):
+    """After `v` the completion is wrong; after `va` only the number is wrong."""
     answerer = Told(says={"v": "ector", "va": "lue = compute(2)"})
     async with serving(runtime, answerer), tiny_editor(SETTINGS) as editor:
         tally = await wrote(editor, "value = compute(1)")
@@ -58,8 +58,8 @@ async def test_word_by_word_what_is_right_is_taken_and_all_is_counted(runtime):
     assert begun(answerer) == ["v", "va", "value = compute(1"]
 
 
-async def test_who_takes_only_whole_suggestions_types_the_rest(runtime):
-    """Of the same suggestion no word is taken, and its beginning is typed."""
+async def test_typist_for_whole_completions_types_the_rest(runtime):
+    """No word of the same completion is accepted; its beginning is typed."""
     answerer = Told(says={"va": "lue = compute(2)", "value = compute(1": " + offset"})
     async with serving(runtime, answerer), tiny_editor(SETTINGS) as editor:
         tally = await wrote(editor, "value = compute(1 + offset)", least="whole")
@@ -67,7 +67,7 @@ async def test_who_takes_only_whole_suggestions_types_the_rest(runtime):
     assert (tally.shown, tally.accepted, tally.partly) == (2, 1, 0)
 
 
-async def test_several_lines_are_taken_at_once_and_typing_goes_on_below(runtime):
+async def test_several_lines_are_accepted_at_once(runtime):
     answerer = Told(says={"d": "ef f(a):\n    return a"})
     async with serving(runtime, answerer), tiny_editor(SETTINGS) as editor:
         tally = await wrote(editor, "def f(a):\n    return a\n\nx = 2")
@@ -77,8 +77,8 @@ async def test_several_lines_are_taken_at_once_and_typing_goes_on_below(runtime)
     assert (tally.requests, tally.calls, tally.known) == (8, 8, 0)
 
 
-async def test_at_a_persons_rhythm_older_requests_are_superseded_and_all_are_answered(runtime):
-    """The model stands still until the last key."""
+async def test_at_a_human_rate_older_requests_are_superseded(runtime):
+    """The model is held until the last key."""
     answerer = ScriptedAnswerer(["1", "2"], hold=True)
 
     async def release(editor: TinyEditor) -> None:
@@ -92,7 +92,7 @@ async def test_at_a_persons_rhythm_older_requests_are_superseded_and_all_are_ans
     assert (tally.requests, tally.superseded, tally.unanswered, len(tally.seconds)) == (5, 4, 0, 1)
 
 
-async def test_command_tells_all_languages_and_their_sum(runtime, tmp_path, monkeypatch):
+async def test_command_prints_all_languages_and_their_sum(runtime, tmp_path, monkeypatch):
     (tmp_path / "a.py").write_text("import os\n\n\ndef first_of_all(values):\n    return values[0] + values[1]\n" * 3)
     (tmp_path / "b.js").write_text(
         "'use strict'\n\nfunction last(values) {\n  return values[values.length - 1]\n}\n" * 3
@@ -104,7 +104,7 @@ async def test_command_tells_all_languages_and_their_sum(runtime, tmp_path, monk
             await editor.ready()
             yield editor
 
-    monkeypatch.setattr(typist_command, "editor_of_its_own", here)
+    monkeypatch.setattr(typist_command, "isolated_editor", here)
     args = typist_command._arguments([str(tmp_path), "--keys", "20", "--seed", "3"])
     answerer = ScriptedAnswerer(["zzz"])
     async with serving(runtime, answerer):
@@ -131,7 +131,7 @@ def test_figures_are_sums_and_shares():
     assert (whole["keys_alone"], whole["saved"], whole["unanswered"], whole["without_model"]) == (150, 0.2667, 1, 33)
 
 
-def test_work_is_the_same_for_the_same_seed(tmp_path):
+def test_same_seed_chooses_the_same_files_and_positions(tmp_path):
     for name in "abc":
         (tmp_path / f"{name}.py").write_text("".join(f"{name}_{n} = compute({n})\n" for n in range(40)))
     first, again, other = (work_in([tmp_path], 2, 30, seed) for seed in (1, 1, 2))
@@ -142,7 +142,7 @@ def test_work_is_the_same_for_the_same_seed(tmp_path):
     ]
 
 
-def test_what_there_is_nothing_of_is_said(tmp_path):
+def test_missing_files_are_reported(tmp_path):
     (tmp_path / "a.py").write_text("value = compute(1)\n" * 6)
-    with pytest.raises(NoFilesError, match="choose fewer --keys"):
+    with pytest.raises(NoFilesError, match="Choose fewer --keys"):
         work_in([tmp_path], 2, 1000, 0)

@@ -43,7 +43,7 @@ def work(requests: int) -> Workload:
     )
 
 
-async def test_both_sides_get_the_same_ids_in_turns_and_write_as_many_tokens(runtime):
+async def test_both_sides_get_the_same_ids_in_alternating_order(runtime):
     fake, answerer = FakeLlamaServer(), Obedient()
     async with serving(runtime, answerer) as running, listening(fake.app()) as url:
         sides = [side_on(running.socket, "starter"), await find_side(url)]
@@ -77,7 +77,7 @@ async def test_both_sides_get_the_same_ids_in_turns_and_write_as_many_tokens(run
     assert json.loads(json.dumps(one)) == one
 
 
-async def test_a_rival_whose_answers_take_seconds_is_asked_a_sample_and_compared_on_that(runtime):
+async def test_slow_rival_is_compared_on_a_sample(runtime):
     fake = FakeLlamaServer()
     async with serving(runtime, Obedient()) as running, listening(fake.app()) as url:
         ours, rival = side_on(running.socket, "starter"), await find_side(url)
@@ -93,7 +93,7 @@ async def test_a_rival_whose_answers_take_seconds_is_asked_a_sample_and_compared
     assert figures(results, ours.name)["sides"][rival.name]["requests"]["all"]["count"] == 3
 
 
-async def test_long_answers_are_written_without_drafts_and_rewrites_with_and_without(runtime):
+async def test_drafts_are_on_only_for_rewrites(runtime):
     """Rewrites are known, so that what a draft has right is no luck; who is first changes from one to the next."""
     answerer, results, made = Obedient(), scenarios.Results(), work(1)
     async with serving(runtime, answerer) as running:
@@ -115,7 +115,7 @@ async def test_long_answers_are_written_without_drafts_and_rewrites_with_and_wit
     assert {one.prediction for _, _, one in answerer.asked} == {"before"}
 
 
-async def test_a_large_model_is_asked_little_and_rivals_rewrite_too(runtime):
+async def test_large_model_gets_few_requests_and_rivals_rewrite(runtime):
     large = replace(work(1), trace=(), warm=[[1, 2]], rewrites=work(1).rewrites[:1], short=(), streams=(), typed=())
     fake, answerer = FakeLlamaServer(), Obedient()
     async with serving(runtime, answerer) as running, listening(fake.app()) as url:
@@ -129,7 +129,7 @@ async def test_a_large_model_is_asked_little_and_rivals_rewrite_too(runtime):
     assert (results.streams, results.waits) == ({}, {})
 
 
-async def test_who_lets_completions_wait_for_a_whole_chat_is_asked_few(runtime):
+async def test_side_that_queues_behind_chat_gets_few_requests(runtime):
     """One idle and one meanwhile, where that takes all the patience there is."""
     fake, results = FakeLlamaServer(), scenarios.Results()
     async with listening(fake.app()) as url:
@@ -140,7 +140,7 @@ async def test_who_lets_completions_wait_for_a_whole_chat_is_asked_few(runtime):
     assert (len(waits.idle), len(waits.busy), len(waits.steps)) == (1, 1, 2)
 
 
-async def test_who_does_not_chat_is_passed_over(runtime):
+async def test_side_without_chat_is_skipped(runtime):
     results = scenarios.Results()
     async with serving(runtime, Obedient(row=find("codellama-7b"))) as running:
         side = side_on(running.socket, "codellama-7b")
@@ -149,7 +149,7 @@ async def test_who_does_not_chat_is_passed_over(runtime):
     assert results.waits == {}
 
 
-async def test_many_streams_are_asked_at_once_and_every_gap_counts(runtime):
+async def test_concurrent_streams_count_every_gap(runtime):
     fake = FakeLlamaServer()
     async with listening(fake.app()) as url:
         side, results = await find_side(url), scenarios.Results()
@@ -165,22 +165,22 @@ def refused(capsys, *arguments: str) -> tuple[int, str]:
     return status, captured.err.removeprefix("codellama-ls: ").strip()
 
 
-def test_a_rival_that_is_not_there_ends_the_bench_in_one_sentence(capsys):
-    message = "Nothing answers at http://127.0.0.1:9: start the server, or check the address."
+def test_missing_rival_is_reported_in_one_sentence(capsys):
+    message = "No server answers at http://127.0.0.1:9. Start it, or check the address."
     assert refused(capsys, "--against", "http://127.0.0.1:9") == (1, message)
 
 
-def test_a_folder_that_is_not_there_is_a_wrong_use(capsys, tmp_path):
+def test_missing_folder_is_a_usage_error(capsys, tmp_path):
     message = f"There is no file or folder {tmp_path}/x."
     assert refused(capsys, "--files", f"{tmp_path}/x") == (2, message)
 
 
-def test_a_folder_without_code_is_a_wrong_use(capsys, tmp_path):
-    message = f"There is no source code in {tmp_path}; choose another folder."
+def test_folder_without_code_is_a_usage_error(capsys, tmp_path):
+    message = f"There is no source code in {tmp_path}. Choose another folder."
     assert refused(capsys, "--files", str(tmp_path)) == (2, message)
 
 
-def test_a_model_that_there_is_not_is_one_sentence(capsys):
+def test_unknown_model_is_reported_in_one_sentence(capsys):
     assert bench_command.main(["--quick", "--model", "gpt"]) == 1
     assert (
         capsys.readouterr().err

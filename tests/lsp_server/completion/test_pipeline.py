@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from fakes.clock import HandClock
 from fakes.suggesting import SETTINGS, Person, Told
-from fakes.teller import Teller
 from support.waiting import settle
 
 from inference.text.prompts import Snippet
@@ -219,31 +218,31 @@ async def test_failure_is_recorded_and_not_cached():
 
 
 @pytest.mark.parametrize(("least", "shown"), [(0.4, ["n"]), (0.6, [])])
-async def test_low_confidence_is_not_shown_automatically(least, shown):
-    """The token has probability 0.5. The trace has the reason."""
-    model = Teller(infill="n")
+async def test_what_the_model_is_not_sure_of_is_not_shown_to_who_types(least, shown):
+    """The token is half as likely as not. The trace says why nothing came."""
+    model = Told(infill="n")
     person = Person(model, replace(SETTINGS, min_confidence=least))
     assert await person.sees("x = ") == shown
     assert person.record.filter == ("" if shown else "confidence")
     assert ("minConfidence" in person.record.reason) == (not shown)
 
 
-async def test_low_confidence_is_shown_if_invoked():
-    person = Person(model := Teller(infill="n"), replace(SETTINGS, min_confidence=0.6))
+async def test_who_asks_by_hand_sees_it_all_the_same():
+    person = Person(model := Told(infill="n"), replace(SETTINGS, min_confidence=0.6))
     assert (await person.sees("x = "), await person.sees("x = ", by_hand=True)) == ([], ["n"])
     assert len(model.asked) == 1
 
 
-async def test_typing_into_low_confidence_text_hits_the_cache():
-    """The confidence of the rest exceeds the threshold after half of the word is typed."""
-    person = Person(model := Teller(infill="name"), replace(SETTINGS, min_confidence=0.6))
+async def test_who_types_on_into_what_was_doubted_asks_no_model_again():
+    """Half of the word that the model doubted is typed: of the rest it is sure."""
+    person = Person(model := Told(infill="name"), replace(SETTINGS, min_confidence=0.6))
     assert [await person.sees(text) for text in ("x = ", "x = n", "x = na")] == [[], ["ame"], ["me"]]
     assert (person.record.result, person.record.source) == ("shown", "typed")
     assert len(model.asked) == 1
 
 
 @pytest.mark.parametrize(("least", "logprobs"), [(0.0, None), (0.5, 0)])
-async def test_logprobs_are_requested_only_if_needed(least, logprobs):
-    model = Teller(infill="n")
+async def test_the_engine_is_asked_how_sure_it_is_only_where_that_matters(least, logprobs):
+    model = Told(infill="n")
     await Person(model, replace(SETTINGS, min_confidence=least)).sees("x = ")
     assert model.asked[0].sampling.logprobs == logprobs

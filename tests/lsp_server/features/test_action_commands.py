@@ -9,11 +9,11 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes.chatter import block
+from fakes.answerer import block
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInternalError
 from support.acting import BODY, CODE, EDITORS, FIX, GOOD, UNDEFINED, titles
-from support.editing import begun, editor, freed
+from support.simulated_user import begun, editor, freed
 from support.waiting import until
 
 
@@ -46,6 +46,7 @@ async def test_command_is_cancelled_by_its_token(runtime):
         command = await one.command("Simplify 'f'", (4, 9))
         await one.client.workspace_execute_command_async(command)
         await begun(one)
+        assert command.arguments
         token = command.arguments[0]["workDoneToken"]
         one.client.window_work_done_progress_cancel(types.WorkDoneProgressCancelParams(token))
         await until(lambda: not one.server.background_tasks)

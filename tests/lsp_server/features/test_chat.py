@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fakes.answerer import ScriptedAnswerer
 from lsprotocol import types
-from support.chatting import Chatter, chatter
+from support.simulated_user import SimulatedUser, chatter
 from support.waiting import until
 
 from inference.models.catalog import CATALOG
@@ -98,9 +98,9 @@ async def test_regenerate_without_a_response_fails(runtime, tmp_path):
         assert await one.is_refused(CHAT, regenerate=True, **begun) == nothing
 
 
-async def begun(one: Chatter, **more: Any) -> asyncio.Future[Any]:
-    """Return a request whose response has streamed "1" and waits for ``go``."""
-    request = one.sent(CHAT, {"text": "Count", "partialResultToken": "p", **more}, "the-one")
+async def begun(one: SimulatedUser, **more: Any) -> asyncio.Future[Any]:
+    """An answer under way, of which "1" was said and no more is until ``go``."""
+    request = one.asking(CHAT, {"text": "Count", "partialResultToken": "p", **more}, "the-one")
     await until(lambda: any(token == "p" for token, _ in one.heard))
     return request
 
@@ -110,9 +110,9 @@ async def ended(request: asyncio.Future[Any]) -> int | None:
     return getattr(error, "code", None)
 
 
-async def until_freed(one: Chatter) -> None:
+async def until_freed(one: SimulatedUser) -> None:
     """Wait until the engine has noticed the cancellation."""
-    await until(lambda: one.engine.service.requests.held == 0)
+    await until(lambda: one.service.requests.held == 0)
 
 
 @pytest.mark.parametrize("how", ["cancel", "progress", "drop"])
@@ -173,7 +173,7 @@ async def test_completion_model_error_names_a_chat_model(runtime, tmp_path):
 
 async def test_loading_model_is_reported(runtime, tmp_path):
     async with chatter(runtime, tmp_path) as one:
-        one.engine.service.board.post(phase="loading", message="loading weights")
+        one.service.board.post(phase="loading", message="loading weights")
         await until(lambda: one.editor.statuses[-1].phase == "loading")
         text = "The model is not ready yet: loading weights."
         assert await one.is_refused(CHAT, text="Hi") == (FAILED, text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fakes.answerer import ScriptedAnswerer
-from support.chatting import chatter, selection
+from support.simulated_user import chatter, where
 
 from lsp_server.prompts.templates import messages_for, own_folder
 
@@ -17,9 +17,7 @@ async def test_mentions_are_attached_under_their_names(runtime, tmp_path):
     (tmp_path / "b.py").write_text("y = 2\n")
     async with chatter(runtime, tmp_path) as one:
         document = one.opens("a.py", "s = '😋'; x = 1\nz\n")
-        answer = await one.says(
-            "Is #selection like #file:b.py?", textDocument=document, range=selection((0, 10), (0, 15))
-        )
+        answer = await one.says("Is #selection like #file:b.py?", textDocument=document, range=where((0, 10), (0, 15)))
         assert one.read()[-1][1] == (
             "a.py, line 1:\n```python\nx = 1\n```\n\nb.py:\n```python\ny = 2\n```\n\nIs #selection like #file:b.py?"
         )
@@ -32,7 +30,7 @@ async def test_mentions_are_attached_under_their_names(runtime, tmp_path):
 async def test_diagnostics_are_those_of_the_request(runtime, tmp_path):
     async with chatter(runtime, tmp_path) as one:
         document = one.opens("a.py", "x = y\n")
-        found = {"range": selection((0, 4), (0, 5)), "severity": 2, "message": "undefined\nname", "source": "flakes"}
+        found = {"range": where((0, 4), (0, 5)), "severity": 2, "message": "undefined\nname", "source": "flakes"}
         await one.says("#diagnostics", textDocument=document, diagnostics=[found, {"message": "odd", "code": 7}])
         assert one.read()[-1][1] == (
             "Diagnostics of a.py:\n```\nline 1: warning: undefined name (flakes)\n    x = y\n"
@@ -64,7 +62,7 @@ async def test_explain_uses_the_selection_or_the_document(runtime, tmp_path):
     async with chatter(runtime, tmp_path) as one:
         document = one.opens("a.py", "x = 1\ny = 2\n")
         await one.says("/explain", textDocument=document)
-        await one.says("/explain briefly", textDocument=document, range=selection((1, 0), (1, 5)))
+        await one.says("/explain briefly", textDocument=document, range=where((1, 0), (1, 5)))
         explained = messages_for("explain", {**FIELDS, "code": "a.py:\n```python\nx = 1\ny = 2\n```"})[-1]["content"]
         assert one.read(0) == [("system", SYSTEM), ("user", explained)]
         assert one.read(1)[-1][1].startswith("a.py, line 2:\n```python\ny = 2\n```\n\nExplain")
@@ -73,7 +71,7 @@ async def test_explain_uses_the_selection_or_the_document(runtime, tmp_path):
 
 async def test_fix_includes_the_diagnostics(runtime, tmp_path):
     async with chatter(runtime, tmp_path) as one:
-        document, found = one.opens("a.py", "x = y\n"), {"range": selection((0, 4), (0, 5)), "message": "undefined"}
+        document, found = one.opens("a.py", "x = y\n"), {"range": where((0, 4), (0, 5)), "message": "undefined"}
         await one.says("/fix", textDocument=document, diagnostics=[found])
         assert one.read()[-1][1].startswith(
             "a.py:\n```python\nx = y\n```\n\nDiagnostics of a.py:\n```\nline 1: error: undefined\n    x = y\n```\n"

@@ -6,7 +6,7 @@ import asyncio
 
 from fakes.answerer import ScriptedAnswerer
 from lsprotocol import types
-from support.chatting import chatter
+from support.simulated_user import chatter
 from support.waiting import until
 
 METHOD = "codellama/answer"
@@ -30,7 +30,7 @@ async def test_messages_are_sent_unchanged(runtime, tmp_path):
 
 async def test_cancel_frees_the_model(runtime, tmp_path):
     async with chatter(runtime, tmp_path, ScriptedAnswerer(["a", "b"], hold=True)) as one:
-        request = one.sent(METHOD, {"messages": said(("user", "Count."))}, "count")
+        request = one.asking(METHOD, {"messages": said(("user", "Count."))}, "count")
         assert await asyncio.to_thread(one.answerer.began.wait, 10)
         one.editor.client.cancel_request(types.CancelParams("count"))
         (error,) = await asyncio.gather(request, return_exceptions=True)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.chatter import block
+from fakes.answerer import block
 from lsprotocol import types
 from support.acting import BODY, CODE, EDITORS, FIX, GOOD, OTHERS, UNDEFINED, titles
-from support.editing import begun, editor, freed, problem
+from support.simulated_user import begun, editor, freed, problem
 from support.waiting import until
 
 

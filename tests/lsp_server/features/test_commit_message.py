@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fakes.answerer import ScriptedAnswerer
-from support.chatting import chatter
+from support.simulated_user import chatter
 from support.waiting import until
 
 from lsp_server.prompts.templates import messages_for

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.chatter import block
+from fakes.answerer import block
 from lsprotocol import types
 from support.acting import CODE, EDITORS, GOOD, OTHERS, titles
 from support.e2e_window import URI
-from support.editing import editor, where
+from support.simulated_user import editor, where
 
 OWN = ["Add x to what it returns", "  ", "Add x to what it returns", "Name things\nso that their use is seen"]
 SETTINGS = {"actions": {"prompts": OWN}}

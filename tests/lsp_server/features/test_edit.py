@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.chatter import block
+from fakes.answerer import block
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInternalError
-from support.chatting import plain
-from support.editing import begun, editor, freed, where
+from support.simulated_user import begun, editor, freed, plain, where
 from support.waiting import until
 
 URI = "file:///project/a.py"

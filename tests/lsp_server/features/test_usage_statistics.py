@@ -10,8 +10,8 @@ import logging
 import time
 
 from lsprotocol import types
-from support.accepting import REPORTS, person, told
 from support.e2e_window import URI
+from support.simulated_user import REPORTS, person, told
 from support.waiting import until
 
 from lsp_server.usage_statistics.storage import erase, path

@@ -1,11 +1,11 @@
-"""What the engine is asked at a place: what the language server asks; and that no answer is asked for twice."""
+"""What the engine is asked at a hole: what the language server asks; and that no answer is asked for twice."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from fakes.teller import Teller
+from fakes.suggesting import Told
 
 from inference.api.errors import EngineUnavailable
 from inference.evaluation.answer_journal import AnswerJournal
@@ -14,7 +14,6 @@ from lsp_server.benchmark.gains.answers import AnswerSource, TextLimits, questio
 from lsp_server.benchmark.gains.gain_holes import GainHole
 from lsp_server.commands.gains_command import ask_all
 from lsp_server.completion.pipeline import request_for
-from lsp_server.snapshot import Position, take
 
 LIMITS = TextLimits(prefix_chars=400, suffix_chars=200, context_chars=600, line_tokens=8, block_tokens=16)
 OTHER = "def area(width, height):\n    return width * height\n\n\ndef girth(width, height):\n    return 2 * width\n"
@@ -22,10 +21,8 @@ BEFORE = "from shapes import area\n\n\ndef price(width, height):\n    "
 AFTER = "\n\n\nprint(price(3, 4))\n"
 
 
-def place(root: Path, kind: str = "line", before: str = BEFORE, middle: str = "return area(width, height)") -> GainHole:
-    at = Position(before.count("\n"), len(before) - before.rfind("\n") - 1)
-    snapshot = take(before + AFTER, at, "utf-32", uri=(root / "shop.py").as_uri(), language="python")
-    return GainHole(root, "shop.py", kind, snapshot, middle)  # pyright: ignore[reportArgumentType]
+def hole(root: Path, kind: str = "line", before: str = BEFORE, middle: str = "return area(width, height)") -> GainHole:
+    return GainHole("shop.py", kind, before, middle, AFTER, root, "python")  # pyright: ignore[reportArgumentType]
 
 
 @pytest.fixture
@@ -36,8 +33,8 @@ def root(tmp_path: Path) -> Path:
     return project
 
 
-def test_requests_are_the_language_servers(root):
-    line = place(root)
+def test_requests_are_those_of_the_language_server(root):
+    line = hole(root)
     server = request_for(line.snapshot, LIMITS.settings(line))
     asked = question(line, LIMITS)
     assert (asked.infill.prompt, asked.infill.suffix, asked.infill.stop_rule) == (BEFORE, AFTER, server.stop_rule)
@@ -45,21 +42,21 @@ def test_requests_are_the_language_servers(root):
     assert (asked.infill.sampling.max_tokens, asked.infill.deadline_ms) == (8, None)
 
 
-def test_a_prefix_alone_has_no_suffix_and_ends_with_its_line(root):
-    asked = question(place(root), LIMITS).prefix
+def test_prefix_only_request_has_no_suffix_and_stops_at_the_line(root):
+    asked = question(hole(root), LIMITS).prefix
     assert (asked.prompt, asked.suffix, asked.stop_rule) == (BEFORE, None, StopRule("line"))
 
 
-def test_a_missing_block_is_asked_for_without_a_stop_rule(root):
+def test_block_request_has_no_stop_rule(root):
     """It is applied to the answer later; with context it is applied at once."""
-    asked = question(place(root, "block"), LIMITS)
+    asked = question(hole(root, "block"), LIMITS)
     assert (asked.prefix.stop_rule, asked.infill.stop_rule) == (StopRule(), StopRule())
     assert asked.context is not None
     assert (asked.context.stop_rule.kind, asked.infill.sampling.max_tokens) == ("block", 16)
 
 
-def test_context_is_what_the_document_imports(root):
-    asked = question(place(root), LIMITS)
+def test_context_comes_from_imported_files(root):
+    asked = question(hole(root), LIMITS)
     assert asked.context is not None
     assert [(chunk.path, chunk.text.split("\n")[0]) for chunk in asked.context.context] == [
         ("shapes.py", "def area(width, height):"),
@@ -67,45 +64,45 @@ def test_context_is_what_the_document_imports(root):
     ]
 
 
-def test_without_anything_to_show_no_context_is_asked_for(root):
+def test_no_context_request_without_snippets(root):
     (root / "shapes.py").unlink()
-    assert question(place(root), LIMITS).context is None
+    assert question(hole(root), LIMITS).context is None
 
 
-async def test_answers_come_from_the_journal_the_second_time(root, tmp_path):
-    teller = Teller("return 1\n", "return width\n", "return area(width, height)\n")
-    first = await AnswerSource(teller, AnswerJournal(tmp_path / "answers"), "model").ask(question(place(root), LIMITS))
-    nobody = Teller(patience=0)
-    again = await AnswerSource(nobody, AnswerJournal(tmp_path / "answers"), "model").ask(question(place(root), LIMITS))
+async def test_second_run_reads_the_journal(root, tmp_path):
+    engine = Told(prefix="return 1\n", infill="return width\n", context="return area(width, height)\n")
+    first = await AnswerSource(engine, AnswerJournal(tmp_path / "answers"), "model").ask(question(hole(root), LIMITS))
+    nobody = Told(limit=0)
+    again = await AnswerSource(nobody, AnswerJournal(tmp_path / "answers"), "model").ask(question(hole(root), LIMITS))
     assert first == again
     assert first.context is not None
-    assert [first.prefix.text, first.infill.text, first.context.text] == [teller.prefix, teller.infill, teller.context]
+    assert [first.prefix.text, first.infill.text, first.context.text] == [engine.prefix, engine.infill, engine.context]
     assert ([round(token.logprob, 4) for token in again.infill.tokens], again.prefix.tokens) == ([-0.6931], ())
 
 
-async def test_another_model_is_asked_anew(root, tmp_path):
+async def test_journal_is_per_model(root, tmp_path):
     journal = AnswerJournal(tmp_path / "answers")
-    await AnswerSource(Teller(), journal, "one").ask(question(place(root), LIMITS))
-    assert not AnswerSource(Teller(), journal, "two").known(question(place(root), LIMITS))
+    await AnswerSource(Told(), journal, "one").ask(question(hole(root), LIMITS))
+    assert not AnswerSource(Told(), journal, "two").known(question(hole(root), LIMITS))
 
 
-async def test_a_run_that_was_killed_goes_on_where_it_stopped(root, tmp_path):
-    """At the fourth answer of six: of the second place one is there, two are not."""
-    places = [place(root), place(root, before=BEFORE + "x = 1\n    ")]
-    short, long = Teller(infill="a", patience=4), Teller(infill="a")
+async def test_killed_run_resumes(root, tmp_path):
+    """At the fourth answer of six: of the second hole one is there, two are not."""
+    holes = [hole(root), hole(root, before=BEFORE + "x = 1\n    ")]
+    short, long = Told(infill="a", limit=4), Told(infill="a")
     with pytest.raises(EngineUnavailable):
         await ask_all(
-            AnswerSource(short, AnswerJournal(tmp_path / "answers"), "m"), places, LIMITS, None, lambda _: None
+            AnswerSource(short, AnswerJournal(tmp_path / "answers"), "m"), holes, LIMITS, None, lambda _: None
         )
     answered = await ask_all(
-        AnswerSource(long, AnswerJournal(tmp_path / "answers"), "m"), places, LIMITS, None, lambda _: None
+        AnswerSource(long, AnswerJournal(tmp_path / "answers"), "m"), holes, LIMITS, None, lambda _: None
     )
     assert (len(answered), len(short.asked), len(long.asked)) == (2, 4, 2)
     assert [request.suffix is None for request in long.asked] == [False, False]
 
 
-async def test_no_time_left_tells_of_what_is_known_and_asks_nothing(root, tmp_path):
-    places = [place(root), place(root, before=BEFORE + "x = 1\n    ")]
-    first = await AnswerSource(Teller(), AnswerJournal(tmp_path / "answers"), "m").ask(question(places[0], LIMITS))
-    nobody = AnswerSource(Teller(patience=0), AnswerJournal(tmp_path / "answers"), "m")
-    assert await ask_all(nobody, places, LIMITS, 0, lambda _: None) == [first]
+async def test_without_time_left_only_the_journal_is_used(root, tmp_path):
+    holes = [hole(root), hole(root, before=BEFORE + "x = 1\n    ")]
+    first = await AnswerSource(Told(), AnswerJournal(tmp_path / "answers"), "m").ask(question(holes[0], LIMITS))
+    nobody = AnswerSource(Told(limit=0), AnswerJournal(tmp_path / "answers"), "m")
+    assert await ask_all(nobody, holes, LIMITS, 0, lambda _: None) == [first]

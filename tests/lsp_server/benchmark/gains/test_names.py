@@ -1,4 +1,4 @@
-"""Which places need another file."""
+"""Which holes need another file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 
 from inference.text.source_files import SourceFile
 from lsp_server.benchmark.gains.gain_holes import GainHole, defined
-from lsp_server.snapshot import Position, take
 
 KNOWN = defined(
     [
@@ -18,9 +17,8 @@ KNOWN = defined(
 )
 
 
-def place(before: str, middle: str) -> GainHole:
-    at = Position(before.count("\n"), len(before.rpartition("\n")[2]))
-    return GainHole(Path("/project"), "shop.py", "line", take(before + "\n", at, "utf-32", language="python"), middle)
+def hole(before: str, middle: str) -> GainHole:
+    return GainHole("shop.py", "line", before, middle, "\n", Path("/project"), "python")
 
 
 @pytest.mark.parametrize(
@@ -33,11 +31,11 @@ def place(before: str, middle: str) -> GainHole:
     ],
     ids=["defined there, not here", "in the window", "defined nowhere", "in strings and comments"],
 )
-def test_names_of_other_files_are_identifiers_that_nothing_shown_has(middle, window, names):
-    assert KNOWN.elsewhere(place("x = 2\n", middle), window) == names
+def test_names_of_other_files_are_identifiers_not_in_the_window(middle, window, names):
+    assert KNOWN.in_other_files(hole("x = 2\n", middle), window) == names
 
 
-def test_the_end_of_a_name_that_is_half_typed_is_none():
+def test_end_of_a_half_typed_name_is_no_identifier():
     """A tool box is no box."""
-    assert KNOWN.elsewhere(place("Tool", "Box(1)"), "") == set()
-    assert KNOWN.elsewhere(place("Tool(", "Box(1)"), "") == {"Box"}
+    assert KNOWN.in_other_files(hole("Tool", "Box(1)"), "") == set()
+    assert KNOWN.in_other_files(hole("Tool(", "Box(1)"), "") == {"Box"}

@@ -1,4 +1,4 @@
-"""Where completions are asked for: the same places each time, those of one file together."""
+"""Where completions are asked for: the same holes each time, those of one file together."""
 
 from __future__ import annotations
 
@@ -27,47 +27,47 @@ def projects(tmp_path: Path) -> list[Path]:
     return [tmp_path / "one", tmp_path / "two"]
 
 
-def test_the_same_seed_gives_the_same_places_and_another_one_others(projects):
-    first, again, other = (find_holes(projects, 40, seed).places for seed in (1, 1, 2))
+def test_same_seed_gives_the_same_holes_and_another_gives_others(projects):
+    first, again, other = (find_holes(projects, 40, seed).holes for seed in (1, 1, 2))
     assert first == again != other
-    counts = Counter((place.project.name, place.kind) for place in first)
+    counts = Counter((hole.project.name, hole.kind) for hole in first)
     each = {"end": 8, "line": 8, "block": 4}
     assert counts == {(project, kind): each[kind] for project in ("one", "two") for kind in each}
 
 
-def test_a_place_is_its_file_without_what_is_missing(projects):
-    for place in find_holes(projects, 40, 0).places:
-        whole = (place.project / place.name).read_text()
-        assert place.snapshot.before + place.middle + place.snapshot.after == whole
-        assert (place.snapshot.uri, place.snapshot.language) == ((place.project / place.name).as_uri(), "python")
-        assert place.snapshot.line == place.snapshot.before.count("\n")
+def test_hole_is_its_file_without_the_missing_text(projects):
+    for hole in find_holes(projects, 40, 0).holes:
+        whole = (hole.project / hole.name).read_text()
+        assert hole.snapshot.before + hole.middle + hole.snapshot.after == whole
+        assert (hole.snapshot.uri, hole.snapshot.language) == ((hole.project / hole.name).as_uri(), "python")
+        assert hole.snapshot.line == hole.snapshot.before.count("\n")
 
 
-def test_places_of_a_file_follow_each_other_from_its_top_and_files_come_by_chance(projects):
+def test_holes_are_ordered_within_files_and_files_are_shuffled(projects):
     """A prefix that begins as the one before need not be read again; and the first of many are a sample of all."""
-    places = find_holes(projects, 40, 0).places
-    runs = [(file, list(some)) for file, some in groupby(places, lambda place: (place.project.name, place.name))]
+    holes = find_holes(projects, 40, 0).holes
+    runs = [(file, list(some)) for file, some in groupby(holes, lambda hole: (hole.project.name, hole.name))]
     assert len(runs) == 6
     assert [file for file, _ in runs] != sorted(file for file, _ in runs)
     for _, some in runs:
-        lengths = [len(place.snapshot.before) for place in some]
+        lengths = [len(hole.snapshot.before) for hole in some]
         assert lengths == sorted(lengths)
 
 
-def test_what_is_nearly_a_copy_of_another_file_has_no_places(projects):
+def test_near_duplicate_files_have_no_holes(projects):
     (projects[0] / "copy.py").write_text(code("one_alpha").replace("one_alpha_5", "changed"))
-    assert {place.name for place in find_holes(projects, 40, 0).places} == {"alpha.py", "beta.py", "gamma.py"}
+    assert {hole.name for hole in find_holes(projects, 40, 0).holes} == {"alpha.py", "beta.py", "gamma.py"}
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path):
+def test_missing_folder_is_reported(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no file or folder"):
         find_holes([tmp_path / "none"], 9, 0)
 
 
-def test_very_many_ends_of_lines_are_none_of_the_places(projects):
+def test_additional_ends_exclude_the_holes(projects):
     """As a name of another file is seldom missing at a line's end, many are looked at for a few of those."""
     found = find_holes(projects, 40, 0)
     ends = more_ends(found, 0)
-    assert {place.kind for place in ends} == {"end"}
-    assert not set(ends) & set(found.places)
-    assert len(ends) == len(set(ends)) > 5 * sum(place.kind == "end" for place in found.places)
+    assert {hole.kind for hole in ends} == {"end"}
+    assert not set(ends) & set(found.holes)
+    assert len(ends) == len(set(ends)) > 5 * sum(hole.kind == "end" for hole in found.holes)

@@ -1,4 +1,4 @@
-"""What a person would have seen at each stage, exactly, and what follows for the figures."""
+"""The text of each stage, and the figures that follow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes.teller import Teller
+from fakes.suggesting import Told
 from rich.console import Console
 
 from inference.evaluation.answer_journal import AnswerJournal
@@ -32,18 +32,15 @@ from lsp_server.benchmark.gains.gain_figures import (
 )
 from lsp_server.benchmark.gains.gain_holes import GainHole, defined
 from lsp_server.benchmark.gains.gain_report import show
-from lsp_server.snapshot import Position, take
 
 LIMITS = TextLimits(prefix_chars=400, suffix_chars=200, context_chars=600, line_tokens=8, block_tokens=16)
 SHAPES = "def area(width, height):\n    return width * height\n"
 
 
-def place(root: Path, kind: str, document: str, middle: str) -> GainHole:
-    """The cursor stands at ``|``."""
+def hole(root: Path, kind: str, document: str, middle: str) -> GainHole:
+    """Return a hole with the cursor at ``|``."""
     before, _, after = document.partition("|")
-    at = Position(before.count("\n"), len(before) - before.rfind("\n") - 1)
-    snapshot = take(before + after, at, "utf-32", uri=(root / "shop.py").as_uri(), language="python")
-    return GainHole(root, "shop.py", kind, snapshot, middle)  # pyright: ignore[reportArgumentType]
+    return GainHole("shop.py", kind, before, middle, after, root, "python")  # pyright: ignore[reportArgumentType]
 
 
 @pytest.fixture
@@ -54,8 +51,8 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ask(tmp_path):
-    async def asked(where: GainHole, teller: Teller) -> AnsweredQuestion:
-        return await AnswerSource(teller, AnswerJournal(tmp_path / "answers"), repr(teller)).ask(
+    async def asked(where: GainHole, engine: Told) -> AnsweredQuestion:
+        return await AnswerSource(engine, AnswerJournal(tmp_path / "answers"), repr(engine)).ask(
             question(where, LIMITS)
         )
 
@@ -68,9 +65,9 @@ WROTE = "if width > height:\n        return 1\n    return 2\n\n\nlast = 3\n"
 
 
 async def test_a_missing_block(root, ask):
-    """Without rules all that was written; with them up to the dedent; with context what was written with it."""
-    teller = Teller("return 1\n\n\nprint(", WROTE, "return area(width, height)")
-    one = await ask(place(root, "block", BLOCK, "return area(width, height)"), teller)
+    """Without rules the whole text; with them up to the dedent; with context the text generated with it."""
+    engine = Told(prefix="return 1\n\n\nprint(", infill=WROTE, context="return area(width, height)")
+    one = await ask(hole(root, "block", BLOCK, "return area(width, height)"), engine)
     assert texts(one) == {
         PREFIX: "return 1\n\n\nprint(",
         INFILL: WROTE,
@@ -80,34 +77,34 @@ async def test_a_missing_block(root, ask):
 
 
 async def test_the_rest_of_a_line(root, ask):
-    """All are cut after the first line of what was written; shaping also drops what stands right of the cursor."""
-    where = place(root, "end", f"{IMPORTS}print(area(3, |\n", "4))")
-    teller = Teller("4, 5)\nprint(", "4))))", "4))")
-    assert texts(await ask(where, teller)) == {PREFIX: "4, 5)", INFILL: "4))))", SHAPED: "4))", CONTEXT: "4))"}
+    """All stages are cut after the first line; post-processing also drops text right of the cursor."""
+    where = hole(root, "end", f"{IMPORTS}print(area(3, |\n", "4))")
+    engine = Told(prefix="4, 5)\nprint(", infill="4))))", context="4))")
+    assert texts(await ask(where, engine)) == {PREFIX: "4, 5)", INFILL: "4))))", SHAPED: "4))", CONTEXT: "4))"}
 
 
-async def test_where_nothing_else_is_to_be_shown_context_changes_nothing(root, ask):
-    where = place(root, "end", "total = pri|\n", "ce")
-    one = await ask(where, Teller("ces", "ce", "never asked"))
+async def test_without_snippets_context_changes_nothing(root, ask):
+    where = hole(root, "end", "total = pri|\n", "ce")
+    one = await ask(where, Told(prefix="ces", infill="ce", context="never asked"))
     assert one.context is None
     assert texts(one)[CONTEXT] == texts(one)[SHAPED] == "ce"
 
 
-async def test_a_block_that_was_broken_off_loses_its_unfinished_line(root, ask):
-    where = place(root, "block", BLOCK, "a = 1\n    return a")
-    one = await ask(where, Teller(infill="a = 1\n    return a + wid", cause="length"))
+async def test_truncated_block_loses_its_unfinished_line(root, ask):
+    where = hole(root, "block", BLOCK, "a = 1\n    return a")
+    one = await ask(where, Told(infill="a = 1\n    return a + wid", cause="length"))
     assert texts(one)[INFILL] == "a = 1\n    return a + wid"
     assert texts(one)[SHAPED] == "a = 1"
 
 
-async def test_each_rule_is_judged_by_what_is_shown_without_it(root, ask):
-    """Of three places one is made right by the stop rule, and one by what shaping drops; the third is not touched."""
-    block = place(root, "block", BLOCK, "if width > height:\n        return 1\n    return 2")
-    end = place(root, "end", f"{IMPORTS}print(area(3, |\n", "4))")
+async def test_each_rule_is_compared_with_its_absence(root, ask):
+    """The stop rule corrects one of three holes, post-processing another; the third is not touched."""
+    block = hole(root, "block", BLOCK, "if width > height:\n        return 1\n    return 2")
+    end = hole(root, "end", f"{IMPORTS}print(area(3, |\n", "4))")
     answered = [
-        await ask(block, Teller(infill=WROTE)),
-        await ask(end, Teller(infill="4))))")),
-        await ask(end, Teller(infill="5))")),
+        await ask(block, Told(infill=WROTE)),
+        await ask(end, Told(infill="4))))")),
+        await ask(end, Told(infill="5))")),
     ]
     found = {effect.rule: effect for effect in effects(answered)}
     stop, closer = found[STOP], found["doubled closer"]
@@ -119,30 +116,30 @@ async def test_each_rule_is_judged_by_what_is_shown_without_it(root, ask):
     assert touched == {STOP, "doubled closer"}
 
 
-async def test_writing_on_where_a_line_is_missing_is_judged_too(root, ask):
-    where = place(root, "line", BLOCK, "x = area(1, 2)")
-    one = await ask(where, Teller(infill="x = area(1, 2)\n    return x"))
+async def test_extra_lines_after_a_missing_line_are_counted(root, ask):
+    where = hole(root, "line", BLOCK, "x = area(1, 2)")
+    one = await ask(where, Told(infill="x = area(1, 2)\n    return x"))
     more, alone = (effect for effect in effects([one]) if effect.rule.startswith(MORE))
     assert texts(one)[SHAPED] == "x = area(1, 2)"
-    assert shaped(one.place, one.infill).text == "x = area(1, 2)\n    return x"
+    assert shaped(one.hole, one.infill).text == "x = area(1, 2)\n    return x"
     assert replace(alone, rule=MORE) == more
     assert (more.touched, more.wronged, more.exact.value) == (1, 1, -1.0)
 
 
-def test_true_blocks_that_the_stop_rule_cuts_are_told(root):
-    whole = place(root, "block", BLOCK, "a = 1\n    return a")
-    cut = place(root, "block", BLOCK, 'text = """\nat the margin\n"""\n    return text')
+def test_true_blocks_cut_by_the_stop_rule_are_counted(root):
+    whole = hole(root, "block", BLOCK, "a = 1\n    return a")
+    cut = hole(root, "block", BLOCK, 'text = """\nat the margin\n"""\n    return text')
     assert judged_blocks([whole, cut]) == {"blocks": 2, "cut": 1, "cut_lines": 0, "too_long": 0}
     assert cut_blocks([whole, cut]) == [cut]
 
 
-async def test_figures_of_two_places(root, ask):
+async def test_figures_of_two_holes(root, ask):
     """Infilling makes one of two right, context the other, which uses a name that only another file defines."""
-    line = place(root, "line", "from shapes import *\n\nwidth = 3\n|\n", "x = area(3, 4)")
-    end = place(root, "end", "total = pri|\n", "ce")
+    line = hole(root, "line", "from shapes import *\n\nwidth = 3\n|\n", "x = area(3, 4)")
+    end = hole(root, "end", "total = pri|\n", "ce")
     answered = [
-        await ask(line, Teller("x", "x", "x = area(3, 4)")),
-        await ask(end, Teller("nt", "ce", "ce")),
+        await ask(line, Told(prefix="x", infill="x", context="x = area(3, 4)")),
+        await ask(end, Told(prefix="nt", infill="ce", context="ce")),
     ]
     known = {root: defined([SourceFile("shapes.py", "python", SHAPES)])}
     found = figures(answered, [], known)
@@ -158,20 +155,23 @@ async def test_figures_of_two_places(root, ask):
     assert json.loads(json.dumps(found)) == found
 
 
-async def test_ends_beside_the_others_are_a_group_of_their_own(root, ask):
-    """What they gain changes no other figure."""
-    end, known = place(root, "end", "total = pri|\n", "ce"), {root: defined([])}
-    one, other = await ask(end, Teller("ce", "ce", "ce")), await ask(end, Teller("nt", "nt", "ce"))
+async def test_additional_ends_form_their_own_group(root, ask):
+    """They change no other figure."""
+    end, known = hole(root, "end", "total = pri|\n", "ce"), {root: defined([])}
+    one, other = (
+        await ask(end, Told(prefix="ce", infill="ce", context="ce")),
+        await ask(end, Told(prefix="nt", infill="nt", context="ce")),
+    )
     alone, both = figures([one], [], known), figures([one], [other], known)
     ends = both["groups"].pop(OTHER_ENDS)
     assert (ends["holes"], ends["stages"][INFILL]["exact"]) == (1, 0.0)
     assert both == alone | {"others": 1}
 
 
-async def test_confidence_says_what_a_threshold_would_leave(root, ask):
+async def test_confidence_table_shows_what_a_threshold_leaves(root, ask):
     """Each line is as likely as not: up to 0.5 both answers are left, one of them right; above it none."""
-    end = place(root, "end", "total = pri|\n", "ce")
-    answered = [await ask(end, Teller(infill="ce")), await ask(end, Teller(infill="nt"))]
+    end = hole(root, "end", "total = pri|\n", "ce")
+    answered = [await ask(end, Told(infill="ce")), await ask(end, Told(infill="nt"))]
     rows = {row["threshold"]: row for row in figures(answered, [], {root: defined([])})["confidence"]}
     left = {"threshold": 0.4, "shown": 1.0, "right": 0.5, "first_line": 0.5, "kept_right": 1.0}
     assert rows[0.4] == left
@@ -179,8 +179,8 @@ async def test_confidence_says_what_a_threshold_would_leave(root, ask):
 
 
 async def test_the_tables_name_every_stage_and_rule(root, ask):
-    end = place(root, "end", "total = pri|\n", "ce")
-    found = figures([await ask(end, Teller("nt", "ce"))], [], {root: defined([])})
+    end = hole(root, "end", "total = pri|\n", "ce")
+    found = figures([await ask(end, Told(prefix="nt", infill="ce"))], [], {root: defined([])})
     console = Console(width=200, record=True, file=io.StringIO())
     show(console, found)
     printed = console.export_text()
