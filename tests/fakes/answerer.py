@@ -34,7 +34,7 @@ class ScriptedAnswerer:
     hold: bool = False
     go: threading.Event = field(default_factory=threading.Event)
     log: list[str] = field(default_factory=list)
-    asked: list[tuple[Any, str | None, Sampling]] = field(default_factory=list)
+    asked: list[tuple[Any, str | None, Any]] = field(default_factory=list)
     row: Model = STARTER
     contexts: Mapping[Role, int] = field(default_factory=lambda: {"completion": 8192, "chat": 4096})
     began: threading.Event = field(default_factory=threading.Event)

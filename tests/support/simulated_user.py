@@ -167,7 +167,7 @@ class SimulatedUser:
     async def action(self, title: str, *where: Any, **more: Any) -> Any:
         return next(action for action in await self.actions(*where, **more) if action.title == title)
 
-    async def command(self, title: str, *where: Any, **more: Any) -> types.ExecuteCommandParams:
+    async def command(self, title: str, *where: Any, **more: Any) -> Any:
         """Return the command of an action. lsprotocol reads every action with a command as a command: read JSON."""
         sent = self.asking(types.TEXT_DOCUMENT_CODE_ACTION, _action_params(*where, **more), "by-json")
         del self.client.protocol._result_types["by-json"]

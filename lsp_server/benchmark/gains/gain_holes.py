@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -89,10 +89,14 @@ def _ordered_holes(
         languages = {file.name: file.language for file in some}
         for kind, share in shares.items():
             for hole in _sample(some, kind, -(-count * share // parts), seed, per_file):
-                by_file[project, hole.name].append(GainHole(*astuple(hole), project, languages[hole.name]))
+                by_file[project, hole.name].append(_in_project(hole, project, languages[hole.name]))
     order = sorted(by_file)
     Random(f"{seed}/order").shuffle(order)
     return [hole for key in order for hole in sorted(by_file[key], key=lambda hole: len(hole.prefix))]
+
+
+def _in_project(hole: Hole, project: Path, language: str) -> GainHole:
+    return GainHole(hole.name, hole.kind, hole.prefix, hole.middle, hole.suffix, project, language)
 
 
 def _sample(files: Sequence[SourceFile], kind: Kind, count: int, seed: int, per_file: int) -> list[Hole]:
