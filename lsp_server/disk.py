@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from inference.text.ignore_rules import Patterns, Report, TooCostlyError, log_problem, why_private
+from inference.text.ignore_rules import Patterns, ReportProblem, TooCostlyError, exclusion_reason, log_problem
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _single_thread = ThreadPoolExecutor(1, thread_name_prefix="files")
 
 
 def privacy(
-    path: Path, workspaces: Sequence[Path], excluded: tuple[str, ...] = (), report: Report = log_problem
+    path: Path, workspaces: Sequence[Path], excluded: tuple[str, ...] = (), report: ReportProblem = log_problem
 ) -> Private | None:
     """Return why ``path`` must not reach a model, if so. Symbolic links are checked by both names.
 
@@ -43,7 +43,7 @@ def privacy(
         if not name.name:
             continue  # ``file:///`` is the root folder
         root = _root(name, workspaces)
-        if why := why_private(name, root, report):
+        if why := exclusion_reason(name, root, report):
             return why
         if why := _excluded(name.relative_to(root).as_posix(), excluded):
             return why
@@ -61,7 +61,7 @@ def repository(path: Path) -> Path:
 
 
 async def check_privacy(
-    path: Path, workspaces: Sequence[Path], excluded: tuple[str, ...], report: Report = log_problem
+    path: Path, workspaces: Sequence[Path], excluded: tuple[str, ...], report: ReportProblem = log_problem
 ) -> Private | None:
     """Run ``privacy`` in the thread for files. A check that times out returns ``unclear``.
 
@@ -84,7 +84,7 @@ async def run_in_order(work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(_single_thread, work)
 
 
-async def beside(work: Callable[[], T]) -> T:
+async def run_in_background_thread(work: Callable[[], T]) -> T:
     """Run long ``work`` in another thread, which no completion waits for. Raises TimeoutError."""
     async with asyncio.timeout(2 * SECONDS):
         return await asyncio.to_thread(work)

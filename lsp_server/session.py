@@ -21,15 +21,15 @@ from lsp_server.chat.conversation import Conversations
 from lsp_server.completion.pipeline import CompletionPipeline
 from lsp_server.completion.supersede import RunningRequests
 from lsp_server.completion.trace import RequestLog, Trace
-from lsp_server.context.cross_file import Context
+from lsp_server.context.cross_file import CrossFileCollector
 from lsp_server.disk import Private, check_privacy, privacy
 from lsp_server.edits.edit_sessions import EditSessions
 from lsp_server.json_rpc.messages import tolerant_converter
 from lsp_server.json_rpc.protocol import Protocol
 from lsp_server.settings import Settings
 from lsp_server.usage_statistics.storage import SuggestionRow
-from lsp_server.usage_statistics.watch import Watch
-from lsp_server.usage_statistics.writer import Writer
+from lsp_server.usage_statistics.watch import SuggestionWatch
+from lsp_server.usage_statistics.writer import StatisticsWriter
 
 log = logging.getLogger(__name__)
 
@@ -72,11 +72,11 @@ class CodeLlamaServer(LanguageServer):
         self.backend = None
         self.running_requests = RunningRequests()
         self.pipeline = CompletionPipeline()
-        self.context = Context(self._may_read)
+        self.context = CrossFileCollector(self._may_read)
         self.trace = Trace()
         self.request_log = RequestLog()
-        self.statistics = Writer()
-        self.watch = Watch(self._store)
+        self.statistics = StatisticsWriter()
+        self.watch = SuggestionWatch(self._store)
         self.chats = Conversations()
         self.runs_item_commands = False
         self.shown_messages: set[str] = set()

@@ -19,7 +19,7 @@ TORCH_FREE = (
     "inference.client",
     "inference.doctor",
     "inference.errors",
-    "inference.evaluation.answer_journal",
+    "inference.evaluation.batch_journal",
     "inference.evaluation.intervals",
     "inference.evaluation.scoring",
     "inference.models.adapter_store",

@@ -1,4 +1,7 @@
-"""Sampling parameters and events of one generation, and its outcome as OpenAI's ``usage``. Torch-free, pure."""
+"""Options of a request that change neither its prompt nor its sampling. Torch-free.
+
+Sampling parameters and events of one generation, and its outcome as OpenAI's ``usage``. Torch-free, pure.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,24 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from math import inf
+from pathlib import Path
 from typing import Any, Literal, get_args
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOptions:
+    """Options that the engine takes with each request.
+
+    Attributes:
+        deadline: a ``time.perf_counter()`` value, after which the completion ends as it is.
+        adapter: the folder of the LoRA adapter to use, or None.
+        client: the editor session that asks, whose share of the KV cache is protected (see ``KVPool``).
+    """
+
+    deadline: float | None = None
+    adapter: Path | None = None
+    client: str = ""
+
 
 Cause = Literal["end", "rule", "suffix", "stop", "length", "deadline"]
 """Cause of a generation's end: end token, stop rule, text of the suffix, stop string, ``max_tokens``, deadline."""

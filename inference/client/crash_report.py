@@ -28,10 +28,10 @@ from inference.system.files import write_private
 
 STARTS_FILE = "engine.starts"
 
-MOST_DEATHS = 3
+MAX_FAILED_STARTS = 3
 """Failed starts in a row after which no engine is started automatically."""
 
-MARK = "engine.running"
+CRASH_MARK = "engine.running"
 """File name of the crash mark; it holds the engine's process id."""
 
 TAIL_BYTES = 16_384
@@ -76,7 +76,7 @@ def count_start(folder: Path, fingerprint: str) -> None:
     _write(folder, fingerprint, failed_starts(folder, fingerprint) + 1)
 
 
-def clear(folder: Path) -> None:
+def forget_failed_starts(folder: Path) -> None:
     """Forget the failed starts: an engine has loaded or shut down gracefully."""
     with suppress(OSError):
         (folder / STARTS_FILE).unlink(missing_ok=True)
@@ -86,7 +86,7 @@ def allow_one_more(folder: Path) -> None:
     """Allow one more start after too many failed ones: the user asked for it."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         record = json.loads((folder / STARTS_FILE).read_text("utf-8"))
-        _write(folder, record["under"], min(int(record["count"]), MOST_DEATHS - 1))
+        _write(folder, record["under"], min(int(record["count"]), MAX_FAILED_STARTS - 1))
 
 
 def _write(folder: Path, fingerprint: str, count: int) -> None:
@@ -99,27 +99,27 @@ def _modified(path: Path) -> int:
     return 0
 
 
-def begin(folder: Path, log: Path) -> str:
+def mark_running(folder: Path, log: Path) -> str:
     """Mark this process as the running engine, and return why the engine before crashed, or "".
 
     The caller holds the engine's lock. A mark from before the machine booted is no crash. Raises ``OSError``.
     """
-    mark = folder / MARK
+    mark = folder / CRASH_MARK
     crashed = mark.exists() and mark.stat().st_mtime >= psutil.boot_time()
     write_private(mark, str(os.getpid()))
-    return cause(log) if crashed else ""
+    return likely_cause(log) if crashed else ""
 
 
-def end(folder: Path) -> None:
+def mark_ended(folder: Path) -> None:
     """Remove the mark: the engine shuts down gracefully."""
-    (folder / MARK).unlink(missing_ok=True)
-    clear(folder)
+    (folder / CRASH_MARK).unlink(missing_ok=True)
+    forget_failed_starts(folder)
 
 
 def running_pid(folder: Path) -> int:
     """Return the process id of the running or crashed engine; 0 without a mark."""
     try:
-        return int((folder / MARK).read_text("ascii", "replace"))
+        return int((folder / CRASH_MARK).read_text("ascii", "replace"))
     except (OSError, ValueError):
         return 0
 
@@ -137,12 +137,12 @@ def log_exit(log: Path, status: int) -> None:
             file.write(f"{ENDED}{signal.Signals(-status).name}\n")
 
 
-def cause(log: Path) -> str:
+def likely_cause(log: Path) -> str:
     """Return the most likely cause of an engine's end, from the end of its log."""
-    return cause_in(tail(log).splitlines())
+    return likely_cause_in(tail(log).splitlines())
 
 
-def cause_in(logged: Iterable[str]) -> str:
+def likely_cause_in(logged: Iterable[str]) -> str:
     """Return the most likely cause of an engine's end from the lines of its log.
 
     An exception is the cause only if it is logged last: an engine survives the exceptions of its requests.

@@ -17,8 +17,15 @@ from inference.api.errors import BadRequest, EngineError, EngineSilent, EngineUn
 from inference.api.events import Finished, TextChunk, TokenProbability
 from inference.api.requests import LONGEST_SECONDS, ChatRequest, CompletionRequest
 from inference.api.status import Status
-from inference.client.openai_stream import DONE, PlainReader, parse_event
-from inference.client.sse import DeadlinePassed, event_data, post_for_events, read_body
+from inference.client.openai_stream import (
+    DONE,
+    DeadlinePassed,
+    PlainReader,
+    event_data,
+    parse_event,
+    post_for_events,
+    read_body,
+)
 
 CONNECT_SECONDS = 5.0
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from inference.client import crash_report
-from inference.client.crash_report import MOST_DEATHS
+from inference.client.crash_report import MAX_FAILED_STARTS
 from inference.errors import CodeLlamaError
 from inference.models.catalog import canonical
 from inference.system.child_processes import NEUTRAL_FOLDER, python_module
 from inference.system.files import open_private
-from inference.system.runtime_folder import NO_ENGINE, in_words, runtime_folder
+from inference.system.runtime_folder import NO_ENGINE, report_os_errors, runtime_folder
 
 START_SECONDS = 30.0
 """Time limit from the start of a process until it listens. It loads the weights later."""
@@ -101,7 +101,7 @@ async def ensure_engine(options: EngineOptions, command: Sequence[str] = ()) -> 
 
     Raises ``NotPrivateError``, and ``EngineNotStarted``, also without a start after ``MOST_DEATHS`` failed starts.
     """
-    with in_words():
+    with report_os_errors():
         return await _ensure_engine(options, command)
 
 
@@ -123,7 +123,7 @@ async def _ensure_engine(options: EngineOptions, command: Sequence[str]) -> Path
                 process = _start(arguments, log)
             elif process is not None and not process.reaper.is_alive():
                 if process.popen.returncode >= 0:  # it was not killed
-                    crash_report.clear(path.parent)
+                    crash_report.forget_failed_starts(path.parent)
                 if process.popen.returncode > 0:
                     raise EngineNotStarted(_reason(log))
                 process = None
@@ -154,11 +154,11 @@ def _acquire(lock: FileLock) -> bool:
 
 def _check_failed_starts(folder: Path, fingerprint: str, options: EngineOptions, log: Path) -> None:
     """Raise ``EngineNotStarted`` after too many failed starts."""
-    if crash_report.failed_starts(folder, fingerprint) < MOST_DEATHS:
+    if crash_report.failed_starts(folder, fingerprint) < MAX_FAILED_STARTS:
         return
     names = " and ".join(f"'{model}'" for model in dict.fromkeys(options.models))
     raise EngineNotStarted(
-        f"The engine died {MOST_DEATHS} times while it loaded {names}: {crash_report.cause(log)}. "
+        f"The engine died {MAX_FAILED_STARTS} times while it loaded {names}: {crash_report.likely_cause(log)}. "
         "It is not restarted automatically. Run `codellama-ls doctor` to try once more, or choose another model."
     )
 

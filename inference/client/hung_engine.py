@@ -32,7 +32,7 @@ KILL_SECONDS = 10.0
 """Time limit for a killed process to end."""
 
 
-async def end_if_hung(path: Path, ping: float = PING_SECONDS) -> bool:
+async def kill_if_hung(path: Path, ping: float = PING_SECONDS) -> bool:
     """Kill the engine that listens at ``path`` if it hangs; return whether it was killed.
 
     It hangs if it does not respond on a new connection while its process is idle, or on none of ``MOST_PINGS``. The
@@ -45,10 +45,10 @@ async def end_if_hung(path: Path, ping: float = PING_SECONDS) -> bool:
             return False
         if _cpu_seconds(process) - before < BUSY_SHARE * ping and not _waits_for_disk(process):
             break
-    return await end(path)
+    return await kill_engine(path)
 
 
-async def end(path: Path) -> bool:
+async def kill_engine(path: Path) -> bool:
     """Kill the engine that listens at ``path``; return False if none does. Raises ``EngineError``."""
     return await asyncio.to_thread(_end, path)
 

@@ -81,7 +81,7 @@ async def _stop(args: argparse.Namespace) -> int:
         async with asyncio.timeout(STOP_NOW_SECONDS):
             await _shut_down(EngineClient(socket_path()), now=True)
     except (TimeoutError, EngineSilent):
-        if await hung_engine.end(socket_path()):
+        if await hung_engine.kill_engine(socket_path()):
             return _print("The engine did not stop by itself and was killed.")
     return _print("The engine has stopped.")
 

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from inference.errors import CodeLlamaError
 from inference.evaluation import eval_report
-from inference.evaluation.answer_journal import AnswerJournal, key_of
+from inference.evaluation.batch_journal import BatchJournal, key_of
 from inference.evaluation.hole_prompts import LAYOUTS, PromptLayout
 from inference.evaluation.hole_sources import EvaluatedHole, holes_in_folder, holes_in_tasks
 from inference.evaluation.model_under_test import ModelUnderTest, find_model
@@ -31,8 +31,8 @@ from inference.models.catalog import UnknownModelError
 from inference.models.checkpoint import LoadError, WeightFormat
 from inference.models.shape import ShapeError
 from inference.models.store import StoreError
-from inference.system.progress import OnProgress
-from inference.text.holes import KINDS, Kind
+from inference.system.terminal import OnProgress
+from inference.text.holes import HOLE_KINDS, HoleKind
 from inference.text.prompts import PromptError
 from inference.text.tokenizer import TokenizerError
 
@@ -101,7 +101,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--kinds",
         type=_kinds,
         default=_kinds(DEFAULT_KINDS),
-        help=f"kinds of holes: {', '.join(KINDS)} (default: {DEFAULT_KINDS})",
+        help=f"kinds of holes: {', '.join(HOLE_KINDS)} (default: {DEFAULT_KINDS})",
     )
     parser.add_argument(
         "--limit", type=_positive, help=f"number of holes of each kind (default: {HOLES}), or of tasks (default: all)"
@@ -143,8 +143,8 @@ def _layouts(text: str) -> list[PromptLayout]:
     return _choices(text, LAYOUTS)
 
 
-def _kinds(text: str) -> list[Kind]:
-    return _choices(text, KINDS)
+def _kinds(text: str) -> list[HoleKind]:
+    return _choices(text, HOLE_KINDS)
 
 
 def _choices(text: str, known: Sequence[Name]) -> list[Name]:
@@ -194,7 +194,7 @@ def _about(model: ModelUnderTest, identity: str, context: int) -> dict[str, Any]
 def _completions(
     model: ModelUnderTest,
     identity: str,
-    journal: AnswerJournal,
+    journal: BatchJournal,
     cases: Sequence[EvaluatedHole],
     layouts: Sequence[PromptLayout],
     context: int,
@@ -207,13 +207,13 @@ def _completions(
         return runner.results(cases, layouts, context, on_progress)
 
 
-def _journal(options: argparse.Namespace, identity: str) -> AnswerJournal:
+def _journal(options: argparse.Namespace, identity: str) -> BatchJournal:
     """Open the journal beside ``--output``, or in the user's cache under a digest of data and model."""
     if options.output:
-        return AnswerJournal(options.output.with_name(f"{options.output.name}.answers.jsonl"))
+        return BatchJournal(options.output.with_name(f"{options.output.name}.answers.jsonl"))
     folder = platformdirs.user_cache_path("codellama-ls", False) / "eval"
     data = str((options.data or options.holes).resolve())
-    return AnswerJournal(folder / f"{key_of(data, identity)}.jsonl")
+    return BatchJournal(folder / f"{key_of(data, identity)}.jsonl")
 
 
 @contextmanager

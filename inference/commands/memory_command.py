@@ -20,10 +20,10 @@ from inference.errors import CodeLlamaError
 from inference.models import identify, store
 from inference.models.catalog import STARTER, Model, UnknownModelError
 from inference.models.shape import CHUNK, FORMATS, Format, Shape, ShapeError
-from inference.planning.planner import BLOCK, Choice, Plan, amount, plan
+from inference.planning.planner import BLOCK, Choice, Plan, format_bytes, plan
 from inference.system import machine
 from inference.system.machine import Device
-from inference.system.memory_usage import GpuProbe, HostProbe, Peak, Probe, Usage
+from inference.system.memory_usage import GpuProbe, HostProbe, MemoryProbe, MemoryUsage, PeakMemory
 
 if TYPE_CHECKING:
     from inference.engine.engine import Engine
@@ -39,8 +39,8 @@ MAPPED = (
 class MemoryMeasurement:
     """Memory after loading, after the request and at the peak (bytes), and the times (seconds)."""
 
-    loaded: Usage
-    answered: Usage
+    loaded: MemoryUsage
+    answered: MemoryUsage
     peak: int
     load_seconds: float
     prefill_seconds: float
@@ -64,7 +64,7 @@ def _run(options: argparse.Namespace) -> int:
     device = _device(options.device)
     form = _form(row, folder, device, options.format)
     planned = _plan(row, folder, device, form, options)
-    console.print(f"Planned, on {device.name} with {amount(device.free)} free:\n")
+    console.print(f"Planned, on {device.name} with {format_bytes(device.free)} free:\n")
     console.print(_planned_table(planned))
     measured = measure(row, folder, form, planned, options)
     console.print(f"\nMeasured, with a prompt of {options.tokens:,} tokens and {options.answer} generated tokens:\n")
@@ -137,13 +137,13 @@ def _form(row: Model, folder: Path, device: Device, wanted: str) -> Format:
 def _mapped(folder: Path, form: Format, device: Device) -> int:
     """Return the bytes of weights that a CPU maps from files: packed ones, or those stored in the wanted format."""
     from inference.models import quantised
-    from inference.models.loader import what_is_read
+    from inference.models.loader import resolve_checkpoint
     from inference.planning.planner import value_bytes, weight_bytes
 
     if form in ("int8", "int4"):
-        return weight_bytes(Shape.from_folder(folder), form, device) if quantised.place(folder, form) else 0
+        return weight_bytes(Shape.from_folder(folder), form, device) if quantised.copy_folder(folder, form) else 0
     wanted = "nf4" if form == "nf4-double" else form
-    checkpoint, loaded = what_is_read(folder, wanted, device.kind, double_quant=form == "nf4-double")
+    checkpoint, loaded = resolve_checkpoint(folder, wanted, device.kind, double_quant=form == "nf4-double")
     return checkpoint.mapped_bytes(loaded, value_bytes(form, device), repacked=device.repacks)
 
 
@@ -153,10 +153,10 @@ def measure(row: Model, folder: Path, form: Format, planned: Plan, options: argp
     from inference.engine.engine import Engine
     from inference.models.allocators import release
     from inference.models.loader import load
-    from inference.text.tokenizer_loader import load_tokenizer
+    from inference.text.llama_tokenizer import load_tokenizer
 
-    probe: Probe = HostProbe(folder) if planned.device.kind == "cpu" else GpuProbe(planned.device)
-    with Peak(probe) as peak:
+    probe: MemoryProbe = HostProbe(folder) if planned.device.kind == "cpu" else GpuProbe(planned.device)
+    with PeakMemory(probe) as peak:
         started = time.perf_counter()
         double = form == "nf4-double"
         model = load(folder, "nf4" if double else form, planned.device.kind, double_quant=double)
@@ -200,12 +200,12 @@ def _measured_table(planned: Plan, measured: MemoryMeasurement) -> Table:
     if mapped:
         table.add_row("weights mapped from files", *_row(mapped, measured.loaded.mapped, after.mapped)[:3])
     peak = planned.peak - mapped
-    table.add_row("peak", amount(peak), "", amount(measured.peak), _percent(peak, measured.peak))
+    table.add_row("peak", format_bytes(peak), "", format_bytes(measured.peak), _percent(peak, measured.peak))
     return table
 
 
 def _row(planned: int, loaded: int, answered: int) -> list[str]:
-    return [amount(planned), amount(loaded), amount(answered), _percent(planned, answered)]
+    return [format_bytes(planned), format_bytes(loaded), format_bytes(answered), _percent(planned, answered)]
 
 
 def _versions() -> str:

@@ -22,11 +22,11 @@ from inference.client.engine_process import socket_path
 from inference.commands.command_line import OK, confirm, run_command
 from inference.errors import CodeLlamaError
 from inference.models import store
-from inference.models.catalog import CATALOG, Model, Role, UnknownModelError, asked_to_infill, find, out_of_date
+from inference.models.catalog import CATALOG, Model, Role, UnknownModelError, find, is_outdated, why_no_infill
 from inference.models.identify import find_row
 from inference.models.shape import Format, Shape, ShapeError
 from inference.models.store import StoreError
-from inference.planning.planner import RESERVED, Choice, amount, plan, smallest_plan
+from inference.planning.planner import RESERVED, Choice, format_bytes, plan, smallest_plan
 from inference.system import machine
 from inference.system.machine import Device, Machine
 from inference.system.runtime_folder import NotPrivateError
@@ -183,14 +183,14 @@ def _print_table(rows: Sequence[ModelRow], found: Machine) -> None:
     console.print(table)
     device = found.best
     console.print(
-        f'\n"fits here" means: on {device.name} with {amount(device.free, math.floor)} free of '
-        f"{amount(device.total)}, and at least {RESERVED['completion']:,} tokens of context."
+        f'\n"fits here" means: on {device.name} with {format_bytes(device.free, math.floor)} free of '
+        f"{format_bytes(device.total)}, and at least {RESERVED['completion']:,} tokens of context."
     )
     if found.note:
         console.print(found.note)
     for row in rows:
-        if row.model and out_of_date(row.model):
-            console.print(asked_to_infill(row.model))
+        if row.model and is_outdated(row.model):
+            console.print(why_no_infill(row.model))
 
 
 def _cells(row: ModelRow) -> list[str]:
@@ -200,8 +200,8 @@ def _cells(row: ModelRow) -> list[str]:
     return [
         row.id,
         f"{shape.parameters:,}",
-        amount(shape.weight_bytes("nf4")),
-        amount(shape.weight_bytes("nf4-double")),
+        format_bytes(shape.weight_bytes("nf4")),
+        format_bytes(shape.weight_bytes("nf4-double")),
         f"{shape.kv_bytes_per_token() / 1024:,.4g} KiB",
         _context(row.model) if row.model else _short(shape.positions),
         _abilities(row.model),
@@ -235,13 +235,13 @@ def _fits(row: ModelRow) -> str:
     if row.in_use:
         return "loaded"
     how = " (double)" if fit.fits_as == "nf4-double" else ""
-    return f"yes{how}" if fit.fits else f"not now: needs {amount(fit.needed_bytes, math.ceil)} free{how}"
+    return f"yes{how}" if fit.fits else f"not now: needs {format_bytes(fit.needed_bytes, math.ceil)} free{how}"
 
 
 def _installed(row: ModelRow) -> str:
     if row.disk_bytes is None:
         return ""
-    return amount(row.disk_bytes) + (", in use" if row.in_use else "")
+    return format_bytes(row.disk_bytes) + (", in use" if row.in_use else "")
 
 
 def _disk_bytes(folder: Path) -> int:
@@ -254,7 +254,7 @@ def _remove(name: str, store: Store, in_use: InUse, *, ask: bool) -> int:
     model_id = name if name in installed else find(name).id
     if model_id not in installed:
         raise CodeLlamaError(f"{model_id} is not installed.")
-    size = amount(_disk_bytes(installed[model_id]))
+    size = format_bytes(_disk_bytes(installed[model_id]))
     if ask:
         confirm(f"Remove {model_id} ({size})?", f"Removing {model_id} deletes {size}.", f"{model_id} was kept.")
     if model_id in in_use():  # checked last: an engine may have loaded it while the user was asked

@@ -26,7 +26,7 @@ from inference.models import manifest, quantised, store
 from inference.models.catalog import CATALOG, STARTER, UnknownModelError, find
 from inference.models.checkpoint import LoadError, inspect
 from inference.models.identify import CHAT_FORMATS, Provenance, Trained
-from inference.system.progress import OnProgress
+from inference.system.terminal import OnProgress
 from inference.text.tokenizer import TokenizerError
 from inference.text.vocabulary import END_OF_INFILL, MIDDLE, PREFIX, SUFFIX
 
@@ -269,7 +269,7 @@ def _verify_copies(model_id: str, on_progress: OnProgress) -> None:
     """Remove damaged copies; the engine makes missing ones at its start. Raises ModelDamagedError if there was one."""
     damaged = ""
     for where in quantised.copies(store.location(model_id)):
-        if why := quantised.damage(where, full=True, on_progress=on_progress):
+        if why := quantised.find_damage(where, full=True, on_progress=on_progress):
             manifest.remove(where)
             damaged += f"The quantised weights in {where} were damaged ({why}) and were removed. "
     if damaged:

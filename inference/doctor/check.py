@@ -33,11 +33,11 @@ class Check:
         return asdict(self)
 
 
-Say = Callable[[str], None]
+ReportProgress = Callable[[str], None]
 """Receives a description of the current work, for checks that take longer than a moment."""
 
 
-def attempt(name: str, run: Callable[[], Iterable[Check]]) -> list[Check]:
+def run_checks(name: str, run: Callable[[], Iterable[Check]]) -> list[Check]:
     """Run checks. An exception becomes a problem of its own and does not end the other checks."""
     try:
         return list(run())

@@ -30,9 +30,9 @@ from inference.client.engine_process import (
     log_path,
     socket_path,
 )
-from inference.doctor.check import Check, Say
+from inference.doctor.check import Check, ReportProgress
 from inference.errors import CodeLlamaError
-from inference.planning.planner import amount
+from inference.planning.planner import format_bytes
 from inference.system.runtime_folder import NotPrivateError, runtime_folder
 from inference.text.prompts import Message
 from inference.text.stopping import StopRule
@@ -53,7 +53,7 @@ class NotLoadedError(CodeLlamaError):
     """The engine can't load its models."""
 
 
-def look() -> dict[str, Any] | None:
+def engine_stats() -> dict[str, Any] | None:
     """Return the running engine's ``/stats``, or None if no engine runs or responds."""
     with suppress(EngineError, NotPrivateError, TimeoutError, OSError):
         return asyncio.run(asyncio.wait_for(_stats(), STATS_SECONDS))
@@ -83,8 +83,8 @@ def check_engine(stats: Mapping[str, Any] | None) -> Iterator[Check]:
         return
     if stats is None:
         yield Check("engine", "ok", "not running; the first editor session starts it")
-        if died():
-            text = f"the last engine ended unexpectedly: {crash_report.cause(log_path())}"
+        if last_engine_crashed():
+            text = f"the last engine ended unexpectedly: {crash_report.likely_cause(log_path())}"
             yield Check("last engine", "warning", text, SEE_LOG, quotes=True)
         return
     engine = stats["engine"]
@@ -98,7 +98,7 @@ def _running(stats: Mapping[str, Any], engine: Mapping[str, Any]) -> Check:
     memory, windows = stats["memory"], stats["windows"]
     figures = {name: memory[name] for name in ("resident_bytes", "gpu_bytes")}
     sessions = f"{windows} editor session{'s' * (windows != 1)}"
-    text = f"version {engine['version']}, {engine['phase']}, {sessions}, {amount(memory['resident_bytes'])}"
+    text = f"version {engine['version']}, {engine['phase']}, {sessions}, {format_bytes(memory['resident_bytes'])}"
     if engine["phase"] not in (*ANSWERING, "loading"):
         advice = "Run `codellama-ls engine stop`. The next completion request starts it again."
         return Check("engine", "problem", f"{text}: {engine['message']}", advice, figures, quotes=True)
@@ -114,15 +114,15 @@ def _listens() -> bool:
     return False
 
 
-def died() -> bool:
+def last_engine_crashed() -> bool:
     """Return True if the last engine left its crash mark since the machine was booted."""
     with suppress(NotPrivateError, OSError):
-        mark = runtime_folder() / crash_report.MARK
+        mark = runtime_folder() / crash_report.CRASH_MARK
         return mark.stat().st_mtime >= psutil.boot_time()
     return False
 
 
-async def smoke(options: EngineOptions, say: Say) -> AsyncIterator[Check]:
+async def smoke_test(options: EngineOptions, say: ReportProgress) -> AsyncIterator[Check]:
     """Start the engine if none runs, wait until it is ready, and send requests. Every failure is a check."""
     started = time.perf_counter()
     try:
@@ -148,7 +148,7 @@ async def smoke(options: EngineOptions, say: Say) -> AsyncIterator[Check]:
         await client.aclose()
 
 
-async def _ready(statuses: AsyncGenerator[Status, None], say: Say) -> Status:
+async def _ready(statuses: AsyncGenerator[Status, None], say: ReportProgress) -> Status:
     """Wait until the engine can respond and return its status. Raises NotLoadedError."""
     async for status in statuses:
         if status.phase in ("ready", "idle"):
@@ -168,11 +168,11 @@ def _loaded(ran: bool, status: Status, up: float, load: float) -> Check:
     return Check("loading", "ok", text, figures=figures)
 
 
-async def _requests(client: EngineClient, status: Status, say: Say) -> AsyncIterator[Check]:
+async def _requests(client: EngineClient, status: Status, say: ReportProgress) -> AsyncIterator[Check]:
     if status.phase == "idle":
         say("reloading the weights that the idle engine had unloaded")
         started = time.perf_counter()
-        await collected(client.complete(_completion(None, 1)))
+        await read_response(client.complete(_completion(None, 1)))
         text = f"unloaded weights were reloaded and a token generated in {_ms_since(started):,.0f} ms"
         yield Check("waking", "ok", text, figures={"load_ms": round(_ms_since(started))})
     say("requesting an infilling")
@@ -191,7 +191,7 @@ def _completion(suffix: str | None, tokens: int) -> CompletionRequest:
 async def _response(name: str, events: AsyncGenerator[TextChunk | Finished, None], limits: str = "") -> Check:
     """Check one response. ``limits`` describes what the model was not trained for."""
     try:
-        text, outcome, total = await collected(events)
+        text, outcome, total = await read_response(events)
     except ModelRefused as refusal:
         return Check(name, "warning", str(refusal), "To chat, set engine.chatModel to an Instruct model.")
     except EngineError as error:
@@ -202,7 +202,7 @@ async def _response(name: str, events: AsyncGenerator[TextChunk | Finished, None
     return Check(name, "warning" if limits else "ok", _timing(outcome), limits, figures)
 
 
-async def collected(events: AsyncGenerator[TextChunk | Finished, None]) -> tuple[str, Outcome, float]:
+async def read_response(events: AsyncGenerator[TextChunk | Finished, None]) -> tuple[str, Outcome, float]:
     """Read a response to its end. Return its text, its outcome and the total milliseconds. Raises EngineError."""
     started, text, outcome = time.perf_counter(), "", Outcome("end")
     async with aclosing(events):

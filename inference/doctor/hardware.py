@@ -13,7 +13,7 @@ from typing import Any
 from inference.client.engine_process import EngineOptions
 from inference.doctor.check import Check
 from inference.models.store import FOLDER_VARIABLE, models_folder
-from inference.planning.planner import amount
+from inference.planning.planner import format_bytes
 from inference.system.child_processes import NEUTRAL_FOLDER, python_module
 from inference.system.machine import Machine
 
@@ -31,7 +31,7 @@ SPARE_BYTES = 1 << 30
 """Space to leave on the disk for logs, locks and other programs."""
 
 
-def ask(options: EngineOptions, command: Sequence[str] = PROBE) -> dict[str, Any]:
+def probe_torch(options: EngineOptions, command: Sequence[str] = PROBE) -> dict[str, Any]:
     """Run the torch probe and return its facts. If it fails, each part holds the error."""
     arguments = ["--model", options.model, "--chat-model", options.chat_model, "--format", options.format]
     arguments += [] if options.context is None else ["--context", str(options.context)]
@@ -62,7 +62,7 @@ def driver() -> str:
     return lines[0] if lines else ""
 
 
-def signs(root: Path = Path("/")) -> list[str]:
+def gpu_files(root: Path = Path("/")) -> list[str]:
     """Return the driver files that point to a GPU; none if ``CUDA_VISIBLE_DEVICES`` makes the choice.
 
     Sources: the documented files of NVIDIA's driver and of AMD's (the interface ``/dev/kfd``).
@@ -107,7 +107,7 @@ def _unmeasured(gpus: Sequence[Mapping[str, Any]], machine: Machine, files: Sequ
 def _usable(gpus: Sequence[Mapping[str, Any]], machine: Machine, driver: str) -> Check:
     names = ", ".join(f"{gpu['name']} ({'.'.join(map(str, gpu['capability']))})" for gpu in gpus)
     best = machine.best
-    text = f"{names}, driver {driver or 'unknown'}, {amount(best.free)} free of {amount(best.total)}"
+    text = f"{names}, driver {driver or 'unknown'}, {format_bytes(best.free)} free of {format_bytes(best.total)}"
     return Check("GPU", "ok", text, figures={"gpu_bytes": best.total, "gpu_free_bytes": best.free})
 
 
@@ -153,8 +153,8 @@ def check_room(facts: Mapping[str, Any], loaded: bool) -> Iterator[Check]:
 def _disk(folder: Path, to_write: int) -> Check:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
-    needed = f"; the next start writes {amount(to_write)}" if to_write else ""
-    text = f"{amount(free)} free for models{needed}"
+    needed = f"; the next start writes {format_bytes(to_write)}" if to_write else ""
+    text = f"{format_bytes(free)} free for models{needed}"
     figures = {"free_bytes": free, "to_write_bytes": to_write}
     if free >= to_write + SPARE_BYTES:
         return Check("disk", "ok", text, figures=figures)

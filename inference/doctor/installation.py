@@ -14,15 +14,15 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 import inference
-from inference.doctor.check import Check, Say
+from inference.doctor.check import Check, ReportProgress
 from inference.models import quantised, store
 from inference.models.adapter_store import FOLDER_VARIABLE as ADAPTERS_VARIABLE
 from inference.models.adapter_store import adapters_folder
 from inference.models.store import FOLDER_VARIABLE as MODELS_VARIABLE
 from inference.models.store import StoreError, models_folder
-from inference.planning.planner import amount
+from inference.planning.planner import format_bytes
 from inference.system import files
-from inference.system.files import NAME
+from inference.system.files import APP_NAME
 from inference.system.runtime_folder import NotPrivateError, runtime_folder
 
 REPORTED = ("torch", "transformers", "bitsandbytes", "tokenizers", "pygls", "lsprotocol", "httpx", "uvicorn")
@@ -31,7 +31,7 @@ REPORTED = ("torch", "transformers", "bitsandbytes", "tokenizers", "pygls", "lsp
 
 def versions() -> dict[str, str]:
     """Return the versions of this program, Python and the most important packages, by name."""
-    found = {NAME: inference.__version__, "Python": platform.python_version()}
+    found = {APP_NAME: inference.__version__, "Python": platform.python_version()}
     for name in REPORTED:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
@@ -42,7 +42,7 @@ def check_versions(required: Iterable[Requirement] | None = None) -> Iterator[Ch
     """Check the system and the required packages, by default those of the installed distribution."""
     found = versions()
     system, machine = platform.system(), platform.machine()
-    text = f"{NAME} {found[NAME]}, Python {found['Python']}, {system} {machine}"
+    text = f"{APP_NAME} {found[APP_NAME]}, Python {found['Python']}, {system} {machine}"
     if system == "Linux":
         yield Check("versions", "ok", text)
     else:
@@ -60,14 +60,14 @@ def _packages(required: list[Requirement]) -> Check:
         return Check("packages", "ok", f"all {len(required)} required packages are installed: {reported}")
     missing = any(reason.endswith("missing") for reason in unmet.values())
     wanted = " ".join(f"'{requirement}'" for requirement in unmet)
-    advice = f"Run `python -m pip install {wanted}` in the environment of {NAME}."
+    advice = f"Run `python -m pip install {wanted}` in the environment of {APP_NAME}."
     return Check("packages", "problem" if missing else "warning", ", ".join(unmet.values()), advice)
 
 
 def _required() -> list[Requirement]:
     """Return the requirements of the installed distribution without extras; empty if it is not installed."""
     try:
-        found = [Requirement(line) for line in requires(NAME) or ()]
+        found = [Requirement(line) for line in requires(APP_NAME) or ()]
     except PackageNotFoundError:
         return []
     return [one for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
@@ -95,7 +95,7 @@ def check_permissions(others: Iterable[Path] = ()) -> Iterator[Check]:
         yield Check("runtime folder", "problem", str(error), advice)
     else:
         yield _runtime(runtime)
-    stored = [*files.roots(), models_folder(), adapters_folder(), *others]
+    stored = [*files.app_folders(), models_folder(), adapters_folder(), *others]
     yield _stored([path for path in dict.fromkeys(stored) if path.exists()])
 
 
@@ -151,7 +151,7 @@ def _listed(paths: list[Path]) -> str:
     return ", ".join(map(str, paths))
 
 
-def check_models(wanted: Sequence[str], say: Say, *, full: bool) -> Iterator[Check]:
+def check_models(wanted: Sequence[str], say: ReportProgress, *, full: bool) -> Iterator[Check]:
     """Check that the ``wanted`` models are installed, and the files of all models, with SHA-256 if ``full``."""
     found = store.all_installed()
     for model_id in dict.fromkeys(wanted):
@@ -162,7 +162,7 @@ def check_models(wanted: Sequence[str], say: Say, *, full: bool) -> Iterator[Che
         yield _model(model_id, say, full)
 
 
-def _model(model_id: str, say: Say, full: bool) -> Check:
+def _model(model_id: str, say: ReportProgress, full: bool) -> Check:
     name, started, size = f"model {model_id}", time.perf_counter(), 0
 
     def progress(done: int, total: int) -> None:
@@ -179,14 +179,14 @@ def _model(model_id: str, say: Say, full: bool) -> Check:
         return Check(name, "problem", damage, advice)
     if not full:
         return Check(name, "ok", "all files have the right size; their content was not read")
-    text = f"{amount(size)}, SHA-256 checksums match"
+    text = f"{format_bytes(size)}, SHA-256 checksums match"
     return Check(name, "ok", text, figures={"bytes": size, "seconds": round(time.perf_counter() - started, 2)})
 
 
-def _damaged_copy(model_id: str, say: Say, full: bool) -> str:
+def _damaged_copy(model_id: str, say: ReportProgress, full: bool) -> str:
     """Return a description of damaged quantised weights beside the model, or an empty string."""
     for copy in quantised.copies(store.location(model_id)):
         say(f"verifying the checksums of {copy.name} of {model_id}")
-        if reason := quantised.damage(copy, full=full):
+        if reason := quantised.find_damage(copy, full=full):
             return f"the quantised weights in {copy} are damaged ({reason})"
     return ""

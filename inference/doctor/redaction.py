@@ -23,7 +23,7 @@ from inference.client.crash_report import ENDED, FATAL, HUNG
 from inference.models.catalog import CATALOG
 from inference.models.shape import FORMATS
 
-ELSE = "[left out]"
+LEFT_OUT = "[left out]"
 """Stands for a string that is not known."""
 
 SECRET, ADDRESS, PATH = "[secret]", "[address]", "[path]"
@@ -59,10 +59,10 @@ class KnownStrings:
             if match := pattern.fullmatch(message):
                 arguments = [self._string(value) for value in match.groups()]
                 return _PLACEHOLDER.sub("%s", template) % tuple(arguments)
-        return ELSE
+        return LEFT_OUT
 
     def _string(self, text: str) -> str:
-        return text if text in self.literals or PLAIN.fullmatch(text) or MOMENT.fullmatch(text) else ELSE
+        return text if text in self.literals or PLAIN.fullmatch(text) or MOMENT.fullmatch(text) else LEFT_OUT
 
 
 @cache
@@ -124,7 +124,7 @@ _NAMED_PACKAGES = (
 """Packages whose logger and exception names may be kept."""
 
 
-def shareable(lines: Iterable[str], own: KnownStrings) -> list[str]:
+def redact_log(lines: Iterable[str], own: KnownStrings) -> list[str]:
     """Redact the lines of a log. Each run of lines left out becomes one line with their number."""
     redacted = (_line(line, own) for line in lines if line.strip())
     return [one for kept, group in groupby(redacted, bool) for one in (group if kept else [_left_out(list(group))])]
@@ -139,14 +139,14 @@ def _line(line: str, own: KnownStrings) -> str:
     if match := _LOGGED.fullmatch(line):
         when, level, logger, message = match.groups()
         package = logger.partition(".")[0]
-        text = own.log_message(message) if package in _OWN_LOGGERS else ELSE
-        return f"{when} {level} {logger if package in _NAMED_PACKAGES else ELSE} {text}"
+        text = own.log_message(message) if package in _OWN_LOGGERS else LEFT_OUT
+        return f"{when} {level} {logger if package in _NAMED_PACKAGES else LEFT_OUT} {text}"
     if match := _FRAME.fullmatch(line):
         return _frame(match[1], f"line {match[2]}{match[3]} in {match[4]}", own)
     if any(pattern.fullmatch(line) for pattern in (_HEADS, _ENDED, _FATAL)):
         return line
     match = _ERROR.fullmatch(line)
-    return f"{_error(match[1])}: {ELSE}" if match else ""
+    return f"{_error(match[1])}: {LEFT_OUT}" if match else ""
 
 
 def _error(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from inference.client.engine_process import EngineOptions
 from inference.models.shape import Format
-from inference.server.model_manager import ChosenModel, ModelChoice, choose, forecast, summary
+from inference.server.model_manager import ChosenModel, ModelChoice, choose_models, plan_models, plan_summary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +60,7 @@ def _four_bits() -> str:
 def _library() -> str:
     """Compile the C library if needed. Return the reason if it is not available, or an empty string."""
     from inference.native.library import NoLibraryError, library
-    from inference.native.native_loader import compiled_folder
+    from inference.native.native_llama import compiled_folder
 
     try:
         library(compiled_folder())
@@ -71,14 +71,14 @@ def _library() -> str:
 
 def _plan(wanted: ModelChoice) -> dict[str, Any]:
     """Return formats and device of the models, and the bytes that the first start writes. Raises if it can't fit."""
-    planned, choices = forecast(wanted)
+    planned, choices = plan_models(wanted)
     forms: dict[str, Format] = {choice.id: choice.form for choice in choices}
     return {
-        "summary": summary(planned),
+        "summary": plan_summary(planned),
         "lines": planned.lines(),
         "forms": forms,
         "device": planned.device.kind,
-        "to_write": sum(_to_write(one, forms[one.row.id]) for one in choose(wanted)),
+        "to_write": sum(_to_write(one, forms[one.row.id]) for one in choose_models(wanted)),
     }
 
 

@@ -22,9 +22,9 @@ from inference.models import store
 from inference.models.catalog import CATALOG, ChatFormat
 from inference.models.checkpoint import LoadError, inspect, read_config
 from inference.models.identify import Provenance, Trained, check_vocabulary, guess, overridden
-from inference.system.progress import OnProgress
+from inference.system.terminal import OnProgress
+from inference.text.llama_tokenizer import load_tokenizer
 from inference.text.tokenizer import TokenizerError
-from inference.text.tokenizer_loader import load_tokenizer
 
 UNKNOWN_LICENCE = "unknown"
 
@@ -133,7 +133,7 @@ def install_vocabulary(request: CheckpointRequest, found: FoundCheckpoint) -> Pa
     with _source_name_in_errors(source, described):
         _check(request, source, described)
     names = (name for name in description(source.files) if not name.endswith(".index.json"))
-    return store.put(request.model_id, [described / name for name in names])
+    return store.put_vocabulary(request.model_id, [described / name for name in names])
 
 
 def _check(request: CheckpointRequest, source: CheckpointSource, described: Path) -> Trained | None:

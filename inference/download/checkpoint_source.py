@@ -13,7 +13,7 @@ from typing import Protocol
 
 from inference.errors import CodeLlamaError
 from inference.models.checkpoint import LoadError
-from inference.system.progress import OnProgress
+from inference.system.terminal import OnProgress
 
 DESCRIPTION = (
     "config.json",

@@ -19,7 +19,7 @@ from gguf.quants import dequantize
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from inference.errors import CodeLlamaError
-from inference.system.progress import OnProgress
+from inference.system.terminal import OnProgress
 
 TENSORS = {
     "token_embd": "model.embed_tokens",

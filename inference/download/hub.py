@@ -24,7 +24,7 @@ from inference.download.checkpoint_source import DESCRIPTION, PullError, descrip
 from inference.download.hub_http import endpoint
 from inference.models import store
 from inference.models.manifest import sha256
-from inference.system.progress import OnProgress
+from inference.system.terminal import OnProgress
 
 
 class HubRepository:
@@ -55,11 +55,11 @@ class HubRepository:
             (self._kept / name).rename(into / name)
 
     def close(self) -> None:
-        store.forget_kept(self._model_id)
+        store.remove_download(self._model_id)
 
     @cached_property
     def _kept(self) -> Path:
-        return store.kept(self._model_id, self.version)
+        return store.download_folder(self._model_id, self.version)
 
     def _received(self, name: str) -> int:
         """Return the bytes of a file that are on the disk."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from inference.download.checkpoint_source import PullError
-from inference.system.files import make_private
+from inference.system.files import make_private_folder
 
 OPEN_LICENCES = frozenset(
     ["apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "cc0-1.0", "cc-by-4.0", "unlicense"]
@@ -80,5 +80,5 @@ def _accepted(root: Path) -> list[str]:
 
 
 def _record(root: Path, name: str) -> None:
-    make_private(root)
+    make_private_folder(root)
     (root / ACCEPTED_FILE).write_text(json.dumps(sorted({*_accepted(root), name})) + "\n", "utf-8")

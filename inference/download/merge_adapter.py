@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from inference.models.adapter_files import WEIGHTS
 from inference.models.checkpoint import LoadError
 from inference.models.manifest import sha256
-from inference.system.progress import OnProgress
+from inference.system.terminal import OnProgress
 
 if TYPE_CHECKING:
     from torch import Tensor

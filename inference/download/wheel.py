@@ -21,7 +21,7 @@ from inference.download.merge_adapter import fingerprint, merge
 from inference.models.manifest import sha256
 from inference.models.store import Staging
 from inference.system.child_processes import python_module
-from inference.system.progress import OnProgress
+from inference.system.terminal import OnProgress
 
 RunCommand = Callable[[list[str], Path, Callable[[str], None]], int]
 """Runs a command with a folder for temporary files, calls back with each line of output, returns the exit status."""

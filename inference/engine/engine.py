@@ -13,22 +13,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from inference.api.events import Sampling, Steps, without_leading_space
-from inference.engine.context_budget import ContextBudget, RoleMemory
+from inference.api.events import RequestOptions, Sampling, Steps, without_leading_space
 from inference.engine.decode import STEP_SECONDS, ChunkSize, Prefilled, generate
 from inference.engine.draft_length import DraftLength
 from inference.engine.out_of_memory import OutOfMemoryError, resuming
-from inference.engine.request_options import RequestOptions
-from inference.engine.sequence import Sequence
+from inference.engine.sequence import ContextBudget, RoleMemory, Sequence
 from inference.engine.speculation import Speculation
 from inference.models.allocators import release
-from inference.models.catalog import Model, Role, asked_to_chat
+from inference.models.catalog import Model, Role, why_no_chat
 from inference.models.checkpoint import LoadError
 from inference.models.language_model import KVPool, KVSession, LanguageModel
 from inference.models.lora import AdapterCache
 from inference.text.chat_prompts import CHAT_PROMPTS
 from inference.text.infill import CursorRequest, cursor_prompt
-from inference.text.prompts import Message, Prompt, PromptError, Snippet, clean, prompt_of_ids
+from inference.text.prompts import Message, Prompt, PromptError, Snippet, normalize_text, prompt_from_ids
 from inference.text.stopping import Stopper, StopRule
 from inference.text.tokenizer import Tokenizer
 from inference.text.vocabulary import Vocabulary
@@ -141,7 +139,7 @@ class Engine:
         Raises PromptError if the model was not trained to chat, AdapterError if the adapter cannot be served.
         """
         if self.row.chat is None:
-            raise PromptError(asked_to_chat(self.row))
+            raise PromptError(why_no_chat(self.row))
         options, sampling = options or RequestOptions(), sampling or Sampling(max_tokens=512)
         model = self._under(options.adapter)
         layout = CHAT_PROMPTS[self.row.chat]
@@ -182,7 +180,7 @@ class Engine:
         return cursor_prompt(self.tokenizer, cursor, room, layout, healed_with=self._vocabulary)
 
     def _prompt_of_ids(self, ids: abc.Sequence[int], forced: abc.Sequence[int], budget: ContextBudget) -> Prompt:
-        return prompt_of_ids(ids, self.tokenizer.eos_ids, self._model.config.vocab_size, budget.context, forced)
+        return prompt_from_ids(ids, self.tokenizer.eos_ids, self._model.config.vocab_size, budget.context, forced)
 
     def _run(self, prompt: Prompt, request: _Request) -> Steps:
         """Run one sequence; its KV session returns to the pool however the generation ends.
@@ -242,7 +240,7 @@ class Engine:
             return None
 
         def ids(text: str) -> list[int]:
-            return self.tokenizer.encode_continuation(clean(text[:MAX_DRAFT_SOURCE])) if text else []
+            return self.tokenizer.encode_continuation(normalize_text(text[:MAX_DRAFT_SOURCE])) if text else []
 
         never = self._vocabulary.silent | prompt.stop_ids
         prediction = partial(ids, sampling.prediction)

@@ -31,7 +31,7 @@ class OutOfMemoryError(CodeLlamaError):
         self.generated = generated
 
 
-def is_shortage(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an exception reports that memory ran out."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(m in text for m in MESSAGES))
@@ -53,7 +53,7 @@ def resuming(begin: Callable[[list[int]], Iterator[T | int]], evict: Callable[[]
                 yield step
             return
         except Exception as error:
-            if not is_shortage(error):
+            if not is_out_of_memory(error):
                 raise
         # Outside the handler: the traceback's frames keep the failed step's tensors alive.
         if evicted_at == len(generated):

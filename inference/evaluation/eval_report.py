@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from inference.evaluation import scoring
 from inference.evaluation.intervals import mean_difference, share_gained
 from inference.evaluation.scoring import Result
-from inference.system.tables import figure_table, percent, points
+from inference.system.terminal import figure_table, percent, points
 
 if TYPE_CHECKING:
     from rich.console import Console

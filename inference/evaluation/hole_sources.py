@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from inference.errors import CodeLlamaError
-from inference.text.holes import Hole, Kind, sample_holes
-from inference.text.prompts import clean
+from inference.text.holes import Hole, HoleKind, sample_holes
+from inference.text.prompts import normalize_text
 from inference.text.source_files import SourceFile, read_sources
 from inference.text.stopping import Stopper, StopRule, indent_width
 
-MAX_TOKENS: dict[Kind, int] = {"end": 48, "line": 64, "span": 64, "block": 160}
+MAX_TOKENS: dict[HoleKind, int] = {"end": 48, "line": 64, "span": 64, "block": 160}
 """Longest completion of each kind of hole. Fixed: a limit taken from the true middle would reveal its length."""
 
 MAX_TASK_TOKENS = 256
@@ -80,7 +80,7 @@ class EvaluatedHole:
         return f"{text}\n" if self.hole.middle.endswith("\n") and not text.endswith("\n") else text
 
 
-def holes_in_folder(folder: Path, kinds: Sequence[Kind], count: int, seed: int) -> list[EvaluatedHole]:
+def holes_in_folder(folder: Path, kinds: Sequence[HoleKind], count: int, seed: int) -> list[EvaluatedHole]:
     """Sample up to ``count`` holes of each kind from the source files in a folder. Raises DataError."""
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}. Choose a folder of source files.")
@@ -106,7 +106,7 @@ def read_tasks(path: Path) -> list[InfillTask]:
     return tasks
 
 
-def _sample(files: Sequence[SourceFile], kind: Kind, count: int, seed: int) -> list[Hole]:
+def _sample(files: Sequence[SourceFile], kind: HoleKind, count: int, seed: int) -> list[Hole]:
     """Leave out holes at the very start of a file, where there is no prefix to continue."""
     return [hole for hole in sample_holes(files, kind, 2 * count, seed) if hole.prefix.strip()][:count]
 
@@ -118,7 +118,9 @@ def _skipped(reasons: dict[str, int]) -> str:
 
 def _from_hole(hole: Hole) -> EvaluatedHole:
     """Choose the stop rule by kind; a block ends where the indentation of its own line does."""
-    cleaned = Hole(hole.name, hole.kind, clean(hole.prefix), clean(hole.middle), clean(hole.suffix))
+    cleaned = Hole(
+        hole.name, hole.kind, normalize_text(hole.prefix), normalize_text(hole.middle), normalize_text(hole.suffix)
+    )
     if hole.kind == "block":
         rule = _block_rule(cleaned)
     else:
@@ -128,9 +130,9 @@ def _from_hole(hole: Hole) -> EvaluatedHole:
 
 def _from_task(task: InfillTask) -> EvaluatedHole:
     """Take line or block from the canonical solution, as an editor knows it from the user's request."""
-    middle = clean(task.canonical_solution)
-    kind: Kind = "block" if "\n" in middle.rstrip("\n") else "line"
-    hole = Hole(task.task_id, kind, clean(task.prompt), middle, clean(task.suffix))
+    middle = normalize_text(task.canonical_solution)
+    kind: HoleKind = "block" if "\n" in middle.rstrip("\n") else "line"
+    hole = Hole(task.task_id, kind, normalize_text(task.prompt), middle, normalize_text(task.suffix))
     rule = _block_rule(hole) if kind == "block" else StopRule("line")
     return EvaluatedHole(hole, task.family, rule, MAX_TASK_TOKENS, task)
 

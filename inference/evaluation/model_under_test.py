@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from inference.evaluation.answer_journal import key_of
+from inference.evaluation.batch_journal import key_of
 from inference.evaluation.hole_prompts import LAYOUTS, PromptLayout
 from inference.evaluation.hole_sources import DataError
 from inference.models import adapter_store, identify, store
 from inference.models.adapter_files import read
-from inference.models.catalog import STARTER, Model, asked_to_infill
+from inference.models.catalog import STARTER, Model, why_no_infill
 from inference.models.checkpoint import LoadError
 from inference.models.manifest import MANIFEST
 from inference.models.shape import Shape
+from inference.text.llama_tokenizer import load_tokenizer
 from inference.text.tokenizer import Tokenizer
-from inference.text.tokenizer_loader import load_tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class ModelUnderTest:
         """Return the wanted layouts, or all supported ones. Raises DataError for an unsupported one."""
         if any(layout not in self.layouts for layout in wanted):
             missing = f"The vocabulary in {self.folder} has no infilling sentinels. Use `--layout prefix`."
-            raise DataError(asked_to_infill(self.row) or missing)
+            raise DataError(why_no_infill(self.row) or missing)
         return tuple(layout for layout in LAYOUTS if layout in (wanted or self.layouts))
 
     def identity(self) -> str:

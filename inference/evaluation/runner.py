@@ -11,12 +11,12 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from inference.evaluation.answer_journal import AnswerJournal, Rows, key_of
 from inference.evaluation.batch_generation import BatchGenerator, BatchRequest
+from inference.evaluation.batch_journal import BatchJournal, Rows, key_of
 from inference.evaluation.hole_prompts import PromptLayout, build_prompt
 from inference.evaluation.hole_sources import EvaluatedHole
 from inference.evaluation.scoring import Result, scored_middle
-from inference.system.progress import OnProgress
+from inference.system.terminal import OnProgress
 from inference.text.prompts import Prompt
 from inference.text.stopping import StopRule
 from inference.text.tokenizer import Tokenizer
@@ -56,7 +56,7 @@ class _Item:
 class EvaluationRunner:
     """Completes holes with one model. ``load`` is called on first use; ``identity`` is part of the journal's keys."""
 
-    def __init__(self, load: Callable[[], Any], tokenizer: Tokenizer, identity: str, journal: AnswerJournal) -> None:
+    def __init__(self, load: Callable[[], Any], tokenizer: Tokenizer, identity: str, journal: BatchJournal) -> None:
         self._load = load
         self._tokenizer = tokenizer
         self._vocabulary = Vocabulary(tokenizer)

@@ -26,11 +26,11 @@ from shutil import rmtree
 from typing import Literal
 
 from inference.evaluation import supervisor
-from inference.evaluation.answer_journal import AnswerJournal, key_of
+from inference.evaluation.batch_journal import BatchJournal, key_of
 from inference.evaluation.scoring import Result
 from inference.evaluation.supervisor import REACHED_END
 from inference.system.machine import usable_cores
-from inference.system.progress import OnProgress
+from inference.system.terminal import OnProgress
 
 ProgramResult = Literal["passed", "failed", "timed out"]
 
@@ -143,7 +143,7 @@ def _remove(folder: Path) -> None:
 
 
 def run_tests(
-    results: Sequence[Result], journal: AnswerJournal, on_progress: OnProgress, limits: SandboxLimits | None = None
+    results: Sequence[Result], journal: BatchJournal, on_progress: OnProgress, limits: SandboxLimits | None = None
 ) -> list[Result]:
     """Run the tasks' tests on each whole completion and on its displayed part, several programs at a time.
 
@@ -175,7 +175,7 @@ def _program(result: Result, completion: str) -> str:
     return task.program(completion)
 
 
-def _passes(program: str, journal: AnswerJournal, limits: SandboxLimits) -> bool:
+def _passes(program: str, journal: BatchJournal, limits: SandboxLimits) -> bool:
     key = key_of("run", program, limits.seconds, limits.memory)
     if (rows := journal.recall(key, 1)) is None:
         rows = [{"result": run_program(program, limits)}]

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from inference.models.catalog import canonical
-from inference.models.loader import Format, read_transformers
+from inference.models.loader import FormatOrAuto, read_transformers
 from inference.models.shape import FORMATS
-from inference.server.model_manager import ModelChoice, choose
+from inference.server.model_manager import ModelChoice, choose_models
 from inference.system import machine
 
 Send = Callable[[dict[str, Any]], None]
@@ -80,9 +80,9 @@ def generate_tokens(model: Any, request: dict[str, Any], send: Send) -> int:
 def _load(name: str, wanted: str) -> tuple[str, Any]:
     """Return the format the engine would use for this model, and the model in it."""
     model_id = canonical(name)
-    chosen = choose(ModelChoice(model_id, model_id))[0]
+    chosen = choose_models(ModelChoice(model_id, model_id))[0]
     form = chosen.form(wanted, machine.look().best)
-    held: Format = "nf4" if form == "nf4-double" else form  # type: ignore[assignment]
+    held: FormatOrAuto = "nf4" if form == "nf4-double" else form  # type: ignore[assignment]
     return form, read_transformers(chosen.checkpoint.folder, held)
 
 

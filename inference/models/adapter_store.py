@@ -29,7 +29,7 @@ from inference.models.adapter_files import (
 from inference.models.catalog import CATALOG
 from inference.models.manifest import sync
 from inference.models.store import LONGEST_NAME
-from inference.system.files import make_private
+from inference.system.files import make_private_folder
 
 __all__ = ["Adapter", "AdapterError", "check_usable", "is_base", "read"]
 
@@ -193,7 +193,7 @@ def _resolved(workspace: Path) -> Path:
 @contextmanager
 def _locked() -> Iterator[None]:
     root = adapters_folder()
-    make_private(root)
+    make_private_folder(root)
     with FileLock(root / ".lock", mode=0o600):
         yield
 

@@ -162,21 +162,21 @@ def canonical(name: str) -> str:
         return name
 
 
-def out_of_date(model: Model) -> bool:
+def is_outdated(model: Model) -> bool:
     """Return whether an installed model can't infill although its current version can."""
     return not model.infill and model.id in CATALOG and CATALOG[model.id].infill
 
 
-def asked_to_infill(model: Model) -> str | None:
+def why_no_infill(model: Model) -> str | None:
     """Return a message for the user if ``model`` can't infill, else None."""
     if model.infill:
         return None
-    if out_of_date(model):
+    if is_outdated(model):
         return f"The installed {model.id} can't infill yet. Run `codellama-ls pull {model.id}` to update it."
     return f"{model.id} was not trained to infill. It completes from the text before the cursor only."
 
 
-def asked_to_chat(model: Model) -> str | None:
+def why_no_chat(model: Model) -> str | None:
     """Return a message for the user if ``model`` can't chat, else None. It names the Instruct model of that size."""
     if model.chat:
         return None

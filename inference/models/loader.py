@@ -18,15 +18,15 @@ from inference.models.language_model import LanguageModel
 from inference.models.llama import Llama
 from inference.models.quiet_libraries import quiet_transformers, reported, silence
 from inference.system.machine import usable_cores
-from inference.system.progress import OnProgress
+from inference.system.terminal import OnProgress
 
-Format = Literal["auto"] | WeightFormat
+FormatOrAuto = Literal["auto"] | WeightFormat
 
 
 @overload
 def load(
     folder: Path,
-    weight_format: Format = "auto",
+    weight_format: FormatOrAuto = "auto",
     device: str | torch.device | None = None,
     on_progress: OnProgress | None = None,
     *,
@@ -43,7 +43,7 @@ def load(
 ) -> LanguageModel: ...
 def load(
     folder: Path,
-    weight_format: Format | NativeFormat = "auto",
+    weight_format: FormatOrAuto | NativeFormat = "auto",
     device: str | torch.device | None = None,
     on_progress: OnProgress | None = None,
     *,
@@ -73,7 +73,7 @@ def load(
 
 def read_transformers(
     folder: Path,
-    weight_format: Format = "auto",
+    weight_format: FormatOrAuto = "auto",
     device: str | torch.device | None = None,
     on_progress: OnProgress | None = None,
     *,
@@ -97,9 +97,9 @@ def read_transformers(
     return _quantised_once(checkpoint, plan) if quantise else _read(checkpoint, plan)
 
 
-def what_is_read(
+def resolve_checkpoint(
     folder: Path,
-    weight_format: Format = "auto",
+    weight_format: FormatOrAuto = "auto",
     device: str | torch.device | None = None,
     *,
     double_quant: bool = False,
@@ -119,7 +119,7 @@ def what_is_read(
 
 
 def _load_native(folder: Path, form: NativeFormat, on_progress: OnProgress | None) -> LanguageModel:
-    from inference.native.native_loader import read  # lazily: ``inference.native`` imports this package
+    from inference.native.native_llama import read  # lazily: ``inference.native`` imports this package
 
     checkpoint = inspect(folder)
     _check_memory(checkpoint.weight_bytes(form, 4), torch.device("cpu"), folder)
@@ -153,7 +153,7 @@ def choose_device(device: str | torch.device | None) -> torch.device:
     return where
 
 
-def choose_format(weight_format: Format, device: torch.device) -> WeightFormat:
+def choose_format(weight_format: FormatOrAuto, device: torch.device) -> WeightFormat:
     """Resolve ``auto``: NF4 on a GPU, float32 on a CPU, where it is the fastest for a model as small as the starter.
 
     Milliseconds per decoded token of the starter, measured on two AVX-512 cores: float32 71, bfloat16 88, NF4 190.
@@ -163,7 +163,7 @@ def choose_format(weight_format: Format, device: torch.device) -> WeightFormat:
     return weight_format
 
 
-def _stored_format(checkpoint: Checkpoint, wanted: Format) -> WeightFormat | None:
+def _stored_format(checkpoint: Checkpoint, wanted: FormatOrAuto) -> WeightFormat | None:
     """Return the format of a checkpoint that is quantised already, else None. Raises LoadError."""
     if not checkpoint.quantised:
         return None
@@ -238,7 +238,7 @@ def _quantised_once(checkpoint: Checkpoint, plan: _Plan) -> Any:
 def _kept(checkpoint: Checkpoint, dtype: torch.dtype, double_quant: bool) -> Path | None:
     """Return the folder for the NF4 copy of an installed checkpoint, or None."""
     kind = "-".join(["nf4", *(["double"] if double_quant else []), str(dtype).removeprefix("torch.")])
-    return quantised.place(checkpoint.folder, kind)
+    return quantised.copy_folder(checkpoint.folder, kind)
 
 
 def _read(checkpoint: Checkpoint, plan: _Plan, **options: Any) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from inference.system.progress import OnProgress
+from inference.system.terminal import OnProgress
 
 MANIFEST = "manifest.json"
 FORMAT = 1

@@ -18,13 +18,13 @@ from filelock import FileLock, Timeout
 
 from inference.models import manifest
 from inference.models.manifest import MANIFEST, MismatchError
-from inference.system.files import untrusted
-from inference.system.progress import OnProgress
+from inference.system.files import why_untrusted
+from inference.system.terminal import OnProgress
 
 log = logging.getLogger(__name__)
 
 
-def place(folder: Path, kind: str) -> Path | None:
+def copy_folder(folder: Path, kind: str) -> Path | None:
     """Return the folder for the copy of format ``kind`` of the checkpoint in ``folder``.
 
     Return None for a folder without a manifest: it is not installed, and its files may change at any time.
@@ -41,11 +41,11 @@ def copies(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
 
 
-def damage(where: Path, *, full: bool = False, on_progress: OnProgress | None = None) -> str:
+def find_damage(where: Path, *, full: bool = False, on_progress: OnProgress | None = None) -> str:
     """Return the reason why the copy in ``where`` can't be used, or ""; ``full`` reads all of its content."""
     try:
         for path in (where, *where.iterdir()):
-            if why := untrusted(path, like=where.parent):
+            if why := why_untrusted(path, like=where.parent):
                 return why
         manifest.check(where, full=full, on_progress=on_progress)
     except (MismatchError, OSError) as error:
@@ -57,7 +57,7 @@ def ready(where: Path) -> bool:
     """Return whether there is a copy that can be loaded. A damaged copy is removed."""
     if not where.is_dir():
         return False
-    if why := damage(where):
+    if why := find_damage(where):
         drop(where, why)
     return not why
 

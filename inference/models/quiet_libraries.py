@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from inference.system.progress import OnProgress
+from inference.system.terminal import OnProgress
 
 
 def silence() -> None:

@@ -24,8 +24,8 @@ from inference.errors import CodeLlamaError
 from inference.models import manifest
 from inference.models.catalog import CATALOG, canonical
 from inference.models.manifest import MismatchError, sync
-from inference.system.files import make_private
-from inference.system.progress import OnProgress
+from inference.system.files import make_private_folder
+from inference.system.terminal import OnProgress
 
 FOLDER_VARIABLE = "CODELLAMA_LS_MODELS"
 """Environment variable that overrides the folder of models, e.g. for a larger disk."""
@@ -135,7 +135,7 @@ def hashes(model_id: str) -> dict[str, str]:
         raise _damaged(model_id, error) from error
 
 
-def kept(model_id: str, version: str) -> Path:
+def download_folder(model_id: str, version: str) -> Path:
     """Return a folder for the downloaded files of one version of a model, until it is installed.
 
     The folder survives an interrupted download. Downloads of other versions are removed. Raises StoreError for an
@@ -148,10 +148,10 @@ def kept(model_id: str, version: str) -> Path:
         if other.name != version:
             shutil.rmtree(other)
     folder = root / version
-    return make_private(folder)
+    return make_private_folder(folder)
 
 
-def forget_kept(model_id: str) -> None:
+def remove_download(model_id: str) -> None:
     """Remove the downloaded files of a model."""
     shutil.rmtree(location(model_id).with_name(f".{model_id}.download"), ignore_errors=True)
 
@@ -160,7 +160,7 @@ def forget_kept(model_id: str) -> None:
 def locked(model_id: str, on_wait: Callable[[], None]) -> Iterator[None]:
     """Hold the lock for installing a model; ``on_wait`` is called once if another process holds it."""
     root = location(model_id).parent
-    make_private(root)
+    make_private_folder(root)
     lock = FileLock(root / f".{model_id}.lock")  # the system releases it when its holder dies
     try:
         lock.acquire(timeout=0)
@@ -258,32 +258,32 @@ def remove(model_id: str) -> None:
                 shutil.rmtree(doomed)
             target.rename(doomed)
             shutil.rmtree(doomed)
-            forget_kept(model_id)
+            remove_download(model_id)
     except Timeout:
         raise StoreError(f"The model {model_id!r} is being installed. Remove it afterwards.") from None
 
 
-def place(model_id: str) -> Path:
+def vocabulary_folder(model_id: str) -> Path:
     """Return the folder for a vocabulary without weights. Raises StoreError for an invalid name."""
     model = location(model_id)
     return model.parent / VOCABULARIES / model.name
 
 
-def put(model_id: str, files: Iterable[Path]) -> Path:
+def put_vocabulary(model_id: str, files: Iterable[Path]) -> Path:
     """Replace a vocabulary without weights by copies of ``files``, atomically and under a lock."""
-    target = place(model_id)
-    make_private(target.parent)
+    target = vocabulary_folder(model_id)
+    make_private_folder(target.parent)
     with FileLock(target.with_name(f".{target.name}.lock")):
         partial = target.with_name(f".{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        make_private(partial)
+        make_private_folder(partial)
         for file in files:
             shutil.copyfile(file, partial / file.name)
         shutil.rmtree(target, ignore_errors=True)
         return partial.rename(target)
 
 
-def folder_of(name: str) -> Path:
+def find_vocabulary(name: str) -> Path:
     """Return the folder with the vocabulary of a model, by its id or Hugging Face id.
 
     It may be the folder of another size that was published with the same file. Raises VocabularyMissingError, or
@@ -302,7 +302,7 @@ def folder_of(name: str) -> Path:
 def _candidates(model_id: str) -> Iterator[Path]:
     for one in (model_id, *_same_vocabulary(model_id)):
         yield location(one)
-        yield place(one)
+        yield vocabulary_folder(one)
 
 
 def _same_vocabulary(model_id: str) -> list[str]:

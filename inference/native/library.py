@@ -23,7 +23,7 @@ from filelock import FileLock
 from inference.models import manifest
 from inference.models.manifest import MismatchError
 from inference.system.child_processes import search_path
-from inference.system.files import make_private, untrusted
+from inference.system.files import make_private_folder, why_untrusted
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class NoLibraryError(Exception):
     """The library is not available on this machine; the message is the reason."""
 
 
-def missing(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def why_unavailable(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Return the reason why the library is not available on this machine, or ""."""
     try:
         lines = cpuinfo.read_text("utf-8").splitlines()
@@ -66,7 +66,7 @@ def library(folder: Path) -> ctypes.CDLL:
 
     If ``folder`` is not usable, the library is compiled into a temporary folder at every start.
     """
-    if why := missing():
+    if why := why_unavailable():
         raise NoLibraryError(why)
     try:
         return _kept(folder)
@@ -82,7 +82,7 @@ def library(folder: Path) -> ctypes.CDLL:
 
 def _kept(folder: Path) -> ctypes.CDLL:
     """Load the library from ``folder``. Raises NoLibraryError, or OSError if it can't be stored or loaded there."""
-    was_writable = _close(make_private(folder).resolve())
+    was_writable = _close(make_private_folder(folder).resolve())
     where = folder / _name()
     with FileLock(folder / f".{where.name}.lock", timeout=COMPILE_SECONDS):
         if why := was_writable or _damage(where):
@@ -103,7 +103,7 @@ def _name() -> str:
 
 def _close(folder: Path) -> str:
     """Make the folder private. Return the reason if others could write to it; raise OSError if it is another user's."""
-    why = untrusted(folder)
+    why = why_untrusted(folder)
     if why and folder.stat().st_uid != os.getuid():
         raise PermissionError(f"{why}; remove it")
     if why:
@@ -115,7 +115,7 @@ def _damage(where: Path) -> str:
     """Return the reason why the library in ``where`` can't be loaded, or ""."""
     try:
         for path in (where, *where.iterdir()):
-            if why := untrusted(path):
+            if why := why_untrusted(path):
                 return why
         manifest.check(where, full=True)
     except (MismatchError, OSError) as error:

@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from inference.models.checkpoint import Checkpoint, LoadError, shards
-from inference.system.progress import OnProgress
+from inference.system.terminal import OnProgress
 
 Bits = Literal[4, 8]
 OUTPUTS, INPUTS = 16, 32

@@ -123,12 +123,14 @@ class Plan:
 
     def lines(self) -> list[tuple[str, str]]:
         """Return the rows of a table: name and amount."""
-        items = [(item.name + ("" if item.lasting else " (transient)"), amount(item.bytes)) for item in self.items]
+        items = [
+            (item.name + ("" if item.lasting else " (transient)"), format_bytes(item.bytes)) for item in self.items
+        ]
         sums = [
-            ("between requests", amount(self.resident)),
-            *([("of that, anonymous", amount(self.anonymous))] if self.anonymous < self.resident else []),
-            ("peak", amount(self.peak)),
-            ("left free", amount(self.left)),
+            ("between requests", format_bytes(self.resident)),
+            *([("of that, anonymous", format_bytes(self.anonymous))] if self.anonymous < self.resident else []),
+            ("peak", format_bytes(self.peak)),
+            ("left free", format_bytes(self.left)),
         ]
         return [*items, *sums, *((f"context for {s.role} ({s.model})", f"{s.tokens:,} tokens") for s in self.slots)]
 
@@ -239,8 +241,8 @@ def _cache(slot: PlannedSlot, choice: Choice, device: Device) -> MemoryItem:
 
 def _refusal(choices: Sequence[Choice], smallest: Plan) -> str:
     needs = "needs" if len(choices) == 1 else "need"
-    need, device = amount(smallest.peak, math.ceil), smallest.device
-    return f"{describe(choices)} {needs} {need}, but {device.name} has {amount(device.free, math.floor)} free."
+    need, device = format_bytes(smallest.peak, math.ceil), smallest.device
+    return f"{describe(choices)} {needs} {need}, but {device.name} has {format_bytes(device.free, math.floor)} free."
 
 
 def describe(choices: Sequence[Choice]) -> str:
@@ -250,7 +252,7 @@ def describe(choices: Sequence[Choice]) -> str:
     return " and ".join(f"{c.id} ({c.form}) for {' and '.join(c.roles)}" for c in choices)
 
 
-def amount(count: int, rounding: Callable[[float], int] = round) -> str:
+def format_bytes(count: int, rounding: Callable[[float], int] = round) -> str:
     """Format a number of bytes in GiB or MiB. Callers round needed memory up and free memory down."""
     if count >= 1 << 30:
         return f"{rounding(count * 100 / (1 << 30)) / 100:.2f} GiB"

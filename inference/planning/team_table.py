@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from inference.models.catalog import find
 from inference.models.shape import Shape
-from inference.planning.planner import KEPT, OVERHEAD, activation_bytes, amount
+from inference.planning.planner import KEPT, OVERHEAD, activation_bytes, format_bytes
 from inference.system.machine import Device
 
 UTILISATION = 0.9
@@ -83,7 +83,7 @@ def _line(setup: Setup) -> str:
     cells = [
         row.title.removeprefix("Code Llama "),
         f"{setup.cards} x {setup.gigabytes} GB",
-        amount(row.shape.weight_bytes("bf16")),
+        format_bytes(row.shape.weight_bytes("bf16")),
         f"{row.shape.kv_bytes_per_token() >> 10} KiB",
         f"{tokens:,} tokens",
         f"{tokens // REQUEST:,}",

@@ -18,8 +18,7 @@ import httpx
 
 from inference.api.errors import EngineUnavailable
 from inference.api.fields import parse_json
-from inference.client.openai_stream import DONE, StreamEvent, parse_event
-from inference.client.sse import event_data, post_for_events, read_body
+from inference.client.openai_stream import DONE, StreamEvent, event_data, parse_event, post_for_events, read_body
 from inference.errors import CodeLlamaError
 from inference.remote.errors import (
     connection_errors,

@@ -16,7 +16,7 @@ from inference.api.requests import ChatRequest, CompletionRequest
 from inference.client.openai_stream import StreamEvent
 from inference.models.catalog import Model
 from inference.text.infill import CursorRequest, cursor_prompt
-from inference.text.prompts import clean
+from inference.text.prompts import normalize_text
 from inference.text.stopping import Stopper
 from inference.text.tokenizer import Tokenizer
 from inference.text.vocabulary import END_OF_INFILL, SPACE
@@ -128,9 +128,9 @@ class PromptFormat:
         """
         assert isinstance(request.prompt, str)
         room = self._room(request) * CHARACTERS_PER_TOKEN
-        prefix, following = clean(request.prompt), request.suffix or ""
+        prefix, following = normalize_text(request.prompt), request.suffix or ""
         if self.dialect.kind == "suffix" and following:
-            suffix = clean(following)[: max(room - len(prefix), room // 4)]
+            suffix = normalize_text(following)[: max(room - len(prefix), room // 4)]
             return ServerRequest({"prompt": prefix[-(room - len(suffix)) :], "suffix": suffix}, following=following)
         prefix = prefix[-room:]
         stem = prefix.rstrip(" \t") or prefix

@@ -18,8 +18,7 @@ import httpx
 from inference.api.errors import BadRequest, ModelRefused
 from inference.api.events import Finished, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
-from inference.client.openai_stream import PlainReader
-from inference.client.sse import DeadlinePassed
+from inference.client.openai_stream import DeadlinePassed, PlainReader
 from inference.remote.http_client import stream_events
 from inference.remote.prompt_format import CompletionReader
 from inference.remote.server_profile import ServerProfile

@@ -24,16 +24,16 @@ from inference.api.events import Sampling
 from inference.api.requests import CompletionRequest
 from inference.api.status import ANSWERING, Status
 from inference.models import store
-from inference.models.catalog import Model, asked_to_infill, canonical
+from inference.models.catalog import Model, canonical, why_no_infill
 from inference.models.identify import find_row
 from inference.models.store import StoreError
 from inference.remote.errors import ServerBusy, UnusableServer, refusal, unexpected_response
 from inference.remote.http_client import get_json, stream_events
 from inference.remote.prompt_format import PromptFormat, ServerDialect
-from inference.text.prompts import PromptError, begin_ids
+from inference.text.llama_tokenizer import load_tokenizer
+from inference.text.prompts import PromptError, bos_ids
 from inference.text.stopping import StopRule
 from inference.text.tokenizer import Tokenizer, TokenizerError
-from inference.text.tokenizer_loader import load_tokenizer
 
 PROBE_SECONDS = 60.0
 """Time limit of each probe. Some servers compile kernels for their first response."""
@@ -123,7 +123,7 @@ async def probe(http: httpx.AsyncClient, server: str, wanted: ProbeRequest) -> S
         language = await _most_exact(http, server, untested, local)
     except TimeoutError as error:
         raise EngineUnavailable(f"{server} did not respond to a probe within {PROBE_SECONDS:.0f} s.") from error
-    limits = (local.row and asked_to_infill(local.row)) or ""
+    limits = (local.row and why_no_infill(local.row)) or ""
     chats = replace(language, model=chat, context=chat_context or language.context)
     return ServerProfile(language, chats, names, limits, chat_context=chat_context)
 
@@ -160,7 +160,7 @@ def _local_model(model: str) -> _LocalModel:
     """Read the model's tokenizer. Reads the disk: do not call it on an event loop."""
     row = find_row(model)
     try:
-        return _LocalModel(row, load_tokenizer(store.folder_of(model)))
+        return _LocalModel(row, load_tokenizer(store.find_vocabulary(model)))
     except (store.VocabularyMissingError, TokenizerError, StoreError) as missing:
         return _LocalModel(row, None, str(missing))
 
@@ -237,7 +237,7 @@ async def _check_vocabulary(http: httpx.AsyncClient, server: str, candidate: Pro
     except BadRequest:
         return  # it takes ids alone
     here = len(candidate.tokenizer.encode(COUNTED))
-    if counted is not None and counted not in (here, here + len(begin_ids(candidate.tokenizer)), here + 1):
+    if counted is not None and counted not in (here, here + len(bos_ids(candidate.tokenizer)), here + 1):
         raise UnusableServer(
             f"{server} serves {candidate.model}, whose vocabulary is not that of engine.model: a text has {counted} "
             f"tokens there, {here} here. Set engine.model to the model that it serves."

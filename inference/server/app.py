@@ -59,8 +59,8 @@ from inference.server.scheduler import Scheduler
 from inference.server.stats import Stats
 from inference.text.stopping import StopRule
 
-BEAT_SECONDS = 2.0
-BEAT = ":\n\n"
+HEARTBEAT_SECONDS = 2.0
+HEARTBEAT = ":\n\n"
 """A comment (WHATWG HTML, section 9.2), sent on a lease when there is no news. It shows the client that the engine
 lives. ``SILENT_SECONDS`` of the client allows for five missing ones.
 """
@@ -217,8 +217,8 @@ class EngineApp:
 
     async def _leased(self) -> AsyncIterator[str]:
         with self.leases.hold():
-            async for status in with_heartbeat(self.board.watch(), BEAT_SECONDS):
-                yield BEAT if status is None else sse(status.to_json())
+            async for status in with_heartbeat(self.board.watch(), HEARTBEAT_SECONDS):
+                yield HEARTBEAT if status is None else sse(status.to_json())
 
     async def _generate(
         self,

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, get_args
 
 from inference.api.status import StatusBoard
 from inference.errors import CodeLlamaError
-from inference.models.catalog import Model, Role, asked_to_chat, asked_to_infill
+from inference.models.catalog import Model, Role, why_no_chat, why_no_infill
 from inference.models.checkpoint import Checkpoint, NativeFormat, inspect
 from inference.models.identify import row_of
 from inference.models.shape import Format, Shape
 from inference.models.store import installed
 from inference.planning.alternatives import plan_or_suggest
-from inference.planning.planner import OVERHEAD, Choice, DoesNotFitError, Plan, amount, plan
+from inference.planning.planner import OVERHEAD, Choice, DoesNotFitError, Plan, format_bytes, plan
 from inference.server.router import LoadedModel
 from inference.server.scheduler import Scheduler
 from inference.system import machine
@@ -99,10 +99,10 @@ class ChosenModel:
     def _best(self, device: Device) -> Format:
         if device.kind != "cpu":
             return "nf4"
-        from inference.native.native_loader import refusal
+        from inference.native.native_llama import why_unsupported
 
         small = self.checkpoint.parameters <= SMALL
-        if reason := refusal(self.checkpoint):
+        if reason := why_unsupported(self.checkpoint):
             log.info("%s is not served by the C library: %s", self.row.id, reason)
             return "fp32" if small else "nf4"
         return "int8" if small else "int4"
@@ -119,24 +119,24 @@ def load_models(wanted: ModelChoice, report: ReportProgress) -> dict[str, Engine
 
     Raises WrongModelError, DoesNotFitError, and the errors of the store and the loader. All messages are for the user.
     """
-    chosen = choose(wanted)
+    chosen = choose_models(wanted)
     report("loading torch", 0)
     planned, choices = plan_all(chosen, wanted, _device())
     for name, size in planned.lines():
         log.info("plan: %s: %s", name, size)
-    report(summary(planned), 5)
+    report(plan_summary(planned), 5)
     engines = {}
     for n, (one, choice) in enumerate(zip(chosen, choices, strict=True)):
         engines[one.row.id] = _load(one, choice, planned, _part(report, n, len(chosen)))
     return engines
 
 
-def forecast(wanted: ModelChoice) -> tuple[Plan, Sequence[Choice]]:
+def plan_models(wanted: ModelChoice) -> tuple[Plan, Sequence[Choice]]:
     """Return the plan that ``load_models`` would follow, without loading. Raises the same errors."""
-    return plan_all(choose(wanted), wanted, _device())
+    return plan_all(choose_models(wanted), wanted, _device())
 
 
-def choose(wanted: ModelChoice) -> list[ChosenModel]:
+def choose_models(wanted: ModelChoice) -> list[ChosenModel]:
     """Return each model once, with the roles it was trained for. Does not import torch.
 
     Raises WrongModelError if the chat model cannot chat, and the errors of the store.
@@ -144,7 +144,7 @@ def choose(wanted: ModelChoice) -> list[ChosenModel]:
     completion, chat = row_of(wanted.completion), row_of(wanted.chat)
     if completion.id == chat.id:
         return [_chosen(completion, ("completion", "chat") if completion.chat else ("completion",))]
-    if refusal := asked_to_chat(chat):
+    if refusal := why_no_chat(chat):
         raise WrongModelError(refusal)
     return [_chosen(completion, ("completion",)), _chosen(chat, ("chat",))]
 
@@ -164,9 +164,9 @@ def plan_all(chosen: Sequence[ChosenModel], wanted: ModelChoice, device: Device)
     return plan_or_suggest(choices, device, wanted=contexts), choices
 
 
-def summary(planned: Plan) -> str:
+def plan_summary(planned: Plan) -> str:
     """Return a plan in one line."""
-    need, free = amount(planned.peak, math.ceil), amount(planned.device.free, math.floor)
+    need, free = format_bytes(planned.peak, math.ceil), format_bytes(planned.device.free, math.floor)
     contexts = ", ".join(f"{slot.tokens:,} tokens for {slot.role}" for slot in planned.slots)
     return f"needs {need} of {free} free, context: {contexts}"
 
@@ -203,7 +203,7 @@ def _load(one: ChosenModel, choice: Choice, planned: Plan, report: ReportProgres
     from inference.models.cuda_graphs import GraphedLlama
     from inference.models.llama import Llama
     from inference.models.loader import load
-    from inference.text.tokenizer_loader import load_tokenizer
+    from inference.text.llama_tokenizer import load_tokenizer
 
     folder, title = one.checkpoint.folder, one.row.title
     double = choice.form == "nf4-double"
@@ -296,7 +296,7 @@ class ModelManager:
 
     def _ready(self, loaded: Mapping[str, LoadedModel]) -> None:
         self.loaded = loaded
-        limits = asked_to_infill(loaded[self._board.status.model].row) or ""
+        limits = why_no_infill(loaded[self._board.status.model].row) or ""
         if limits:
             log.info("%s", limits)
         self._set(phase="ready", message="ready", progress=100, limits=limits)

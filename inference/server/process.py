@@ -30,8 +30,14 @@ from inference.server.leases import Leases
 from inference.server.model_manager import ModelChoice, ModelManager, load_models
 from inference.server.scheduler import Scheduler
 from inference.server.transport import ListenerServer, PrivateProtocol, listen
-from inference.system.files import close_roots
-from inference.system.runtime_folder import NotPrivateError, bind, in_words, runtime_folder, token
+from inference.system.files import close_app_folders
+from inference.system.runtime_folder import (
+    NotPrivateError,
+    bind_socket,
+    read_or_create_token,
+    report_os_errors,
+    runtime_folder,
+)
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     faulthandler.enable()  # logs the stack of a crash in a kernel
     try:
         folder = runtime_folder()
-        close_roots()
+        close_app_folders()
         with _sole_engine(folder) as crash:
             log.info("%s: version %s, process %d", crash_report.STARTED, inference.__version__, os.getpid())
             _run(args, folder, crash)
@@ -94,11 +100,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _sole_engine(folder: Path) -> Iterator[str]:
     """Hold the engine's lock. Yield how the previous engine crashed, or "". Raises Timeout, NotPrivateError."""
     lock = FileLock(folder / "engine.lock", timeout=0, mode=0o600)
-    with in_words():
+    with report_os_errors():
         lock.acquire()
     try:
-        with in_words():
-            crash = crash_report.begin(folder, log_path())
+        with report_os_errors():
+            crash = crash_report.mark_running(folder, log_path())
         yield crash
     finally:
         lock.release()
@@ -109,7 +115,7 @@ def _run(args: argparse.Namespace, folder: Path, crash: str) -> None:
     try:
         asyncio.run(_serve(args, folder, crash))
     except NotPrivateError:
-        crash_report.end(folder)
+        crash_report.mark_ended(folder)
         raise
 
 
@@ -159,7 +165,7 @@ async def _serve(args: argparse.Namespace, folder: Path, crash: str) -> None:
     path, tcp, secret = folder / "engine.sock", None, ""
     if args.tcp is not None:
         file = args.token_file or folder / "engine.token"
-        secret, tcp = token(file), listen(args.tcp)
+        secret, tcp = read_or_create_token(file), listen(args.tcp)
         log.info("listening on http://%s:%d with the token in %s", *tcp.getsockname(), file)
     server = EngineServer(
         uvicorn.Config(
@@ -171,7 +177,7 @@ async def _serve(args: argparse.Namespace, folder: Path, crash: str) -> None:
         tcp,
         secret,
     )  # fmt: skip
-    listener = bind(path)  # first, as it may fail: a process that is importing torch takes long to exit
+    listener = bind_socket(path)  # first, as it may fail: a process that is importing torch takes long to exit
     # torch is imported and tensors are used on this thread only
     threading.Thread(target=scheduler.run, daemon=True, name="model").start()
     models.load()
@@ -199,7 +205,7 @@ async def _clear_failed_starts(board: StatusBoard, folder: Path) -> None:
     """Clear the record of crashes during loading when this engine has survived it."""
     async for status in board.watch():
         if status.phase != "loading":
-            return crash_report.clear(folder)
+            return crash_report.forget_failed_starts(folder)
     return None
 
 
@@ -211,7 +217,7 @@ def _close(scheduler: Scheduler, board: StatusBoard) -> None:
 
 def _clean_up(folder: Path, path: Path) -> None:
     path.unlink(missing_ok=True)
-    crash_report.end(folder)
+    crash_report.mark_ended(folder)
 
 
 if __name__ == "__main__":

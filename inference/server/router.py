@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from inference.api.events import Sampling, Steps
+from inference.api.events import RequestOptions, Sampling, Steps
 from inference.api.requests import error_body
 from inference.api.status import Status
-from inference.engine.request_options import RequestOptions
 from inference.models import adapter_store
 from inference.models.adapter_store import Adapter, AdapterError, AdapterMissingError
-from inference.models.catalog import Model, Role, asked_to_chat, canonical
+from inference.models.catalog import Model, Role, canonical, why_no_chat
 from inference.server.openai import RefusedRequestError
 from inference.text.prompts import Message, Snippet
 from inference.text.stopping import StopRule
@@ -84,7 +83,7 @@ def choose_route(name: str, role: Role, status: Status, loaded: Mapping[str, Loa
     model_id = canonical(name) if name else status.model if role == "completion" else status.chat_model
     model = loaded.get(model_id)
     route = ModelRoute(model_id, model) if model else _adapter_route(name, status, loaded)
-    if role == "chat" and (text := asked_to_chat(route.base.row)):
+    if role == "chat" and (text := why_no_chat(route.base.row)):
         raise RefusedRequestError(400, error_body(text, "invalid_request_error", "model"))
     return route
 

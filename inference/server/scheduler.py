@@ -30,7 +30,7 @@ from typing import Protocol, TypeVar
 
 from inference.api.events import Event, Failed, Finished, Steps, TextChunk
 from inference.api.requests import PRIORITIES, Priority
-from inference.engine.out_of_memory import OutOfMemoryError, is_shortage
+from inference.engine.out_of_memory import OutOfMemoryError, is_out_of_memory
 from inference.models.adapter_store import AdapterError
 from inference.text.prompts import PromptError
 
@@ -313,6 +313,6 @@ class Scheduler:
 
 
 def _error_message(error: Exception) -> str:
-    if is_shortage(error):
+    if is_out_of_memory(error):
         return "The model ran out of memory for this request; shorten the context or choose a smaller model."
     return f"The engine failed at this request ({type(error).__name__}); its log has the details."

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import platformdirs
 
-NAME = "codellama-ls"
+APP_NAME = "codellama-ls"
 
 _NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
@@ -26,13 +26,13 @@ class TooLongError(OSError):
     """The file has more bytes than allowed."""
 
 
-def roots() -> tuple[Path, ...]:
+def app_folders() -> tuple[Path, ...]:
     """Return the user's cache, data and state folders of this program, existing or not."""
     chosen = (platformdirs.user_cache_path, platformdirs.user_data_path, platformdirs.user_state_path)
-    return tuple(path(NAME, False) for path in chosen)
+    return tuple(path(APP_NAME, False) for path in chosen)
 
 
-def make_private(folder: Path) -> Path:
+def make_private_folder(folder: Path) -> Path:
     """Create ``folder`` and its missing parents with mode 0700, and return it. Raises OSError.
 
     ``Path.mkdir`` applies its mode to the last folder only. Existing folders keep their mode, but if a folder was
@@ -43,13 +43,13 @@ def make_private(folder: Path) -> Path:
     for path in missing:
         path.mkdir(mode=0o700, exist_ok=True)
     if missing:
-        close_roots()
+        close_app_folders()
     return folder
 
 
-def close_roots() -> None:
+def close_app_folders() -> None:
     """Close this user's own folders of this program to others. The doctor reports a folder that stays open."""
-    for path in roots():
+    for path in app_folders():
         with suppress(OSError):
             found = path.stat()
             if found.st_uid == os.getuid() and found.st_mode & 0o077:
@@ -91,7 +91,7 @@ def write_private(path: Path, text: str) -> None:
         raise
 
 
-def untrusted(path: Path, like: Path | None = None) -> str:
+def why_untrusted(path: Path, like: Path | None = None) -> str:
     """Return why another user could have written the file at ``path``, or "". Raises OSError.
 
     It must belong to this user or to root, and others must not be able to write to it. The owner and the write

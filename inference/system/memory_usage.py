@@ -19,7 +19,7 @@ INTERVAL = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class MemoryUsage:
     """Memory of this process in bytes.
 
     Attributes:
@@ -31,10 +31,10 @@ class Usage:
     mapped: int = 0
 
 
-class Probe(Protocol):
+class MemoryProbe(Protocol):
     """Measures one kind of memory."""
 
-    def now(self) -> Usage:
+    def now(self) -> MemoryUsage:
         """Return the current usage."""
         ...
 
@@ -52,10 +52,10 @@ class HostProbe:
         if not (proc / "smaps_rollup").exists():
             raise OSError("Memory can be measured on Linux only: /proc/self/smaps_rollup is missing.")
 
-    def now(self) -> Usage:
+    def now(self) -> MemoryUsage:
         """Return anonymous memory and mapped files of the checkpoint's folder."""
         rollup = (self._proc / "smaps_rollup").read_text()
-        return Usage(_kib("Anonymous", rollup), self._mapped())
+        return MemoryUsage(_kib("Anonymous", rollup), self._mapped())
 
     def own(self) -> int:
         status = (self._proc / "status").read_text()
@@ -74,8 +74,8 @@ class GpuProbe:
     def __init__(self, before: Device) -> None:
         self._free_before = before.free
 
-    def now(self) -> Usage:
-        return Usage(self.own())
+    def now(self) -> MemoryUsage:
+        return MemoryUsage(self.own())
 
     def own(self) -> int:
         import torch
@@ -83,10 +83,10 @@ class GpuProbe:
         return self._free_before - torch.cuda.mem_get_info()[0]
 
 
-class Peak:
+class PeakMemory:
     """Sample memory every 20 ms while the block runs. ``bytes`` is the maximum; shorter peaks can be missed."""
 
-    def __init__(self, probe: Probe) -> None:
+    def __init__(self, probe: MemoryProbe) -> None:
         self._probe = probe
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)

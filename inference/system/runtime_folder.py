@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from inference.errors import CodeLlamaError
-from inference.system.files import make_private, open_private
+from inference.system.files import make_private_folder, open_private
 
 LONGEST_SOCKET_PATH = 100
 """``sun_path`` holds 108 bytes on Linux and 104 on macOS, including the final zero (unix(7))."""
@@ -32,7 +32,7 @@ class NotPrivateError(CodeLlamaError):
 
 
 @contextmanager
-def in_words() -> Iterator[None]:
+def report_os_errors() -> Iterator[None]:
     """Raise ``NotPrivateError`` for an ``OSError``; time-outs pass unchanged."""
     try:
         yield
@@ -65,18 +65,18 @@ def runtime_folder() -> Path:
     folder = Path(base) / "codellama-ls" if base and os.path.isdir(base) else _fallback()  # noqa: PTH112  never raises
     if _too_long(folder):
         folder = _fallback()
-    own_folder(folder, "XDG_RUNTIME_DIR")
+    require_private_folder(folder, "XDG_RUNTIME_DIR")
     return folder
 
 
-def own_folder(folder: Path, variable: str) -> None:
+def require_private_folder(folder: Path, variable: str) -> None:
     """Create ``folder`` with mode 0700 if it is missing.
 
     Raises ``NotPrivateError`` if another user owns it or it cannot be used. ``variable`` is the environment variable
     that would choose another folder.
     """
     try:
-        found = folder.lstat() if folder.is_symlink() else make_private(folder).lstat()
+        found = folder.lstat() if folder.is_symlink() else make_private_folder(folder).lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
             if stat.S_IMODE(found.st_mode) != 0o700:
                 folder.chmod(0o700)
@@ -91,12 +91,12 @@ def own_folder(folder: Path, variable: str) -> None:
     raise NotPrivateError(f"{folder} is not a folder of yours. Remove it or set {variable} to a private folder.")
 
 
-def bind(path: Path) -> socket.socket:
+def bind_socket(path: Path) -> socket.socket:
     """Return a Unix socket bound to ``path``, never accessible to others, not even for a moment.
 
     The socket file of a dead engine is replaced: the caller holds the engine's lock. Raises ``NotPrivateError``.
     """
-    with in_words():
+    with report_os_errors():
         path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         old = os.umask(0o177)
@@ -123,7 +123,7 @@ def peer_credentials(connection: socket.socket) -> tuple[int, int] | None:
     return pid, uid
 
 
-def token(path: Path) -> str:
+def read_or_create_token(path: Path) -> str:
     """Return the token in ``path``; create the file with a new token if it is missing.
 
     Raises ``NotPrivateError`` if the file is not the user's, others can read it, or it cannot be written.

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, chain
 
-from inference.text.prompts import Message, Prompt, PromptError, begin_ids, clean
+from inference.text.prompts import Message, Prompt, PromptError, bos_ids, normalize_text
 from inference.text.tokenizer import MAX_CHARS_PER_TOKEN, SLACK, Tokenizer, without_middle
 from inference.text.vocabulary import END, STEP
 
@@ -39,7 +39,7 @@ def chatml_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int
         raise PromptError("A conversation needs at least one message.")
     messages, forgotten = _recent(messages, budget)
     newline = tokenizer.encode("\n")
-    turns = [[start, *tokenizer.encode(f"{m.role}\n{clean(m.content)}"), end, *newline] for m in messages]
+    turns = [[start, *tokenizer.encode(f"{m.role}\n{normalize_text(m.content)}"), end, *newline] for m in messages]
     system = turns.pop(0) if messages[0].role == "system" and len(messages) > 1 else []
     tail = [start, *tokenizer.encode("assistant\n")]
     ids, dropped, cut = _trim(system, turns, turns, tail, budget)
@@ -60,7 +60,7 @@ def llama_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int)
     if system is None:
         ids, dropped, cut = _trim([], plain, plain, [], budget)
     else:
-        lead = begin_ids(tokenizer) + _encode(tokenizer, f"[INST] <<SYS>>\n{_split_tags(system)}\n<</SYS>>")
+        lead = bos_ids(tokenizer) + _encode(tokenizer, f"[INST] <<SYS>>\n{_split_tags(system)}\n<</SYS>>")
         folded = [_inst_after_system(tokenizer, *exchange) for exchange in exchanges]
         ids, dropped, cut = _trim([], folded, plain, [], budget, lead)
     return Prompt(ids, tokenizer.eos_ids, dropped=forgotten + 2 * dropped, cut=cut)
@@ -78,11 +78,11 @@ def step_prompt(tokenizer: Tokenizer, messages: Sequence[Message], budget: int) 
     system, exchanges, forgotten = _exchanges(messages, budget)
 
     def turn(role: str, content: str) -> list[int]:
-        body = tokenizer.encode(f"\n\n {clean(content).strip()}") if content else []
+        body = tokenizer.encode(f"\n\n {normalize_text(content).strip()}") if content else []
         return [*tokenizer.encode(f" Source: {role}"), *body, step]
 
     turns = [turn("user", ask) + ([] if answer is None else turn("assistant", answer)) for ask, answer in exchanges]
-    head = begin_ids(tokenizer) + turn("system", system or "")
+    head = bos_ids(tokenizer) + turn("system", system or "")
     tail = tokenizer.encode(" Source: assistant\nDestination: user") + tokenizer.encode("\n\n ")
     ids, dropped, cut = _trim(head, turns, turns, tail, budget)
     return Prompt(ids, tokenizer.eos_ids | {step}, dropped=forgotten + 2 * dropped, cut=cut)
@@ -99,7 +99,7 @@ CHAT_PROMPTS: Mapping[str, Callable[[Tokenizer, Sequence[Message], int], Prompt]
 def _inst(tokenizer: Tokenizer, question: str, answer: str | None) -> list[int]:
     """Encode one exchange, or the last question, which has no answer yet."""
     text = f"[INST] {_split_tags(question).strip()} [/INST]"
-    return [*begin_ids(tokenizer), *_encode(tokenizer, text + _answer_text(answer)), *_end(tokenizer, answer)]
+    return [*bos_ids(tokenizer), *_encode(tokenizer, text + _answer_text(answer)), *_end(tokenizer, answer)]
 
 
 def _inst_after_system(tokenizer: Tokenizer, question: str, answer: str | None) -> list[int]:
@@ -127,7 +127,7 @@ def _split_tags(content: str) -> str:
 
     The tags are ordinary text, not control tokens. Encoded as other tokens, a user's tag differs from the template's.
     """
-    return _TAG.sub(rf"\1\3{_SPLIT}\2\4", clean(content))
+    return _TAG.sub(rf"\1\3{_SPLIT}\2\4", normalize_text(content))
 
 
 def _encode(tokenizer: Tokenizer, split_text: str) -> list[int]:

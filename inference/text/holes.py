@@ -14,17 +14,17 @@ from typing import Literal, get_args
 from inference.text.source_files import SourceFile
 from inference.text.syntax import Span, blocks
 
-Kind = Literal["end", "line", "block", "span"]
+HoleKind = Literal["end", "line", "block", "span"]
 """The rest of a line from a random character; a whole line; a syntactic block; a span between random characters.
 
 ``end`` and ``line`` stop before the newline; ``line`` and ``block`` start after the indentation. ``span`` is the kind
 used to train Code Llama (arXiv 2308.12950, section 2.3).
 """
-KINDS: tuple[Kind, ...] = get_args(Kind)
+HOLE_KINDS: tuple[HoleKind, ...] = get_args(HoleKind)
 
 MAX_SPAN = 400
 """Characters."""
-PER_FILE = 3
+MAX_PER_FILE = 3
 """Holes of one kind in one file, so that a large file does not dominate."""
 
 
@@ -33,14 +33,14 @@ class Hole:
     """A file split into prefix, middle (the removed text, never empty) and suffix. Lines end in LF."""
 
     name: str
-    kind: Kind
+    kind: HoleKind
     prefix: str
     middle: str
     suffix: str
 
 
 def sample_holes(
-    files: Sequence[SourceFile], kind: Kind, count: int, seed: int, per_file: int = PER_FILE
+    files: Sequence[SourceFile], kind: HoleKind, count: int, seed: int, per_file: int = MAX_PER_FILE
 ) -> list[Hole]:
     """Return up to ``count`` distinct holes of one kind. The same files and seed give the same holes."""
     rng = random.Random(f"{seed}/{kind}")
@@ -51,13 +51,13 @@ def sample_holes(
         for file in order:
             if len(holes) == count:
                 return holes
-            hole = take_hole(file, kind, rng)
+            hole = sample_hole(file, kind, rng)
             if hole and hole not in holes:
                 holes.append(hole)
     return holes
 
 
-def take_hole(file: SourceFile, kind: Kind, rng: random.Random) -> Hole | None:
+def sample_hole(file: SourceFile, kind: HoleKind, rng: random.Random) -> Hole | None:
     """Return a hole of a file, or None if it has none of this kind."""
     text = file.text.replace("\r\n", "\n").replace("\r", "\n")
     span = _FINDERS[kind](file.language, text, rng)
@@ -105,7 +105,7 @@ def _blocks(language: str, text: str) -> list[Span]:
     return blocks(language, text, range(1, 9))
 
 
-_FINDERS: dict[Kind, Callable[[str, str, random.Random], Span | None]] = {
+_FINDERS: dict[HoleKind, Callable[[str, str, random.Random], Span | None]] = {
     "end": _end,
     "line": _line,
     "block": _block,

@@ -182,7 +182,7 @@ SECONDS = 2.0
 
 Why = Literal["secret", "ignored", "unclear"]
 """Reason why a file must not be read; ``unclear`` if an ignore file cannot be used."""
-Report = Callable[[str], object]
+ReportProblem = Callable[[str], object]
 """Called with each problem of an ignore file, whenever the file is used."""
 FileStamp = tuple[Path, int, int, int, int]
 """State of a file: path, mode, inode, modification time in nanoseconds, size in bytes."""
@@ -208,7 +208,7 @@ class IgnoreRules:
     ``until`` is a deadline by ``time.thread_time``; after it, files are unclear.
     """
 
-    def __init__(self, root: Path, report: Report = log_problem, until: float | None = None) -> None:
+    def __init__(self, root: Path, report: ReportProblem = log_problem, until: float | None = None) -> None:
         self._root = root
         self._report = report
         self._until = until
@@ -261,7 +261,7 @@ class IgnoreRules:
 _HIDDEN = "No file of its folder is shown to a model until you change it."
 
 
-def why_private(path: Path, root: Path, report: Report = log_problem) -> Why | None:
+def exclusion_reason(path: Path, root: Path, report: ReportProblem = log_problem) -> Why | None:
     """Return the reason why the file ``path`` must not be read, if any: its name, or an ignore file below ``root``.
 
     As in git, everything below an ignored folder is ignored. ``path`` is absolute and need not exist. Outside ``root``,

@@ -15,10 +15,10 @@ from inference.text.prompts import (
     Prompt,
     PromptError,
     Snippet,
-    begin_ids,
-    clean,
+    bos_ids,
     completion_prompt,
     healing_start,
+    normalize_text,
     prepend_context,
     trim_start,
 )
@@ -52,12 +52,12 @@ def infill_prompt(
     begin, suffix_mark, middle, end = _sentinels(tokenizer)
     if prefix.endswith("\r") and suffix.startswith("\n"):
         prefix = prefix[:-1]  # the cursor is inside CRLF: keep one line break, not two
-    before = encode_end(tokenizer, clean(prefix), budget)
-    after = encode_start(tokenizer, clean(suffix), budget)
+    before = encode_end(tokenizer, normalize_text(prefix), budget)
+    after = encode_start(tokenizer, normalize_text(suffix), budget)
     cut = healing_start(tokenizer, before, healed_with) if healed_with and layout == "spm" else len(before)
     heal = b"".join(map(tokenizer.piece_bytes, before[cut:])).decode()
     before = before[:cut]
-    frame = [*begin_ids(tokenizer), begin]
+    frame = [*bos_ids(tokenizer), begin]
     before, after = _fit(before, after, max(budget - len(frame) - 2, 0))
     if layout == "psm":
         ids = [*frame, *before, suffix_mark, *after, middle]

@@ -70,8 +70,8 @@ def completion_prompt(
     (``healing_start``). Otherwise only trailing blanks are, which BPE vocabularies merge with the next word: after a
     prompt that ends in blanks, the model would see tokens unlike those it was trained on.
     """
-    prefix = clean(prefix)
-    begin = begin_ids(tokenizer)
+    prefix = normalize_text(prefix)
+    begin = bos_ids(tokenizer)
     if healed_with:
         ids = encode_end(tokenizer, prefix, budget)
         cut = healing_start(tokenizer, ids, healed_with)
@@ -109,7 +109,7 @@ def _is_text(tail: bytes) -> bool:
         return False
 
 
-def clean(text: str) -> str:
+def normalize_text(text: str) -> str:
     """Return ``text`` as in training: all line endings become LF, and lone surrogates U+FFFD.
 
     JSON can carry lone surrogates, but no vocabulary can encode them. Clients that insert a completion restore the
@@ -127,12 +127,12 @@ def trim_start(ids: list[int], budget: int) -> list[int]:
     return ids[dropped if dropped < len(ids) else excess :]
 
 
-def begin_ids(tokenizer: Tokenizer) -> list[int]:
+def bos_ids(tokenizer: Tokenizer) -> list[int]:
     """Return the ids that every prompt starts with: BOS, or nothing."""
     return [] if tokenizer.bos_id is None else [tokenizer.bos_id]
 
 
-def prompt_of_ids(
+def prompt_from_ids(
     ids: Sequence[int], stop_ids: frozenset[int], vocabulary: int, context: int, forced: Sequence[int] = ()
 ) -> Prompt:
     """Build a prompt from a client's token ids. Raises PromptError for invalid ids, or too many for the context."""
@@ -159,12 +159,15 @@ def prepend_context(tokenizer: Tokenizer, snippets: Sequence[Snippet], prefix: s
     """
     if not snippets:
         return prefix
-    before, after = encode_end(tokenizer, clean(prefix), room), encode_start(tokenizer, clean(suffix), room)
+    before, after = (
+        encode_end(tokenizer, normalize_text(prefix), room),
+        encode_start(tokenizer, normalize_text(suffix), room),
+    )
     taken = len(before) + len(after) + FORMAT_TOKENS
     free = min(max(room - taken, 0) // TRIM_BLOCK * TRIM_BLOCK, room // CONTEXT_SHARE)
     kept: list[str] = []
     for snippet in snippets:
-        if clean(snippet.text).strip("\n").count("\n") > free:  # each line takes at least one token
+        if normalize_text(snippet.text).strip("\n").count("\n") > free:  # each line takes at least one token
             continue
         text = as_comment(snippet)
         size = len(encode_end(tokenizer, text, free))
@@ -177,5 +180,5 @@ def prepend_context(tokenizer: Tokenizer, snippets: Sequence[Snippet], prefix: s
 def as_comment(snippet: Snippet) -> str:
     """Return the snippet, below its path, as comments in its language. The text ends with a line end."""
     mark = comment_mark(language_of(PurePosixPath(snippet.path)) or "") or "#"
-    lines = [f"Path: {snippet.path}", *clean(snippet.text).strip("\n").split("\n")]
+    lines = [f"Path: {snippet.path}", *normalize_text(snippet.text).strip("\n").split("\n")]
     return "".join(f"{mark} {line}".rstrip() + "\n" for line in lines)

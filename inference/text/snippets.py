@@ -124,7 +124,7 @@ def import_lines(language: str, path: str, text: str) -> list[SourceSnippet]:
     return [SourceSnippet(path, "\n".join(lines))] if lines else []
 
 
-def portions(path: str, text: str) -> list[SourceSnippet]:
+def split_file(path: str, text: str) -> list[SourceSnippet]:
     """Cut a whole file into snippets, at empty lines where possible."""
     snippets: list[SourceSnippet] = []
     portion: list[str] = []
@@ -211,7 +211,9 @@ def bm25(query: Sequence[str], documents: Sequence[Sequence[str]]) -> list[float
     return scores
 
 
-def choose(before: str, right: str, window: str, snippets: Sequence[SourceSnippet], limit: int) -> tuple[Snippet, ...]:
+def rank_snippets(
+    before: str, right: str, window: str, snippets: Sequence[SourceSnippet], limit: int
+) -> tuple[Snippet, ...]:
     """Return the snippets most relevant to the cursor, best first, without redundant ones.
 
     Args:
@@ -228,10 +230,10 @@ def choose(before: str, right: str, window: str, snippets: Sequence[SourceSnippe
         for score, snippet in zip(bm25(query, [words(s.text) for s in snippets]), snippets, strict=True)
     ]
     order = sorted(range(len(snippets)), key=lambda n: -scores[n])
-    return fitting([snippets[n] for n in order if scores[n] > 0], window, limit)
+    return select_fitting([snippets[n] for n in order if scores[n] > 0], window, limit)
 
 
-def fitting(snippets: Sequence[SourceSnippet], window: str, limit: int) -> tuple[Snippet, ...]:
+def select_fitting(snippets: Sequence[SourceSnippet], window: str, limit: int) -> tuple[Snippet, ...]:
     """Keep, in order, the snippets that fit into ``limit`` characters and are not redundant to ``window``."""
     seen, chosen = _distinctive_lines(window), list[Snippet]()
     for snippet in snippets:

@@ -25,7 +25,7 @@ _TOOL_FOLDERS = (
     ".git .hg .svn node_modules bower_components __pycache__ .venv venv .tox .nox .mypy_cache .ruff_cache "
     ".pytest_cache site-packages dist build out target vendor third_party .idea .vscode coverage"
 )
-NOT_YOURS = constant_patterns(f"{name}/" for name in _TOOL_FOLDERS.split())
+TOOL_FOLDERS = constant_patterns(f"{name}/" for name in _TOOL_FOLDERS.split())
 """Folders of dependencies, build results and caches."""
 
 
@@ -109,7 +109,7 @@ def _walk(root: Path, skipped: Counter[str]) -> Iterator[tuple[Path, str]]:
 
 
 def _skip(name: str, ignored: IgnoreRules, skipped: Counter[str]) -> bool:
-    rules = (("dependencies and build results", NOT_YOURS), ("secret", SECRET))
+    rules = (("dependencies and build results", TOOL_FOLDERS), ("secret", SECRET))
     reason = next((reason for reason, rule in rules if rule.match_file(name)), None)
     reason = reason or ignored.why(name)
     if reason:

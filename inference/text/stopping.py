@@ -17,7 +17,7 @@ MAX_BLANK_LINES = 1
 
 OPENERS = {")": "(", "]": "[", "}": "{"}
 
-Cause = Literal["rule", "suffix", "stop"]
+StopCause = Literal["rule", "suffix", "stop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Stopper:
 
     def __init__(self, rule: StopRule | None = None, suffix: str = "", stops: Sequence[str] = ()) -> None:
         """Stop by ``rule``, where the text repeats ``suffix``, and before any string of ``stops``."""
-        self.cause: Cause | None = None
+        self.cause: StopCause | None = None
         self._conditions = _conditions(rule or StopRule(), suffix, stops)
         self._text = io.StringIO()
         self._length = self._released = 0
@@ -77,7 +77,7 @@ class Stopper:
         self._text.seek(at)
         self._text.write(chunk)
         self._length += len(chunk)
-        checks: list[tuple[Cause, StopCheck]] = [
+        checks: list[tuple[StopCause, StopCheck]] = [
             (cause, condition.feed(chunk, at)) for cause, condition in self._conditions
         ]
         end, self.cause = _earliest(checks)
@@ -88,7 +88,7 @@ class Stopper:
         """Return the held-back characters to show after the model ended the generation. ``cause`` does not change."""
         if self.cause:
             return ""
-        checks: list[tuple[Cause, StopCheck]] = [
+        checks: list[tuple[StopCause, StopCheck]] = [
             (cause, condition.finish(self._length)) for cause, condition in self._conditions
         ]
         end, _ = _earliest(checks)
@@ -108,8 +108,8 @@ class Stopper:
         return piece
 
 
-def _conditions(rule: StopRule, suffix: str, stops: Sequence[str]) -> list[tuple[Cause, StopCondition]]:
-    conditions: list[tuple[Cause, StopCondition]] = []
+def _conditions(rule: StopRule, suffix: str, stops: Sequence[str]) -> list[tuple[StopCause, StopCondition]]:
+    conditions: list[tuple[StopCause, StopCondition]] = []
     if rule.kind == "line":
         conditions.append(("rule", LineEnd()))
     if rule.kind == "block":
@@ -121,10 +121,10 @@ def _conditions(rule: StopRule, suffix: str, stops: Sequence[str]) -> list[tuple
     return conditions
 
 
-def _earliest(checks: Sequence[tuple[Cause, StopCheck]]) -> tuple[int | None, Cause | None]:
+def _earliest(checks: Sequence[tuple[StopCause, StopCheck]]) -> tuple[int | None, StopCause | None]:
     """Return the first end of any rule, and that rule's cause."""
     end: int | None = None
-    by: Cause | None = None
+    by: StopCause | None = None
     for cause, check in checks:
         if check.end is not None and (end is None or check.end < end):
             end, by = check.end, cause

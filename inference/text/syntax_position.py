@@ -19,7 +19,7 @@ from inference.text.languages import comment_mark
 from inference.text.stopping import OPENERS, indent_width
 from inference.text.syntax import parse
 
-WINDOW = 16_000
+MAX_PARSED_CHARACTERS = 16_000
 """Characters before the position that are parsed, which takes a few milliseconds."""
 
 HEAD = 1_000
@@ -38,7 +38,7 @@ Inside = Literal["code", "string", "comment"]
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenBracket:
     """A bracket that is open at the position.
 
     Openers of expressions inside strings count too: ``${``, ``$(``, ``#{``, and ``{`` in Python's f-strings.
@@ -67,25 +67,25 @@ class SyntaxPosition:
     """
 
     inside: Inside = "code"
-    opened: tuple[Opened, ...] = ()
+    opened: tuple[OpenBracket, ...] = ()
     whole: bool = False
 
 
 @lru_cache(maxsize=8)
 def position_at(language: str, before: str) -> SyntaxPosition:
     """Return the syntax position at the end of ``before``."""
-    text = window(language, before)
+    text = parsed_window(language, before)
     data = text.encode(errors="replace")
     tree = parse(language, data)
     if tree is None:
         left = before[before.rfind("\n") + 1 :]
-        return _by_line(language, left[-WINDOW:], indent_width(left))
+        return _by_line(language, left[-MAX_PARSED_CHARACTERS:], indent_width(left))
     scan = _Scan(language, data)
     scan.read(tree)
     return SyntaxPosition(scan.inside(tree), scan.brackets(), whole=True)
 
 
-def window(language: str, before: str, limit: int = WINDOW) -> str:
+def parsed_window(language: str, before: str, limit: int = MAX_PARSED_CHARACTERS) -> str:
     """Return at most ``limit`` characters of the end of ``before``, starting at a top-level line if it is cut."""
     text = before[-limit:]
     if len(before) > limit and (start := _TOP_LEVEL.search(text)):
@@ -139,9 +139,9 @@ class _Scan:
                 return "string"
         return "code"
 
-    def brackets(self) -> tuple[Opened, ...]:
+    def brackets(self) -> tuple[OpenBracket, ...]:
         """Return the open brackets, without those inside an unterminated string."""
-        kept: list[Opened] = []
+        kept: list[OpenBracket] = []
         broken = -1
         expression = max((n for n in range(len(self.opened)) if self._interpolates(n)), default=-1)
         for n, token in enumerate(self.opened):
@@ -153,12 +153,12 @@ class _Scan:
                 kept.append(self._bracket(n))
         return tuple(kept)
 
-    def _bracket(self, n: int) -> Opened:
+    def _bracket(self, n: int) -> OpenBracket:
         token = self.opened[n]
         start = self._line_start(token.start)
         head = self.data[start : min(token.start, start + HEAD)].decode(errors="replace")
         indent = indent_width(self._line(self._statement(token.start)))
-        return Opened(token.kind, indent, head, self._interpolates(n))
+        return OpenBracket(token.kind, indent, head, self._interpolates(n))
 
     def _open(self, leaf: Node) -> None:
         self.opened.append(_Token(leaf.type, self.data[leaf.start_byte : leaf.end_byte], leaf.start_byte))
@@ -267,7 +267,7 @@ def _by_line(language: str, left: str, indent: int) -> SyntaxPosition:
         elif text in "\"'":
             quote = text
         elif text in _CLOSED_BY:
-            opened.append(Opened(text, indent))
+            opened.append(OpenBracket(text, indent))
         elif text in OPENERS and opened and opened[-1].bracket == OPENERS[text]:
             opened.pop()
     return SyntaxPosition("string" if quote else "code", tuple(opened))

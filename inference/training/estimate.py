@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 
 from inference.models.checkpoint import WeightFormat
-from inference.models.loader import Format, choose_device, choose_dtype, choose_format
+from inference.models.loader import FormatOrAuto, choose_device, choose_dtype, choose_format
 from inference.models.shape import Shape
-from inference.planning.planner import amount
+from inference.planning.planner import format_bytes
 from inference.system import machine
 from inference.training.recipe import CHARACTERS_PER_TOKEN, MAX_PASS_TOKENS, Recipe
 from inference.training.tuning_task import TuningTask
@@ -129,9 +129,9 @@ class Forecast:
         how = " with gradient checkpointing" if self.recompute else ""
         activations = guess.recomputed if self.recompute else guess.activations
         return (
-            f"Memory: about {amount(guess.memory(recompute=self.recompute))} of {amount(self.free)} free: "
-            f"{amount(guess.weights)} weights ({self.format}), {amount(guess.adapter)} adapter of {guess.trained:,} "
-            f"weights with its optimiser, {amount(activations)} activations{how}."
+            f"Memory: about {format_bytes(guess.memory(recompute=self.recompute))} of {format_bytes(self.free)} free: "
+            f"{format_bytes(guess.weights)} weights ({self.format}), {format_bytes(guess.adapter)} adapter of {guess.trained:,} "
+            f"weights with its optimiser, {format_bytes(activations)} activations{how}."
         )
 
     def tokens_per_second(self, flops: float) -> float:
@@ -140,7 +140,7 @@ class Forecast:
         return share * flops / (self.estimate.flops_per_token * (1.3 if self.recompute else 1.0))
 
 
-def forecast(task: TuningTask, weights: tuple[Format, str | None]) -> Forecast:
+def forecast(task: TuningTask, weights: tuple[FormatOrAuto, str | None]) -> Forecast:
     """Estimate a task. ``weights``: wanted format and device of the base. Raises LoadError if the device is missing."""
     device = choose_device(weights[1])
     hardware = machine.look()

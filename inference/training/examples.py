@@ -17,10 +17,10 @@ from functools import lru_cache
 from itertools import accumulate, islice, takewhile
 from pathlib import PurePosixPath
 
-from inference.text.holes import Hole, Kind, take_hole
+from inference.text.holes import Hole, HoleKind, sample_hole
 from inference.text.infill import Layout, infill_prompt
 from inference.text.prompts import Snippet, as_comment
-from inference.text.snippets import SourceSnippet, choose, definitions, fitting, import_lines, portions
+from inference.text.snippets import SourceSnippet, definitions, import_lines, rank_snippets, select_fitting, split_file
 from inference.text.source_files import SourceFile
 from inference.text.tokenizer import Tokenizer
 from inference.text.vocabulary import END_OF_INFILL
@@ -87,9 +87,9 @@ class Batches:
 
     def _example(self, rng: random.Random) -> Example | None:
         recipe = self._recipe
-        kinds: list[Kind] = list(recipe.kinds)
+        kinds: list[HoleKind] = list(recipe.kinds)
         file = self._files[bisect_right(self._weights, rng.randrange(self._weights[-1]))]
-        hole = take_hole(file, rng.choices(kinds, list(recipe.kinds.values()))[0], rng)
+        hole = sample_hole(file, rng.choices(kinds, list(recipe.kinds.values()))[0], rng)
         if hole is None:
             return None
         if rng.random() < recipe.empty:
@@ -128,18 +128,18 @@ class CrossFileContext:
         """Return comments of about ``limit`` characters at most, with nothing that ``window`` already shows."""
         here = self._files[hole.name]
         document = f"{hole.prefix}\n{hole.suffix}"
-        snippets = [*definitions(here.language, here.name, document), *portions(here.name, document)]
+        snippets = [*definitions(here.language, here.name, document), *split_file(here.name, document)]
         snippets += import_lines(here.language, here.name, document)
         for file in self._imported(here):
             snippets += _definitions(file)
         right = hole.suffix.partition("\n")[0]
-        chosen = choose(hole.prefix, right, window, snippets, limit)
+        chosen = rank_snippets(hole.prefix, right, window, snippets, limit)
         missing = set(_NAME.findall(hole.middle)) - set(_NAME.findall(window))
         if missing and rng.random() < HELPFUL:
             helpful = [snippet for snippet in snippets if missing & set(_NAME.findall(snippet.text))]
             rng.shuffle(helpful)
             best = [SourceSnippet(snippet.path, snippet.text) for snippet in chosen]
-            chosen = fitting([*helpful[:1], *best], window, limit)
+            chosen = select_fitting([*helpful[:1], *best], window, limit)
         return "".join(as_comment(_shorten_path(snippet)) for snippet in reversed(chosen))
 
     def _imported(self, here: SourceFile) -> list[SourceFile]:

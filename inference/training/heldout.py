@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from inference.evaluation.intervals import difference_per_unit
-from inference.text.holes import Kind, sample_holes
+from inference.text.holes import HoleKind, sample_holes
 from inference.text.infill import Layout
 from inference.text.source_files import SourceFile
 from inference.text.tokenizer import Tokenizer
@@ -23,7 +23,7 @@ from inference.training.examples import Example, cut_window, make_example
 from inference.training.peft_adapter import in_bfloat16
 
 HELD_OUT_SHARE = 0.1
-KINDS: tuple[Kind, ...] = ("end", "line", "block")
+KINDS: tuple[HoleKind, ...] = ("end", "line", "block")
 LAYOUTS: tuple[Layout, ...] = ("spm", "psm")
 BEFORE, AFTER = 112, 48
 """Tokens of prefix and suffix around a held-out hole."""
@@ -82,7 +82,7 @@ def split(files: Sequence[SourceFile]) -> tuple[list[SourceFile], list[SourceFil
 class HeldOut:
     """Examples of holes in held-out files, by kind and layout."""
 
-    examples: dict[tuple[Kind, Layout], list[Example]]
+    examples: dict[tuple[HoleKind, Layout], list[Example]]
 
     def score(self, model: Any) -> dict[str, Scores]:
         """Return the scores by ``kind/layout``."""

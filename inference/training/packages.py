@@ -18,7 +18,7 @@ from inference.errors import CodeLlamaError
 from inference.system.child_processes import python_module
 from inference.text.source_files import read_sources
 
-LIST = Path(__file__).with_name("starter_adapter") / "sources.toml"
+PACKAGE_LIST = Path(__file__).with_name("starter_adapter") / "sources.toml"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     root = Path(arguments[0])
     try:
-        for part, registries in tomllib.loads(LIST.read_text("utf-8")).items():
+        for part, registries in tomllib.loads(PACKAGE_LIST.read_text("utf-8")).items():
             for registry, names in registries.items():
                 for name in names:
                     fetch(registry, name, root / part / registry)
@@ -41,11 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-class WrongArchiveError(CodeLlamaError, RuntimeError):
+class ChecksumError(CodeLlamaError, RuntimeError):
     """The archive from the registry does not have the pinned checksum."""
 
 
-def unpacked(name: str, folder: Path) -> Path:
+def package_folder(name: str, folder: Path) -> Path:
     """Return the folder of a fetched package below ``folder``."""
     return folder / name.replace("/", "__")
 
@@ -55,7 +55,7 @@ def fetch(registry: str, name: str, folder: Path, sha256: str = "") -> None:
 
     Raises CalledProcessError, and WrongArchiveError if ``sha256`` is given and differs.
     """
-    target = unpacked(name, folder)
+    target = package_folder(name, folder)
     if target.exists():
         return
     sys.stderr.write(f"{registry}: {name}\n")
@@ -75,7 +75,7 @@ def fetch(registry: str, name: str, folder: Path, sha256: str = "") -> None:
 def _check(name: str, archive: Path, sha256: str) -> None:
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if sha256 and found != sha256:
-        raise WrongArchiveError(
+        raise ChecksumError(
             f"The archive of {name} is not the pinned one: its SHA-256 is {found}. Check the registry of pip and npm."
         )
 

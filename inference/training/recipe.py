@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from inference.text.holes import Kind
+from inference.text.holes import HoleKind
 from inference.text.vocabulary import Layout
 
 MAX_PASS_TOKENS = {"cuda": 32_768, "cpu": 2_048}
@@ -52,7 +52,9 @@ class Recipe:
     shortest: int = 64
     longest: int = 320
     spm: float = 0.5
-    kinds: Mapping[Kind, float] = field(default_factory=lambda: {"end": 0.35, "line": 0.3, "block": 0.25, "span": 0.1})
+    kinds: Mapping[HoleKind, float] = field(
+        default_factory=lambda: {"end": 0.35, "line": 0.3, "block": 0.25, "span": 0.1}
+    )
     empty: float = 0.03
     context: float = 0.35
     end: int = 1

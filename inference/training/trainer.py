@@ -1,4 +1,6 @@
-"""The training loop: steps, checkpoints and exact resumption.
+"""Batches drawn in worker processes ahead of the trainer: a GPU learns faster than one process can draw them.
+
+The training loop: steps, checkpoints and exact resumption.
 
 A step depends only on its number, the weights and the optimiser's state. A killed and resumed run therefore ends with
 the same adapter as an undisturbed one.
@@ -8,21 +10,71 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from inference.models.adapter_files import AdapterError
 from inference.models.manifest import sync
 from inference.training import peft_adapter
-from inference.training.examples import Example
+from inference.training.examples import POOL, Batches, Example
 from inference.training.heldout import token_losses
 from inference.training.recipe import MAX_PASS_TOKENS, Recipe
+
+MAX_WORKERS = 14
+Pool = list[list[Example]]
+
+
+class PrefetchedBatches:
+    """The same batches as ``batches``, by number; fast if numbers ascend.
+
+    Workers draw a pool at a time, as ``Batches`` does. They run until ``close`` or until this process ends.
+    """
+
+    def __init__(self, batches: Batches, workers: int | None = None) -> None:
+        self._drawn = _Pools(batches)
+        self._workers = workers or max(min((os.cpu_count() or 2) - 2, MAX_WORKERS), 1)
+        self._pools: Iterator[Pool] | None = None
+        self._number, self._pool = -1, list[list[Example]]()
+
+    def __getitem__(self, number: int) -> list[Example]:
+        pool, index = divmod(number, POOL)
+        if pool != self._number:
+            if self._pools is None or pool != self._number + 1:
+                self._pools = self._start(pool)
+            self._number, self._pool = pool, next(self._pools)
+        return self._pool[index]
+
+    def close(self) -> None:
+        """End the workers."""
+        self._pools, self._number = None, -1
+
+    def _start(self, first: int) -> Iterator[Pool]:
+        loader = DataLoader(
+            self._drawn, batch_size=None, sampler=count(first), num_workers=self._workers, collate_fn=_identity
+        )
+        return iter(loader)
+
+
+class _Pools(Dataset[Pool]):
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+
+    def __getitem__(self, index: int) -> Pool:
+        return [self._batches[index * POOL + n] for n in range(POOL)]
+
+
+def _identity(pool: Pool) -> Pool:
+    return pool
+
 
 OPTIMISER_FILE = "training.pt"
 FINAL_SHARE = 0.1

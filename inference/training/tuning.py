@@ -17,15 +17,22 @@ from rich.console import Console
 from rich.table import Table
 
 from inference.models.adapter_files import FORMAT, TUNING
-from inference.models.loader import Format, read_transformers
-from inference.system.files import make_private
-from inference.system.tables import figure_table
+from inference.models.loader import FormatOrAuto, read_transformers
+from inference.system.files import make_private_folder
+from inference.system.terminal import figure_table
 from inference.training import peft_adapter
 from inference.training.estimate import forecast
 from inference.training.examples import Batches
 from inference.training.heldout import Gain, HeldOut, Scores, gain, hold_out
-from inference.training.prefetch import PrefetchedBatches
-from inference.training.trainer import BatchSource, Step, Trainer, TrainingRun, find_checkpoint, write_json
+from inference.training.trainer import (
+    BatchSource,
+    PrefetchedBatches,
+    Step,
+    Trainer,
+    TrainingRun,
+    find_checkpoint,
+    write_json,
+)
 from inference.training.tuning_task import TuningTask
 
 HELD_OUT_HOLES = 32
@@ -44,12 +51,14 @@ class Length:
     checkpoint_seconds: float = 120.0
 
 
-def train(task: TuningTask, length: Length, weights: tuple[Format, str | None], console: Console) -> dict[str, Gain]:
+def train(
+    task: TuningTask, length: Length, weights: tuple[FormatOrAuto, str | None], console: Console
+) -> dict[str, Gain]:
     """Run or resume the task and write the adapter to ``task.work / "adapter"``. Return the gains by ``kind/layout``.
 
     ``weights``: format and device of the base. Raises AdapterError, LoadError, OSError, FloatingPointError.
     """
-    make_private(task.work)
+    make_private_folder(task.work)
     write_json(task.work / "settings.json", task.settings())
     console.print(f"Loading {task.base.row.id} ...")
     planned = forecast(task, weights)

@@ -16,9 +16,9 @@ from inference.models.adapter_files import WEIGHTS
 from inference.models.catalog import Model
 from inference.models.identify import row_of
 from inference.models.manifest import sha256
+from inference.text.llama_tokenizer import load_tokenizer
 from inference.text.source_files import SourceFile, read_sources
 from inference.text.tokenizer import Tokenizer
-from inference.text.tokenizer_loader import load_tokenizer
 from inference.text.vocabulary import END_OF_INFILL, MIDDLE, PREFIX, SUFFIX
 from inference.training import heldout
 from inference.training.recipe import Recipe

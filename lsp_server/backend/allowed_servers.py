@@ -57,7 +57,7 @@ def is_named(given: str = "") -> bool:
     return chosen != LOCAL and (bool(chosen) or os.path.lexists(config_path()))
 
 
-def find(given: str = "") -> Address:
+def find_server(given: str = "") -> Address:
     """Return the server to use, with its token. Raises ``NotAllowedError``."""
     try:
         token, named = os.environ.get(TOKEN_VARIABLE, ""), os.environ.get(URL_VARIABLE, "")
@@ -75,7 +75,7 @@ def find(given: str = "") -> Address:
         raise NotAllowedError(str(error)) from error
 
 
-def kept() -> tuple[str, str]:
+def file_contents() -> tuple[str, str]:
     """Return address and token of the user's file, valid or not, for a report to redact."""
     try:
         fields = tomllib.loads(config_path().read_text("utf-8"))
@@ -84,12 +84,12 @@ def kept() -> tuple[str, str]:
     return str(fields.get("url", "")), str(fields.get("token", ""))
 
 
-def objection(setting: str, given: str = "") -> str:
+def setting_problem(setting: str, given: str = "") -> str:
     """Return why the setting ``engine.url`` is refused; "" if it is empty or repeats the chosen address."""
     if not setting:
         return ""
     try:
-        if is_named(given) and parse_url(setting) == find(given).url:
+        if is_named(given) and parse_url(setting) == find_server(given).url:
             return ""
     except (AddressError, NotAllowedError):
         pass

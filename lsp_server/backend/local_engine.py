@@ -21,7 +21,7 @@ from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import ANSWERING, LEAVING, Status
 from inference.client.engine_client import SILENT_SECONDS, EngineClient
 from inference.client.engine_process import EngineOptions, allow_one_more, ensure_engine
-from inference.client.hung_engine import end_if_hung
+from inference.client.hung_engine import kill_if_hung
 from inference.errors import CodeLlamaError
 from lsp_server.backend.backend import BackgroundConnection
 
@@ -96,7 +96,7 @@ class LocalEngine(BackgroundConnection[EngineClient]):
         try:
             self._client = client
             while not await self._follow(client):
-                if await end_if_hung(socket, self._silence / 2):
+                if await kill_if_hung(socket, self._silence / 2):
                     log.warning("ended the engine, which did not respond")
                     break
         finally:

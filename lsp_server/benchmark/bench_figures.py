@@ -11,9 +11,9 @@ from statistics import mean, median
 from typing import Any
 
 from lsp_server.benchmark.editing_trace import KINDS
-from lsp_server.benchmark.end_to_end import EndToEndAnswer
+from lsp_server.benchmark.end_to_end import EndToEndCompletion
 from lsp_server.benchmark.scenarios import Results, Sample, Waits
-from lsp_server.benchmark.sides.side import TimedAnswer
+from lsp_server.benchmark.sides.side import TimedCompletion
 from lsp_server.usage_statistics.usage_figures import percentile
 
 ALL = "all"
@@ -53,7 +53,7 @@ def _side(results: Results, name: str) -> dict[str, Any]:
     }
 
 
-def _times(answers: Sequence[TimedAnswer]) -> dict[str, Any]:
+def _times(answers: Sequence[TimedCompletion]) -> dict[str, Any]:
     read = [a.prefilled for a in answers if a.prefilled is not None]
     return {
         "count": len(answers),
@@ -66,7 +66,7 @@ def _times(answers: Sequence[TimedAnswer]) -> dict[str, Any]:
     }
 
 
-def _streams(answers: Sequence[TimedAnswer]) -> dict[str, Any]:
+def _streams(answers: Sequence[TimedCompletion]) -> dict[str, Any]:
     """Return first-token times of concurrent requests and the gaps between parts."""
     gaps = [later - earlier for answer in answers for earlier, later in pairwise(answer.arrivals)] or [0.0]
     return {
@@ -91,7 +91,7 @@ def _waits(waits: Waits) -> dict[str, Any]:
 def _ratios(results: Results, ours: str, rival: str) -> dict[str, Any]:
     """Return medians of ratios of pairs: the same request, sent to both in turn."""
 
-    def of(kind: str, figure: Callable[[TimedAnswer], float]) -> float | None:
+    def of(kind: str, figure: Callable[[TimedCompletion], float]) -> float | None:
         mine = {(s.kind, s.request): figure(s.answer) for s in _samples(results, ours, kind)}
         pairs = [(mine[s.kind, s.request], figure(s.answer)) for s in _samples(results, rival, kind)]
         return _median((theirs / max(own, 1e-9) for own, theirs in pairs), 2)
@@ -148,7 +148,7 @@ def _felt(results: Results, rivals: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _felt_ratios(results: Results, felt: dict[int, EndToEndAnswer], rival: str) -> dict[str, float | None]:
+def _felt_ratios(results: Results, felt: dict[int, EndToEndCompletion], rival: str) -> dict[str, float | None]:
     """Return the ``median`` ratio of pairs, the ratio of 95th percentiles and that of total times (``whole``)."""
     theirs = {s.request: s.answer for s in _samples(results, rival, ALL)}
     pairs = [(one.total, theirs[n].until(one.tokens or 1)) for n, one in felt.items() if n in theirs]
@@ -167,7 +167,7 @@ def _samples(results: Results, name: str, kind: str) -> list[Sample]:
     return [sample for sample in results.samples if sample.side == name and sample.kind in kinds]
 
 
-def _answers(results: Results, name: str, kind: str) -> list[TimedAnswer]:
+def _answers(results: Results, name: str, kind: str) -> list[TimedCompletion]:
     return [sample.answer for sample in _samples(results, name, kind)]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from inference.system.tables import figure_table
+from inference.system.terminal import figure_table
 
 NOTHING = "–"
 

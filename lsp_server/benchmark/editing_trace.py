@@ -146,7 +146,7 @@ class _Files:
 
 def make_trace(files: Sequence[SourceFile], count: int, seed: int = 0) -> list[TraceRequest]:
     """Return ``count`` requests. Raises ValueError if no file has a line of code to rewrite."""
-    usable = [file for file in map(normal, files) if lines_to_write(file.text)]
+    usable = [file for file in map(normalize_lines, files) if lines_to_write(file.text)]
     if not usable:
         raise ValueError("No source file has a line of code to rewrite. Choose another folder.")
     return list(islice(_requests(_Files(Random(seed), usable)), count))
@@ -218,7 +218,7 @@ def lines_to_write(text: str) -> list[int]:
     return [n for n, line in enumerate(text.splitlines()) if n and any(map(str.isalnum, line))]
 
 
-def normal(file: SourceFile) -> SourceFile:
+def normalize_lines(file: SourceFile) -> SourceFile:
     """Return the file with LF as its only line separator."""
     text = file.text.replace("\r\n", "\n").replace("\r", "\n")
     return SourceFile(file.name, file.language, "\n".join(text.splitlines()) + "\n")

@@ -17,17 +17,17 @@ from typing import Any
 import psutil
 
 from lsp_server.benchmark.editing_trace import TraceRequest
-from lsp_server.benchmark.sides.own_engine import GRACE_SECONDS, runtime_of_its_own
+from lsp_server.benchmark.sides.own_engine import GRACE_SECONDS, isolated_runtime
 from lsp_server.benchmark.sides.side import BenchError
 from lsp_server.demo.tiny_editor import NotReadyError, TinyEditor, tiny_editor
 
 PAUSE = 0.1
 """Least seconds from a response to the next key, for prefetching."""
-LOOKS = 60
+MOST_CHECKS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class EndToEndAnswer:
+class EndToEndCompletion:
     """One completion of the language server.
 
     Attributes:
@@ -43,14 +43,14 @@ class EndToEndAnswer:
     known: bool
 
 
-class EditorSession:
+class ReplaySession:
     """Replay a trace in one editor. There is no debounce: every rival would have the same."""
 
     def __init__(self, editor: TinyEditor) -> None:
         self._editor = editor
         self._open: set[str] = set()
 
-    async def ask(self, request: TraceRequest) -> EndToEndAnswer:
+    async def ask(self, request: TraceRequest) -> EndToEndCompletion:
         """Update the document and send an automatic completion request."""
         path, text = Path("/") / request.document, request.prefix + request.suffix
         show = self._editor.change if request.document in self._open else self._editor.open
@@ -62,7 +62,7 @@ class EditorSession:
         total = time.perf_counter() - started
         record = await self._editor.last_record()
         tokens = record["outcome"] and record["outcome"]["completion_tokens"]
-        return EndToEndAnswer(total, tokens, len(shown), tokens is None and bool(shown or record.get("source")))
+        return EndToEndCompletion(total, tokens, len(shown), tokens is None and bool(shown or record.get("source")))
 
     async def pause(self) -> None:
         """Wait until the engine is idle, so that prefetching does not disturb the next side."""
@@ -71,7 +71,7 @@ class EditorSession:
             await until_idle(partial(_computed, self._editor.engine_pid))
 
 
-async def until_idle(computed: Callable[[], float], looks: int = LOOKS, every: float = 0.05) -> bool:
+async def until_idle(computed: Callable[[], float], looks: int = MOST_CHECKS, every: float = 0.05) -> bool:
     """Wait until CPU time does not grow for ``every`` seconds; False if it still grows after ``looks`` checks."""
     before = computed()
     for _ in range(looks):
@@ -92,18 +92,18 @@ def _computed(pid: int) -> float:
 
 
 @asynccontextmanager
-async def window(model: str, form: str, tokens: int) -> AsyncIterator[EditorSession]:
+async def replay_session(model: str, form: str, tokens: int) -> AsyncIterator[ReplaySession]:
     """Start a language server and its engine. Raises ``BenchError``."""
     completion = {"maxTokens": tokens, "debounceMs": 0, "deadlineMs": 120_000, "alternatives": 1}
     async with isolated_editor(model, form, completion) as editor:
-        yield EditorSession(editor)
+        yield ReplaySession(editor)
 
 
 @asynccontextmanager
 async def isolated_editor(model: str, form: str, completion: Mapping[str, Any]) -> AsyncIterator[TinyEditor]:
     """Start an editor with a server and engine of its own and these completion settings. Raises ``BenchError``."""
     engine = {"model": model, "format": form, "adapter": "", "graceSeconds": GRACE_SECONDS}
-    with runtime_of_its_own():
+    with isolated_runtime():
         try:
             async with tiny_editor({"engine": engine, "completion": completion}) as editor:
                 await editor.ready()

@@ -14,8 +14,8 @@ from random import Random
 
 import psutil
 
-from lsp_server.benchmark.end_to_end import EditorSession, EndToEndAnswer
-from lsp_server.benchmark.sides.side import NoChatError, Side, TimedAnswer, TimedRequest, chatting
+from lsp_server.benchmark.end_to_end import EndToEndCompletion, ReplaySession
+from lsp_server.benchmark.sides.side import NoChatError, Side, TimedCompletion, TimedRequest, busy_with_chat
 from lsp_server.benchmark.workload import Recording, Workload
 
 WARM_UP_PROMPT = 63
@@ -26,7 +26,7 @@ LONGEST_PAUSE = 0.1
 PATIENCE = 60.0
 """Time limit for requests during a chat: some servers let each wait for the whole response."""
 
-Tell = Callable[[str], object]
+ReportProgress = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Sample:
     side: str
     kind: str
     request: int
-    answer: TimedAnswer
+    answer: TimedCompletion
 
 
 @dataclass
@@ -63,31 +63,31 @@ class Results:
     """
 
     samples: list[Sample] = field(default_factory=list)
-    felt: dict[int, EndToEndAnswer] = field(default_factory=dict)
-    streams: dict[str, list[TimedAnswer]] = field(default_factory=dict)
+    felt: dict[int, EndToEndCompletion] = field(default_factory=dict)
+    streams: dict[str, list[TimedCompletion]] = field(default_factory=dict)
     waits: dict[str, Waits] = field(default_factory=dict)
     peaks: dict[str, int] = field(default_factory=dict)
 
 
 async def measure(
-    sides: Sequence[Side], work: Workload, tokens: int, window: EditorSession | None, tell: Tell
+    sides: Sequence[Side], work: Workload, tokens: int, window: ReplaySession | None, tell: ReportProgress
 ) -> Results:
     """Run every scenario that ``work`` has requests for. The first side is ours. Raises ``BenchError``."""
     results = Results()
     tell(f"measuring {', '.join(side.name for side in sides)}")
     await warm_up(sides, work)
     tell(f"{len(work.unseen)} new prompts, and {len(work.warm)} that extend the last")
-    await unseen(sides, work, tokens, results)
+    await measure_unseen(sides, work, tokens, results)
     if work.trace:
         tell(f"a trace of {len(work.trace)} requests")
-        await replay(sides, work, tokens, results, window)
+        await measure_trace(sides, work, tokens, results, window)
     tell(f"{len(work.short)} long completions, {len(work.rewrites)} rewrites")
-    await decode(sides, work.short, results)
-    await rewrite(sides[:1] if work.trace else sides, work.rewrites, results)
+    await measure_decode(sides, work.short, results)
+    await measure_rewrites(sides[:1] if work.trace else sides, work.rewrites, results)
     if work.streams:
         tell(f"{len(work.streams)} concurrent completions, then {len(work.typed) // 2} completions during a chat")
-        await streams(sides, work.streams, results)
-        await during_chat(sides, work.typed, tokens, results)
+        await measure_streams(sides, work.streams, results)
+        await measure_during_chat(sides, work.typed, tokens, results)
     return results
 
 
@@ -97,33 +97,33 @@ async def warm_up(sides: Sequence[Side], work: Workload) -> None:
         await side.answer(TimedRequest(work.unseen[0][WARM_UP_PROMPT::-1], 2, "warm-up"))
 
 
-async def unseen(sides: Sequence[Side], work: Workload, tokens: int, into: Results) -> None:
+async def measure_unseen(sides: Sequence[Side], work: Workload, tokens: int, into: Results) -> None:
     """Measure prompts without a cached prefix, then prompts that extend the last one."""
     for n, ids in enumerate(work.unseen):
-        await ask_all(sides, TimedRequest(ids, tokens, f"unseen-{n}"), "unseen", n, into)
+        await request_all(sides, TimedRequest(ids, tokens, f"unseen-{n}"), "unseen", n, into)
     for n, ids in enumerate(work.warm):
-        await ask_all(sides, TimedRequest(ids, tokens, "warm"), "warm", n, into)
+        await request_all(sides, TimedRequest(ids, tokens, "warm"), "warm", n, into)
 
 
-async def replay(
-    sides: Sequence[Side], work: Workload, tokens: int, into: Results, window: EditorSession | None
+async def measure_trace(
+    sides: Sequence[Side], work: Workload, tokens: int, into: Results, window: ReplaySession | None
 ) -> None:
     """Replay the editing trace with ``tokens`` tokens a completion."""
     for n, (request, ids) in enumerate(work.trace):
         asked = [side for side in sides if n % side.every == 0]
-        await ask_all(asked, TimedRequest(ids, tokens, request.document), request.kind, n, into)
+        await request_all(asked, TimedRequest(ids, tokens, request.document), request.kind, n, into)
         if window:
             into.felt[n] = await window.ask(request)
             await window.pause()
 
 
-async def decode(sides: Sequence[Side], prompts: Sequence[list[int]], into: Results) -> None:
+async def measure_decode(sides: Sequence[Side], prompts: Sequence[list[int]], into: Results) -> None:
     """Measure plain greedy decoding: long completions of short prompts, without drafts."""
     for n, ids in enumerate(prompts):
-        await ask_all(sides, TimedRequest(ids, DECODE_TOKENS, f"decode-{n}", drafts=False), "decode", n, into)
+        await request_all(sides, TimedRequest(ids, DECODE_TOKENS, f"decode-{n}", drafts=False), "decode", n, into)
 
 
-async def rewrite(sides: Sequence[Side], recordings: Sequence[Recording], into: Results) -> None:
+async def measure_rewrites(sides: Sequence[Side], recordings: Sequence[Recording], into: Results) -> None:
     """Measure rewrites with the original text prefilled; our side also without drafts.
 
     Our side is forced to generate the recorded edit, so a draft is accepted only where the edit agrees.
@@ -134,10 +134,10 @@ async def rewrite(sides: Sequence[Side], recordings: Sequence[Recording], into: 
         for side in sides:
             await side.answer(replace(ask, tokens=1, forced=edit.answer[:1]))
         for kind, way in ways.items() if n % 2 == 0 else reversed(ways.items()):
-            await ask_all(sides if kind == "rewrite" else sides[:1], way, kind, n, into)
+            await request_all(sides if kind == "rewrite" else sides[:1], way, kind, n, into)
 
 
-async def streams(sides: Sequence[Side], prompts: Sequence[list[int]], into: Results) -> None:
+async def measure_streams(sides: Sequence[Side], prompts: Sequence[list[int]], into: Results) -> None:
     """Measure concurrent requests: first token, and gaps between parts."""
     for side in sides:
         if side.parallel:
@@ -145,7 +145,7 @@ async def streams(sides: Sequence[Side], prompts: Sequence[list[int]], into: Res
             into.streams[side.name] = await asyncio.gather(*asked)
 
 
-async def during_chat(
+async def measure_during_chat(
     sides: Sequence[Side], prompts: Sequence[list[int]], tokens: int, into: Results, patience: float = PATIENCE
 ) -> None:
     """Measure completions on an idle server and during a long chat. Sides without chat are skipped."""
@@ -156,7 +156,7 @@ async def during_chat(
         waits = Waits()
         await _typing(side, prompts[:half], tokens, waits.idle, patience)
         with suppress(NoChatError):
-            async with chatting(side) as waits.steps:
+            async with busy_with_chat(side) as waits.steps:
                 await _typing(side, prompts[half:], tokens, waits.busy, patience)
             into.waits[side.name] = waits
 
@@ -171,7 +171,7 @@ async def _typing(side: Side, prompts: Sequence[list[int]], tokens: int, into: l
             return
 
 
-async def ask_all(sides: Sequence[Side], ask: TimedRequest, kind: str, n: int, into: Results) -> None:
+async def request_all(sides: Sequence[Side], ask: TimedRequest, kind: str, n: int, into: Results) -> None:
     """Send one request to every side; the order alternates."""
     for side in sides if n % 2 == 0 else reversed(sides):
         into.samples.append(Sample(side.name, kind, n, await side.answer(ask)))
@@ -181,7 +181,7 @@ EVERY_SECONDS = 0.25
 
 
 @asynccontextmanager
-async def peaks(pids: Iterable[int]) -> AsyncIterator[dict[int, int]]:
+async def watch_memory(pids: Iterable[int]) -> AsyncIterator[dict[int, int]]:
     """Sample the peak resident memory of processes, in bytes. Inaccessible processes are left out."""
     seen: dict[int, int] = {}
     watching = asyncio.ensure_future(_watch(list(pids), seen))

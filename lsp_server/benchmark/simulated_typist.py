@@ -15,11 +15,11 @@ from typing import Literal, get_args
 from inference.text.stopping import suffix_start
 from lsp_server.benchmark.editing_trace import TypedText, lines_to_write
 
-How = Literal["whole", "line", "word"]
-HOWS: tuple[How, ...] = get_args(How)
+Part = Literal["whole", "line", "word"]
+PARTS: tuple[Part, ...] = get_args(Part)
 """Parts of a completion that can be accepted; editors have a key for each."""
 
-LEAST = 2
+SHORTEST_PART = 2
 """Shortest part worth the key that accepts it."""
 
 _LINE = re.compile(r"\n?[^\n]*")
@@ -94,21 +94,21 @@ class SimulatedTypist:
         return before[len(before.rstrip(" \t")) :]
 
 
-def agreeing(shown: str, person: SimulatedTypist, least: How = "word") -> tuple[How, str] | None:
+def right_part(shown: str, person: SimulatedTypist, least: Part = "word") -> tuple[Part, str] | None:
     """Return the largest right part of a completion, at least ``least``, or None.
 
     A part that repeats what the editor has closed is not right.
     """
     ahead, closed = person.ahead, person.typist.closed
-    parts: dict[How, str] = {"whole": shown, "line": _first(_LINE, shown), "word": _first(_WORD, shown)}
-    for how in HOWS[: HOWS.index(least) + 1]:
+    parts: dict[Part, str] = {"whole": shown, "line": _first(_LINE, shown), "word": _first(_WORD, shown)}
+    for how in PARTS[: PARTS.index(least) + 1]:
         part = parts[how]
-        if len(part) >= LEAST and ahead.startswith(part) and suffix_start(part, closed) is None:
+        if len(part) >= SHORTEST_PART and ahead.startswith(part) and suffix_start(part, closed) is None:
             return how, part
     return None
 
 
-def keys_alone(typist: TypedText) -> int:
+def keys_without_completions(typist: TypedText) -> int:
     """Return the keys needed without completions."""
     person = SimulatedTypist(replace(typist))
     while not person.done:
@@ -116,7 +116,7 @@ def keys_alone(typist: TypedText) -> int:
     return person.keys
 
 
-def at_random(text: str, characters: int, random: Random) -> TypedText | None:
+def random_text_to_type(text: str, characters: int, random: Random) -> TypedText | None:
     """Choose a random line of code and remove ``characters`` from there on, up to the end of the last line.
 
     Return None if the text is too short. It must have LF line ends.

@@ -44,10 +44,10 @@ def source_files(folders: Sequence[Path], seed: int = 0, per_language: int = PER
     if not found:
         where = " and ".join(map(str, folders)) or "the installed packages"
         raise NoFilesError(f"There is no source code in {where}. Choose another folder.")
-    return in_turn(found)
+    return interleave_languages(found)
 
 
-def in_turn(files: list[SourceFile]) -> list[SourceFile]:
+def interleave_languages(files: list[SourceFile]) -> list[SourceFile]:
     """Interleave the languages, and make file names unique."""
     by_language: Mapping[str, list[SourceFile]] = defaultdict(list)
     for n, file in enumerate(files):

@@ -16,15 +16,15 @@ from typing import Any, NamedTuple
 from pygls.exceptions import JsonRpcException
 from rich.table import Table
 
-from inference.system.tables import figure_table
+from inference.system.terminal import figure_table
 from lsp_server.benchmark.bench_figures import ALL, spread
 from lsp_server.benchmark.editing_trace import TypedText
-from lsp_server.benchmark.simulated_typist import How, SimulatedTypist, agreeing, keys_alone
+from lsp_server.benchmark.simulated_typist import Part, SimulatedTypist, keys_without_completions, right_part
 from lsp_server.demo.tiny_editor import TinyEditor
 
 PATIENCE = 120.0
 """Seconds after which a request counts as unanswered."""
-NOTED_AT = 100
+READ_TRACE_EVERY = 100
 """Requests after which the trace is read; the server keeps twice as many."""
 
 Gap = Callable[[], float]
@@ -60,12 +60,12 @@ class Tally:
 
 
 @dataclass
-class Seen:
+class DisplayedCompletion:
     """The completion displayed at the cursor."""
 
     tally: Tally
     left: str = ""
-    _taken: How | None = None
+    _taken: Part | None = None
 
     def look(self, shown: str) -> None:
         """Display a response."""
@@ -79,7 +79,7 @@ class Seen:
         more = now.removeprefix(before) if now.startswith(before) else ""
         self.left = self.left[len(more) :] if more and self.left.startswith(more) else ""
 
-    def taken(self, how: How) -> None:
+    def taken(self, how: Part) -> None:
         """Count an accepted completion or part."""
         if self._taken is None:
             self.tally.accepted += 1
@@ -141,30 +141,30 @@ class Habits:
     Without a ``gap`` each response is awaited before the next key.
     """
 
-    least: How = "word"
+    least: Part = "word"
     gap: Gap | None = None
 
 
-async def write(editor: TinyEditor, path: Path, language: str, typist: TypedText, habits: Habits) -> Tally:
+async def type_file(editor: TinyEditor, path: Path, language: str, typist: TypedText, habits: Habits) -> Tally:
     """Type the whole text, and return the counts."""
-    person, tally = SimulatedTypist(typist), Tally(language, alone=keys_alone(typist))
-    seen, document = Seen(tally), TypedDocument(editor, path, typist, tally)
+    person, tally = SimulatedTypist(typist), Tally(language, alone=keys_without_completions(typist))
+    seen, document = DisplayedCompletion(tally), TypedDocument(editor, path, typist, tally)
     while not person.done:
         _act(person, seen, habits.least)
         if not person.done:
             shown = await _looked(document.ask(person.typist), habits.gap)
             if shown is not None:
                 seen.look(shown)
-        await document.note(NOTED_AT)
+        await document.note(READ_TRACE_EVERY)
     await document.note()
     document.close()
     tally.keys = person.keys
     return tally
 
 
-def _act(person: SimulatedTypist, seen: Seen, least: How) -> None:
+def _act(person: SimulatedTypist, seen: DisplayedCompletion, least: Part) -> None:
     """Accept the right part of the displayed completion, else press the next key."""
-    found = agreeing(seen.left, person, least)
+    found = right_part(seen.left, person, least)
     before = person.typist.before
     if found:
         how, part = found
@@ -193,14 +193,14 @@ def _count(tally: Tally, answer: TimedSuggestion, record: Mapping[str, Any]) -> 
         tally.seconds.append(answer.seconds)
 
 
-def saved(tallies: Sequence[Tally]) -> dict[str, Any]:
+def keys_saved(tallies: Sequence[Tally]) -> dict[str, Any]:
     """Return figures by language, ``all`` last."""
     languages = sorted({tally.language for tally in tallies})
     of = {language: [tally for tally in tallies if tally.language == language] for language in languages}
     return {name: _figures(_sum(name, some)) for name, some in {**of, ALL: list(tallies)}.items()}
 
 
-def table(figures: dict[str, Any]) -> Table:
+def typing_table(figures: dict[str, Any]) -> Table:
     """Return a table with one row a language."""
     columns = (
         *("files", "keys alone", "pressed", "saved", "shown", "accepted", "of shown", "partly"),

@@ -19,10 +19,10 @@ from inference.models.catalog import Model
 from inference.models.identify import row_of
 from inference.models.store import StoreError, installed
 from inference.text.infill import infill_prompt
+from inference.text.llama_tokenizer import load_tokenizer
 from inference.text.prompts import completion_prompt
 from inference.text.source_files import SourceFile
 from inference.text.tokenizer import Tokenizer
-from inference.text.tokenizer_loader import load_tokenizer
 from inference.text.vocabulary import Vocabulary
 from lsp_server.benchmark.editing_trace import TraceRequest, make_trace
 from lsp_server.benchmark.sides.side import BenchError

@@ -85,7 +85,7 @@ def split_command(text: str) -> tuple[str, str]:
     return (command[1], text[command.end() :]) if command else ("", text)
 
 
-def fit(attachments: Sequence[Attachment], limit: int) -> tuple[list[Attachment], list[LeftOut]]:
+def fit_attachments(attachments: Sequence[Attachment], limit: int) -> tuple[list[Attachment], list[LeftOut]]:
     """Keep attachments in order up to ``limit`` characters; the one that exceeds it keeps its first lines."""
     kept: list[Attachment] = []
     distinct = list(dict.fromkeys(attachments))
@@ -100,7 +100,7 @@ def fit(attachments: Sequence[Attachment], limit: int) -> tuple[list[Attachment]
     return kept, [LeftOut(title, "there is no room left for it, or it is empty") for title in lost]
 
 
-def written(attachments: Sequence[Attachment]) -> str:
+def attachments_text(attachments: Sequence[Attachment]) -> str:
     """Return all attachments as text for a prompt."""
     return "\n\n".join(map(str, attachments))
 

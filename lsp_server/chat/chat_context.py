@@ -16,16 +16,16 @@ from typing import TypeVar
 
 from inference.errors import CodeLlamaError
 from inference.system.files import TooLongError, read_regular
-from inference.text.ignore_rules import Report, log_problem
+from inference.text.ignore_rules import ReportProblem, log_problem
 from inference.text.languages import language_of
 from inference.text.snippets import definitions
-from inference.text.source_files import MAX_BYTES, NOT_YOURS
+from inference.text.source_files import MAX_BYTES, TOOL_FOLDERS
 from lsp_server.chat.attachments import Attachment, LeftOut, Mention
 from lsp_server.chat.git import GitError, diff
-from lsp_server.completion.gate import PRIVATE, WRITTEN
+from lsp_server.completion.gate import EDITABLE_SCHEMES, PRIVACY_REASONS
 from lsp_server.context.cross_file import OpenFile
 from lsp_server.context.imports import imported
-from lsp_server.disk import beside, privacy, repository
+from lsp_server.disk import privacy, repository, run_in_background_thread
 from lsp_server.snapshot import with_lf
 
 SYMBOL_LINES = 200
@@ -34,12 +34,12 @@ MOST_SYMBOLS = 5
 T = TypeVar("T")
 
 
-class RefusedMention(CodeLlamaError, ValueError):
+class AttachmentError(CodeLlamaError, ValueError):
     """Something that was mentioned cannot be attached."""
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
+class SelectedLines:
     """The selected lines of a document; ``first`` is a one-based line number."""
 
     text: str
@@ -68,26 +68,26 @@ class ChatContext:
     excluded: tuple[str, ...]
     documents: Sequence[OpenFile]
     current: OpenFile | None = None
-    selected: Selected | None = None
+    selected: SelectedLines | None = None
     diagnostics: Sequence[str] = ()
-    report: Report = log_problem
+    report: ReportProblem = log_problem
 
     def why_not(self, path: Path) -> str:
         """Return why a file must not reach the model; empty if it may."""
         private = privacy(path, self._roots, self.excluded, self.report)
         if private:
-            return PRIVATE[private]
+            return PRIVACY_REASONS[private]
         behind_links = Path(os.path.realpath(path))
-        tools = any(NOT_YOURS.match_file(self._below_root(one).as_posix()) for one in (path, behind_links))
+        tools = any(TOOL_FOLDERS.match_file(self._below_root(one).as_posix()) for one in (path, behind_links))
         return "it lies in a folder that tools fill" if tools else ""
 
     def why_not_open(self, file: OpenFile) -> str:
         """Return why an open document, which may have no file, must not reach the model; empty if it may."""
         scheme = file.uri.partition(":")[0].lower()
-        if scheme not in WRITTEN:
+        if scheme not in EDITABLE_SCHEMES:
             return f"'{scheme}:' documents are not written by hand"
         private = privacy(file.path, self._roots, self.excluded, self.report) if file.path else None
-        return PRIVATE[private] if private else ""
+        return PRIVACY_REASONS[private] if private else ""
 
     def named(self, path: Path) -> str:
         """Return a path relative to its workspace folder; only the file name outside of them."""
@@ -112,7 +112,7 @@ class ChatContext:
 async def gather_attachments(mention: Mention, context: ChatContext) -> tuple[list[Attachment], list[LeftOut]]:
     """Return the attachments for a mention, and what is left out. Raises AttachmentError if there are none."""
     if mention.kind == "diff":
-        return await changes(context)
+        return await diff_attachments(context)
     if mention.kind == "open":
         return await in_thread(lambda: _open(context))
     if mention.kind == "file":
@@ -127,14 +127,14 @@ async def gather_attachments(mention: Mention, context: ChatContext) -> tuple[li
 async def in_thread(work: Callable[[], T]) -> T:
     """Run ``work``, which reads files, in a thread. Raises AttachmentError if it takes too long."""
     try:
-        return await beside(work)
+        return await run_in_background_thread(work)
     except TimeoutError:
-        raise RefusedMention(
+        raise AttachmentError(
             "Reading the files took too long. Is a file system slow or an ignore file very long?"
         ) from None
 
 
-async def changes(
+async def diff_attachments(
     context: ChatContext, at: Path | None = None, *, staged: bool = False
 ) -> tuple[list[Attachment], list[LeftOut]]:
     """Return the diff of the workspace folder, or the ``staged`` changes of the whole repository.
@@ -147,16 +147,16 @@ async def changes(
     )
     root = repository(at / "x") if at else None
     if at is None or root is None or not (root / ".git").exists():
-        raise RefusedMention("There is no git repository here, so there is no diff.")
+        raise AttachmentError("There is no git repository here, so there is no diff.")
     opened = next((folder for folder in context.folders if at.is_relative_to(folder)), at)
     folder = opened if opened.is_relative_to(root) else root
     try:
         result = await diff(root if staged else folder, context.why_not, staged=staged)
     except GitError as error:
-        raise RefusedMention(str(error)) from error
+        raise AttachmentError(str(error)) from error
     left_out = [LeftOut(name, why) for name, why in result.left_out]
     if not result.text.strip():
-        raise RefusedMention(_no_changes(staged, left_out))
+        raise AttachmentError(_no_changes(staged, left_out))
     title = "The staged changes" if staged else "The changes since the last commit"
     return [Attachment(title, result.text, "diff")], left_out
 
@@ -172,7 +172,7 @@ def code_attachment(context: ChatContext, *, whole: bool) -> Attachment:
         lines = f"line {first}" if first == last else f"lines {first} to {last}"
         return Attachment(f"{context.title(file)}, {lines}", context.selected.text, file.language)
     if not whole:
-        raise RefusedMention("#selection: nothing is selected. Select some code first.")
+        raise AttachmentError("#selection: nothing is selected. Select some code first.")
     return Attachment(context.title(file), file.text, file.language)
 
 
@@ -180,15 +180,15 @@ def problems_attachment(context: ChatContext) -> Attachment:
     """Return the diagnostics of the current document. Raises AttachmentError."""
     file = _current(context)
     if not context.diagnostics:
-        raise RefusedMention("#diagnostics: the editor sent no diagnostics for this document.")
+        raise AttachmentError("#diagnostics: the editor sent no diagnostics for this document.")
     return Attachment(f"Diagnostics of {context.title(file)}", "\n".join(context.diagnostics))
 
 
 def _current(context: ChatContext) -> OpenFile:
     if context.current is None:
-        raise RefusedMention("No document is open. Open one first.")
+        raise AttachmentError("No document is open. Open one first.")
     if why := context.why_not_open(context.current):
-        raise RefusedMention(f"{context.title(context.current)} is not shown to the model: {why}.")
+        raise AttachmentError(f"{context.title(context.current)} is not shown to the model: {why}.")
     return context.current
 
 
@@ -199,14 +199,14 @@ def _open(context: ChatContext) -> tuple[list[Attachment], list[LeftOut]]:
     attachments = [Attachment(context.title(file), file.text, file.language) for file, why in reasons if not why]
     left_out = [LeftOut(context.title(file), why) for file, why in reasons if why]
     if not attachments:
-        raise RefusedMention("#open: no open document may be shown to the model.")
+        raise AttachmentError("#open: no open document may be shown to the model.")
     return attachments, left_out
 
 
 def _file(mention: Mention, context: ChatContext) -> Attachment:
     path = _workspace_file(mention, context)
     if why := context.why_not(path):
-        raise RefusedMention(f"{mention} is not shown to the model: {why}.")
+        raise AttachmentError(f"{mention} is not shown to the model: {why}.")
     opened = next((file for file in context.documents if file.path == path), None)
     text = opened.text if opened else _read(mention, path)
     return Attachment(context.named(path), text, opened.language if opened else language_of(path) or "")
@@ -218,26 +218,26 @@ def _workspace_file(mention: Mention, context: ChatContext) -> Path:
     there = [path for path in within if path.is_file()]
     path = next(iter(there or within), None)
     if path is None:
-        raise RefusedMention(f"{mention}: no workspace folder is open. Open the folder that holds the file.")
+        raise AttachmentError(f"{mention}: no workspace folder is open. Open the folder that holds the file.")
     real = [Path(os.path.realpath(folder)) for folder in context.folders]
     if not any(Path(os.path.realpath(path)).is_relative_to(folder) for folder in real):
-        raise RefusedMention(f"{mention} lies outside the workspace folders. Only files inside them can be attached.")
+        raise AttachmentError(f"{mention} lies outside the workspace folders. Only files inside them can be attached.")
     return path
 
 
 def _read(mention: Mention, path: Path) -> str:
     try:
         if not path.is_file():
-            raise RefusedMention(f"{mention}: no workspace folder has this file.")
+            raise AttachmentError(f"{mention}: no workspace folder has this file.")
         text = read_regular(path, MAX_BYTES).decode("utf-8")
     except TooLongError:
-        raise RefusedMention(
+        raise AttachmentError(
             f"{mention} has more than {MAX_BYTES:,} bytes. Select the part that matters and use #selection."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise RefusedMention(f"{mention} can't be read as text.") from error
+        raise AttachmentError(f"{mention} can't be read as text.") from error
     if "\0" in text:
-        raise RefusedMention(f"{mention} can't be read as text.")
+        raise AttachmentError(f"{mention} can't be read as text.")
     return with_lf(text.removeprefix("\ufeff"))
 
 
@@ -252,7 +252,7 @@ def _symbol(mention: Mention, context: ChatContext) -> list[Attachment]:
             if snippet.defines == name
         ]
     if not attachments:
-        raise RefusedMention(f"{mention}: no definition in the open files or in files the current one imports.")
+        raise AttachmentError(f"{mention}: no definition in the open files or in files the current one imports.")
     return attachments[:MOST_SYMBOLS]
 
 
@@ -266,7 +266,7 @@ def _searched(context: ChatContext) -> Iterator[OpenFile]:
     known = {file.path for file in opened}
     for path in imported(here.language, here.text, here.path, root):
         if path not in known and not context.why_not(path):
-            with suppress(RefusedMention):  # skip files that are too long or not text
+            with suppress(AttachmentError):  # skip files that are too long or not text
                 text = _read(Mention("file", path.name), path)
                 yield OpenFile(path.as_uri(), path, language_of(path) or "", text)
 

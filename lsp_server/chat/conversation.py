@@ -14,12 +14,20 @@ from itertools import chain
 from typing import Any
 
 from inference.text.prompts import Message
-from lsp_server.chat.attachments import TASKS, Attachment, LeftOut, fit, mentions, split_command, written
+from lsp_server.chat.attachments import (
+    TASKS,
+    Attachment,
+    LeftOut,
+    attachments_text,
+    fit_attachments,
+    mentions,
+    split_command,
+)
 from lsp_server.chat.chat_context import (
+    AttachmentError,
     ChatContext,
-    RefusedMention,
-    changes,
     code_attachment,
+    diff_attachments,
     gather_attachments,
     in_thread,
     problems_attachment,
@@ -147,10 +155,10 @@ class ComposeInput:
     def fit(self, limit: int) -> tuple[dict[str, str], list[Attachment]]:
         """Return the prompt fields within ``limit`` characters, and the attachments that were kept."""
         parts = {name: getattr(self, name) for name in ("code", "problems", "diff", "context")}
-        kept, lost = fit(list(chain(*parts.values())), limit)
+        kept, lost = fit_attachments(list(chain(*parts.values())), limit)
         self.left_out += lost
         titles = {name: {one.title for one in part} for name, part in parts.items()}
-        return {name: written([one for one in kept if one.title in of]) for name, of in titles.items()}, kept
+        return {name: attachments_text([one for one in kept if one.title in of]) for name, of in titles.items()}, kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +176,7 @@ async def compose(text: str, context: ChatContext, limit: int, warn: Warn) -> Co
     attachments = await _gathered(command, question, context)
     fields, kept = attachments.fit(limit)
     if not question.strip() and not kept:
-        raise RefusedMention(f"/{command}: open a document, or mention one." if command else "The message is empty.")
+        raise AttachmentError(f"/{command}: open a document, or mention one." if command else "The message is empty.")
     fields["question"] = question.strip()
     sent = messages_for(TASKS[command] if command else "chat", fields, warn)[-1]["content"]
     return Composed(ChatTurn(text, sent, attached=tuple(kept)), _system(fields, warn), attachments.left_out)
@@ -183,7 +191,7 @@ def _system(fields: Mapping[str, str], warn: Warn) -> str:
 async def _gathered(command: str, question: str, context: ChatContext) -> ComposeInput:
     result = ComposeInput()
     if command == "commit":
-        result.diff, result.left_out = await changes(context, staged=True)
+        result.diff, result.left_out = await diff_attachments(context, staged=True)
     elif command and context.current is not None:
         result.code = [await in_thread(lambda: code_attachment(context, whole=True))]
         fixing = command == "fix" and context.diagnostics

@@ -22,7 +22,7 @@ from inference.system.machine import usable_cores
 from lsp_server.benchmark import end_to_end
 from lsp_server.benchmark.bench_figures import figures
 from lsp_server.benchmark.bench_report import show
-from lsp_server.benchmark.scenarios import Tell, measure, peaks
+from lsp_server.benchmark.scenarios import ReportProgress, measure, watch_memory
 from lsp_server.benchmark.sides.http_sides import find_side
 from lsp_server.benchmark.sides.own_engine import own_engine
 from lsp_server.benchmark.sides.side import BenchError, Side
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark. Exit status 1 if a side can't be measured, 2 if there are no files."""
     args = _arguments(argv)
     console = Console(stderr=True, quiet=args.json)
-    result = run(bench(args, console.print))
+    result = run_measurement(bench(args, console.print))
     if isinstance(result, int):
         return result
     if not args.json:
@@ -80,7 +80,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-async def bench(args: argparse.Namespace, tell: Tell) -> dict[str, Any]:
+async def bench(args: argparse.Namespace, tell: ReportProgress) -> dict[str, Any]:
     """Measure every side and return the figures with their settings. Rivals are checked before a model is loaded.
 
     Raises ``BenchError``, ``NoFilesError``.
@@ -95,7 +95,7 @@ async def bench(args: argparse.Namespace, tell: Tell) -> dict[str, Any]:
             form = args.transformers_format or args.format
             sides.append(await stack.enter_async_context(_closing(await start_transformers(args.model, form))))
         watched = {side.pid: side.name for side in sides if side.pid}
-        seen = await stack.enter_async_context(peaks(watched))
+        seen = await stack.enter_async_context(watch_memory(watched))
         window = await _window(args, stack, tell)
         results = await measure(sides, work, args.tokens, window, tell)
         results.peaks = {watched[pid]: size for pid, size in seen.items()}
@@ -111,18 +111,20 @@ def _work(args: argparse.Namespace) -> Workload:
     return make_workload(args.model, args.files, count, args.seed)
 
 
-async def _ours(args: argparse.Namespace, stack: AsyncExitStack, tell: Tell) -> Side:
+async def _ours(args: argparse.Namespace, stack: AsyncExitStack, tell: ReportProgress) -> Side:
     if args.url:
         return await stack.enter_async_context(_closing(await find_side(args.url, own=True)))
     tell("loading the model")
     return await stack.enter_async_context(own_engine(args.model, args.format))
 
 
-async def _window(args: argparse.Namespace, stack: AsyncExitStack, tell: Tell) -> end_to_end.EditorSession | None:
+async def _window(
+    args: argparse.Namespace, stack: AsyncExitStack, tell: ReportProgress
+) -> end_to_end.ReplaySession | None:
     if args.no_felt or args.url or args.large:
         return None
     tell("starting the language server and its own engine")
-    return await stack.enter_async_context(end_to_end.window(args.model, args.format, args.tokens))
+    return await stack.enter_async_context(end_to_end.replay_session(args.model, args.format, args.tokens))
 
 
 @asynccontextmanager
@@ -140,7 +142,7 @@ def _head(args: argparse.Namespace, work: Workload) -> dict[str, Any]:
     return {"version": inference.__version__, "model": args.model, "format": args.format, **asked, "machine": machine}
 
 
-def run(measuring: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any] | int:
+def run_measurement(measuring: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any] | int:
     """Run a measurement; return its result, or the exit status after printing an error."""
     try:
         return asyncio.run(measuring)

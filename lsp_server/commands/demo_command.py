@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     console = Console(record=args.svg is not None, width=110 if args.svg else None)
     try:
-        path, text = (args.file.resolve(), read(args.file)) if args.file else sample()
-        asyncio.run(_demo(console, places(path, text, args.n), args.model))
+        path, text = (args.file.resolve(), read(args.file)) if args.file else sample_file()
+        asyncio.run(_demo(console, demo_positions(path, text, args.n), args.model))
     except (PositionError, NotReadyError) as error:
         print(f"codellama-ls: {error}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, PositionError) else 1
@@ -59,13 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def sample() -> tuple[Path, str]:
+def sample_file() -> tuple[Path, str]:
     """Return a standard library file under a temporary path, because a .gitignore may exclude Python's own folder."""
     source = Path(textwrap.__file__)
     return Path(tempfile.gettempdir()).resolve() / source.name, read(source)
 
 
-def places(path: Path, text: str, count: int) -> list[FilePosition]:
+def demo_positions(path: Path, text: str, count: int) -> list[FilePosition]:
     """Return positions where a user might pause: in the middle of code lines, spread over the file."""
     rows = text.split("\n")
     code = [i for i, row in enumerate(rows) if len(row.strip()) > 12 and not row.strip().startswith(("#", "//", "*"))]

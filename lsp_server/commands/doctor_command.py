@@ -19,8 +19,8 @@ from rich.table import Table
 
 from inference.client.engine_process import EngineOptions
 from inference.doctor import engine_checks, hardware
-from inference.doctor.check import Check, Say, attempt, healthy
-from inference.doctor.engine_checks import smoke
+from inference.doctor.check import Check, ReportProgress, healthy, run_checks
+from inference.doctor.engine_checks import smoke_test
 from inference.doctor.installation import check_models, check_permissions, check_versions
 from inference.system.machine import look
 from lsp_server.backend import allowed_servers
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command. Exit status: 0 no problem, 1 at least one problem, 2 wrong usage."""
     options = _parser().parse_args(argv)
     if options.last is not None:
-        return last_requests.show(options.last, as_json=options.json)
+        return last_requests.print_last_requests(options.last, as_json=options.json)
     report = None if options.bundle is None else Path(options.bundle or bundle.default_name())
     try:
         kept = settings_of(options.settings)
@@ -101,35 +101,35 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def examine(
-    kept: SavedSettings | None, model: str, say: Say, engine_url: str = "", *, quick: bool = False
+    kept: SavedSettings | None, model: str, say: ReportProgress, engine_url: str = "", *, quick: bool = False
 ) -> list[Check]:
     """Run all checks in order of dependency. ``engine_url`` is the remote server of the command line."""
     engine = with_model(kept, model)
     options = EngineOptions(engine.model, engine.format, GRACE_SECONDS, engine.context or None, engine.chat_model)
     checks = [
-        *attempt("versions", check_versions),
-        *attempt("folders", lambda: check_permissions([storage.path().parent])),
+        *run_checks("versions", check_versions),
+        *run_checks("folders", lambda: check_permissions([storage.statistics_path().parent])),
     ]
-    checks += attempt("settings", lambda: check_settings(kept))
+    checks += run_checks("settings", lambda: check_settings(kept))
     if allowed_servers.is_named(engine_url):  # no local model is needed then
         say("contacting the remote server")
-        return checks + attempt(REMOTE_SERVER, lambda: check_remote_server(engine, engine_url, quick=quick))
-    checks += attempt("models", lambda: check_models(options.models, say, full=not quick))
-    stats = engine_checks.look()
-    checks += attempt("engine", lambda: engine_checks.check_engine(stats))
+        return checks + run_checks(REMOTE_SERVER, lambda: check_remote_server(engine, engine_url, quick=quick))
+    checks += run_checks("models", lambda: check_models(options.models, say, full=not quick))
+    stats = engine_checks.engine_stats()
+    checks += run_checks("engine", lambda: engine_checks.check_engine(stats))
     say("checking torch")
-    facts = hardware.ask(options)
-    checks += attempt("GPU", lambda: hardware.check_gpu(look(), hardware.driver(), facts, hardware.signs()))
-    checks += attempt("kernels", lambda: hardware.check_kernels(facts))
-    checks += attempt("memory", lambda: hardware.check_room(facts, engine_checks.has_loaded(stats, options.models)))
+    facts = hardware.probe_torch(options)
+    checks += run_checks("GPU", lambda: hardware.check_gpu(look(), hardware.driver(), facts, hardware.gpu_files()))
+    checks += run_checks("kernels", lambda: hardware.check_kernels(facts))
+    checks += run_checks("memory", lambda: hardware.check_room(facts, engine_checks.has_loaded(stats, options.models)))
     if not quick:
         say("starting the engine")
-        checks += attempt("engine start", lambda: asyncio.run(_smoke(options, say)))
+        checks += run_checks("engine start", lambda: asyncio.run(_smoke(options, say)))
     return checks
 
 
-async def _smoke(options: EngineOptions, say: Say) -> list[Check]:
-    return [check async for check in smoke(options, say)]
+async def _smoke(options: EngineOptions, say: ReportProgress) -> list[Check]:
+    return [check async for check in smoke_test(options, say)]
 
 
 def verdict(checks: Sequence[Check], *, quick: bool) -> str:
@@ -176,7 +176,7 @@ def table(checks: Sequence[Check]) -> Table:
 
 
 @contextmanager
-def _progress() -> Iterator[Say]:
+def _progress() -> Iterator[ReportProgress]:
     """Report progress on stderr: one updated line in a terminal, otherwise a line for each new step."""
     console, reported = Console(stderr=True, highlight=False), set[str]()
 

@@ -27,17 +27,24 @@ from inference.api.errors import EngineError
 from inference.api.events import Finished, TextChunk
 from inference.api.requests import CompletionRequest
 from inference.client.engine_client import EngineClient
-from inference.evaluation.answer_journal import AnswerJournal, key_of
+from inference.evaluation.batch_journal import BatchJournal, key_of
 from inference.models.manifest import MANIFEST
 from inference.models.shape import FORMATS
 from inference.models.store import StoreError, installed
 from inference.system.machine import usable_cores
-from inference.training.packages import WrongArchiveError
-from lsp_server.benchmark.gains.answers import AnsweredQuestion, AnswerSource, TextLimits, question
+from inference.training.packages import ChecksumError
+from lsp_server.benchmark.gains.completions import CompletedHole, CompletionSource, TextLimits, requests_for
 from lsp_server.benchmark.gains.gain_figures import figures
-from lsp_server.benchmark.gains.gain_holes import DefinedNames, FoundHoles, GainHole, defined, find_holes, more_ends
+from lsp_server.benchmark.gains.gain_holes import (
+    DefinedNames,
+    FoundHoles,
+    GainHole,
+    defined_names,
+    find_holes,
+    more_ends,
+)
 from lsp_server.benchmark.gains.gain_report import show
-from lsp_server.benchmark.gains.projects import fetch_all, fetched, name_of, projects_folder
+from lsp_server.benchmark.gains.projects import fetch_all, fetched, project_name, projects_folder
 from lsp_server.benchmark.sides.own_engine import started_engine
 from lsp_server.benchmark.sides.side import BenchError
 from lsp_server.completion.pipeline import Completer
@@ -56,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fetch() if args.fetch else _measure(args)
     except FileNotFoundError as error:
         return _say(str(error), 2)
-    except (BenchError, EngineError, StoreError, WrongArchiveError) as error:
+    except (BenchError, EngineError, StoreError, ChecksumError) as error:
         return _say(str(error), 1)
     except KeyboardInterrupt:
         return _say("Interrupted. Run the same command to resume, or add --minutes 0 to report what there is.", 1)
@@ -110,7 +117,7 @@ def _measure(args: argparse.Namespace) -> int:
     found = find_holes(args.folders or fetched(projects_folder()), args.holes, args.seed)
     if not found.holes:
         raise FileNotFoundError("There is no source code in these folders. Choose others.")
-    known = {project: defined(files) for project, files in found.files.items()}
+    known = {project: defined_names(files) for project, files in found.files.items()}
     answered = asyncio.run(_answers(args, [*found.holes, *_others(args, found, known)]))
     if not answered:
         return _say("There are no completions yet. Leave out --minutes, or raise it.", 1)
@@ -135,23 +142,23 @@ def _others(args: argparse.Namespace, found: FoundHoles, known: Mapping[Path, De
 
 
 def _needs_others(hole: GainHole, known: Mapping[Path, DefinedNames], limits: TextLimits) -> bool:
-    return bool(known[hole.project].in_other_files(hole, question(hole, replace(limits, context_chars=0)).window))
+    return bool(known[hole.project].in_other_files(hole, requests_for(hole, replace(limits, context_chars=0)).window))
 
 
-async def _answers(args: argparse.Namespace, holes: Sequence[GainHole]) -> list[AnsweredQuestion]:
+async def _answers(args: argparse.Namespace, holes: Sequence[GainHole]) -> list[CompletedHole]:
     journal = _journal(args)
     async with AsyncExitStack() as stack:
-        answers = AnswerSource(_OnDemand(args.model, args.format, stack), journal, _identity(args))
+        answers = CompletionSource(_OnDemand(args.model, args.format, stack), journal, _identity(args))
         return await ask_all(answers, holes, limits(args), args.minutes, _tell)
 
 
 async def ask_all(
-    answers: AnswerSource, holes: Sequence[GainHole], limits: TextLimits, minutes: float | None, tell: Tell
-) -> list[AnsweredQuestion]:
+    answers: CompletionSource, holes: Sequence[GainHole], limits: TextLimits, minutes: float | None, tell: Tell
+) -> list[CompletedHole]:
     """Complete each hole; after ``minutes`` only those in the journal. Raises ``EngineError``."""
     started, done = time.monotonic(), []
     for hole in holes:
-        asked = question(hole, limits)
+        asked = requests_for(hole, limits)
         spent = time.monotonic() - started
         if minutes is not None and spent >= 60 * minutes and not answers.known(asked):
             break
@@ -192,11 +199,11 @@ def _identity(args: argparse.Namespace) -> str:
     return key_of(args.model, args.format, json.loads(manifest.read_text("utf-8")))
 
 
-def _journal(args: argparse.Namespace) -> AnswerJournal:
+def _journal(args: argparse.Namespace) -> BatchJournal:
     """Return the journal: beside the output, or in the projects' folder."""
     if args.output:
-        return AnswerJournal(args.output.with_name(f"{args.output.name}.answers.jsonl"))
-    return AnswerJournal(projects_folder() / "answers.jsonl")
+        return BatchJournal(args.output.with_name(f"{args.output.name}.answers.jsonl"))
+    return BatchJournal(projects_folder() / "answers.jsonl")
 
 
 def _head(args: argparse.Namespace, found: FoundHoles) -> dict[str, Any]:
@@ -204,7 +211,7 @@ def _head(args: argparse.Namespace, found: FoundHoles) -> dict[str, Any]:
     machine = {"system": platform.platform(terse=True), "cores": usable_cores()}
     asked = {name: vars(args)[name] for name in ("model", "format", "seed")}
     shown = {name: getattr(limits(args), name) for name in TextLimits.__dataclass_fields__}
-    projects = {name_of(project): len(files) for project, files in found.files.items()}
+    projects = {project_name(project): len(files) for project, files in found.files.items()}
     return {"version": inference.__version__, **asked, **shown, "files": projects, "machine": machine}
 
 

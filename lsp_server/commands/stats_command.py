@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lsp_server.usage_statistics.storage import LONGEST_DAYS, StatisticsError, erase
-from lsp_server.usage_statistics.usage_figures import USUAL_DAYS, collected
+from lsp_server.usage_statistics.storage import LONGEST_DAYS, StatisticsError, erase_statistics
+from lsp_server.usage_statistics.usage_figures import USUAL_DAYS, recent_figures
 
 LEGEND = (
     "accepted, partly accepted, typed: share of the shown suggestions; kept: still there 30 seconds after accepting;\n"
@@ -32,10 +32,10 @@ def main(argv: Sequence[str]) -> int:
         parser.error(f"--days must be from 1 to {LONGEST_DAYS}: older statistics are deleted.")
     try:
         if options.erase:
-            erase()
+            erase_statistics()
             sys.stdout.write("The statistics are erased.\n")
             return 0
-        figures = collected(options.days)
+        figures = recent_figures(options.days)
     except StatisticsError as error:
         sys.stderr.write(f"codellama-ls: {error}\n")
         return 1

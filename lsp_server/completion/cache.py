@@ -32,7 +32,7 @@ MAX_CLOSED = 80
 MIN_AFTER = 200
 """Characters after the cursor that count even if the model does not see them: post-processing reads them."""
 
-CLOSED = re.compile(r"[)\]}>\"'`\s]*")
+AUTO_CLOSED = re.compile(r"[)\]}>\"'`\s]*")
 """Text that an editor may insert after the cursor by itself."""
 
 
@@ -243,7 +243,7 @@ def _closed(origin: CacheKey, now: CacheKey) -> Iterator[str]:
     limit = now.scope.after
     for length in range(min(MAX_CLOSED, len(now.after)) + 1):
         closed = now.after[:length]
-        if not CLOSED.fullmatch(closed):
+        if not AUTO_CLOSED.fullmatch(closed):
             return
         known = len(origin.after)
         if now.after.startswith(origin.after, length) and (known == limit or known == len(now.after) - length):

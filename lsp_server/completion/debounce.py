@@ -17,7 +17,7 @@ PAUSE_MS = 1000.0
 SIMULTANEOUS_MS = 20.0
 """Changes closer together belong to one keystroke: the editor closes a bracket, or types at several cursors."""
 
-USUAL_GAP = 180.0
+DEFAULT_INTERVAL_MS = 180.0
 """Assumed milliseconds between keystrokes before any are known: about 65 words a minute."""
 
 WITHIN_WORD, AFTER_WORD, OPENING = 1.5, 1.0, 0.5
@@ -45,7 +45,7 @@ class TypingRate:
     @property
     def interval_ms(self) -> float:
         """Return the median interval between keystrokes."""
-        return median(self._intervals) if self._intervals else USUAL_GAP
+        return median(self._intervals) if self._intervals else DEFAULT_INTERVAL_MS
 
     @property
     def latency_ms(self) -> float | None:

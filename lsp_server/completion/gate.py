@@ -13,10 +13,10 @@ from lsp_server.disk import Private
 from lsp_server.settings import CompletionSettings
 from lsp_server.snapshot import Snapshot
 
-WRITTEN = frozenset({"file", "untitled", "vscode-notebook-cell"})
+EDITABLE_SCHEMES = frozenset({"file", "untitled", "vscode-notebook-cell"})
 """URI schemes of documents that users edit. Others are old revisions, output and settings pages."""
 
-PRIVATE: dict[Private | None, str] = {
+PRIVACY_REASONS: dict[Private | None, str] = {
     "secret": "the file's name says that it may hold keys or passwords",
     "ignored": "a .gitignore or .codellamaignore names the file or a folder it lies in",
     "excluded": "the setting completion.excludedFiles names the file",
@@ -55,8 +55,8 @@ def _document_reason(snapshot: Snapshot, settings: CompletionSettings, given: Ga
     size = len(snapshot.before) + len(snapshot.after)
     language = snapshot.language
     rules = (
-        (scheme not in WRITTEN, f"'{scheme}:' documents are not written by hand"),
-        (given.private, PRIVATE.get(given.private, "")),
+        (scheme not in EDITABLE_SCHEMES, f"'{scheme}:' documents are not written by hand"),
+        (given.private, PRIVACY_REASONS.get(given.private, "")),
         (language in settings.disabled_languages, f"the setting completion.disabledLanguages names '{language}'"),
         (
             size > settings.max_file_chars,

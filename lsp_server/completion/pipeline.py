@@ -26,7 +26,7 @@ from lsp_server.completion.debounce import TypingRate, debounce
 from lsp_server.completion.in_flight import Generation, InFlightGenerations
 from lsp_server.completion.postprocess.rules import Postprocessed, postprocess
 from lsp_server.completion.stop_rule import stop_rule
-from lsp_server.completion.trace import Record
+from lsp_server.completion.trace import TraceRecord
 from lsp_server.completion.windows import prefix_window, suffix_window
 from lsp_server.settings import CompletionSettings
 from lsp_server.snapshot import Snapshot
@@ -62,7 +62,7 @@ class CompletionRun:
     snapshot: Snapshot
     settings: CompletionSettings
     engine: Completer
-    record: Record
+    record: TraceRecord
     invoked: bool = False
     adapter: str = ""
     model: str = ""
@@ -81,7 +81,7 @@ class CompletionRun:
         """Return the request that follows once ``text`` is inserted. Its record is in no trace."""
         snapshot = self.snapshot
         after = replace(snapshot, before=snapshot.before + text, line=snapshot.line + text.count("\n"))
-        record = Record(snapshot.uri, after.line, invoked=False, adapter=self.adapter)
+        record = TraceRecord(snapshot.uri, after.line, invoked=False, adapter=self.adapter)
         return replace(self, snapshot=after, record=record, invoked=False)
 
 
@@ -265,7 +265,7 @@ def _postprocess_generation(generation: Generation[GenerationWork]) -> None:
     work.postprocess_ms = (time.perf_counter() - started) * 1000
 
 
-def _trace_generation(record: Record, generation: Generation[GenerationWork]) -> None:
+def _trace_generation(record: TraceRecord, generation: Generation[GenerationWork]) -> None:
     work = generation.origin
     record.outcome, record.generated = generation.outcome, len(generation.text)
     record.adapter = generation.adapter
@@ -273,7 +273,7 @@ def _trace_generation(record: Record, generation: Generation[GenerationWork]) ->
     record.stages["shape"] = round(work.postprocess_ms, 3)
 
 
-def request_for(snapshot: Snapshot, settings: CompletionSettings) -> CompletionRequest:
+def greedy_request(snapshot: Snapshot, settings: CompletionSettings) -> CompletionRequest:
     """Build the greedy completion request for a cursor, without deadline and cross-file context."""
     logprobs = 0 if settings.min_confidence else None
     return CompletionRequest(
@@ -292,7 +292,7 @@ def _request(
 
     ``waited_ms`` has already been spent on a discarded generation and shortens the deadline.
     """
-    greedy, settings = request_for(run.snapshot, run.settings), run.settings
+    greedy, settings = greedy_request(run.snapshot, run.settings), run.settings
     sampling = replace(greedy.sampling, temperature=0.0 if seed is None else ALTERNATIVE_TEMPERATURE, seed=seed)
     limit_ms = settings.deadline_ms * (INVOKED_DEADLINE_FACTOR if run.invoked else 1)
     deadline_ms = max(int(limit_ms - waited_ms), 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from inference.text.stopping import OPENERS, StopRule, indent_width
-from inference.text.syntax_position import Opened, SyntaxPosition, position_at
+from inference.text.syntax_position import OpenBracket, SyntaxPosition, position_at
 from lsp_server.snapshot import Snapshot
 
 LINE = StopRule("line")
@@ -100,19 +100,19 @@ def _among_data(snapshot: Snapshot, position: SyntaxPosition) -> bool:
     return not opens and bool(position.opened) and _holds_data(position.opened[-1], snapshot.language)
 
 
-def _holds_data(bracket: Opened, language: str) -> bool:
+def _holds_data(bracket: OpenBracket, language: str) -> bool:
     """Return whether the bracket contains data, not statements."""
     return bracket.bracket != "{" or language in _BRACES_HOLD_DATA
 
 
-def _is_empty(bracket: Opened, snapshot: Snapshot) -> bool:
+def _is_empty(bracket: OpenBracket, snapshot: Snapshot) -> bool:
     """Return whether nothing but the cursor's line lies between the bracket and its closer below."""
     below = next((line for line in snapshot.after.split("\n")[1:] if line.strip()), "")
     closer = _CLOSERS[bracket.bracket]
     return _line_above(snapshot.before).rstrip().endswith(bracket.bracket) and below.lstrip().startswith(closer)
 
 
-def _head(body: Opened, indent: int, before: str) -> int:
+def _head(body: OpenBracket, indent: int, before: str) -> int:
     """Return the indentation of the statement that opened the body.
 
     A bracket that is indented deeper than the cursor ends a head of several lines, such as a constructor's initialiser

@@ -39,7 +39,7 @@ LARGEST = 500_000
 
 
 @dataclass(slots=True)
-class Record:
+class TraceRecord:
     """The outcome of one completion request. Times are in milliseconds.
 
     Attributes:
@@ -100,11 +100,11 @@ class Record:
 class Trace:
     """The records of the last requests, newest last."""
 
-    records: deque[Record] = field(default_factory=lambda: deque(maxlen=KEPT))
+    records: deque[TraceRecord] = field(default_factory=lambda: deque(maxlen=KEPT))
 
-    def begin(self, uri: str, line: int, invoked: bool) -> Record:
+    def begin(self, uri: str, line: int, invoked: bool) -> TraceRecord:
         """Add a record, to be filled in while the request runs."""
-        record = Record(uri, line, invoked, datetime.now(UTC).isoformat(timespec="milliseconds"))
+        record = TraceRecord(uri, line, invoked, datetime.now(UTC).isoformat(timespec="milliseconds"))
         self.records.append(record)
         return record
 
@@ -115,7 +115,7 @@ class RequestLog:
     def __init__(self) -> None:
         self._broken = False
 
-    def add(self, record: Record) -> None:
+    def add(self, record: TraceRecord) -> None:
         """Append one line, with a single write to a file opened for appending: sessions do not mix their lines."""
         if self._broken:
             return

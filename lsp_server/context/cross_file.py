@@ -16,7 +16,7 @@ from pathlib import Path
 from inference.system.files import read_regular
 from inference.text.languages import language_of
 from inference.text.prompts import Snippet
-from inference.text.snippets import SourceSnippet, choose, definitions, portions
+from inference.text.snippets import SourceSnippet, definitions, rank_snippets, split_file
 from inference.text.source_files import MAX_BYTES
 from lsp_server.context.imports import imported
 from lsp_server.snapshot import Snapshot, with_lf
@@ -92,7 +92,7 @@ class _LastSnippets:
 
 
 @dataclass
-class Context:
+class CrossFileCollector:
     """Collects the cross-file context of one editor session.
 
     Attributes:
@@ -120,7 +120,7 @@ class Context:
             old.used = now
             return old.snippets
         candidates = self._candidates(snapshot, files, root, now + SECONDS)
-        chosen = choose(snapshot.before, snapshot.right, window, candidates, limit)
+        chosen = rank_snippets(snapshot.before, snapshot.right, window, candidates, limit)
         if self._last is last:  # not invalidated meanwhile: this runs in a thread
             self._last = {snapshot.uri: _LastSnippets(snapshot.line, now, others, chosen)}
         return chosen
@@ -173,7 +173,7 @@ class Context:
         for file in files:
             if file.path is not None and len(file.text) <= MAX_BYTES and self.may_read(file.path):
                 name = _relative_name(file.path, root)
-                yield definitions(file.language, name, file.text) + portions(name, file.text)
+                yield definitions(file.language, name, file.text) + split_file(name, file.text)
 
 
 def _relative_name(path: Path, root: Path) -> str:

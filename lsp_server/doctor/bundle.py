@@ -22,21 +22,21 @@ from urllib.parse import urlsplit
 
 import inference
 import lsp_server
-from inference.client.crash_report import cause_in, tail
+from inference.client.crash_report import likely_cause_in, tail
 from inference.doctor.check import Check, healthy
-from inference.doctor.engine_checks import died, look
+from inference.doctor.engine_checks import engine_stats, last_engine_crashed
 from inference.doctor.installation import versions
-from inference.doctor.redaction import ELSE, KnownStrings, Redact, known_strings, redactor, shareable
+from inference.doctor.redaction import LEFT_OUT, KnownStrings, Redact, known_strings, redact_log, redactor
 from inference.models.adapter_store import adapters_folder
 from inference.models.adapter_store import installed as all_adapters
 from inference.models.catalog import CATALOG
 from inference.models.store import StoreError, all_installed, models_folder
-from inference.system.files import roots
+from inference.system.files import app_folders
 from inference.system.runtime_folder import NotPrivateError, runtime_folder
 from lsp_server import settings
 from lsp_server.backend import allowed_servers
 from lsp_server.completion import trace
-from lsp_server.completion.trace import Record
+from lsp_server.completion.trace import TraceRecord
 from lsp_server.settings import EngineSettings
 
 FORMAT = 1
@@ -65,8 +65,8 @@ def write(path: Path, checks: Sequence[Check], tried: Sequence[EngineSettings] =
 def report(checks: Sequence[Check], tried: Sequence[EngineSettings] = ()) -> dict[str, Any]:
     """Return the report: the checks made with the settings ``tried``, the last requests and the engine's log."""
     known = known_strings(tuple(Path(package.__path__[0]) for package in (inference, lsp_server)))
-    logged = shareable(_log(), known)
-    stats = look()
+    logged = redact_log(_log(), known)
+    stats = engine_stats()
     content = {
         "format": FORMAT,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -74,7 +74,7 @@ def report(checks: Sequence[Check], tried: Sequence[EngineSettings] = ()) -> dic
         "versions": versions(),
         "checks": [_check(check) for check in checks],
         "engine": known.value(stats),
-        "last_end": cause_in(logged) if stats is None and died() else "",
+        "last_end": likely_cause_in(logged) if stats is None and last_engine_crashed() else "",
         "requests": [_request(record, known) for record in _requests()],
         "log": logged,
     }
@@ -86,12 +86,12 @@ def _check(check: Check) -> dict[str, Any]:
     """Return a check for the report. If it may quote others, its text is left out."""
     content = check.to_json()
     del content["quotes"]
-    return {**content, "text": ELSE} if check.quotes else content
+    return {**content, "text": LEFT_OUT} if check.quotes else content
 
 
 def _request(record: Mapping[str, Any], known: KnownStrings) -> dict[str, Any]:
     """Return a request without its position and file, except for a file ending that is usual for its language."""
-    public = {field.name for field in fields(Record)} - PRIVATE_FIELDS
+    public = {field.name for field in fields(TraceRecord)} - PRIVATE_FIELDS
     content = {name: known.value(record[name]) for name in record if name in public}
     rules = str(record.get("filter", "")).split(", ")
     ending = PurePosixPath(str(record.get("uri", ""))).suffix
@@ -121,7 +121,7 @@ def _requests() -> list[dict[str, Any]]:
 def _secrets() -> list[str]:
     """Return the tokens of the engine and of the remote server, and secrets in environment variables."""
     secrets = [value for name, value in os.environ.items() if SECRET_VARIABLE.search(name)]
-    secrets.append(allowed_servers.kept()[1])
+    secrets.append(allowed_servers.file_contents()[1])
     with suppress(NotPrivateError, OSError):
         secrets.append((runtime_folder() / "engine.token").read_text("ascii", "replace").strip())
     return secrets
@@ -130,7 +130,7 @@ def _secrets() -> list[str]:
 def _folders() -> dict[str, str]:
     """Return folders whose paths may reveal something, with their placeholders."""
     named = {models_folder(): "<models>", adapters_folder(): "<adapters>", Path.cwd(): "<folder>"}
-    named |= dict(zip(roots(), ("<cache>", "<data>", "<state>"), strict=True))
+    named |= dict(zip(app_folders(), ("<cache>", "<data>", "<state>"), strict=True))
     named |= {Path(inference.__path__[0]).parent: "<program>", Path(tempfile.gettempdir()): "<temporary>"}
     with suppress(NotPrivateError, OSError):
         named[runtime_folder()] = "<runtime>"
@@ -159,7 +159,7 @@ def _names(models: Sequence[str]) -> dict[str, str]:
     named = {name: "[name]" for name in chosen if name not in CATALOG}
     host = socket.gethostname()
     with suppress(ValueError):
-        named[urlsplit(allowed_servers.kept()[0]).hostname or ""] = "[host]"
+        named[urlsplit(allowed_servers.file_contents()[0]).hostname or ""] = "[host]"
     return {**named, **_user_names(), host: "[host]", host.partition(".")[0]: "[host]", Path.home().name: "[user]"}
 
 

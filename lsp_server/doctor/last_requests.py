@@ -35,7 +35,7 @@ _ENDINGS = {
 }
 
 
-def show(count: int, *, as_json: bool) -> int:
+def print_last_requests(count: int, *, as_json: bool) -> int:
     """Print the last ``count`` requests. Return exit status 1 if the log cannot be read."""
     try:
         records = trace.last_requests(max(count, 1))
@@ -73,11 +73,11 @@ def table(records: Sequence[Mapping[str, Any]]) -> Table:
 def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     trigger = "invoked" if record["invoked"] else "typing"
     waited, total = record["stages"].get("debounce", 0.0), record["total_ms"]
-    cells = (_time(record["at"]), _position(record), trigger, _result(record), why(record))
+    cells = (_time(record["at"]), _position(record), trigger, _result(record), explain_request(record))
     return *cells, *_tokens(record), f"{waited:.0f}" if waited else "", f"{total:.0f}"
 
 
-def why(record: Mapping[str, Any]) -> str:
+def explain_request(record: Mapping[str, Any]) -> str:
     """Explain a request: the reason if nothing was shown, else the source of the text and how it was changed."""
     if record["result"] != "shown":
         return record["reason"]

@@ -16,7 +16,7 @@ from inference.api.errors import BadRequest, EngineError, ModelRefused
 from inference.api.events import Finished, Sampling, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.doctor.check import Check
-from inference.doctor.engine_checks import collected
+from inference.doctor.engine_checks import read_response
 from inference.errors import CodeLlamaError
 from inference.models.identify import find_row
 from inference.remote.http_client import Address, open_http_client
@@ -116,7 +116,7 @@ def check_remote_server(engine: EngineSettings, given: str = "", *, quick: bool 
 
 async def _remote_checks(engine: EngineSettings, given: str, quick: bool) -> list[Check]:
     try:
-        address = allowed_servers.find(given)
+        address = allowed_servers.find_server(given)
         async with await asyncio.to_thread(open_http_client, address) as http:
             served = await probe(http, address.url, ProbeRequest(engine.model, engine.chat_model))
             client = RemoteClient(http, address.url, served)
@@ -159,7 +159,7 @@ def _may_chat(served: ServerProfile, engine: EngineSettings) -> bool:
 async def _check_response(name: str, events: AsyncGenerator[TextChunk | Finished, None]) -> Check:
     """Check that a response arrives in time and is not empty."""
     try:
-        text, outcome, took = await collected(events)
+        text, outcome, took = await read_response(events)
     except EngineError as error:
         verdict = "warning" if isinstance(error, ModelRefused | BadRequest) and name == "chat" else "problem"
         return Check(name, verdict, str(error), ADVICE, quotes=True)

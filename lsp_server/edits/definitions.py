@@ -16,7 +16,7 @@ from typing import Literal
 from tree_sitter import Node, Tree
 
 from inference.text.syntax import parse
-from inference.text.syntax_position import window
+from inference.text.syntax_position import parsed_window
 
 AROUND = 60_000
 """Characters parsed before and after the position; most files are shorter."""
@@ -88,7 +88,7 @@ class Definition:
 
 def enclosing(language: str, text: str, start: int, stop: int) -> Iterator[Definition]:
     """Yield the definitions that contain ``text[start:stop]``, innermost first."""
-    before = window(language, text[:start], AROUND)
+    before = parsed_window(language, text[:start], AROUND)
     after = text[stop : stop + AROUND]
     begin, head = start - len(before), before.encode(errors="replace")  # the prefix window of PHP may add a first line
     middle = text[start:stop].encode(errors="replace")

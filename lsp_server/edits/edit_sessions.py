@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from inference.text.prompts import Message
 from lsp_server.concurrency import cancel_once
-from lsp_server.edits.hunks import Hunk, applied, rebase_each, rebase_range, rebased
-from lsp_server.edits.rewrite import CouldNotError
+from lsp_server.edits.hunks import Hunk, apply_hunks, rebase_each, rebase_hunks, rebase_range
+from lsp_server.edits.rewrite import EditError
 from lsp_server.edits.target import selected_lines
 from lsp_server.snapshot import Document
 
@@ -56,16 +56,16 @@ class EditSession:
         """
         span, left = self._rebased(self.hunks, now)
         if span is None:
-            raise CouldNotError(f"{CHANGED} Begin a new edit.")
+            raise EditError(f"{CHANGED} Begin a new edit.")
         self.span, self.hunks, self.document = span, left, now
         return span
 
     def to_apply(self, chosen: Collection[int], now: Document) -> list[Hunk]:
         """Return the chosen hunks, rebased on the current document. Raises EditError if their lines have changed."""
         hunks = [hunk for n, hunk in self.hunks.items() if n in chosen]
-        moved = rebased(self.document.text, hunks, now.text)
+        moved = rebase_hunks(self.document.text, hunks, now.text)
         if moved is None:
-            raise CouldNotError(CHANGED)
+            raise EditError(CHANGED)
         return moved
 
     def accept(self, chosen: Collection[int], now: Document, taken: Sequence[Hunk]) -> None:
@@ -74,7 +74,7 @@ class EditSession:
         (span, left), growth = self._rebased(others, now), sum(map(_growth, taken))
         self.hunks = {n: _shifted(hunk, taken) for n, hunk in left.items()}
         self.span = (span[0], span[1] + growth) if span else None
-        self.document = replace(now, text=applied(now.text, taken), version=None)  # set by the client
+        self.document = replace(now, text=apply_hunks(now.text, taken), version=None)  # set by the client
 
     def reject(self, chosen: Collection[int]) -> None:
         """Drop the chosen hunks."""

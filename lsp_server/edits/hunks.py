@@ -65,7 +65,7 @@ class _Unchanged(NamedTuple):
     by: int
 
 
-def applied(text: str, hunks: Sequence[Hunk]) -> str:
+def apply_hunks(text: str, hunks: Sequence[Hunk]) -> str:
     """Return the text with all hunks applied; they must be in order and not overlap."""
     parts, at = [], 0
     for hunk in hunks:
@@ -91,7 +91,7 @@ def smallest_hunks(
         [Hunk(start, stop, rewrite.replace("\n", line_end))],
         [Hunk(start, stop, rewrite.replace("\n", "\r\n"))],
     ):
-        if with_lf(applied(text, hunks)) == wanted:
+        if with_lf(apply_hunks(text, hunks)) == wanted:
             return hunks
     raise UnwritableError("The document mixes line ends in a way that this change can't be written into.")
 
@@ -116,7 +116,7 @@ def starts_of(parts: Sequence[str], start: int = 0) -> list[int]:
     return list(accumulate(map(len, parts), initial=start))
 
 
-def rebased(old: str, hunks: Sequence[Hunk], new: str) -> list[Hunk] | None:
+def rebase_hunks(old: str, hunks: Sequence[Hunk], new: str) -> list[Hunk] | None:
     """Rebase ``hunks`` from ``old`` to ``new``; return None if a line that any of them touches has changed."""
     kept = [hunk for hunk in rebase_each(old, hunks, new) if hunk is not None]
     return kept if len(kept) == len(hunks) else None
@@ -132,7 +132,7 @@ def rebase_each(old: str, hunks: Sequence[Hunk], new: str) -> list[Hunk | None]:
 
 def rebase_range(old: str, start: int, stop: int, new: str) -> tuple[int, int] | None:
     """Return the range of whole lines of ``old`` in ``new``; None if one of them has changed."""
-    hunks = rebased(old, [Hunk(start, max(stop, start), "")], new)
+    hunks = rebase_hunks(old, [Hunk(start, max(stop, start), "")], new)
     return (hunks[0].start, hunks[0].stop) if hunks else None
 
 

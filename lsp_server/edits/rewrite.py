@@ -17,16 +17,16 @@ from inference.api.events import Cause, Finished, Sampling, TextChunk
 from inference.api.requests import MAX_TOKENS_LIMIT, ChatRequest
 from inference.errors import CodeLlamaError
 from inference.text.prompts import Message
-from lsp_server.completion.postprocess.indentation import document_indentation
+from lsp_server.completion.postprocess.rules import document_indentation
 from lsp_server.edits.hunks import LINES, Hunk, UnwritableError, diff_runs, smallest_hunks
 from lsp_server.edits.model_answer import CodeAnswer, dedent, parse_answer, reindent
-from lsp_server.edits.tasks import EditTask, Name, fenced, task_messages
+from lsp_server.edits.tasks import EditTask, TaskName, fenced, task_messages
 from lsp_server.edits.verify import Change, failure
 from lsp_server.snapshot import Position, take, with_lf
 
 TRIES = 2
 LEAST_TOKENS = 256
-LEAST_OF: Mapping[Name, int] = dict.fromkeys(("tests", "todo", "edit"), 1_024)
+LEAST_OF: Mapping[TaskName, int] = dict.fromkeys(("tests", "todo", "edit"), 1_024)
 """Tasks whose answer may be much longer than the original code. The context length limits it further."""
 CHARACTERS_A_TOKEN = 2
 """Fewer than any vocabulary has on code, so an answer may be at least half as long again as the original."""
@@ -38,7 +38,7 @@ QUICK = 0.01
 REST = 10
 
 
-class Chatter(Protocol):
+class ChatBackend(Protocol):
     """The chat interface of the local engine and of remote servers."""
 
     def chat(self, request: ChatRequest) -> AsyncGenerator[TextChunk | Finished, None]:
@@ -46,7 +46,7 @@ class Chatter(Protocol):
         ...
 
 
-class CouldNotError(CodeLlamaError, RuntimeError):
+class EditError(CodeLlamaError, RuntimeError):
     """The task failed: no answer was valid, or the document changed."""
 
 
@@ -65,8 +65,8 @@ class Rewrite:
     said: tuple[Message, ...]
 
 
-async def rewritten(
-    engine: Chatter,
+async def request_rewrite(
+    engine: ChatBackend,
     task: EditTask,
     on_text: Callable[[str], None],
     history: tuple[Message, ...] = (),
@@ -92,7 +92,7 @@ async def rewritten(
             return Rewrite(*result, messages)
         why = result
         messages += (Message("user", f"That can't be used. {why} Write all of the code again, in one code block."),)
-    raise CouldNotError(why)
+    raise EditError(why)
 
 
 def code_in_place(task: EditTask, code: str) -> str:
@@ -104,7 +104,7 @@ def code_in_place(task: EditTask, code: str) -> str:
 
 
 @dataclass
-class Sketch:
+class PartialRewrite:
     """Shows the certain changes of a growing answer: once per line, if they are new and cheap enough to compute.
 
     Attributes:
@@ -158,7 +158,7 @@ def certain_hunks(task: EditTask, partial: str, keeps_lines: bool = False) -> li
 
 
 async def _answer(
-    engine: Chatter, task: EditTask, messages: tuple[Message, ...], on_text: Callable[[str], None]
+    engine: ChatBackend, task: EditTask, messages: tuple[Message, ...], on_text: Callable[[str], None]
 ) -> tuple[str, Cause | None]:
     text, cause = "", None
     async with aclosing(engine.chat(_request(task, messages))) as events:

@@ -52,7 +52,7 @@ class Target:
         return self.stop - self.start > MOST_CHARS or len(LINE_END.findall(self.of(text))) >= MOST_LINES
 
 
-def target_of(language: str, text: str, start: int, stop: int) -> Target:
+def find_target(language: str, text: str, start: int, stop: int) -> Target:
     """Return the target for the selection ``text[start:stop]``, or for the cursor if the selection is empty."""
     lines = selected_lines(text, start, stop)
     if start < stop:

@@ -11,17 +11,17 @@ from urllib.parse import unquote, urlsplit
 
 from inference.text.prompts import Message
 from lsp_server.edits.model_answer import dedent, fence_for
-from lsp_server.edits.target import Target, innermost_definition, selected_lines, surrounding_lines, target_of
-from lsp_server.edits.verify import Reported
+from lsp_server.edits.target import Target, find_target, innermost_definition, selected_lines, surrounding_lines
+from lsp_server.edits.verify import ReportedProblem
 from lsp_server.prompts.templates import messages_for
 from lsp_server.snapshot import LINE_END, Document, with_lf
 
-Name = Literal["fix", "document", "simplify", "types", "todo", "edit", "tests"]
-NAMES: tuple[Name, ...] = get_args(Name)
+TaskName = Literal["fix", "document", "simplify", "types", "todo", "edit", "tests"]
+TASK_NAMES: tuple[TaskName, ...] = get_args(TaskName)
 
 QUICK_FIX, REWRITE = "quickfix", "refactor.rewrite"
 TESTS = f"{REWRITE}.tests"
-KINDS = (QUICK_FIX, REWRITE)
+ACTION_KINDS = (QUICK_FIX, REWRITE)
 """LSP code action kinds of all offers."""
 
 MOST_FIXES = 5
@@ -65,12 +65,12 @@ class EditTask:
         context_chars: how many characters of the surrounding document go into the prompt.
     """
 
-    name: Name
+    name: TaskName
     document: Document
     start: int
     stop: int
     instruction: str = ""
-    reported: Reported | None = None
+    reported: ReportedProblem | None = None
     into: str = ""
     context_chars: int = 0
 
@@ -81,7 +81,7 @@ class EditTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnosed:
+class DiagnosticSpan:
     """A diagnostic from any server, at offsets; ``of`` is its index in the request."""
 
     start: int
@@ -102,10 +102,10 @@ class TaskOffer:
 
 def task_messages(task: EditTask) -> list[Message]:
     """Return the prompt messages of a task."""
-    return [Message(one["role"], one["content"]) for one in messages_for(task.name, fields(task))]
+    return [Message(one["role"], one["content"]) for one in messages_for(task.name, prompt_fields(task))]
 
 
-def fields(task: EditTask) -> Mapping[str, str]:
+def prompt_fields(task: EditTask) -> Mapping[str, str]:
     """Return every field that a prompt template may use, whichever task it belongs to."""
     language = task.document.language
     file = file_name(task.document.uri)
@@ -138,7 +138,7 @@ def file_name(uri: str) -> str:
     return PurePath(unquote(urlsplit(uri).path)).name
 
 
-def file_for_tests(language: str, name: str) -> str:
+def file_name_for_tests(language: str, name: str) -> str:
     """Return the name of the test file that belongs next to the file ``name``.
 
     Empty for a test file, and if no test-file convention is known for the language.
@@ -151,12 +151,12 @@ def file_for_tests(language: str, name: str) -> str:
     return "" if is_test else names.get(language, "")
 
 
-def offered(
-    document: Document, start: int, stop: int, diagnosed: Sequence[Diagnosed], own: Sequence[str] = ()
+def offer_tasks(
+    document: Document, start: int, stop: int, diagnosed: Sequence[DiagnosticSpan], own: Sequence[str] = ()
 ) -> list[TaskOffer]:
     """Return the tasks to offer for a selection or cursor. ``own`` are the instructions from the user's settings."""
     offers = list(_fixes(document, diagnosed))
-    target = target_of(document.language, document.text, start, stop)
+    target = find_target(document.language, document.text, start, stop)
     if target.of(document.text).strip() and not target.too_long(document.text):
         offers += _rewrites(document, target, start)
         offers += _own(document, target, own) if target.kind != "line" else ()
@@ -170,9 +170,9 @@ def _reported_line(task: EditTask) -> str:
     return lines[number].strip() if 0 <= number < len(lines) else ""
 
 
-def _fixes(document: Document, diagnosed: Sequence[Diagnosed]) -> Iterator[TaskOffer]:
+def _fixes(document: Document, diagnosed: Sequence[DiagnosticSpan]) -> Iterator[TaskOffer]:
     """Offer one fix per message, even if the message occurs several times."""
-    first: dict[str, Diagnosed] = {}
+    first: dict[str, DiagnosticSpan] = {}
     for one in diagnosed:
         first.setdefault(one.message, one)
     text = document.text
@@ -181,7 +181,7 @@ def _fixes(document: Document, diagnosed: Sequence[Diagnosed]) -> Iterator[TaskO
         start, stop = (target.start, target.stop) if target else selected_lines(text, one.start, one.stop)
         if not text[start:stop].strip() or Target(start, stop, "line").too_long(text):
             continue
-        reported = Reported(len(LINE_END.findall(text[: one.start])), one.message)
+        reported = ReportedProblem(len(LINE_END.findall(text[: one.start])), one.message)
         task = EditTask("fix", document, start, stop, reported=reported)
         yield TaskOffer(f"Fix: {_short(one.message)}", QUICK_FIX, task, one.of)
 
@@ -196,7 +196,7 @@ def _rewrites(document: Document, target: Target, cursor: int) -> Iterator[TaskO
             yield TaskOffer(f"Document {name}", REWRITE, replace(task, name="document"))
         if not definition.typed and document.language in _OPTIONALLY_TYPED:
             yield TaskOffer(f"Add types to {name}", REWRITE, replace(task, name="types"))
-        if into := file_for_tests(document.language, file_name(document.uri)):
+        if into := file_name_for_tests(document.language, file_name(document.uri)):
             yield TaskOffer(f"Write tests for {name} in {into}", TESTS, replace(task, name="tests", into=into))
     if target.kind != "line":
         yield TaskOffer(f"Simplify {name}", REWRITE, task)

@@ -29,7 +29,7 @@ _LEFT_OUT = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Reported:
+class ReportedProblem:
     """A diagnostic to fix: its message and zero-based line."""
 
     line: int
@@ -54,7 +54,7 @@ class Change:
     after: str
     rewrite: str
     whole: bool = True
-    reported: Reported | None = None
+    reported: ReportedProblem | None = None
 
     @property
     def old(self) -> str:

@@ -19,7 +19,7 @@ from inference.api.events import Outcome, Sampling
 from inference.api.requests import ChatRequest
 from lsp_server.backend.backend import Backend
 from lsp_server.chat.attachments import Attachment, LeftOut
-from lsp_server.chat.chat_context import RefusedMention
+from lsp_server.chat.chat_context import AttachmentError
 from lsp_server.chat.conversation import ChatTurn, Composed, Conversation, compose
 from lsp_server.chat.markdown import code_blocks, to_markdown
 from lsp_server.lsp.chat_stream import ChatResponse, finish_reason, require_backend, send_partial, stream_chat
@@ -55,7 +55,7 @@ async def chat(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
     else:
         try:
             composed = await compose(text, context, server.settings.chat.context_chars, server.warn_once)
-        except RefusedMention as error:
+        except AttachmentError as error:
             raise request_failed(str(error)) from error
     conversation = conversation or server.chats.begin()
     _claim(conversation)

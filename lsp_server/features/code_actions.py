@@ -12,9 +12,18 @@ from typing import Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcContentModified, JsonRpcInvalidParams
 
-from lsp_server.edits.rewrite import CouldNotError
-from lsp_server.edits.tasks import KINDS, NAMES, Diagnosed, EditTask, TaskOffer, file_for_tests, file_name, offered
-from lsp_server.edits.verify import Reported
+from lsp_server.edits.rewrite import EditError
+from lsp_server.edits.tasks import (
+    ACTION_KINDS,
+    TASK_NAMES,
+    DiagnosticSpan,
+    EditTask,
+    TaskOffer,
+    file_name,
+    file_name_for_tests,
+    offer_tasks,
+)
+from lsp_server.edits.verify import ReportedProblem
 from lsp_server.features import explain
 from lsp_server.lsp import workspace_edits
 from lsp_server.lsp.documents import current_document
@@ -36,7 +45,7 @@ NOT_OURS = "The data are not those of a code action of codellama-ls."
 
 def register(server: CodeLlamaServer) -> None:
     """Register both methods and the command."""
-    options = types.CodeActionOptions(code_action_kinds=list(KINDS), resolve_provider=True)
+    options = types.CodeActionOptions(code_action_kinds=list(ACTION_KINDS), resolve_provider=True)
     server.feature(types.TEXT_DOCUMENT_CODE_ACTION, options)(code_action)
     server.feature(types.CODE_ACTION_RESOLVE)(resolve)
     server.command(APPLY)(apply)
@@ -52,7 +61,7 @@ async def code_action(
     span, only = params.range, params.context.only
     start, stop = (document.offset(one.line, one.character) for one in (span.start, span.end))
     diagnostics, prompts = _diagnosed(document, params.context.diagnostics), server.settings.actions.prompts
-    offers = offered(document, start, max(start, stop), diagnostics, prompts)
+    offers = offer_tasks(document, start, max(start, stop), diagnostics, prompts)
     chosen = [one for one in offers if _is_requested(one.kind, only) and _is_possible(server, one)]
     return [
         *(_action(server, one, params.context) for one in chosen),
@@ -81,14 +90,14 @@ async def _run_and_apply(server: CodeLlamaServer, task: EditTask, title: str, to
     if edit is None:
         return
     if reason := await workspace_edits.apply(server, edit, title):
-        report_failure(server, title, CouldNotError(reason))
+        report_failure(server, title, EditError(reason))
 
 
-def _diagnosed(document: Document, diagnostics: Sequence[types.Diagnostic]) -> list[Diagnosed]:
+def _diagnosed(document: Document, diagnostics: Sequence[types.Diagnostic]) -> list[DiagnosticSpan]:
     found = []
     for n, one in enumerate(diagnostics):
         start, stop = (document.offset(at.line, at.character) for at in (one.range.start, one.range.end))
-        found.append(Diagnosed(start, max(start, stop), one.message, n))
+        found.append(DiagnosticSpan(start, max(start, stop), one.message, n))
     return found
 
 
@@ -132,7 +141,7 @@ def _commands(
     span = range_of(document, start, stop)
     argument = {"uri": document.uri, "range": span}
     found = explain.commands(server, document, span) if only is None else []
-    if announces(server, "codellamaEdit") and _is_requested(KINDS[1], only):
+    if announces(server, "codellamaEdit") and _is_requested(ACTION_KINDS[1], only):
         found.append(types.Command("Edit with instruction…", EDIT, arguments=[argument]))
     return found
 
@@ -151,7 +160,7 @@ async def _task(server: CodeLlamaServer, data: Any) -> EditTask:
     """Rebuild the task from an action's data. Raises JsonRpcException if the data are invalid or outdated."""
     if not isinstance(data, Mapping) or any(not isinstance(data.get(name, ""), str) for name in TEXTS):
         raise JsonRpcInvalidParams(NOT_OURS)
-    if "uri" not in data or data.get("task") not in NAMES:
+    if "uri" not in data or data.get("task") not in TASK_NAMES:
         raise JsonRpcInvalidParams(NOT_OURS)
     document = current_document(server, data["uri"])
     if document is None or document.version != data.get("version"):
@@ -164,8 +173,8 @@ async def _task(server: CodeLlamaServer, data: Any) -> EditTask:
     instruction = data.get("instruction", "")
     if data["task"] == "edit" and instruction not in server.settings.actions.prompts:
         raise JsonRpcContentModified("The settings have changed since. Request the document's code actions again.")
-    reported = Reported(line, str(data.get("message", ""))) if type(line) is int else None
-    into = file_for_tests(document.language, file_name(document.uri)) if data["task"] == "tests" else ""
+    reported = ReportedProblem(line, str(data.get("message", ""))) if type(line) is int else None
+    into = file_name_for_tests(document.language, file_name(document.uri)) if data["task"] == "tests" else ""
     if data["task"] == "tests" and not into:
         raise JsonRpcInvalidParams("No test-file convention is known for this language.")
     context_chars = server.settings.actions.context_chars

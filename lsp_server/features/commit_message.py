@@ -12,8 +12,8 @@ from typing import Any
 from inference.api.events import Sampling
 from inference.api.requests import ChatRequest
 from inference.text.prompts import Message
-from lsp_server.chat.attachments import fit, written
-from lsp_server.chat.chat_context import RefusedMention, changes
+from lsp_server.chat.attachments import attachments_text, fit_attachments
+from lsp_server.chat.chat_context import AttachmentError, diff_attachments
 from lsp_server.chat.markdown import code_blocks
 from lsp_server.lsp.chat_stream import ChatResponse, finish_reason, require_backend, send_partial, stream_chat
 from lsp_server.lsp.documents import chat_context_of, path_of
@@ -38,11 +38,11 @@ async def commit_message(server: CodeLlamaServer, params: Any) -> dict[str, Any]
     partial_token, work_token = token(params, "partialResultToken"), token(params, "workDoneToken")
     folder = member(params, "repository", str, "")
     try:
-        diff, left_out = await changes(context, path_of(folder) if folder else None, staged=True)
-    except RefusedMention as error:
+        diff, left_out = await diff_attachments(context, path_of(folder) if folder else None, staged=True)
+    except AttachmentError as error:
         raise request_failed(str(error)) from error
-    kept, lost = fit(diff, server.settings.chat.context_chars)
-    fields = {"diff": written(kept), "question": "", "context": "", "code": "", "problems": ""}
+    kept, lost = fit_attachments(diff, server.settings.chat.context_chars)
+    fields = {"diff": attachments_text(kept), "question": "", "context": "", "code": "", "problems": ""}
     messages = messages_for("commit", fields, server.warn_once)
     sampling = Sampling(max_tokens=min(MAX_TOKENS, server.settings.chat.max_tokens))
     request, response = ChatRequest(tuple(Message(**one) for one in messages), sampling=sampling), ChatResponse()

@@ -34,7 +34,7 @@ def apply(server: CodeLlamaServer, raw: Any) -> None:
     """Use the settings ``raw`` from now on. Show one warning with all problems; invalid values get their defaults."""
     server.settings, problems = parse_settings(raw)
     server.context.invalidate()
-    problems += filter(None, [allowed_servers.objection(server.settings.engine.url, server.engine_url)])
+    problems += filter(None, [allowed_servers.setting_problem(server.settings.engine.url, server.engine_url)])
     save(server.settings.engine, problems)
     if problems:
         message = types.ShowMessageParams(types.MessageType.Warning, "codellama-ls: " + " ".join(problems))

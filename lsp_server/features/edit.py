@@ -19,8 +19,8 @@ from inference.api.errors import EngineError
 from inference.text.prompts import Message
 from lsp_server.edits.edit_sessions import EditSession
 from lsp_server.edits.hunks import Hunk
-from lsp_server.edits.rewrite import CouldNotError, Sketch, rewritten
-from lsp_server.edits.target import target_of
+from lsp_server.edits.rewrite import EditError, PartialRewrite, request_rewrite
+from lsp_server.edits.target import find_target
 from lsp_server.edits.tasks import EditTask
 from lsp_server.lsp.documents import current_document
 from lsp_server.lsp.edit_task import rebase_hunks, report_lines, require_chat, unreadable_reason
@@ -51,7 +51,7 @@ async def edit(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
     """Begin an edit: ``textDocument``, ``range`` and ``instruction``; ``id`` if the client chooses it."""
     document = await _readable_document(server, document_uri(params))
     start, stop = offsets(document, params)
-    target = target_of(document.language, document.text, start, stop)
+    target = find_target(document.language, document.text, start, stop)
     session = EditSession(member(params, "id", str, "") or str(uuid.uuid4()), document, (target.start, target.stop))
     instruction, context_chars = required_text(params, "instruction"), server.settings.actions.context_chars
     task = EditTask("edit", document, target.start, target.stop, instruction, context_chars=context_chars)
@@ -73,7 +73,7 @@ async def follow_up(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
             raise JsonRpcInvalidParams("The model is still writing this edit. Wait for it, or cancel it.")
         try:
             start, stop = session.follow(await _readable_document(server, session.document.uri))
-        except CouldNotError as error:
+        except EditError as error:
             return _undecided(session, str(error))
         session.work = asyncio.current_task()
     context_chars = server.settings.actions.context_chars
@@ -89,9 +89,9 @@ async def accept(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
         now = current_document(server, session.document.uri)
         try:
             if now is None:
-                raise CouldNotError("The document was closed meanwhile.")
+                raise EditError("The document was closed meanwhile.")
             hunks = session.to_apply(chosen, now)
-        except CouldNotError as error:
+        except EditError as error:
             return {"applied": False, **_undecided(session, str(error))}
         failure = await apply(server, changing(server, now, hunks, TITLE, confirm=False), TITLE)
         if not failure:
@@ -122,13 +122,13 @@ async def _run(
         work_token, partial_token = token(params, "workDoneToken"), token(params, "partialResultToken")
         async with progress_bar(server, title, work_token, from_client=work_token is not None) as report:
             on_text = _streaming(server, session, task, partial_token, report_lines(report))
-            rewrite = await rewritten(require_chat(server), task, on_text, messages, server.keeps_lines)
+            rewrite = await request_rewrite(require_chat(server), task, on_text, messages, server.keeps_lines)
         async with session.turn:
             document, hunks = rebase_hunks(server, task.document, rewrite.hunks)
             session.said = rewrite.said
             session.propose(document, hunks)
             return _undecided(session)
-    except (CouldNotError, EngineError) as error:
+    except (EditError, EngineError) as error:
         return _undecided(session, str(error))
     finally:
         session.work = None
@@ -148,7 +148,7 @@ def _streaming(
         value = _to_json(session.id, task.document, dict(enumerate(hunks)))
         server.protocol.notify(types.PROGRESS, types.ProgressParams(token, value))
 
-    sketch = Sketch(task, send, server.keeps_lines)
+    sketch = PartialRewrite(task, send, server.keeps_lines)
 
     def on_text(text: str) -> None:
         report(text)

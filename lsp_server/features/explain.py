@@ -12,9 +12,9 @@ from inference.api.errors import EngineError
 from inference.api.events import TextChunk
 from inference.api.requests import ChatRequest
 from inference.text.prompts import Message
-from lsp_server.edits.rewrite import CouldNotError
-from lsp_server.edits.target import target_of
-from lsp_server.edits.tasks import EditTask, fields, file_name
+from lsp_server.edits.rewrite import EditError
+from lsp_server.edits.target import find_target
+from lsp_server.edits.tasks import EditTask, file_name, prompt_fields
 from lsp_server.lsp.documents import current_document
 from lsp_server.lsp.edit_task import report_failure, report_lines, require_chat, unreadable_reason
 from lsp_server.lsp.params import announces, member, offsets
@@ -58,7 +58,7 @@ async def explain(server: CodeLlamaServer, *arguments: Any) -> None:
     if reason := await unreadable_reason(server, document):
         raise JsonRpcInvalidParams(reason)
     start, stop = offsets(document, argument)
-    target = target_of(document.language, document.text, start, stop)
+    target = find_target(document.language, document.text, start, stop)
     run_in_background(server, _explain(server, EditTask("edit", document, target.start, target.stop)))
 
 
@@ -66,14 +66,14 @@ async def _explain(server: CodeLlamaServer, task: EditTask) -> None:
     try:
         async with progress_bar(server, f"Code Llama: {TITLE}") as report:
             text, report_text = "", report_lines(report)
-            prompt = messages_for("explain", fields(task))
+            prompt = messages_for("explain", prompt_fields(task))
             messages = tuple(Message(one["role"], one["content"]) for one in prompt)
             async with aclosing(require_chat(server).chat(ChatRequest(messages))) as events:
                 async for event in events:
                     text += event.text if isinstance(event, TextChunk) else ""
                     report_text(text)
         await show_markdown(server, f"Explained: {file_name(task.document.uri)}", text)
-    except (CouldNotError, EngineError) as error:
+    except (EditError, EngineError) as error:
         report_failure(server, TITLE, error)
     except OSError as error:
-        report_failure(server, TITLE, CouldNotError(f"The text can't be written to a file: {error.strerror or error}."))
+        report_failure(server, TITLE, EditError(f"The text can't be written to a file: {error.strerror or error}."))

@@ -92,7 +92,9 @@ def _backend(server: CodeLlamaServer, on_status: Callable[[Status], None]) -> Ba
     chosen = server.settings.engine
     if allowed_servers.is_named(server.engine_url):
         wanted = ProbeRequest(chosen.model, chosen.chat_model)
-        return RemoteServer(partial(allowed_servers.find, server.engine_url), wanted, on_status, server.warn_once)
+        return RemoteServer(
+            partial(allowed_servers.find_server, server.engine_url), wanted, on_status, server.warn_once
+        )
     context = chosen.context or None
     options = EngineOptions(
         chosen.model, chosen.format, chosen.grace_seconds, context, chosen.chat_model, chosen.idle_minutes * 60

@@ -14,7 +14,7 @@ from typing import Any
 from lsp_server.lsp.displayed_items import ACCEPTED_COMMAND, statistics_enabled
 from lsp_server.session import CodeLlamaServer
 from lsp_server.usage_statistics.storage import LONGEST_DAYS
-from lsp_server.usage_statistics.usage_figures import USUAL_DAYS, collected
+from lsp_server.usage_statistics.usage_figures import USUAL_DAYS, recent_figures
 
 STATS = "codellama/stats"
 SHOW, ACCEPT, ACCEPT_PART = "codellama/didShow", "codellama/didAccept", "codellama/didPartiallyAccept"
@@ -58,7 +58,9 @@ async def stats(server: CodeLlamaServer, params: Any) -> dict[str, Any]:
     """Return the figures of the last ``days`` (default 30), as ``codellama-ls stats --json`` prints them."""
     days = getattr(params, "days", None)
     await asyncio.to_thread(server.statistics.flush)
-    return await asyncio.to_thread(collected, min(max(days, 1), LONGEST_DAYS) if isinstance(days, int) else USUAL_DAYS)
+    return await asyncio.to_thread(
+        recent_figures, min(max(days, 1), LONGEST_DAYS) if isinstance(days, int) else USUAL_DAYS
+    )
 
 
 def today(server: CodeLlamaServer) -> dict[str, Any] | None:

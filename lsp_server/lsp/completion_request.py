@@ -20,7 +20,7 @@ from inference.models.adapter_store import AUTO, AdapterError, Stamp, enabled_fo
 from lsp_server.backend.backend import Backend
 from lsp_server.completion.gate import GateInput, refusal_reason
 from lsp_server.completion.pipeline import Completer, CompletionRun
-from lsp_server.completion.trace import Record
+from lsp_server.completion.trace import TraceRecord
 from lsp_server.disk import is_read_only
 from lsp_server.lsp.displayed_items import DisplayedItem, displayed_items
 from lsp_server.lsp.documents import cross_file_snippets, folder_of, path_of
@@ -49,7 +49,7 @@ async def request_completions(
 
 
 async def _admit(
-    server: CodeLlamaServer, snapshot: Snapshot, record: Record, invoked: bool, misplaced: bool
+    server: CodeLlamaServer, snapshot: Snapshot, record: TraceRecord, invoked: bool, misplaced: bool
 ) -> CompletionRun | None:
     """Return the run of a request; None if the settings, the backend or the gate do not allow it."""
     backend = server.backend
@@ -94,13 +94,13 @@ async def _refusal_reason(
 
 
 async def _completion_run(
-    server: CodeLlamaServer, snapshot: Snapshot, backend: Backend, record: Record, invoked: bool
+    server: CodeLlamaServer, snapshot: Snapshot, backend: Backend, record: TraceRecord, invoked: bool
 ) -> CompletionRun:
     """Add the adapter, its version and the cross-file snippets."""
     record.adapter = adapter = _adapter(server, snapshot.uri)
     engine: Completer = backend
     if adapter:
-        engine = UnderAdapter(backend, adapter, partial(_warn_without_adapter, server))
+        engine = AdapterWithFallback(backend, adapter, partial(_warn_without_adapter, server))
     return CompletionRun(
         snapshot,
         server.settings.completion,
@@ -115,7 +115,7 @@ async def _completion_run(
 
 
 @dataclass(frozen=True, slots=True)
-class UnderAdapter:
+class AdapterWithFallback:
     """Complete with an adapter, or without it if the engine refuses it. ``on_refused`` is called with the reason."""
 
     engine: Completer

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lsprotocol import types
 
-from lsp_server.completion.trace import Record
+from lsp_server.completion.trace import TraceRecord
 from lsp_server.lsp.documents import opened
 from lsp_server.lsp.params import announces
 from lsp_server.session import CodeLlamaServer
@@ -39,7 +39,7 @@ def detect_reports(server: CodeLlamaServer, params: types.InitializeParams) -> N
 
 
 def displayed_items(
-    server: CodeLlamaServer, snapshot: Snapshot, record: Record, texts: Sequence[str]
+    server: CodeLlamaServer, snapshot: Snapshot, record: TraceRecord, texts: Sequence[str]
 ) -> list[DisplayedItem]:
     """Make items of ``texts`` and track them, if the settings allow it."""
     if not texts or not statistics_enabled(server):

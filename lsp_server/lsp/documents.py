@@ -17,7 +17,7 @@ from pygls.uris import to_fs_path
 from pygls.workspace import TextDocument
 
 from inference.text.prompts import Snippet
-from lsp_server.chat.chat_context import ChatContext, Selected
+from lsp_server.chat.chat_context import ChatContext, SelectedLines
 from lsp_server.completion.windows import prefix_window, suffix_window
 from lsp_server.context.cross_file import OpenFile
 from lsp_server.disk import repository, run_in_order
@@ -140,11 +140,11 @@ def chat_context_of(server: CodeLlamaServer, params: Any) -> ChatContext:
     )
 
 
-def _selected(server: CodeLlamaServer, uri: str, selection: tuple[Position, Position]) -> Selected:
+def _selected(server: CodeLlamaServer, uri: str, selection: tuple[Position, Position]) -> SelectedLines:
     document = current_document(server, uri)
     assert document is not None, "it is the current document"
     start, stop = (take(document.text, position, document.encoding) for position in selection)
-    return Selected(stop.before[len(start.before) :], start.line + 1)
+    return SelectedLines(stop.before[len(start.before) :], start.line + 1)
 
 
 def _diagnostic_text(diagnostic: Any, file: OpenFile) -> str:

@@ -12,9 +12,10 @@ from urllib.parse import quote
 from lsprotocol import types
 
 from inference.api.errors import EngineError
-from lsp_server.completion.gate import WRITTEN
-from lsp_server.edits.hunks import Hunk, applied, rebased
-from lsp_server.edits.rewrite import Chatter, CouldNotError, rewritten
+from lsp_server.completion.gate import EDITABLE_SCHEMES
+from lsp_server.edits.hunks import Hunk, apply_hunks
+from lsp_server.edits.hunks import rebase_hunks as rebased
+from lsp_server.edits.rewrite import ChatBackend, EditError, request_rewrite
 from lsp_server.edits.tasks import EditTask
 from lsp_server.edits.verify import parses_no_worse
 from lsp_server.lsp.documents import current_document, path_of
@@ -30,22 +31,24 @@ async def run_task(
     """Return the edit for a task; None if it failed, which the user is shown as a message."""
     try:
         async with progress_bar(server, f"Code Llama: {title}", token) as report:
-            rewrite = await rewritten(require_chat(server), task, report_lines(report), keeps_lines=server.keeps_lines)
+            rewrite = await request_rewrite(
+                require_chat(server), task, report_lines(report), keeps_lines=server.keeps_lines
+            )
         if task.into:
             # a client that stores lines adds the last line end itself
             text = rewrite.text.removesuffix("\n") if server.keeps_lines else rewrite.text
             return creating(sibling_uri(task.document.uri, task.into), text, title, confirm=confirm)
         document, hunks = rebase_hunks(server, task.document, rewrite.hunks)
         return changing(server, document, hunks, title, confirm=confirm)
-    except (CouldNotError, EngineError) as error:
+    except (EditError, EngineError) as error:
         report_failure(server, title, error)
         return None
 
 
-def require_chat(server: CodeLlamaServer) -> Chatter:
+def require_chat(server: CodeLlamaServer) -> ChatBackend:
     """Return the backend. Raises CouldNotError if there is none."""
     if server.backend is None:
-        raise CouldNotError("The server has not been initialised or is shutting down.")
+        raise EditError("The server has not been initialised or is shutting down.")
     return server.backend
 
 
@@ -55,19 +58,19 @@ def rebase_hunks(
     """Move hunks to the newest version of their document. Raises CouldNotError if they conflict with it."""
     now = current_document(server, document.uri)
     if now is None:
-        raise CouldNotError("The document was closed meanwhile.")
+        raise EditError("The document was closed meanwhile.")
     moved = rebased(document.text, hunks, now.text)
     if moved is None:
-        raise CouldNotError("The same lines of the document were changed meanwhile. Try again.")
-    if now.text != document.text and not parses_no_worse(now.language, now.text, applied(now.text, moved)):
-        raise CouldNotError("The edit does not fit the document, which was changed meanwhile. Try again.")
+        raise EditError("The same lines of the document were changed meanwhile. Try again.")
+    if now.text != document.text and not parses_no_worse(now.language, now.text, apply_hunks(now.text, moved)):
+        raise EditError("The edit does not fit the document, which was changed meanwhile. Try again.")
     return now, tuple(moved)
 
 
 async def unreadable_reason(server: CodeLlamaServer, document: Document) -> str:
     """Return why a document must not be sent to a model; empty if it may be."""
     settings, path = server.settings.completion, path_of(document.uri)
-    if document.uri.partition(":")[0].lower() not in WRITTEN:
+    if document.uri.partition(":")[0].lower() not in EDITABLE_SCHEMES:
         return "The document is not one that is written by hand."
     if len(document.text) > settings.max_file_chars:
         return "The document is longer than completion.maxFileChars allows."

@@ -41,7 +41,7 @@ class _Template(NamedTuple):
     user: str
 
 
-def own_folder() -> Path:
+def custom_prompts_folder() -> Path:
     """Return the folder of custom prompts: ``$CODELLAMA_LS_PROMPTS``, else ``prompts`` in the user's config folder."""
     chosen = os.environ.get(FOLDER_VARIABLE, "")
     return Path(chosen).expanduser() if chosen else platformdirs.user_config_path("codellama-ls", False) / "prompts"
@@ -58,7 +58,7 @@ def messages_for(
     """
     built_in = _parse(resources.files("lsp_server.prompts").joinpath(f"{task}.md").read_text("utf-8"))
     try:
-        template = _custom(own_folder() / f"{task}.md", fields) or built_in
+        template = _custom(custom_prompts_folder() / f"{task}.md", fields) or built_in
     except _BrokenPromptError as problem:
         (warn or _warn_once)(str(problem))
         template = built_in

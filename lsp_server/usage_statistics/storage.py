@@ -20,7 +20,7 @@ import platformdirs
 from filelock import FileLock
 
 from inference.errors import CodeLlamaError
-from inference.system.runtime_folder import NotPrivateError, own_folder
+from inference.system.runtime_folder import NotPrivateError, require_private_folder
 
 Fate = Literal["shown", "accepted", "partly", "typed"]
 """Outcome of a suggestion: only shown, accepted in full, accepted in part, or typed by the user."""
@@ -100,7 +100,7 @@ class Today:
     accepted: int = 0
 
 
-def path() -> Path:
+def statistics_path() -> Path:
     """Return the path of the file: in ``$CODELLAMA_LS_STATISTICS``, else in the user's state folder.
 
     The runtime folder is not used because it is deleted when the user's last session ends.
@@ -110,7 +110,7 @@ def path() -> Path:
     return folder / "statistics.sqlite3"
 
 
-class Storage:
+class StatisticsStore:
     """A connection to the statistics file, for one thread. Every method raises ``StatisticsError``.
 
     Reading without a file returns nothing; the first ``write`` creates it.
@@ -123,7 +123,7 @@ class Storage:
     def write(self, changes: Iterable[tuple[SuggestionRow, bool]]) -> None:
         """Insert the new rows and update the others in one transaction. Erased rows are not inserted again."""
         with _statistics_errors():
-            connection = self._connection = self._connection or _open(path())
+            connection = self._connection = self._connection or _open(statistics_path())
             with connection:
                 for row, new in changes:
                     id_, *rest = astuple(row)
@@ -151,14 +151,14 @@ class Storage:
 
     def _query(self, query: str, since: float, until: float) -> Iterator[Any]:
         """Run a query; without a file it has no rows."""
-        if self._connection is None and path().exists():
-            self._connection = _open(path())
+        if self._connection is None and statistics_path().exists():
+            self._connection = _open(statistics_path())
         return iter(()) if self._connection is None else self._connection.execute(query, (since, until))
 
 
-def erase() -> None:
+def erase_statistics() -> None:
     """Delete all rows and overwrite their bytes; delete a damaged file. Raises ``StatisticsError``."""
-    file = path()
+    file = statistics_path()
     if not file.exists():
         return
     with _statistics_errors():
@@ -177,7 +177,7 @@ def erase() -> None:
 
 def _open(file: Path) -> sqlite3.Connection:
     """Connect, and create the folder, the file and the table if they are missing. One process at a time."""
-    own_folder(file.parent, FOLDER_VARIABLE)
+    require_private_folder(file.parent, FOLDER_VARIABLE)
     with FileLock(file.with_suffix(".lock"), timeout=PATIENCE, mode=0o600):
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))  # SQLite would let others read it
         connection = sqlite3.connect(file, timeout=PATIENCE)
@@ -193,7 +193,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version not in (0, _FORMAT):
         raise StatisticsError(
-            f"{path()} was written by another version of codellama-ls. Update codellama-ls or remove it."
+            f"{statistics_path()} was written by another version of codellama-ls. Update codellama-ls or remove it."
         )
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA secure_delete = ON")
@@ -225,8 +225,8 @@ def _statistics_errors() -> Iterator[None]:
     except (sqlite3.Error, OSError, NotPrivateError, ValueError, OverflowError) as error:
         if _damaged(error):
             advice = "`codellama-ls stats --erase` begins a new one."
-            raise StatisticsError(f"{path()} is damaged; {advice}") from error
-        raise StatisticsError(f"{path()} can't be used: {error}") from error
+            raise StatisticsError(f"{statistics_path()} is damaged; {advice}") from error
+        raise StatisticsError(f"{statistics_path()} can't be used: {error}") from error
 
 
 def _damaged(error: Exception) -> bool:

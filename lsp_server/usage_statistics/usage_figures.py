@@ -10,20 +10,20 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
-from lsp_server.usage_statistics.storage import DAY, Storage, SuggestionRow
+from lsp_server.usage_statistics.storage import DAY, StatisticsStore, SuggestionRow
 from lsp_server.usage_statistics.writer import midnight
 
 USUAL_DAYS = 30
 """Default period of the figures."""
 
 
-def collected(days: int) -> dict[str, Any]:
+def recent_figures(days: int) -> dict[str, Any]:
     """Return the ``figures`` of the last ``days``, without rows in the future from a wrong clock.
 
     Raises ``StatisticsError``.
     """
     now = time.time()
-    with closing(Storage()) as storage:
+    with closing(StatisticsStore()) as storage:
         return {"days": days, **figures(storage.read(now - days * DAY, now + DAY), midnight())}
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from secrets import randbits
 from typing import NamedTuple, Protocol
 
-from lsp_server.completion.cache import CLOSED
-from lsp_server.completion.trace import Record
+from lsp_server.completion.cache import AUTO_CLOSED
+from lsp_server.completion.trace import TraceRecord
 from lsp_server.snapshot import Snapshot
 from lsp_server.usage_statistics.storage import SuggestionRow
 
@@ -131,7 +131,7 @@ class Suggestion:
             return 0
         between = document[len(self.before) : len(self.before) + room]
         same = _common_start(between, text)
-        return same if CLOSED.fullmatch(between, same) else 0
+        return same if AUTO_CLOSED.fullmatch(between, same) else 0
 
     def _take(self, text: str, reached: int) -> None:
         fresh, self._fresh, self._grown = self._fresh, 0, False
@@ -171,7 +171,7 @@ def _call_later(seconds: float, action: Callable[[], None]) -> Timer:
     return asyncio.get_running_loop().call_later(seconds, action)
 
 
-class Watch:
+class SuggestionWatch:
     """Tracks the suggestions of one editor session.
 
     Attributes:
@@ -193,7 +193,7 @@ class Watch:
         self._known: dict[int, Suggestion] = {}
         self._followed: dict[int, _Followed] = {}
 
-    def offer(self, snapshot: Snapshot, texts: Sequence[str], record: Record, model: str) -> list[str]:
+    def offer(self, snapshot: Snapshot, texts: Sequence[str], record: TraceRecord, model: str) -> list[str]:
         """Track ``texts``, which the client is about to show at ``snapshot``. Return an id for each."""
         suggestion = self._offered.get(snapshot.uri)
         if suggestion is None or not suggestion.continues(snapshot.before, snapshot.after, texts):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from queue import Empty, SimpleQueue
 
-from lsp_server.usage_statistics.storage import StatisticsError, Storage, SuggestionRow, Today
+from lsp_server.usage_statistics.storage import StatisticsError, StatisticsStore, SuggestionRow, Today
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ Change = tuple[SuggestionRow, bool]
 """A row, and True if it is new."""
 
 
-class Writer:
+class StatisticsWriter:
     """Writes rows between ``start`` and ``close``; rows put at other times are dropped.
 
     Attributes:
@@ -62,7 +62,7 @@ class Writer:
             thread.join(LONGEST_WAIT)
 
     def _run(self) -> None:
-        storage = Storage()
+        storage = StatisticsStore()
         self._write(storage, [])
         while (first := self._queue.get()) is not None:
             waiting = [first, *self._queued()]
@@ -82,7 +82,7 @@ class Writer:
             except Empty:
                 return
 
-    def _write(self, storage: Storage, changes: list[Change]) -> None:
+    def _write(self, storage: StatisticsStore, changes: list[Change]) -> None:
         try:
             if changes:
                 storage.write(changes)

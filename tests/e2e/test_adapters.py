@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
-from support.e2e_window import Window, window
+from fakes.scripted_model import ScriptedModel
+from support.editor_session import EditorSession, editor_session
 from support.fixtures_engine import serving
 
 from inference.models import adapter_store
@@ -30,7 +30,7 @@ def make(name: str, base: str = "starter") -> None:
     (folder / "tuning.json").write_text(json.dumps({"format": 1, "base": base}))
 
 
-async def suggested(editor: Window, document: Path | str) -> str:
+async def suggested(editor: EditorSession, document: Path | str) -> str:
     """Return the completion at the end of a line."""
     uri = document.as_uri() if isinstance(document, Path) else document
     editor.open("x = ", uri)
@@ -38,13 +38,13 @@ async def suggested(editor: Window, document: Path | str) -> str:
     return text.removeprefix("x = ")
 
 
-def said(editor: Window) -> list[str]:
+def said(editor: EditorSession) -> list[str]:
     return [message.message for message in editor.client.messages]
 
 
 async def test_completion_asks_for_the_adapter_of_the_documents_folder(runtime, projects):
     """Projects without an adapter, and files outside projects, use the model alone."""
-    async with serving(runtime, ScriptedAnswerer(["a"])), window() as editor:
+    async with serving(runtime, ScriptedModel(["a"])), editor_session() as editor:
         assert await suggested(editor, projects / "first" / "src" / "a.py") == "<first>a"
         assert await suggested(editor, projects / "second" / "a.py") == "a"
         assert await suggested(editor, projects / "a.py") == "a"
@@ -55,14 +55,14 @@ async def test_completion_asks_for_the_adapter_of_the_documents_folder(runtime, 
 
 async def test_document_that_is_no_file_belongs_to_the_windows_first_folder(runtime, projects):
     adapter_store.enable("second", Path("/project"))
-    async with serving(runtime, ScriptedAnswerer(["a"])), window() as editor:
+    async with serving(runtime, ScriptedModel(["a"])), editor_session() as editor:
         assert await suggested(editor, "untitled:Untitled-1") == "<second>a"
 
 
 async def test_enabling_and_disabling_count_at_the_next_request(runtime, projects):
     """In running sessions."""
     document = projects / "first" / "a.py"
-    async with serving(runtime, ScriptedAnswerer(["a"])), window() as editor:
+    async with serving(runtime, ScriptedModel(["a"])), editor_session() as editor:
         assert await suggested(editor, document) == "<first>a"
         adapter_store.enable("second", projects / "first")
         assert await suggested(editor, document) == "<second>a"
@@ -73,8 +73,8 @@ async def test_enabling_and_disabling_count_at_the_next_request(runtime, project
 
 async def test_adapter_that_was_trained_anew_is_asked_anew_under_its_old_name(runtime, projects):
     """Completions from before the training are not reused."""
-    document, answerer = projects / "first" / "a.py", ScriptedAnswerer(["a"])
-    async with serving(runtime, answerer), window() as editor:
+    document, answerer = projects / "first" / "a.py", ScriptedModel(["a"])
+    async with serving(runtime, answerer), editor_session() as editor:
         for weights in (b"", b"", b"trained"):
             if weights:
                 (adapter_store.location("first") / "adapter_model.safetensors").write_bytes(weights)
@@ -85,7 +85,7 @@ async def test_adapter_that_was_trained_anew_is_asked_anew_under_its_old_name(ru
 @pytest.mark.parametrize(("setting", "text"), [("", "a"), ("second", "<second>a"), ("auto", "<first>a")])
 async def test_setting_goes_before_what_is_enabled(runtime, projects, setting, text):
     settings = {"engine": {"adapter": setting}}
-    async with serving(runtime, ScriptedAnswerer(["a"])), window(settings=settings) as editor:
+    async with serving(runtime, ScriptedModel(["a"])), editor_session(settings=settings) as editor:
         assert await suggested(editor, projects / "first" / "a.py") == text
 
 
@@ -101,7 +101,7 @@ async def test_adapter_that_cannot_be_used_is_said_once_and_done_without(runtime
     make("foreign", "codellama-7b")
     make("broken")
     settings = {"engine": {"adapter": name}}
-    async with serving(runtime, ScriptedAnswerer(["a"])), window(settings=settings) as editor:
+    async with serving(runtime, ScriptedModel(["a"])), editor_session(settings=settings) as editor:
         texts = [await suggested(editor, projects / "a.py") for _ in range(3)]
         used = [(record["result"], record["adapter"]) for record in await editor.trace()]
     assert texts == ["a"] * 3
@@ -112,7 +112,7 @@ async def test_adapter_that_cannot_be_used_is_said_once_and_done_without(runtime
 async def test_unreadable_list_of_workspaces_is_said_once_and_done_without(runtime, projects):
     listed = adapter_store.adapters_folder() / ".enabled.json"
     listed.write_text("{}")
-    async with serving(runtime, ScriptedAnswerer(["a"])), window() as editor:
+    async with serving(runtime, ScriptedModel(["a"])), editor_session() as editor:
         texts = [await suggested(editor, projects / "first" / "a.py") for _ in range(2)]
     assert texts == ["a", "a"]
     (message,) = said(editor)

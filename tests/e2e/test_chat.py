@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from lsprotocol import types
-from support.e2e_window import window
+from support.editor_session import editor_session
 from support.simulated_user import plain
 
 pytestmark = [pytest.mark.starter, pytest.mark.slow]
@@ -23,7 +23,7 @@ def _starter(starter_folder: Path, runtime: Path) -> None:
 async def test_a_conversation_with_the_starter(tmp_path: Path) -> None:
     """The first question and its response are not prefilled again for the second."""
     (tmp_path / "a.py").write_text("def add(a, b):\n    return a + b\n")
-    async with window(settings=SETTINGS, root=tmp_path.as_uri()) as editor:
+    async with editor_session(settings=SETTINGS, root=tmp_path.as_uri()) as editor:
 
         async def asks(method: str, **params):
             sent = editor.client.protocol.send_request_async(method, params)

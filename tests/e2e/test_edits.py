@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.answerer import block
+from fakes.scripted_model import block
 from lsprotocol import types
-from support.e2e_window import URI, window
-from support.simulated_user import begun, editor, freed, plain, problem, span, where
+from support.editor_session import URI, editor_session
+from support.simulated_user import editing_user, json_range, model_cancelled, model_started, plain, problem, span
 
 CODE = "def f(a):\n    x = foo\n    return a\n\n\nprint(f)\n"
 GOOD = block("def f(a):\n    x = 1\n    return a + x")
@@ -19,7 +19,7 @@ EDITORS = ("vscode", "neovim")
 
 @pytest.mark.parametrize("name", EDITORS)
 async def test_a_fix_to_the_character(runtime, name):
-    async with editor(runtime, [GOOD], name, stdio=True) as one:
+    async with editing_user(runtime, [GOOD], name, stdio=True) as one:
         one.open(CODE)
         edit = (await one.resolved(await one.action(FIX, (1, 9), problems=[UNDEFINED]))).edit
         assert one.edits_of(edit) == [((1, 8, 1, 11), "1"), ((2, 12, 2, 12), " + x")]
@@ -27,21 +27,21 @@ async def test_a_fix_to_the_character(runtime, name):
 
 @pytest.mark.parametrize("name", EDITORS)
 async def test_cancelled_in_the_middle(runtime, name):
-    async with editor(runtime, [GOOD], name, hold=True, stdio=True) as one:
+    async with editing_user(runtime, [GOOD], name, hold=True, stdio=True) as one:
         one.open(CODE)
         request = one.resolving(await one.action("Simplify 'f'", (1, 9)), "the-one")
-        await begun(one)
+        await model_started(one)
         one.client.cancel_request(types.CancelParams("the-one"))
         (error,) = await asyncio.wait_for(asyncio.gather(request, return_exceptions=True), 10)
         assert getattr(error, "code", None) == -32800
-        await freed(one)
+        await model_cancelled(one)
 
 
 @pytest.mark.parametrize("name", EDITORS)
 async def test_an_edit_by_instruction_accepted(runtime, name):
-    async with editor(runtime, [GOOD], name, stdio=True) as one:
+    async with editing_user(runtime, [GOOD], name, stdio=True) as one:
         one.open(CODE)
-        at = {"textDocument": {"uri": URI}, "range": where((1, 0), (1, 0)), "instruction": "add one"}
+        at = {"textDocument": {"uri": URI}, "range": json_range((1, 0), (1, 0)), "instruction": "add one"}
         answer = plain(await one.ask("codellama/edit", **at))
         assert [found["newText"] for found in answer["hunks"]] == ["1", " + x"]
         assert (await one.ask("codellama/edit/accept", id=answer["id"])).applied
@@ -53,7 +53,7 @@ async def test_an_edit_by_instruction_accepted(runtime, name):
 @pytest.mark.parametrize("name", EDITORS)
 async def test_starter_actions_end_in_an_edit_or_a_message(runtime, starter_folder, name):
     """The starter can hardly rewrite code, but nothing hangs and failures are reported."""
-    async with window(name, {"engine": {"graceSeconds": 1}}) as opened:
+    async with editor_session(name, {"engine": {"graceSeconds": 1}}) as opened:
         opened.open(CODE)
         context = types.CodeActionContext([UNDEFINED])
         params = types.CodeActionParams(types.TextDocumentIdentifier(URI), span((1, 9), (1, 9)), context)

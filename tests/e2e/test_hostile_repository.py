@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
-from support.e2e_window import Window, window, window_on
+from support.editor_session import EditorSession, editor_session, in_process_session
 from support.fixtures_engine import serving
 from support.hostile_repository import (
     EVIL_NAME,
@@ -23,7 +23,7 @@ from support.hostile_repository import (
     hostile_repository,
     working_in,
 )
-from support.simulated_user import plain, where
+from support.simulated_user import json_range, plain
 from support.trap_folder import lay_traps
 
 from lsp_server import disk
@@ -55,7 +55,7 @@ def hostile(tmp_path: Path) -> HostileRepository:
     return made
 
 
-async def asked(editor: Window, method: str, **params: Any) -> str:
+async def asked(editor: EditorSession, method: str, **params: Any) -> str:
     """Return the result or the error as text."""
     try:
         return str(plain(await editor.client.protocol.send_request_async(method, params)))
@@ -63,11 +63,11 @@ async def asked(editor: Window, method: str, **params: Any) -> str:
         return f"refused: {error.message}"
 
 
-async def used(editor: Window, root: Path) -> dict[str, str]:
+async def used(editor: EditorSession, root: Path) -> dict[str, str]:
     """Complete, chat with every kind of mention, list code actions and ask for commit messages."""
     uri = (root / "a.py").as_uri()
     editor.open("def one():\n    return 1\n\n\none = ", uri)
-    document = {"textDocument": {"uri": uri}, "range": where((0, 0), (0, 7))}
+    document = {"textDocument": {"uri": uri}, "range": json_range((0, 0), (0, 7))}
     shown = {"completion": str(await editor.inline(4, 6, uri=uri))}
     for mention in MENTIONS:
         shown[mention] = await asked(editor, "codellama/chat", text=f"What is {mention}?", **document)
@@ -82,10 +82,13 @@ async def used(editor: Window, root: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 async def test_hostile_repository_runs_hangs_and_leaks_nothing(runtime, hostile):
-    answerer = ScriptedAnswerer()
+    answerer = ScriptedModel()
     async with asyncio.timeout(HANG):
         with working_in(hostile):
-            async with serving(runtime, answerer), window(command=PROGRAM, root=hostile.root.as_uri()) as editor:
+            async with (
+                serving(runtime, answerer),
+                editor_session(command=PROGRAM, root=hostile.root.as_uri()) as editor,
+            ):
                 shown = await used(editor, hostile.root)
     assert "one = ab" in shown["completion"]
     for ok in ("#file:a.py", "#diff", "#open", "#selection", "#symbol:one", "#file:bad_lines/a.py", "commit "):
@@ -98,12 +101,12 @@ async def test_hostile_repository_runs_hangs_and_leaks_nothing(runtime, hostile)
 @pytest.mark.slow
 async def test_session_on_each_folder_of_a_hostile_repository(runtime, hostile):
     """Each folder has its own session, as when a user opens a part of a clone."""
-    answerer, shown = ScriptedAnswerer(), {}
+    answerer, shown = ScriptedModel(), {}
     async with asyncio.timeout(HANG):
         with working_in(hostile):
             async with serving(runtime, answerer):
                 for name in REPOSITORIES:
-                    async with window(command=PROGRAM, root=(hostile.root / name).as_uri()) as editor:
+                    async with editor_session(command=PROGRAM, root=(hostile.root / name).as_uri()) as editor:
                         uri = (hostile.root / name / "a.py").as_uri()
                         editor.open("one = ", uri)
                         await editor.inline(0, 6, uri=uri)
@@ -113,11 +116,11 @@ async def test_session_on_each_folder_of_a_hostile_repository(runtime, hostile):
 
 
 async def test_unusable_ignore_files_refuse_and_warn_once(runtime, hostile):
-    answerer, results = ScriptedAnswerer(), {}
+    answerer, results = ScriptedModel(), {}
     async with (
         asyncio.timeout(HANG),
         serving(runtime, answerer),
-        window(command=PROGRAM, root=hostile.root.as_uri()) as editor,
+        editor_session(command=PROGRAM, root=hostile.root.as_uri()) as editor,
     ):
         for name in IGNORE_FILES:
             for file in ("a.py", EVIL_NAME):
@@ -138,7 +141,7 @@ async def test_unusable_ignore_files_refuse_and_warn_once(runtime, hostile):
 
 async def test_bad_pattern_in_the_settings_does_not_stop_completion(runtime, tmp_path):
     settings = {"completion": {"excludedFiles": ["!", "build\\", "[z-a]", "*.sql"]}}
-    async with serving(runtime, ScriptedAnswerer()), window(settings=settings, root=tmp_path.as_uri()) as editor:
+    async with serving(runtime, ScriptedModel()), editor_session(settings=settings, root=tmp_path.as_uri()) as editor:
         shown = []
         for name in ("a.py", "a.sql"):
             editor.open("x = ", (tmp_path / name).as_uri())
@@ -156,7 +159,7 @@ async def test_request_cancelled_while_files_are_checked_is_traced(runtime, monk
         go.wait(30)
 
     monkeypatch.setattr(disk, "privacy", slow)
-    async with serving(runtime, ScriptedAnswerer(["1"])), window_on(create_server()) as editor:
+    async with serving(runtime, ScriptedModel(["1"])), in_process_session(create_server()) as editor:
         editor.open("x = ")
         request = editor.request(0, 4, msg_id="the-one")
         assert await asyncio.to_thread(checking.wait, 10)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from lsprotocol import types
-from support.e2e_window import window
+from support.editor_session import editor_session
 from support.fixtures_engine import serving
 from support.waiting import until
 
 
 @pytest.mark.parametrize(("editor", "encoding"), [("vscode", "utf-16"), ("neovim", "utf-8")])
 async def test_inline_completion_is_announced_and_plain_completion_is_not(runtime, editor, encoding):
-    async with serving(runtime, ScriptedAnswerer()), window(editor) as editor_window:
+    async with serving(runtime, ScriptedModel()), editor_session(editor) as editor_window:
         announced = editor_window.result.capabilities
     assert announced.inline_completion_provider == types.InlineCompletionOptions()
     assert announced.completion_provider is None
@@ -25,13 +25,16 @@ async def test_inline_completion_is_announced_and_plain_completion_is_not(runtim
 
 @pytest.mark.parametrize("editor", ["emacs@v29.1", "neovim@v0.10.0"])
 async def test_editor_without_inline_completion_is_given_plain_completion(runtime, editor):
-    async with serving(runtime, ScriptedAnswerer()), window(editor) as editor_window:
+    async with serving(runtime, ScriptedModel()), editor_session(editor) as editor_window:
         announced = editor_window.result.capabilities
     assert announced.completion_provider is not None
 
 
 async def test_before_the_engine_is_ready_requests_are_answered_empty(runtime):
-    async with serving(runtime, ScriptedAnswerer(), phase="loading") as engine, window(wait=False) as editor_window:
+    async with (
+        serving(runtime, ScriptedModel(), phase="loading") as engine,
+        editor_session(wait=False) as editor_window,
+    ):
         editor_window.open("x = ")
         assert await editor_window.inline(0, 4) == []
         (record,) = await editor_window.trace()
@@ -42,7 +45,10 @@ async def test_before_the_engine_is_ready_requests_are_answered_empty(runtime):
 
 
 async def test_loading_is_shown_as_progress(runtime):
-    async with serving(runtime, ScriptedAnswerer(), phase="loading") as engine, window(wait=False) as editor_window:
+    async with (
+        serving(runtime, ScriptedModel(), phase="loading") as engine,
+        editor_session(wait=False) as editor_window,
+    ):
         reports = editor_window.client.progress_reports
         await until(lambda: all_of(reports))
         engine.service.board.post(message="loading weights", progress=70)
@@ -57,7 +63,7 @@ async def test_loading_is_shown_as_progress(runtime):
 
 async def test_bad_setting_is_said_once_and_the_server_works(runtime):
     settings = {"completion": {"maxTokens": "many"}}
-    async with serving(runtime, ScriptedAnswerer()), window(settings=settings) as editor_window:
+    async with serving(runtime, ScriptedModel()), editor_session(settings=settings) as editor_window:
         editor_window.open("x = ")
         assert await editor_window.inline(0, 4) == [("x = ab", (0, 0, 0, 4))]
         (message,) = editor_window.client.messages
@@ -69,7 +75,7 @@ async def test_bad_setting_is_said_once_and_the_server_works(runtime):
 
 
 async def test_switched_off_by_configuration_and_on_again(runtime):
-    async with serving(runtime, ScriptedAnswerer()), window() as editor_window:
+    async with serving(runtime, ScriptedModel()), editor_session() as editor_window:
         editor_window.open("x = ")
         client = editor_window.client
         off = {"codellama": {"completion": {"enabled": False}}}

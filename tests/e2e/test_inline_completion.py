@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from lsprotocol import types
-from support.e2e_window import URI, window
+from support.editor_session import URI, editor_session
 from support.fixtures_engine import serving
 from support.waiting import until
 
@@ -33,13 +33,13 @@ from support.waiting import until
 async def test_item_covers_the_whole_line(runtime, text, line, character, item):
     if line == 7:
         item = ("x =ab ", (0, 0, 0, 4))
-    async with serving(runtime, ScriptedAnswerer()), window() as editor:
+    async with serving(runtime, ScriptedModel()), editor_session() as editor:
         editor.open(text)
         assert await editor.inline(line, character) == [item]
 
 
 async def test_units_are_bytes_in_neovim(runtime):
-    async with serving(runtime, ScriptedAnswerer()), window("neovim") as editor:
+    async with serving(runtime, ScriptedModel()), editor_session("neovim") as editor:
         editor.open("s = '😋' + ")
         assert await editor.inline(0, 13) == [("s = '😋' + ab", (0, 0, 0, 13))]
 
@@ -47,42 +47,42 @@ async def test_units_are_bytes_in_neovim(runtime):
 @pytest.mark.parametrize(("name", "line_end"), [("vscode", "\r\n"), ("neovim", "\n")])
 async def test_several_lines_end_as_the_documents_do_unless_the_editor_keeps_lines(runtime, name, line_end):
     """Neovim would insert a CR as text; VS Code takes either."""
-    async with serving(runtime, ScriptedAnswerer(["\n", "    return 1"])), window(name) as editor:
+    async with serving(runtime, ScriptedModel(["\n", "    return 1"])), editor_session(name) as editor:
         editor.open("def f():\r\n\r\nx = 1\r\n")
         assert await editor.inline(0, 8) == [(f"def f():{line_end}    return 1", (0, 0, 0, 8))]
 
 
 async def test_nothing_in_an_empty_file(runtime):
-    answerer = ScriptedAnswerer()
-    async with serving(runtime, answerer), window() as editor:
+    answerer = ScriptedModel()
+    async with serving(runtime, answerer), editor_session() as editor:
         editor.open("")
         assert await editor.inline(0, 0) == []
     assert answerer.log == []
 
 
 async def test_unsaved_changes_are_what_counts(runtime):
-    async with serving(runtime, ScriptedAnswerer()), window() as editor:
+    async with serving(runtime, ScriptedModel()), editor_session() as editor:
         editor.open("x = ")
         editor.change("x = 1\nyy = ")
         assert await editor.inline(1, 5) == [("yy = ab", (1, 0, 1, 5))]
 
 
 async def test_untitled_document(runtime):
-    async with serving(runtime, ScriptedAnswerer()), window() as editor:
+    async with serving(runtime, ScriptedModel()), editor_session() as editor:
         editor.open("x = ", uri="untitled:Untitled-1")
         assert await editor.inline(0, 4, uri="untitled:Untitled-1") == [("x = ab", (0, 0, 0, 4))]
 
 
 async def test_document_that_was_never_opened_is_answered_empty(runtime):
-    async with serving(runtime, ScriptedAnswerer()), window() as editor:
+    async with serving(runtime, ScriptedModel()), editor_session() as editor:
         assert await editor.inline(0, 0, uri="file:///etc/hostname") == []
 
 
 async def test_one_megabyte_file(runtime):
     """The prompt has a prefix window that starts at a line and has at most the configured size."""
-    answerer = ScriptedAnswerer()
+    answerer = ScriptedModel()
     text = "value = compute(1, 2, 3)\n" * 40_000
-    async with serving(runtime, answerer), window() as editor:
+    async with serving(runtime, answerer), editor_session() as editor:
         editor.open(text + "x = \n" + text)
         assert await editor.inline(40_000, 4) == [("x = ab", (40_000, 0, 40_000, 4))]
     prompt = answerer.log[0].removeprefix("begin ")
@@ -91,8 +91,8 @@ async def test_one_megabyte_file(runtime):
 
 async def test_of_four_requests_in_a_row_only_the_last_generates_and_all_are_answered(runtime):
     """Neovim cancels none. All arrive before the first one's debounce ends."""
-    answerer = ScriptedAnswerer()
-    async with serving(runtime, answerer), window("neovim", {"completion": {"debounceMs": 1000}}) as editor:
+    answerer = ScriptedModel()
+    async with serving(runtime, answerer), editor_session("neovim", {"completion": {"debounceMs": 1000}}) as editor:
         editor.open("")
         answered: list[str] = []
         requests = []
@@ -111,8 +111,8 @@ async def test_of_four_requests_in_a_row_only_the_last_generates_and_all_are_ans
 
 
 async def test_superseded_while_generating_is_stopped_at_the_engine(runtime):
-    answerer = ScriptedAnswerer(["1", "2", "3"], hold=True)
-    async with serving(runtime, answerer) as engine, window() as editor:
+    answerer = ScriptedModel(["1", "2", "3"], hold=True)
+    async with serving(runtime, answerer) as engine, editor_session() as editor:
         editor.open("x = ")
         first = editor.request(0, 4)
         assert await asyncio.to_thread(answerer.began.wait, 10)
@@ -129,8 +129,8 @@ async def test_superseded_while_generating_is_stopped_at_the_engine(runtime):
 
 
 async def test_cancel_request_is_answered_with_request_cancelled_and_frees_the_engine(runtime):
-    answerer = ScriptedAnswerer(["1", "2", "3"], hold=True)
-    async with serving(runtime, answerer), window() as editor:
+    answerer = ScriptedModel(["1", "2", "3"], hold=True)
+    async with serving(runtime, answerer), editor_session() as editor:
         editor.open("x = ")
         request = editor.request(0, 4, msg_id="the-one")
         assert await asyncio.to_thread(answerer.began.wait, 10)
@@ -144,7 +144,7 @@ async def test_cancel_request_is_answered_with_request_cancelled_and_frees_the_e
 
 
 async def test_refusal_of_the_engine_is_an_empty_answer_with_its_reason(runtime):
-    async with serving(runtime, ScriptedAnswerer(["boom"])), window() as editor:
+    async with serving(runtime, ScriptedModel(["boom"])), editor_session() as editor:
         editor.open("x = ")
         assert await editor.inline(0, 4) == []
         record = (await editor.trace())[-1]
@@ -156,7 +156,7 @@ async def test_refusal_of_the_engine_is_an_empty_answer_with_its_reason(runtime)
 
 async def test_trace_says_where_the_time_went_and_holds_no_code(runtime):
     """Without a known typing rate: half of the usual gap, after the dot."""
-    async with serving(runtime, ScriptedAnswerer()), window() as editor:
+    async with serving(runtime, ScriptedModel()), editor_session() as editor:
         editor.open("secret.")
         await editor.inline(0, 7, invoked=False)
         (record,) = await editor.trace()
@@ -169,7 +169,7 @@ async def test_trace_says_where_the_time_went_and_holds_no_code(runtime):
 
 
 async def test_garbage_on_the_wire_does_not_end_the_server(runtime):
-    async with serving(runtime, ScriptedAnswerer()), window() as editor:
+    async with serving(runtime, ScriptedModel()), editor_session() as editor:
         editor.open("x = ")
         server = editor.client._server
         assert server is not None and server.stdin is not None
@@ -183,6 +183,6 @@ async def test_garbage_on_the_wire_does_not_end_the_server(runtime):
 async def test_document_with_the_longest_path_is_completed(runtime):
     """Each of a path's 4,096 bytes takes three characters of the URI where it is escaped."""
     uri = "file:///" + "/".join(["%C3%A9" * 127] * 16) + "/a.py"
-    async with serving(runtime, ScriptedAnswerer(["1"])), window() as editor:
+    async with serving(runtime, ScriptedModel(["1"])), editor_session() as editor:
         editor.open("x = ", uri)
         assert await editor.inline(0, 4, uri=uri) == [("x = 1", (0, 0, 0, 4))]

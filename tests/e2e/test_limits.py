@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from lsprotocol import types
-from support.e2e_window import window
+from support.editor_session import editor_session
 from support.fixtures_engine import serving
 
 from inference.models.catalog import CATALOG, STARTER
@@ -18,13 +18,16 @@ NO_INFILL = "codellama-34b was not trained to infill. It completes from the text
 OLD = "The installed starter can't infill yet. Run `codellama-ls pull starter` to update it."
 
 
-def big() -> ScriptedAnswerer:
-    return ScriptedAnswerer(row=CATALOG["codellama-34b"])
+def big() -> ScriptedModel:
+    return ScriptedModel(row=CATALOG["codellama-34b"])
 
 
 async def test_model_that_cannot_infill_is_said_once_and_completes(runtime):
     """Becoming ready again, as after an engine's death, repeats nothing."""
-    async with serving(runtime, big()) as engine, window(settings={"engine": {"model": "codellama-34b"}}) as editor:
+    async with (
+        serving(runtime, big()) as engine,
+        editor_session(settings={"engine": {"model": "codellama-34b"}}) as editor,
+    ):
         editor.open("x = \ny")
         assert await editor.inline(0, 4) == [("x = ab", (0, 0, 0, 4))]
         editor.ready.clear()
@@ -38,7 +41,7 @@ async def test_model_that_cannot_infill_is_said_once_and_completes(runtime):
 
 async def test_nothing_is_said_of_a_starter_that_infills(runtime):
     """It is the default: a message box in each session would teach users to dismiss them."""
-    async with serving(runtime, ScriptedAnswerer()), window() as editor:
+    async with serving(runtime, ScriptedModel()), editor_session() as editor:
         editor.open("x = ")
         await editor.inline(0, 4)
         (record,) = await editor.trace()
@@ -48,8 +51,8 @@ async def test_nothing_is_said_of_a_starter_that_infills(runtime):
 
 async def test_an_old_starter_says_once_what_makes_it_infill(runtime):
     """A starter installed without an adapter still completes."""
-    old = ScriptedAnswerer(row=replace(STARTER, infill=False))
-    async with serving(runtime, old), window() as editor:
+    old = ScriptedModel(row=replace(STARTER, infill=False))
+    async with serving(runtime, old), editor_session() as editor:
         editor.open("x = ")
         assert await editor.inline(0, 4) == [("x = ab", (0, 0, 0, 4))]
         (record,) = await editor.trace()
@@ -61,7 +64,7 @@ async def test_an_old_starter_says_once_what_makes_it_infill(runtime):
 async def test_window_set_to_another_chat_model_is_told(runtime):
     """Both models must be those of the session's settings."""
     settings = {"engine": {"model": "codellama-34b", "chatModel": "codellama-7b-instruct"}}
-    async with serving(runtime, big()), window(settings=settings, wait=False) as editor:
+    async with serving(runtime, big()), editor_session(settings=settings, wait=False) as editor:
         await asyncio.wait_for(editor.failed.wait(), 20)
         editor.open("x = ")
         assert await editor.inline(0, 4) == []

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 from support.raw_client import ProcessClient, call, document, encoded, framed, initialize, raw_client
 
@@ -85,7 +85,7 @@ async def test_client_that_refuses_a_progress_bar_is_shown_none(runtime):
         asked.set()
         return {"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32601, "message": "no"}}
 
-    async with serving(runtime, ScriptedAnswerer(), phase="loading"), raw_client(refuse) as client:
+    async with serving(runtime, ScriptedModel(), phase="loading"), raw_client(refuse) as client:
         await client.ask(initialize(capabilities={"window": {"workDoneProgress": True}}))
         client.send(call("initialized", {}))
         await asyncio.wait_for(asked.wait(), 30)

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from fakes.tiny_llama import save_checkpoint
-from support.e2e_window import window
+from support.editor_session import editor_session
 from support.fixtures_engine import serving
 
 from inference.commands import pull_command
 from inference.models import adapter_store, store
-from inference.system.runtime_folder import runtime_folder, token
+from inference.system.runtime_folder import read_or_create_token, runtime_folder
 from lsp_server.usage_statistics import storage
-from lsp_server.usage_statistics.storage import Storage, SuggestionRow
+from lsp_server.usage_statistics.storage import StatisticsStore, SuggestionRow
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
 
@@ -103,12 +103,12 @@ async def test_other_user_can_read_nothing_and_have_no_answer(open_house: Path, 
     adapter_store.add(added, "mine")
     adapter_store.enable("mine", tmp_path)
     settings = {"engine": {"model": "tiny", "graceSeconds": 1}}
-    async with window(settings=settings) as editor:
+    async with editor_session(settings=settings) as editor:
         engine = psutil.Process(next(status.pid for status in reversed(editor.statuses) if status.pid))
         editor.open("x = ")
         await editor.inline(0, 4)
-        token(runtime_folder() / "engine.token")
-        statistics = Storage()
+        read_or_create_token(runtime_folder() / "engine.token")
+        statistics = StatisticsStore()
         statistics.write(
             [(SuggestionRow(1, time.time(), "python", "tiny", True, 1.0, 2), True)]
         )  # open, so with its log beside it
@@ -128,7 +128,7 @@ async def test_other_user_can_read_nothing_and_have_no_answer(open_house: Path, 
 
 async def test_engine_answers_no_other_user_even_where_the_socket_lies_open(runtime: Path):
     """Second line of defence: the kernel reports the peer's user."""
-    async with serving(runtime, ScriptedAnswerer()) as engine:
+    async with serving(runtime, ScriptedModel()) as engine:
         for path, mode in ((runtime.parent, 0o755), (runtime, 0o755), (engine.socket, 0o666)):
             path.chmod(mode)
         assert await asyncio.to_thread(reached, [engine.socket, runtime]) == [runtime]

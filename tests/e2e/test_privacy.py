@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.e2e_window import SERVER, Window, window
+from support.editor_session import SERVER, EditorSession, editor_session
 
 from inference.api.events import Sampling, TextChunk
 from inference.api.requests import ChatRequest
@@ -42,16 +42,16 @@ def namespaces_refused() -> str:
 
 
 @asynccontextmanager
-async def opened(**options) -> AsyncIterator[tuple[Window, psutil.Process]]:
+async def opened(**options) -> AsyncIterator[tuple[EditorSession, psutil.Process]]:
     """Yield a session; its engine has exited afterwards."""
-    async with window(settings=SETTINGS, **options) as editor:
+    async with editor_session(settings=SETTINGS, **options) as editor:
         engine = psutil.Process(next(status.pid for status in reversed(editor.statuses) if status.pid))
         yield editor, engine
     with suppress(psutil.NoSuchProcess):
         await asyncio.to_thread(engine.wait, 30)
 
 
-async def complete(editor: Window) -> str:
+async def complete(editor: EditorSession) -> str:
     editor.open(CODE)
     ((text, _),) = await editor.inline(1, 11)
     return text

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
-from support.e2e_window import window
+from fakes.scripted_model import ScriptedModel
+from support.editor_session import editor_session
 from support.fixtures_engine import serving
 
 
@@ -25,9 +25,9 @@ from support.fixtures_engine import serving
 async def test_secret_or_ignored_document_never_reaches_the_engine(runtime, tmp_path, name, why):
     """Neither on an explicit request."""
     (tmp_path / ".codellamaignore").write_text("private.py\n")
-    answerer, uri = ScriptedAnswerer(), (tmp_path / name).as_uri()
+    answerer, uri = ScriptedModel(), (tmp_path / name).as_uri()
     settings = {"completion": {"excludedFiles": ["*.sql"]}}
-    async with serving(runtime, answerer), window(settings=settings) as editor:
+    async with serving(runtime, answerer), editor_session(settings=settings) as editor:
         editor.open("PASSWORD=", uri)
         assert await editor.inline(0, 9, uri=uri, invoked=True) == []
         assert await editor.inline(0, 9, uri=uri, invoked=False) == []
@@ -38,8 +38,8 @@ async def test_secret_or_ignored_document_never_reaches_the_engine(runtime, tmp_
 
 async def test_file_is_refused_from_the_moment_it_is_ignored(runtime, tmp_path):
     """A cached completion is not shown again either."""
-    answerer, uri = ScriptedAnswerer(), (tmp_path / "a.py").as_uri()
-    async with serving(runtime, answerer), window() as editor:
+    answerer, uri = ScriptedModel(), (tmp_path / "a.py").as_uri()
+    async with serving(runtime, answerer), editor_session() as editor:
         editor.open("x = ", uri)
         assert await editor.inline(0, 4, uri=uri) == [("x = ab", (0, 0, 0, 4))]
         (tmp_path / ".gitignore").write_text("a.py\n")
@@ -48,8 +48,8 @@ async def test_file_is_refused_from_the_moment_it_is_ignored(runtime, tmp_path):
 
 async def test_language_can_be_switched_off(runtime):
     settings = {"completion": {"disabledLanguages": ["python"]}}
-    answerer = ScriptedAnswerer()
-    async with serving(runtime, answerer), window(settings=settings) as editor:
+    answerer = ScriptedModel()
+    async with serving(runtime, answerer), editor_session(settings=settings) as editor:
         editor.open("x = ")
         assert await editor.inline(0, 4) == []
         editor.open("x = ", "file:///project/a.c", "c")
@@ -57,7 +57,7 @@ async def test_language_can_be_switched_off(runtime):
 
 
 async def test_doctor_tells_of_requests_of_a_window_that_has_closed_without_any_code(runtime, tmp_path):
-    async with serving(runtime, ScriptedAnswerer()), window() as editor:
+    async with serving(runtime, ScriptedModel()), editor_session() as editor:
         editor.open("hunter2 = ")
         await editor.inline(0, 10)
         editor.open("hunter2 = ", (tmp_path / ".env").as_uri())

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fakes.answerer import ScriptedAnswerer
 from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi, refusal
+from fakes.scripted_model import ScriptedModel
 from fakes.tiny_llama import save_checkpoint
 from lsprotocol import types
-from support.e2e_window import Window, window
+from support.editor_session import EditorSession, editor_session
 from support.fixtures_engine import serving
 from support.fixtures_remote import TOKEN, sharing
 from support.waiting import until
@@ -33,27 +33,27 @@ def named(url: str, token: str = "") -> dict[str, str]:
     return {URL_VARIABLE: url, TOKEN_VARIABLE: token}
 
 
-def said(editor: Window) -> list[str]:
+def said(editor: EditorSession) -> list[str]:
     return [message.message for message in editor.client.messages]
 
 
 async def test_remote_completions_are_named_in_the_trace(runtime, small, capsys):
     fake = sharing(small, says=["a +", " b\n", "c"], token="secret")
-    async with listening(fake.app()) as url, window(settings=MODEL, env=named(url, "secret")) as editor:
+    async with listening(fake.app()) as url, editor_session(settings=MODEL, env=named(url, "secret")) as editor:
         editor.open("def add(a, b):\n    return \n")
         assert await editor.inline(1, 11) == [("    return a + b", (1, 0, 1, 11))]
         (record,) = await editor.trace()
         status = editor.statuses[-1]
     assert (record["server"], record["result"], record["outcome"]["cause"]) == (url, "shown", "rule")
     assert status.model == "codellama/CodeLlama-7b-hf"
-    assert last_requests.show(10, as_json=False) == 0
+    assert last_requests.print_last_requests(10, as_json=False) == 0
     assert f"answered by {url}" in capsys.readouterr().out
     assert "secret" not in (runtime / "requests.jsonl").read_text()
     assert said(editor) == []
 
 
 async def test_remote_server_starts_no_engine(runtime, small):
-    async with listening(sharing(small).app()) as url, window(settings=MODEL, env=named(url)):
+    async with listening(sharing(small).app()) as url, editor_session(settings=MODEL, env=named(url)):
         pass
     assert not (runtime / "engine.sock").exists()
     assert not (runtime / "engine.log").exists()
@@ -61,9 +61,9 @@ async def test_remote_server_starts_no_engine(runtime, small):
 
 async def test_our_engine_over_tcp_completes(runtime, no_models):
     """`engine --tcp` with its token."""
-    async with serving(runtime, ScriptedAnswerer(["1"]), token=TOKEN) as running:
+    async with serving(runtime, ScriptedModel(["1"]), token=TOKEN) as running:
         url = f"http://127.0.0.1:{running.port}"
-        async with window(env=named(url, TOKEN)) as editor:
+        async with editor_session(env=named(url, TOKEN)) as editor:
             editor.open("x = ")
             assert await editor.inline(0, 4) == [("x = 1", (0, 0, 0, 4))]
             assert (await editor.trace())[-1]["server"] == url
@@ -77,7 +77,7 @@ async def test_user_settings_file_configures_the_server(runtime, small, tmp_path
         file = tmp_path / "codellama-ls" / "remote.toml"
         file.write_text(f'url = "{url}"\ntoken = "secret"\n')
         file.chmod(0o600)
-        async with window(settings=MODEL, env={URL_VARIABLE: "", "XDG_CONFIG_HOME": str(tmp_path)}) as editor:
+        async with editor_session(settings=MODEL, env={URL_VARIABLE: "", "XDG_CONFIG_HOME": str(tmp_path)}) as editor:
             editor.open("x = ")
             assert await editor.inline(0, 4) == [("x = 1", (0, 0, 0, 4))]
 
@@ -87,7 +87,7 @@ async def test_workspace_settings_cannot_redirect_code(runtime, small):
     theirs, ours = FakeOpenAi(), sharing(small, says=["1"])
     async with listening(theirs.app()) as evil, listening(ours.app()) as url:
         settings = {"engine": {"model": "codellama-7b", "url": evil}}
-        async with window(settings=settings, env=named(url, "secret")) as editor:
+        async with editor_session(settings=settings, env=named(url, "secret")) as editor:
             change_configuration(editor, settings)
             editor.open("x = ")
             assert await editor.inline(0, 4) == [("x = 1", (0, 0, 0, 4))]
@@ -102,8 +102,8 @@ async def test_setting_is_ignored_without_an_allowed_server(runtime, no_models):
     theirs = FakeOpenAi()
     async with (
         listening(theirs.app()) as evil,
-        serving(runtime, ScriptedAnswerer(["1"])),
-        window(settings={"engine": {"url": evil}}) as editor,
+        serving(runtime, ScriptedModel(["1"])),
+        editor_session(settings={"engine": {"url": evil}}) as editor,
     ):
         editor.open("x = ")
         assert await editor.inline(0, 4) == [("x = 1", (0, 0, 0, 4))]
@@ -115,7 +115,7 @@ async def test_setting_is_ignored_without_an_allowed_server(runtime, no_models):
 async def test_setting_may_repeat_the_allowed_server(runtime, small):
     async with (
         listening(sharing(small, says=["1"]).app()) as url,
-        window(settings={"engine": {"model": "codellama-7b", "url": f"{url}/v1"}}, env=named(url)) as editor,
+        editor_session(settings={"engine": {"model": "codellama-7b", "url": f"{url}/v1"}}, env=named(url)) as editor,
     ):
         editor.open("x = ")
         assert await editor.inline(0, 4) == [("x = 1", (0, 0, 0, 4))]
@@ -126,7 +126,7 @@ async def test_completion_resumes_when_the_server_is_back(runtime, small):
     fake = sharing(small, says=["1"], token="right")
     async with listening(fake.app()) as url:
         fake.failures = [refusal(503, "Loading model", {"Retry-After": "1"})]
-        async with window(settings=MODEL, env=named(url, "right"), wait=False) as editor:
+        async with editor_session(settings=MODEL, env=named(url, "right"), wait=False) as editor:
             editor.open("x = ")
             assert await asyncio.wait_for(editor.request(0, 4), 5) == []
             assert (await editor.trace())[-1]["result"] == "not ready"
@@ -137,7 +137,7 @@ async def test_completion_resumes_when_the_server_is_back(runtime, small):
 async def test_remote_error_is_one_sentence(runtime, no_models):
     async with (
         listening(FakeOpenAi(token="right").app()) as url,
-        window(env=named(url, "wrong"), wait=False) as editor,
+        editor_session(env=named(url, "wrong"), wait=False) as editor,
     ):
         await asyncio.wait_for(editor.failed.wait(), 20)
         await until(lambda: said(editor))
@@ -154,7 +154,7 @@ async def test_memory_with_a_local_vocabulary(runtime, codellama_vocabulary, tmp
     folder.mkdir(parents=True)
     (folder / "tokenizer.model").symlink_to(codellama_vocabulary / "tokenizer.model")
     fake = sharing(CodeLlamaTokenizer(folder), says=["1"])
-    async with listening(fake.app()) as url, window(settings=MODEL, env=named(url)) as editor:
+    async with listening(fake.app()) as url, editor_session(settings=MODEL, env=named(url)) as editor:
         editor.open("value = compute(1, 2, 3)\n" * 1000 + "x = ")
         assert await editor.inline(1000, 4) == [("x = 1", (1000, 0, 1000, 4))]
         resident = psutil.Process(editor.pid).memory_info().rss
@@ -166,7 +166,7 @@ def has_torch(pid: int) -> bool:
     return "libtorch" in Path(f"/proc/{pid}/maps").read_text()
 
 
-def change_configuration(editor: Window, settings) -> None:
+def change_configuration(editor: EditorSession, settings) -> None:
     editor.client.workspace_did_change_configuration(types.DidChangeConfigurationParams({"codellama": settings}))
 
 
@@ -178,13 +178,13 @@ async def test_real_tcp_engine_with_a_tiny_model(runtime, tmp_path, monkeypatch)
         save_checkpoint(staging.checkpoint, sentinels=True, max_position_embeddings=512)
         staging.facts.update(source="a test", licence="none", licence_url="", trained={"infill": True, "chat": None})
     async with tcp_engine(runtime, "tiny") as (url, token):
-        async with window(env=named(url, token), settings={"completion": {"maxTokens": 8}}) as editor:
+        async with editor_session(env=named(url, token), settings={"completion": {"maxTokens": 8}}) as editor:
             editor.open("def add(a, b):\n    return \n")
             await editor.inline(1, 11)  # nothing, if what random weights say is no code
             (record,) = await editor.trace()
         assert (record["server"], record["generated"] > 0) == (url, True)
         assert record["outcome"]["prompt_tokens"] > 20
-        async with window(env=named(url, "wrong-token-of-this-test"), wait=False) as editor:
+        async with editor_session(env=named(url, "wrong-token-of-this-test"), wait=False) as editor:
             await asyncio.wait_for(editor.failed.wait(), 20)
 
 

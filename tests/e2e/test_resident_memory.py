@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.e2e_window import window
+from support.editor_session import editor_session
 
 pytestmark = [pytest.mark.starter, pytest.mark.slow]
 
@@ -31,7 +31,7 @@ FILES = {
 
 async def test_language_server_stays_under_90_mb_with_the_engine_loaded(starter_folder: Path, runtime: Path):
     settings = {"engine": {"graceSeconds": 1}, "completion": {"prefixChars": 300, "maxTokens": 16}}
-    async with window(settings=settings) as editor:
+    async with editor_session(settings=settings) as editor:
         server = psutil.Process(editor.pid)
         shown = 0
         for language, (name, text) in FILES.items():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from lsprotocol import types
-from support.e2e_window import window
+from support.editor_session import editor_session
 from support.fixtures_engine import serving
 
 
@@ -16,8 +16,8 @@ def entry(text: str, start: int, stop: int, line: int = 0) -> types.SelectedComp
 @pytest.mark.parametrize("invoked", [True, False])
 async def test_suggestion_extends_the_selected_entry_in_its_range(runtime, invoked):
     """The prompt is as if the entry had been typed."""
-    answerer = ScriptedAnswerer(["(2)"])
-    async with serving(runtime, answerer), window() as editor:
+    answerer = ScriptedModel(["(2)"])
+    async with serving(runtime, answerer), editor_session() as editor:
         editor.open("x = math.sq\n")
         items = await editor.inline(0, 11, invoked=invoked, selected=entry("sqrt", 9, 11))
     assert items == [("sqrt(2)", (0, 9, 0, 11))]
@@ -25,8 +25,8 @@ async def test_suggestion_extends_the_selected_entry_in_its_range(runtime, invok
 
 
 async def test_other_entry_is_another_question_and_no_entry_a_third(runtime):
-    answerer = ScriptedAnswerer(["(2)"])
-    async with serving(runtime, answerer), window() as editor:
+    answerer = ScriptedModel(["(2)"])
+    async with serving(runtime, answerer), editor_session() as editor:
         editor.open("x = math.s")
         for text in ("sqrt", "sin", "sqrt"):
             assert await editor.inline(0, 10, selected=entry(text, 9, 10)) == [(f"{text}(2)", (0, 9, 0, 10))]
@@ -37,8 +37,8 @@ async def test_other_entry_is_another_question_and_no_entry_a_third(runtime):
 
 async def test_entry_that_stands_elsewhere_is_refused_with_a_word(runtime):
     """A late request for an earlier line."""
-    answerer = ScriptedAnswerer()
-    async with serving(runtime, answerer), window() as editor:
+    answerer = ScriptedModel()
+    async with serving(runtime, answerer), editor_session() as editor:
         editor.open("x = 1\ny = ")
         assert await editor.inline(1, 4, selected=entry("x", 0, 1)) == []
         (record,) = await editor.trace()

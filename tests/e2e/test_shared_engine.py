@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from support.e2e_window import Window, window
+from support.editor_session import EditorSession, editor_session
 from support.engine_processes import engines, gone, has_torch
 from support.waiting import until
 
@@ -24,16 +24,16 @@ def _starter(starter_folder: Path, runtime: Path) -> None:
     """Real weights and a runtime folder for one test."""
 
 
-async def ask(editor: Window) -> list:
+async def ask(editor: EditorSession) -> list:
     editor.change(CODE)
     return await editor.inline(1, 11)
 
 
 async def test_two_sessions_share_one_engine_that_exits_after_the_last(runtime):
-    async with window(settings=SETTINGS) as first:
+    async with editor_session(settings=SETTINGS) as first:
         first.open(CODE)
         assert await ask(first) == [("    return a + b", (1, 0, 1, 11))]
-        async with window("neovim", SETTINGS) as second:
+        async with editor_session("neovim", SETTINGS) as second:
             (engine,) = engines(runtime)
             assert {status.pid for status in first.statuses + second.statuses if status.pid} == {engine.pid}
             second.open(CODE)
@@ -46,7 +46,7 @@ async def test_two_sessions_share_one_engine_that_exits_after_the_last(runtime):
 
 
 async def test_killed_engine_is_replaced_and_its_requests_are_answered(runtime):
-    async with window(settings=SETTINGS) as editor:
+    async with editor_session(settings=SETTINGS) as editor:
         editor.open(CODE)
         (engine,) = engines(runtime)
         editor.change("\n".join(f"value_{n} = {n} * {n}" for n in range(300)) + "\nx = ")
@@ -67,7 +67,7 @@ async def test_killed_engine_is_replaced_and_its_requests_are_answered(runtime):
 
 
 async def test_killed_servers_leave_no_engine_behind(runtime):
-    async with window(settings=SETTINGS) as first, window("neovim", SETTINGS) as second:
+    async with editor_session(settings=SETTINGS) as first, editor_session("neovim", SETTINGS) as second:
         (engine,) = engines(runtime)
         for editor in (first, second):
             server = editor.client._server
@@ -81,7 +81,7 @@ async def test_killed_servers_leave_no_engine_behind(runtime):
 async def test_idle_engine_gives_its_memory_back_and_the_next_key_brings_it_back(runtime):
     """The weights are at least 170 MB; the session sees them unload and load."""
     settings = {**SETTINGS, "engine": {"graceSeconds": 1, "idleMinutes": 0.05}}
-    async with window(settings=settings) as editor:
+    async with editor_session(settings=settings) as editor:
         editor.open(CODE)
         (engine,) = engines(runtime)
         assert await ask(editor) == [("    return a + b", (1, 0, 1, 11))]
@@ -100,7 +100,7 @@ async def test_idle_engine_gives_its_memory_back_and_the_next_key_brings_it_back
 
 async def test_many_windows_opening_at_once_start_one_engine(runtime):
     async with AsyncExitStack() as stack:
-        opening = [stack.enter_async_context(window(settings=SETTINGS)) for _ in range(4)]
+        opening = [stack.enter_async_context(editor_session(settings=SETTINGS)) for _ in range(4)]
         editors = await asyncio.gather(*opening)
         (engine,) = engines(runtime)
         assert {status.pid for editor in editors for status in editor.statuses if status.pid} == {engine.pid}
@@ -110,7 +110,7 @@ async def test_many_windows_opening_at_once_start_one_engine(runtime):
 
 async def test_terminated_engine_ends_in_order(runtime):
     """As at logout: no socket stays, and no crash is reported or logged."""
-    async with window(settings=SETTINGS) as editor:
+    async with editor_session(settings=SETTINGS) as editor:
         (engine,) = engines(runtime)
         editor.ready.clear()
         engine.terminate()

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from lsprotocol import types
-from support.e2e_window import Window, window
+from support.editor_session import EditorSession, editor_session
 from support.fixtures_engine import serving
 
 from lsp_server import cli
-from lsp_server.usage_statistics.storage import path
+from lsp_server.usage_statistics.storage import statistics_path
 
 LINES = 8
 
 
-async def accepts(editor: Window, language: str) -> None:
+async def accepts(editor: EditorSession, language: str) -> None:
     """Accept every second completion."""
     text = ""
     editor.open(text, language=language)
@@ -32,7 +32,7 @@ async def accepts(editor: Window, language: str) -> None:
 
 
 async def test_two_sessions_write_statistics_and_lose_nothing(runtime, capsys):
-    async with serving(runtime, ScriptedAnswerer(["foo(a)"])), window() as one, window("neovim") as other:
+    async with serving(runtime, ScriptedModel(["foo(a)"])), editor_session() as one, editor_session("neovim") as other:
         await asyncio.gather(accepts(one, "python"), accepts(other, "go"))
     assert cli.main(["stats", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -43,7 +43,7 @@ async def test_two_sessions_write_statistics_and_lose_nothing(runtime, capsys):
 
 async def test_disabled_statistics_create_no_folder(runtime):
     off = {"statistics": {"enabled": False}}
-    async with serving(runtime, ScriptedAnswerer(["foo(a)"])), window(settings=off) as editor:
+    async with serving(runtime, ScriptedModel(["foo(a)"])), editor_session(settings=off) as editor:
         editor.open("x = ")
         assert len(await editor.inline(0, 4)) == 1
-    assert not path().parent.exists()
+    assert not statistics_path().parent.exists()

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from lsprotocol import types
-from support.e2e_window import Window, window
+from support.editor_session import EditorSession, editor_session
 from support.fixtures_engine import serving
 from support.waiting import until
 
 
-def begun(answerer: ScriptedAnswerer) -> list[str]:
+def begun(answerer: ScriptedModel) -> list[str]:
     """Return the prompts that the engine received."""
     return [line.removeprefix("begin ") for line in answerer.log if line.startswith("begin ")]
 
 
-async def typed(editor: Window, before: str, after: str = "", invoked: bool = False) -> str | None:
+async def typed(editor: EditorSession, before: str, after: str = "", invoked: bool = False) -> str | None:
     """Return the completion at the end of ``before``, with ``after`` as the rest of the document."""
     editor.change(before + after)
     row = before.rpartition("\n")[2]
@@ -24,14 +24,14 @@ async def typed(editor: Window, before: str, after: str = "", invoked: bool = Fa
     return items[0][0] if items else None
 
 
-async def sources(editor: Window) -> list[tuple[str, str]]:
+async def sources(editor: EditorSession) -> list[tuple[str, str]]:
     return [(record["result"], record["source"]) for record in await editor.trace()]
 
 
 async def test_typing_what_is_shown_asks_no_model(runtime):
     """Letters, an accepted part, a bracket closed by the editor, and undo."""
-    answerer = ScriptedAnswerer(["foo(", "a, b)"])
-    async with serving(runtime, answerer), window() as editor:
+    answerer = ScriptedModel(["foo(", "a, b)"])
+    async with serving(runtime, answerer), editor_session() as editor:
         editor.open("")
         assert await typed(editor, "x = ", "\n") == "x = foo(a, b)"
         assert await typed(editor, "x = f", "\n") == "x = foo(a, b)"
@@ -45,8 +45,8 @@ async def test_typing_what_is_shown_asks_no_model(runtime):
 
 async def test_any_edit_that_the_model_would_see_asks_it_anew(runtime):
     """Changes above, below or after the cursor, or a blank, invalidate the completion."""
-    answerer = ScriptedAnswerer(["foo"])
-    async with serving(runtime, answerer), window() as editor:
+    answerer = ScriptedModel(["foo"])
+    async with serving(runtime, answerer), editor_session() as editor:
         editor.open("")
         for above, line, below in [
             ("a\n", "x = ", "\nb\n"),
@@ -63,9 +63,9 @@ async def test_any_edit_that_the_model_would_see_asks_it_anew(runtime):
 
 async def test_edit_in_another_file_that_the_model_is_shown_asks_it_anew(runtime):
     """The called function has another argument in the other file."""
-    answerer, there = ScriptedAnswerer(["1)"]), "file:///project/b.py"
+    answerer, there = ScriptedModel(["1)"]), "file:///project/b.py"
     defined = "def compute(value):\n    return value + value\n"
-    async with serving(runtime, answerer), window(settings={"completion": {"contextChars": 2000}}) as editor:
+    async with serving(runtime, answerer), editor_session(settings={"completion": {"contextChars": 2000}}) as editor:
         editor.open(defined, there)
         editor.open("x = compute(")
         for text in (defined, defined.replace("value", "amount"), defined):
@@ -76,8 +76,8 @@ async def test_edit_in_another_file_that_the_model_is_shown_asks_it_anew(runtime
 
 
 async def test_other_settings_ask_anew(runtime):
-    answerer = ScriptedAnswerer(["foo"])
-    async with serving(runtime, answerer), window() as editor:
+    answerer = ScriptedModel(["foo"])
+    async with serving(runtime, answerer), editor_session() as editor:
         editor.open("")
         await typed(editor, "x = ")
         changed = {"completion": {"maxTokens": 7, "prefetch": False}}
@@ -89,8 +89,8 @@ async def test_other_settings_ask_anew(runtime):
 
 async def test_key_that_agrees_with_what_is_being_written_goes_on_with_it(runtime):
     """Cancelled by the editor at each key, as VS Code does; the older request is answered as cancelled."""
-    answerer = ScriptedAnswerer(["fo", "o + 1"], hold=True)
-    async with serving(runtime, answerer), window() as editor:
+    answerer = ScriptedModel(["fo", "o + 1"], hold=True)
+    async with serving(runtime, answerer), editor_session() as editor:
         editor.open("x = ")
         first = editor.request(0, 4, invoked=False, msg_id="first")
         await until(lambda: "x = : fo" in answerer.log)
@@ -111,8 +111,8 @@ async def test_key_that_agrees_with_what_is_being_written_goes_on_with_it(runtim
 
 async def test_key_that_disagrees_stops_what_is_being_written(runtime):
     """Not cancelled by the editor, as Neovim does not."""
-    answerer = ScriptedAnswerer(["fo", "o"], hold=True)
-    async with serving(runtime, answerer) as running, window("neovim") as editor:
+    answerer = ScriptedModel(["fo", "o"], hold=True)
+    async with serving(runtime, answerer) as running, editor_session("neovim") as editor:
         editor.open("x = ")
         first = editor.request(0, 4, invoked=False)
         await until(lambda: "x = : fo" in answerer.log)
@@ -130,16 +130,16 @@ async def test_key_that_disagrees_stops_what_is_being_written(runtime):
 
 async def test_what_follows_is_asked_while_a_suggestion_is_looked_at(runtime):
     """As if it were accepted: then it is there at once."""
-    answerer = ScriptedAnswerer(["foo"])
-    async with serving(runtime, answerer), window(settings={"completion": {"prefetch": True}}) as editor:
+    answerer = ScriptedModel(["foo"])
+    async with serving(runtime, answerer), editor_session(settings={"completion": {"prefetch": True}}) as editor:
         editor.open("x = ")
         assert await editor.inline(0, 4, invoked=False) == [("x = foo", (0, 0, 0, 4))]
         await until(lambda: begun(answerer) == ["x = ", "x = foo"])
 
 
 async def test_alternatives_by_hand_are_items_of_their_own_and_equal_ones_are_one(runtime):
-    answerer = ScriptedAnswerer(["foo"])
-    async with serving(runtime, answerer), window(settings={"completion": {"alternatives": 3}}) as editor:
+    answerer = ScriptedModel(["foo"])
+    async with serving(runtime, answerer), editor_session(settings={"completion": {"alternatives": 3}}) as editor:
         editor.open("x = ")
         assert await editor.inline(0, 4, invoked=True) == [("x = foo", (0, 0, 0, 4))]
         assert await editor.inline(0, 4, invoked=False) == [("x = foo", (0, 0, 0, 4))]

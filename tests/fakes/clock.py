@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 
-class HandClock:
+class ManualClock:
     """A clock in seconds, with replacements for asyncio's ``wait_for`` and ``sleep``.
 
     ``waits`` are the durations of all waits, in order; None is forever.
@@ -47,15 +47,15 @@ class HandClock:
         await asyncio.sleep(0)
 
 
-class HandTimers:
+class ManualTimers:
     """A replacement for an event loop's ``call_later``; ``advance`` runs what is due."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self._waiting: list[HandTimer] = []
+        self._waiting: list[ManualTimer] = []
 
-    def __call__(self, seconds: float, action: Callable[[], None]) -> HandTimer:
-        self._waiting.append(HandTimer(self.now + seconds, action))
+    def __call__(self, seconds: float, action: Callable[[], None]) -> ManualTimer:
+        self._waiting.append(ManualTimer(self.now + seconds, action))
         return self._waiting[-1]
 
     def advance(self, seconds: float) -> None:
@@ -68,7 +68,7 @@ class HandTimers:
 
 
 @dataclass
-class HandTimer:
+class ManualTimer:
     """A timer of ``HandTimers``."""
 
     at: float

@@ -59,7 +59,7 @@ def write_wheel(folder: Path, **gguf_options: Any) -> Path:
     return path
 
 
-def source_of(wheel: Path, adapter: Path | None = None) -> Wheel:
+def pinned_wheel(wheel: Path, adapter: Path | None = None) -> Wheel:
     """Return the pinned source of such a wheel, with the folder of an adapter to merge."""
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     return Wheel("tiny-starter==1.0", digest, 10_000_000, SENTINELS, adapter)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from inference.text.stopping import MAX_BLANK_LINES, OPENERS, Cause, StopRule, indent_width
+from inference.text.stopping import MAX_BLANK_LINES, OPENERS, StopCause, StopRule, indent_width
 
 
 class Verdict(NamedTuple):
@@ -25,7 +25,7 @@ class WholeTextStopper:
     stops: Sequence[str] = ()
     text: str = ""
     shown: int = 0
-    cause: Cause | None = None
+    cause: StopCause | None = None
 
     def feed(self, chunk: str) -> str:
         """Add newly generated text."""
@@ -45,9 +45,11 @@ class WholeTextStopper:
         """Return True if a rule removed the last text, so that the rest is complete."""
         return self.shown < len(self.text)
 
-    def _judge(self, *, final: bool) -> tuple[int | None, Cause | None, int]:
+    def _judge(self, *, final: bool) -> tuple[int | None, StopCause | None, int]:
         """Return the earliest end of any rule, its cause, and the end of the text final for all."""
-        verdicts: list[tuple[Cause, Verdict]] = [(cause, judge(self.text, final)) for cause, judge in self._judges()]
+        verdicts: list[tuple[StopCause, Verdict]] = [
+            (cause, judge(self.text, final)) for cause, judge in self._judges()
+        ]
         end, by = None, None
         for cause, verdict in verdicts:
             if verdict.end is not None and (end is None or verdict.end < end):
@@ -59,8 +61,8 @@ class WholeTextStopper:
         self.shown = max(upto, self.shown)
         return piece
 
-    def _judges(self) -> list[tuple[Cause, Callable[[str, bool], Verdict]]]:
-        judges: list[tuple[Cause, Callable[[str, bool], Verdict]]] = []
+    def _judges(self) -> list[tuple[StopCause, Callable[[str, bool], Verdict]]]:
+        judges: list[tuple[StopCause, Callable[[str, bool], Verdict]]] = []
         if self.rule.kind == "line":
             judges.append(("rule", line_end))
         if self.rule.kind == "block":

@@ -15,21 +15,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 
 from inference.server import app, process
 
 CONTROL = Path(sys.argv[1])
 
 
-def load(wanted, report) -> dict[str, ScriptedAnswerer]:
+def load(wanted, report) -> dict[str, ScriptedModel]:
     """Replace ``load_models``."""
     word = CONTROL.read_text()
     if word == "damaged":
         _read_truncated_mapping()
     elif word != "ready":
         os.kill(os.getpid(), signal.Signals[word])
-    return {wanted.completion: ScriptedAnswerer(["1", "2"])}
+    return {wanted.completion: ScriptedModel(["1", "2"])}
 
 
 def _read_truncated_mapping() -> None:
@@ -47,6 +47,6 @@ if __name__ == "__main__":
     first, _, name = CONTROL.read_text().partition(" ")
     if first == "early":
         os.kill(os.getpid(), signal.Signals[name])
-    app.BEAT_SECONDS = 0.1
+    app.HEARTBEAT_SECONDS = 0.1
     process.load_models = load  # type: ignore[assignment]
     sys.exit(process.main(sys.argv[2:]))

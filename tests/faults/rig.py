@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support.e2e_window import Window, window_on
+from support.editor_session import EditorSession, in_process_session
 from support.waiting import until
 
 from inference.client.engine_client import LATE_SECONDS
@@ -59,7 +59,7 @@ class Rig:
     searches: int = 0
     requests: int = 0
     find: Callable[..., Awaitable[Path]] = ensure_engine
-    editor: Window | None = None
+    editor: EditorSession | None = None
 
     def set_behaviour(self, word: str) -> None:
         """Set the behaviour of the next engine (see ``engine.py``)."""
@@ -85,7 +85,7 @@ class Rig:
         return [message.message for message in self.editor.client.messages]
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Window]:
+    async def session(self) -> AsyncIterator[EditorSession]:
         """Open an editor session that uses the scripted engine. All engines are killed at its end."""
         command = [sys.executable, str(ENGINE), str(self.folder / "control")]
 
@@ -99,7 +99,7 @@ class Rig:
         self.monkeypatch.setenv(store.FOLDER_VARIABLE, str(self.folder / "models"))
         settings = {"engine": {"graceSeconds": self.grace}, "completion": {"deadlineMs": DEADLINE_MS}}
         try:
-            async with window_on(create_server(), settings=settings, wait=False) as self.editor:
+            async with in_process_session(create_server(), settings=settings, wait=False) as self.editor:
                 self.editor.open("x = ")
                 yield self.editor
         finally:

@@ -20,10 +20,10 @@ from fakes.tiny_llama import save_checkpoint
 from inference.commands import pull_command
 from inference.models import manifest, store
 from inference.models.manifest import MANIFEST
-from inference.native.library import missing
+from inference.native.library import why_unavailable
 
 ROOT = Path(__file__).parents[2]
-LIBRARY = pytest.mark.skipif(bool(missing()), reason=missing())
+LIBRARY = pytest.mark.skipif(bool(why_unavailable()), reason=why_unavailable())
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 OTHER_USER = 4711
 
@@ -32,7 +32,7 @@ import json, logging, os, sys
 from inference.api.events import Sampling, TextChunk
 from inference.engine.engine import Engine
 from inference.models.loader import load
-from inference.native.native_loader import read
+from inference.native.native_llama import read
 from inference.server.model_manager import ModelChoice, load_models
 
 def start(folder):
@@ -115,8 +115,8 @@ def healthy(tmp_path_factory: pytest.TempPathFactory, engines: subprocess.Popen[
     text, messages = installation.start()
     assert text
     assert messages == ""
-    assert not missing() or not list(folder.glob(PACKED))
-    assert missing() or installation.one(f"{PACKED}/weights.bin").stat().st_size > manifest.SMALL
+    assert not why_unavailable() or not list(folder.glob(PACKED))
+    assert why_unavailable() or installation.one(f"{PACKED}/weights.bin").stat().st_size > manifest.SMALL
     return installation, text
 
 

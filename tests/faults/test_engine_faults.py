@@ -21,12 +21,12 @@ from support.waiting import until
 
 from inference.api.errors import NOT_RESPONDING
 from inference.client import hung_engine
-from inference.client.crash_report import MOST_DEATHS
+from inference.client.crash_report import MAX_FAILED_STARTS
 from inference.client.engine_client import SILENT_SECONDS
 from inference.client.engine_process import EngineOptions
 from inference.commands import engine_command
 from inference.doctor import engine_checks
-from inference.doctor.engine_checks import smoke
+from inference.doctor.engine_checks import smoke_test
 from inference.system import runtime_folder
 
 
@@ -65,12 +65,12 @@ async def test_engine_that_keeps_dying_is_not_restarted(rig: Rig, death: Death):
             searches = rig.searches
             while rig.searches == searches:
                 assert await rig.request() == []
-        assert len(rig.begun) == MOST_DEATHS
+        assert len(rig.begun) == MAX_FAILED_STARTS
         (message,) = rig.messages
         rig.set_behaviour("ready")
         rig.pull_again()
         await rig.until_recovered()
-        assert len(rig.begun) == MOST_DEATHS + 1
+        assert len(rig.begun) == MAX_FAILED_STARTS + 1
     add_row(death.name, message, seconds, "yes, at the next request after `pull`")
 
 
@@ -80,7 +80,7 @@ async def test_restarted_session_starts_a_dying_engine_once_more(rig: Rig):
         await rig.until_message("The engine died 3 times", time.monotonic())
     async with rig.session():
         await rig.until_message("The engine died 3 times", time.monotonic())
-        assert len(rig.begun) == MOST_DEATHS + 1
+        assert len(rig.begun) == MAX_FAILED_STARTS + 1
 
 
 @dataclass(frozen=True)
@@ -279,9 +279,9 @@ async def test_doctor_reports_a_hung_engine(rig: Rig):
     async with rig.session():
         await hang(rig)
         since = time.monotonic()
-        (check,) = await asyncio.to_thread(lambda: list(engine_checks.check_engine(engine_checks.look())))
+        (check,) = await asyncio.to_thread(lambda: list(engine_checks.check_engine(engine_checks.engine_stats())))
         seconds = time.monotonic() - since
-        checks = [check async for check in smoke(EngineOptions(), lambda text: None)]
+        checks = [check async for check in smoke_test(EngineOptions(), lambda text: None)]
     assert (check.verdict, check.text) == ("problem", "one listens but does not answer: it may hang")
     assert [(one.name, one.verdict, one.text) for one in checks] == [("loading", "problem", NOT_RESPONDING)]
     add_row("`doctor` on a hung engine", f"{check.text}. {check.advice}", seconds, "")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from fuzz.json_rpc import Messages, Sent
 from support.fixtures_engine import serving
 from support.raw_client import ProcessClient, call, document, initialize, raw_client
@@ -30,11 +30,11 @@ MOST_LOGGED = 60
 INTERNAL_ERROR = -32603
 
 
-class Answerer(ScriptedAnswerer):
+class Answerer(ScriptedModel):
     """A scripted model that writes code in chats, so that edits are proposed."""
 
     def chat(self, messages, sampling, options):
-        return ScriptedAnswerer(["Here:\n```python\n", "pass  # é\n", "```\n"]).chat(messages, sampling, options)
+        return ScriptedModel(["Here:\n```python\n", "pass  # é\n", "```\n"]).chat(messages, sampling, options)
 
 
 @dataclass

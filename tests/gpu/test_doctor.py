@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 def test_gpu_is_found_and_its_four_bit_kernels_work():
     needs("bitsandbytes")
-    facts = hardware.ask(EngineOptions())
+    facts = hardware.probe_torch(EngineOptions())
     (gpu,) = hardware.check_gpu(machine.look(), hardware.driver(), facts)
     assert (gpu.name, gpu.verdict) == ("GPU", "ok"), gpu.text
     assert torch.cuda.get_device_name() in gpu.text

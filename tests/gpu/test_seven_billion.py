@@ -21,7 +21,7 @@ from inference.engine.engine import Engine
 from inference.models.catalog import STARTER, find
 from inference.models.loader import load
 from inference.models.shape import Shape
-from inference.text.tokenizer_loader import load_tokenizer
+from inference.text.llama_tokenizer import load_tokenizer
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lsp_server import cli
-from lsp_server.commands.demo_command import places, sample
+from lsp_server.commands.demo_command import demo_positions, sample_file
 from lsp_server.disk import privacy
 
 
@@ -99,7 +99,7 @@ def test_missing_model_is_reported_without_waiting(runtime, monkeypatch, tmp_pat
 
 def test_demo_pauses_inside_lines_of_code():
     text = Path(json.__file__).read_text()
-    spots = places(Path(json.__file__), text, 5)
+    spots = demo_positions(Path(json.__file__), text, 5)
     assert len(spots) == 5
     rows = text.split("\n")
     assert all(0 < spot.column <= len(rows[spot.line]) for spot in spots)
@@ -123,7 +123,7 @@ def test_sample_file_of_the_demo_is_never_private(monkeypatch, tmp_path):
     (tmp_path / "python").mkdir()
     (tmp_path / "python" / "textwrap.py").write_text("x = 1\n")
     monkeypatch.setattr("textwrap.__file__", str(tmp_path / "python" / "textwrap.py"))
-    path, text = sample()
+    path, text = sample_file()
     assert (path.name, text) == ("textwrap.py", "x = 1\n")
     assert privacy(path, []) is None
 

@@ -10,7 +10,7 @@ import pytest
 from support.hostile_repository import add_ignore_file
 
 from lsp_server import disk
-from lsp_server.disk import beside, check_privacy, run_in_order
+from lsp_server.disk import check_privacy, run_in_background_thread, run_in_order
 
 
 async def test_check_returns_the_reason(tmp_path):
@@ -47,7 +47,7 @@ async def test_check_that_times_out_is_unclear(tmp_path, monkeypatch):
         assert await check_privacy(tmp_path / "a.py", [tmp_path], ()) == "unclear"
         with pytest.raises(TimeoutError):
             await run_in_order(time.monotonic)
-        assert await beside(lambda: 1) == 1
+        assert await run_in_background_thread(lambda: 1) == 1
     finally:
         go_on.set()
 

@@ -6,7 +6,7 @@ import io
 import logging
 
 import pytest
-from fakes.clock import HandClock
+from fakes.clock import ManualClock
 
 from lsp_server.server_log import MAX_ENTRY, MAX_REPEATS, PERIOD, RepeatFilter, ShortFormatter
 
@@ -17,8 +17,8 @@ def written() -> io.StringIO:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture

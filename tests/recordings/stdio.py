@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from recordings.recording import Mask, rendered
 from support.fixtures_engine import RunningService, serving
 from support.raw_client import ProcessClient, call, raw_client
@@ -33,7 +33,7 @@ GENERATING = ("/v1/completions", "/v1/chat/completions")
 class Session:
     """One language server and its engine, with a transcript."""
 
-    def __init__(self, mask: Mask, engine: ScriptedAnswerer) -> None:
+    def __init__(self, mask: Mask, engine: ScriptedModel) -> None:
         self.engine = engine
         self.asked: list[Any] = []
         self.requested: list[dict[str, Any]] = []
@@ -160,7 +160,7 @@ async def session(
     monkeypatch.setenv("XDG_STATE_HOME", str(runtime.parent / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(runtime.parent / "config"))
     mask = Mask({folder.as_uri(): "<folder>", str(folder): "<folder>", str(runtime.parent): "<runtime>"})
-    engine = ScriptedAnswerer(answers=answers, chat_name="chat")
+    engine = ScriptedModel(answers=answers, chat_name="chat")
     one = Session(mask, engine)
     app = EngineApp.app
 

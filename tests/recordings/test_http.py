@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from recordings.recording import Mask, compare, rendered
 from support.fixtures_engine import RunningService, serving
 from support.fixtures_remote import TOKEN
@@ -164,7 +164,7 @@ def _shown(body: Any, content: bytes | None) -> str:
 
 @asynccontextmanager
 async def engine(
-    runtime: Path, answerer: ScriptedAnswerer | None = None, **options: Any
+    runtime: Path, answerer: ScriptedModel | None = None, **options: Any
 ) -> AsyncIterator[tuple[Transcript, RunningService]]:
     """Yield a transcript and an engine with two adapters, one of which can't be read."""
     for name in ("mine", "broken"):
@@ -173,7 +173,7 @@ async def engine(
         (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
         (folder / "adapter_model.safetensors").write_bytes(b"")
         (folder / "tuning.json").write_text('{"format": 1, "base": "starter"}')
-    async with serving(runtime, answerer or ScriptedAnswerer(), **options) as running:
+    async with serving(runtime, answerer or ScriptedModel(), **options) as running:
         transport = httpx.AsyncHTTPTransport(uds=str(running.socket))
         mask = Mask({str(runtime.parent): "<folder>"})
         async with httpx.AsyncClient(transport=transport, base_url="http://engine") as client:
@@ -213,7 +213,7 @@ async def test_bad_requests_are_recorded(runtime):
 
 
 async def test_answers_are_recorded(runtime):
-    async with engine(runtime, ScriptedAnswerer(["é", "b\n"])) as (transcript, _):
+    async with engine(runtime, ScriptedModel(["é", "b\n"])) as (transcript, _):
         for path, body in ((TEXT, {"prompt": "p"}), (CHAT, {"messages": HI})):
             transcript.note(path)
             chances: dict[str, Any] = {"logprobs": 2} if path == TEXT else {"logprobs": True, "top_logprobs": 2}
@@ -243,7 +243,7 @@ async def test_answers_are_recorded(runtime):
 
 async def test_failures_are_recorded(runtime):
     """Before the response, and in the middle of it."""
-    async with engine(runtime, ScriptedAnswerer(["a", "boom"])) as (transcript, _):
+    async with engine(runtime, ScriptedModel(["a", "boom"])) as (transcript, _):
         transcript.note("the model fails after the first token")
         for path, body in ((TEXT, {"prompt": "p"}), (CHAT, {"messages": HI})):
             await transcript.ask("POST", path, body)

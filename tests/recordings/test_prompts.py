@@ -16,13 +16,12 @@ from recordings.recording import compare
 
 from inference.text.chat_prompts import CHAT_PROMPTS
 from inference.text.infill import CursorRequest, cursor_prompt
-from inference.text.llama_tokenizer import CodeLlamaTokenizer
+from inference.text.llama_tokenizer import CodeLlamaTokenizer, load_tokenizer
 from inference.text.prompts import Message, Prompt, Snippet
 from inference.text.tokenizer import Tokenizer, decode
-from inference.text.tokenizer_loader import load_tokenizer
 from inference.text.vocabulary import Vocabulary
-from lsp_server.edits.tasks import NAMES, EditTask, task_messages
-from lsp_server.edits.verify import Reported
+from lsp_server.edits.tasks import TASK_NAMES, EditTask, task_messages
+from lsp_server.edits.verify import ReportedProblem
 from lsp_server.prompts.templates import messages_for
 from lsp_server.snapshot import Document
 
@@ -106,11 +105,11 @@ def test_ids_of_the_starter_are_recorded(starter_folder: Path):
     compare("prompts/starter.txt", "\n".join(texts))
 
 
-@pytest.mark.parametrize("task", NAMES)
+@pytest.mark.parametrize("task", TASK_NAMES)
 def test_prompt_of_a_task_on_a_document_is_recorded(runtime, task):
     """In Python with every field, and in Go with as few as possible."""
     start = CODE.index("def f")
-    problem = Reported(4, '"foo" is not defined')
+    problem = ReportedProblem(4, '"foo" is not defined')
     full = Document("file:///project/a.py", "python", 1, CODE)
     little = Document("file:///project/a.go", "go", 1, "package a\n\nfunc f() {}\n")
     tasks = [
@@ -133,7 +132,7 @@ def test_every_prompt_that_is_shipped_is_recorded():
 
     shipped = {one.name for one in resources.files("lsp_server.prompts").iterdir() if one.name.endswith(".md")}
     chats = {"chat", "chat-fix", "chat-tests", "chat-doc", "explain", "commit"}
-    assert shipped == {f"{name}.md" for name in {*NAMES, *chats}}
+    assert shipped == {f"{name}.md" for name in {*TASK_NAMES, *chats}}
 
 
 def written(said: list[Message]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.answerer import block
+from fakes.scripted_model import block
 from recordings.recording import compare
 from recordings.stdio import APPLY_EDIT, BEGIN, CREATE, END, SHOW, STATUS, Session, session
 

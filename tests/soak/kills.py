@@ -12,11 +12,11 @@ from pathlib import Path
 from random import Random
 
 from soak.typist import SimulatedTypist, endless
-from support.e2e_window import Window
+from support.editor_session import EditorSession
 from support.engine_processes import marked, statistics
 from support.waiting import until
 
-from inference.client.crash_report import MOST_DEATHS
+from inference.client.crash_report import MAX_FAILED_STARTS
 from inference.text.source_files import SourceFile
 from lsp_server.benchmark.editing_trace import TraceRequest
 
@@ -50,7 +50,9 @@ class ExpectedCompletion:
     items: list[tuple[str, tuple[int, int, int, int]]]
 
 
-async def undisturbed_completions(editor: Window, files: Sequence[SourceFile], count: int) -> list[ExpectedCompletion]:
+async def undisturbed_completions(
+    editor: EditorSession, files: Sequence[SourceFile], count: int
+) -> list[ExpectedCompletion]:
     """Return ``count`` requests with items, each in its own document, while no other editor is connected."""
     typist, known = SimulatedTypist(editor, files, Random(0), cancels=False), []
     for n, request in enumerate(endless(files, Random(11))):
@@ -75,7 +77,7 @@ async def kill_engines(
         await asyncio.sleep(dice.uniform(*(LOADING if loading else PAUSE)))
         pending, old, started = sum(typist.pending for typist in typists), marked(runtime), time.monotonic()
         os.kill(old, signal.SIGKILL)
-        again = n < len(known) and in_a_row < MOST_DEATHS - 1 and dice.random() < KILL_LOADING_SHARE
+        again = n < len(known) and in_a_row < MAX_FAILED_STARTS - 1 and dice.random() < KILL_LOADING_SHARE
         in_a_row = in_a_row + 1 if again else 0
         await (another_begins(runtime, old) if again else all_have_another(typists, old))
         kills.append(Kill(loading, pending, None if again else time.monotonic() - started))

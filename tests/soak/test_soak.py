@@ -20,7 +20,7 @@ from soak.figures import kills_report, p95_wait, report, spread, typing_report
 from soak.kills import kill_engines, kill_server, settled, undisturbed_completions
 from soak.process_memory import growth, sampled
 from soak.typist import SimulatedTypist
-from support.e2e_window import window
+from support.editor_session import editor_session
 from support.engine_processes import engines, gone, has_torch, statistics
 
 from inference.text.source_files import SourceFile
@@ -82,7 +82,7 @@ async def typists_at_work(files: Sequence[SourceFile]) -> AsyncIterator[list[Sim
     """Yield typists, each with an editor and files. Every other editor cancels at each keystroke."""
     editors = [("vscode", "neovim")[n % 2] for n in range(VARIANT.editors)]
     async with AsyncExitStack() as stack:
-        opening = [stack.enter_async_context(window(editor, SETTINGS)) for editor in editors]
+        opening = [stack.enter_async_context(editor_session(editor, SETTINGS)) for editor in editors]
         windows = await asyncio.gather(*opening)
         yield [
             SimulatedTypist(one, Random(n).sample(files, FILES_EACH), Random(n), cancels=editor == "vscode")
@@ -114,7 +114,7 @@ async def test_editors_share_one_engine_fairly_in_flat_memory(runtime, files):
 async def test_killed_engines_and_servers_recover_and_leave_nothing(runtime, files):
     """No editor displays an error, no request hangs, and the next completion equals an undisturbed engine's."""
     async with typists_at_work(files) as typists:
-        async with window(settings=SETTINGS) as alone:
+        async with editor_session(settings=SETTINGS) as alone:
             known = await undisturbed_completions(alone, files, VARIANT.kills)
         for typist in typists:
             typist.start()

@@ -15,7 +15,7 @@ from random import Random
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcContentModified, JsonRpcRequestCancelled
-from support.e2e_window import Window
+from support.editor_session import EditorSession
 
 from inference.text.source_files import SourceFile
 from lsp_server.benchmark.editing_trace import TraceRequest, make_trace
@@ -62,7 +62,7 @@ class RequestCounts:
 class SimulatedTypist:
     """Types in ``files``, between ``start`` and ``stop``. ``cancels``: cancel a request at the next keystroke."""
 
-    def __init__(self, window: Window, files: Sequence[SourceFile], dice: Random, *, cancels: bool) -> None:
+    def __init__(self, window: EditorSession, files: Sequence[SourceFile], dice: Random, *, cancels: bool) -> None:
         self.window = window
         self.counts = RequestCounts()
         self._trace, self._dice, self._cancels = endless(files, dice), dice, cancels

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from zipfile import ZipFile
 
 import httpx
-from support.vscode_window import CLIENT, ROOT, START, CodeWindow, Lines
+from support.vscode_window import CLIENT, ROOT, START, JsonLines, VscodeWindow
 
 HERE = Path(__file__).parents[1] / "editors/vscode"
 TOOLS = Path(os.environ.get("VSCODE_TOOLS", ROOT / ".venv/editors/vscode")).resolve()
@@ -51,14 +51,14 @@ class Vscode:
 
     folder: Path
     port: int
-    browser: Lines
-    hosts: asyncio.Queue[Lines] = field(default_factory=asyncio.Queue)
+    browser: JsonLines
+    hosts: asyncio.Queue[JsonLines] = field(default_factory=asyncio.Queue)
 
-    async def window(self, folder: Path, width: int = 1000, height: int = 640) -> CodeWindow:
+    async def window(self, folder: Path, width: int = 1000, height: int = 640) -> VscodeWindow:
         """Open a window on a folder; return when its extensions run."""
         url = f"http://127.0.0.1:{self.port}/?folder={quote(str(folder))}"
         page = await self.browser.ask(page=-1, call="open", args=[url, width, height])
-        return CodeWindow(page, self.browser, await asyncio.wait_for(self.hosts.get(), START))
+        return VscodeWindow(page, self.browser, await asyncio.wait_for(self.hosts.get(), START))
 
 
 def program(folder: Path, **env: str) -> Path:
@@ -105,10 +105,10 @@ async def vscode(folder: Path, settings: dict[str, Any], env: dict[str, str]) ->
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 24,
     )  # fmt: skip
     assert browsing.stdin is not None and browsing.stdout is not None
-    one = Vscode(folder, port, Lines(browsing.stdout, browsing.stdin))
+    one = Vscode(folder, port, JsonLines(browsing.stdout, browsing.stdin))
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await one.hosts.put(Lines(reader, writer))
+        await one.hosts.put(JsonLines(reader, writer))
 
     probes = await asyncio.start_unix_server(connected, folder / "probe.sock", limit=1 << 24)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-from inference.client.crash_report import MARK
+from inference.client.crash_report import CRASH_MARK
 from inference.client.engine_client import EngineClient
 
 
@@ -19,7 +19,7 @@ def engines(runtime: Path) -> list[psutil.Process]:
 
 def marked(runtime: Path) -> int:
     """Return the process with the engine's lock, or the last one that had it; 0 if there is none."""
-    mark = runtime / MARK
+    mark = runtime / CRASH_MARK
     return int(mark.read_text() or 0) if mark.exists() else 0
 
 

@@ -14,18 +14,18 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from support.waiting import until
 
 from inference.api.status import Phase, Status, StatusBoard
 from inference.models.adapter_store import FOLDER_VARIABLE
-from inference.models.catalog import asked_to_infill
+from inference.models.catalog import why_no_infill
 from inference.server.app import EngineApp
 from inference.server.leases import Leases
 from inference.server.model_manager import Load, ModelManager
 from inference.server.scheduler import Scheduler
 from inference.server.transport import ListenerServer, PrivateProtocol, listen
-from inference.system.runtime_folder import bind, runtime_folder
+from inference.system.runtime_folder import bind_socket, runtime_folder
 from lsp_server.backend.allowed_servers import LOCAL, URL_VARIABLE
 from lsp_server.prompts import templates
 from lsp_server.usage_statistics import storage
@@ -49,7 +49,7 @@ class RunningService:
     """A running engine service, its model and its server."""
 
     service: EngineApp
-    answerer: ScriptedAnswerer
+    answerer: ScriptedModel
     socket: Path
     server: uvicorn.Server
     port: int
@@ -58,9 +58,9 @@ class RunningService:
 @asynccontextmanager
 async def serving(
     runtime: Path,
-    answerer: ScriptedAnswerer,
+    answerer: ScriptedModel,
     phase: Phase = "ready",
-    chat: ScriptedAnswerer | None = None,
+    chat: ScriptedModel | None = None,
     load: Load | None = None,
     idle: Leases | None = None,
     token: str = "",
@@ -71,7 +71,7 @@ async def serving(
     ``token`` the service also listens on TCP.
     """
     status = Status(phase, "loading weights", 40, answerer.row.id, (chat or answerer).row.id, pid=os.getpid())
-    status = replace(status, limits=asked_to_infill(answerer.row) or "")
+    status = replace(status, limits=why_no_infill(answerer.row) or "")
     answerers = {one.row.id: one for one in (answerer, chat) if one}
     board, scheduler = StatusBoard(asyncio.get_running_loop(), status), Scheduler()
     weights = ModelManager(load or (lambda tell: answerers), board, scheduler, lambda: None)
@@ -81,7 +81,7 @@ async def serving(
     path = runtime / "engine.sock"
     thread = threading.Thread(target=service.scheduler.run, daemon=True)
     thread.start()
-    running = asyncio.ensure_future(server._serve([bind(path)]))
+    running = asyncio.ensure_future(server._serve([bind_socket(path)]))
     await until(lambda: server.started)
     try:
         yield RunningService(service, answerer, path, server, port)

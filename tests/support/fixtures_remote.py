@@ -8,9 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fakes.answerer import ScriptedAnswerer
 from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import RunningService, serving
 from support.vocabulary import TRAINER, write_proto
 
@@ -47,7 +47,7 @@ def small(no_models: None) -> CodeLlamaTokenizer:
 
 
 def put_vocabulary(model_id: str) -> Path:
-    folder = store.place(model_id)
+    folder = store.vocabulary_folder(model_id)
     folder.mkdir(parents=True)
     (folder / "tokenizer.model").write_bytes(small_proto())
     return folder
@@ -70,7 +70,7 @@ TOKEN = "a-token-of-this-test"
 
 @asynccontextmanager
 async def own_engine(
-    runtime: Path, answerer: ScriptedAnswerer, token: str = TOKEN, **options
+    runtime: Path, answerer: ScriptedModel, token: str = TOKEN, **options
 ) -> AsyncIterator[tuple[RunningService, httpx.AsyncClient]]:
     """Yield our engine on TCP and a client with this token."""
     async with (

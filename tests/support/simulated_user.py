@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fakes.answerer import ScriptedAnswerer
-from fakes.clock import HandTimers
+from fakes.clock import ManualTimers
+from fakes.scripted_model import ScriptedModel
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
-from support.e2e_window import ROOT, URI, Window, corners, window, window_on
+from support.editor_session import ROOT, URI, EditorSession, corners, editor_session, in_process_session
 from support.fixtures_engine import serving
 from support.waiting import until
 
 from inference.server.app import EngineApp
 from lsp_server.server import create_server
 from lsp_server.session import CodeLlamaServer
-from lsp_server.usage_statistics.storage import Storage, SuggestionRow
+from lsp_server.usage_statistics.storage import StatisticsStore, SuggestionRow
 
 Adjust = Callable[[types.ClientCapabilities], None]
 
@@ -46,11 +46,11 @@ class SimulatedUser:
         notified: token and value of every ``$/progress``.
     """
 
-    session: Window
-    model: ScriptedAnswerer
+    session: EditorSession
+    model: ScriptedModel
     service: EngineApp
     server: CodeLlamaServer
-    timers: HandTimers
+    timers: ManualTimers
     folder: Path | None = None
     text: str = ""
     applied: list[types.ApplyWorkspaceEditParams] = field(default_factory=list)
@@ -156,7 +156,7 @@ class SimulatedUser:
     async def rows(self) -> list[SuggestionRow]:
         """Return the stored suggestions, oldest first."""
         await self.stats()
-        with closing(Storage()) as storage:
+        with closing(StatisticsStore()) as storage:
             return storage.read(0)
 
     # Code actions and edits
@@ -223,26 +223,26 @@ class SimulatedUser:
     # Names that tests of one kind use
 
     @property
-    def editor(self) -> Window:
+    def editor(self) -> EditorSession:
         return self.session
 
     @property
-    def window(self) -> Window:
+    def window(self) -> EditorSession:
         return self.session
 
     @property
-    def engine(self) -> ScriptedAnswerer:
+    def engine(self) -> ScriptedModel:
         return self.model
 
     @property
-    def answerer(self) -> ScriptedAnswerer:
+    def answerer(self) -> ScriptedModel:
         return self.model
 
 
 @asynccontextmanager
 async def simulated_user(
     runtime: Path,
-    model: ScriptedAnswerer,
+    model: ScriptedModel,
     editor: str = "vscode",
     settings: Any = None,
     *,
@@ -255,22 +255,26 @@ async def simulated_user(
 
     ``says`` are experimental capabilities; ``adjust`` changes the editor's capabilities before it announces them.
     """
-    server, timers = create_server(), HandTimers()
+    server, timers = create_server(), ManualTimers()
     server.watch.later = timers
     options: Any = {"says": says, "adjust": adjust, "root": folder.as_uri() if folder else ROOT}
-    session = window(editor, settings, **options) if stdio else window_on(server, editor, settings, **options)
+    session = (
+        editor_session(editor, settings, **options)
+        if stdio
+        else in_process_session(server, editor, settings, **options)
+    )
     async with serving(runtime, model) as engine, session as opened:
         yield SimulatedUser(opened, model, engine.service, server, timers, folder)
 
 
-def chatter(
-    runtime: Path, folder: Path, model: ScriptedAnswerer | None = None, editor: str = "vscode", settings: Any = None
+def chat_user(
+    runtime: Path, folder: Path, model: ScriptedModel | None = None, editor: str = "vscode", settings: Any = None
 ) -> AbstractAsyncContextManager[SimulatedUser]:
     """Start a session in ``folder``; without a ``model`` every response is "ab"."""
-    return simulated_user(runtime, model or ScriptedAnswerer(), editor, settings, folder=folder)
+    return simulated_user(runtime, model or ScriptedModel(), editor, settings, folder=folder)
 
 
-def editor(
+def editing_user(
     runtime: Path,
     answers: Sequence[str] = (),
     name: str = "vscode",
@@ -280,12 +284,12 @@ def editor(
     **options: Any,
 ) -> AbstractAsyncContextManager[SimulatedUser]:
     """Start a session whose model gives these answers in turn; ``options`` as in ``simulated_user``."""
-    model = ScriptedAnswerer(hold=hold, answers=list(answers), chat_name="chat")
+    model = ScriptedModel(hold=hold, answers=list(answers), chat_name="chat")
     return simulated_user(runtime, model, name, settings, **options)
 
 
 @asynccontextmanager
-async def person(
+async def completion_user(
     runtime: Path,
     pieces: list[str] | None = None,
     editor: str = "vscode",
@@ -293,7 +297,7 @@ async def person(
     says: Sequence[str] = (),
 ) -> AsyncIterator[SimulatedUser]:
     """Start a session with an empty document; completions are ``pieces``."""
-    async with simulated_user(runtime, ScriptedAnswerer(pieces or COMPLETION), editor, settings, says=says) as user:
+    async with simulated_user(runtime, ScriptedModel(pieces or COMPLETION), editor, settings, says=says) as user:
         user.open("")
         yield user
 
@@ -304,17 +308,17 @@ def item_id(item: types.InlineCompletionItem) -> str:
     return str(item.command.arguments[0])
 
 
-def told(rows: list[SuggestionRow]) -> list[tuple]:
+def outcomes(rows: list[SuggestionRow]) -> list[tuple]:
     """Return fate, length, accepted and typed characters, and whether the text was kept, of each suggestion."""
     return [(row.fate, row.characters, row.taken, row.typed, row.kept) for row in rows]
 
 
-async def begun(user: SimulatedUser) -> None:
+async def model_started(user: SimulatedUser) -> None:
     """Wait until the model has begun a response."""
     assert await asyncio.to_thread(user.model.began.wait, 10)
 
 
-async def freed(user: SimulatedUser) -> None:
+async def model_cancelled(user: SimulatedUser) -> None:
     """Wait until the model's chat has been cancelled."""
     user.model.go.set()
     await until(lambda: "closed chat" in user.model.log)
@@ -334,7 +338,7 @@ def span(start: tuple[int, int], stop: tuple[int, int]) -> types.Range:
     return types.Range(types.Position(*start), types.Position(*stop))
 
 
-def where(start: tuple[int, int], stop: tuple[int, int]) -> dict[str, Any]:
+def json_range(start: tuple[int, int], stop: tuple[int, int]) -> dict[str, Any]:
     """Return a range as JSON."""
     ends = {"start": start, "end": stop}
     return {name: {"line": line, "character": character} for name, (line, character) in ends.items()}

@@ -20,7 +20,7 @@ MESSAGE = ".notifications-center .notification-list-item"
 WAIT, START = 60.0, 300.0
 
 
-class Lines:
+class JsonLines:
     """Requests and responses as lines of JSON."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,12 +61,12 @@ async def becomes(look: Callable[[], Awaitable[Any]], wanted: Any, seconds: floa
 
 
 @dataclass
-class CodeWindow:
+class VscodeWindow:
     """A VS Code window."""
 
     page: int
-    browser: Lines
-    extension_host: Lines
+    browser: JsonLines
+    extension_host: JsonLines
 
     async def host(self, code: str) -> Any:
         """Run the body of an async function of ``vscode`` in the extension host."""

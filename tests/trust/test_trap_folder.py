@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.e2e_window import window
+from support.editor_session import editor_session
 from support.engine_processes import engines
 from support.hostile_repository import HostileRepository, hostile_repository, working_in
 from support.trap_folder import lay_traps
@@ -50,7 +50,7 @@ async def test_editor_session_starts_the_installed_engine(
 ):
     uri = (hostile.root / "adding.py").as_uri()
     settings = {"engine": {"graceSeconds": 0.2}}
-    async with window(settings=settings, command=[PROGRAM, "--stdio"], root=hostile.root.as_uri()) as editor:
+    async with editor_session(settings=settings, command=[PROGRAM, "--stdio"], root=hostile.root.as_uri()) as editor:
         editor.open(SOURCE, uri)
         [(text, _)] = await editor.inline(1, 11, uri=uri)
         [engine] = engines(runtime)

@@ -18,9 +18,9 @@ from typing import Any
 from inference.evaluation.intervals import Interval, mean_difference
 from inference.evaluation.scoring import exact, first_line, similarity
 from inference.text.stopping import Stopper
-from lsp_server.benchmark.gains.answers import AnsweredQuestion, GainAnswer
+from lsp_server.benchmark.gains.completions import CompletedHole, GainCompletion
 from lsp_server.benchmark.gains.gain_holes import KINDS, DefinedNames, GainHole
-from lsp_server.benchmark.gains.projects import name_of
+from lsp_server.benchmark.gains.projects import project_name
 from lsp_server.completion.confidence import confidence
 from lsp_server.completion.postprocess.rules import RULES, Postprocessed, Rule, postprocess
 from lsp_server.completion.stop_rule import LINE, stop_rule
@@ -28,20 +28,20 @@ from lsp_server.completion.stop_rule import LINE, stop_rule
 PREFIX, INFILL, SHAPED, CONTEXT = STAGES = ("prefix-only", "infill", "+ stop rules and shaping", "+ context")
 
 
-def texts(answered: AnsweredQuestion) -> dict[str, str]:
+def stage_texts(answered: CompletedHole) -> dict[str, str]:
     """Return the text that each stage shows; empty for none."""
     hole, infill = answered.hole, answered.infill
     shown = {
         PREFIX: answered.prefix.text,
         INFILL: infill.text,
-        SHAPED: shaped(hole, infill).text,
-        CONTEXT: shaped(hole, answered.context or infill).text,
+        SHAPED: postprocessed(hole, infill).text,
+        CONTEXT: postprocessed(hole, answered.context or infill).text,
     }
     return shown if hole.kind == "block" else {stage: text.partition("\n")[0] for stage, text in shown.items()}
 
 
-def shaped(
-    hole: GainHole, answer: GainAnswer, rules: Sequence[tuple[str, Rule]] = RULES, *, stop: bool = True
+def postprocessed(
+    hole: GainHole, answer: GainCompletion, rules: Sequence[tuple[str, Rule]] = RULES, *, stop: bool = True
 ) -> Postprocessed:
     """Apply the stop rule, unless ``stop`` is False, and post-process, as the server does."""
     stopper = Stopper(stop_rule(hole.snapshot)) if stop else Stopper()
@@ -53,7 +53,7 @@ def shaped(
 STOP = "stop rule (of blocks)"
 MORE = "lines after the first"
 
-Without = Callable[[AnsweredQuestion], str]
+Without = Callable[[CompletedHole], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +80,22 @@ class Effect:
     similarity: Interval
 
 
-def effects(answered: Sequence[AnsweredQuestion]) -> list[Effect]:
+def effects(answered: Sequence[CompletedHole]) -> list[Effect]:
     """Return the effect of every rule, in order of application."""
-    return list(_effects([(one, shaped(one.hole, one.infill)) for one in answered]))
+    return list(_effects([(one, postprocessed(one.hole, one.infill)) for one in answered]))
 
 
-def _effects(pairs: Sequence[tuple[AnsweredQuestion, Postprocessed]]) -> Iterator[Effect]:
+def _effects(pairs: Sequence[tuple[CompletedHole, Postprocessed]]) -> Iterator[Effect]:
     blocks = [pair for pair in pairs if pair[0].hole.kind == "block"]
     lines = [pair for pair in pairs if pair[0].hole.kind != "block"]
     if blocks:
-        yield _effect(STOP, blocks, [shaped(one.hole, one.infill, stop=False).text for one, _ in blocks])
+        yield _effect(STOP, blocks, [postprocessed(one.hole, one.infill, stop=False).text for one, _ in blocks])
     for name, some in (("", pairs), (", where a line is missing", lines), (", where a block is", blocks)):
         if some:
             yield _effect(MORE + name, some, [_first_line(full.text) for _, full in some])
     for name in dict.fromkeys(name for name, _ in RULES):
         rules = [rule for rule in RULES if rule[0] != name]
-        texts = [shaped(a.hole, a.infill, rules).text if name in full.rules else full.text for a, full in pairs]
+        texts = [postprocessed(a.hole, a.infill, rules).text if name in full.rules else full.text for a, full in pairs]
         yield _effect(name, pairs, texts)
 
 
@@ -105,7 +105,7 @@ def _first_line(text: str) -> str:
     return text[: len(text) - len(stripped)] + stripped.partition("\n")[0]
 
 
-def _effect(rule: str, pairs: Sequence[tuple[AnsweredQuestion, Postprocessed]], without: Sequence[str]) -> Effect:
+def _effect(rule: str, pairs: Sequence[tuple[CompletedHole, Postprocessed]], without: Sequence[str]) -> Effect:
     """Compare with ``without``, the texts without the rule."""
     compared = [(one.hole.middle, full.text, text) for (one, full), text in zip(pairs, without, strict=True)]
     right = [(exact(shown, middle), exact(text, middle)) for middle, shown, text in compared]
@@ -129,7 +129,7 @@ def _difference(pairs: Sequence[tuple[float, float]]) -> Interval:
     return mean_difference([a for a, _ in pairs], [b for _, b in pairs])
 
 
-def judged_blocks(holes: Sequence[GainHole]) -> dict[str, int]:
+def count_true_blocks(holes: Sequence[GainHole]) -> dict[str, int]:
     """Count true blocks that the stop rule cuts too early or lets run into the text that follows."""
     found = {"blocks": 0, "cut": 0, "cut_lines": 0, "too_long": 0}
     for hole in holes:
@@ -144,7 +144,7 @@ def judged_blocks(holes: Sequence[GainHole]) -> dict[str, int]:
 
 def cut_blocks(holes: Sequence[GainHole]) -> list[GainHole]:
     """Return the blocks whose true text the stop rule cuts too early."""
-    return [hole for hole in holes if judged_blocks([hole])["cut"]]
+    return [hole for hole in holes if count_true_blocks([hole])["cut"]]
 
 
 def _kept(hole: GainHole) -> str:
@@ -160,7 +160,7 @@ Scores = Mapping[str, Mapping[str, float]]
 
 
 def figures(
-    answered: Sequence[AnsweredQuestion], others: Sequence[AnsweredQuestion], known: Mapping[Path, DefinedNames]
+    answered: Sequence[CompletedHole], others: Sequence[CompletedHole], known: Mapping[Path, DefinedNames]
 ) -> dict[str, Any]:
     """Return all figures as JSON. There must be at least one completion.
 
@@ -175,13 +175,13 @@ def figures(
         "with_context": sum(one.context is not None for one in answered),
         "groups": {name: _group([scores[n] for n in some]) for name, some in groups.items() if some},
         "rules": [asdict(effect) for effect in effects(answered)],
-        "true_blocks": judged_blocks([one.hole for one in answered]),
+        "true_blocks": count_true_blocks([one.hole for one in answered]),
         "confidence": _confidence(answered),
     }
 
 
-def _scores(one: AnsweredQuestion) -> dict[str, dict[str, float]]:
-    return {stage: _measured(text, one.hole.middle) for stage, text in texts(one).items()}
+def _scores(one: CompletedHole) -> dict[str, dict[str, float]]:
+    return {stage: _measured(text, one.hole.middle) for stage, text in stage_texts(one).items()}
 
 
 def _measured(text: str, middle: str) -> dict[str, float]:
@@ -193,7 +193,7 @@ def _measured(text: str, middle: str) -> dict[str, float]:
     }
 
 
-def _groups(answered: Sequence[AnsweredQuestion], known: Mapping[Path, DefinedNames]) -> dict[str, list[int]]:
+def _groups(answered: Sequence[CompletedHole], known: Mapping[Path, DefinedNames]) -> dict[str, list[int]]:
     """Return indexes of holes: all, by kind, those that need another file, and by project."""
     groups: dict[str, list[int]] = {"all": list(range(len(answered)))}
     for kind in KINDS:
@@ -202,7 +202,7 @@ def _groups(answered: Sequence[AnsweredQuestion], known: Mapping[Path, DefinedNa
         n for n, one in enumerate(answered) if known[one.hole.project].in_other_files(one.hole, one.question.window)
     ]
     for project in sorted(known):
-        groups[f"in {name_of(project)}"] = [n for n, one in enumerate(answered) if one.hole.project == project]
+        groups[f"in {project_name(project)}"] = [n for n, one in enumerate(answered) if one.hole.project == project]
     return groups
 
 
@@ -231,11 +231,11 @@ def _added(scores: Sequence[Scores], later: str, sooner: str) -> dict[str, dict[
     }
 
 
-def _confidence(answered: Sequence[AnsweredQuestion]) -> list[dict[str, float]]:
+def _confidence(answered: Sequence[CompletedHole]) -> list[dict[str, float]]:
     """Return the effect of each confidence threshold on completions without context."""
     shown = []
     for one in answered:
-        if text := shaped(one.hole, one.infill).text:
+        if text := postprocessed(one.hole, one.infill).text:
             scores = _measured(text, one.hole.middle)
             sure = confidence(one.infill.tokens, one.infill.text, text)
             shown.append((sure, scores["exact"], scores["first_line"]))

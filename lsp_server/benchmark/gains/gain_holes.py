@@ -15,13 +15,13 @@ from random import Random
 
 from tree_sitter import Node
 
-from inference.text.holes import PER_FILE, Hole, Kind, sample_holes
+from inference.text.holes import MAX_PER_FILE, Hole, HoleKind, sample_holes
 from inference.text.snippets import definitions
 from inference.text.source_files import SourceFile, read_sources
 from inference.text.syntax import parse
 from lsp_server.snapshot import Snapshot
 
-SHARES: dict[Kind, int] = {"end": 2, "line": 2, "block": 1}
+SHARES: dict[HoleKind, int] = {"end": 2, "line": 2, "block": 1}
 """Holes of each kind, relatively. Blocks take longest to generate and are least often right."""
 KINDS = tuple(SHARES)
 MOST_ENDS, ENDS_PER_FILE = 16_000, 40
@@ -69,7 +69,7 @@ def find_holes(projects: Sequence[Path], count: int, seed: int) -> FoundHoles:
     Near-duplicate files are skipped. Raises FileNotFoundError.
     """
     files = {project.resolve(): read_sources([project]).files for project in projects}
-    return FoundHoles(_ordered_holes(files, SHARES, count, seed, PER_FILE), files)
+    return FoundHoles(_ordered_holes(files, SHARES, count, seed, MAX_PER_FILE), files)
 
 
 def more_ends(found: FoundHoles, seed: int) -> list[GainHole]:
@@ -80,7 +80,7 @@ def more_ends(found: FoundHoles, seed: int) -> list[GainHole]:
 
 
 def _ordered_holes(
-    files: Mapping[Path, Sequence[SourceFile]], shares: Mapping[Kind, int], count: int, seed: int, per_file: int
+    files: Mapping[Path, Sequence[SourceFile]], shares: Mapping[HoleKind, int], count: int, seed: int, per_file: int
 ) -> list[GainHole]:
     """Shuffle the files of all projects; sort the holes of each by line, so that the engine can reuse its KV cache."""
     parts = len(files) * sum(shares.values())
@@ -99,7 +99,7 @@ def _in_project(hole: Hole, project: Path, language: str) -> GainHole:
     return GainHole(hole.name, hole.kind, hole.prefix, hole.middle, hole.suffix, project, language)
 
 
-def _sample(files: Sequence[SourceFile], kind: Kind, count: int, seed: int, per_file: int) -> list[Hole]:
+def _sample(files: Sequence[SourceFile], kind: HoleKind, count: int, seed: int, per_file: int) -> list[Hole]:
     """Sample holes with text before them, as ``eval`` does: at the start of a file there is nothing to continue."""
     return [hole for hole in sample_holes(files, kind, 2 * count, seed, per_file) if hole.prefix.strip()][:count]
 
@@ -119,7 +119,7 @@ class DefinedNames:
         return wanted & _identifiers(hole) if wanted else wanted
 
 
-def defined(files: Iterable[SourceFile]) -> DefinedNames:
+def defined_names(files: Iterable[SourceFile]) -> DefinedNames:
     """Collect the names that files define; a file without a grammar defines none."""
     return DefinedNames({file.name: _defines(file) for file in files})
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from inference.system.tables import figure_table, percent, points
+from inference.system.terminal import figure_table, percent, points
 from lsp_server.benchmark.gains.gain_figures import OTHER_ENDS, OTHER_FILES
 from lsp_server.benchmark.gains.gain_holes import KINDS
 

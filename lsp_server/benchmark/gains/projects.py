@@ -11,9 +11,9 @@ from pathlib import Path
 
 import platformdirs
 
-from inference.training.packages import fetch, unpacked
+from inference.training.packages import fetch, package_folder
 
-LIST = Path(__file__).with_name("projects.toml")
+PROJECT_LIST = Path(__file__).with_name("projects.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class Project:
 
     def folder(self, below: Path) -> Path:
         """Return the folder to open, once fetched."""
-        return unpacked(self.package, below) / self.root
+        return package_folder(self.package, below) / self.root
 
 
 def pinned() -> list[Project]:
     """Return all projects, in order."""
-    return [Project(**one) for one in tomllib.loads(LIST.read_text("utf-8"))["project"]]
+    return [Project(**one) for one in tomllib.loads(PROJECT_LIST.read_text("utf-8"))["project"]]
 
 
 def projects_folder() -> Path:
@@ -64,7 +64,7 @@ def fetched(below: Path) -> list[Path]:
     return folders
 
 
-def name_of(folder: Path) -> str:
+def project_name(folder: Path) -> str:
     """Return the name of a project in figures: package and version, or the folder's name."""
     below = projects_folder().resolve()
     return folder.relative_to(below).parts[0] if folder.is_relative_to(below) else folder.name

@@ -22,9 +22,9 @@ from lsp_server.benchmark.sides.side import (
     BenchError,
     Side,
     Stopwatch,
-    TimedAnswer,
+    TimedCompletion,
     TimedRequest,
-    streamed,
+    stream_events,
 )
 
 A_WHILE_MS = 3_600_000
@@ -43,11 +43,11 @@ class OpenAiSide:
         self.name, self.pid = name, pid
         self._http, self._model, self._own = http, model, own
 
-    async def answer(self, ask: TimedRequest) -> TimedAnswer:
+    async def answer(self, ask: TimedRequest) -> TimedCompletion:
         """See ``Side``."""
         body = {"prompt": list(ask.ids), **self._length(ask.tokens), **(_ours(ask) if self._own else {})}
         watch, usage = Stopwatch(), {}
-        async with aclosing(streamed(self._http, self.name, "/v1/completions", body)) as events:
+        async with aclosing(stream_events(self._http, self.name, "/v1/completions", body)) as events:
             async for event in events:
                 usage = event.get("usage") or usage
                 if any(choice.get("text") for choice in event.get("choices", ())):
@@ -60,7 +60,7 @@ class OpenAiSide:
     async def chat(self) -> AsyncGenerator[None, None]:
         """See ``Side``."""
         body = {"messages": [{"role": "user", "content": CHAT}], **self._length(CHAT_TOKENS)}
-        async with aclosing(streamed(self._http, self.name, "/v1/chat/completions", body)) as events:
+        async with aclosing(stream_events(self._http, self.name, "/v1/chat/completions", body)) as events:
             async for _ in events:
                 yield
 
@@ -101,14 +101,14 @@ class LlamaServerSide:
         self.name, self.pid = name, pid
         self._http = http
 
-    async def answer(self, ask: TimedRequest) -> TimedAnswer:
+    async def answer(self, ask: TimedRequest) -> TimedCompletion:
         """See ``Side``. The server chooses the slot; drafts are configured when it starts."""
         body = {
             "prompt": list(ask.ids), "n_predict": ask.tokens, "ignore_eos": True, "stream": True,
             "cache_prompt": True, "id_slot": -1, "return_tokens": True, **GREEDY,
         }  # fmt: skip
         watch, last = Stopwatch(), {}
-        async with aclosing(streamed(self._http, self.name, "/completion", body)) as events:
+        async with aclosing(stream_events(self._http, self.name, "/completion", body)) as events:
             async for event in events:
                 if event.get("tokens") or event.get("content"):
                     watch.part(event.get("tokens_predicted"))
@@ -119,7 +119,7 @@ class LlamaServerSide:
         """See ``Side``."""
         messages = [{"role": "user", "content": CHAT}]
         body = {"messages": messages, "max_tokens": CHAT_TOKENS, "ignore_eos": True, "stream": True, **GREEDY}
-        async with aclosing(streamed(self._http, self.name, "/v1/chat/completions", body)) as events:
+        async with aclosing(stream_events(self._http, self.name, "/v1/chat/completions", body)) as events:
             async for _ in events:
                 yield
 

@@ -42,7 +42,7 @@ async def own_engine(model: str, form: str) -> AsyncIterator[OpenAiSide]:
 @asynccontextmanager
 async def started_engine(model: str, form: str) -> AsyncIterator[tuple[Path, int]]:
     """Start an engine and yield its socket and process when it is ready. Raises ``BenchError``."""
-    with runtime_of_its_own():
+    with isolated_runtime():
         try:
             socket = await ensure_engine(EngineOptions(model, form, GRACE_SECONDS, idle=NEVER))
         except (EngineNotStarted, NotPrivateError) as error:
@@ -71,7 +71,7 @@ def side_on(socket: Path, model: str, pid: int | None = None) -> OpenAiSide:
 
 
 @contextmanager
-def runtime_of_its_own() -> Iterator[None]:
+def isolated_runtime() -> Iterator[None]:
     """Set the environment so that processes use a new local engine, even if a remote server is configured."""
     folder = tempfile.mkdtemp(prefix="cls-bench-")
     ours = {"XDG_RUNTIME_DIR": folder, URL_VARIABLE: LOCAL}

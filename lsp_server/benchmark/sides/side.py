@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import httpx
 
 from inference.api.errors import CodeLlamaError
-from inference.client.sse import event_data
+from inference.client.openai_stream import event_data
 
 CHAT = "Explain at length, with examples, how a language server and an editor share the work."
 CHAT_TOKENS = 500
@@ -47,7 +47,7 @@ class TimedRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class TimedAnswer:
+class TimedCompletion:
     """One completion as the client sees it; times are seconds since the request.
 
     Attributes:
@@ -96,7 +96,7 @@ class Side(Protocol):
     parallel: bool
     every: int
 
-    async def answer(self, ask: TimedRequest) -> TimedAnswer:
+    async def answer(self, ask: TimedRequest) -> TimedCompletion:
         """Generate a completion. Raises ``BenchError``."""
         ...
 
@@ -130,7 +130,7 @@ class Stopwatch:
         prompt: int = 0,
         prefilled: int | None = None,
         accepted: int = 0,
-    ) -> TimedAnswer:
+    ) -> TimedCompletion:
         """Finish timing. Raises ``BenchError`` if the number of tokens is not the requested one."""
         if not self.arrivals:
             self.part(written)  # tokens without text, reported only at the end
@@ -141,7 +141,7 @@ class Stopwatch:
                 "Use a server that obeys 'ignore_eos' or 'min_tokens'."
             )
         arrivals, counts = tuple(self.arrivals), self._counted(written)
-        return TimedAnswer(arrivals, counts, total, prompt or len(ask.ids), prefilled, written, accepted)
+        return TimedCompletion(arrivals, counts, total, prompt or len(ask.ids), prefilled, written, accepted)
 
     def _counted(self, written: int) -> tuple[int, ...]:
         """Return tokens after each part; parts without a count are taken to have equally many."""
@@ -150,7 +150,7 @@ class Stopwatch:
         return tuple(share if count is None else count for count, share in zip(self.counts, shares, strict=True))
 
 
-async def streamed(
+async def stream_events(
     http: httpx.AsyncClient, name: str, path: str, body: Mapping[str, Any]
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the events of a streamed response. Raises ``BenchError``."""
@@ -187,7 +187,7 @@ def _refusal(name: str, path: str, status: int, body: bytes) -> str:
     return f"{name} refused {path} ({reason.strip().rstrip('.')}){hint}."
 
 
-UNDISTURBED = 24
+WARM_UP_PARTS = 24
 """Parts of the first response before the measurement begins."""
 
 
@@ -196,7 +196,7 @@ class NoChatError(BenchError):
 
 
 @asynccontextmanager
-async def chatting(side: Side) -> AsyncIterator[list[float]]:
+async def busy_with_chat(side: Side) -> AsyncIterator[list[float]]:
     """Keep a side busy with long chat responses, one after the other.
 
     Yields the seconds between the first parts, once they have arrived. Raises ``NoChatError``.
@@ -219,7 +219,7 @@ async def _talk(side: Side, begun: asyncio.Future[list[float]]) -> None:
         async with aclosing(side.chat()) as parts:
             async for _ in parts:
                 arrivals.append(time.perf_counter())
-                if len(arrivals) == UNDISTURBED and not begun.done():
+                if len(arrivals) == WARM_UP_PARTS and not begun.done():
                     begun.set_result(_between(arrivals))
         if not arrivals:
             raise BenchError(f"{side.name} sent an empty chat response.")

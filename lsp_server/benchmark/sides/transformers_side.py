@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from inference.system.child_processes import NEUTRAL_FOLDER, python_module
-from lsp_server.benchmark.sides.side import BenchError, Stopwatch, TimedAnswer, TimedRequest
+from lsp_server.benchmark.sides.side import BenchError, Stopwatch, TimedCompletion, TimedRequest
 
 COMMAND = python_module("inference.evaluation.transformers_rival")
 
@@ -31,12 +31,12 @@ class TransformersSide:
         self.pid: int | None = process.pid
         self._process = process
 
-    async def answer(self, ask: TimedRequest) -> TimedAnswer:
+    async def answer(self, ask: TimedRequest) -> TimedCompletion:
         """See ``Side``."""
         assert self._process.stdin is not None
         watch = Stopwatch()
         self._process.stdin.write(json.dumps({"prompt": list(ask.ids), "tokens": ask.tokens}).encode() + b"\n")
-        while "done" not in (message := await heard(self._process)):
+        while "done" not in (message := await next_message(self._process)):
             watch.part(len(watch.arrivals) + 1)
         return watch.answer(self.name, ask, message["done"], prefilled=len(ask.ids))
 
@@ -57,10 +57,10 @@ async def start_transformers(model: str, form: str, command: Sequence[str] = COM
     process = await asyncio.create_subprocess_exec(
         *command, "--model", model, "--format", form, stdin=PIPE, stdout=PIPE, cwd=NEUTRAL_FOLDER
     )
-    return TransformersSide(process, (await heard(process))["format"])
+    return TransformersSide(process, (await next_message(process))["format"])
 
 
-async def heard(process: Process) -> dict[str, Any]:
+async def next_message(process: Process) -> dict[str, Any]:
     """Return the next message. Raises ``BenchError`` for an error or if the process has ended."""
     assert process.stdout is not None
     line = await process.stdout.readline()

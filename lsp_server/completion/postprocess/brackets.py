@@ -12,7 +12,7 @@ from functools import cache
 
 from inference.text.languages import comment_mark
 from inference.text.stopping import OPENERS, indent_width
-from inference.text.syntax_position import WINDOW, Opened, SyntaxPosition, position_at
+from inference.text.syntax_position import MAX_PARSED_CHARACTERS, OpenBracket, SyntaxPosition, position_at
 from lsp_server.snapshot import Snapshot
 
 _STRINGS = r"""\\.|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`|"""
@@ -76,11 +76,11 @@ def _position(snapshot: Snapshot) -> SyntaxPosition:
     """
     position = position_at(snapshot.language, snapshot.before)
     left = snapshot.left
-    opened = [bracket for _, bracket in brackets_of(left[-WINDOW:], snapshot.language).unclosed]
+    opened = [bracket for _, bracket in brackets_of(left[-MAX_PARSED_CHARACTERS:], snapshot.language).unclosed]
     if len(opened) <= len(position.opened):
         return position
     indent = indent_width(left)
-    return SyntaxPosition(position.inside, tuple(Opened(bracket, indent) for bracket in opened))
+    return SyntaxPosition(position.inside, tuple(OpenBracket(bracket, indent) for bracket in opened))
 
 
 def _fits(position: SyntaxPosition, closers: Sequence[str]) -> bool:

@@ -13,7 +13,7 @@ from tree_sitter import Node
 
 from inference.text.stopping import OPENERS
 from inference.text.syntax import parse, parser
-from inference.text.syntax_position import position_at, window
+from inference.text.syntax_position import parsed_window, position_at
 from lsp_server.completion.postprocess.brackets import brackets_of
 from lsp_server.snapshot import Snapshot
 
@@ -36,7 +36,7 @@ def parses_no_worse(snapshot: Snapshot, text: str) -> str:
     if not text or parser(snapshot.language) is None or _in_comment(snapshot, text):
         return text
     until = time.thread_time() + SECONDS
-    around = window(snapshot.language, snapshot.before, BEFORE), _below(snapshot.after)
+    around = parsed_window(snapshot.language, snapshot.before, BEFORE), _below(snapshot.after)
     allowed = faults(snapshot.language, "".join(around))
     lines = text.split("\n")
     if len(lines) > 1 and lines[0].strip() and allowed and not _faults_after(snapshot, around, lines[0]):

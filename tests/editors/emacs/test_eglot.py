@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from editors.neovim.engines import Engine, engine_in_a_thread
-from fakes.answerer import block
+from fakes.scripted_model import block
 
 pytestmark = [pytest.mark.editors]
 

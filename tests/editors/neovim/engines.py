@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import RunningService, serving
 
 from inference.api.events import Sampling, Steps
@@ -25,7 +25,7 @@ from lsp_server.usage_statistics import storage
 
 
 @dataclass
-class Model(ScriptedAnswerer):
+class Model(ScriptedModel):
     """A model that generates the text of the longest key in ``texts`` that ends the prompt, else nothing.
 
     A key may name the seed of an alternative beside the end of the prompt.

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from editors.neovim.editor import neovim
-from fakes.answerer import block
+from fakes.scripted_model import block
 
 pytestmark = pytest.mark.editors
 

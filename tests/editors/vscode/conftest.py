@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from support.code_server import Vscode, missing, program, vscode
 from support.fixtures_engine import RunningService, serving
-from support.vscode_window import START, CodeWindow
+from support.vscode_window import START, VscodeWindow
 
 from inference.models.adapter_store import FOLDER_VARIABLE
 from inference.system.runtime_folder import runtime_folder
@@ -49,7 +49,7 @@ def home() -> Iterator[Path]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def service(home: Path) -> AsyncIterator[RunningService]:
-    async with serving(runtime_folder(), ScriptedAnswerer(chat_name="chat")) as running:
+    async with serving(runtime_folder(), ScriptedModel(chat_name="chat")) as running:
         yield running
 
 
@@ -66,7 +66,7 @@ async def code(home: Path, service: RunningService) -> AsyncIterator[Vscode]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def window(home: Path, code: Vscode) -> CodeWindow:
+async def window(home: Path, code: Vscode) -> VscodeWindow:
     """A window on ``folder``, whose language server has found the engine."""
     (home / "project").mkdir()
     opened = await code.window(home / "project")
@@ -81,10 +81,10 @@ def folder(home: Path) -> Path:
 
 
 @pytest.fixture
-def engine(service: RunningService) -> Iterator[ScriptedAnswerer]:
+def engine(service: RunningService) -> Iterator[ScriptedModel]:
     """The scripted model, reset for one test."""
     said = service.answerer
-    assert isinstance(said, ScriptedAnswerer)
+    assert isinstance(said, ScriptedModel)
     said.pieces, said.answers, said.by_seed, said.hold = ["a", "b"], [], {}, False
     said.go, said.began, said.closed = threading.Event(), threading.Event(), threading.Event()
     said.log.clear()

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 import pytest_asyncio
-from support.vscode_window import CodeWindow, becomes
+from support.vscode_window import VscodeWindow, becomes
 from support.waiting import until
 
 pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -15,17 +15,17 @@ ANSWERS = ".interactive-response .rendered-markdown"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
-async def _chat(window: CodeWindow) -> None:
+async def _chat(window: VscodeWindow) -> None:
     """Opened by our own command, which chooses the only model: without one VS Code asks no participant."""
     await window.host("await vscode.commands.executeCommand('codellama.openChat')")
     await window.see(".interactive-session .chat-input-container")
 
 
-async def says(window: CodeWindow, text: str) -> None:
+async def says(window: VscodeWindow, text: str) -> None:
     await window.command("workbench.action.chat.open", {"query": text, "isPartialQuery": False})
 
 
-async def answered(window: CodeWindow, text: str) -> None:
+async def answered(window: VscodeWindow, text: str) -> None:
     async def last() -> bool:
         return any(text in answer for answer in await window.texts(ANSWERS))
 

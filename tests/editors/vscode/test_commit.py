@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from support.vscode_window import CodeWindow, becomes
+from support.vscode_window import VscodeWindow, becomes
 from support.waiting import until
 
 pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -23,7 +23,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def repositories(window: CodeWindow, folder: Path) -> AsyncIterator[list[Path]]:
+async def repositories(window: VscodeWindow, folder: Path) -> AsyncIterator[list[Path]]:
     """Two, each with a file staged, in the Git view."""
     found = [folder / name for name in ("one", "two")]
     for at in found:
@@ -37,14 +37,14 @@ async def repositories(window: CodeWindow, folder: Path) -> AsyncIterator[list[P
     await window.command("workbench.view.explorer")
 
 
-async def click(window: CodeWindow, at: Path) -> None:
+async def click(window: VscodeWindow, at: Path) -> None:
     """The button in the row of a repository."""
     row = f".scm-view .monaco-list-row:has(.scm-provider):has-text('{at.name}')"
     await window.do("hover", row)
     await window.do("click", f"{row} .action-label[aria-label*='Write Commit Message']")
 
 
-async def box(window: CodeWindow, at: Path, text: str | None = None) -> str:
+async def box(window: VscodeWindow, at: Path, text: str | None = None) -> str:
     """What stands in a repository's box for the message, after `text` was put there."""
     put = "" if text is None else f"found.inputBox.value = {json.dumps(text)};"
     return await window.host(

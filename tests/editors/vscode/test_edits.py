@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.answerer import block
-from support.vscode_window import CodeWindow
+from fakes.scripted_model import block
+from support.vscode_window import VscodeWindow
 from support.waiting import until
 
 pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -19,7 +19,7 @@ PROPOSED = ["Accept All 2", "Reject All", "Compare", "Change…"]
 ONE = ["Accept", "Reject"]
 
 
-async def ask_for(window: CodeWindow, instruction: str) -> None:
+async def ask_for(window: VscodeWindow, instruction: str) -> None:
     await window.command("codellama.editWithInstruction")
     await window.see(".quick-input-widget input")
     await window.write(instruction)

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import pytest_asyncio
 from support.code_server import SETTINGS
-from support.vscode_window import ROOT, START, STATUS, CodeWindow, becomes
+from support.vscode_window import ROOT, START, STATUS, VscodeWindow, becomes
 from support.waiting import until
 
 pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -62,7 +62,7 @@ def strange(home: Path) -> Path:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def first(home: Path, window: CodeWindow, code, strange: Path) -> AsyncIterator[CodeWindow]:
+async def first(home: Path, window: VscodeWindow, code, strange: Path) -> AsyncIterator[VscodeWindow]:
     """A window on it, in Restricted Mode. A window reads the file of settings as it opens."""
     path = await window.host("return vscode.workspace.getConfiguration('codellama.server').get('path')")
     await window.setting("codellama.server.path", None)
@@ -84,7 +84,7 @@ def own(home: Path) -> Path:
     return home / "user/User/globalStorage/codellama-ls.codellama-ls/server"
 
 
-async def chosen(window: CodeWindow) -> dict:
+async def chosen(window: VscodeWindow) -> dict:
     """Our settings as they hold in a window."""
     names = json.dumps([*MACHINES, *TRUSTED, *FREE])
     return await window.host(
@@ -93,7 +93,7 @@ async def chosen(window: CodeWindow) -> dict:
     )
 
 
-async def begin(window: CodeWindow, kind: str, path: Path) -> None:
+async def begin(window: VscodeWindow, kind: str, path: Path) -> None:
     """The set-up from a wheel or a folder, until it asks for consent."""
     await window.command("codellama.setUp")
     await window.do("click", f"{PICKED}:has-text('{kind}')")  # and the same widget then asks for a path
@@ -115,7 +115,7 @@ async def begin(window: CodeWindow, kind: str, path: Path) -> None:
     await becomes(asked, True)
 
 
-async def decide(window: CodeWindow, button: str) -> None:
+async def decide(window: VscodeWindow, button: str) -> None:
     await window.do("click", f"{DIALOG} .monaco-button:text-is('{button}')")
     await window.gone(DIALOG)
 

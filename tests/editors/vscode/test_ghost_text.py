@@ -6,7 +6,7 @@ import asyncio
 import json
 
 import pytest
-from support.vscode_window import GHOST, CodeWindow, becomes
+from support.vscode_window import GHOST, VscodeWindow, becomes
 
 pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -30,7 +30,7 @@ state.provider = vscode.languages.registerInlineCompletionItemProvider({pattern:
 """
 
 
-async def shown(window: CodeWindow) -> dict:
+async def shown(window: VscodeWindow) -> dict:
     """Return today's usage statistics."""
     return (await window.ask("codellama/stats"))["today"]
 

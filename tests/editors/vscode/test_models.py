@@ -13,7 +13,7 @@ import pytest_asyncio
 from fakes.hub import FakeHub
 from support.code_server import program
 from support.engine_processes import engines
-from support.vscode_window import START, STATUS, CodeWindow, becomes
+from support.vscode_window import START, STATUS, VscodeWindow, becomes
 from support.waiting import until
 
 from inference.models import store
@@ -26,7 +26,7 @@ HOVER = ".monaco-hover:visible"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def runtime(home: Path, window: CodeWindow) -> AsyncIterator[Path]:
+async def runtime(home: Path, window: VscodeWindow) -> AsyncIterator[Path]:
     """Where the window's language server has an engine of its own, and no model, from now on."""
     from fakes.tiny_llama import save_checkpoint
 
@@ -51,7 +51,7 @@ async def runtime(home: Path, window: CodeWindow) -> AsyncIterator[Path]:
     await window.see(f"{STATUS} .codicon-sparkle", START)
 
 
-async def terminal(window: CodeWindow, text: str) -> None:
+async def terminal(window: VscodeWindow, text: str) -> None:
     """It comes to show this, wherever its lines are broken."""
 
     async def shown() -> bool:
@@ -61,19 +61,19 @@ async def terminal(window: CodeWindow, text: str) -> None:
     await becomes(shown, True, START)
 
 
-async def closes_terminals(window: CodeWindow) -> None:
+async def closes_terminals(window: VscodeWindow) -> None:
     """One that has ended goes with the next key, and its text would be taken for the next one's."""
     await window.command("workbench.action.terminal.killAll")
     await window.gone(".terminal-wrapper.active")
 
 
-async def pick(window: CodeWindow, label: str) -> None:
+async def pick(window: VscodeWindow, label: str) -> None:
     """Of a list that a program fills."""
     await window.see(f".quick-input-widget .monaco-list-row:has-text('{label}')", START)
     await window.choose(label)
 
 
-async def asked_for_licence(window: CodeWindow) -> None:
+async def asked_for_licence(window: VscodeWindow) -> None:
     await window.command("codellama.pullModel")
     await pick(window, ID)
     await terminal(window, "Do you accept it? [y/N]")

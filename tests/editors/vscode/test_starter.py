@@ -14,7 +14,7 @@ import pytest_asyncio
 from support.code_server import program
 from support.engine_processes import engines
 from support.trap_folder import TrapFolder, lay_traps
-from support.vscode_window import START, STATUS, CodeWindow
+from support.vscode_window import START, STATUS, VscodeWindow
 from support.waiting import until
 
 pytestmark = [
@@ -38,7 +38,7 @@ def trap(home: Path, folder: Path) -> Iterator[TrapFolder]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def runtime(home: Path, trap: TrapFolder, window: CodeWindow, starter_folder: Path) -> AsyncIterator[Path]:
+async def runtime(home: Path, trap: TrapFolder, window: VscodeWindow, starter_folder: Path) -> AsyncIterator[Path]:
     """Where the window's language server has an engine of its own, with the starter, from now on."""
     del starter_folder, trap  # it is installed; traps lie in the folder from before the start
     own = home / "own"
@@ -55,7 +55,7 @@ async def runtime(home: Path, trap: TrapFolder, window: CodeWindow, starter_fold
     await window.see(f"{STATUS} .codicon-sparkle", START)
 
 
-async def takes_what_is_shown(window: CodeWindow, file: Path) -> None:
+async def takes_what_is_shown(window: VscodeWindow, file: Path) -> None:
     await window.open(file, CODE, 1, 10)
     await window.write(" ")
     await window.shows("a + b")

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from support.vscode_window import CLIENT, START, STATUS, CodeWindow, becomes
+from support.vscode_window import CLIENT, START, STATUS, VscodeWindow, becomes
 
 pytestmark = [pytest.mark.editors, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -36,7 +36,7 @@ async def test_steps_are_checked_when_done(window, service):
     await window.close_editors()
 
 
-async def done(window: CodeWindow) -> list[str]:
+async def done(window: VscodeWindow) -> list[str]:
     """The steps that are ticked off."""
     find = f"[...document.querySelectorAll('{STEP} .codicon-getting-started-step-checked')]"
     names = await window.do("evaluate", f"{find}.map((one) => one.dataset.doneStepId)")

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import httpx
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 
 from inference.api.events import Sampling
@@ -92,14 +92,14 @@ async def post(running, content) -> httpx.Response:
 
 
 async def test_response_has_one_object_per_input_with_its_prompt(runtime):
-    async with serving(runtime, ScriptedAnswerer(["n", "):"])) as running:
+    async with serving(runtime, ScriptedModel(["n", "):"])) as running:
         one, two = await post(running, CARD), await post(running, body(("a", "b")))
     assert (one.status_code, one.json()) == (200, [{"0": "def fibonacci(n):"}])
     assert two.json() == [{"0": "an):"}, {"0": "bn):"}]
 
 
 async def test_invalid_request_is_422_and_the_engine_keeps_running(runtime):
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         invalid, refused = await post(running, body(top_p=2)), await post(running, body(("refuse",)))
         valid = await post(running, CARD)
     assert (invalid.status_code, invalid.json()["error"]["param"]) == (422, "input_data.parameters.top_p")
@@ -108,7 +108,7 @@ async def test_invalid_request_is_422_and_the_engine_keeps_running(runtime):
 
 
 async def test_other_model_is_404(runtime):
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         answer = await post(running, {**CARD, "model": "codellama-7b"})
     assert answer.status_code == 404
 
@@ -120,7 +120,7 @@ async def infer(monkeypatch, content: str, *arguments: str) -> int:
 
 async def test_command_prints_only_the_response_to_stdout(runtime, monkeypatch, capsys):
     """A program reads it."""
-    async with serving(runtime, ScriptedAnswerer(["n", "):"])):
+    async with serving(runtime, ScriptedModel(["n", "):"])):
         assert await infer(monkeypatch, json.dumps(CARD)) == 0
     assert json.loads(capsys.readouterr().out) == [{"0": "def fibonacci(n):"}]
 
@@ -134,7 +134,7 @@ async def test_command_refuses_invalid_input_without_an_engine(runtime, monkeypa
 
 
 async def test_command_fails_if_another_model_runs(runtime, monkeypatch, capsys):
-    answerer = replace(ScriptedAnswerer(), row=CATALOG["codellama-7b"])
+    answerer = replace(ScriptedModel(), row=CATALOG["codellama-7b"])
     async with serving(runtime, answerer):
         assert await infer(monkeypatch, json.dumps(CARD), "--model", "starter") == 1
     assert "The engine runs 'codellama-7b', not 'starter'" in capsys.readouterr().err

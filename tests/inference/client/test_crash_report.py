@@ -17,8 +17,8 @@ STARTED = "2026-01-01 00:00:00,000 INFO __main__ engine started: version 0.1.0, 
 
 def crash_cause(tmp_path, logged: str) -> str:
     (tmp_path / "engine.log").write_text(logged)
-    assert crash_report.begin(tmp_path, tmp_path / "engine.log") == "", "no mark: no crash"
-    return crash_report.begin(tmp_path, tmp_path / "engine.log")
+    assert crash_report.mark_running(tmp_path, tmp_path / "engine.log") == "", "no mark: no crash"
+    return crash_report.mark_running(tmp_path, tmp_path / "engine.log")
 
 
 @pytest.mark.parametrize(
@@ -43,29 +43,29 @@ def test_cause_comes_from_the_last_engines_log(tmp_path, logged, cause):
 
 def test_graceful_shutdown_is_no_crash(tmp_path):
     log = tmp_path / "engine.log"
-    crash_report.begin(tmp_path, log)
-    crash_report.end(tmp_path)
-    assert crash_report.begin(tmp_path, log) == ""
+    crash_report.mark_running(tmp_path, log)
+    crash_report.mark_ended(tmp_path)
+    assert crash_report.mark_running(tmp_path, log) == ""
 
 
 def test_mark_from_before_boot_is_no_crash(tmp_path):
     log = tmp_path / "engine.log"
-    crash_report.begin(tmp_path, log)
+    crash_report.mark_running(tmp_path, log)
     before = psutil.boot_time() - 1
-    os.utime(tmp_path / crash_report.MARK, (before, before))
-    assert crash_report.begin(tmp_path, log) == ""
+    os.utime(tmp_path / crash_report.CRASH_MARK, (before, before))
+    assert crash_report.mark_running(tmp_path, log) == ""
 
 
 def test_cause_of_a_real_abort_is_found(tmp_path):
     """The log is that of ``faulthandler`` in this Python."""
     log = tmp_path / "engine.log"
-    crash_report.begin(tmp_path, log)
+    crash_report.mark_running(tmp_path, log)
     with log.open("wb") as stderr:
         code = "import faulthandler, os; faulthandler.enable(); os.abort()"
         status = subprocess.run([sys.executable, "-c", code], stderr=stderr).returncode
     crash_report.log_exit(log, status)
     assert status == -6
-    assert "killed by SIGABRT" in crash_report.begin(tmp_path, log)
+    assert "killed by SIGABRT" in crash_report.mark_running(tmp_path, log)
 
 
 def test_tail_starts_with_a_whole_line(tmp_path):
@@ -84,4 +84,4 @@ def test_engine_that_cannot_listen_is_no_crash(runtime):
         )
     assert done.returncode == 1
     assert b"Choose another port." in done.stderr
-    assert crash_report.begin(runtime, runtime / "engine.log") == ""
+    assert crash_report.mark_running(runtime, runtime / "engine.log") == ""

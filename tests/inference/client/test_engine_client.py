@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 
 from inference.api.errors import EngineSilent
@@ -16,14 +16,14 @@ from inference.api.requests import ChatRequest, CompletionRequest
 from inference.client import engine_client as module
 from inference.client.engine_client import SILENT_SECONDS, EngineClient
 from inference.server import app
-from inference.system.runtime_folder import bind
+from inference.system.runtime_folder import bind_socket
 from inference.text.prompts import Message
 
 
 @pytest.mark.parametrize("text", ["a\u2028b", "a\x85b", "a\x0cb", "é😋"])
 async def test_unicode_line_breaks_survive_the_stream(runtime, text):
     """``str.splitlines`` splits at more characters than server-sent events do."""
-    async with serving(runtime, ScriptedAnswerer([text])) as running:
+    async with serving(runtime, ScriptedModel([text])) as running:
         client = EngineClient(running.socket)
         events = [event async for event in client.complete(CompletionRequest("x"))]
         await client.aclose()
@@ -35,7 +35,7 @@ def mute(runtime, monkeypatch):
     """A socket that accepts connections and never responds, like that of a stopped process."""
     monkeypatch.setattr(module, "LATE_SECONDS", 0.0)
     monkeypatch.setattr(module, "LONGEST_SECONDS", 0.1)
-    with bind(runtime / "engine.sock") as listener:
+    with bind_socket(runtime / "engine.sock") as listener:
         listener.listen()
         yield runtime / "engine.sock"
 
@@ -59,7 +59,7 @@ async def test_request_to_a_silent_engine_times_out(mute, method):
 
 async def test_stalled_stream_times_out_at_its_deadline(runtime, monkeypatch):
     monkeypatch.setattr(module, "LATE_SECONDS", 0.0)
-    async with serving(runtime, ScriptedAnswerer(["a", "b"], hold=True)) as running:
+    async with serving(runtime, ScriptedModel(["a", "b"], hold=True)) as running:
         client = EngineClient(running.socket)
         stream = client.complete(CompletionRequest("x", deadline_ms=300))
         assert await anext(stream) == TextChunk("a")
@@ -70,8 +70,8 @@ async def test_stalled_stream_times_out_at_its_deadline(runtime, monkeypatch):
 
 async def test_lease_gets_comments_without_a_change(runtime, monkeypatch):
     """Comments keep the lease alive; an unchanged status is not repeated."""
-    monkeypatch.setattr(app, "BEAT_SECONDS", 0.02)
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    monkeypatch.setattr(app, "HEARTBEAT_SECONDS", 0.02)
+    async with serving(runtime, ScriptedModel()) as running:
         transport = httpx.AsyncHTTPTransport(uds=str(running.socket))
         async with (
             httpx.AsyncClient(transport=transport, base_url="http://engine") as http,
@@ -83,7 +83,7 @@ async def test_lease_gets_comments_without_a_change(runtime, monkeypatch):
 
 
 def test_lease_tolerates_four_missed_comments():
-    assert SILENT_SECONDS >= 5 * app.BEAT_SECONDS
+    assert SILENT_SECONDS >= 5 * app.HEARTBEAT_SECONDS
 
 
 async def chunks(client: EngineClient, sampling: Sampling) -> list[TextChunk]:
@@ -92,7 +92,7 @@ async def chunks(client: EngineClient, sampling: Sampling) -> list[TextChunk]:
 
 
 async def test_logprobs_come_only_on_request(runtime):
-    async with serving(runtime, ScriptedAnswerer(["é", "b"])) as running:
+    async with serving(runtime, ScriptedModel(["é", "b"])) as running:
         client = EngineClient(running.socket)
         try:
             with_logprobs, plain = await chunks(client, Sampling(logprobs=0)), await chunks(client, Sampling())

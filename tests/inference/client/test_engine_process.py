@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from inference.client import crash_report
-from inference.client.crash_report import MOST_DEATHS
+from inference.client.crash_report import MAX_FAILED_STARTS
 from inference.client.engine_process import (
     EngineNotStarted,
     EngineOptions,
@@ -47,9 +47,9 @@ def engine(starts, runtime, listens_at: int, connections: int = 1) -> list[str]:
 
 
 async def test_engine_killed_before_it_listens_is_started_again(runtime, starts):
-    path = await ensure_engine(EngineOptions(), engine(starts, runtime, listens_at=MOST_DEATHS))
+    path = await ensure_engine(EngineOptions(), engine(starts, runtime, listens_at=MAX_FAILED_STARTS))
     assert path == runtime / "engine.sock"
-    assert starts.read_text() == "x" * MOST_DEATHS
+    assert starts.read_text() == "x" * MAX_FAILED_STARTS
 
 
 async def test_concurrent_clients_start_one_process(runtime, starts):
@@ -61,21 +61,21 @@ async def test_concurrent_clients_start_one_process(runtime, starts):
 
 async def test_three_failed_starts_are_an_error_with_the_cause(runtime, starts):
     """For every client, as long as nothing changes."""
-    command = engine(starts, runtime, listens_at=MOST_DEATHS + 1)
+    command = engine(starts, runtime, listens_at=MAX_FAILED_STARTS + 1)
     for _ in range(3):
         with pytest.raises(EngineNotStarted, match="died 3 times while it loaded 'starter': it was killed by SIGKILL"):
             await ensure_engine(EngineOptions(), command)
-    assert starts.read_text() == "x" * MOST_DEATHS
+    assert starts.read_text() == "x" * MAX_FAILED_STARTS
 
 
 async def test_allow_one_more_permits_one_start(runtime, starts):
-    command = engine(starts, runtime, listens_at=MOST_DEATHS + 2)
+    command = engine(starts, runtime, listens_at=MAX_FAILED_STARTS + 2)
     with pytest.raises(EngineNotStarted):
         await ensure_engine(EngineOptions(), command)
     allow_one_more()
     with pytest.raises(EngineNotStarted):
         await ensure_engine(EngineOptions(), command)
-    assert starts.read_text() == "x" * (MOST_DEATHS + 1)
+    assert starts.read_text() == "x" * (MAX_FAILED_STARTS + 1)
     allow_one_more()
     await ensure_engine(EngineOptions(), command)
 
@@ -83,7 +83,7 @@ async def test_allow_one_more_permits_one_start(runtime, starts):
 @pytest.mark.parametrize("change", ["settings", "pull"])
 async def test_changed_settings_or_models_permit_a_start(runtime, starts, change, monkeypatch, tmp_path):
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "models"))
-    command = engine(starts, runtime, listens_at=MOST_DEATHS + 1)
+    command = engine(starts, runtime, listens_at=MAX_FAILED_STARTS + 1)
     with pytest.raises(EngineNotStarted):
         await ensure_engine(EngineOptions(), command)
     if change == "pull":

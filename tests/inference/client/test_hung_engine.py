@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 
 from inference.api.errors import EngineError
 from inference.client import crash_report, hung_engine
-from inference.client.hung_engine import MOST_PINGS, end, end_if_hung
+from inference.client.hung_engine import MOST_PINGS, kill_engine, kill_if_hung
 
 MUTE = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print(flush=True); "
 MUTE += "sys.stdin.read()"
@@ -37,20 +37,20 @@ def mute(runtime: Path) -> Iterator[subprocess.Popen[str]]:
 
 async def test_hung_engine_is_killed_and_the_next_one_reports_it(runtime):
     with mute(runtime) as process:
-        (runtime / crash_report.MARK).write_text(str(process.pid))
-        assert await end_if_hung(runtime / "engine.sock", 0.1)
+        (runtime / crash_report.CRASH_MARK).write_text(str(process.pid))
+        assert await kill_if_hung(runtime / "engine.sock", 0.1)
         assert process.wait(10) == -signal.SIGKILL
         crash_report.log_exit(runtime / "engine.log", process.returncode)
-    assert crash_report.begin(runtime, runtime / "engine.log") == "it did not respond any more"
+    assert crash_report.mark_running(runtime, runtime / "engine.log") == "it did not respond any more"
 
 
 @pytest.mark.parametrize("mark", ["", "1", "nonsense"])
 async def test_process_without_the_engines_mark_is_not_killed(runtime, mark):
     """The mark may be that of a dead engine, and its process id reused."""
-    (runtime / crash_report.MARK).write_text(mark)
+    (runtime / crash_report.CRASH_MARK).write_text(mark)
     with mute(runtime) as process:
         with pytest.raises(EngineError, match=f"process {process.pid} cannot be identified as the engine"):
-            await end_if_hung(runtime / "engine.sock", 0.1)
+            await kill_if_hung(runtime / "engine.sock", 0.1)
         assert process.poll() is None
 
 
@@ -58,22 +58,22 @@ async def test_marked_process_that_does_not_listen_is_not_killed(runtime):
     with mute(runtime) as one:
         (runtime / "engine.sock").unlink()
         with mute(runtime) as other:
-            (runtime / crash_report.MARK).write_text(str(one.pid))
+            (runtime / crash_report.CRASH_MARK).write_text(str(one.pid))
             with pytest.raises(EngineError):
-                await end(runtime / "engine.sock")
+                await kill_engine(runtime / "engine.sock")
             assert (one.poll(), other.poll()) == (None, None)
 
 
 async def test_nothing_is_killed_without_a_listening_process(runtime):
-    (runtime / crash_report.MARK).write_text(str(os.getpid()))
-    assert not await end_if_hung(runtime / "engine.sock", 0.1)
-    assert not await end(runtime / "engine.sock")
+    (runtime / crash_report.CRASH_MARK).write_text(str(os.getpid()))
+    assert not await kill_if_hung(runtime / "engine.sock", 0.1)
+    assert not await kill_engine(runtime / "engine.sock")
 
 
 async def test_responding_engine_is_not_killed(runtime):
-    (runtime / crash_report.MARK).write_text(str(os.getpid()))
-    async with serving(runtime, ScriptedAnswerer(), phase="loading") as running:
-        assert not await end_if_hung(running.socket, 10)
+    (runtime / crash_report.CRASH_MARK).write_text(str(os.getpid()))
+    async with serving(runtime, ScriptedModel(), phase="loading") as running:
+        assert not await kill_if_hung(running.socket, 10)
 
 
 @pytest.mark.parametrize("sign", ["processor", "disk"])
@@ -89,5 +89,5 @@ async def test_busy_silent_engine_is_pinged_several_times(runtime, monkeypatch, 
         monkeypatch.setattr(hung_engine, "_waits_for_disk", lambda process: True)
     else:
         monkeypatch.setattr(hung_engine, "_cpu_seconds", lambda process: float(len(pings)))
-    assert not await end_if_hung(runtime / "engine.sock", 1.0)
+    assert not await kill_if_hung(runtime / "engine.sock", 1.0)
     assert len(pings) == MOST_PINGS

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from inference.client import sse
-from inference.client.sse import DeadlinePassed, event_data, read_body
+from inference.client import openai_stream
+from inference.client.openai_stream import DeadlinePassed, event_data, read_body
 
 
 class Blocks(httpx.AsyncByteStream):
@@ -46,7 +46,7 @@ async def test_data_of_each_event_is_decoded(blocks, data):
 
 
 async def test_line_beyond_the_size_cap_is_an_error(monkeypatch):
-    monkeypatch.setattr(sse, "LONGEST_LINE", 10)
+    monkeypatch.setattr(openai_stream, "LONGEST_LINE", 10)
     with pytest.raises(httpx.DecodingError, match="line without end"):
         _ = [one async for one in event_data(response(b"data: 12", b"345"))]
 

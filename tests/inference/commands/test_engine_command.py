@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import httpx
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 
 from inference.commands import engine_command
@@ -30,7 +30,7 @@ async def command(*arguments: str) -> int:
 
 async def test_status_prints_state_and_counters(runtime, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    async with serving(runtime, ScriptedAnswerer(["a", "b"])) as running:
+    async with serving(runtime, ScriptedModel(["a", "b"])) as running:
         running.service.board.set(version="0.1.0", pid=4321, message="ready", crash="it was killed by SIGKILL")
         transport = httpx.AsyncHTTPTransport(uds=str(running.socket))
         async with httpx.AsyncClient(transport=transport, base_url="http://engine") as client:
@@ -49,7 +49,7 @@ async def test_status_prints_state_and_counters(runtime, capsys, monkeypatch):
 
 
 async def test_status_as_json_is_the_engines_response(runtime, capsys):
-    async with serving(runtime, ScriptedAnswerer()):
+    async with serving(runtime, ScriptedModel()):
         assert await command("status", "--json") == 0
     status = json.loads(capsys.readouterr().out)
     assert (status["engine"]["phase"], status["requests"]) == ("ready", {"open": 0, "waiting": 0})
@@ -66,7 +66,7 @@ async def test_commands_report_that_no_engine_runs(runtime, capsys):
 
 
 async def test_stop_returns_when_the_engine_has_ended(runtime, capsys):
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
 
         async def shut_down() -> None:
             await running.service.unneeded()

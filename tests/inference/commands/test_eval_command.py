@@ -15,8 +15,8 @@ import pytest
 from fakes.tiny_llama import save_checkpoint
 
 from inference.evaluation import runner
-from inference.evaluation.answer_journal import AnswerJournal
 from inference.evaluation.batch_generation import BatchGenerator
+from inference.evaluation.batch_journal import BatchJournal
 from inference.models.adapter_store import FOLDER_VARIABLE
 from lsp_server import cli
 
@@ -168,7 +168,7 @@ def test_killed_run_resumes_with_the_same_result(capsys, code, model, tmp_path, 
     child = (
         "import os, signal, sys\n"
         "from inference.evaluation import runner\n"
-        f"from {AnswerJournal.__module__} import {AnswerJournal.__name__} as journal\n"
+        f"from {BatchJournal.__module__} import {BatchJournal.__name__} as journal\n"
         "from lsp_server import cli\n"
         "runner.BATCH_SIZE = 2\n"
         "keep, kept = journal.keep, []\n"

@@ -14,7 +14,7 @@ from fakes.random_nf4 import save_random_nf4
 from inference.commands.memory_command import main
 from inference.models.catalog import find
 from inference.models.shape import Shape
-from inference.native.library import missing
+from inference.native.library import why_unavailable
 
 SMALL = Shape(vocab=4096, hidden=1024, layers=4, heads=16, kv_heads=16, intermediate=2816, head_dim=64, positions=2048)
 
@@ -60,7 +60,7 @@ def test_7b_needs_the_planned_memory() -> None:
 
 @pytest.mark.slow
 @pytest.mark.starter
-@pytest.mark.skipif(bool(missing()), reason=missing())
+@pytest.mark.skipif(bool(why_unavailable()), reason=why_unavailable())
 def test_packed_weights_of_the_starter_are_mapped(starter_folder: Path) -> None:
     """int8 weights are packed once and then mapped. Only the process and the request use anonymous memory."""
     printed = command(starter_folder, "--device", "cpu", "--format", "int8", "--tokens", "200")

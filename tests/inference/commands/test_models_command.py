@@ -6,7 +6,7 @@ import asyncio
 import json
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from fakes.tiny_llama import save_llama
 from support.fixtures_engine import serving
 
@@ -37,14 +37,14 @@ def test_unused_model_is_removed(capsys, tmp_path):
 async def test_model_of_a_running_engine_is_not_removed(runtime, capsys):
     """Also while the engine is loading it."""
     for phase in ("ready", "loading"):
-        async with serving(runtime, ScriptedAnswerer(), phase=phase):
+        async with serving(runtime, ScriptedModel(), phase=phase):
             assert await asyncio.to_thread(cli.main, ["models", "remove", "starter", "--yes"]) == 1
             assert capsys.readouterr().err.startswith("codellama-ls: starter is in use. Run `codellama-ls engine stop`")
     assert store.installed("starter").is_dir()
 
 
 async def test_engine_that_failed_to_load_uses_no_model(runtime):
-    async with serving(runtime, ScriptedAnswerer(), phase="failed"):
+    async with serving(runtime, ScriptedModel(), phase="failed"):
         assert await asyncio.to_thread(models_command.in_use) == set()
 
 

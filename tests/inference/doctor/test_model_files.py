@@ -44,7 +44,7 @@ def test_full_check_finds_a_changed_byte(installed: Path):
 
 def keep_copy(installed: Path) -> Path:
     """Store quantised weights beside the model, as the first start does."""
-    where = quantised.place(installed, "int8")
+    where = quantised.copy_folder(installed, "int8")
     assert where is not None
 
     def save(folder: Path) -> None:

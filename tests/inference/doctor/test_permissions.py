@@ -9,7 +9,7 @@ import pytest
 
 from inference.doctor.installation import check_permissions
 from inference.models import adapter_store, store
-from inference.system.runtime_folder import bind, token
+from inference.system.runtime_folder import bind_socket, read_or_create_token
 
 
 @pytest.fixture
@@ -25,15 +25,15 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_folders_made_by_the_program_are_ok(runtime: Path, own: Path):
-    token(runtime / "engine.token")
-    with bind(runtime / "engine.sock"):
+    read_or_create_token(runtime / "engine.token")
+    with bind_socket(runtime / "engine.sock"):
         first, second = check_permissions()
     assert (first.verdict, first.text) == ("ok", f"only you can access {runtime}")
     assert (second.verdict, second.text) == ("ok", f"only you can access {own}")
 
 
 def test_token_that_others_can_read_is_a_problem(runtime: Path, own: Path):
-    token(runtime / "engine.token")
+    read_or_create_token(runtime / "engine.token")
     (runtime / "engine.token").chmod(0o644)
     check = next(check_permissions())
     assert (check.verdict, check.text) == ("problem", f"others can access files in {runtime}: engine.token")

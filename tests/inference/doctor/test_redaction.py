@@ -8,7 +8,7 @@ import pytest
 
 import inference
 import lsp_server
-from inference.doctor.redaction import known_strings, redactor, shareable
+from inference.doctor.redaction import known_strings, redact_log, redactor
 
 OWN = known_strings((Path(inference.__path__[0]), Path(lsp_server.__path__[0])))
 SOURCE = """
@@ -60,11 +60,11 @@ WHEN = "2026-01-02 03:04:05,678"
 def test_log_lines_keep_only_known_strings(line, shared, tmp_path):
     (tmp_path / "inference" / "server").mkdir(parents=True)
     (tmp_path / "inference" / "server" / "process.py").write_text(SOURCE)
-    assert shareable([line], known_strings((tmp_path / "inference",))) == [shared or line]
+    assert redact_log([line], known_strings((tmp_path / "inference",))) == [shared or line]
 
 
 def test_adjacent_lines_left_out_are_counted():
-    assert shareable(["a", "", "b", "Traceback (most recent call last):", "c"], OWN) == [
+    assert redact_log(["a", "", "b", "Traceback (most recent call last):", "c"], OWN) == [
         "[2 lines left out]",
         "Traceback (most recent call last):",
         "[1 line left out]",

@@ -42,7 +42,7 @@ def test_invalid_commit_is_rejected(hub: FakeHub, capsys, tmp_path: Path, commit
 @pytest.mark.parametrize("version", ["../other", "/tmp/x", "..", "a/b", ""])
 def test_store_keeps_no_download_outside_its_folder(hub: FakeHub, version: str) -> None:
     with pytest.raises(store.StoreError, match="can't name a version"):
-        store.kept("tiny", version)
+        store.download_folder("tiny", version)
 
 
 @pytest.mark.parametrize(

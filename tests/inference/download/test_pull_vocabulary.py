@@ -11,7 +11,7 @@ from support.fixtures_hub import SHARDS
 from inference.commands import pull_command
 from inference.models import store
 from inference.models.store import all_installed
-from inference.text.tokenizer_loader import load_tokenizer
+from inference.text.llama_tokenizer import load_tokenizer
 
 
 def fetch(*arguments: str) -> int:
@@ -20,7 +20,7 @@ def fetch(*arguments: str) -> int:
 
 def test_weights_are_not_downloaded_and_no_model_is_listed(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     assert fetch("owner/name", "--as", "codellama-34b") == pull_command.OK
-    folder = store.folder_of("codellama-34b")
+    folder = store.find_vocabulary("codellama-34b")
     assert capsys.readouterr().err.endswith(f"The vocabulary of codellama-34b (Code Llama 34B) is in {folder}.\n")
     assert load_tokenizer(folder).bos_id == 1
     assert not any(hub.ranges(shard) for shard in SHARDS)
@@ -29,7 +29,7 @@ def test_weights_are_not_downloaded_and_no_model_is_listed(hub: FakeHub, capsys:
 
 def test_vocabulary_of_a_folder_is_installed(published: Path, hub: FakeHub) -> None:
     assert fetch(str(published), "--as", "codellama-34b") == pull_command.OK
-    names = {path.name for path in store.folder_of("codellama-34b").iterdir()}
+    names = {path.name for path in store.find_vocabulary("codellama-34b").iterdir()}
     assert {"config.json", "tokenizer.model"} <= names
     assert not any(name.endswith((".safetensors", ".index.json")) for name in names)
     assert hub.seen == []
@@ -48,7 +48,7 @@ def test_vocabulary_of_another_model_is_rejected(hub: FakeHub, capsys: pytest.Ca
     assert fetch("owner/name", "--as", "codellama-7b") == pull_command.FAILED
     assert "The vocabulary in owner/name lacks infilling's control tokens" in capsys.readouterr().err
     with pytest.raises(store.VocabularyMissingError):
-        store.folder_of("codellama-7b")
+        store.find_vocabulary("codellama-7b")
 
 
 @pytest.mark.parametrize("arguments", [["starter"], ["owner/name", "--as", "mine"]])
@@ -62,7 +62,7 @@ def test_tokenizer_option_is_for_code_llama_models(
 
 def test_second_pull_replaces_all_files(published: Path, hub: FakeHub) -> None:
     assert fetch(str(published), "--as", "codellama-34b") == pull_command.OK
-    stray = store.folder_of("codellama-34b") / "added_tokens.json"
+    stray = store.find_vocabulary("codellama-34b") / "added_tokens.json"
     stray.write_text('{"<mine>": 5}')
     assert fetch(str(published), "--as", "codellama-34b") == pull_command.OK
     assert not stray.exists()

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 from fakes.byte_llama import EOS, ByteTokenizer, tiny_reference
+from fakes.known_model import KnownCosts, Reciter
 from fakes.longest_match import LongestMatchTokenizer
-from fakes.reciter import KnownCosts, Reciter
 
 from inference.api.events import Finished, Outcome, Sampling, Steps, TextChunk
 from inference.engine.draft_length import DraftLength

@@ -9,9 +9,8 @@ import pytest
 import torch
 from fakes.byte_llama import EOS, ByteTokenizer, tiny_reference
 
-from inference.api.events import Finished, Outcome, Sampling, Steps, TextChunk
+from inference.api.events import Finished, Outcome, RequestOptions, Sampling, Steps, TextChunk
 from inference.engine.engine import Engine, without_leading_space
-from inference.engine.request_options import RequestOptions
 from inference.models.catalog import STARTER, Model
 from inference.models.checkpoint import LoadError
 from inference.models.llama import Llama

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 from fakes.byte_llama import EOS, ByteTokenizer
-from fakes.reciter import KnownModel, Reciter, one_hot
+from fakes.known_model import KnownModel, Reciter, one_hot
 
 from inference.api.events import Finished, Outcome, Sampling, Steps, TextChunk
 from inference.engine.engine import Engine
-from inference.engine.out_of_memory import OutOfMemoryError, is_shortage
+from inference.engine.out_of_memory import OutOfMemoryError, is_out_of_memory
 from inference.models.catalog import STARTER
 from inference.models.language_model import KVSession
 from inference.text.prompts import Message
@@ -73,14 +73,14 @@ class Narrow(KnownModel):
     ],
 )
 def test_errors_of_every_allocator_are_recognised(error, short):
-    assert is_shortage(error) is short
+    assert is_out_of_memory(error) is short
 
 
 def test_error_of_torchs_cpu_allocator_is_recognised():
     """Its message may change between versions."""
     with pytest.raises(RuntimeError) as refused:
         torch.empty(1 << 55, dtype=torch.uint8)
-    assert is_shortage(refused.value)
+    assert is_out_of_memory(refused.value)
 
 
 @pytest.mark.parametrize("fails", [(1,), (2,), (5,), (1, 4, 9)])

@@ -11,7 +11,7 @@ from itertools import product
 import pytest
 import torch
 from fakes.byte_llama import tiny_reference
-from fakes.reciter import KnownCosts, KnownModel, Reciter
+from fakes.known_model import KnownCosts, KnownModel, Reciter
 from torch import Tensor
 
 from inference.engine.decode import ChunkSize, generate

@@ -12,9 +12,8 @@ from fakes.byte_llama import EOS, ByteTokenizer, tiny_reference
 from fakes.lora import save_lora
 from peft import PeftModel
 
-from inference.api.events import Finished, Outcome, Sampling, TextChunk
+from inference.api.events import Finished, Outcome, RequestOptions, Sampling, TextChunk
 from inference.engine.engine import Engine
-from inference.engine.request_options import RequestOptions
 from inference.models.adapter_store import AdapterError, AdapterMissingError
 from inference.models.catalog import STARTER
 from inference.models.language_model import LanguageModel

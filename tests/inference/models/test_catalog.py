@@ -12,9 +12,9 @@ from inference.models.catalog import (
     STARTER,
     Model,
     UnknownModelError,
-    asked_to_chat,
-    asked_to_infill,
     find,
+    why_no_chat,
+    why_no_infill,
 )
 
 FAMILY = [model for model in CATALOG.values() if model is not STARTER]
@@ -170,20 +170,20 @@ def test_unknown_name_suggests_the_nearest(name: str, sentence: str):
 
 
 def test_missing_ability_has_a_message():
-    assert asked_to_infill(find("codellama-34b")) == (
+    assert why_no_infill(find("codellama-34b")) == (
         "codellama-34b was not trained to infill. It completes from the text before the cursor only."
     )
-    assert asked_to_chat(find("codellama-7b")) == (
+    assert why_no_chat(find("codellama-7b")) == (
         "codellama-7b was not trained to chat. Choose codellama-7b-instruct for chat."
     )
-    assert asked_to_infill(find("codellama-7b-instruct")) is None
-    assert asked_to_chat(find("codellama-7b-instruct")) is None
+    assert why_no_infill(find("codellama-7b-instruct")) is None
+    assert why_no_chat(find("codellama-7b-instruct")) is None
 
 
 @pytest.mark.parametrize("model", [m for m in CATALOG.values() if not m.chat], ids=lambda model: model.id)
 def test_suggested_chat_model_can_chat(model: Model):
     """The advice must not lead to a second refusal."""
-    sentence = asked_to_chat(model)
+    sentence = why_no_chat(model)
     assert sentence is not None
     named = sentence.split("Choose ")[1].split(" ")[0]
     assert CATALOG[named].chat

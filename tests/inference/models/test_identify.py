@@ -10,7 +10,7 @@ from fakes.tiny_llama import save_checkpoint
 
 from inference.commands import pull_command
 from inference.models import store
-from inference.models.catalog import CATALOG, STARTER, UnknownModelError, asked_to_infill
+from inference.models.catalog import CATALOG, STARTER, UnknownModelError, why_no_infill
 from inference.models.identify import find_row, row_of
 from inference.models.manifest import MANIFEST
 
@@ -37,7 +37,7 @@ def test_starter_of_an_older_version_can_not_infill(name: str) -> None:
     install_starter()
     row = row_of(name)
     assert row == replace(STARTER, infill=False)
-    assert asked_to_infill(row) == (
+    assert why_no_infill(row) == (
         "The installed starter can't infill yet. Run `codellama-ls pull starter` to update it."
     )
 
@@ -47,7 +47,7 @@ def test_starter_with_its_adapter_infills() -> None:
     assert row_of("starter") == STARTER
     install_starter(adapter="5ha")
     assert row_of("starter") == STARTER
-    assert asked_to_infill(row_of("starter")) is None
+    assert why_no_infill(row_of("starter")) is None
 
 
 def test_damaged_starter_is_listed_as_after_a_repair() -> None:

@@ -40,7 +40,7 @@ def test_only_models_are_listed(models: Path):
 def test_damaged_model_is_listed_and_can_be_removed(models: Path):
     install("starter")
     (models / "starter" / MANIFEST).unlink()
-    (store.kept("starter", "1") / "shard").write_text("of an interrupted pull")
+    (store.download_folder("starter", "1") / "shard").write_text("of an interrupted pull")
     store.remove("starter")
     assert [path.name for path in models.iterdir()] == [".starter.lock"]
 

@@ -13,9 +13,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from inference.models.checkpoint import PACKED, inspect
 from inference.models.language_model import KVSession
-from inference.models.loader import load, what_is_read
+from inference.models.loader import load, resolve_checkpoint
 from inference.models.shape import Shape
-from inference.text.tokenizer_loader import load_tokenizer
+from inference.text.llama_tokenizer import load_tokenizer
 
 SHAPE = Shape(vocab=320, hidden=128, layers=2, heads=4, kv_heads=2, intermediate=192, head_dim=32, positions=512)
 IDS = [3, 141, 59, 26, 5, 35, 89, 79]
@@ -67,7 +67,7 @@ def test_no_tensor_keeps_its_stored_type(folder: Path) -> None:
 
 def test_checkpoint_to_read_is_known_before_loading(folder: Path) -> None:
     """For the planner."""
-    checkpoint, form = what_is_read(folder, "auto", "cpu")
+    checkpoint, form = resolve_checkpoint(folder, "auto", "cpu")
     assert (checkpoint.folder, form, checkpoint.quantised) == (folder, "nf4", True)
 
 

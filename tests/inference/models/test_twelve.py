@@ -26,9 +26,9 @@ from inference.models.loader import load
 from inference.models.shape import Shape
 from inference.text.chat_prompts import CHAT_PROMPTS
 from inference.text.infill import infill_prompt
+from inference.text.llama_tokenizer import load_tokenizer
 from inference.text.prompts import Message, PromptError, completion_prompt
 from inference.text.tokenizer import decode
-from inference.text.tokenizer_loader import load_tokenizer
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ import pytest
 from support.fixtures_remote import put_vocabulary
 
 from inference.models import store
-from inference.models.store import VocabularyMissingError, folder_of
+from inference.models.store import VocabularyMissingError, find_vocabulary
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def _empty(no_models: None) -> None:
 
 def test_missing_vocabulary_names_the_command_to_get_it():
     with pytest.raises(VocabularyMissingError) as error:
-        folder_of("codellama/CodeLlama-70b-hf")
+        find_vocabulary("codellama/CodeLlama-70b-hf")
     assert str(error.value) == (
         "The vocabulary of 'codellama-70b' is not on this machine. Run `codellama-ls pull codellama-70b --tokenizer`, "
         "which fetches no weights."
@@ -42,23 +42,23 @@ def test_missing_vocabulary_names_the_command_to_get_it():
 def test_vocabulary_of_an_equal_model_is_used(wanted, serves):
     folder = put_vocabulary("codellama-7b")
     if serves:
-        assert folder_of(wanted) == folder
+        assert find_vocabulary(wanted) == folder
     else:
         with pytest.raises(VocabularyMissingError):
-            folder_of(wanted)
+            find_vocabulary(wanted)
 
 
 def test_own_vocabulary_comes_first():
     put_vocabulary("codellama-7b")
     own = put_vocabulary("codellama-13b")
-    assert folder_of("codellama-13b") == own
+    assert find_vocabulary("codellama-13b") == own
 
 
 def test_installed_model_has_a_vocabulary():
     folder = store.location("mine")
     folder.mkdir(parents=True)
     (folder / "tokenizer.json").write_text("{}")
-    assert folder_of("mine") == folder
+    assert find_vocabulary("mine") == folder
 
 
 def test_concurrent_installations_of_a_vocabulary_wait(tmp_path):
@@ -72,12 +72,12 @@ def test_concurrent_installations_of_a_vocabulary_wait(tmp_path):
 
     def own():
         yield file
-        waiting.append(pool.submit(store.put, "codellama-7b", others()))
+        waiting.append(pool.submit(store.put_vocabulary, "codellama-7b", others()))
         assert not began.wait(0.3)
 
     waiting: list[Future[Path]] = []
     with ThreadPoolExecutor(1) as pool:
-        folder = store.put("codellama-7b", own())
+        folder = store.put_vocabulary("codellama-7b", own())
         assert waiting[0].result(10) == folder
     assert [path.name for path in folder.iterdir()] == ["tokenizer.model"]
 
@@ -85,4 +85,4 @@ def test_concurrent_installations_of_a_vocabulary_wait(tmp_path):
 @pytest.mark.parametrize("name", ["../mine", "", "/etc"])
 def test_name_can_not_be_a_path(name):
     with pytest.raises(store.StoreError):
-        store.place(name)
+        store.vocabulary_folder(name)

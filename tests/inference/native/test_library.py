@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from inference.native import library
-from inference.native.library import NoLibraryError, missing
+from inference.native.library import NoLibraryError, why_unavailable
 
 ROOT = Path(__file__).parents[3]
 ALL = "flags\t\t: fpu avx2 fma f16c avx512f avx512dq avx512bw avx512vl avx512_vnni\n"
@@ -20,20 +20,20 @@ ALL = "flags\t\t: fpu avx2 fma f16c avx512f avx512dq avx512bw avx512vl avx512_vn
 def test_missing_instruction_set_is_named(tmp_path):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(ALL.replace(" avx512_vnni", ""))
-    assert missing(cpuinfo) == "the processor has no avx512_vnni"
+    assert why_unavailable(cpuinfo) == "the processor has no avx512_vnni"
     cpuinfo.write_text("processor : 0\n")
-    assert missing(cpuinfo) == "the processor has no avx512f"
-    assert missing(tmp_path / "none") == "the processor's instructions can't be read"
+    assert why_unavailable(cpuinfo) == "the processor has no avx512f"
+    assert why_unavailable(tmp_path / "none") == "the processor's instructions can't be read"
 
 
 def test_missing_compiler_is_reported_with_advice(tmp_path, monkeypatch):
     (tmp_path / "cpuinfo").write_text(ALL)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
-    assert missing(tmp_path / "cpuinfo") == "there is no C compiler (install gcc or clang)"
+    assert why_unavailable(tmp_path / "cpuinfo") == "there is no C compiler (install gcc or clang)"
 
 
-@pytest.mark.skipif(bool(missing()), reason=missing())
+@pytest.mark.skipif(bool(why_unavailable()), reason=why_unavailable())
 def test_failed_compilation_leaves_nothing_behind(tmp_path, monkeypatch):
     broken = tmp_path / "cc"
     broken.write_text("#!/bin/sh\necho no >&2; exit 1\n")
@@ -47,7 +47,7 @@ def test_failed_compilation_leaves_nothing_behind(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the compiled library."""
-    if why := missing():
+    if why := why_unavailable():
         pytest.skip(why)
     folder = tmp_path_factory.mktemp("native")
     library.library(folder)
@@ -83,7 +83,7 @@ def test_library_is_compiled_once(folder):
 
 
 def test_compiled_files_are_private_whatever_the_umask(tmp_path):
-    if why := missing():
+    if why := why_unavailable():
         pytest.skip(why)
     library.library.cache_clear()
     old = os.umask(0)

@@ -20,10 +20,10 @@ from inference.models.llama import MATRICES, Llama
 from inference.models.loader import load
 from inference.models.lora import with_adapter
 from inference.native import packed_weights
-from inference.native.library import missing
+from inference.native.library import why_unavailable
 from inference.native.packed_weights import unpack
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
+pytestmark = pytest.mark.skipif(bool(why_unavailable()), reason=why_unavailable())
 
 ROOT = Path(__file__).parents[3]
 TIPPED = 0.02

@@ -20,7 +20,7 @@ from inference.planning.planner import (
     WANTED,
     Choice,
     DoesNotFitError,
-    amount,
+    format_bytes,
     plan,
     smallest_plan,
 )
@@ -141,7 +141,7 @@ def test_mapped_weights_are_a_separate_item():
     assert named(two)["weights of codellama-7b (nf4), mapped from its files"] == 3 * GIB
     assert (two.resident, two.peak) == (one.resident, one.peak)
     assert (one.anonymous, two.anonymous) == (one.resident, one.resident - 3 * GIB)
-    assert ("of that, anonymous", amount(two.anonymous)) in two.lines()
+    assert ("of that, anonymous", format_bytes(two.anonymous)) in two.lines()
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_more_free_memory_never_means_less_context(choices, device, more):
 
 def test_needed_memory_is_rounded_up_and_free_memory_down():
     """Else a message might say that a model needs 8.00 GiB and there are 8.00 GiB."""
-    assert amount(8 * GIB + 1, rounding=lambda x: -int(-x // 1)) == "8.01 GiB"
+    assert format_bytes(8 * GIB + 1, rounding=lambda x: -int(-x // 1)) == "8.01 GiB"
     with pytest.raises(DoesNotFitError) as error:
         need = smallest_plan(both(), gpu(80)).peak
         plan(both(), Device("cuda", "Testing GPU", 80 * GIB, need - 1))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
-from fakes.clock import HandClock
+from fakes.clock import ManualClock
 from fakes.openai_server import FakeOpenAi
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_remote import connected, own_engine, sharing, told
 
 from inference.api.errors import ModelRefused
@@ -25,7 +25,7 @@ LINE = StopRule("line")
 
 async def test_infilling_prompt_equals_the_reference_ids(codellama_vocabulary, no_models):
     """The prompt of ggml-org/llama.cpp#3503, an independent source of ids."""
-    folder = store.put("codellama-13b", [codellama_vocabulary / "tokenizer.model"])
+    folder = store.put_vocabulary("codellama-13b", [codellama_vocabulary / "tokenizer.model"])
     tokenizer = CodeLlamaTokenizer(folder)
     fake = sharing(tokenizer, models=[{"id": "codellama/CodeLlama-13b-hf"}])
     async with connected(fake, "codellama-13b") as client:
@@ -142,7 +142,7 @@ async def test_deadline_keeps_the_partial_completion(small):
 
 
 async def test_outcome_has_cause_tokens_and_milliseconds(small):
-    clock = HandClock()
+    clock = ManualClock()
     async with connected(sharing(small, says=["a", "b"]), clock=clock) as client:
         stream = client.complete(CompletionRequest("x"))
         assert await anext(stream) == TextChunk("a")
@@ -203,7 +203,7 @@ async def test_chat_has_openais_shape(small):
 
 async def test_own_engine_gets_the_unchanged_request(runtime, no_models):
     """The engine builds the prompt, applies stop rules and schedules by ``user``."""
-    answerer = ScriptedAnswerer(["a", "b"])
+    answerer = ScriptedModel(["a", "b"])
     request = CompletionRequest("x = ", ")", sampling=Sampling(max_tokens=5), stop_rule=LINE, user="window")
     async with own_engine(runtime, answerer) as (_, http):
         client = RemoteClient(http, "there", await probe(http, "there", ProbeRequest("starter")))

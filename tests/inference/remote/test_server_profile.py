@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
 from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi, refusal
+from fakes.scripted_model import ScriptedModel
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from support.fixtures_remote import connected, own_engine, sharing
 
@@ -174,7 +174,7 @@ async def test_context_length_is_the_servers(small, entry, props, context):
 
 async def test_own_engine_is_recognised_without_a_completion(runtime, no_models):
     """No vocabulary is needed here: the engine builds prompts itself."""
-    answerer = ScriptedAnswerer()
+    answerer = ScriptedModel()
     async with own_engine(runtime, answerer) as (_, http):
         served = await probe(http, "there", ProbeRequest("codellama-7b"))
     assert (served.language.model, served.language.dialect.kind) == ("starter", "engine")
@@ -182,7 +182,7 @@ async def test_own_engine_is_recognised_without_a_completion(runtime, no_models)
 
 
 async def test_loading_engine_reports_its_progress(runtime):
-    async with own_engine(runtime, ScriptedAnswerer(), phase="loading") as (_, http):
+    async with own_engine(runtime, ScriptedModel(), phase="loading") as (_, http):
         with pytest.raises(ServerBusy) as error:
             await probe(http, "there", ProbeRequest("starter"))
     assert error.value.status is not None
@@ -191,7 +191,7 @@ async def test_loading_engine_reports_its_progress(runtime):
 
 
 async def test_wrong_token_is_an_error_for_the_user(runtime):
-    async with own_engine(runtime, ScriptedAnswerer(), "wrong") as (_, http):
+    async with own_engine(runtime, ScriptedModel(), "wrong") as (_, http):
         with pytest.raises(UnusableServer):
             await probe(http, "there", ProbeRequest("starter"))
 

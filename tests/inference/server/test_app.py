@@ -7,7 +7,7 @@ import json
 
 import httpx
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 from support.waiting import until
 
@@ -27,7 +27,7 @@ async def collect(stream) -> list:
 
 
 async def test_completion_has_openais_format(runtime):
-    async with serving(runtime, ScriptedAnswerer(["Hello", " world"])) as running, http(running) as client:
+    async with serving(runtime, ScriptedModel(["Hello", " world"])) as running, http(running) as client:
         response = (await client.post("/v1/completions", json={"prompt": "abc"})).json()
     assert response["object"] == "text_completion"
     assert response["choices"] == [{"index": 0, "text": "Hello world", "finish_reason": "stop", "logprobs": None}]
@@ -41,7 +41,7 @@ async def test_completion_has_openais_format(runtime):
 
 
 async def test_stream_is_server_sent_events_ended_by_done(runtime):
-    async with serving(runtime, ScriptedAnswerer(["é", "b"])) as running, http(running) as client:
+    async with serving(runtime, ScriptedModel(["é", "b"])) as running, http(running) as client:
         response = await client.post("/v1/completions", json={"prompt": "abc", "stream": True})
     assert response.headers["content-type"].startswith("text/event-stream")
     lines = [line for line in response.text.split("\n\n") if line]
@@ -53,14 +53,14 @@ async def test_stream_is_server_sent_events_ended_by_done(runtime):
 
 async def test_chat_has_openais_format(runtime):
     body = {"messages": [{"role": "user", "content": "Hi"}]}
-    async with serving(runtime, ScriptedAnswerer(["Hello"])) as running, http(running) as client:
+    async with serving(runtime, ScriptedModel(["Hello"])) as running, http(running) as client:
         response = (await client.post("/v1/chat/completions", json=body)).json()
     assert response["object"] == "chat.completion"
     assert response["choices"][0]["message"] == {"role": "assistant", "content": "Hello"}
 
 
 async def test_client_receives_text_and_outcome(runtime):
-    async with serving(runtime, ScriptedAnswerer(["a", "b"])) as running:
+    async with serving(runtime, ScriptedModel(["a", "b"])) as running:
         client = EngineClient(running.socket)
         events = await collect(client.complete(CompletionRequest(prompt="xyz")))
         chat = await collect(client.chat(ChatRequest((Message("user", "Hi"),))))
@@ -73,7 +73,7 @@ async def test_client_receives_text_and_outcome(runtime):
 
 
 async def test_closing_the_stream_cancels_the_generation(runtime):
-    model = ScriptedAnswerer(["1", "2", "3"], hold=True)
+    model = ScriptedModel(["1", "2", "3"], hold=True)
     async with serving(runtime, model) as running:
         client = EngineClient(running.socket)
         async for event in client.complete(CompletionRequest(prompt="p")):
@@ -87,7 +87,7 @@ async def test_closing_the_stream_cancels_the_generation(runtime):
 
 
 async def test_disconnect_without_streaming_cancels_the_generation(runtime):
-    model = ScriptedAnswerer(["1", "2", "3"], hold=True)
+    model = ScriptedModel(["1", "2", "3"], hold=True)
     async with serving(runtime, model) as running:
         async with http(running) as client:
             pending = asyncio.ensure_future(client.post("/v1/completions", json={"prompt": "p"}))
@@ -113,7 +113,7 @@ async def test_disconnect_without_streaming_cancels_the_generation(runtime):
     ],
 )
 async def test_bad_request_is_refused_in_openais_format(runtime, content, status, message):
-    async with serving(runtime, ScriptedAnswerer()) as running, http(running) as client:
+    async with serving(runtime, ScriptedModel()) as running, http(running) as client:
         response = await client.post("/v1/completions", content=content)
         valid = await client.post("/v1/completions", json={"prompt": "still there"})
     assert response.status_code == status
@@ -123,7 +123,7 @@ async def test_bad_request_is_refused_in_openais_format(runtime, content, status
 
 
 async def test_failure_while_streaming_ends_the_stream_with_the_error(runtime):
-    async with serving(runtime, ScriptedAnswerer(["a", "boom"])) as running:
+    async with serving(runtime, ScriptedModel(["a", "boom"])) as running:
         client = EngineClient(running.socket)
         with pytest.raises(EngineError, match="The engine failed at this request"):
             await collect(client.complete(CompletionRequest(prompt="p")))
@@ -131,7 +131,7 @@ async def test_failure_while_streaming_ends_the_stream_with_the_error(runtime):
 
 
 async def test_requests_get_503_and_the_progress_while_loading(runtime):
-    async with serving(runtime, ScriptedAnswerer(), phase="loading") as running, http(running) as client:
+    async with serving(runtime, ScriptedModel(), phase="loading") as running, http(running) as client:
         health = await client.get("/health")
         response = await client.post("/v1/completions", json={"prompt": "a"})
         engine = EngineClient(running.socket)
@@ -143,7 +143,7 @@ async def test_requests_get_503_and_the_progress_while_loading(runtime):
 
 
 async def test_model_list_has_abilities(runtime):
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         client = EngineClient(running.socket)
         (model,) = await client.models()
         await client.aclose()
@@ -151,7 +151,7 @@ async def test_model_list_has_abilities(runtime):
 
 
 async def test_lease_streams_every_status_and_is_counted(runtime):
-    async with serving(runtime, ScriptedAnswerer(), phase="loading") as running:
+    async with serving(runtime, ScriptedModel(), phase="loading") as running:
         client = EngineClient(running.socket)
         lease = client.lease()
         assert (await anext(lease)).phase == "loading"
@@ -165,7 +165,7 @@ async def test_lease_streams_every_status_and_is_counted(runtime):
 
 async def test_lease_ends_when_the_status_board_closes(runtime):
     """Else an engine that shuts down would have to abort these connections."""
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         client = EngineClient(running.socket)
         lease = client.lease()
         assert (await anext(lease)).phase == "ready"

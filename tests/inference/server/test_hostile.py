@@ -7,7 +7,7 @@ import json
 
 import httpx
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import RunningService, serving
 from support.waiting import until
 
@@ -57,7 +57,7 @@ async def exchange(running: RunningService, *parts: bytes, close: bool = False) 
     ],
 )
 async def test_malformed_http_is_refused(runtime, sent):
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         response = await exchange(running, sent, close=True)
         await check_valid_request(running)
     assert response == b"" or response.split(b" ")[1] in (b"400", b"404"), "no route is served at /"
@@ -82,7 +82,7 @@ async def test_malformed_http_is_refused(runtime, sent):
     ],
 )
 async def test_invalid_body_is_refused_in_openais_format(runtime, content):
-    async with serving(runtime, ScriptedAnswerer()) as running, http(running) as client:
+    async with serving(runtime, ScriptedModel()) as running, http(running) as client:
         response = await client.post("/v1/completions", content=content)
         await check_valid_request(running)
     assert response.status_code == 400
@@ -91,7 +91,7 @@ async def test_invalid_body_is_refused_in_openais_format(runtime, content):
 
 async def test_lone_surrogate_is_replaced(runtime):
     """JSON can escape lone surrogates, which UTF-8 cannot encode. The response must be valid too."""
-    model = ScriptedAnswerer()
+    model = ScriptedModel()
     async with serving(runtime, model) as running, http(running) as client:
         response = await client.post("/v1/completions", content=b'{"prompt": "\\ud800", "model": ""}')
         named = await client.post("/v1/completions", content=b'{"prompt": "a", "model": "\\ud800"}')
@@ -111,7 +111,7 @@ async def test_body_of_ten_megabytes_is_refused(runtime, path, declared):
         for start in range(0, len(body), 1 << 16):
             yield body[start : start + (1 << 16)]
 
-    async with serving(runtime, ScriptedAnswerer()) as running, http(running) as client:
+    async with serving(runtime, ScriptedModel()) as running, http(running) as client:
         response = await client.post(path, content=body if declared else chunks())
         await check_valid_request(running)
     assert (response.status_code, response.json()["error"]["code"]) == (413, "body_too_large")
@@ -119,14 +119,14 @@ async def test_body_of_ten_megabytes_is_refused(runtime, path, declared):
 
 async def test_incomplete_headers_time_out(runtime, monkeypatch):
     monkeypatch.setattr(transport, "HEADER_SECONDS", 0.01)
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         responses = [await exchange(running, part) for part in (b"", b"GET / HT", POST)]
     assert [response.split(b"\r\n")[0] for response in responses] == [b"HTTP/1.1 408 Request Timeout"] * 3
 
 
 async def test_incomplete_body_times_out(runtime, monkeypatch):
     monkeypatch.setattr(transport, "BODY_SECONDS", 0.01)
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         response = await exchange(running, POST, b"content-length: 100\r\n\r\n", b'{"prompt"')
         monkeypatch.setattr(transport, "BODY_SECONDS", 30)
         await check_valid_request(running)
@@ -136,7 +136,7 @@ async def test_incomplete_body_times_out(runtime, monkeypatch):
 
 async def test_client_that_closes_its_sending_side_is_cancelled(runtime):
     """A client that died looks the same."""
-    model = ScriptedAnswerer(["1", "2", "3"], hold=True)
+    model = ScriptedModel(["1", "2", "3"], hold=True)
     async with serving(runtime, model) as running:
         body = b'{"prompt": "p", "stream": true}'
         reader, writer = await asyncio.open_unix_connection(str(running.socket))
@@ -155,7 +155,7 @@ async def test_client_that_closes_its_sending_side_is_cancelled(runtime):
 
 
 async def test_client_that_does_not_read_blocks_nobody(runtime):
-    model = ScriptedAnswerer(["x" * 100_000] * 30)
+    model = ScriptedModel(["x" * 100_000] * 30)
     async with serving(runtime, model) as running:
         _, writer = await asyncio.open_unix_connection(str(running.socket), limit=1)
         body = b'{"prompt": "unread", "stream": true}'
@@ -169,7 +169,7 @@ async def test_client_that_does_not_read_blocks_nobody(runtime):
 
 
 async def test_two_hundred_requests_at_once_get_200_or_429(runtime):
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         idle = [await asyncio.open_unix_connection(str(running.socket)) for _ in range(100)]
 
         async def post(n: int) -> httpx.Response:
@@ -188,7 +188,7 @@ async def test_two_hundred_requests_at_once_get_200_or_429(runtime):
 
 async def test_connections_beyond_the_limit_are_closed(runtime, monkeypatch):
     monkeypatch.setattr(transport, "MAX_UNIX_CONNECTIONS", 3)
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         held = [await asyncio.open_unix_connection(str(running.socket)) for _ in range(3)]
         await until(lambda: len(running.server.server_state.connections) == 3)
         assert await exchange(running, b"GET /health HTTP/1.1\r\nhost: e\r\n\r\n") == b""
@@ -203,7 +203,7 @@ async def test_full_queue_responds_429_with_retry_after(runtime, monkeypatch, na
     """The limit for one session is lower, so that it cannot fill the queue alone."""
     monkeypatch.setattr(app, "MAX_QUEUED_PER_SESSION", 2 if code == "too_many_of_yours" else 10)
     monkeypatch.setattr(app, "MAX_QUEUED", 3)
-    model = ScriptedAnswerer(["1", "2"], hold=True)
+    model = ScriptedModel(["1", "2"], hold=True)
     fits = 2 if code == "too_many_of_yours" else 3
     async with serving(runtime, model) as running, http(running) as client:
         pending = [
@@ -223,7 +223,7 @@ async def test_full_queue_responds_429_with_retry_after(runtime, monkeypatch, na
 
 async def test_request_for_too_many_choices_is_refused_as_a_whole(runtime, monkeypatch):
     monkeypatch.setattr(app, "MAX_QUEUED_PER_SESSION", 3)
-    async with serving(runtime, ScriptedAnswerer()) as running, http(running) as client:
+    async with serving(runtime, ScriptedModel()) as running, http(running) as client:
         response = await client.post("/v1/completions", json={"prompt": "p", "n": 4})
         await check_valid_request(running)
     assert response.status_code == 429
@@ -232,7 +232,7 @@ async def test_request_for_too_many_choices_is_refused_as_a_whole(runtime, monke
 async def test_request_without_a_deadline_gets_a_default(runtime, monkeypatch):
     """No request stays in the queue forever."""
     monkeypatch.setattr(app, "LONGEST_SECONDS", 0.0)
-    async with serving(runtime, ScriptedAnswerer()) as running, http(running) as client:
+    async with serving(runtime, ScriptedModel()) as running, http(running) as client:
         response = await client.post("/v1/completions", json={"prompt": "p", "stream": True})
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
     assert response.json()["error"]["message"].startswith("The engine was too busy to begin with this request in time")
@@ -240,14 +240,14 @@ async def test_request_without_a_deadline_gets_a_default(runtime, monkeypatch):
 
 async def test_head_request_takes_no_lease(runtime):
     """The client would not read the stream."""
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         response = await exchange(running, b"HEAD /lease HTTP/1.1\r\nhost: e\r\nconnection: close\r\n\r\n")
         assert running.service.leases.held == 0
     assert response.startswith(b"HTTP/1.1 200 ")
 
 
 async def test_error_quotes_little_of_a_large_request(runtime):
-    async with serving(runtime, ScriptedAnswerer()) as running, http(running) as client:
+    async with serving(runtime, ScriptedModel()) as running, http(running) as client:
         responses = [await client.post(path, json={"x" * 1_000_000: 1}) for path in ("/score", "/retire")]
         await check_valid_request(running)
     assert [response.status_code for response in responses] == [422, 400]
@@ -256,7 +256,7 @@ async def test_error_quotes_little_of_a_large_request(runtime):
 
 async def test_disconnect_is_not_logged_as_an_error(runtime, caplog):
     """Neither while the body arrives nor while the response is generated."""
-    model = ScriptedAnswerer(["1", "2"], hold=True)
+    model = ScriptedModel(["1", "2"], hold=True)
     async with serving(runtime, model) as running:
         await exchange(running, POST, b"content-length: 100\r\n\r\n", b'{"prompt"', close=True)
         await exchange(running, POST, b'content-length: 15\r\n\r\n{"prompt": "p"}', close=True)
@@ -269,7 +269,7 @@ async def test_disconnect_is_not_logged_as_an_error(runtime, caplog):
 async def test_broken_chunked_body_gets_one_response(runtime, caplog):
     """The app may be responding to the same request already, here with 404."""
     sent = b"POST /nothing HTTP/1.1\r\nhost: e\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         response = await exchange(running, sent)
         await check_valid_request(running)
     assert response.startswith(b"HTTP/1.1 400 ")
@@ -278,7 +278,7 @@ async def test_broken_chunked_body_gets_one_response(runtime, caplog):
 
 
 async def test_unexpected_exception_is_logged_once_and_answered_500(runtime, caplog, monkeypatch):
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         monkeypatch.setattr(app, "model_list", lambda *_: 1 / 0)
         async with http(running) as client:
             response = await client.get("/v1/models")
@@ -292,7 +292,7 @@ async def test_unexpected_exception_is_logged_once_and_answered_500(runtime, cap
 @pytest.mark.parametrize("host", [b"", b"[", b"[::1", b"a b", b"\xff", b":", b"a:99999999"])
 @pytest.mark.parametrize("path", [b"/nothing", b"//[", b"/health/", b"/%00", b"/v1/models/%ff%00", b"*"])
 async def test_odd_host_and_path_are_not_found(runtime, host, path):
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         sent = b"GET %s HTTP/1.1\r\nhost: %s\r\nconnection: close\r\n\r\n" % (path, host)
         response = await exchange(running, sent)
     assert response.split(b" ")[1] in (b"404", b"400")
@@ -302,7 +302,7 @@ async def test_odd_host_and_path_are_not_found(runtime, host, path):
     ("method", "path", "status"), [("GET", "/v1/completions", 405), ("POST", "/v2", 404), ("DELETE", "/health", 405)]
 )
 async def test_unknown_path_or_method_is_refused_in_openais_format(runtime, method, path, status):
-    async with serving(runtime, ScriptedAnswerer()) as running, http(running) as client:
+    async with serving(runtime, ScriptedModel()) as running, http(running) as client:
         response = await client.request(method, path)
     assert response.status_code == status
     assert response.json()["error"]["message"].startswith(f"{method} {path}: ")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from fakes.clock import HandClock
+from fakes.clock import ManualClock
 from support.waiting import until
 
 from inference.server.leases import Leases
 
 
 async def test_all_ended_returns_after_the_grace_period():
-    clock = HandClock()
+    clock = ManualClock()
     leases = Leases(60, wait_for=clock.wait_for)
     ending = asyncio.ensure_future(leases.all_ended())
     with leases.hold():
@@ -27,7 +27,7 @@ async def test_all_ended_returns_after_the_grace_period():
 
 
 async def test_new_lease_within_the_grace_period_restarts_it():
-    clock = HandClock()
+    clock = ManualClock()
     leases = Leases(60, wait_for=clock.wait_for)
     ending = asyncio.ensure_future(leases.all_ended())
     await until(lambda: clock.waits == [60])
@@ -43,7 +43,7 @@ async def test_new_lease_within_the_grace_period_restarts_it():
 
 async def test_first_lease_has_more_time():
     """An editor that starts the engine on a busy machine can connect, however short the grace period is."""
-    clock = HandClock()
+    clock = ManualClock()
     leases = Leases(0.2, first=10, wait_for=clock.wait_for)
     ending = asyncio.ensure_future(leases.all_ended())
     await until(lambda: clock.waits == [10])

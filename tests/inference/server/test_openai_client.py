@@ -9,7 +9,7 @@ from math import log
 import httpx2
 import openai
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from openai.types.chat import ChatCompletionMessageParam
 from support.fixtures_engine import serving
 
@@ -24,7 +24,7 @@ async def openai_client(
     runtime, listener: str, *chunks: str, phase: Phase = "ready"
 ) -> AsyncIterator[tuple[openai.AsyncOpenAI, list]]:
     """Yield OpenAI's client connected to a listener, and the list of the model's requests."""
-    model = ScriptedAnswerer(list(chunks) or ["Hel", "lo"])
+    model = ScriptedModel(list(chunks) or ["Hel", "lo"])
     async with serving(runtime, model, phase=phase, token=TOKEN) as running:
         if listener == "socket":
             transport = httpx2.AsyncHTTPTransport(uds=str(running.socket))
@@ -212,7 +212,7 @@ async def test_requests_over_tcp_need_the_token(runtime):
 
 
 async def test_leases_and_shutdown_are_not_served_over_tcp(runtime):
-    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+    async with serving(runtime, ScriptedModel(), token=TOKEN) as running:
         bearer = {"Authorization": f"Bearer {TOKEN}"}
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{running.port}", headers=bearer) as client:
             statuses = {

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 
 from inference.client.engine_client import EngineClient
@@ -17,16 +17,16 @@ from inference.models.catalog import CATALOG
 HI = {"messages": [{"role": "user", "content": "Hi"}]}
 
 
-def base() -> ScriptedAnswerer:
-    return ScriptedAnswerer(["base"], row=CATALOG["codellama-7b"], contexts={"completion": 4096})
+def base() -> ScriptedModel:
+    return ScriptedModel(["base"], row=CATALOG["codellama-7b"], contexts={"completion": 4096})
 
 
-def instruct() -> ScriptedAnswerer:
-    return ScriptedAnswerer(["instruct"], row=CATALOG["codellama-13b-instruct"], contexts={"chat": 2048})
+def instruct() -> ScriptedModel:
+    return ScriptedModel(["instruct"], row=CATALOG["codellama-13b-instruct"], contexts={"chat": 2048})
 
 
 @asynccontextmanager
-async def http_client(runtime, *models: ScriptedAnswerer) -> AsyncIterator[httpx.AsyncClient]:
+async def http_client(runtime, *models: ScriptedModel) -> AsyncIterator[httpx.AsyncClient]:
     async with serving(runtime, models[0], chat=models[1] if models[1:] else None) as running:
         transport = httpx.AsyncHTTPTransport(uds=str(running.socket))
         async with httpx.AsyncClient(transport=transport, base_url="http://engine") as client:

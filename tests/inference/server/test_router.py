@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 
 from inference.api.errors import EngineError, ModelRefused
@@ -30,8 +30,8 @@ def make(name: str, base: str = "starter") -> Path:
 
 
 @asynccontextmanager
-async def http_client(runtime, *models: ScriptedAnswerer) -> AsyncIterator[httpx.AsyncClient]:
-    completion, *chat = models or (ScriptedAnswerer(["a"]),)
+async def http_client(runtime, *models: ScriptedModel) -> AsyncIterator[httpx.AsyncClient]:
+    completion, *chat = models or (ScriptedModel(["a"]),)
     async with serving(runtime, completion, chat=chat[0] if chat else None) as running:
         transport = httpx.AsyncHTTPTransport(uds=str(running.socket))
         async with httpx.AsyncClient(transport=transport, base_url="http://engine") as client:
@@ -56,8 +56,8 @@ async def test_adapter_is_chosen_by_name_and_named_in_the_response(runtime):
 async def test_adapter_is_applied_to_its_own_base_of_two_models(runtime):
     """For completion too, although the other model has that role."""
     make("mine", "codellama-13b-instruct")
-    seven = ScriptedAnswerer(["seven"], row=CATALOG["codellama-7b"], contexts={"completion": 4096})
-    instruct = ScriptedAnswerer(["instruct"], row=CATALOG["codellama-13b-instruct"], contexts={"chat": 2048})
+    seven = ScriptedModel(["seven"], row=CATALOG["codellama-7b"], contexts={"completion": 4096})
+    instruct = ScriptedModel(["instruct"], row=CATALOG["codellama-13b-instruct"], contexts={"chat": 2048})
     async with http_client(runtime, seven, instruct) as client:
         response = (await client.post("/v1/completions", json={"prompt": "x", "model": "mine"})).json()
     assert response["choices"][0]["text"] == "<mine>instruct"
@@ -67,7 +67,7 @@ async def test_model_list_has_usable_adapters_with_their_parent(runtime):
     for name, base in (("mine", "starter"), ("other", "codellama-7b"), ("unknown", "")):
         make(name, base)
     (make("broken") / "adapter_config.json").write_text("{")
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         client = EngineClient(running.socket)
         models = await client.models()
         await client.aclose()
@@ -82,7 +82,7 @@ async def test_model_list_has_usable_adapters_with_their_parent(runtime):
 async def test_model_list_has_only_model_ids_while_loading(runtime):
     """An adapter is listed once its base model is loaded."""
     make("mine")
-    async with serving(runtime, ScriptedAnswerer(), phase="loading") as running:
+    async with serving(runtime, ScriptedModel(), phase="loading") as running:
         running.service.weights.loaded = {}
         client = EngineClient(running.socket)
         models = await client.models()
@@ -122,7 +122,7 @@ async def test_adapter_of_another_base_is_refused_before_streaming(runtime, stre
 
 async def test_adapter_of_a_base_model_does_not_chat(runtime):
     make("mine", "codellama-7b")
-    seven = ScriptedAnswerer(row=CATALOG["codellama-7b"], contexts={"completion": 4096})
+    seven = ScriptedModel(row=CATALOG["codellama-7b"], contexts={"completion": 4096})
     body = {"messages": [{"role": "user", "content": "Hi"}], "model": "mine"}
     async with http_client(runtime, seven) as client:
         response = await client.post("/v1/chat/completions", json=body)
@@ -145,7 +145,7 @@ async def test_adapter_with_bad_tensors_is_a_client_error(runtime):
 async def test_client_raises_model_refused_for_an_adapter(runtime, name):
     """The caller may retry without the adapter."""
     make("broken")
-    async with serving(runtime, ScriptedAnswerer(["boom"])) as running:
+    async with serving(runtime, ScriptedModel(["boom"])) as running:
         client = EngineClient(running.socket)
         with pytest.raises(ModelRefused, match=name):
             [event async for event in client.complete(CompletionRequest("x", model=name))]

@@ -6,7 +6,7 @@ import queue
 import threading
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 
 from inference.api.events import Failed, Finished, Outcome, TextChunk
 from inference.server.scheduler import TURN_SECONDS, Scheduler
@@ -38,7 +38,7 @@ def drain(events) -> list:
 
 
 def test_events_come_in_order_and_end_with_finished(scheduler):
-    _, events = submit(scheduler, ScriptedAnswerer(["x", "y"]), "p")
+    _, events = submit(scheduler, ScriptedModel(["x", "y"]), "p")
     scheduler.start()
     received = drain(events)
     assert received[:-1] == [TextChunk("x"), TextChunk("y")]
@@ -47,7 +47,7 @@ def test_events_come_in_order_and_end_with_finished(scheduler):
 
 
 def test_completion_runs_before_chat_and_prefetch(scheduler):
-    model = ScriptedAnswerer(["1", "2", "3"])
+    model = ScriptedModel(["1", "2", "3"])
     names = [("prefetch", "prefetch"), ("chat", "chat"), ("completion", "completion")]
     waiting = [submit(scheduler, model, name, priority)[1] for name, priority in names]
     scheduler.start()
@@ -60,11 +60,11 @@ def test_completion_runs_before_chat_and_prefetch(scheduler):
 
 def test_running_chat_is_interrupted_by_a_completion(scheduler):
     """The chat has produced its first chunk when the completion arrives, and is blocked in its second step."""
-    chat = ScriptedAnswerer(["1", "2", "3"], hold=True)
+    chat = ScriptedModel(["1", "2", "3"], hold=True)
     _, chatting = submit(scheduler, chat, "chat", "chat")
     scheduler.start()
     assert chatting.get(timeout=10) == TextChunk("1")
-    completion = ScriptedAnswerer(["x"])
+    completion = ScriptedModel(["x"])
     completion.log = chat.log
     _, completing = submit(scheduler, completion, "completion")
     chat.go.set()
@@ -74,7 +74,7 @@ def test_running_chat_is_interrupted_by_a_completion(scheduler):
 
 
 def test_jobs_of_equal_priority_run_in_order_of_arrival(scheduler):
-    model = ScriptedAnswerer(["1", "2"])
+    model = ScriptedModel(["1", "2"])
     first, second = (submit(scheduler, model, name)[1] for name in ("a", "b"))
     scheduler.start()
     drain(first)
@@ -83,7 +83,7 @@ def test_jobs_of_equal_priority_run_in_order_of_arrival(scheduler):
 
 
 def test_job_cancelled_in_the_queue_never_begins(scheduler):
-    model = ScriptedAnswerer()
+    model = ScriptedModel()
     job, _ = submit(scheduler, model, "never")
     scheduler.cancel(job)
     _, events = submit(scheduler, model, "next")
@@ -93,7 +93,7 @@ def test_job_cancelled_in_the_queue_never_begins(scheduler):
 
 
 def test_running_job_is_cancelled_before_its_next_step(scheduler):
-    model = ScriptedAnswerer(["1", "2", "3"], hold=True)
+    model = ScriptedModel(["1", "2", "3"], hold=True)
     job, events = submit(scheduler, model, "p")
     scheduler.start()
     assert events.get(timeout=10) == TextChunk("1")
@@ -105,9 +105,9 @@ def test_running_job_is_cancelled_before_its_next_step(scheduler):
 
 
 def test_error_fails_its_job_and_not_the_thread(scheduler):
-    _, broken = submit(scheduler, ScriptedAnswerer(["boom"]), "p")
-    _, refused = submit(scheduler, ScriptedAnswerer(), "refuse")
-    _, valid = submit(scheduler, ScriptedAnswerer(["x"]), "p")
+    _, broken = submit(scheduler, ScriptedModel(["boom"]), "p")
+    _, refused = submit(scheduler, ScriptedModel(), "refuse")
+    _, valid = submit(scheduler, ScriptedModel(["x"]), "p")
     scheduler.start()
     assert drain(broken) == [Failed("The engine failed at this request (RuntimeError); its log has the details.")]
     assert drain(refused) == [Failed("This cannot be put to the model.", "invalid_request_error")]
@@ -115,14 +115,14 @@ def test_error_fails_its_job_and_not_the_thread(scheduler):
 
 
 def test_closing_fails_queued_jobs(scheduler):
-    _, events = submit(scheduler, ScriptedAnswerer(), "p")
+    _, events = submit(scheduler, ScriptedModel(), "p")
     scheduler.close()
     scheduler.start()
     assert drain(events) == [Failed("The engine is shutting down.", "unavailable")]
 
 
 def test_sessions_take_turns(scheduler):
-    model = ScriptedAnswerer(["1"])
+    model = ScriptedModel(["1"])
     waiting = [submit(scheduler, model, name, session=name[0])[1] for name in ("a1", "a2", "b1")]
     scheduler.start()
     for events in waiting:
@@ -131,7 +131,7 @@ def test_sessions_take_turns(scheduler):
 
 
 def test_calls_run_on_the_model_thread_before_the_next_step(scheduler):
-    model, called = ScriptedAnswerer(["1"]), queue.Queue()
+    model, called = ScriptedModel(["1"]), queue.Queue()
     _, events = submit(scheduler, model, "p")
     scheduler.call(lambda: called.put((threading.current_thread().ident, list(model.log))))
     scheduler.call(lambda: called.put((threading.current_thread().ident, list(model.log))))
@@ -146,7 +146,7 @@ def test_calls_run_on_the_model_thread_before_the_next_step(scheduler):
 def test_expired_job_fails_even_behind_others_in_the_queue():
     now = 0.0
     scheduler = Scheduler(lambda: now)
-    model = ScriptedAnswerer(["1"])
+    model = ScriptedModel(["1"])
     _, late = submit(scheduler, model, "late", expires=5.0)
     _, valid = submit(scheduler, model, "well", expires=20.0)
     now = 10.0
@@ -161,12 +161,12 @@ def test_expired_job_fails_even_behind_others_in_the_queue():
 
 def test_job_submitted_after_closing_fails(scheduler):
     scheduler.close()
-    _, events = submit(scheduler, ScriptedAnswerer(), "p")
+    _, events = submit(scheduler, ScriptedModel(), "p")
     assert drain(events) == [Failed("The engine is shutting down.", "unavailable")]
 
 
 def test_out_of_memory_has_a_message_for_the_user(scheduler):
-    class Small(ScriptedAnswerer):
+    class Small(ScriptedModel):
         def complete(self, prompt, suffix, sampling, rule, options, context=()):
             raise MemoryError
 

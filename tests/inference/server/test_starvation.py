@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import httpx
 import psutil
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import RunningService, serving
 from support.waiting import until
 
@@ -109,7 +109,7 @@ async def slowloris_attack(running: RunningService, first: bytes) -> AsyncIterat
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [b"", HEALTH], ids=["first-request", "second-request"])
 async def test_slowloris_on_tcp_does_not_block_the_unix_socket(runtime, first):
-    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+    async with serving(runtime, ScriptedModel(), token=TOKEN) as running:
         async with unix_client(running) as client:
             await check_valid_request(client)
         await until(lambda: not running.server.server_state.connections)
@@ -127,7 +127,7 @@ async def test_slowloris_on_tcp_does_not_block_the_unix_socket(runtime, first):
 
 async def test_slow_clients_do_not_lock_out_the_token_holder(runtime):
     """Connections without token are displaced by newer ones, so a complete request gets through."""
-    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running, tcp_client(running) as early:
+    async with serving(runtime, ScriptedModel(), token=TOKEN) as running, tcp_client(running) as early:
         await check_valid_request(early)
         slow = [
             await asyncio.open_connection("127.0.0.1", running.port) for _ in range(2 * transport.MAX_TCP_CONNECTIONS)
@@ -143,7 +143,7 @@ async def test_slow_clients_do_not_lock_out_the_token_holder(runtime):
 
 async def test_connections_without_token_are_bounded(runtime, caplog):
     """Further ones displace the oldest. The log gets one line for all of them."""
-    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+    async with serving(runtime, ScriptedModel(), token=TOKEN) as running:
         opened = [
             await asyncio.open_connection("127.0.0.1", running.port) for _ in range(3 * transport.MAX_UNAUTHENTICATED)
         ]
@@ -155,7 +155,7 @@ async def test_connections_without_token_are_bounded(runtime, caplog):
 
 
 async def test_rejected_token_closes_the_connection(runtime):
-    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+    async with serving(runtime, ScriptedModel(), token=TOKEN) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
         writer.write(HEALTH)
         response = await read_to_end(reader)
@@ -167,7 +167,7 @@ async def test_rejected_token_closes_the_connection(runtime):
 async def test_token_is_checked_before_the_body_is_read(runtime):
     """There is no ``100 Continue``, and no waiting for the body."""
     head = b"POST /v1/completions HTTP/1.1\r\nhost: e\r\ncontent-length: 5000000\r\nexpect: 100-continue\r\n\r\n"
-    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+    async with serving(runtime, ScriptedModel(), token=TOKEN) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
         writer.write(head)
         response = await read_to_end(reader)
@@ -180,7 +180,7 @@ async def test_rejection_reaches_a_client_that_still_sends(runtime, listener, st
     """Closing immediately would reset the connection, and the client would not see the response."""
     body = b"a" * 12_000_000
     head = b"POST /v1/completions HTTP/1.1\r\nhost: e\r\ncontent-length: %d\r\n\r\n" % len(body)
-    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+    async with serving(runtime, ScriptedModel(), token=TOKEN) as running:
         for _ in range(20):
             reader, writer = await connected(running, listener)
             writer.write(head + body)
@@ -197,7 +197,7 @@ async def test_rejection_reaches_a_client_that_still_sends(runtime, listener, st
 )
 async def test_second_request_has_a_time_limit_too(runtime, monkeypatch, listener, slow):
     monkeypatch.setattr(transport, "HEADER_SECONDS", 0.3)
-    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+    async with serving(runtime, ScriptedModel(), token=TOKEN) as running:
         reader, writer = await connected(running, listener)
         writer.write(ALLOWED)
         assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
@@ -211,7 +211,7 @@ async def test_second_request_has_a_time_limit_too(runtime, monkeypatch, listene
 async def test_body_has_a_time_limit_after_an_early_response(runtime, monkeypatch):
     """An unknown path gets a response before its body has arrived; the rest of the body must arrive in time."""
     monkeypatch.setattr(transport, "BODY_SECONDS", 0.3)
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         reader, writer = await connected(running, "socket")
         writer.write(b"POST /nothing HTTP/1.1\r\nhost: e\r\ncontent-length: 1000000\r\n\r\nx")
         response = await read_to_end(reader)
@@ -222,7 +222,7 @@ async def test_body_has_a_time_limit_after_an_early_response(runtime, monkeypatc
 
 @pytest.mark.parametrize("listener", ["socket", "tcp"])
 async def test_headers_are_bounded_before_the_token_is_checked(runtime, listener):
-    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+    async with serving(runtime, ScriptedModel(), token=TOKEN) as running:
         reader, writer = await connected(running, listener)
         writer.write(b"GET /health HTTP/1.1\r\nhost: e\r\nx: " + b"a" * 60_000 + b"\r\n\r\n")
         response = await read_to_end(reader)
@@ -234,7 +234,7 @@ async def test_headers_are_bounded_before_the_token_is_checked(runtime, listener
 
 async def test_malformed_requests_do_not_fill_the_log(runtime, caplog):
     caplog.set_level(logging.INFO)
-    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+    async with serving(runtime, ScriptedModel(), token=TOKEN) as running:
         for _ in range(50):
             reader, writer = await connected(running, "tcp")
             writer.write(b"nonsense\r\n\r\n")

@@ -9,8 +9,8 @@ import weakref
 
 import httpx
 import pytest
-from fakes.answerer import ScriptedAnswerer
-from fakes.clock import HandClock
+from fakes.clock import ManualClock
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import RunningService, serving
 from support.waiting import until
 
@@ -38,7 +38,7 @@ class Loader:
         assert self.go.wait(10)
         if self.broken:
             raise RuntimeError(self.broken)
-        model = ScriptedAnswerer(["again"])
+        model = ScriptedModel(["again"])
         self.made = weakref.ref(model)
         return {"starter": model}
 
@@ -49,10 +49,10 @@ async def wait_for_phase(running: RunningService, name: str) -> None:
 
 async def test_idle_weights_are_unloaded_and_freed(runtime):
     """Nothing may keep a reference, such as the last request's generator on the model thread."""
-    clock, loader = HandClock(), Loader()
+    clock, loader = ManualClock(), Loader()
     loader.go.set()
     idle = Leases(600, wait_for=clock.wait_for)
-    async with serving(runtime, ScriptedAnswerer(), "idle", load=loader, idle=idle) as running, http(running) as client:
+    async with serving(runtime, ScriptedModel(), "idle", load=loader, idle=idle) as running, http(running) as client:
         response = await client.post("/v1/completions", json={"prompt": "p"})
         unloading = asyncio.ensure_future(running.service.sleep_when_idle())
         await until(lambda: clock.waits[-1:] == [600])
@@ -69,7 +69,7 @@ async def test_idle_weights_are_unloaded_and_freed(runtime):
 
 
 async def test_weights_stay_loaded_while_a_request_runs(runtime):
-    clock, model = HandClock(), ScriptedAnswerer(["1", "2"], hold=True)
+    clock, model = ManualClock(), ScriptedModel(["1", "2"], hold=True)
     async with (
         serving(runtime, model, idle=Leases(600, wait_for=clock.wait_for)) as running,
         http(running) as client,
@@ -87,7 +87,7 @@ async def test_weights_stay_loaded_while_a_request_runs(runtime):
 
 async def test_next_request_loads_the_weights_and_leases_see_progress(runtime):
     loader = Loader()
-    async with serving(runtime, ScriptedAnswerer(), load=loader) as running:
+    async with serving(runtime, ScriptedModel(), load=loader) as running:
         clients = [EngineClient(running.socket) for _ in range(2)]
         leases = [client.lease() for client in clients]
         for lease in leases:
@@ -121,7 +121,7 @@ async def until_status(lease, phase: str, progress: int):
 async def test_request_with_a_short_deadline_gets_503_while_loading(runtime):
     """Loading goes on, so that the next keystroke finds the weights loaded."""
     loader = Loader()
-    async with serving(runtime, ScriptedAnswerer(), load=loader) as running, http(running) as client:
+    async with serving(runtime, ScriptedModel(), load=loader) as running, http(running) as client:
         running.service.weights.unload()
         response = await client.post("/v1/completions", json={"prompt": "p", "deadline_ms": 1})
         loader.go.set()
@@ -134,7 +134,7 @@ async def test_request_with_a_short_deadline_gets_503_while_loading(runtime):
 async def test_infer_command_wakes_an_idle_engine(runtime):
     loader = Loader()
     loader.go.set()
-    async with serving(runtime, ScriptedAnswerer(), "idle", load=loader):
+    async with serving(runtime, ScriptedModel(), "idle", load=loader):
         response = await asyncio.wait_for(infer({"input_data": {"input_string": ["x = "]}}, None), 20)
     assert response == [{"0": "x = again"}]
 
@@ -144,7 +144,7 @@ async def test_failed_loading_is_reported_and_retried_by_the_next_lease(runtime)
     loader = Loader()
     loader.go.set()
     loader.broken = "no room"
-    async with serving(runtime, ScriptedAnswerer(), load=loader) as running, http(running) as client:
+    async with serving(runtime, ScriptedModel(), load=loader) as running, http(running) as client:
         running.service.weights.unload()
         response = await client.post("/v1/completions", json={"prompt": "p"})
         loader.broken = ""
@@ -159,7 +159,7 @@ async def test_failed_loading_is_reported_and_retried_by_the_next_lease(runtime)
 
 async def test_graceful_shutdown_finishes_running_requests(runtime):
     """New requests are refused meanwhile."""
-    model = ScriptedAnswerer(["1", "2"], hold=True)
+    model = ScriptedModel(["1", "2"], hold=True)
     async with serving(runtime, model) as running, http(running) as client:
         leaving = asyncio.ensure_future(running.service.unneeded())
         pending = asyncio.ensure_future(client.post("/v1/completions", json={"prompt": "p"}))
@@ -176,7 +176,7 @@ async def test_graceful_shutdown_finishes_running_requests(runtime):
 
 
 async def test_immediate_shutdown_fails_all_queued_requests(runtime):
-    model = ScriptedAnswerer(["1", "2"], hold=True)
+    model = ScriptedModel(["1", "2"], hold=True)
     async with serving(runtime, model) as running, http(running) as client:
         pending = [
             asyncio.ensure_future(client.post("/v1/completions", json={"prompt": name})) for name in ("a", "b", "c")
@@ -195,7 +195,7 @@ async def test_immediate_shutdown_fails_all_queued_requests(runtime):
 
 @pytest.mark.parametrize("body", [[], {"stop": 1}, {"later": True}])
 async def test_invalid_shutdown_request_is_refused(runtime, body):
-    async with serving(runtime, ScriptedAnswerer()) as running, http(running) as client:
+    async with serving(runtime, ScriptedModel()) as running, http(running) as client:
         response = await client.post("/retire", json=body)
         assert running.service.board.status.phase == "ready"
     assert response.status_code == 400

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.system.files import make_private, open_private, write_private
+from inference.system.files import make_private_folder, open_private, write_private
 
 
 def mode(path: Path) -> int:
@@ -27,14 +27,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_all_missing_folders_are_private(cache: Path):
     """``mkdir(mode, parents=True)`` would apply its mode to the last folder only."""
-    made = make_private(cache / "codellama-ls" / "models" / "one")
+    made = make_private_folder(cache / "codellama-ls" / "models" / "one")
     assert [mode(path) for path in (made, made.parent, made.parent.parent, cache)] == [0o700] * 4
 
 
 def test_own_open_folder_is_closed_but_no_other(cache: Path):
     own = cache / "codellama-ls"
     own.mkdir(parents=True, mode=0o755)
-    make_private(own / "native")
+    make_private_folder(own / "native")
     assert (mode(own), mode(own / "native"), mode(cache)) == (0o700, 0o700, 0o777)
 
 
@@ -42,7 +42,7 @@ def test_folder_chosen_by_the_user_keeps_its_mode(cache: Path, tmp_path: Path):
     """Models may be on a shared disk."""
     chosen = tmp_path / "codellama-ls"
     chosen.mkdir(mode=0o755)
-    assert (make_private(chosen), mode(chosen)) == (chosen, 0o755)
+    assert (make_private_folder(chosen), mode(chosen)) == (chosen, 0o755)
 
 
 @pytest.mark.usefixtures("cache")

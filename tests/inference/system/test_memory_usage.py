@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.system.memory_usage import HostProbe, Peak, Usage
+from inference.system.memory_usage import HostProbe, MemoryUsage, PeakMemory
 
 SMAPS = """\
 5600-5700 r-xp 00000000 08:01 11  /usr/bin/python3
@@ -39,7 +39,7 @@ def proc(tmp_path: Path) -> Path:
 
 def test_anonymous_and_checkpoint_pages_are_counted_apart(tmp_path: Path, proc: Path) -> None:
     """Pages of libraries and of other checkpoints do not count."""
-    assert HostProbe(tmp_path / "model", proc).now() == Usage(own=999 * 1024, mapped=424 * 1024)
+    assert HostProbe(tmp_path / "model", proc).now() == MemoryUsage(own=999 * 1024, mapped=424 * 1024)
 
 
 def test_own_memory_is_the_kernels_counter(tmp_path: Path, proc: Path) -> None:
@@ -65,12 +65,12 @@ class ScriptedProbe:
             self.exhausted.set()
         return value
 
-    def now(self) -> Usage:
-        return Usage(0)
+    def now(self) -> MemoryUsage:
+        return MemoryUsage(0)
 
 
 def test_peak_is_the_largest_sample() -> None:
     probe = ScriptedProbe()
-    with Peak(probe) as peak:
+    with PeakMemory(probe) as peak:
         assert probe.exhausted.wait(10)
     assert peak.bytes == 9

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inference.system import runtime_folder as module
-from inference.system.runtime_folder import NotPrivateError, bind, runtime_folder, token
+from inference.system.runtime_folder import NotPrivateError, bind_socket, read_or_create_token, runtime_folder
 
 
 def mode(path: Path) -> int:
@@ -17,14 +17,14 @@ def mode(path: Path) -> int:
 
 
 def test_folder_and_socket_are_private(runtime: Path):
-    with bind(runtime / "engine.sock"):
+    with bind_socket(runtime / "engine.sock"):
         assert mode(runtime) == 0o700
         assert mode(runtime / "engine.sock") == 0o600
 
 
 def test_socket_file_of_a_dead_engine_is_replaced(runtime: Path):
-    bind(runtime / "engine.sock").close()
-    with bind(runtime / "engine.sock") as listener:
+    bind_socket(runtime / "engine.sock").close()
+    with bind_socket(runtime / "engine.sock") as listener:
         assert listener.getsockname() == str(runtime / "engine.sock")
 
 
@@ -89,7 +89,7 @@ def test_dangling_link_in_place_of_the_folder_is_an_error(monkeypatch, tmp_path)
 def test_folder_in_place_of_the_socket_is_an_error(runtime: Path):
     (runtime / "engine.sock").mkdir()
     with pytest.raises(NotPrivateError, match=r"engine\.sock is a folder, but a file belongs there\. Remove it\."):
-        bind(runtime / "engine.sock")
+        bind_socket(runtime / "engine.sock")
 
 
 def test_open_folder_is_closed_to_others(monkeypatch, runtime):
@@ -120,4 +120,4 @@ def test_token_file_that_cannot_be_created_is_an_error(tmp_path):
     with pytest.raises(
         NotPrivateError, match=r"token file .*/file/token cannot be created \(Not a directory\)\. Choose another"
     ):
-        token(tmp_path / "file" / "token")
+        read_or_create_token(tmp_path / "file" / "token")

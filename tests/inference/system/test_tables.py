@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from inference.system.tables import figure_table, percent, points
+from inference.system.terminal import figure_table, percent, points
 
 
 def test_shares_and_intervals_are_formatted_in_percent():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inference.text.holes import KINDS, Kind, sample_holes
+from inference.text.holes import HOLE_KINDS, HoleKind, sample_holes
 from inference.text.source_files import SourceFile
 
 TEXT = '''import os
@@ -20,8 +20,8 @@ def area(width, height):
 FILES = [SourceFile(f"f{n}.py", "python", TEXT.replace("area", f"area_{n}")) for n in range(40)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_prefix_middle_and_suffix_are_the_file(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", HOLE_KINDS)
+def test_prefix_middle_and_suffix_are_the_file(kind: HoleKind) -> None:
     texts = {file.name: file.text for file in FILES}
     holes = sample_holes(FILES, kind, 60, seed=1)
     assert len(holes) == 60

@@ -13,7 +13,7 @@ from pathspec import GitIgnoreSpec
 from support.hostile_repository import BAD_LINES, git
 
 from inference.text import ignore_rules
-from inference.text.ignore_rules import MAX_LENGTH, MAX_PATTERNS, Patterns, TooCostlyError, why_private
+from inference.text.ignore_rules import MAX_LENGTH, MAX_PATTERNS, Patterns, TooCostlyError, exclusion_reason
 
 HANG = 10
 """Seconds; pathspec's own expressions would take years."""
@@ -46,7 +46,7 @@ def test_files_that_git_ignores_are_ignored(tmp_path):
     output = subprocess.run(command, input="\0".join(paths), capture_output=True, text=True).stdout
     ignored = output.split("\0")[:-1]
     assert len(ignored) > 300
-    assert [name for name in ignored if why_private(tmp_path / name, tmp_path) != "ignored"] == []
+    assert [name for name in ignored if exclusion_reason(tmp_path / name, tmp_path) != "ignored"] == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from support.hostile_repository import EVIL_NAME, add_ignore_file
 
 from inference.text import ignore_rules
-from inference.text.ignore_rules import IGNORE_FILES, why_private
+from inference.text.ignore_rules import IGNORE_FILES, exclusion_reason
 
 
 @pytest.fixture
@@ -23,21 +23,21 @@ def root(tmp_path: Path) -> Path:
     [".env", ".env.local", "server.key", "deploy/id_ed25519", "credentials.json", ".ssh/config", "secrets.toml"],
 )
 def test_key_files_are_secret_in_any_folder(root, name):
-    assert why_private(root / name, root) == "secret"
-    assert why_private(root / name, root / "elsewhere") == "secret"
+    assert exclusion_reason(root / name, root) == "secret"
+    assert exclusion_reason(root / name, root / "elsewhere") == "secret"
 
 
 def test_files_in_a_secret_folder_are_secret(tmp_path):
     """An editor may open such a folder as its workspace."""
     folder = tmp_path / ".ssh"
-    assert why_private(folder / "config.py", folder) == "secret"
+    assert exclusion_reason(folder / "config.py", folder) == "secret"
 
 
 @pytest.mark.parametrize("name", [".gitignore", ".codellamaignore"])
 def test_both_ignore_files_apply(root, name):
     (root / name).write_text("*.sql\n/src/made/\n")
     paths = [root / "src" / "a.sql", root / "src" / "made" / "a.py", root / "src" / "a.py"]
-    assert [why_private(path, root) for path in paths] == ["ignored", "ignored", None]
+    assert [exclusion_reason(path, root) for path in paths] == ["ignored", "ignored", None]
 
 
 def test_nearest_ignore_file_decides(root):
@@ -45,23 +45,23 @@ def test_nearest_ignore_file_decides(root):
     (root / ".gitignore").write_text("*.py\n/src/made/\n")
     (root / "src" / ".gitignore").write_text("!*.py\n")
     (root / "src" / "made" / ".gitignore").write_text("!*.py\n")
-    assert why_private(root / "a.py", root) == "ignored"
-    assert why_private(root / "src" / "a.py", root) is None
-    assert why_private(root / "src" / "made" / "a.py", root) == "ignored"
+    assert exclusion_reason(root / "a.py", root) == "ignored"
+    assert exclusion_reason(root / "src" / "a.py", root) is None
+    assert exclusion_reason(root / "src" / "made" / "a.py", root) == "ignored"
 
 
 def test_changed_ignore_file_applies_immediately(root):
     rules = root / ".gitignore"
     rules.write_text("b.py\n")
-    assert why_private(root / "a.py", root) is None
+    assert exclusion_reason(root / "a.py", root) is None
     rules.write_text("a.py\n")
     os.utime(rules, ns=(1, 1))
-    assert why_private(root / "a.py", root) == "ignored"
+    assert exclusion_reason(root / "a.py", root) == "ignored"
 
 
 def test_only_the_name_counts_outside_the_root(root):
     (root / ".gitignore").write_text("*\n")
-    assert why_private(root / "a.py", root / "src") is None
+    assert exclusion_reason(root / "a.py", root / "src") is None
 
 
 UNUSABLE = ["fifo", "device", "stdin", "link", "folder", "huge", "many"]
@@ -73,36 +73,36 @@ def test_folder_with_an_unusable_ignore_file_is_unclear(root, kind, name):
     add_ignore_file(root / kind, kind, name)
     problems: list[str] = []
     paths = [root / kind / "a.py", root / kind / "sub" / EVIL_NAME, root / "a.py"]
-    assert [why_private(path, root, problems.append) for path in paths] == ["unclear", "unclear", None]
+    assert [exclusion_reason(path, root, problems.append) for path in paths] == ["unclear", "unclear", None]
     assert len(set(problems)) == 1 and f"{root / kind}" in problems[0] and "until you change it" in problems[0]
 
 
 def test_patterns_with_many_wildcards_are_matched(root):
     add_ignore_file(root / "costly", "costly")
     paths = [root / "costly" / name for name in (EVIL_NAME, "a" * 200 + "b", "sub/" * 100 + EVIL_NAME)]
-    assert [why_private(path, root) for path in paths] == [None, "ignored", None]
+    assert [exclusion_reason(path, root) for path in paths] == [None, "ignored", None]
 
 
 def test_usable_file_does_not_override_an_unusable_one(root):
     add_ignore_file(root / "fifo", "fifo")
     (root / "fifo" / ".codellamaignore").write_text("!*\n")
-    assert why_private(root / "fifo" / "a.py", root) == "unclear"
+    assert exclusion_reason(root / "fifo" / "a.py", root) == "unclear"
 
 
 def test_replaced_unusable_ignore_file_is_read(root):
     add_ignore_file(root / "link", "link")
-    assert why_private(root / "link" / "a.py", root) == "unclear"
+    assert exclusion_reason(root / "link" / "a.py", root) == "unclear"
     (root / "link" / ".gitignore").unlink()
-    assert why_private(root / "link" / "a.py", root) is None
+    assert exclusion_reason(root / "link" / "a.py", root) is None
     (root / "link" / ".gitignore").write_text("a.py\n")
-    assert why_private(root / "link" / "a.py", root) == "ignored"
+    assert exclusion_reason(root / "link" / "a.py", root) == "ignored"
 
 
 def test_bad_lines_are_skipped_and_reported(root):
     add_ignore_file(root / "bad_lines", "bad_lines")
     problems: list[str] = []
     paths = [root / "bad_lines" / name for name in ("a.py", "hidden.py")]
-    assert [why_private(path, root, problems.append) for path in paths] == [None, "ignored"]
+    assert [exclusion_reason(path, root, problems.append) for path in paths] == [None, "ignored"]
     (problem,) = set(problems)
     assert "they are skipped: line 1 ('!'), and " in problem
 
@@ -111,8 +111,8 @@ def test_unreadable_ignore_file_is_tried_again(root, monkeypatch):
     (root / ".gitignore").write_text("b.py\n")
     with monkeypatch.context() as patched:
         patched.setattr(ignore_rules, "read_regular", lambda *_, **__: exec("raise OSError(24, 'Too many open files')"))
-        assert why_private(root / "a.py", root) == "unclear"
-    assert why_private(root / "a.py", root) is None
+        assert exclusion_reason(root / "a.py", root) == "unclear"
+    assert exclusion_reason(root / "a.py", root) is None
 
 
 def test_time_for_one_path_is_limited(root, monkeypatch):
@@ -122,22 +122,22 @@ def test_time_for_one_path_is_limited(root, monkeypatch):
         folder.mkdir()
         (folder / ".gitignore").write_text("*.sql\n")
     deepest = folder / "a.py"
-    assert why_private(deepest, root) is None
+    assert exclusion_reason(deepest, root) is None
     monkeypatch.setattr(ignore_rules, "SECONDS", -1.0)
-    assert why_private(deepest, root) == "unclear"
+    assert exclusion_reason(deepest, root) == "unclear"
 
 
 def test_secret_below_a_folder_with_a_line_break_is_secret(root):
-    assert why_private(root / "a\nb" / ".env", root) == "secret"
+    assert exclusion_reason(root / "a\nb" / ".env", root) == "secret"
 
 
 def test_byte_order_mark_and_invalid_utf8_are_accepted(root):
     (root / ".gitignore").write_bytes(b"\xef\xbb\xbffirst.py\n\xff.py\r\n")
     paths = [root / "first.py", root / os.fsdecode(b"\xff.py"), root / "a.py"]
-    assert [why_private(path, root) for path in paths] == ["ignored", "ignored", None]
+    assert [exclusion_reason(path, root) for path in paths] == ["ignored", "ignored", None]
 
 
 def test_only_line_feeds_end_a_line(root):
     """``str.splitlines`` splits at other characters too; git does not."""
     (root / ".gitignore").write_text("a\x0c*.py\n")
-    assert why_private(root / "b.py", root) is None
+    assert exclusion_reason(root / "b.py", root) is None

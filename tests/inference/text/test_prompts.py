@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.text.llama_tokenizer import CodeLlamaTokenizer
-from inference.text.prompts import clean, completion_prompt, trim_start
+from inference.text.prompts import completion_prompt, normalize_text, trim_start
 
 
 def test_completion_starts_with_bos_and_stops_at_eos(codellama: CodeLlamaTokenizer) -> None:
@@ -55,4 +55,4 @@ def test_prefix_of_blanks_is_trimmed_too() -> None:
 
 
 def test_clean_normalizes_line_endings_and_surrogates() -> None:
-    assert clean("a\r\nb\rc\n\r\nd\x0c\u2028😀\ud83d") == "a\nb\nc\n\nd\x0c\u2028😀\ufffd"
+    assert normalize_text("a\r\nb\rc\n\r\nd\x0c\u2028😀\ud83d") == "a\nb\nc\n\nd\x0c\u2028😀\ufffd"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inference.text.snippets import bm25, definitions, import_lines, portions, words
+from inference.text.snippets import bm25, definitions, import_lines, split_file, words
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_definition_keeps_indentation_and_length_limit() -> None:
 
 def test_portions_are_cut_at_empty_lines() -> None:
     text = "\n\n".join("\n".join(f"{n}.{line}" for line in range(14)) for n in range(3)) + "\n"
-    assert [snippet.text.split("\n")[0] for snippet in portions("a", text)] == ["0.0", "1.0", "2.0"]
+    assert [snippet.text.split("\n")[0] for snippet in split_file("a", text)] == ["0.0", "1.0", "2.0"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inference.text.syntax_position import WINDOW, position_at, window
+from inference.text.syntax_position import MAX_PARSED_CHARACTERS, parsed_window, position_at
 
 
 def seen(language: str, before: str) -> tuple[str, str]:
@@ -73,6 +73,12 @@ def test_bracket_has_the_indentation_of_its_statement(language, before, indents)
 
 def test_window_starts_at_a_top_level_line() -> None:
     text = "def f():\n    x = 1\n    y = 2\n" * 2_000
-    assert window("python", text, 1_000).startswith("def f():\n")
-    assert text.endswith(window("python", text, 1_000))
-    assert 900 < len(window("python", text, 1_000)) <= 1_000 < WINDOW < len(window("python", text)) + 100
+    assert parsed_window("python", text, 1_000).startswith("def f():\n")
+    assert text.endswith(parsed_window("python", text, 1_000))
+    assert (
+        900
+        < len(parsed_window("python", text, 1_000))
+        <= 1_000
+        < MAX_PARSED_CHARACTERS
+        < len(parsed_window("python", text)) + 100
+    )

@@ -12,9 +12,8 @@ from support.vocabulary_json import write_tokenizer_json
 from tokenizers import Tokenizer as RustTokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from inference.text.llama_tokenizer import ByteFallbackTokenizer, CodeLlamaTokenizer
+from inference.text.llama_tokenizer import ByteFallbackTokenizer, CodeLlamaTokenizer, load_tokenizer
 from inference.text.tokenizer import ByteLevelTokenizer, TokenizerError, decode
-from inference.text.tokenizer_loader import load_tokenizer
 
 
 @pytest.fixture(scope="module")

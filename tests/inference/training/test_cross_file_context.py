@@ -11,8 +11,8 @@ from fakes.tiny_lesson import install_tiny
 
 from inference.models import store
 from inference.text.holes import Hole
+from inference.text.llama_tokenizer import load_tokenizer
 from inference.text.source_files import SourceFile
-from inference.text.tokenizer_loader import load_tokenizer
 from inference.training.examples import HELPFUL, Batches, CrossFileContext
 from inference.training.recipe import Recipe
 

@@ -11,7 +11,7 @@ import pytest
 
 from inference.text.source_files import read_sources
 from inference.training import packages
-from inference.training.packages import LIST, remove_copies
+from inference.training.packages import PACKAGE_LIST, remove_copies
 
 PINNED = {"pypi": r"[\w.-]+==[\w.]+", "npm": r"(@[\w-]+/)?[\w.-]+@[\d.]+"}
 
@@ -21,7 +21,7 @@ def code(topic: str) -> str:
 
 
 def test_packages_are_pinned_and_used_once() -> None:
-    parts = tomllib.loads(LIST.read_text("utf-8"))
+    parts = tomllib.loads(PACKAGE_LIST.read_text("utf-8"))
     assert set(parts) == {"train", "judge"}
     names: list[str] = []
     for registries in parts.values():
@@ -49,7 +49,7 @@ def test_archive_with_another_checksum_is_rejected(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(packages, "_run", download)
     packages.fetch("pypi", "a==1", tmp_path)
-    assert (packages.unpacked("a==1", tmp_path) / "a.py").read_text() == "a==1"
-    with pytest.raises(packages.WrongArchiveError, match="The archive of b==1 is not the pinned one"):
+    assert (packages.package_folder("a==1", tmp_path) / "a.py").read_text() == "a==1"
+    with pytest.raises(packages.ChecksumError, match="The archive of b==1 is not the pinned one"):
         packages.fetch("pypi", "b==1", tmp_path, "0" * 64)
-    assert not packages.unpacked("b==1", tmp_path).exists()
+    assert not packages.package_folder("b==1", tmp_path).exists()

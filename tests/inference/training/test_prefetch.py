@@ -9,11 +9,11 @@ import pytest
 from fakes.tiny_lesson import install_tiny, write_repository
 
 from inference.models import store
+from inference.text.llama_tokenizer import load_tokenizer
 from inference.text.source_files import read_sources
-from inference.text.tokenizer_loader import load_tokenizer
 from inference.training.examples import Batches
-from inference.training.prefetch import PrefetchedBatches
 from inference.training.recipe import Recipe
+from inference.training.trainer import PrefetchedBatches
 
 RECIPE = Recipe(batch=2, shortest=24, longest=80)
 

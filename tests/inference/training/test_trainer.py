@@ -12,9 +12,9 @@ from fakes.tiny_lesson import install_tiny, write_repository
 
 from inference.models import store
 from inference.models.adapter_files import AdapterError
-from inference.models.loader import Format, read_transformers
+from inference.models.loader import FormatOrAuto, read_transformers
+from inference.text.llama_tokenizer import load_tokenizer
 from inference.text.source_files import read_sources
-from inference.text.tokenizer_loader import load_tokenizer
 from inference.training import peft_adapter
 from inference.training.examples import Batches
 from inference.training.heldout import token_losses
@@ -37,7 +37,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_repository(tmp_path_factory.mktemp("code") / "repository")
 
 
-def trainer(folder: Path, repository: Path, steps: int, weights: Format = "fp32", new: tuple[int, ...] = ()) -> Trainer:
+def trainer(
+    folder: Path, repository: Path, steps: int, weights: FormatOrAuto = "fp32", new: tuple[int, ...] = ()
+) -> Trainer:
     model = peft_adapter.attach(read_transformers(folder, weights, "cpu"), RECIPE, new)
     batches = Batches(read_sources([repository]).files, load_tokenizer(folder), RECIPE)
     return Trainer(model, batches, RECIPE, TrainingRun(steps))
@@ -52,7 +54,7 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
 
 
 @pytest.mark.parametrize("weights", ["fp32", "bf16", "nf4"])
-def test_training_changes_only_the_adapter(folder: Path, repository: Path, weights: Format) -> None:
+def test_training_changes_only_the_adapter(folder: Path, repository: Path, weights: FormatOrAuto) -> None:
     """With 4-bit weights (QLoRA), gradients reach the adapter through them."""
     run = trainer(folder, repository, 2, weights)
     before = all_weights(run.model)

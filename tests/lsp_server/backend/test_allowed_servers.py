@@ -9,7 +9,14 @@ import pytest
 
 from inference.remote.http_client import Address
 from lsp_server.backend import allowed_servers
-from lsp_server.backend.allowed_servers import TOKEN_VARIABLE, URL_VARIABLE, NotAllowedError, find, is_named, objection
+from lsp_server.backend.allowed_servers import (
+    TOKEN_VARIABLE,
+    URL_VARIABLE,
+    NotAllowedError,
+    find_server,
+    is_named,
+    setting_problem,
+)
 
 HERE, OTHER = "https://models.example.org", "https://elsewhere.example.com"
 
@@ -31,20 +38,20 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
 
 def test_no_server_by_default():
     assert not is_named()
-    assert objection("") == ""
+    assert setting_problem("") == ""
 
 
 def test_file_names_a_server(config):
     write(config, f'url = "{HERE}/v1/"\ntoken = "secret"\n')
     assert is_named()
-    assert find() == Address(HERE, "secret")
+    assert find_server() == Address(HERE, "secret")
 
 
 def test_command_line_precedes_environment_precedes_file(config, monkeypatch):
     write(config, 'url = "https://a.example.org"')
     monkeypatch.setenv(URL_VARIABLE, "https://b.example.org")
-    assert find().url == "https://b.example.org"
-    assert find("https://c.example.org").url == "https://c.example.org"
+    assert find_server().url == "https://b.example.org"
+    assert find_server("https://c.example.org").url == "https://c.example.org"
 
 
 def test_local_overrides_the_file(config, monkeypatch):
@@ -52,7 +59,7 @@ def test_local_overrides_the_file(config, monkeypatch):
     assert not is_named("local")
     monkeypatch.setenv(URL_VARIABLE, "local")
     assert not is_named()
-    assert find(OTHER).url == OTHER
+    assert find_server(OTHER).url == OTHER
 
 
 @pytest.mark.parametrize(
@@ -70,22 +77,22 @@ def test_token_goes_only_to_the_address_it_was_given_with(config, monkeypatch, g
     monkeypatch.setenv(TOKEN_VARIABLE, "environment-token")
     if named:
         monkeypatch.setenv(URL_VARIABLE, named)
-    assert find(given).token == token
+    assert find_server(given).token == token
 
 
 def test_ambiguous_token_goes_to_no_address(config, monkeypatch):
     """The environment names no address, and the other sources name two."""
     write(config, f'url = "{HERE}"')
     monkeypatch.setenv(TOKEN_VARIABLE, "environment-token")
-    assert find(OTHER) == Address(OTHER, "")
+    assert find_server(OTHER) == Address(OTHER, "")
     config.unlink()
-    assert find(OTHER) == Address(OTHER, "environment-token")
+    assert find_server(OTHER) == Address(OTHER, "environment-token")
 
 
 def test_missing_file_is_an_error(config):
     """The session began with a file."""
     with pytest.raises(NotAllowedError) as error:
-        find()
+        find_server()
     assert str(error.value) == (
         "No remote server is configured any more. Name one in remote.toml, or restart the language server to use the "
         "local engine."
@@ -94,15 +101,15 @@ def test_missing_file_is_an_error(config):
 
 def test_file_token_is_not_sent_to_another_address(config):
     write(config, f'url = "{HERE}"\ntoken = "file-token"')
-    assert find(OTHER) == Address(OTHER, "")
-    assert find(HERE) == Address(HERE, "file-token")
+    assert find_server(OTHER) == Address(OTHER, "")
+    assert find_server(HERE) == Address(HERE, "file-token")
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
 def test_file_that_others_can_access_is_refused(config, mode):
     write(config, f'url = "{HERE}"', mode)
     with pytest.raises(NotAllowedError) as error:
-        find()
+        find_server()
     assert str(error.value) == f"{config} must be a file of yours that only you can read. Run `chmod 600 {config}`."
 
 
@@ -111,7 +118,7 @@ def test_file_of_another_user_is_refused(config):
     write(config, f'url = "{HERE}"')
     os.chown(config, 12345, -1)
     with pytest.raises(NotAllowedError, match="must be a file of yours"):
-        find()
+        find_server()
 
 
 def test_symbolic_link_is_refused(config, tmp_path):
@@ -120,13 +127,13 @@ def test_symbolic_link_is_refused(config, tmp_path):
     config.symlink_to(tmp_path / "theirs.toml")
     assert is_named()
     with pytest.raises(NotAllowedError, match="cannot be read"):
-        find()
+        find_server()
 
 
 def test_fifo_is_refused_without_blocking(config):
     os.mkfifo(config, 0o600)
     with pytest.raises(NotAllowedError, match="must be a file of yours"):
-        find()
+        find_server()
 
 
 @pytest.mark.parametrize(
@@ -141,7 +148,7 @@ def test_fifo_is_refused_without_blocking(config):
 def test_invalid_file_is_refused(config, text, message):
     write(config, text)
     with pytest.raises(NotAllowedError) as error:
-        find()
+        find_server()
     assert str(error.value) == f"{config} {message}"
 
 
@@ -149,13 +156,13 @@ def test_invalid_address_is_refused(monkeypatch):
     monkeypatch.setenv(URL_VARIABLE, "gpu:8080")
     assert is_named()
     with pytest.raises(NotAllowedError, match="'gpu:8080' is not the address of a server"):
-        find()
+        find_server()
 
 
 @pytest.mark.parametrize("setting", [HERE, f"{HERE}/v1/", "HTTPS://Models.Example.org:443"])
 def test_setting_may_repeat_the_chosen_address(config, setting):
     write(config, f'url = "{HERE}"')
-    assert objection(setting) == ""
+    assert setting_problem(setting) == ""
 
 
 @pytest.mark.parametrize("setting", [OTHER, "http://models.example.org", f"{HERE}:8443", f"{HERE}/other", "nonsense"])
@@ -164,7 +171,7 @@ def test_setting_with_another_address_is_refused(config, setting, named):
     """With and without a server chosen."""
     if named:
         write(config, f'url = "{HERE}"')
-    assert objection(setting) == (
+    assert setting_problem(setting) == (
         "Setting 'engine.url' is not taken from the editor, because an opened folder could have set it. Put the "
         f'address into {config} (mode 0600) as `url = "..."`, or into CODELLAMA_LS_ENGINE_URL.'
     )
@@ -172,7 +179,7 @@ def test_setting_with_another_address_is_refused(config, setting, named):
 
 def test_setting_does_not_make_an_invalid_file_valid(config):
     write(config, f'url = "{HERE}"', 0o644)
-    assert objection(HERE) != ""
+    assert setting_problem(HERE) != ""
 
 
 def test_file_lies_in_the_users_configuration_folder(config):

@@ -28,9 +28,9 @@ from inference.models import store
 from inference.remote.http_client import Address
 from inference.remote.prompt_format import ServerDialect
 from inference.remote.server_profile import ProbeRequest
+from inference.text.llama_tokenizer import load_tokenizer
 from inference.text.prompts import Message
 from inference.text.stopping import StopRule
-from inference.text.tokenizer_loader import load_tokenizer
 from lsp_server.backend.remote_server import RemoteServer
 
 PROGRAM, GGUF = (os.environ.get(f"CODELLAMA_LS_TEST_{name}", "") for name in ("LLAMA_SERVER", "GGUF"))

@@ -7,8 +7,8 @@ import os
 from contextlib import asynccontextmanager
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
-from fakes.clock import HandClock
+from fakes.clock import ManualClock
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 from support.waiting import settle, until
 
@@ -17,9 +17,9 @@ from inference.api.errors import EngineUnavailable
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import Status
 from inference.client import crash_report
-from inference.client.crash_report import MOST_DEATHS
+from inference.client.crash_report import MAX_FAILED_STARTS
 from inference.client.engine_process import EngineNotStarted, EngineOptions
-from inference.system.runtime_folder import bind
+from inference.system.runtime_folder import bind_socket
 from inference.text.prompts import Message
 from lsp_server.backend.backend import RETRY_AFTER
 from lsp_server.backend.local_engine import REPLACE_SECONDS, LocalEngine
@@ -30,7 +30,7 @@ class LocalSession:
 
     def __init__(self, socket) -> None:
         self.socket = socket
-        self.clock = HandClock()
+        self.clock = ManualClock()
         self.statuses: list[Status] = []
         self.searches = 0
         self.found = asyncio.Event()
@@ -62,7 +62,7 @@ def set_version(running, version: str = "0.0.1") -> None:
 
 
 async def test_older_engine_is_retired_and_replaced_at_once(runtime):
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         set_version(running)
         async with session(running.socket) as here:
             await asyncio.wait_for(running.service.unneeded(), 10)
@@ -74,7 +74,7 @@ async def test_older_engine_is_retired_and_replaced_at_once(runtime):
 
 
 async def test_other_session_waits_for_the_replacement(runtime):
-    async with serving(runtime, ScriptedAnswerer()) as running, session(running.socket) as here:
+    async with serving(runtime, ScriptedModel()) as running, session(running.socket) as here:
         await here.phase("ready")
         running.service.board.set(phase="retiring", message="it finishes")
         await here.phase("retiring")
@@ -89,7 +89,7 @@ async def test_other_session_waits_for_the_replacement(runtime):
 @pytest.mark.parametrize("version", ["99.0", inference.__version__, "", "custom"])
 async def test_newer_or_unknown_version_is_used_as_it_is(runtime, version):
     """Otherwise two sessions of different versions would keep replacing each other's engine."""
-    async with serving(runtime, ScriptedAnswerer(["x"])) as running:
+    async with serving(runtime, ScriptedModel(["x"])) as running:
         set_version(running, version)
         async with session(running.socket) as here:
             await here.phase("ready")
@@ -100,7 +100,7 @@ async def test_newer_or_unknown_version_is_used_as_it_is(runtime, version):
 
 
 async def test_session_retires_at_most_one_engine(runtime):
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         set_version(running)
         async with session(running.socket) as here:
             await here.phase("retiring")
@@ -110,7 +110,7 @@ async def test_session_retires_at_most_one_engine(runtime):
 
 async def test_crash_is_reported_to_sessions_that_lost_the_engine(runtime):
     """A session opened later does not hear of it."""
-    async with serving(runtime, ScriptedAnswerer()) as running:
+    async with serving(runtime, ScriptedModel()) as running:
         running.service.board.set(crash="it was killed by SIGKILL")
         async with session(running.socket) as here:
             assert (await here.phase("ready")).crash == ""
@@ -125,7 +125,7 @@ async def test_crash_is_reported_to_sessions_that_lost_the_engine(runtime):
 
 
 async def test_next_request_restarts_a_stopped_engine(runtime):
-    async with serving(runtime, ScriptedAnswerer()) as running, session(running.socket) as here:
+    async with serving(runtime, ScriptedModel()) as running, session(running.socket) as here:
         await here.phase("ready")
         running.service.board.set(phase="stopping", message="stopped")
         await here.phase("stopping")
@@ -142,7 +142,7 @@ async def test_next_request_restarts_a_stopped_engine(runtime):
 
 async def test_chat_allows_one_more_start_after_failed_starts(runtime):
     """A completion does not: typing is no deliberate request."""
-    for _ in range(MOST_DEATHS):
+    for _ in range(MAX_FAILED_STARTS):
         crash_report.count_start(runtime, "the same")
     here = LocalSession(runtime / "engine.sock")
     counts: list[int] = []
@@ -167,14 +167,14 @@ async def test_chat_allows_one_more_start_after_failed_starts(runtime):
         await until(lambda: len(counts) == 3)
     finally:
         await here.backend.stop()
-    assert counts == [MOST_DEATHS - 1, MOST_DEATHS, MOST_DEATHS - 1]
+    assert counts == [MAX_FAILED_STARTS - 1, MAX_FAILED_STARTS, MAX_FAILED_STARTS - 1]
 
 
 async def test_broken_status_callback_does_not_end_the_connection(runtime):
     def broken(status: Status) -> None:
         raise RuntimeError("the editor has gone")
 
-    async with serving(runtime, ScriptedAnswerer(["x"])) as running:
+    async with serving(runtime, ScriptedModel(["x"])) as running:
         here = LocalSession(running.socket)
         here.backend = LocalEngine(EngineOptions(), broken, here._find, here.clock.sleep, here.clock)
         here.backend.start()
@@ -187,7 +187,7 @@ async def test_broken_status_callback_does_not_end_the_connection(runtime):
 
 async def test_unknown_silent_process_is_reported_and_left_alone(runtime):
     """No engine left its mark; the next request looks again."""
-    with bind(runtime / "engine.sock") as listener:
+    with bind_socket(runtime / "engine.sock") as listener:
         listener.listen()
         here = LocalSession(runtime / "engine.sock")
         here.backend = LocalEngine(
@@ -204,7 +204,7 @@ async def test_unknown_silent_process_is_reported_and_left_alone(runtime):
 
 async def test_request_reaches_an_engine_without_weights(runtime):
     """The request makes it load them."""
-    async with serving(runtime, ScriptedAnswerer(["x"])) as running, session(running.socket) as here:
+    async with serving(runtime, ScriptedModel(["x"])) as running, session(running.socket) as here:
         await here.phase("ready")
         running.service.weights.unload()
         await here.phase("idle")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
 from fakes.llama_server import listening
 from fakes.openai_server import refusal
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 from support.fixtures_remote import TOKEN, address_of, sharing
-from support.linked import OneWindow, one_window, window
+from support.remote_server_harness import RemoteServerHarness, remote_server, remote_server_on
 from support.waiting import settle, until
 
 from inference.api.errors import BadRequest, EngineError, EngineUnavailable, ModelRefused
@@ -22,7 +22,7 @@ from lsp_server.backend.backend import RETRY_AFTER
 
 
 async def test_reachable_server_is_ready(small):
-    async with one_window(sharing(small)) as (one, url):
+    async with remote_server_on(sharing(small)) as (one, url):
         status = await one.phase("ready")
         assert (status.model, status.message) == (
             "codellama/CodeLlama-7b-hf",
@@ -35,7 +35,7 @@ async def test_reachable_server_is_ready(small):
 
 async def test_server_is_probed_once(small):
     fake = sharing(small)
-    async with one_window(fake) as (one, _):
+    async with remote_server_on(fake) as (one, _):
         await one.phase("ready")
         for _n in range(3):
             await one.ask()
@@ -43,7 +43,7 @@ async def test_server_is_probed_once(small):
 
 
 async def test_request_during_the_probe_fails_at_once(small):
-    async with one_window(sharing(small, silent=True)) as (one, _):
+    async with remote_server_on(sharing(small, silent=True)) as (one, _):
         assert await one.refusal() == "connecting"
 
 
@@ -52,7 +52,7 @@ async def test_unreachable_server_is_retried_with_back_off(small):
     async with listening(fake.app()) as url:
         pass
     urls = [url]
-    async with window(lambda: Address(urls[0])) as one:
+    async with remote_server(lambda: Address(urls[0])) as one:
         message = f"{url} cannot be reached. Check that it is running, and its address."
         assert (await one.phase("failed")).message == message
         assert await one.refusal() == message
@@ -70,7 +70,7 @@ async def test_unreachable_server_is_retried_with_back_off(small):
 @pytest.mark.parametrize("status", [429, 503])
 async def test_busy_server_gets_no_request_until_retry_after(small, status):
     fake = sharing(small)
-    async with one_window(fake) as (one, url):
+    async with remote_server_on(fake) as (one, url):
         await one.phase("ready")
         fake.failures = [refusal(status, "slow down", {"Retry-After": "30"})]
         message = f"{url} is busy or not ready yet; retrying in 30 s."
@@ -86,7 +86,7 @@ async def test_busy_server_gets_no_request_until_retry_after(small, status):
 
 async def test_busy_server_is_probed_again_after_retry_after(small):
     fake = sharing(small, failures=[refusal(503, "Loading model", {"Retry-After": "9"})])
-    async with one_window(fake) as (one, _):
+    async with remote_server_on(fake) as (one, _):
         assert await one.waits(1) == [9]
         assert one.statuses[-1].phase == "loading"
         one.clock.go_on.set()
@@ -96,7 +96,7 @@ async def test_busy_server_is_probed_again_after_retry_after(small):
 async def test_retry_after_zero_waits_one_second(small):
     """Otherwise a session would retry in a tight loop."""
     fake = sharing(small, failures=[refusal(503, "Loading model", {"Retry-After": "0"})])
-    async with one_window(fake) as (one, _):
+    async with remote_server_on(fake) as (one, _):
         assert await one.waits(1) == [1]
         one.clock.go_on.set()
         await one.phase("ready")
@@ -111,7 +111,7 @@ async def test_retry_after_zero_waits_one_second(small):
 async def test_server_that_breaks_off_is_probed_again(small):
     """Another server may have taken its place."""
     fake = sharing(small)
-    async with one_window(fake) as (one, url):
+    async with remote_server_on(fake) as (one, url):
         await one.phase("ready")
         fake.says, before = ["a", "break"], len(fake.probes)
         message = f"{url} closed the connection in the middle of a request."
@@ -127,7 +127,7 @@ async def test_server_that_breaks_off_is_probed_again(small):
 
 async def test_failed_request_leaves_other_requests_running(small):
     fake = sharing(small, says=["a", "…", "b"])
-    async with one_window(fake) as (one, _):
+    async with remote_server_on(fake) as (one, _):
         await one.phase("ready")
         first = asyncio.ensure_future(one.ask())
         await until(lambda: fake.asked)
@@ -140,7 +140,7 @@ async def test_failed_request_leaves_other_requests_running(small):
 async def test_wrong_token_is_retried_on_the_next_request(small):
     fake = sharing(small, token="right")
     token = ["wrong"]
-    async with listening(fake.app()) as url, window(lambda: Address(url, token[0])) as one:
+    async with listening(fake.app()) as url, remote_server(lambda: Address(url, token[0])) as one:
         assert (await one.phase("failed")).message.startswith(f"{url} rejected the token")
         assert await one.waits(1) == [RETRY_AFTER]
         one.clock.go_on.set()
@@ -157,7 +157,7 @@ async def test_error_in_the_users_file_is_reported(small):
     def find() -> Address:
         raise NotAllowedError("remote.toml must be a file of yours.")
 
-    async with window(find) as one:
+    async with remote_server(find) as one:
         assert (await one.phase("failed")).message == "remote.toml must be a file of yours."
         assert await one.refusal() == "remote.toml must be a file of yours."
 
@@ -167,7 +167,7 @@ async def test_unexpected_exception_does_not_end_the_connection(small):
         raise exceptions.pop()
 
     exceptions: list[Exception] = [NotAllowedError("and again"), ZeroDivisionError()]
-    async with window(find) as one:
+    async with remote_server(find) as one:
         assert (await one.phase("failed")).message.endswith("cannot be used. See the language server's log.")
         assert await one.waits(1) == [RETRY_AFTER]
         one.clock.go_on.set()
@@ -178,7 +178,7 @@ async def test_unexpected_exception_does_not_end_the_connection(small):
 
 async def test_missing_adapter_is_no_failure_of_the_server(small):
     fake = sharing(small)
-    async with one_window(fake) as (one, _):
+    async with remote_server_on(fake) as (one, _):
         await one.phase("ready")
         await one.refusal(ModelRefused, model="mine")
         assert await one.ask() == "ab"
@@ -189,15 +189,15 @@ async def test_unencrypted_connection_is_warned_about(small):
     """0.0.0.0 reaches this machine but is no loopback address."""
     async with listening(sharing(small).app()) as here:
         url = here.replace("127.0.0.1", "0.0.0.0")
-        async with window(lambda: Address(url)) as one:
+        async with remote_server(lambda: Address(url)) as one:
             await one.phase("ready")
     assert one.warnings == [f"Your code is sent to {url} unencrypted. Use an https:// address."]
 
 
 async def test_loading_engine_reports_its_progress(runtime):
     async with (
-        serving(runtime, ScriptedAnswerer(["a"]), phase="loading", token=TOKEN) as running,
-        window(lambda: address_of(running)) as one,
+        serving(runtime, ScriptedModel(["a"]), phase="loading", token=TOKEN) as running,
+        remote_server(lambda: address_of(running)) as one,
     ):
         await one.waits(1)
         one.clock.go_on.set()
@@ -213,7 +213,7 @@ async def test_loading_engine_reports_its_progress(runtime):
 
 async def test_closing_early_cancels_the_request(small):
     fake = sharing(small, says=["a", "…"])
-    async with one_window(fake) as (one, _):
+    async with remote_server_on(fake) as (one, _):
         await one.phase("ready")
         stream = one.link.complete(CompletionRequest("x"))
         await anext(stream)
@@ -221,7 +221,7 @@ async def test_closing_early_cancels_the_request(small):
         await asyncio.wait_for(fake.left.wait(), 10)
 
 
-async def chat(one: OneWindow) -> str:
+async def chat(one: RemoteServerHarness) -> str:
     events = [event async for event in one.link.chat(ChatRequest((Message("user", "Hi"),)))]
     return "".join(getattr(event, "text", "") for event in events)
 
@@ -229,7 +229,7 @@ async def chat(one: OneWindow) -> str:
 async def test_chat_goes_to_the_server(small):
     """The server applies its own template."""
     fake = sharing(small, models=[{"id": "codellama/CodeLlama-7b-hf", "max_model_len": 4096}])
-    async with one_window(fake) as (one, _):
+    async with remote_server_on(fake) as (one, _):
         await one.phase("ready")
         assert await chat(one) == "ab"
         assert await one.link.chat_context() == 4096
@@ -239,7 +239,7 @@ async def test_chat_goes_to_the_server(small):
 async def test_refused_chat_leaves_the_server_ready(small):
     """The chat may be too long, or the model may have no template."""
     fake = sharing(small)
-    async with one_window(fake) as (one, _):
+    async with remote_server_on(fake) as (one, _):
         await one.phase("ready")
         fake.failures = [refusal(400, "maximum context length")]
         with pytest.raises(EngineError, match=r"refused a request \(HTTP 400\)"):
@@ -250,7 +250,7 @@ async def test_refused_chat_leaves_the_server_ready(small):
 
 async def test_chat_context_is_unknown_unless_reported(small):
     """The model's trained context length is not the server's."""
-    async with one_window(sharing(small)) as (one, _):
+    async with remote_server_on(sharing(small)) as (one, _):
         await one.phase("ready")
         assert await one.link.chat_context() is None
 
@@ -258,7 +258,7 @@ async def test_chat_context_is_unknown_unless_reported(small):
 async def test_three_refused_completions_in_a_row_fail_the_server(small):
     """One may be due to its prompt; three in a row mean that the server has changed."""
     fake = sharing(small)
-    async with one_window(fake) as (one, _):
+    async with remote_server_on(fake) as (one, _):
         await one.phase("ready")
         for _n in range(2):
             for _m in range(2):
@@ -274,7 +274,7 @@ async def test_three_refused_completions_in_a_row_fail_the_server(small):
 
 
 async def test_broken_chat_fails_the_server(small):
-    async with one_window(sharing(small, says=["a", "break"])) as (one, _):
+    async with remote_server_on(sharing(small, says=["a", "break"])) as (one, _):
         await one.phase("ready")
         with pytest.raises(EngineUnavailable):
             await chat(one)

@@ -9,17 +9,17 @@ from rich.console import Console
 
 from lsp_server.benchmark.bench_figures import figures, percentile
 from lsp_server.benchmark.bench_report import show
-from lsp_server.benchmark.end_to_end import EndToEndAnswer
+from lsp_server.benchmark.end_to_end import EndToEndCompletion
 from lsp_server.benchmark.scenarios import Results, Sample, Waits
-from lsp_server.benchmark.sides.side import TimedAnswer
+from lsp_server.benchmark.sides.side import TimedCompletion
 
 
 def answered(
     first: float, step: float, tokens: int = 3, prompt: int = 100, prefilled: int | None = 4, accepted: int = 0
-) -> TimedAnswer:
+) -> TimedCompletion:
     """Return a completion with the first token after ``first`` seconds and one more every ``step``."""
     arrivals = tuple(first + step * n for n in range(tokens))
-    return TimedAnswer(arrivals, tuple(range(1, tokens + 1)), arrivals[-1], prompt, prefilled, tokens, accepted)
+    return TimedCompletion(arrivals, tuple(range(1, tokens + 1)), arrivals[-1], prompt, prefilled, tokens, accepted)
 
 
 def results() -> Results:
@@ -38,9 +38,9 @@ def results() -> Results:
             Sample("us", "plain rewrite", 0, answered(0.1, 0.4, tokens=10)),
         ],
         felt={
-            0: EndToEndAnswer(0.1, 2, 5, False),
-            1: EndToEndAnswer(0.01, None, 5, True),
-            2: EndToEndAnswer(0.001, None, 0, False),
+            0: EndToEndCompletion(0.1, 2, 5, False),
+            1: EndToEndCompletion(0.01, None, 5, True),
+            2: EndToEndCompletion(0.001, None, 0, False),
         },
         streams={"us": [answered(0.1, 0.01), answered(0.3, 0.03)]},
         waits={"us": Waits([0.01, 0.02], [0.05, 0.06], [0.02, 0.03])},
@@ -108,7 +108,7 @@ def test_95th_percentile_covers_common_requests_only():
 def test_end_to_end_without_common_requests_has_no_ratio():
     alone = results()
     alone.samples = [sample for sample in alone.samples if sample.side == "us" or sample.kind != "warm"]
-    alone.felt = {1: EndToEndAnswer(0.01, None, 5, True)}
+    alone.felt = {1: EndToEndCompletion(0.01, None, 5, True)}
     assert figures(alone, "us")["felt"]["ratios"] == {"them": {"median": None, "p95": None, "whole": None}}
 
 
@@ -127,11 +127,11 @@ def test_rewrites_with_drafts_over_the_same_without():
 @pytest.mark.parametrize(("tokens", "seconds"), [(1, 0.2), (2, 0.2), (3, 0.5), (4, 0.5), (5, 0.6), (9, 0.6)])
 def test_token_arrives_with_its_part(tokens, seconds):
     """Each part brings two tokens; the fifth has no text."""
-    assert TimedAnswer((0.2, 0.5), (2, 4), 0.6, 100, 4, 5).until(tokens) == seconds
+    assert TimedCompletion((0.2, 0.5), (2, 4), 0.6, 100, 4, 5).until(tokens) == seconds
 
 
 def test_decode_rate_excludes_the_first_part():
-    assert TimedAnswer((0.2, 0.5), (2, 4), 0.7, 100, 4, 4).decode_rate == pytest.approx(4)
+    assert TimedCompletion((0.2, 0.5), (2, 4), 0.7, 100, 4, 4).decode_rate == pytest.approx(4)
 
 
 def test_end_to_end_rival_time_ends_with_the_last_shown_token():

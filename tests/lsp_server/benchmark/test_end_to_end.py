@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 
 from lsp_server.benchmark.editing_trace import TraceRequest
-from lsp_server.benchmark.end_to_end import EditorSession, EndToEndAnswer, until_idle
+from lsp_server.benchmark.end_to_end import EndToEndCompletion, ReplaySession, until_idle
 from lsp_server.demo.tiny_editor import tiny_editor
 
 SETTINGS = {"completion": {"debounceMs": 0, "prefetch": False}, "engine": {"adapter": ""}}
@@ -19,10 +19,10 @@ def typed(prefix: str, suffix: str = "\n") -> TraceRequest:
 
 
 async def test_each_request_updates_the_document_and_is_automatic(runtime):
-    answerer = ScriptedAnswerer(pieces=["1", " + 2"])
+    answerer = ScriptedModel(pieces=["1", " + 2"])
     async with serving(runtime, answerer), tiny_editor(SETTINGS) as editor:
         await editor.ready()
-        window = EditorSession(editor)
+        window = ReplaySession(editor)
         answers = [await window.ask(typed(prefix)) for prefix in ("x = ", "# a\nx = 3\ny = ")]
         record = await editor.last_record()
         assert editor.engine_pid == os.getpid()
@@ -34,17 +34,17 @@ async def test_each_request_updates_the_document_and_is_automatic(runtime):
 
 async def test_request_without_model_call_is_reported(runtime):
     """An empty document is no avoided call."""
-    async with serving(runtime, ScriptedAnswerer()), tiny_editor(SETTINGS) as editor:
+    async with serving(runtime, ScriptedModel()), tiny_editor(SETTINGS) as editor:
         await editor.ready()
-        felt = await EditorSession(editor).ask(typed("", "\n"))
+        felt = await ReplaySession(editor).ask(typed("", "\n"))
     assert (felt.tokens, felt.shown, felt.known) == (None, 0, False)
 
 
 async def test_cached_completion_is_an_avoided_call():
     """Also a cached empty result, which the trace tells by its source."""
     for shown, source, known in (("x", "typed", True), ("", "same", True), ("", "", False)):
-        felt = await EditorSession(Remembering(shown, source)).ask(typed("a"))  # type: ignore[arg-type]
-        assert felt == EndToEndAnswer(felt.total, None, len(shown), known)
+        felt = await ReplaySession(Remembering(shown, source)).ask(typed("a"))  # type: ignore[arg-type]
+        assert felt == EndToEndCompletion(felt.total, None, len(shown), known)
 
 
 class Remembering:

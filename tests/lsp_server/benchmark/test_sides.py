@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
 from fakes.llama_server import FakeLlamaServer, listening
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 
 from inference.api.events import Sampling
 from inference.models.catalog import find
 from lsp_server.benchmark.sides.http_sides import find_side
 from lsp_server.benchmark.sides.own_engine import side_on
-from lsp_server.benchmark.sides.side import BenchError, NoChatError, Stopwatch, TimedRequest, chatting
+from lsp_server.benchmark.sides.side import BenchError, NoChatError, Stopwatch, TimedRequest, busy_with_chat
 from lsp_server.benchmark.sides.transformers_side import start_transformers
 
 
@@ -79,7 +79,7 @@ async def test_other_servers_get_openai_requests():
 
 async def test_our_engine_gets_a_session_per_document(runtime):
     """Only known fields; cached tokens are not prefilled."""
-    answerer = ScriptedAnswerer(pieces=["a", "b"])
+    answerer = ScriptedModel(pieces=["a", "b"])
     async with serving(runtime, answerer) as running:
         side = side_on(running.socket, "starter", os.getpid())
         answer = await side.answer(TimedRequest([5, 6, 7], 2, "a.py"))
@@ -89,7 +89,7 @@ async def test_our_engine_gets_a_session_per_document(runtime):
 
 
 async def test_only_our_engine_gets_a_forced_completion(runtime):
-    answerer = ScriptedAnswerer(pieces=["a", "b"])
+    answerer = ScriptedModel(pieces=["a", "b"])
     async with serving(runtime, answerer) as running:
         side = side_on(running.socket, "starter")
         await side.answer(TimedRequest([5], 2, drafts=False, forced=(6, 7), prediction="x = 1"))
@@ -129,7 +129,7 @@ def test_parts_without_counts_share_the_tokens_equally():
 
 async def test_tokens_without_text_arrive_at_the_end(runtime):
     """Control tokens, for example."""
-    async with serving(runtime, ScriptedAnswerer(pieces=["", ""])) as running:
+    async with serving(runtime, ScriptedModel(pieces=["", ""])) as running:
         side = side_on(running.socket, "starter")
         answer = await side.answer(TimedRequest([5], 2))
         await side.aclose()
@@ -144,7 +144,7 @@ async def test_the_process_that_listens_is_found():
 
 async def test_chat_runs_in_the_background():
     fake = FakeLlamaServer()
-    async with found(fake) as (side, _), chatting(side) as steps:
+    async with found(fake) as (side, _), busy_with_chat(side) as steps:
         await side.answer(TimedRequest([5], 1))
         assert len(steps) == 2
     paths = [path for path, _ in fake.bodies]
@@ -154,10 +154,10 @@ async def test_chat_runs_in_the_background():
 
 async def test_model_without_chat_is_reported_before_the_measurement(runtime):
     """Its refusal is the reason."""
-    async with serving(runtime, ScriptedAnswerer(row=find("codellama-7b"))) as running:
+    async with serving(runtime, ScriptedModel(row=find("codellama-7b"))) as running:
         side = side_on(running.socket, "codellama-7b")
         with pytest.raises(NoChatError, match=r"^codellama-ls refused /v1/chat/completions \(.* not trained to chat"):
-            async with chatting(side):
+            async with busy_with_chat(side):
                 pytest.fail("there is no chat")
         await side.aclose()
 

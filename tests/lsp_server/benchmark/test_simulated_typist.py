@@ -7,7 +7,12 @@ from random import Random
 import pytest
 
 from lsp_server.benchmark.editing_trace import TypedText
-from lsp_server.benchmark.simulated_typist import SimulatedTypist, agreeing, at_random, keys_alone
+from lsp_server.benchmark.simulated_typist import (
+    SimulatedTypist,
+    keys_without_completions,
+    random_text_to_type,
+    right_part,
+)
 
 
 def writing(todo: str, before: str = "", rest: str = "\nend\n") -> SimulatedTypist:
@@ -36,7 +41,7 @@ def typed(person: SimulatedTypist, keys: int) -> SimulatedTypist:
 )
 def test_each_key_is_counted_as_on_a_keyboard(todo: str, keys: int) -> None:
     person = writing(todo)
-    assert keys_alone(person.typist) == keys
+    assert keys_without_completions(person.typist) == keys
     typed(person, keys)
     assert person.done and person.keys == keys
     assert (person.typist.before, person.typist.after) == (todo, "\nend\n")
@@ -58,24 +63,24 @@ def test_each_key_is_counted_as_on_a_keyboard(todo: str, keys: int) -> None:
     ],
 )
 def test_largest_right_part_is_accepted(todo: str, shown: str, taken: tuple[str, str] | None) -> None:
-    assert agreeing(shown, writing(todo)) == taken
+    assert right_part(shown, writing(todo)) == taken
 
 
 def test_smaller_parts_than_the_least_are_not_accepted() -> None:
     """Single words are often right by chance."""
     person = writing("a = 1\nb = 2")
-    assert agreeing("a = 1\nb = 3", person, "line") == ("line", "a = 1")
-    assert agreeing("a = 1\nb = 3", person, "whole") is None
-    assert agreeing("a = 1", person, "whole") == ("whole", "a = 1")
-    assert agreeing("return 2", writing("return 1"), "line") is None
+    assert right_part("a = 1\nb = 3", person, "line") == ("line", "a = 1")
+    assert right_part("a = 1\nb = 3", person, "whole") is None
+    assert right_part("a = 1", person, "whole") == ("whole", "a = 1")
+    assert right_part("return 2", writing("return 1"), "line") is None
 
 
 def test_closed_brackets_are_not_accepted_twice() -> None:
     person = typed(writing("f(value)"), 2)
     assert person.typist.closed == ")"
-    assert agreeing("value)", person) == ("word", "value")
-    assert agreeing("value", person) == ("whole", "value")
-    assert agreeing("g(x)", typed(writing("f(g(x))"), 2)) == ("whole", "g(x)")
+    assert right_part("value)", person) == ("word", "value")
+    assert right_part("value", person) == ("whole", "value")
+    assert right_part("g(x)", typed(writing("f(g(x))"), 2)) == ("whole", "g(x)")
 
 
 def test_accepting_costs_one_key() -> None:
@@ -90,19 +95,19 @@ def test_new_line_agrees_from_the_editors_indentation_on() -> None:
     """The line is to be deeper than the editor guessed, or is to begin at the margin."""
     deeper = typed(writing("\n    value", before="x = \\"), 1)
     assert deeper.typist.before == "x = \\\n"
-    assert agreeing("    value", deeper) == ("whole", "    value")
+    assert right_part("    value", deeper) == ("whole", "    value")
     deeper.take("    value")
     assert (deeper.done, deeper.keys) == (True, 2)
     back = typed(writing("\nvalue", before="if x:\n    y"), 1)
     assert back.typist.before.endswith("\n    ")
-    assert agreeing("value", back) is None
-    assert agreeing("value", typed(back, 1)) == ("whole", "value")
+    assert right_part("value", back) is None
+    assert right_part("value", typed(back, 1)) == ("whole", "value")
 
 
 def test_random_text_is_long_enough_and_ends_with_a_line() -> None:
     text = "import os\n\n    abcdef = 1\nghi = 2\nx\n"
-    places = [at_random(text, 12, Random(seed)) for seed in range(20)]
+    places = [random_text_to_type(text, 12, Random(seed)) for seed in range(20)]
     assert {(p.before, p.todo, p.rest) for p in places if p} == {
         ("import os\n\n    ", "abcdef = 1\nghi = 2", "\nx\n"),
     }
-    assert at_random(text, 40, Random(0)) is None
+    assert random_text_to_type(text, 40, Random(0)) is None

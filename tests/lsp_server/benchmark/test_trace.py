@@ -8,7 +8,7 @@ import pytest
 
 from inference.text.source_files import SourceFile
 from lsp_server.benchmark.editing_trace import KINDS, make_trace
-from lsp_server.benchmark.source_choice import in_turn
+from lsp_server.benchmark.source_choice import interleave_languages
 
 SMALL = SourceFile("a.py", "python", "# a\r\nadd(1)\r\n")
 TEXT = "import os\n\n\ndef add(a, b):\n    return a + b\n\n\nclass Cart:\n    total = add(1, 2)\n    items = [3, 4]\n"
@@ -72,4 +72,4 @@ def test_files_without_code_raise_a_message():
 
 def test_languages_alternate():
     given = [SourceFile("a.py", "python", ""), SourceFile("b.py", "python", ""), SourceFile("a.js", "javascript", "")]
-    assert [file.name for file in in_turn(given)] == ["2/a.js", "0/a.py", "1/b.py"]
+    assert [file.name for file in interleave_languages(given)] == ["2/a.js", "0/a.py", "1/b.py"]

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 
 from lsp_server.benchmark.editing_trace import TypedText
 from lsp_server.benchmark.source_choice import NoFilesError
-from lsp_server.benchmark.typing_run import Habits, Tally, saved, table, write
+from lsp_server.benchmark.typing_run import Habits, Tally, keys_saved, type_file, typing_table
 from lsp_server.commands import typist_command
 from lsp_server.commands.typist_command import AT_ITS_OWN_PACE, work_in
 from lsp_server.demo.tiny_editor import TinyEditor, tiny_editor
@@ -23,7 +23,7 @@ SETTINGS = {"completion": AT_ITS_OWN_PACE, "engine": {"adapter": ""}}
 
 
 @dataclass
-class Told(ScriptedAnswerer):
+class Told(ScriptedModel):
     """Generates the scripted text after a prompt's end, else nothing."""
 
     says: dict[str, str] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Told(ScriptedAnswerer):
         return super().complete(prompt, suffix, sampling, rule, options)
 
 
-def begun(answerer: ScriptedAnswerer) -> list[str]:
+def begun(answerer: ScriptedModel) -> list[str]:
     """Return the last line of each prompt."""
     return [line.rpartition("\n")[2] for line in answerer.log if line.startswith("begin ")]
 
@@ -41,7 +41,9 @@ def begun(answerer: ScriptedAnswerer) -> list[str]:
 async def wrote(editor: TinyEditor, todo: str, **habits) -> Tally:
     """Type ``todo`` between two lines of a file."""
     await editor.ready()
-    return await write(editor, Path("/a.py"), "python", TypedText("import os\n", todo, "\nend = 1\n"), Habits(**habits))
+    return await type_file(
+        editor, Path("/a.py"), "python", TypedText("import os\n", todo, "\nend = 1\n"), Habits(**habits)
+    )
 
 
 async def test_right_words_are_accepted_and_counted(runtime):
@@ -79,7 +81,7 @@ async def test_several_lines_are_accepted_at_once(runtime):
 
 async def test_at_a_human_rate_older_requests_are_superseded(runtime):
     """The model is held until the last key."""
-    answerer = ScriptedAnswerer(["1", "2"], hold=True)
+    answerer = ScriptedModel(["1", "2"], hold=True)
 
     async def release(editor: TinyEditor) -> None:
         while [record["result"] for record in await editor.records()].count("superseded") < 4:
@@ -106,7 +108,7 @@ async def test_command_prints_all_languages_and_their_sum(runtime, tmp_path, mon
 
     monkeypatch.setattr(typist_command, "isolated_editor", here)
     args = typist_command._arguments([str(tmp_path), "--keys", "20", "--seed", "3"])
-    answerer = ScriptedAnswerer(["zzz"])
+    answerer = ScriptedModel(["zzz"])
     async with serving(runtime, answerer):
         result = await typist_command.simulate(args, lambda _: None)
     assert json.loads(json.dumps(result)) == result
@@ -116,7 +118,7 @@ async def test_command_prints_all_languages_and_their_sum(runtime, tmp_path, mon
         assert whole[name] == javascript[name] + python[name] > 0
     assert (whole["files"], whole["unanswered"], whole["saved"]) == (2, 0, 0.0)
     assert whole["model_calls"] == len(begun(answerer))
-    assert table(result["languages"]).row_count == 3
+    assert typing_table(result["languages"]).row_count == 3
 
 
 def test_figures_are_sums_and_shares():
@@ -124,7 +126,7 @@ def test_figures_are_sums_and_shares():
         Tally("python", 1, 100, 60, 10, 5, 2, 50, 0, 20, 25, 5, [0.1, 0.2]),
         Tally("c", 1, 50, 50, 0, 0, 0, 49, 1, 40, 8, 0, []),
     ]
-    of_c, of_python, whole = saved(tallies).values()
+    of_c, of_python, whole = keys_saved(tallies).values()
     assert (of_python["saved"], of_python["acceptance"], of_python["calls_per_100_keys"]) == (0.4, 0.5, 33.3)
     assert of_python["ms"] == {"p50": 150.0, "p95": 200.0}
     assert (of_c["saved"], of_c["acceptance"], of_c["ms"]) == (0.0, 0.0, None)

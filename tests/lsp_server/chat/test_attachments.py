@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsp_server.chat.attachments import Attachment, LeftOut, fit, written
+from lsp_server.chat.attachments import Attachment, LeftOut, attachments_text, fit_attachments
 from lsp_server.chat.markdown import code_blocks
 
 
@@ -29,24 +29,24 @@ ATTACHMENTS = [Attachment("a", "12345\n67890\n"), Attachment("b", "1\n2\n3"), At
 
 
 def test_attachments_within_the_limit_are_kept() -> None:
-    assert fit(ATTACHMENTS, 18) == (ATTACHMENTS, [])
+    assert fit_attachments(ATTACHMENTS, 18) == (ATTACHMENTS, [])
 
 
 def test_attachment_at_the_limit_is_shortened_and_marked() -> None:
-    kept, left_out = fit(ATTACHMENTS, 15)
+    kept, left_out = fit_attachments(ATTACHMENTS, 15)
     assert kept == [ATTACHMENTS[0], Attachment("b", "1\n2", shortened=True)]
     assert left_out == [LeftOut("c", "there is no room left for it, or it is empty")]
-    assert written(kept[1:]) == "b (only its beginning):\n```\n1\n2\n```"
+    assert attachments_text(kept[1:]) == "b (only its beginning):\n```\n1\n2\n```"
 
 
 def test_single_line_over_the_limit_is_cut() -> None:
-    assert fit([Attachment("a", "1234567890")], 4) == ([Attachment("a", "1234", shortened=True)], [])
+    assert fit_attachments([Attachment("a", "1234567890")], 4) == ([Attachment("a", "1234", shortened=True)], [])
 
 
 def test_limit_zero_keeps_nothing() -> None:
-    kept, left_out = fit(ATTACHMENTS, 0)
+    kept, left_out = fit_attachments(ATTACHMENTS, 0)
     assert (kept, [one.title for one in left_out]) == ([], ["a", "b", "c"])
 
 
 def test_duplicate_attachment_is_kept_once() -> None:
-    assert fit([ATTACHMENTS[0], ATTACHMENTS[0]], 100) == ([ATTACHMENTS[0]], [])
+    assert fit_attachments([ATTACHMENTS[0], ATTACHMENTS[0]], 100) == ([ATTACHMENTS[0]], [])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lsp_server.chat.attachments import Attachment, LeftOut, Mention
-from lsp_server.chat.chat_context import ChatContext, RefusedMention, Selected, gather_attachments
+from lsp_server.chat.chat_context import AttachmentError, ChatContext, SelectedLines, gather_attachments
 from lsp_server.context.cross_file import OpenFile
 
 AREA = "def area(width):\n    return width * 2\n\n\ndef other():\n    pass\n"
@@ -53,7 +53,7 @@ async def attachments(name: str, context: ChatContext) -> list[Attachment]:
 
 
 async def refusal(name: str, context: ChatContext) -> str:
-    with pytest.raises(RefusedMention) as refused:
+    with pytest.raises(AttachmentError) as refused:
         await attachments(name, context)
     return str(refused.value)
 
@@ -109,9 +109,9 @@ async def test_files_need_a_workspace_folder(folder: Path) -> None:
 
 async def test_selection_is_attached_with_its_lines(folder: Path) -> None:
     here = document(folder / "a.py", "a\nb\nc\n")
-    context = chat_context(folder, here, current=here, selected=Selected("b\nc\n", 2))
+    context = chat_context(folder, here, current=here, selected=SelectedLines("b\nc\n", 2))
     assert await attachments("#selection", context) == [Attachment("a.py, lines 2 to 3", "b\nc\n", "python")]
-    one = replace(context, selected=Selected("b", 2))
+    one = replace(context, selected=SelectedLines("b", 2))
     assert await attachments("#selection", one) == [Attachment("a.py, line 2", "b", "python")]
     assert (
         await refusal("#selection", replace(context, selected=None))
@@ -123,7 +123,7 @@ async def test_selection_is_attached_with_its_lines(folder: Path) -> None:
 @pytest.mark.parametrize("kind", ["#selection", "#diagnostics"])
 async def test_private_document_is_never_attached(folder: Path, kind: str) -> None:
     here = document(folder / ".env", "KEY")
-    context = chat_context(folder, here, current=here, selected=Selected("KEY", 1), diagnostics=["KEY"])
+    context = chat_context(folder, here, current=here, selected=SelectedLines("KEY", 1), diagnostics=["KEY"])
     assert await refusal(kind, context) == f".env is not shown to the model: {KEYS}."
 
 

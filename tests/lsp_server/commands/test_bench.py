@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from fakes.answerer import ScriptedAnswerer
 from fakes.llama_server import FakeLlamaServer, listening
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 
 from inference.models.catalog import find
@@ -22,7 +22,7 @@ from lsp_server.commands import bench_command
 FILES = [SourceFile("a.py", "python", "import os\n\n\ndef add(a, b):\n    return a + b\n")]
 
 
-class Obedient(ScriptedAnswerer):
+class Obedient(ScriptedModel):
     """Writes as many tokens as it is asked for."""
 
     def complete(self, prompt, suffix, sampling, rule, options, context=()):
@@ -98,10 +98,10 @@ async def test_drafts_are_on_only_for_rewrites(runtime):
     answerer, results, made = Obedient(), scenarios.Results(), work(1)
     async with serving(runtime, answerer) as running:
         side = side_on(running.socket, "starter")
-        await scenarios.decode([side], made.short, results)
+        await scenarios.measure_decode([side], made.short, results)
         long_answers = [sampling for _, _, sampling in answerer.asked]
         answerer.asked.clear()
-        await scenarios.rewrite([side], made.rewrites, results)
+        await scenarios.measure_rewrites([side], made.rewrites, results)
         await side.aclose()
     assert [(one.drafts, one.max_tokens) for one in long_answers] == [(False, scenarios.DECODE_TOKENS)] * 2
     assert [(prompt, one.drafts, one.forced) for prompt, _, one in answerer.asked] == [
@@ -134,7 +134,7 @@ async def test_side_that_queues_behind_chat_gets_few_requests(runtime):
     fake, results = FakeLlamaServer(), scenarios.Results()
     async with listening(fake.app()) as url:
         side = await find_side(url)
-        await scenarios.during_chat([side], work(1).typed, 4, results, patience=0)
+        await scenarios.measure_during_chat([side], work(1).typed, 4, results, patience=0)
         await side.aclose()
     waits = results.waits[side.name]
     assert (len(waits.idle), len(waits.busy), len(waits.steps)) == (1, 1, 2)
@@ -144,7 +144,7 @@ async def test_side_without_chat_is_skipped(runtime):
     results = scenarios.Results()
     async with serving(runtime, Obedient(row=find("codellama-7b"))) as running:
         side = side_on(running.socket, "codellama-7b")
-        await scenarios.during_chat([side], work(1).typed, 4, results, patience=0)
+        await scenarios.measure_during_chat([side], work(1).typed, 4, results, patience=0)
         await side.aclose()
     assert results.waits == {}
 
@@ -153,7 +153,7 @@ async def test_concurrent_streams_count_every_gap(runtime):
     fake = FakeLlamaServer()
     async with listening(fake.app()) as url:
         side, results = await find_side(url), scenarios.Results()
-        await scenarios.streams([side], [[n] for n in range(8)], results)
+        await scenarios.measure_streams([side], [[n] for n in range(8)], results)
         await side.aclose()
     assert [len(answer.arrivals) for answer in results.streams[side.name]] == 8 * [scenarios.STREAM_TOKENS]
 

@@ -7,8 +7,8 @@ import json
 import re
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
-from support.e2e_window import window
+from fakes.scripted_model import ScriptedModel
+from support.editor_session import editor_session
 from support.fixtures_engine import serving
 
 from inference.doctor import hardware, installation
@@ -29,7 +29,7 @@ FACTS = {
 @pytest.fixture(autouse=True)
 def _machine(monkeypatch: pytest.MonkeyPatch, runtime) -> None:
     """A machine whose probe returns ``FACTS``; the check of models is replaced."""
-    monkeypatch.setattr(hardware, "ask", lambda options: FACTS)
+    monkeypatch.setattr(hardware, "probe_torch", lambda options: FACTS)
     monkeypatch.setattr(doctor_command, "look", lambda: Machine(MEMORY, (), "No GPU was found."))
     monkeypatch.setattr(doctor_command, "check_models", lambda wanted, say, full: [Check("models", "ok", str(full))])
 
@@ -44,7 +44,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> dict[str, Check]:
 
 
 async def test_all_checks_run_and_warnings_are_no_failure(capsys, runtime):
-    async with serving(runtime, ScriptedAnswerer()):
+    async with serving(runtime, ScriptedModel()):
         assert await asyncio.to_thread(run, "--json") == 0
     captured = capsys.readouterr()
     report = json.loads(captured.out)
@@ -65,7 +65,7 @@ def test_quick_runs_no_model_and_reads_no_weights(capsys):
 
 
 def test_problem_fails_and_the_verdict_names_the_first_fix(capsys, monkeypatch):
-    monkeypatch.setattr(hardware, "ask", lambda options: {**FACTS, "torch": {"error": "ImportError: no torch"}})
+    monkeypatch.setattr(hardware, "probe_torch", lambda options: {**FACTS, "torch": {"error": "ImportError: no torch"}})
     assert run("--quick") == 1
     out = capsys.readouterr().out
     rows = [line.rstrip().split(maxsplit=2) for line in out.splitlines() if "problem" in line]
@@ -86,7 +86,7 @@ def test_crashing_check_is_a_problem_and_others_run(capsys, monkeypatch):
 
 async def test_settings_are_those_of_the_last_editor_session(capsys, runtime):
     settings = {"engine": {"model": "codellama-7b"}, "completion": {"maxTokens": "many"}}
-    async with serving(runtime, ScriptedAnswerer()), window(settings=settings, wait=False) as editor:
+    async with serving(runtime, ScriptedModel()), editor_session(settings=settings, wait=False) as editor:
         editor.open("x = ")
         await editor.inline(0, 4)
     await asyncio.to_thread(run, "--quick", "--json")

@@ -9,11 +9,11 @@ from contextlib import closing
 import pytest
 
 from lsp_server import cli
-from lsp_server.usage_statistics.storage import DAY, Storage, SuggestionRow, path
+from lsp_server.usage_statistics.storage import DAY, StatisticsStore, SuggestionRow, statistics_path
 
 
 def store(*rows: SuggestionRow) -> None:
-    with closing(Storage()) as storage:
+    with closing(StatisticsStore()) as storage:
         storage.write([(row, True) for row in rows])
 
 
@@ -62,7 +62,7 @@ def test_json_has_the_figures_of_the_period(runtime, capsys):
 
 def test_empty_statistics_print_a_sentence(runtime, capsys):
     assert printed(capsys).startswith("No suggestion was shown in the last 30 days")
-    assert not path().exists()
+    assert not statistics_path().exists()
 
 
 def test_erase_deletes_all_rows(runtime, capsys):
@@ -73,11 +73,11 @@ def test_erase_deletes_all_rows(runtime, capsys):
 
 
 def test_damaged_file_prints_one_sentence(runtime, capsys):
-    path().parent.mkdir(mode=0o700, parents=True)
-    path().write_bytes(b"no database" * 1000)
+    statistics_path().parent.mkdir(mode=0o700, parents=True)
+    statistics_path().write_bytes(b"no database" * 1000)
     assert cli.main(["stats"]) == 1
     assert capsys.readouterr().err == (
-        f"codellama-ls: {path()} is damaged; `codellama-ls stats --erase` begins a new one.\n"
+        f"codellama-ls: {statistics_path()} is damaged; `codellama-ls stats --erase` begins a new one.\n"
     )
 
 

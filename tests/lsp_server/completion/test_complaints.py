@@ -93,7 +93,7 @@ class EditorSession:
 
     def why(self) -> str:
         """Return the doctor's explanation of the last request."""
-        return last_requests.why(self.server.trace.records[-1].to_json())
+        return last_requests.explain_request(self.server.trace.records[-1].to_json())
 
 
 class NullRequestLog:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from fakes.suggesting import Person, Told
+from fakes.scripted_engine import PipelineHarness, ScriptedEngine
 from support.waiting import settle
 
 from lsp_server.completion.postprocess.rules import Postprocessed
@@ -37,7 +37,9 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldPostprocess]:
     shape.go.set()
 
 
-async def begins(person: Person, held: HeldPostprocess, before: str = "x = ", **asked) -> asyncio.Task[list[str]]:
+async def begins(
+    person: PipelineHarness, held: HeldPostprocess, before: str = "x = ", **asked
+) -> asyncio.Task[list[str]]:
     """Return a request whose text is being post-processed."""
     request = asyncio.ensure_future(person.sees(before, **asked))
     assert await asyncio.to_thread(held.begun.wait, 5)
@@ -46,7 +48,7 @@ async def begins(person: Person, held: HeldPostprocess, before: str = "x = ", **
 
 async def test_loop_is_free_during_postprocessing(held):
     """A request at another cursor is served from the cache meanwhile."""
-    person = Person(Told({"y = ": "1", "x = ": "slow"}), beside=True)
+    person = PipelineHarness(ScriptedEngine({"y = ": "1", "x = ": "slow"}), beside=True)
     assert await person.sees("y = ") == ["1"]
     first = await begins(person, held)
     assert not first.done()
@@ -57,7 +59,7 @@ async def test_loop_is_free_during_postprocessing(held):
 
 
 async def test_matching_keystroke_waits_for_postprocessing(held):
-    person = Person(Told({"x = ": "slow"}), beside=True)
+    person = PipelineHarness(ScriptedEngine({"x = ": "slow"}), beside=True)
     first = await begins(person, held)
     second = asyncio.ensure_future(person.sees("x = s"))
     await settle()
@@ -68,7 +70,7 @@ async def test_matching_keystroke_waits_for_postprocessing(held):
 
 async def test_mismatching_keystroke_does_not_lose_the_text(held):
     """Texts are cached in the order in which they were generated, and the newest is found first."""
-    person = Person(Told({"x = ": "slow", "x = z": "ip"}), beside=True)
+    person = PipelineHarness(ScriptedEngine({"x = ": "slow", "x = z": "ip"}), beside=True)
     first = await begins(person, held)
     second = asyncio.ensure_future(person.sees("x = z"))
     await settle()
@@ -81,7 +83,7 @@ async def test_mismatching_keystroke_does_not_lose_the_text(held):
 
 @pytest.mark.parametrize("by_hand", [True, False])
 async def test_cancel_during_postprocessing_keeps_the_text(held, by_hand):
-    person = Person(Told({"x = ": "slow"}), beside=True)
+    person = PipelineHarness(ScriptedEngine({"x = ": "slow"}), beside=True)
     first = await begins(person, held, by_hand=by_hand)
     first.cancel()
     await settle()
@@ -93,7 +95,7 @@ async def test_cancel_during_postprocessing_keeps_the_text(held, by_hand):
 
 
 async def test_shutdown_during_postprocessing_returns_the_text(held):
-    person = Person(Told({"x = ": "slow"}), beside=True)
+    person = PipelineHarness(ScriptedEngine({"x = ": "slow"}), beside=True)
     first = await begins(person, held)
     person.suggestions.in_flight.stop_all()
     held.go.set()
@@ -105,6 +107,6 @@ async def test_postprocessing_error_is_raised(monkeypatch):
         raise ValueError("a bug")
 
     monkeypatch.setattr("lsp_server.completion.pipeline.postprocess", broken)
-    person = Person(Told({"x = ": "1"}), beside=True)
+    person = PipelineHarness(ScriptedEngine({"x = ": "1"}), beside=True)
     with pytest.raises(ValueError, match="a bug"):
         await person.sees("x = ")

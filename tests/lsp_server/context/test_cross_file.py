@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inference.text.prompts import Snippet
-from lsp_server.context.cross_file import Context, OpenFile
+from lsp_server.context.cross_file import CrossFileCollector, OpenFile
 from lsp_server.disk import privacy
 from lsp_server.snapshot import Position, Snapshot, take
 
@@ -38,7 +38,7 @@ def opened(path: Path, text: str) -> OpenFile:
 def snippets_for(root: Path, text: str, *others: OpenFile, limit: int = 2_000, **given) -> list[Snippet]:
     """Return the snippets for a request in ``root``/main.py, whose window is the whole file."""
     main = root / "main.py"
-    context = Context(given.pop("may_read", lambda path: privacy(path, []) is None), **given)
+    context = CrossFileCollector(given.pop("may_read", lambda path: privacy(path, []) is None), **given)
     files = [opened(main, text), *others]
     return list(context.snippets(at(main, text), text.replace("|", ""), files, root, limit))
 
@@ -94,7 +94,7 @@ def test_link_to_a_private_file_is_private(tmp_path: Path) -> None:
 def test_snippets_are_reused_until_the_cursor_moves(tmp_path: Path) -> None:
     """With each change the engine has to read its prompt again."""
     clock = Clock()
-    context = Context(lambda _: True, clock=clock)
+    context = CrossFileCollector(lambda _: True, clock=clock)
     area, noise = opened(tmp_path / "area.py", AREA), opened(tmp_path / "noise.py", NOISE)
     main = tmp_path / "main.py"
 
@@ -115,7 +115,7 @@ def test_snippets_are_reused_until_the_cursor_moves(tmp_path: Path) -> None:
 def test_invalidate_drops_a_newly_excluded_file(tmp_path: Path) -> None:
     """Changed settings invalidate the last snippets."""
     main, area, allowed = tmp_path / "main.py", opened(tmp_path / "area.py", AREA), [True]
-    context, text = Context(lambda _: allowed[0], clock=Clock()), "x = rectangle_area(|"
+    context, text = CrossFileCollector(lambda _: allowed[0], clock=Clock()), "x = rectangle_area(|"
 
     def snippets() -> tuple[Snippet, ...]:
         return context.snippets(at(main, text), text.replace("|", ""), [opened(main, text), area], tmp_path, 2_000)
@@ -128,7 +128,7 @@ def test_invalidate_drops_a_newly_excluded_file(tmp_path: Path) -> None:
 
 def test_edit_in_another_open_file_is_used(tmp_path: Path) -> None:
     """Also without a request in that file, as after a rename by the editor."""
-    context, main, area = Context(lambda _: True, clock=Clock()), tmp_path / "main.py", tmp_path / "area.py"
+    context, main, area = CrossFileCollector(lambda _: True, clock=Clock()), tmp_path / "main.py", tmp_path / "area.py"
     text = "x = rectangle_area(|"
     for defined in (AREA, AREA, AREA.replace("height", "depth")):
         files = [opened(main, text), opened(area, defined)]
@@ -151,7 +151,7 @@ def test_late_source_is_left_out(tmp_path: Path) -> None:
 
 
 def test_closed_document_is_forgotten(tmp_path: Path) -> None:
-    context = Context(lambda _: True)
+    context = CrossFileCollector(lambda _: True)
     main, area = tmp_path / "main.py", opened(tmp_path / "area.py", AREA)
     snapshot = at(main, "x = rectangle_area(|")
     assert context.snippets(snapshot, "", [opened(main, "x"), area], tmp_path, 2_000) != ()

@@ -16,10 +16,10 @@ from inference.commands import pull_command
 from inference.doctor import hardware
 from inference.doctor.check import Check
 from inference.models import adapter_store, store
-from inference.system.runtime_folder import token
+from inference.system.runtime_folder import read_or_create_token
 from lsp_server import settings as settings_kept
 from lsp_server.commands import doctor_command
-from lsp_server.completion.trace import Record, RequestLog
+from lsp_server.completion.trace import RequestLog, TraceRecord
 from lsp_server.doctor import bundle
 from lsp_server.settings import parse_settings
 
@@ -60,12 +60,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path) -> Path
     monkeypatch.setattr("socket.gethostname", lambda: "rabbit-hole.wonderland")
     monkeypatch.chdir(home / "projects" / "payroll")
     assert pull_command.main([str(save_checkpoint(tmp_path / "tiny")), "--as", "acme-payroll"]) == pull_command.OK
-    for file, content in (("engine.log", LOG), (crash_report.MARK, "7")):
+    for file, content in (("engine.log", LOG), (crash_report.CRASH_MARK, "7")):
         (runtime / file).touch(0o600)
         (runtime / file).write_text(content)
     (runtime / "engine.token").write_text("hunter2-hunter2-hunter2-hunter2")
     (runtime / "engine.token").chmod(0o644)
-    assert token(runtime / "other.token")
+    assert read_or_create_token(runtime / "other.token")
     for part in ("refused", "shown"):
         RequestLog().add(request(part))
     settings, problems = parse_settings(
@@ -79,8 +79,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: Path) -> Path
     return home
 
 
-def request(result) -> Record:
-    return Record(
+def request(result) -> TraceRecord:
+    return TraceRecord(
         uri="file:///home/alice/projects/payroll/pay.py",
         line=7,
         invoked=True,
@@ -105,7 +105,7 @@ def facts(options) -> dict:
 
 
 def test_report_contains_nothing_private(home: Path, runtime: Path, monkeypatch, capsys):
-    monkeypatch.setattr(hardware, "ask", facts)
+    monkeypatch.setattr(hardware, "probe_torch", facts)
     assert doctor_command.main(["--quick", "--json", "--bundle", "report.json"]) == 1
     assert any(secret in capsys.readouterr().out.lower() for secret in SECRETS), "the printed output is not redacted"
     file = home / "projects" / "payroll" / "report.json"
@@ -124,7 +124,7 @@ def test_report_contains_nothing_private(home: Path, runtime: Path, monkeypatch,
 
 def test_model_names_and_server_token_are_left_out(home: Path, tmp_path: Path, monkeypatch):
     """They are in no saved settings, but in a check's name and advice."""
-    monkeypatch.setattr(hardware, "ask", facts)
+    monkeypatch.setattr(hardware, "probe_torch", facts)
     settings = tmp_path / "settings.json"
     settings.write_text('{"engine": {"model": "mad hatter/tea-party", "chatModel": "dormouse"}}')
     config = tmp_path / "codellama-ls"
@@ -171,7 +171,7 @@ def test_log_keeps_times_and_library_frames(home: Path):
 
 
 def test_existing_file_is_not_replaced(home: Path, monkeypatch, capsys):
-    monkeypatch.setattr(hardware, "ask", facts)
+    monkeypatch.setattr(hardware, "probe_torch", facts)
     Path("mine.json").write_text("mine")
     assert doctor_command.main(["--quick", "--bundle", "mine.json"]) == 2
     assert "mine.json is there already" in capsys.readouterr().err
@@ -179,7 +179,7 @@ def test_existing_file_is_not_replaced(home: Path, monkeypatch, capsys):
 
 
 def test_report_gets_a_default_name(home: Path, monkeypatch, capsys):
-    monkeypatch.setattr(hardware, "ask", facts)
+    monkeypatch.setattr(hardware, "probe_torch", facts)
     doctor_command.main(["--quick", "--bundle"])
     (file,) = Path.cwd().glob("codellama-ls-report-*.json")
     assert f"Read {file.name} before you share it" in capsys.readouterr().err

@@ -10,13 +10,13 @@ import pytest
 from inference.api.events import Outcome
 from lsp_server.commands import doctor_command
 from lsp_server.completion import trace
-from lsp_server.completion.trace import Record, RequestLog
+from lsp_server.completion.trace import RequestLog, TraceRecord
 from lsp_server.doctor import last_requests
 
 
-def record(**changes) -> Record:
+def record(**changes) -> TraceRecord:
     known = {"uri": "file:///project/my%20file.py", "line": 6, "invoked": False, "at": "2026-01-02T03:04:05.678+00:00"}
-    return Record(**{**known, **changes})
+    return TraceRecord(**{**known, **changes})
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def record(**changes) -> Record:
     ],
 )
 def test_why_explains_a_request(changes, words):
-    assert last_requests.why(record(**changes).to_json()) == words
+    assert last_requests.explain_request(record(**changes).to_json()) == words
 
 
 def test_table_shows_position_result_tokens_and_times(runtime, capsys):

@@ -6,9 +6,9 @@ import asyncio
 import json
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
 from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi
+from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 from support.fixtures_remote import TOKEN, put_vocabulary, sharing
 
@@ -21,7 +21,7 @@ from lsp_server.doctor import settings_checks
 @pytest.fixture
 def settings(runtime, tmp_path, monkeypatch):
     """Settings for ``codellama-7b`` on a machine whose torch must not be probed."""
-    monkeypatch.setattr(hardware, "ask", lambda options: pytest.fail("torch was probed"))
+    monkeypatch.setattr(hardware, "probe_torch", lambda options: pytest.fail("torch was probed"))
     file = tmp_path / "settings.json"
     file.write_text('{"engine": {"model": "codellama-7b"}}')
     return str(file)
@@ -92,7 +92,7 @@ async def test_quick_requests_no_completion(small, settings, monkeypatch, capsys
 
 
 async def test_codellama_ls_engine_needs_no_local_vocabulary(no_models, settings, monkeypatch, capsys, runtime):
-    async with serving(runtime, ScriptedAnswerer(), token=TOKEN) as running:
+    async with serving(runtime, ScriptedModel(), token=TOKEN) as running:
         url = f"http://127.0.0.1:{running.port}"
         status, checks = await run_doctor(url, monkeypatch, capsys, "--settings", settings, token=TOKEN)
     assert status == 0

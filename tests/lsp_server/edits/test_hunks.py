@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lsp_server.edits.hunks import DiffRun, Hunk, UnwritableError, applied, diff_runs, smallest_hunks
+from lsp_server.edits.hunks import DiffRun, Hunk, UnwritableError, apply_hunks, diff_runs, smallest_hunks
 from lsp_server.snapshot import LINE_END, with_lf
 
 LINES = [
@@ -66,7 +66,7 @@ def test_hunks_give_the_rewrite_and_keep_all_other_bytes(case, line_end):
     except UnwritableError:
         assert "\r" in text and "\n" in text  # a lone CR before a lone LF
         return
-    now = applied(text, hunks)
+    now = apply_hunks(text, hunks)
     assert with_lf(now) == with_lf(text[:start]) + rewrite + with_lf(text[stop:])
     assert now.startswith(text[:start]) and now.endswith(text[stop:])
     assert all(start <= hunk.start <= hunk.stop <= stop for hunk in hunks)
@@ -83,7 +83,7 @@ def test_single_kind_of_line_end_is_kept(case, line_end):
         len(with_lf(text[:start]).replace("\n", line_end)),
         len(with_lf(text[:stop]).replace("\n", line_end)),
     )
-    now = applied(text, smallest_hunks(text, start, stop, rewrite, line_end))
+    now = apply_hunks(text, smallest_hunks(text, start, stop, rewrite, line_end))
     assert now == text[:start] + rewrite.replace("\n", line_end) + text[stop:]
 
 
@@ -111,7 +111,7 @@ def test_hunks_are_minimal(old, new, hunks):
 
 def test_new_lines_get_the_line_end_of_the_document():
     text = "a\r\nb\nc\r\n"
-    now = applied(text, smallest_hunks(text, 0, len(text), "a\nb\nx\nc\n", "\r\n"))
+    now = apply_hunks(text, smallest_hunks(text, 0, len(text), "a\nb\nx\nc\n", "\r\n"))
     assert now == "a\r\nb\nx\r\nc\r\n"
 
 

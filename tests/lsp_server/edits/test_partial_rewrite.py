@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lsp_server.edits.hunks import Hunk
-from lsp_server.edits.rewrite import Sketch
+from lsp_server.edits.rewrite import PartialRewrite
 from lsp_server.edits.tasks import EditTask
 from lsp_server.snapshot import Document
 
@@ -31,7 +31,7 @@ def partial_results(step: float, seconds_a_line: float) -> list[tuple[int, tuple
     """Return (number of lines received, hunks shown) for every partial result."""
     shown: list[tuple[int, tuple[Hunk, ...]]] = []
     time, lines = FakeTime(step), 0
-    sketch = Sketch(TASK, lambda hunks: shown.append((lines, hunks)), clock=time.clock, worked=time.worked)
+    sketch = PartialRewrite(TASK, lambda hunks: shown.append((lines, hunks)), clock=time.clock, worked=time.worked)
     for lines in range(1, len(ANSWER) + 1):
         sketch("".join(ANSWER[:lines]))
         sketch("".join(ANSWER[:lines]))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lsp_server.edits import hunks as hunks_module
-from lsp_server.edits.hunks import Hunk, applied, diff_runs, rebase_each, rebase_range, rebased, smallest_hunks
+from lsp_server.edits.hunks import Hunk, apply_hunks, diff_runs, rebase_each, rebase_hunks, rebase_range, smallest_hunks
 
 OLD = "import a\n\ndef f():\n    return 1\n\ndef g():\n    return 2\n"
 CHANGE = smallest_hunks(OLD, 0, len(OLD), OLD.replace("return 1", "return 10"), "\n")
@@ -25,27 +25,27 @@ CHANGE = smallest_hunks(OLD, 0, len(OLD), OLD.replace("return 1", "return 10"), 
     ],
 )
 def test_hunks_move_with_unchanged_lines(now, result):
-    hunks = rebased(OLD, CHANGE, now)
+    hunks = rebase_hunks(OLD, CHANGE, now)
     assert hunks is not None
-    assert applied(now, hunks) == result
+    assert apply_hunks(now, hunks) == result
 
 
 @pytest.mark.parametrize("now", [OLD.replace("return 1", "return x"), OLD.replace("    return 1\n", ""), ""])
 def test_refused_if_a_touched_line_has_changed(now):
-    assert rebased(OLD, CHANGE, now) is None
+    assert rebase_hunks(OLD, CHANGE, now) is None
 
 
 def test_insertion_refused_if_lines_were_inserted_there():
     """Its position among the new lines is ambiguous."""
     hunks = [Hunk(OLD.index("    return 1"), OLD.index("    return 1"), "    # doc\n")]
-    assert rebased(OLD, hunks, OLD.replace("def f():\n", "def f():\n    x = 1\n")) is None
-    assert rebased(OLD, hunks, "\n" + OLD) == [Hunk(hunks[0].start + 1, hunks[0].stop + 1, "    # doc\n")]
+    assert rebase_hunks(OLD, hunks, OLD.replace("def f():\n", "def f():\n    x = 1\n")) is None
+    assert rebase_hunks(OLD, hunks, "\n" + OLD) == [Hunk(hunks[0].start + 1, hunks[0].stop + 1, "    # doc\n")]
 
 
 def test_append_refused_if_the_end_has_changed():
     hunks = [Hunk(len(OLD), len(OLD), "x = 1\n")]
-    assert rebased(OLD, hunks, "# a\n" + OLD) == [Hunk(len(OLD) + 4, len(OLD) + 4, "x = 1\n")]
-    assert rebased(OLD, hunks, OLD + "y = 2\n") is None
+    assert rebase_hunks(OLD, hunks, "# a\n" + OLD) == [Hunk(len(OLD) + 4, len(OLD) + 4, "x = 1\n")]
+    assert rebase_hunks(OLD, hunks, OLD + "y = 2\n") is None
 
 
 def test_range_moves_or_is_none():
@@ -66,12 +66,12 @@ def test_user_edits_and_model_edits_commute(data):
     old = "".join(lines)
     now = "".join(line.replace("line", "typed") if n in mine else line for n, line in enumerate(lines))
     wanted = "".join(line.replace("line", "model") if n in theirs else line for n, line in enumerate(lines))
-    hunks = rebased(old, smallest_hunks(old, 0, len(old), wanted, "\n"), now)
+    hunks = rebase_hunks(old, smallest_hunks(old, 0, len(old), wanted, "\n"), now)
     if hunks is None:
         assert mine & theirs
         return
     names = {(False, False): "line", (True, False): "typed", (False, True): "model"}
-    assert applied(now, hunks) == "".join(f"{names[n in mine, n in theirs]} {n}\n" for n in range(12))
+    assert apply_hunks(now, hunks) == "".join(f"{names[n in mine, n in theirs]} {n}\n" for n in range(12))
 
 
 def test_many_hunks_compare_the_texts_once(monkeypatch):
@@ -84,4 +84,4 @@ def test_many_hunks_compare_the_texts_once(monkeypatch):
     found = rebase_each(old, hunks, now)
     assert [n for n, one in enumerate(found) if one is None] == [4] and len(found) == 10
     assert found[0] == replace(hunks[0], start=hunks[0].start + 4, stop=hunks[0].stop + 4)
-    assert rebased(old, hunks, now) is None and len(compared) == 2
+    assert rebase_hunks(old, hunks, now) is None and len(compared) == 2

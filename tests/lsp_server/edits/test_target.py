@@ -6,8 +6,8 @@ import pytest
 
 from inference.text.syntax import parse
 from lsp_server.edits import definitions
-from lsp_server.edits.target import MOST_LINES, selected_lines, target_of
-from lsp_server.edits.tasks import Diagnosed, offered
+from lsp_server.edits.target import MOST_LINES, find_target, selected_lines
+from lsp_server.edits.tasks import DiagnosticSpan, offer_tasks
 from lsp_server.snapshot import Document
 
 
@@ -64,7 +64,7 @@ def test_selection_is_whole_lines_without_blank_ones_at_its_ends(marked, lines):
 )
 def test_innermost_definition_includes_decorators(language, marked, first, last, name):
     text, start, stop = selection(marked)
-    target = target_of(language, text, start, stop)
+    target = find_target(language, text, start, stop)
     lines = target.of(text).replace("\r\n", "\n").split("\n")
     assert (lines[0], lines[-1]) == (first, last)
     assert target.kind == "definition" and target.definition is not None
@@ -76,7 +76,7 @@ def test_innermost_definition_includes_decorators(language, marked, first, last,
 )
 def test_outside_definitions_the_line_is_the_target(language, marked):
     text, start, stop = selection(marked)
-    target = target_of(language, text, start, stop)
+    target = find_target(language, text, start, stop)
     assert target.kind == "line"
     assert target.of(text).strip() in ("x = 1", "x")
 
@@ -84,7 +84,7 @@ def test_outside_definitions_the_line_is_the_target(language, marked):
 def test_too_long_definition_falls_back_to_the_line():
     body = "".join(f"    x{n} = {n}\n" for n in range(MOST_LINES))
     text = f"def f():\n{body}"
-    target = target_of("python", text, 12, 12)
+    target = find_target("python", text, 12, 12)
     assert (target.kind, target.of(text)) == ("line", "    x0 = 0")
 
 
@@ -103,7 +103,7 @@ def test_too_long_definition_falls_back_to_the_line():
 )
 def test_missing_documentation_and_types_are_found(language, text, documented, typed):
     at = text.index("return") if "return" in text else text.index("func F")
-    definition = target_of(language, text, at, at).definition
+    definition = find_target(language, text, at, at).definition
     assert definition is not None
     assert (definition.documented, definition.typed) == (documented, typed)
 
@@ -115,6 +115,6 @@ def test_text_is_parsed_once_for_all_code_actions(monkeypatch):
     text = "".join(f"def f{n}():\n    return {n}\n\n\n" for n in range(10))
     document = Document("file:///once.py", "python", 1, text)
     positions = [text.index(f"return {n}") for n in range(5)]
-    found = offered(document, 0, 0, [Diagnosed(at, at + 6, f"no {at}", n) for n, at in enumerate(positions)])
+    found = offer_tasks(document, 0, 0, [DiagnosticSpan(at, at + 6, f"no {at}", n) for n, at in enumerate(positions)])
     assert [one.task.original.split("\n")[0] for one in found[:5]] == [f"def f{n}():" for n in range(5)]
     assert len(parsed) == 1

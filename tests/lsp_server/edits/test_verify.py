@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lsp_server.edits.verify import Change, Reported, failure, same_behaviour, same_code
+from lsp_server.edits.verify import Change, ReportedProblem, failure, same_behaviour, same_code
 
 DEF = "def f(a):\n    return a"
 
@@ -90,7 +90,7 @@ def test_rewrite_may_keep_existing_syntax_errors():
     ],
 )
 def test_fix_must_remove_the_reported_problem(original, rewrite, line, message, why):
-    problem = Reported(line, message)
+    problem = ReportedProblem(line, message)
     given = Change("fix", "python", "import os\n\n", original, "\nprint(os)\n", rewrite, reported=problem)
     assert failure(given) == why
 
@@ -119,7 +119,7 @@ def test_document_and_types_tasks_change_nothing_else(task, language, original, 
 
 
 def test_fix_ignores_the_same_undefined_name_outside_it():
-    problem = Reported(1, "undefined name 'foo'")
+    problem = ReportedProblem(1, "undefined name 'foo'")
     given = Change("fix", "python", "y = foo\n", "x = foo", "\n", "x = 1", reported=problem)
     assert failure(given) == ""
 
@@ -145,7 +145,7 @@ def test_other_languages_are_checked_with_tree_sitter(rewrite):
 )
 def test_fix_ignores_syntax_errors_outside_it(original, rewrite, message, after):
     """One that hid the problem from the compiler, and one that the compiler reports after the fix."""
-    given = Change("fix", "python", "import os\n\n", original, after, rewrite, True, Reported(2, message))
+    given = Change("fix", "python", "import os\n\n", original, after, rewrite, True, ReportedProblem(2, message))
     assert failure(given) == ""
 
 

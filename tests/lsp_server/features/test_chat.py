@@ -6,9 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from lsprotocol import types
-from support.simulated_user import SimulatedUser, chatter
+from support.simulated_user import SimulatedUser, chat_user
 from support.waiting import until
 
 from inference.models.catalog import CATALOG
@@ -21,7 +21,7 @@ FAILED = -32803
 
 
 async def test_response_streams_and_is_complete_at_the_end(runtime, tmp_path):
-    async with chatter(runtime, tmp_path, ScriptedAnswerer(["Use:\n", "```py\nx\n", "```"])) as one:
+    async with chat_user(runtime, tmp_path, ScriptedModel(["Use:\n", "```py\nx\n", "```"])) as one:
         answer = await one.says("How?", partialResultToken="p", workDoneToken=7)
         await until(lambda: len(one.heard) == 5)
         text = "Use:\n```py\nx\n```"
@@ -46,14 +46,14 @@ async def test_response_streams_and_is_complete_at_the_end(runtime, tmp_path):
 
 
 async def test_nothing_streams_without_a_token(runtime, tmp_path):
-    async with chatter(runtime, tmp_path) as one:
+    async with chat_user(runtime, tmp_path) as one:
         assert (await one.says("Hi"))["text"] == "ab"
         assert one.heard == []
 
 
 async def test_turns_are_appended_to_the_conversation(runtime, tmp_path):
     """The beginning stays the same, so the engine can reuse its KV cache."""
-    async with chatter(runtime, tmp_path) as one:
+    async with chat_user(runtime, tmp_path) as one:
         first = await one.says("One?")
         second = await one.says("Two?", conversation=first["conversation"])
         other = await one.says("Three?")
@@ -68,7 +68,7 @@ async def test_turns_are_appended_to_the_conversation(runtime, tmp_path):
 
 
 async def test_new_drop_and_unknown_conversation(runtime, tmp_path):
-    async with chatter(runtime, tmp_path) as one:
+    async with chat_user(runtime, tmp_path) as one:
         begun = (await one.asks(f"{CHAT}/new"))["conversation"]
         assert (await one.says("Hi", conversation=begun))["conversation"] == begun
         assert await one.asks(f"{CHAT}/drop", conversation=begun) is None
@@ -78,7 +78,7 @@ async def test_new_drop_and_unknown_conversation(runtime, tmp_path):
 
 
 async def test_regenerated_response_is_sampled_with_a_seed(runtime, tmp_path):
-    async with chatter(runtime, tmp_path) as one:
+    async with chat_user(runtime, tmp_path) as one:
         first = await one.says("One?")
         one.answerer.pieces[:] = ["other"]
         again = await one.says("", conversation=first["conversation"], regenerate=True)
@@ -91,7 +91,7 @@ async def test_regenerated_response_is_sampled_with_a_seed(runtime, tmp_path):
 
 
 async def test_regenerate_without_a_response_fails(runtime, tmp_path):
-    async with chatter(runtime, tmp_path) as one:
+    async with chat_user(runtime, tmp_path) as one:
         nothing = (FAILED, "There is no response to regenerate.")
         assert await one.is_refused(CHAT, regenerate=True) == nothing
         begun = await one.asks(f"{CHAT}/new")
@@ -117,7 +117,7 @@ async def until_freed(one: SimulatedUser) -> None:
 
 @pytest.mark.parametrize("how", ["cancel", "progress", "drop"])
 async def test_cancel_frees_the_model_within_a_step(runtime, tmp_path, how):
-    async with chatter(runtime, tmp_path, ScriptedAnswerer(["1", "2", "3"], hold=True)) as one:
+    async with chat_user(runtime, tmp_path, ScriptedModel(["1", "2", "3"], hold=True)) as one:
         request = await begun(one, workDoneToken="w")
         conversation = one.heard[-1][1]["conversation"]
         if how == "cancel":
@@ -136,7 +136,7 @@ async def test_cancel_frees_the_model_within_a_step(runtime, tmp_path, how):
 
 async def test_cancelled_response_is_kept(runtime, tmp_path):
     """The user may ask the model to continue."""
-    async with chatter(runtime, tmp_path, ScriptedAnswerer(["1", "2", "3"], hold=True)) as one:
+    async with chat_user(runtime, tmp_path, ScriptedModel(["1", "2", "3"], hold=True)) as one:
         request = await begun(one)
         conversation = one.heard[-1][1]["conversation"]
         one.editor.client.cancel_request(types.CancelParams("the-one"))
@@ -152,7 +152,7 @@ async def test_cancelled_response_is_kept(runtime, tmp_path):
 
 async def test_one_response_at_a_time_per_conversation(runtime, tmp_path):
     """The next message builds on this response. Other conversations need not wait."""
-    async with chatter(runtime, tmp_path, ScriptedAnswerer(["1", "2"], hold=True)) as one:
+    async with chat_user(runtime, tmp_path, ScriptedModel(["1", "2"], hold=True)) as one:
         request = await begun(one)
         conversation = one.heard[-1][1]["conversation"]
         busy = (FAILED, "The previous message is still being answered. Wait for the response, or stop it.")
@@ -163,8 +163,8 @@ async def test_one_response_at_a_time_per_conversation(runtime, tmp_path):
 
 
 async def test_completion_model_error_names_a_chat_model(runtime, tmp_path):
-    base = ScriptedAnswerer(row=CATALOG["codellama-7b"])
-    async with chatter(runtime, tmp_path, base, settings={"engine": {"model": "codellama-7b"}}) as one:
+    base = ScriptedModel(row=CATALOG["codellama-7b"])
+    async with chat_user(runtime, tmp_path, base, settings={"engine": {"model": "codellama-7b"}}) as one:
         text = "codellama-7b was not trained to chat. Choose codellama-7b-instruct for chat."
         assert await one.is_refused(CHAT, text="Hi", workDoneToken=1) == (FAILED, text)
         assert await one.asks(f"{CHAT}/list") == []
@@ -172,7 +172,7 @@ async def test_completion_model_error_names_a_chat_model(runtime, tmp_path):
 
 
 async def test_loading_model_is_reported(runtime, tmp_path):
-    async with chatter(runtime, tmp_path) as one:
+    async with chat_user(runtime, tmp_path) as one:
         one.service.board.post(phase="loading", message="loading weights")
         await until(lambda: one.editor.statuses[-1].phase == "loading")
         text = "The model is not ready yet: loading weights."
@@ -181,7 +181,7 @@ async def test_loading_model_is_reported(runtime, tmp_path):
 
 async def test_failure_in_the_middle_of_a_response(runtime, tmp_path):
     """The partial text stays, and the next message is answered."""
-    async with chatter(runtime, tmp_path, ScriptedAnswerer(["1", "boom"])) as one:
+    async with chat_user(runtime, tmp_path, ScriptedModel(["1", "boom"])) as one:
         conversation = (await one.asks(f"{CHAT}/new"))["conversation"]
         text = "The engine failed at this request (RuntimeError); its log has the details."
         assert await one.is_refused(CHAT, text="Hi", conversation=conversation) == (FAILED, text)
@@ -200,12 +200,12 @@ async def test_failure_in_the_middle_of_a_response(runtime, tmp_path):
     ],
 )
 async def test_invalid_parameters_have_a_message(runtime, tmp_path, params, message):
-    async with chatter(runtime, tmp_path) as one:
+    async with chat_user(runtime, tmp_path) as one:
         assert await one.is_refused(CHAT, **params) == (-32602, message)
 
 
 async def test_empty_message_is_rejected(runtime, tmp_path):
-    async with chatter(runtime, tmp_path) as one:
+    async with chat_user(runtime, tmp_path) as one:
         assert await one.is_refused(CHAT, text=" \n") == (FAILED, "The message is empty.")
         assert await one.is_refused(CHAT) == (FAILED, "The message is empty.")
         assert await one.is_refused(CHAT, text="/fix") == (FAILED, "/fix: open a document, or mention one.")
@@ -213,7 +213,7 @@ async def test_empty_message_is_rejected(runtime, tmp_path):
 
 
 async def test_shutdown_ends_a_running_response(runtime, tmp_path):
-    async with chatter(runtime, tmp_path, ScriptedAnswerer(["1", "2", "3"], hold=True)) as one:
+    async with chat_user(runtime, tmp_path, ScriptedModel(["1", "2", "3"], hold=True)) as one:
         request = await begun(one)
     assert await ended(request) == -32800
     assert await asyncio.to_thread(one.answerer.closed.wait, 10)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from lsprotocol import types
-from support.simulated_user import chatter
+from support.simulated_user import chat_user
 from support.waiting import until
 
 METHOD = "codellama/answer"
@@ -19,7 +19,7 @@ def said(*turns: tuple[str, str]) -> list[dict[str, str]]:
 
 async def test_messages_are_sent_unchanged(runtime, tmp_path):
     """No system prompt, file or earlier conversation is added."""
-    async with chatter(runtime, tmp_path, ScriptedAnswerer(["One ", "two."])) as one:
+    async with chat_user(runtime, tmp_path, ScriptedModel(["One ", "two."])) as one:
         turns = (("system", "Be brief."), ("user", "#file:a.py?"), ("assistant", "What?"), ("user", "Count."))
         answer = await one.asks(METHOD, messages=said(*turns), partialResultToken="t")
         assert answer == {"text": "One two.", "finishReason": "stop"}
@@ -29,7 +29,7 @@ async def test_messages_are_sent_unchanged(runtime, tmp_path):
 
 
 async def test_cancel_frees_the_model(runtime, tmp_path):
-    async with chatter(runtime, tmp_path, ScriptedAnswerer(["a", "b"], hold=True)) as one:
+    async with chat_user(runtime, tmp_path, ScriptedModel(["a", "b"], hold=True)) as one:
         request = one.asking(METHOD, {"messages": said(("user", "Count."))}, "count")
         assert await asyncio.to_thread(one.answerer.began.wait, 10)
         one.editor.client.cancel_request(types.CancelParams("count"))
@@ -40,7 +40,7 @@ async def test_cancel_frees_the_model(runtime, tmp_path):
 
 
 async def test_invalid_messages_are_refused(runtime, tmp_path):
-    async with chatter(runtime, tmp_path) as one:
+    async with chat_user(runtime, tmp_path) as one:
         last = "The last of 'messages' must have the role 'user'."
         assert await one.is_refused(METHOD) == (INVALID, last)
         assert await one.is_refused(METHOD, messages=said(("assistant", "Hi."))) == (INVALID, last)
@@ -49,5 +49,5 @@ async def test_invalid_messages_are_refused(runtime, tmp_path):
 
 
 async def test_model_returns_its_limits(runtime, tmp_path):
-    async with chatter(runtime, tmp_path, settings={"chat": {"maxTokens": 64}}) as one:
+    async with chat_user(runtime, tmp_path, settings={"chat": {"maxTokens": 64}}) as one:
         assert await one.asks(f"{METHOD}/model") == {"model": "starter", "context": 4096, "maxTokens": 64}

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.answerer import block
+from fakes.scripted_model import block
 from lsprotocol import types
-from support.acting import BODY, CODE, EDITORS, FIX, GOOD, OTHERS, UNDEFINED, titles
-from support.simulated_user import begun, editor, freed, problem
+from support.code_actions import BODY, CODE, EDITORS, FIX, GOOD, OTHERS, UNDEFINED, titles
+from support.simulated_user import editing_user, model_cancelled, model_started, problem
 from support.waiting import until
 
 
@@ -29,7 +29,7 @@ from support.waiting import until
     ],
 )
 async def test_actions_are_listed_without_the_model(runtime, start, stop, problems, listed):
-    async with editor(runtime) as one:
+    async with editing_user(runtime) as one:
         one.open(CODE)
         assert titles(await one.actions(start, stop, problems)) == listed
         assert one.engine.log == []
@@ -53,7 +53,7 @@ async def test_actions_are_listed_without_the_model(runtime, start, stop, proble
     ],
 )
 async def test_existing_docstrings_and_tests_are_not_offered(runtime, text, line, listed):
-    async with editor(runtime) as one:
+    async with editing_user(runtime) as one:
         one.open(text)
         assert [title for title in titles(await one.actions((line, 0))) if title != "Explain"] == listed
 
@@ -69,13 +69,13 @@ async def test_existing_docstrings_and_tests_are_not_offered(runtime, text, line
     ],
 )
 async def test_only_requested_kinds_are_listed(runtime, only, listed):
-    async with editor(runtime) as one:
+    async with editing_user(runtime) as one:
         one.open(CODE)
         assert titles(await one.actions((4, 9), problems=[UNDEFINED], only=only)) == listed
 
 
 async def test_server_announces_code_actions(runtime):
-    async with editor(runtime) as one:
+    async with editing_user(runtime) as one:
         provider = one.window.result.capabilities.code_action_provider
     assert isinstance(provider, types.CodeActionOptions)
     assert provider.resolve_provider and list(provider.code_action_kinds or ()) == ["quickfix", "refactor.rewrite"]
@@ -83,7 +83,7 @@ async def test_server_announces_code_actions(runtime):
 
 @pytest.mark.parametrize("uri", ["file:///project/.env", "git:/project/a.py", "file:///project/id_rsa"])
 async def test_private_document_has_no_actions(runtime, uri):
-    async with editor(runtime) as one:
+    async with editing_user(runtime) as one:
         one.window.open(CODE, uri)
         params = types.CodeActionParams(
             types.TextDocumentIdentifier(uri),
@@ -95,7 +95,7 @@ async def test_private_document_has_no_actions(runtime, uri):
 
 @pytest.mark.parametrize("name", EDITORS)
 async def test_fix_is_a_minimal_versioned_edit(runtime, name):
-    async with editor(runtime, [GOOD], name) as one:
+    async with editing_user(runtime, [GOOD], name) as one:
         one.open(CODE)
         action = await one.action(FIX, (4, 9), problems=[UNDEFINED])
         assert action.edit is None and action.kind == "quickfix"
@@ -126,7 +126,7 @@ async def test_fix_is_a_minimal_versioned_edit(runtime, name):
 )
 async def test_line_ends_tabs_emoji_and_last_line_are_kept(runtime, text, where, edits):
     answer = block("def f(self, a):\n    return '😋', b\n    # end")
-    async with editor(runtime, [answer]) as one:
+    async with editing_user(runtime, [answer]) as one:
         one.open("b = 1\n".replace("\n", "\r\n" if "\r" in text else "\n") + text)
         action = await one.action("Simplify 'f'", (where[0] + 1, where[1]))
         edit = (await one.resolved(action)).edit
@@ -141,7 +141,7 @@ async def test_edit_needs_confirmation_if_supported(runtime):
         assert can.text_document is not None and can.text_document.code_action is not None
         can.text_document.code_action.honors_change_annotations = True
 
-    async with editor(runtime, [GOOD], adjust=honours) as one:
+    async with editing_user(runtime, [GOOD], adjust=honours) as one:
         one.open(CODE)
         edit = (await one.resolved(await one.action("Simplify 'f'", (4, 9)))).edit
     assert edit.change_annotations is not None
@@ -152,7 +152,7 @@ async def test_edit_needs_confirmation_if_supported(runtime):
 
 async def test_invalid_output_is_retried_once(runtime):
     bad = block(BODY.format("bar", "a"))
-    async with editor(runtime, [bad, GOOD]) as one:
+    async with editing_user(runtime, [bad, GOOD]) as one:
         one.open(CODE)
         edit = (await one.resolved(await one.action(FIX, (4, 9), problems=[UNDEFINED]))).edit
         assert one.result(edit) == CODE.replace("foo", "1").replace("return a", "return a + x")
@@ -177,7 +177,7 @@ async def test_invalid_output_is_retried_once(runtime):
     ],
 )
 async def test_second_invalid_output_is_reported(runtime, answer, why):
-    async with editor(runtime, [answer, answer, GOOD]) as one:
+    async with editing_user(runtime, [answer, answer, GOOD]) as one:
         one.engine.pieces = []
         one.open(CODE)
         action = await one.resolved(await one.action(FIX, (4, 9), problems=[UNDEFINED]))
@@ -188,7 +188,7 @@ async def test_second_invalid_output_is_reported(runtime, answer, why):
 
 
 async def test_missing_engine_is_reported(runtime):
-    async with editor(runtime, ["boom"]) as one:
+    async with editing_user(runtime, ["boom"]) as one:
         one.engine.pieces = ["boom"]
         one.open(CODE)
         assert (await one.resolved(await one.action("Simplify 'f'", (4, 9)))).edit is None
@@ -197,34 +197,34 @@ async def test_missing_engine_is_reported(runtime):
 
 
 async def test_cancelled_request_frees_the_model_within_a_step(runtime):
-    async with editor(runtime, [GOOD], hold=True) as one:
+    async with editing_user(runtime, [GOOD], hold=True) as one:
         one.open(CODE)
         request = one.resolving(await one.action("Simplify 'f'", (4, 9)), "the-one")
-        await begun(one)
+        await model_started(one)
         one.client.cancel_request(types.CancelParams("the-one"))
         (error,) = await asyncio.wait_for(asyncio.gather(request, return_exceptions=True), 10)
         assert getattr(error, "code", None) == -32800
-        await freed(one)
+        await model_cancelled(one)
         assert "chat: ```\n" not in one.engine.log
 
 
 async def test_cancelled_progress_bar_frees_the_model(runtime):
-    async with editor(runtime, [GOOD], hold=True) as one:
+    async with editing_user(runtime, [GOOD], hold=True) as one:
         one.open(CODE)
         request = one.resolving(await one.action("Simplify 'f'", (4, 9)))
-        await begun(one)
+        await model_started(one)
         await until(lambda: one.progress)
         (token,) = one.progress
         assert one.progress[token][0]["cancellable"] is True
         one.client.window_work_done_progress_cancel(types.WorkDoneProgressCancelParams(token))
         (error,) = await asyncio.wait_for(asyncio.gather(request, return_exceptions=True), 10)
         assert getattr(error, "code", None) == -32800
-        await freed(one)
+        await model_cancelled(one)
         await until(lambda: one.progress[token][-1]["kind"] == "end")
 
 
 async def test_progress_begins_reports_lines_and_ends(runtime):
-    async with editor(runtime, [GOOD], hold=True) as one:
+    async with editing_user(runtime, [GOOD], hold=True) as one:
         one.open(CODE)
         request = one.resolving(await one.action("Simplify 'f'", (4, 9)))
         await until(lambda: one.progress)
@@ -238,10 +238,10 @@ async def test_progress_begins_reports_lines_and_ends(runtime):
 
 
 async def test_concurrent_edit_elsewhere_moves_the_hunks(runtime):
-    async with editor(runtime, [GOOD], hold=True) as one:
+    async with editing_user(runtime, [GOOD], hold=True) as one:
         one.open(CODE)
         request = one.resolving(await one.action(FIX, (4, 9), problems=[UNDEFINED]))
-        await begun(one)
+        await model_started(one)
         one.type("# typed\n" + CODE)
         one.engine.go.set()
         edit = (await asyncio.wait_for(request, 20)).edit
@@ -249,10 +249,10 @@ async def test_concurrent_edit_elsewhere_moves_the_hunks(runtime):
 
 
 async def test_concurrent_edit_of_the_same_lines_wins(runtime):
-    async with editor(runtime, [GOOD], hold=True) as one:
+    async with editing_user(runtime, [GOOD], hold=True) as one:
         one.open(CODE)
         request = one.resolving(await one.action(FIX, (4, 9), problems=[UNDEFINED]))
-        await begun(one)
+        await model_started(one)
         one.type(CODE.replace("x = foo", "x = food"))
         one.engine.go.set()
         assert (await asyncio.wait_for(request, 20)).edit is None
@@ -263,7 +263,7 @@ async def test_concurrent_edit_of_the_same_lines_wins(runtime):
 
 
 async def test_action_of_an_older_version_is_refused(runtime):
-    async with editor(runtime, [GOOD]) as one:
+    async with editing_user(runtime, [GOOD]) as one:
         one.open(CODE)
         action = await one.action(FIX, (4, 9), problems=[UNDEFINED])
         one.type("\n" + CODE)
@@ -286,7 +286,7 @@ async def test_action_of_an_older_version_is_refused(runtime):
     ],
 )
 async def test_foreign_action_data_are_refused(runtime, data):
-    async with editor(runtime, [GOOD]) as one:
+    async with editing_user(runtime, [GOOD]) as one:
         one.open(CODE)
         action = await one.action("Simplify 'f'", (4, 9))
         action.data = {**action.data, **data} if data else data

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
-from support.simulated_user import chatter
+from fakes.scripted_model import ScriptedModel
+from support.simulated_user import chat_user
 from support.waiting import until
 
 from lsp_server.prompts.templates import messages_for
@@ -35,7 +35,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 async def test_message_for_what_is_staged(runtime, repository):
-    async with chatter(runtime, repository, ScriptedAnswerer(["Add ", "a"])) as one:
+    async with chat_user(runtime, repository, ScriptedModel(["Add ", "a"])) as one:
         answer = await one.asks(COMMIT, partialResultToken=1, workDoneToken=2)
         assert answer == {"message": "Add a", "finishReason": "stop", "shortened": False, "leftOut": []}
         title = {"kind": "begin", "title": "Code Llama writes a commit message", "cancellable": True}
@@ -46,14 +46,14 @@ async def test_message_for_what_is_staged(runtime, repository):
 
 
 async def test_fenced_block_around_a_message_is_removed(runtime, repository):
-    async with chatter(runtime, repository, ScriptedAnswerer(["```\nAdd a\n\nFor b.\n```\n"])) as one:
+    async with chat_user(runtime, repository, ScriptedModel(["```\nAdd a\n\nFor b.\n```\n"])) as one:
         assert (await one.asks(COMMIT))["message"] == "Add a\n\nFor b."
 
 
 async def test_long_diff_is_shortened_and_reported(runtime, repository):
     (repository / ".env").write_text("KEY=1\n")
     run(repository, "add", "-f", ".env")
-    async with chatter(runtime, repository, settings={"chat": {"contextChars": 60}}) as one:
+    async with chat_user(runtime, repository, settings={"chat": {"contextChars": 60}}) as one:
         answer = await one.asks(COMMIT)
         assert (answer["shortened"], [left["title"] for left in answer["leftOut"]]) == (True, [".env"])
         assert "The staged changes (only its beginning):\n```diff\n" + DIFF[:45] in one.read()[-1][1]
@@ -62,9 +62,9 @@ async def test_long_diff_is_shortened_and_reported(runtime, repository):
 
 async def test_nothing_staged_or_no_repository_fails(runtime, repository, tmp_path_factory):
     run(repository, "rm", "-q", "--cached", "a.py")
-    async with chatter(runtime, repository) as one:
+    async with chat_user(runtime, repository) as one:
         assert await one.is_refused(COMMIT) == (FAILED, "Nothing is staged: `git add` what is to be committed.")
-    async with chatter(runtime, tmp_path_factory.mktemp("none")) as one:
+    async with chat_user(runtime, tmp_path_factory.mktemp("none")) as one:
         assert await one.is_refused(COMMIT) == (FAILED, "There is no git repository here, so there is no diff.")
         assert one.answerer.asked == []
 
@@ -73,7 +73,7 @@ async def test_only_private_files_staged_fails(runtime, repository):
     run(repository, "rm", "-q", "--cached", "a.py")
     (repository / ".env").write_text("KEY=1\n")
     run(repository, "add", "-f", ".env")
-    async with chatter(runtime, repository) as one:
+    async with chat_user(runtime, repository) as one:
         text = "All that has changed is in files that are not shown to the model."
         assert await one.is_refused(COMMIT) == (FAILED, text)
 
@@ -86,7 +86,7 @@ async def test_repository_of_the_document_is_used(runtime, repository):
     (inner / "c.py").write_text("z\n")
     run(inner, "add", "c.py")
     (inner / "c.py").write_text("z\nmore\n")
-    async with chatter(runtime, repository) as one:
+    async with chat_user(runtime, repository) as one:
         document = one.opens("inner/sub/d.py", "")
         await one.asks(COMMIT, textDocument=document)
         await one.says("/commit", textDocument=document)
@@ -103,7 +103,7 @@ async def test_repository_parameter_is_used(runtime, repository):
     run(inner, "init", "-q")
     (inner / "c.py").write_text("z\n")
     run(inner, "add", "c.py")
-    async with chatter(runtime, repository) as one:
+    async with chat_user(runtime, repository) as one:
         for folder in (inner, repository):
             await one.asks(COMMIT, repository=folder.as_uri())
         shown = [one.read(n)[-1][1] for n in range(2)]
@@ -111,12 +111,12 @@ async def test_repository_parameter_is_used(runtime, repository):
 
 
 async def test_empty_message_fails(runtime, repository):
-    async with chatter(runtime, repository, ScriptedAnswerer([" \n"])) as one:
+    async with chat_user(runtime, repository, ScriptedModel([" \n"])) as one:
         assert await one.is_refused(COMMIT) == (FAILED, "The model returned an empty message. Try again.")
 
 
 async def test_commit_task_in_a_chat_uses_staged_changes(runtime, repository):
-    async with chatter(runtime, repository) as one:
+    async with chat_user(runtime, repository) as one:
         answer = await one.says("/commit in French")
         assert [piece["title"] for piece in answer["attached"]] == ["The staged changes"]
         text = one.read()[-1][1]

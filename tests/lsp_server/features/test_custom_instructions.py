@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.answerer import block
+from fakes.scripted_model import block
 from lsprotocol import types
-from support.acting import CODE, EDITORS, GOOD, OTHERS, titles
-from support.e2e_window import URI
-from support.simulated_user import editor, where
+from support.code_actions import CODE, EDITORS, GOOD, OTHERS, titles
+from support.editor_session import URI
+from support.simulated_user import editing_user, json_range
 
 OWN = ["Add x to what it returns", "  ", "Add x to what it returns", "Name things\nso that their use is seen"]
 SETTINGS = {"actions": {"prompts": OWN}}
@@ -30,14 +30,14 @@ LISTED = ["Add x to what it returns", "Name things"]
     ],
 )
 async def test_each_instruction_is_offered_once(runtime, start, stop, only, listed):
-    async with editor(runtime, settings=SETTINGS) as one:
+    async with editing_user(runtime, settings=SETTINGS) as one:
         one.open(CODE)
         assert titles(await one.actions(start, stop, only=only)) == listed
 
 
 @pytest.mark.parametrize("name", EDITORS)
 async def test_instruction_runs_and_output_is_validated(runtime, name):
-    async with editor(runtime, [block("def f(a:"), GOOD], name, settings=SETTINGS) as one:
+    async with editing_user(runtime, [block("def f(a:"), GOOD], name, settings=SETTINGS) as one:
         one.open(CODE)
         edit = (await one.resolved(await one.action("Add x to what it returns", (4, 9)))).edit
         assert one.edits_of(edit) == [((4, 8, 4, 11), "1"), ((5, 12, 5, 12), " + x")]
@@ -48,7 +48,7 @@ async def test_instruction_runs_and_output_is_validated(runtime, name):
 
 async def test_removed_instruction_is_refused(runtime):
     """The client's data select one of the user's instructions and cannot add one."""
-    async with editor(runtime, settings=SETTINGS) as one:
+    async with editing_user(runtime, settings=SETTINGS) as one:
         one.open(CODE)
         action = await one.action("Name things", (4, 9))
         changed = {"codellama": {"actions": {"prompts": OWN[:1]}}}
@@ -58,10 +58,10 @@ async def test_removed_instruction_is_refused(runtime):
 
 
 async def test_surrounding_code_is_included_if_configured(runtime):
-    async with editor(runtime, [GOOD, GOOD], settings={"actions": {"contextChars": 40}}) as one:
+    async with editing_user(runtime, [GOOD, GOOD], settings={"actions": {"contextChars": 40}}) as one:
         one.open(CODE)
         await one.resolved(await one.action("Simplify 'f'", (4, 9)))
-        at = {"textDocument": {"uri": URI}, "range": where((4, 9), (4, 9)), "instruction": "shorter"}
+        at = {"textDocument": {"uri": URI}, "range": json_range((4, 9), (4, 9)), "instruction": "shorter"}
         await one.ask("codellama/edit", **at)
         shown = [turn[1][1] for turn in one.engine.turns]
     assert ["Do not write them again:\n```python\nimport os\n```" in text for text in shown] == [True, True]

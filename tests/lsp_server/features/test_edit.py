@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.answerer import block
+from fakes.scripted_model import block
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInternalError
-from support.simulated_user import begun, editor, freed, plain, where
+from support.simulated_user import editing_user, json_range, model_cancelled, model_started, plain
 from support.waiting import until
 
 URI = "file:///project/a.py"
 CODE = "def f(a):\n    x = 1\n    y = 2\n    z = 3\n    return a\n\n\ndef g(b):\n    return b\n"
 NEW = "def f(a):\n    x = 10\n    y = 2\n    z = 30\n    return a"
 HUNKS = [((1, 8, 1, 9), "10"), ((3, 8, 3, 9), "30")]
-AT_F, AT_G = where((1, 4), (1, 4)), where((8, 4), (8, 4))
+AT_F, AT_G = json_range((1, 4), (1, 4)), json_range((8, 4), (8, 4))
 
 
 def start(at=AT_F, **more):
@@ -41,7 +41,7 @@ async def refused(request) -> str:
 
 @pytest.mark.parametrize("name", ["vscode", "neovim"])
 async def test_response_is_hunks_and_changes_nothing(runtime, name):
-    async with editor(runtime, [block(NEW)], name) as one:
+    async with editing_user(runtime, [block(NEW)], name) as one:
         one.open(CODE)
         answer = await one.ask("codellama/edit", **start(id="mine"))
         assert hunks(answer) == HUNKS
@@ -50,10 +50,10 @@ async def test_response_is_hunks_and_changes_nothing(runtime, name):
 
 
 async def test_hunks_stream_when_they_are_final(runtime):
-    async with editor(runtime, [block(NEW)], hold=True) as one:
+    async with editing_user(runtime, [block(NEW)], hold=True) as one:
         one.open(CODE)
         request = one.asking("codellama/edit", start(id="mine", partialResultToken="drawn", workDoneToken="done"))
-        await begun(one)
+        await model_started(one)
         one.engine.go.set()
         assert hunks(await asyncio.wait_for(request, 20)) == HUNKS
         drawn = [hunks(value) for value in one.progress["drawn"]]
@@ -64,7 +64,7 @@ async def test_hunks_stream_when_they_are_final(runtime):
 
 
 async def test_one_hunk_accepted_and_one_rejected(runtime):
-    async with editor(runtime, [block(NEW)]) as one:
+    async with editing_user(runtime, [block(NEW)]) as one:
         one.open(CODE)
         first, second = [found["id"] for found in plain(await one.ask("codellama/edit", **start(id="e")))["hunks"]]
         answer = await one.ask("codellama/edit/accept", id="e", hunk=first)
@@ -77,7 +77,7 @@ async def test_one_hunk_accepted_and_one_rejected(runtime):
 
 @pytest.mark.parametrize("hunk", [[0], {"a": 0}, "0"])
 async def test_hunk_that_is_not_a_number_is_refused(runtime, hunk):
-    async with editor(runtime, [block(NEW)]) as one:
+    async with editing_user(runtime, [block(NEW)]) as one:
         one.open(CODE)
         await one.ask("codellama/edit", **start(id="e"))
         assert await refused(one.asking("codellama/edit/accept", {"id": "e", "hunk": hunk}))
@@ -85,7 +85,7 @@ async def test_hunk_that_is_not_a_number_is_refused(runtime, hunk):
 
 async def test_hunks_accepted_one_by_one_are_placed_correctly(runtime):
     longer = "def f(a):\n    # one\n    # two\n    x = 1\n    y = 2\n    z = 30\n    return a"
-    async with editor(runtime, [block(longer)]) as one:
+    async with editing_user(runtime, [block(longer)]) as one:
         one.open(CODE)
         first, second = [found["id"] for found in plain(await one.ask("codellama/edit", **start(id="e")))["hunks"]]
         answer = await one.ask("codellama/edit/accept", id="e", hunk=first)
@@ -95,7 +95,7 @@ async def test_hunks_accepted_one_by_one_are_placed_correctly(runtime):
 
 
 async def test_all_hunks_accepted_at_once(runtime):
-    async with editor(runtime, [block(NEW)]) as one:
+    async with editing_user(runtime, [block(NEW)]) as one:
         one.open(CODE)
         await one.ask("codellama/edit", **start(id="e"))
         answer = await one.ask("codellama/edit/accept", id="e")
@@ -104,7 +104,7 @@ async def test_all_hunks_accepted_at_once(runtime):
 
 
 async def test_user_changes_are_kept_and_win_in_the_same_line(runtime):
-    async with editor(runtime, [block(NEW)]) as one:
+    async with editing_user(runtime, [block(NEW)]) as one:
         one.open(CODE)
         first, second = [found["id"] for found in plain(await one.ask("codellama/edit", **start(id="e")))["hunks"]]
         one.type("import os\n" + CODE.replace("z = 3", "z = 4"))
@@ -115,7 +115,7 @@ async def test_user_changes_are_kept_and_win_in_the_same_line(runtime):
 
 
 async def test_hunk_of_a_changed_line_fails_with_a_message(runtime):
-    async with editor(runtime, [block(NEW)]) as one:
+    async with editing_user(runtime, [block(NEW)]) as one:
         one.open(CODE)
         await one.ask("codellama/edit", **start(id="e"))
         one.type(CODE.replace("x = 1", "x = 5"))
@@ -126,7 +126,7 @@ async def test_hunk_of_a_changed_line_fails_with_a_message(runtime):
 
 async def test_follow_up_continues_the_conversation(runtime):
     more = NEW.replace("y = 2", "y = 20")
-    async with editor(runtime, [block(NEW), block(more)]) as one:
+    async with editing_user(runtime, [block(NEW), block(more)]) as one:
         one.open(CODE)
         before = plain(await one.ask("codellama/edit", **start(id="e")))["hunks"]
         await one.ask("codellama/edit/accept", id="e", hunk=before[0]["id"])
@@ -139,7 +139,7 @@ async def test_follow_up_continues_the_conversation(runtime):
 
 
 async def test_failed_follow_up_keeps_the_hunks(runtime):
-    async with editor(runtime, [block(NEW), "no", "no"]) as one:
+    async with editing_user(runtime, [block(NEW), "no", "no"]) as one:
         one.open(CODE)
         await one.ask("codellama/edit", **start(id="e"))
         answer = await one.ask("codellama/edit/followUp", id="e", instruction="y too")
@@ -147,7 +147,7 @@ async def test_failed_follow_up_keeps_the_hunks(runtime):
 
 
 async def test_failed_edit_has_a_message_and_ends(runtime):
-    async with editor(runtime, ["(", "("]) as one:
+    async with editing_user(runtime, ["(", "("]) as one:
         one.open(CODE)
         answer = await one.ask("codellama/edit", **start(id="e"))
         assert hunks(answer) == [] and answer.message.startswith("The answer does not parse")
@@ -156,10 +156,10 @@ async def test_failed_edit_has_a_message_and_ends(runtime):
 
 @pytest.mark.parametrize("way", ["$/cancelRequest", "codellama/edit/cancel", "didClose", "both"])
 async def test_cancelled_edit_frees_the_model_within_a_step(runtime, way):
-    async with editor(runtime, [block(NEW)], hold=True) as one:
+    async with editing_user(runtime, [block(NEW)], hold=True) as one:
         one.open(CODE)
         request = one.asking("codellama/edit", start(id="e"), msg_id="the-one")
-        await begun(one)
+        await model_started(one)
         if way in ("$/cancelRequest", "both"):
             one.client.cancel_request(types.CancelParams("the-one"))
         if way == "both":  # as the Neovim plugin does, in one write
@@ -170,17 +170,17 @@ async def test_cancelled_edit_frees_the_model_within_a_step(runtime, way):
             await one.ask(way, id="e")
         (error,) = await asyncio.wait_for(asyncio.gather(request, return_exceptions=True), 10)
         assert getattr(error, "code", None) == -32800
-        await freed(one)
+        await model_cancelled(one)
         await until(lambda: one.server.edits.find("e") is None)
         assert one.server.work_done_progress.tokens == {}
 
 
 async def test_new_edit_with_the_same_id_survives_the_old_end(runtime):
     """The cancelled edit ends after the new one has begun."""
-    async with editor(runtime, [block(NEW), block(NEW)], hold=True) as one:
+    async with editing_user(runtime, [block(NEW), block(NEW)], hold=True) as one:
         one.open(CODE)
         first = one.asking("codellama/edit", start(id="e"))
-        await begun(one)
+        await model_started(one)
         over = one.asking("codellama/edit/cancel", {"id": "e"})
         second = one.asking("codellama/edit", start(id="e"))
         await asyncio.wait_for(asyncio.gather(first, over, return_exceptions=True), 10)
@@ -191,10 +191,10 @@ async def test_new_edit_with_the_same_id_survives_the_old_end(runtime):
 
 async def test_two_concurrent_edits_are_independent(runtime):
     other = block("def g(b):\n    return b + 1")
-    async with editor(runtime, [block(NEW), other], hold=True) as one:
+    async with editing_user(runtime, [block(NEW), other], hold=True) as one:
         one.open(CODE)
         first = one.asking("codellama/edit", start(id="f"))
-        await begun(one)
+        await model_started(one)
         second = one.asking("codellama/edit", start(AT_G, id="g"))
         await until(lambda: one.service.scheduler.waiting == 2)
         one.engine.go.set()
@@ -225,7 +225,7 @@ def holds(one, error: str = "") -> tuple[asyncio.Event, asyncio.Event]:
 @pytest.mark.parametrize("last", ["reject", "followUp"])
 async def test_requests_during_apply_see_the_remaining_hunks(runtime, last):
     """Otherwise they would decide hunks of an outdated text."""
-    async with editor(runtime, [block(NEW), block(NEW.replace("y = 2", "y = 20"))]) as one:
+    async with editing_user(runtime, [block(NEW), block(NEW.replace("y = 2", "y = 20"))]) as one:
         one.open(CODE)
         first, second = [found["id"] for found in plain(await one.ask("codellama/edit", **start(id="e")))["hunks"]]
         asked, may = holds(one)
@@ -244,7 +244,7 @@ async def test_requests_during_apply_see_the_remaining_hunks(runtime, last):
 
 
 async def test_error_response_to_apply_edit_is_not_applied(runtime):
-    async with editor(runtime, [block(NEW)]) as one:
+    async with editing_user(runtime, [block(NEW)]) as one:
         one.open(CODE)
         await one.ask("codellama/edit", **start(id="e"))
         holds(one, "it is read-only")[1].set()
@@ -266,15 +266,15 @@ async def test_error_response_to_apply_edit_is_not_applied(runtime):
     ],
 )
 async def test_invalid_request_has_a_message(runtime, method, params):
-    async with editor(runtime) as one:
+    async with editing_user(runtime) as one:
         one.open(CODE)
         assert await refused(one.asking(method, params))
         assert one.engine.log == []
 
 
 async def test_private_file_is_not_edited(runtime):
-    async with editor(runtime) as one:
+    async with editing_user(runtime) as one:
         one.window.open("KEY=1\n", "file:///project/.env", "bash")
-        request = start(where((0, 0), (0, 0))) | {"textDocument": {"uri": "file:///project/.env"}}
+        request = start(json_range((0, 0), (0, 0))) | {"textDocument": {"uri": "file:///project/.env"}}
         assert "private" in await refused(one.asking("codellama/edit", request))
         assert one.engine.log == []

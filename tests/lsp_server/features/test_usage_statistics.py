@@ -10,32 +10,32 @@ import logging
 import time
 
 from lsprotocol import types
-from support.e2e_window import URI
-from support.simulated_user import REPORTS, person, told
+from support.editor_session import URI
+from support.simulated_user import REPORTS, completion_user, outcomes
 from support.waiting import until
 
-from lsp_server.usage_statistics.storage import erase, path
+from lsp_server.usage_statistics.storage import erase_statistics, statistics_path
 
 
 async def test_accepted_and_kept(runtime):
     before = time.time()
-    async with person(runtime) as one:
+    async with completion_user(runtime) as one:
         (item,) = await one.sees()
-        assert told(await one.rows()) == [("shown", 9, 0, 0, None)]
+        assert outcomes(await one.rows()) == [("shown", 9, 0, 0, None)]
         one.has("x = foo(a, b)")
         await one.runs(item)
-        assert told(await one.rows()) == [("accepted", 9, 9, 0, None)]
+        assert outcomes(await one.rows()) == [("accepted", 9, 9, 0, None)]
         one.has("import os; x = foo(a, b)")
         await one.stats()
         one.timers.advance(30)
         (row,) = await one.rows()
-    assert told([row]) == [("accepted", 9, 9, 0, True)]
+    assert outcomes([row]) == [("accepted", 9, 9, 0, True)]
     assert (row.language, row.model, row.invoked) == ("python", "starter", False)
     assert before <= row.at <= time.time() and row.latency_ms > 0
 
 
 async def test_accepted_and_deleted_soon(runtime):
-    async with person(runtime) as one:
+    async with completion_user(runtime) as one:
         (item,) = await one.sees()
         one.has("x = foo(a, b)")
         await one.runs(item)
@@ -43,87 +43,87 @@ async def test_accepted_and_deleted_soon(runtime):
         one.has("x = ")
         await one.stats()
         one.timers.advance(1)
-        assert told(await one.rows()) == [("accepted", 9, 9, 0, False)]
+        assert outcomes(await one.rows()) == [("accepted", 9, 9, 0, False)]
 
 
 async def test_closed_before_the_check_is_unknown(runtime):
-    async with person(runtime) as one:
+    async with completion_user(runtime) as one:
         await one.sees()
         one.has("x = foo(a, b)")
         one.editor.client.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(URI)))
         await one.stats()
         one.timers.advance(30)
-        assert told(await one.rows()) == [("accepted", 9, 9, 0, None)]
+        assert outcomes(await one.rows()) == [("accepted", 9, 9, 0, None)]
 
 
 async def test_typed_through_is_one_row(runtime):
     """It was right and saved no keystrokes."""
-    async with person(runtime, ["a, b"]) as one:
+    async with completion_user(runtime, ["a, b"]) as one:
         for line in ("x = ", "x = a", "x = a,", "x = a, "):
             assert len(await one.sees(line)) == 1
         one.has("x = a, b")
-        assert told(await one.rows()) == [("typed", 4, 0, 4, None)]
+        assert outcomes(await one.rows()) == [("typed", 4, 0, 4, None)]
 
 
 async def test_typed_in_part_and_then_accepted(runtime):
-    async with person(runtime) as one:
+    async with completion_user(runtime) as one:
         await one.sees("x = ")
         (item,) = await one.sees("x = fo")
         one.has("x = foo(a, b)")
         await one.runs(item)
-        assert told(await one.rows()) == [("accepted", 9, 7, 2, None)]
+        assert outcomes(await one.rows()) == [("accepted", 9, 7, 2, None)]
 
 
 async def test_dismissed_by_typing_something_else(runtime):
     """Another cursor has another completion."""
-    async with person(runtime) as one:
+    async with completion_user(runtime) as one:
         await one.sees("x = ")
         await one.sees("x = y + ")
-        assert told(await one.rows()) == [("shown", 9, 0, 0, None)] * 2
+        assert outcomes(await one.rows()) == [("shown", 9, 0, 0, None)] * 2
 
 
 async def test_short_text_counts_as_typed_until_the_command(runtime):
     """One keystroke may insert as much. The scripted model returns the same text for all three alternatives."""
-    async with person(runtime, ["1"], settings={"completion": {"alternatives": 3}}) as one:
+    async with completion_user(runtime, ["1"], settings={"completion": {"alternatives": 3}}) as one:
         (item,) = await one.sees(invoked=True)
         one.has("x = 1")
-        assert told(await one.rows()) == [("typed", 1, 0, 1, None)]
+        assert outcomes(await one.rows()) == [("typed", 1, 0, 1, None)]
         await one.runs(item)
         (row,) = await one.rows()
-    assert (told([row]), row.invoked) == ([("accepted", 1, 1, 0, None)], True)
+    assert (outcomes([row]), row.invoked) == ([("accepted", 1, 1, 0, None)], True)
 
 
 async def test_reporting_client_decides_what_was_shown(runtime):
     """It does not show an item that arrives too late."""
-    async with person(runtime, says=REPORTS) as one:
+    async with completion_user(runtime, says=REPORTS) as one:
         await one.sees("x = ")
         (item,) = await one.sees("x = y + ")
         assert await one.rows() == []
         one.reports("didShow", item)
-        assert told(await one.rows()) == [("shown", 9, 0, 0, None)]
+        assert outcomes(await one.rows()) == [("shown", 9, 0, 0, None)]
 
 
 async def test_accepted_word_by_word(runtime):
-    async with person(runtime, says=REPORTS) as one:
+    async with completion_user(runtime, says=REPORTS) as one:
         (item,) = await one.sees()
         one.reports("didShow", item)
         one.has("x = foo")
         one.reports("didPartiallyAccept", item)
-        assert told(await one.rows()) == [("partly", 9, 3, 0, None)]
+        assert outcomes(await one.rows()) == [("partly", 9, 3, 0, None)]
         one.timers.advance(30)
-        assert told(await one.rows()) == [("partly", 9, 3, 0, True)]
+        assert outcomes(await one.rows()) == [("partly", 9, 3, 0, True)]
         (item,) = await one.sees("x = foo")
         one.reports("didShow", item)
         one.reports("didPartiallyAccept", item, characters=4)
         one.has("x = foo(a, ")
-        assert told(await one.rows()) == [("partly", 9, 7, 0, None)]
+        assert outcomes(await one.rows()) == [("partly", 9, 7, 0, None)]
         one.has("x = foo(a, b)")
         one.reports("didAccept", item)
-        assert told(await one.rows()) == [("accepted", 9, 9, 0, None)]
+        assert outcomes(await one.rows()) == [("accepted", 9, 9, 0, None)]
 
 
 async def test_invalid_reports_are_ignored(runtime):
-    async with person(runtime, says=REPORTS) as one:
+    async with completion_user(runtime, says=REPORTS) as one:
         protocol = one.editor.client.protocol
         for params in ({"id": "77.0"}, {"id": "no"}, {"id": None}, {}, None, {"id": [1], "characters": "x"}):
             for what in ("didShow", "didAccept", "didPartiallyAccept"):
@@ -133,11 +133,11 @@ async def test_invalid_reports_are_ignored(runtime):
             assert await one.editor.client.workspace_execute_command_async(params) is None
         (item,) = await one.sees()
         one.reports("didShow", item)
-        assert told(await one.rows()) == [("shown", 9, 0, 0, None)]
+        assert outcomes(await one.rows()) == [("shown", 9, 0, 0, None)]
 
 
 async def test_neovim_gets_commands_without_announcing_them(runtime):
-    async with person(runtime, editor="neovim") as one:
+    async with completion_user(runtime, editor="neovim") as one:
         (item,) = await one.sees()
         assert item.command is not None
         provider = one.editor.result.capabilities.execute_command_provider
@@ -146,17 +146,17 @@ async def test_neovim_gets_commands_without_announcing_them(runtime):
 
 async def test_editor_without_commands_is_tracked_by_document(runtime):
     """It has no inline completion either."""
-    async with person(runtime, editor="neovim@v0.10.0") as one:
+    async with completion_user(runtime, editor="neovim@v0.10.0") as one:
         one.has("x = ")
         params = types.CompletionParams(types.TextDocumentIdentifier(URI), types.Position(0, 4))
         answer = await one.editor.client.text_document_completion_async(params)
         assert isinstance(answer, types.CompletionList) and answer.items[0].command is None
         one.has("x = foo(a, b)")
-        assert told(await one.rows()) == [("accepted", 9, 9, 0, None)]
+        assert outcomes(await one.rows()) == [("accepted", 9, 9, 0, None)]
 
 
 async def test_list_entry_has_the_command(runtime):
-    async with person(runtime, editor="emacs@v29.1") as one:
+    async with completion_user(runtime, editor="emacs@v29.1") as one:
         one.has("x = ")
         params = types.CompletionParams(types.TextDocumentIdentifier(URI), types.Position(0, 4))
         answer = await one.editor.client.text_document_completion_async(params)
@@ -167,7 +167,7 @@ async def test_list_entry_has_the_command(runtime):
 
 async def test_item_shown_again_is_still_tracked(runtime):
     """Its command arrives before the change. Such a short change alone would count as typed."""
-    async with person(runtime, pieces=["ab"]) as one:
+    async with completion_user(runtime, pieces=["ab"]) as one:
         for name in range(10):
             uri = f"file:///project/{name}.py"
             one.editor.open("x = \n", uri)
@@ -179,7 +179,7 @@ async def test_item_shown_again_is_still_tracked(runtime):
 
 
 async def test_stats_request_returns_the_figures(runtime):
-    async with person(runtime) as one:
+    async with completion_user(runtime) as one:
         (item,) = await one.sees()
         one.has("x = foo(a, b)")
         await one.runs(item)
@@ -191,7 +191,7 @@ async def test_stats_request_returns_the_figures(runtime):
 
 
 async def test_status_has_todays_figures(runtime):
-    async with person(runtime) as one:
+    async with completion_user(runtime) as one:
         (item,) = await one.sees()
         one.has("x = foo(a, b)")
         await one.runs(item)
@@ -201,41 +201,41 @@ async def test_status_has_todays_figures(runtime):
 
 
 async def test_statistics_erased_while_the_editor_runs(runtime):
-    async with person(runtime) as one:
+    async with completion_user(runtime) as one:
         (item,) = await one.sees()
         await one.rows()
-        erase()
+        erase_statistics()
         one.has("x = foo(a, b)")
         await one.runs(item)
         assert (await one.stats()).all.shown == 0
 
 
 async def test_nothing_is_written_when_disabled(runtime):
-    async with person(runtime, settings={"statistics": {"enabled": False}}) as one:
+    async with completion_user(runtime, settings={"statistics": {"enabled": False}}) as one:
         (item,) = await one.sees()
         assert item.command is None
         one.has("x = foo(a, b)")
         assert (await one.stats()).all.shown == 0
         assert one.editor.statuses[-1].today is None
-    assert not path().exists()
+    assert not statistics_path().exists()
 
 
 async def test_nothing_more_is_written_when_disabled_later(runtime):
-    async with person(runtime) as one:
+    async with completion_user(runtime) as one:
         (item,) = await one.sees()
         off = {"codellama": {"statistics": {"enabled": False}}}
         one.editor.client.workspace_did_change_configuration(types.DidChangeConfigurationParams(off))
         await one.stats()
         one.has("x = foo(a, b)")
         await one.runs(item)
-        assert told(await one.rows()) == [("shown", 9, 0, 0, None)]
+        assert outcomes(await one.rows()) == [("shown", 9, 0, 0, None)]
 
 
 async def test_damaged_file_does_not_affect_completion(runtime, caplog):
-    path().parent.mkdir(mode=0o700, parents=True)
-    path().write_bytes(b"no database" * 1000)
+    statistics_path().parent.mkdir(mode=0o700, parents=True)
+    statistics_path().write_bytes(b"no database" * 1000)
     with caplog.at_level(logging.WARNING, logger="lsp_server"):
-        async with person(runtime) as one:
+        async with completion_user(runtime) as one:
             (item,) = await one.sees()
             one.has("x = foo(a, b)")
             await one.runs(item)
@@ -244,15 +244,15 @@ async def test_damaged_file_does_not_affect_completion(runtime, caplog):
     assert "is damaged" in str(error)
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert [text for text in warnings if "statistics" in text] == [
-        f"statistics are not kept: {path()} is damaged; `codellama-ls stats --erase` begins a new one."
+        f"statistics are not kept: {statistics_path()} is damaged; `codellama-ls stats --erase` begins a new one."
     ]
 
 
 async def test_no_code_and_no_name_is_stored(runtime):
-    async with person(runtime, ["secret_name(", "1)"]) as one:
+    async with completion_user(runtime, ["secret_name(", "1)"]) as one:
         await one.sees("hidden = ")
         one.has("hidden = secret_name(1)")
         await one.rows()
-        kept = b"".join(file.read_bytes() for file in path().parent.iterdir())
+        kept = b"".join(file.read_bytes() for file in statistics_path().parent.iterdir())
     assert b"python" in kept
     assert not any(word in kept for word in (b"secret_name", b"hidden", b"a.py", b"project"))

@@ -7,10 +7,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from fakes.answerer import ScriptedAnswerer
+from fakes.scripted_model import ScriptedModel
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInternalError
-from support.e2e_window import window_on
+from support.editor_session import in_process_session
 from support.fixtures_engine import serving
 
 from lsp_server.lsp.show_document import show_markdown
@@ -24,7 +24,7 @@ def path_of(uri: str) -> Path:
 @pytest.mark.parametrize("editor", ["vscode", "neovim"])
 async def test_text_is_opened_as_a_private_file(runtime, editor):
     server = create_server()
-    async with serving(runtime, ScriptedAnswerer()), window_on(server, editor) as opened:
+    async with serving(runtime, ScriptedModel()), in_process_session(server, editor) as opened:
         assert await show_markdown(server, "What f(x)\ndoes", "It **adds**.\n")
         (shown,) = opened.client.shown_documents
         path = path_of(shown.uri)
@@ -38,7 +38,7 @@ async def test_text_is_opened_as_a_private_file(runtime, editor):
 async def test_each_text_gets_its_own_file(runtime):
     """Titles come from code and must not choose a folder."""
     server = create_server()
-    async with serving(runtime, ScriptedAnswerer()), window_on(server) as opened:
+    async with serving(runtime, ScriptedModel()), in_process_session(server) as opened:
         for title in ("a", "a", "../../etc/x", "…"):
             assert await show_markdown(server, title, "t")
         names = [path_of(shown.uri).name for shown in opened.client.shown_documents]
@@ -48,7 +48,7 @@ async def test_each_text_gets_its_own_file(runtime):
 
 async def test_editor_without_show_document_gets_the_path(runtime):
     server = create_server()
-    async with serving(runtime, ScriptedAnswerer()), window_on(server, "emacs@v29.1") as opened:
+    async with serving(runtime, ScriptedModel()), in_process_session(server, "emacs@v29.1") as opened:
         assert not await show_markdown(server, "a", "t")
         await opened.trace()
         (message,) = opened.client.messages
@@ -58,7 +58,7 @@ async def test_editor_without_show_document_gets_the_path(runtime):
 
 async def test_error_response_to_show_document_gives_the_path(runtime):
     server = create_server()
-    async with serving(runtime, ScriptedAnswerer()), window_on(server) as opened:
+    async with serving(runtime, ScriptedModel()), in_process_session(server) as opened:
 
         def fails(params):
             raise JsonRpcInternalError("no")

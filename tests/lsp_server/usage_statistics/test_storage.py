@@ -17,13 +17,13 @@ from lsp_server.usage_statistics.storage import (
     DAY,
     LONGEST_DAYS,
     StatisticsError,
-    Storage,
+    StatisticsStore,
     SuggestionRow,
     Today,
-    erase,
-    path,
+    erase_statistics,
+    statistics_path,
 )
-from lsp_server.usage_statistics.usage_figures import collected
+from lsp_server.usage_statistics.usage_figures import recent_figures
 from lsp_server.usage_statistics.writer import midnight
 
 
@@ -33,7 +33,7 @@ def row(n: int, at: float | None = None, **changes) -> SuggestionRow:
 
 
 def stored(*changes: tuple[SuggestionRow, bool]) -> list[SuggestionRow]:
-    with closing(Storage()) as connection:
+    with closing(StatisticsStore()) as connection:
         if changes:
             connection.write(changes)
         return connection.read(0)
@@ -47,10 +47,10 @@ def test_rows_are_read_as_last_written(runtime):
 
 
 def test_file_and_folder_are_private(runtime):
-    with closing(Storage()) as connection:
+    with closing(StatisticsStore()) as connection:
         connection.write([(row(1), True)])
-        names = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path().parent.iterdir()}
-    assert stat.S_IMODE(path().parent.stat().st_mode) == 0o700
+        names = {file.name: stat.S_IMODE(file.stat().st_mode) for file in statistics_path().parent.iterdir()}
+    assert stat.S_IMODE(statistics_path().parent.stat().st_mode) == 0o700
     assert names.pop("statistics.lock", 0o600) == 0o600
     assert names == dict.fromkeys(["statistics.sqlite3", "statistics.sqlite3-shm", "statistics.sqlite3-wal"], 0o600)
 
@@ -58,17 +58,17 @@ def test_file_and_folder_are_private(runtime):
 def test_only_language_model_and_fate_are_text(runtime):
     """No column can hold code or a file name."""
     stored((row(1), True))
-    with closing(sqlite3.connect(path())) as connection:
+    with closing(sqlite3.connect(statistics_path())) as connection:
         columns = {name: kind for _, name, kind, *_ in connection.execute("PRAGMA table_info(suggestions)")}
     texts = [name for name, kind in columns.items() if kind not in ("INTEGER", "REAL")]
     assert texts == ["language", "model", "fate"]
 
 
 def test_reading_creates_no_file(runtime):
-    with closing(Storage()) as connection:
+    with closing(StatisticsStore()) as connection:
         assert connection.read(0) == []
         assert connection.today(0) == Today(0, 0)
-    assert not path().parent.exists()
+    assert not statistics_path().parent.exists()
 
 
 def test_rows_older_than_three_months_are_deleted(runtime):
@@ -106,14 +106,14 @@ def test_clock_set_back_deletes_nothing(runtime, monkeypatch):
 def test_rows_in_the_future_are_not_counted(runtime, monkeypatch):
     now = time.time()
     stored((row(1, at=now), True), (row(2, at=now + 400 * DAY, fate="accepted"), True))
-    assert collected(30)["all"]["shown"] == 1
-    with closing(Storage()) as connection:
+    assert recent_figures(30)["all"]["shown"] == 1
+    with closing(StatisticsStore()) as connection:
         assert connection.today(midnight()) == Today(shown=1, accepted=0)
 
 
 def test_today_counts_from_midnight_to_midnight(runtime):
     stored((row(1, at=99.0, fate="accepted"), True))
-    with closing(Storage()) as connection:
+    with closing(StatisticsStore()) as connection:
         connection.write([(row(2, at=1e9, fate="accepted"), True), (row(3, at=1e9 + 0.9 * DAY), True)])
         connection.write([(row(4, at=1e9 + 2 * DAY), True)])
         assert connection.today(1e9) == Today(shown=2, accepted=1)
@@ -124,7 +124,7 @@ def test_concurrent_writers_lose_nothing(runtime):
     code = (
         "import sys; import lsp_server.usage_statistics.storage\n"
         "Row = lsp_server.usage_statistics.storage.SuggestionRow\n"
-        "connection, first = lsp_server.usage_statistics.storage.Storage(), int(sys.argv[1])\n"
+        "connection, first = lsp_server.usage_statistics.storage.StatisticsStore(), int(sys.argv[1])\n"
         "sys.stdin.readline()\n"
         "for n in range(first, first + 100):\n"
         "    connection.write([(Row(n, 2e9, 'python', 'starter', False, 1.0, 9), True)])\n"
@@ -143,37 +143,37 @@ def test_concurrent_writers_lose_nothing(runtime):
 
 def test_erased_rows_are_overwritten_and_stay_away(runtime):
     """Even while a server has the file open and updates an erased row."""
-    with closing(Storage()) as server:
+    with closing(StatisticsStore()) as server:
         server.write([(row(1, language="klingon"), True)])
-        erase()
+        erase_statistics()
         server.write([(row(1, language="klingon", fate="accepted"), False)])
         assert server.read(0) == []
         server.write([(row(2), True)])
         assert [one.id for one in server.read(0)] == [2]
-    assert b"klingon" not in b"".join(file.read_bytes() for file in path().parent.iterdir())
+    assert b"klingon" not in b"".join(file.read_bytes() for file in statistics_path().parent.iterdir())
 
 
 def test_damaged_file_is_replaced_after_erase(runtime):
-    path().parent.mkdir(mode=0o700, parents=True)
-    path().write_bytes(b"no database" * 1000)
+    statistics_path().parent.mkdir(mode=0o700, parents=True)
+    statistics_path().write_bytes(b"no database" * 1000)
     with pytest.raises(StatisticsError, match=r"is damaged; `codellama-ls stats --erase` begins a new one\."):
         stored((row(1), True))
-    erase()
+    erase_statistics()
     assert [one.id for one in stored((row(1), True))] == [1]
 
 
 def test_file_of_another_version_is_not_changed(runtime):
     stored((row(1), True))
-    with closing(sqlite3.connect(path())) as connection:
+    with closing(sqlite3.connect(statistics_path())) as connection:
         connection.execute("PRAGMA user_version = 7")
     with pytest.raises(StatisticsError, match="another version"):
         stored((row(2), True))
 
 
 def test_symbolic_link_is_not_followed(runtime, tmp_path):
-    path().parent.mkdir(mode=0o700, parents=True)
+    statistics_path().parent.mkdir(mode=0o700, parents=True)
     (tmp_path / "other").touch()
-    path().symlink_to(tmp_path / "other")
+    statistics_path().symlink_to(tmp_path / "other")
     with pytest.raises(StatisticsError, match="can't be used"):
         stored((row(1), True))
     assert (tmp_path / "other").read_bytes() == b""
@@ -182,7 +182,7 @@ def test_symbolic_link_is_not_followed(runtime, tmp_path):
 def test_long_lock_by_another_process_raises(runtime, monkeypatch):
     stored((row(1), True))
     monkeypatch.setattr(storage, "PATIENCE", 0.01)
-    with closing(sqlite3.connect(path())) as other:
+    with closing(sqlite3.connect(statistics_path())) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StatisticsError, match="locked"):
             stored((row(2), True))
@@ -190,7 +190,7 @@ def test_long_lock_by_another_process_raises(runtime, monkeypatch):
 
 
 def test_folder_is_the_variable_or_the_state_folder(runtime, monkeypatch):
-    assert path() == runtime.parent / "statistics" / "statistics.sqlite3"
+    assert statistics_path() == runtime.parent / "statistics" / "statistics.sqlite3"
     monkeypatch.delenv(storage.FOLDER_VARIABLE)
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    assert str(path()) == "/state/codellama-ls/statistics.sqlite3"
+    assert str(statistics_path()) == "/state/codellama-ls/statistics.sqlite3"

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fakes.suggesting import Told
+from fakes.scripted_engine import ScriptedEngine
 
 from inference.api.errors import EngineUnavailable
-from inference.evaluation.answer_journal import AnswerJournal
+from inference.evaluation.batch_journal import BatchJournal
 from inference.text.stopping import StopRule
-from lsp_server.benchmark.gains.answers import AnswerSource, TextLimits, question
+from lsp_server.benchmark.gains.completions import CompletionSource, TextLimits, requests_for
 from lsp_server.benchmark.gains.gain_holes import GainHole
 from lsp_server.commands.gains_command import ask_all
-from lsp_server.completion.pipeline import request_for
+from lsp_server.completion.pipeline import greedy_request
 
 LIMITS = TextLimits(prefix_chars=400, suffix_chars=200, context_chars=600, line_tokens=8, block_tokens=16)
 OTHER = "def area(width, height):\n    return width * height\n\n\ndef girth(width, height):\n    return 2 * width\n"
@@ -35,28 +35,28 @@ def root(tmp_path: Path) -> Path:
 
 def test_requests_are_those_of_the_language_server(root):
     line = hole(root)
-    server = request_for(line.snapshot, LIMITS.settings(line))
-    asked = question(line, LIMITS)
+    server = greedy_request(line.snapshot, LIMITS.settings(line))
+    asked = requests_for(line, LIMITS)
     assert (asked.infill.prompt, asked.infill.suffix, asked.infill.stop_rule) == (BEFORE, AFTER, server.stop_rule)
     assert asked.infill.stop_rule.kind == "block"
     assert (asked.infill.sampling.max_tokens, asked.infill.deadline_ms) == (8, None)
 
 
 def test_prefix_only_request_has_no_suffix_and_stops_at_the_line(root):
-    asked = question(hole(root), LIMITS).prefix
+    asked = requests_for(hole(root), LIMITS).prefix
     assert (asked.prompt, asked.suffix, asked.stop_rule) == (BEFORE, None, StopRule("line"))
 
 
 def test_block_request_has_no_stop_rule(root):
     """It is applied to the answer later; with context it is applied at once."""
-    asked = question(hole(root, "block"), LIMITS)
+    asked = requests_for(hole(root, "block"), LIMITS)
     assert (asked.prefix.stop_rule, asked.infill.stop_rule) == (StopRule(), StopRule())
     assert asked.context is not None
     assert (asked.context.stop_rule.kind, asked.infill.sampling.max_tokens) == ("block", 16)
 
 
 def test_context_comes_from_imported_files(root):
-    asked = question(hole(root), LIMITS)
+    asked = requests_for(hole(root), LIMITS)
     assert asked.context is not None
     assert [(chunk.path, chunk.text.split("\n")[0]) for chunk in asked.context.context] == [
         ("shapes.py", "def area(width, height):"),
@@ -66,14 +66,18 @@ def test_context_comes_from_imported_files(root):
 
 def test_no_context_request_without_snippets(root):
     (root / "shapes.py").unlink()
-    assert question(hole(root), LIMITS).context is None
+    assert requests_for(hole(root), LIMITS).context is None
 
 
 async def test_second_run_reads_the_journal(root, tmp_path):
-    engine = Told(prefix="return 1\n", infill="return width\n", context="return area(width, height)\n")
-    first = await AnswerSource(engine, AnswerJournal(tmp_path / "answers"), "model").ask(question(hole(root), LIMITS))
-    nobody = Told(limit=0)
-    again = await AnswerSource(nobody, AnswerJournal(tmp_path / "answers"), "model").ask(question(hole(root), LIMITS))
+    engine = ScriptedEngine(prefix="return 1\n", infill="return width\n", context="return area(width, height)\n")
+    first = await CompletionSource(engine, BatchJournal(tmp_path / "answers"), "model").ask(
+        requests_for(hole(root), LIMITS)
+    )
+    nobody = ScriptedEngine(limit=0)
+    again = await CompletionSource(nobody, BatchJournal(tmp_path / "answers"), "model").ask(
+        requests_for(hole(root), LIMITS)
+    )
     assert first == again
     assert first.context is not None
     assert [first.prefix.text, first.infill.text, first.context.text] == [engine.prefix, engine.infill, engine.context]
@@ -81,21 +85,21 @@ async def test_second_run_reads_the_journal(root, tmp_path):
 
 
 async def test_journal_is_per_model(root, tmp_path):
-    journal = AnswerJournal(tmp_path / "answers")
-    await AnswerSource(Told(), journal, "one").ask(question(hole(root), LIMITS))
-    assert not AnswerSource(Told(), journal, "two").known(question(hole(root), LIMITS))
+    journal = BatchJournal(tmp_path / "answers")
+    await CompletionSource(ScriptedEngine(), journal, "one").ask(requests_for(hole(root), LIMITS))
+    assert not CompletionSource(ScriptedEngine(), journal, "two").known(requests_for(hole(root), LIMITS))
 
 
 async def test_killed_run_resumes(root, tmp_path):
     """At the fourth answer of six: of the second hole one is there, two are not."""
     holes = [hole(root), hole(root, before=BEFORE + "x = 1\n    ")]
-    short, long = Told(infill="a", limit=4), Told(infill="a")
+    short, long = ScriptedEngine(infill="a", limit=4), ScriptedEngine(infill="a")
     with pytest.raises(EngineUnavailable):
         await ask_all(
-            AnswerSource(short, AnswerJournal(tmp_path / "answers"), "m"), holes, LIMITS, None, lambda _: None
+            CompletionSource(short, BatchJournal(tmp_path / "answers"), "m"), holes, LIMITS, None, lambda _: None
         )
     answered = await ask_all(
-        AnswerSource(long, AnswerJournal(tmp_path / "answers"), "m"), holes, LIMITS, None, lambda _: None
+        CompletionSource(long, BatchJournal(tmp_path / "answers"), "m"), holes, LIMITS, None, lambda _: None
     )
     assert (len(answered), len(short.asked), len(long.asked)) == (2, 4, 2)
     assert [request.suffix is None for request in long.asked] == [False, False]
@@ -103,6 +107,8 @@ async def test_killed_run_resumes(root, tmp_path):
 
 async def test_without_time_left_only_the_journal_is_used(root, tmp_path):
     holes = [hole(root), hole(root, before=BEFORE + "x = 1\n    ")]
-    first = await AnswerSource(Told(), AnswerJournal(tmp_path / "answers"), "m").ask(question(holes[0], LIMITS))
-    nobody = AnswerSource(Told(limit=0), AnswerJournal(tmp_path / "answers"), "m")
+    first = await CompletionSource(ScriptedEngine(), BatchJournal(tmp_path / "answers"), "m").ask(
+        requests_for(holes[0], LIMITS)
+    )
+    nobody = CompletionSource(ScriptedEngine(limit=0), BatchJournal(tmp_path / "answers"), "m")
     assert await ask_all(nobody, holes, LIMITS, 0, lambda _: None) == [first]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from inference.text.source_files import SourceFile
-from lsp_server.benchmark.gains.gain_holes import GainHole, defined
+from lsp_server.benchmark.gains.gain_holes import GainHole, defined_names
 
-KNOWN = defined(
+KNOWN = defined_names(
     [
         SourceFile("shapes.py", "python", "def area(a):\n    return a\n\n\nclass Box:\n    x = 1\n"),
         SourceFile("shop.py", "python", "def price(a):\n    return a\n"),

@@ -7,8 +7,8 @@ import tomllib
 
 import pytest
 
-from inference.training.packages import LIST as CARD
-from lsp_server.benchmark.gains.projects import fetched, name_of, pinned
+from inference.training.packages import PACKAGE_LIST as CARD
+from lsp_server.benchmark.gains.projects import fetched, pinned, project_name
 from lsp_server.commands import gains_command
 
 PINNED = {"pypi": r"[\w.-]+==[\w.]+", "npm": r"(@[\w-]+/)?[\w.-]+@[\d.]+"}
@@ -45,4 +45,4 @@ def test_folders_without_code_are_refused(tmp_path, capsys):
 
 
 def test_project_is_named_by_its_folder(tmp_path):
-    assert name_of(tmp_path / "mine") == "mine"
+    assert project_name(tmp_path / "mine") == "mine"

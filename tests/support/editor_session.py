@@ -43,7 +43,7 @@ def capabilities(editor: str, says: Sequence[str] = (), adjust: Adjust | None = 
 
 
 @dataclass
-class Window:
+class EditorSession:
     """One editor with one language server.
 
     Attributes:
@@ -110,7 +110,7 @@ def corners(where: types.Range) -> tuple[int, int, int, int]:
 
 
 @asynccontextmanager
-async def window(
+async def editor_session(
     editor: str = "vscode",
     settings: Any = None,
     *,
@@ -120,7 +120,7 @@ async def window(
     adjust: Adjust | None = None,
     command: Sequence[str] = SERVER,
     root: str = ROOT,
-) -> AsyncIterator[Window]:
+) -> AsyncIterator[EditorSession]:
     """Start a server process and initialize it; shut it down at the end.
 
     With ``wait``, return when the server has found an engine. Prefetching and alternatives are off unless ``settings``
@@ -142,7 +142,7 @@ async def window(
 
 
 @asynccontextmanager
-async def window_on(
+async def in_process_session(
     server: CodeLlamaServer,
     editor: str = "vscode",
     settings: Any = None,
@@ -151,7 +151,7 @@ async def window_on(
     says: Sequence[str] = (),
     adjust: Adjust | None = None,
     root: str = ROOT,
-) -> AsyncIterator[Window]:
+) -> AsyncIterator[EditorSession]:
     """Run ``server`` in this process, where a test can replace its clock; editor and server still speak LSP."""
     announced = capabilities(editor, says, adjust)
     client = make_test_lsp_client()
@@ -177,11 +177,11 @@ async def window_on(
 
 async def _initialized(
     client: LanguageClient, editor: str, settings: Any, announced: types.ClientCapabilities, root: str
-) -> Window:
+) -> EditorSession:
     """Send ``initialize`` and collect status notifications."""
     settings = {**(settings or {})}
     settings["completion"] = {"prefetch": False, "alternatives": 1, **settings.get("completion", {})}
-    opened = Window(client, types.InitializeResult(types.ServerCapabilities()))
+    opened = EditorSession(client, types.InitializeResult(types.ServerCapabilities()))
 
     @client.feature("codellama/status")
     def status(params: Any) -> None:

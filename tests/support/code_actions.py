@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fakes.answerer import block
+from fakes.scripted_model import block
 from support.simulated_user import problem
 
 CODE = "import os\n\n\ndef f(a):\n    x = foo\n    return a\n\n\nprint(os, f)\n"

@@ -22,7 +22,7 @@ def key_of(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
-class AnswerJournal:
+class BatchJournal:
     """An append-only file of batches, safe to use from several threads of one process. Raises OSError."""
 
     def __init__(self, path: Path) -> None:

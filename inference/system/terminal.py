@@ -1,12 +1,19 @@
-"""Tables of figures for the terminal, and the formats of shares and intervals in them. rich is imported on use."""
+"""The type of progress callbacks.
+
+Tables of figures for the terminal, and the formats of shares and intervals in them. rich is imported on use.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+OnProgress = Callable[[int, int], None]
+"""Called with the count done and the total, in a unit of the caller's (bytes, tensors, weights)."""
 
 
 def figure_table(labels: Sequence[str], figures: Sequence[str], title: str = "", *, ruled: bool = False) -> Table:

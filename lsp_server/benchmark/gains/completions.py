@@ -16,13 +16,13 @@ from typing import Any
 from inference.api.errors import EngineUnavailable
 from inference.api.events import Finished, TextChunk, TokenProbability
 from inference.api.requests import CompletionRequest
-from inference.evaluation.answer_journal import AnswerJournal, key_of
+from inference.evaluation.batch_journal import BatchJournal, key_of
 from inference.text.prompts import Snippet
 from inference.text.stopping import StopRule
 from lsp_server.benchmark.gains.gain_holes import GainHole
-from lsp_server.completion.pipeline import Completer, request_for
+from lsp_server.completion.pipeline import Completer, greedy_request
 from lsp_server.completion.stop_rule import LINE
-from lsp_server.context.cross_file import Context, OpenFile
+from lsp_server.context.cross_file import CrossFileCollector, OpenFile
 from lsp_server.disk import privacy
 from lsp_server.settings import CompletionSettings
 
@@ -49,7 +49,7 @@ class TextLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class GainQuestion:
+class HoleRequests:
     """The requests for one hole. ``context`` is None where other files give no snippets."""
 
     hole: GainHole
@@ -64,7 +64,7 @@ class GainQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class GainAnswer:
+class GainCompletion:
     """One completion and why it ended; ``tokens`` only where log-probabilities were requested."""
 
     text: str
@@ -78,20 +78,20 @@ class GainAnswer:
         return {**asdict(self), "tokens": tokens}
 
     @classmethod
-    def from_json(cls, row: dict[str, Any]) -> GainAnswer:
+    def from_json(cls, row: dict[str, Any]) -> GainCompletion:
         """Read the form that ``to_json`` writes."""
         tokens = tuple(TokenProbability(piece.encode(), chance) for piece, chance in row["tokens"])
         return cls(**{**row, "tokens": tokens})
 
 
 @dataclass(frozen=True, slots=True)
-class AnsweredQuestion:
+class CompletedHole:
     """The completions of one hole."""
 
-    question: GainQuestion
-    prefix: GainAnswer
-    infill: GainAnswer
-    context: GainAnswer | None = None
+    question: HoleRequests
+    prefix: GainCompletion
+    infill: GainCompletion
+    context: GainCompletion | None = None
 
     @property
     def hole(self) -> GainHole:
@@ -99,13 +99,13 @@ class AnsweredQuestion:
         return self.question.hole
 
 
-def question(hole: GainHole, limits: TextLimits) -> GainQuestion:
+def requests_for(hole: GainHole, limits: TextLimits) -> HoleRequests:
     """Build the requests for one hole. Reads files that the document imports."""
-    base = request_for(hole.snapshot, limits.settings(hole))
+    base = greedy_request(hole.snapshot, limits.settings(hole))
     block = hole.kind == "block"
     infill = replace(base, sampling=replace(base.sampling, logprobs=0))
     chunks = _chunks(hole, f"{base.prompt}{base.suffix}", limits.context_chars)
-    return GainQuestion(
+    return HoleRequests(
         hole,
         prefix=replace(base, suffix=None, stop_rule=StopRule() if block else LINE),
         infill=replace(infill, stop_rule=StopRule()) if block else infill,
@@ -113,36 +113,36 @@ def question(hole: GainHole, limits: TextLimits) -> GainQuestion:
     )
 
 
-class AnswerSource:
+class CompletionSource:
     """Completions from the journal, else from ``engine``. ``identity`` names the model in the journal."""
 
-    def __init__(self, engine: Completer, journal: AnswerJournal, identity: str) -> None:
+    def __init__(self, engine: Completer, journal: BatchJournal, identity: str) -> None:
         self._engine, self._journal, self._identity = engine, journal, identity
 
-    def known(self, question: GainQuestion) -> bool:
+    def known(self, question: HoleRequests) -> bool:
         """Return True if the journal has every completion of a hole."""
         return all(self._journal.recall(self._key(request), 1) for _, request in _requests(question))
 
-    async def ask(self, question: GainQuestion) -> AnsweredQuestion:
+    async def ask(self, question: HoleRequests) -> CompletedHole:
         """Return every completion of a hole. Raises ``EngineError``."""
-        found: dict[str, GainAnswer] = {}
+        found: dict[str, GainCompletion] = {}
         for name, request in _requests(question):
             found[name] = await self._answer(request, f"{name} {question.hole.kind} {question.hole.name}")
-        return AnsweredQuestion(question, **found)
+        return CompletedHole(question, **found)
 
-    async def _answer(self, request: CompletionRequest, name: str) -> GainAnswer:
+    async def _answer(self, request: CompletionRequest, name: str) -> GainCompletion:
         key = self._key(request)
         rows = self._journal.recall(key, 1)
         if rows is None:
             rows = [(await _ask(self._engine, request)).to_json()]
             self._journal.keep(key, rows, [name])
-        return GainAnswer.from_json(rows[0])
+        return GainCompletion.from_json(rows[0])
 
     def _key(self, request: CompletionRequest) -> str:
         return key_of(self._identity, request.to_json() | {"session": ""})
 
 
-def _requests(question: GainQuestion) -> list[tuple[str, CompletionRequest]]:
+def _requests(question: HoleRequests) -> list[tuple[str, CompletionRequest]]:
     """List the requests by name. In SPM the last two begin with the same suffix, which is prefilled once."""
     asked = [("prefix", question.prefix), ("infill", question.infill)]
     return [*asked, ("context", question.context)] if question.context else asked
@@ -154,7 +154,7 @@ def _chunks(hole: GainHole, window: str, limit: int) -> tuple[Snippet, ...]:
         return ()
     root, snapshot = hole.project, hole.snapshot
     here = OpenFile(snapshot.uri, root / hole.name, snapshot.language, snapshot.before + snapshot.after)
-    context = Context(lambda path: _may_read(path, root), clock=lambda: 0.0)  # no source times out
+    context = CrossFileCollector(lambda path: _may_read(path, root), clock=lambda: 0.0)  # no source times out
     return context.chunks(snapshot, window, [here], root, limit)
 
 
@@ -162,7 +162,7 @@ def _may_read(path: Path, root: Path) -> bool:
     return privacy(path, [root]) is None
 
 
-async def _ask(engine: Completer, request: CompletionRequest) -> GainAnswer:
+async def _ask(engine: Completer, request: CompletionRequest) -> GainCompletion:
     text, tokens = "", []
     async with aclosing(engine.complete(request)) as events:
         async for event in events:
@@ -171,5 +171,7 @@ async def _ask(engine: Completer, request: CompletionRequest) -> GainAnswer:
                 tokens += event.tokens
             elif isinstance(event, Finished):
                 outcome = event.outcome
-                return GainAnswer(text, outcome.cause, tuple(tokens), outcome.prompt_tokens, outcome.completion_tokens)
+                return GainCompletion(
+                    text, outcome.cause, tuple(tokens), outcome.prompt_tokens, outcome.completion_tokens
+                )
     raise EngineUnavailable("The engine ended the stream early.")

@@ -13,8 +13,8 @@ from inference.api.events import Cause, Finished, Outcome, TextChunk, TokenProba
 from inference.api.requests import CompletionRequest
 from inference.client.engine_client import EngineError, EngineUnavailable, ModelRefused
 from lsp_server.completion.pipeline import CompletionPipeline, CompletionRun
-from lsp_server.completion.trace import Record
-from lsp_server.lsp.completion_request import UnderAdapter
+from lsp_server.completion.trace import TraceRecord
+from lsp_server.lsp.completion_request import AdapterWithFallback
 from lsp_server.settings import CompletionSettings
 from lsp_server.snapshot import Position, take
 
@@ -23,7 +23,7 @@ URI = "file:///a.py"
 
 
 @dataclass
-class Told:
+class ScriptedEngine:
     """An engine with scripted responses, one text chunk a line; each line is a token of probability 0.5.
 
     Attributes:
@@ -86,7 +86,7 @@ def _tokens(line: str, request: CompletionRequest) -> tuple[TokenProbability, ..
     return (TokenProbability(line.encode(), log(0.5)),) if request.sampling.logprobs is not None else ()
 
 
-class AtOnce(Executor):
+class InlineExecutor(Executor):
     """Run each call at once, in the caller's thread."""
 
     def submit(self, fn, /, *args, **kwargs) -> Future[Any]:
@@ -98,22 +98,22 @@ class AtOnce(Executor):
         return done
 
 
-class Person:
+class PipelineHarness:
     """Ask the completion pipeline for completions in one document.
 
     With ``beside`` post-processing runs in another thread, as in the server; else at once.
     """
 
-    def __init__(self, model: Told, settings: CompletionSettings = SETTINGS, *, beside: bool = False) -> None:
+    def __init__(self, model: ScriptedEngine, settings: CompletionSettings = SETTINGS, *, beside: bool = False) -> None:
         self.model, self.settings = model, settings
-        self.suggestions = CompletionPipeline() if beside else CompletionPipeline(postprocess_executor=AtOnce())
-        self.record = Record(URI, 0, False)
+        self.suggestions = CompletionPipeline() if beside else CompletionPipeline(postprocess_executor=InlineExecutor())
+        self.record = TraceRecord(URI, 0, False)
 
     def asks(self, before: str, *, by_hand: bool = False, adapter: str = "", **known) -> CompletionRun:
         """Return a run of the pipeline with the cursor after ``before``."""
-        self.record = Record(URI, 0, by_hand, adapter=adapter)
+        self.record = TraceRecord(URI, 0, by_hand, adapter=adapter)
         snapshot = take(before, Position(0, len(before)), "utf-32", uri=URI)
-        engine = UnderAdapter(self.model, adapter, lambda _: None) if adapter else self.model
+        engine = AdapterWithFallback(self.model, adapter, lambda _: None) if adapter else self.model
         return CompletionRun(snapshot, self.settings, engine, self.record, by_hand, adapter, **known)
 
     async def sees(self, before: str, *, most: int = 1, **asked) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from fakes.clock import HandClock
+from fakes.clock import ManualClock
 from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi
 from support.waiting import until
@@ -20,7 +20,7 @@ from inference.remote.server_profile import ProbeRequest
 from lsp_server.backend.remote_server import RemoteServer
 
 
-class PausedClock(HandClock):
+class PausedClock(ManualClock):
     """A clock whose ``sleep`` returns when a test sets ``go_on``."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class PausedClock(HandClock):
         self.now += seconds
 
 
-class OneWindow:
+class RemoteServerHarness:
     """A backend for the address that ``find`` returns, with its statuses and warnings."""
 
     def __init__(self, find: Callable[[], Address]) -> None:
@@ -63,8 +63,8 @@ class OneWindow:
 
 
 @asynccontextmanager
-async def window(find: Callable[[], Address]):
-    opened = OneWindow(find)
+async def remote_server(find: Callable[[], Address]):
+    opened = RemoteServerHarness(find)
     opened.link.start()
     try:
         yield opened
@@ -73,6 +73,6 @@ async def window(find: Callable[[], Address]):
 
 
 @asynccontextmanager
-async def one_window(fake: FakeOpenAi):
-    async with listening(fake.app()) as url, window(lambda: Address(url, fake.token)) as one:
+async def remote_server_on(fake: FakeOpenAi):
+    async with listening(fake.app()) as url, remote_server(lambda: Address(url, fake.token)) as one:
         yield one, url

@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from math import log as ln
 from typing import Any
 
-from inference.api.events import Finished, Outcome, Sampling, Steps, TextChunk, TokenProbability
-from inference.engine.request_options import RequestOptions
+from inference.api.events import Finished, Outcome, RequestOptions, Sampling, Steps, TextChunk, TokenProbability
 from inference.models.adapter_store import AdapterError
 from inference.models.catalog import STARTER, Model, Role
 from inference.text.prompts import PromptError
 
 
 @dataclass
-class ScriptedAnswerer:
+class ScriptedModel:
     """A model that generates ``pieces``, one a step; each piece is a token of probability 0.5.
 
     Attributes:
