@@ -130,8 +130,8 @@ class Forecast:
         activations = guess.recomputed if self.recompute else guess.activations
         return (
             f"Memory: about {format_bytes(guess.memory(recompute=self.recompute))} of {format_bytes(self.free)} free: "
-            f"{format_bytes(guess.weights)} weights ({self.format}), {format_bytes(guess.adapter)} adapter of {guess.trained:,} "
-            f"weights with its optimiser, {format_bytes(activations)} activations{how}."
+            f"{format_bytes(guess.weights)} weights ({self.format}), {format_bytes(guess.adapter)} adapter of "
+            f"{guess.trained:,} weights with its optimiser, {format_bytes(activations)} activations{how}."
         )
 
     def tokens_per_second(self, flops: float) -> float:

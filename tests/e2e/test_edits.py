@@ -21,7 +21,7 @@ EDITORS = ("vscode", "neovim")
 async def test_a_fix_to_the_character(runtime, name):
     async with editing_user(runtime, [GOOD], name, stdio=True) as one:
         one.open(CODE)
-        edit = (await one.resolved(await one.action(FIX, (1, 9), problems=[UNDEFINED]))).edit
+        edit = (await one.resolve(await one.action(FIX, (1, 9), problems=[UNDEFINED]))).edit
         assert one.edits_of(edit) == [((1, 8, 1, 11), "1"), ((2, 12, 2, 12), " + x")]
 
 
@@ -29,7 +29,7 @@ async def test_a_fix_to_the_character(runtime, name):
 async def test_cancelled_in_the_middle(runtime, name):
     async with editing_user(runtime, [GOOD], name, hold=True, stdio=True) as one:
         one.open(CODE)
-        request = one.resolving(await one.action("Simplify 'f'", (1, 9)), "the-one")
+        request = one.send_resolve(await one.action("Simplify 'f'", (1, 9)), "the-one")
         await model_started(one)
         one.client.cancel_request(types.CancelParams("the-one"))
         (error,) = await asyncio.wait_for(asyncio.gather(request, return_exceptions=True), 10)

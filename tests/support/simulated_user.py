@@ -39,10 +39,10 @@ class SimulatedUser:
 
     Attributes:
         server: the server of this process; over stdio the real one is another process.
-        folder: folder of the documents that ``opens`` opens.
+        folder: folder of the documents that ``open_in_folder`` opens.
         text: text of the document at ``URI``.
         applied: every ``workspace/applyEdit`` of the server.
-        takes: the editor applies these edits; else it refuses them.
+        applies_edits: the editor applies these edits; else it refuses them.
         notified: token and value of every ``$/progress``.
     """
 
@@ -54,7 +54,7 @@ class SimulatedUser:
     folder: Path | None = None
     text: str = ""
     applied: list[types.ApplyWorkspaceEditParams] = field(default_factory=list)
-    takes: bool = True
+    applies_edits: bool = True
     notified: list[tuple[Any, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ class SimulatedUser:
         return self.session.client
 
     @property
-    def told(self) -> list[str]:
+    def shown_messages(self) -> list[str]:
         """Messages that the editor has shown."""
         return [message.message for message in self.client.messages]
 
@@ -83,25 +83,25 @@ class SimulatedUser:
         return values
 
     @property
-    def heard(self) -> list[tuple[Any, Any]]:
+    def progress_json(self) -> list[tuple[Any, Any]]:
         """Token and value, as JSON, of every ``$/progress``."""
         return [(token, plain(value)) for token, value in self.notified]
 
     # Any request
 
-    def asking(self, method: str, params: Any, msg_id: str | None = None) -> asyncio.Future[Any]:
+    def send(self, method: str, params: Any, msg_id: str | None = None) -> asyncio.Future[Any]:
         """Send a request; the future is its result as objects."""
         return asyncio.wrap_future(self.client.protocol.send_request(method, params, msg_id=msg_id))
 
     async def ask(self, method: str, **params: Any) -> Any:
         """Return the result of a request as objects."""
-        return await asyncio.wait_for(self.asking(method, params), 30)
+        return await asyncio.wait_for(self.send(method, params), 30)
 
-    async def asks(self, method: str, **params: Any) -> Any:
+    async def ask_json(self, method: str, **params: Any) -> Any:
         """Return the result of a request as JSON."""
         return plain(await self.ask(method, **params))
 
-    async def is_refused(self, method: str, **params: Any) -> tuple[int, str]:
+    async def error_of(self, method: str, **params: Any) -> tuple[int, str]:
         """Return code and message of the error that a request gets."""
         try:
             result = await self.ask(method, **params)
@@ -120,7 +120,7 @@ class SimulatedUser:
         self.text = text
         self.session.change(text)
 
-    def opens(self, name: str, text: str) -> dict[str, Any]:
+    def open_in_folder(self, name: str, text: str) -> dict[str, Any]:
         """Open a document of ``folder``; return its identifier as JSON."""
         assert self.folder is not None
         uri = (self.folder / name).as_uri()
@@ -129,23 +129,23 @@ class SimulatedUser:
 
     # Completions
 
-    async def sees(self, text: str = "x = ", *, invoked: bool = False) -> list[types.InlineCompletionItem]:
+    async def complete_at_end(self, text: str = "x = ", *, invoked: bool = False) -> list[types.InlineCompletionItem]:
         """Replace the document's text and request completions at its end."""
-        self.has(text)
+        self.set_text(text)
         position = text.count("\n"), len(text.rpartition("\n")[2])
         return await asyncio.wait_for(self.session.request(*position, invoked=invoked), 60)
 
-    def has(self, text: str) -> None:
+    def set_text(self, text: str) -> None:
         """Replace the document's text with ``text`` and a newline."""
         self.type(text + "\n")
 
-    async def runs(self, item: types.InlineCompletionItem) -> None:
+    async def run_command(self, item: types.InlineCompletionItem) -> None:
         """Run an item's command, as editors do when it is accepted."""
         assert item.command is not None
         params = types.ExecuteCommandParams(item.command.command, item.command.arguments)
         assert await self.client.workspace_execute_command_async(params) is None
 
-    def reports(self, event: str, item: types.InlineCompletionItem, **more: Any) -> None:
+    def report(self, event: str, item: types.InlineCompletionItem, **more: Any) -> None:
         """Notify the server of an event, as our own clients do."""
         self.client.protocol.notify(f"codellama/{event}", {"id": item_id(item), **more})
 
@@ -153,7 +153,7 @@ class SimulatedUser:
         """Return the usage statistics; the server stores everything pending first."""
         return await self.ask("codellama/stats", **params)
 
-    async def rows(self) -> list[SuggestionRow]:
+    async def stored_rows(self) -> list[SuggestionRow]:
         """Return the stored suggestions, oldest first."""
         await self.stats()
         with closing(StatisticsStore()) as storage:
@@ -169,18 +169,18 @@ class SimulatedUser:
 
     async def command(self, title: str, *where: Any, **more: Any) -> Any:
         """Return the command of an action. lsprotocol reads every action with a command as a command: read JSON."""
-        sent = self.asking(types.TEXT_DOCUMENT_CODE_ACTION, _action_params(*where, **more), "by-json")
+        sent = self.send(types.TEXT_DOCUMENT_CODE_ACTION, _action_params(*where, **more), "by-json")
         del self.client.protocol._result_types["by-json"]
         actions = plain(await asyncio.wait_for(sent, 20))
         action = next(action for action in actions if action["title"] == title)
         command = action["command"] if isinstance(action["command"], dict) else action
         return types.ExecuteCommandParams(command["command"], command["arguments"])
 
-    def resolving(self, action: types.CodeAction, msg_id: str | None = None) -> asyncio.Future[Any]:
-        return self.asking(types.CODE_ACTION_RESOLVE, action, msg_id)
+    def send_resolve(self, action: types.CodeAction, msg_id: str | None = None) -> asyncio.Future[Any]:
+        return self.send(types.CODE_ACTION_RESOLVE, action, msg_id)
 
-    async def resolved(self, action: types.CodeAction) -> Any:
-        return await asyncio.wait_for(self.resolving(action), 20)
+    async def resolve(self, action: types.CodeAction) -> Any:
+        return await asyncio.wait_for(self.send_resolve(action), 20)
 
     def edits_of(self, edit: Any) -> list[tuple[tuple[int, int, int, int], str]]:
         """Return range and text of each edit; all must be of the document at ``URI``."""
@@ -206,37 +206,19 @@ class SimulatedUser:
 
     def _apply(self, params: types.ApplyWorkspaceEditParams) -> types.ApplyWorkspaceEditResult:
         self.applied.append(params)
-        if self.takes:
+        if self.applies_edits:
             self.type(self.result(params.edit))
-        return types.ApplyWorkspaceEditResult(self.takes, None if self.takes else "no")
+        return types.ApplyWorkspaceEditResult(self.applies_edits, None if self.applies_edits else "no")
 
     # Chats
 
-    async def says(self, text: str, **more: Any) -> Any:
+    async def say(self, text: str, **more: Any) -> Any:
         """Send a chat message; return the result as JSON."""
-        return await self.asks("codellama/chat", text=text, **more)
+        return await self.ask_json("codellama/chat", text=text, **more)
 
-    def read(self, n: int = -1) -> list[tuple[str, str]]:
+    def model_messages(self, n: int = -1) -> list[tuple[str, str]]:
         """Return role and content of the messages of one request to the model."""
         return self.model.turns[n]
-
-    # Names that tests of one kind use
-
-    @property
-    def editor(self) -> EditorSession:
-        return self.session
-
-    @property
-    def window(self) -> EditorSession:
-        return self.session
-
-    @property
-    def engine(self) -> ScriptedModel:
-        return self.model
-
-    @property
-    def answerer(self) -> ScriptedModel:
-        return self.model
 
 
 @asynccontextmanager

@@ -155,7 +155,7 @@ def _chunks(hole: GainHole, window: str, limit: int) -> tuple[Snippet, ...]:
     root, snapshot = hole.project, hole.snapshot
     here = OpenFile(snapshot.uri, root / hole.name, snapshot.language, snapshot.before + snapshot.after)
     context = CrossFileCollector(lambda path: _may_read(path, root), clock=lambda: 0.0)  # no source times out
-    return context.chunks(snapshot, window, [here], root, limit)
+    return context.snippets(snapshot, window, [here], root, limit)
 
 
 def _may_read(path: Path, root: Path) -> bool:

@@ -22,8 +22,8 @@ FAILED = -32803
 
 async def test_response_streams_and_is_complete_at_the_end(runtime, tmp_path):
     async with chat_user(runtime, tmp_path, ScriptedModel(["Use:\n", "```py\nx\n", "```"])) as one:
-        answer = await one.says("How?", partialResultToken="p", workDoneToken=7)
-        await until(lambda: len(one.heard) == 5)
+        answer = await one.say("How?", partialResultToken="p", workDoneToken=7)
+        await until(lambda: len(one.progress_json) == 5)
         text = "Use:\n```py\nx\n```"
         assert answer == {
             "conversation": answer["conversation"],
@@ -37,31 +37,31 @@ async def test_response_streams_and_is_complete_at_the_end(runtime, tmp_path):
             "leftOut": [],
             "codeBlocks": [{"language": "py", "code": "x\n", "start": 1, "stop": 3, "closed": True}],
         }
-        assert one.heard == [
+        assert one.progress_json == [
             (7, {"kind": "begin", "title": "Code Llama answers", "cancellable": True}),
-            *(("p", {"conversation": answer["conversation"], "text": p}) for p in one.answerer.pieces),
+            *(("p", {"conversation": answer["conversation"], "text": p}) for p in one.model.pieces),
             (7, {"kind": "end"}),
         ]
-        assert one.read() == [("system", SYSTEM), ("user", "How?")]
+        assert one.model_messages() == [("system", SYSTEM), ("user", "How?")]
 
 
 async def test_nothing_streams_without_a_token(runtime, tmp_path):
     async with chat_user(runtime, tmp_path) as one:
-        assert (await one.says("Hi"))["text"] == "ab"
-        assert one.heard == []
+        assert (await one.say("Hi"))["text"] == "ab"
+        assert one.progress_json == []
 
 
 async def test_turns_are_appended_to_the_conversation(runtime, tmp_path):
     """The beginning stays the same, so the engine can reuse its KV cache."""
     async with chat_user(runtime, tmp_path) as one:
-        first = await one.says("One?")
-        second = await one.says("Two?", conversation=first["conversation"])
-        other = await one.says("Three?")
+        first = await one.say("One?")
+        second = await one.say("Two?", conversation=first["conversation"])
+        other = await one.say("Three?")
         assert (second["conversation"], second["turn"]) == (first["conversation"], 1)
         assert other["conversation"] != first["conversation"]
-        assert one.read(1) == [*one.read(0), ("assistant", "ab"), ("user", "Two?")]
-        assert one.read(2) == [("system", SYSTEM), ("user", "Three?")]
-        assert (await one.asks(f"{CHAT}/list")) == [
+        assert one.model_messages(1) == [*one.model_messages(0), ("assistant", "ab"), ("user", "Two?")]
+        assert one.model_messages(2) == [("system", SYSTEM), ("user", "Three?")]
+        assert (await one.ask_json(f"{CHAT}/list")) == [
             {"conversation": first["conversation"], "title": "One?", "turns": 2, "tokens": 6, "busy": False},
             {"conversation": other["conversation"], "title": "Three?", "turns": 1, "tokens": 8, "busy": False},
         ]
@@ -69,39 +69,39 @@ async def test_turns_are_appended_to_the_conversation(runtime, tmp_path):
 
 async def test_new_drop_and_unknown_conversation(runtime, tmp_path):
     async with chat_user(runtime, tmp_path) as one:
-        begun = (await one.asks(f"{CHAT}/new"))["conversation"]
-        assert (await one.says("Hi", conversation=begun))["conversation"] == begun
-        assert await one.asks(f"{CHAT}/drop", conversation=begun) is None
+        begun = (await one.ask_json(f"{CHAT}/new"))["conversation"]
+        assert (await one.say("Hi", conversation=begun))["conversation"] == begun
+        assert await one.ask_json(f"{CHAT}/drop", conversation=begun) is None
         unknown = (FAILED, "This conversation no longer exists. Begin a new one.")
-        assert await one.is_refused(CHAT, text="Hi", conversation=begun) == unknown
-        assert await one.is_refused(f"{CHAT}/export", conversation=begun) == unknown
+        assert await one.error_of(CHAT, text="Hi", conversation=begun) == unknown
+        assert await one.error_of(f"{CHAT}/export", conversation=begun) == unknown
 
 
 async def test_regenerated_response_is_sampled_with_a_seed(runtime, tmp_path):
     async with chat_user(runtime, tmp_path) as one:
-        first = await one.says("One?")
-        one.answerer.pieces[:] = ["other"]
-        again = await one.says("", conversation=first["conversation"], regenerate=True)
+        first = await one.say("One?")
+        one.model.pieces[:] = ["other"]
+        again = await one.say("", conversation=first["conversation"], regenerate=True)
         assert (again["text"], again["turn"]) == ("other", 0)
-        assert one.read(1) == one.read(0)
-        samplings = [asked[2] for asked in one.answerer.asked]
+        assert one.model_messages(1) == one.model_messages(0)
+        samplings = [asked[2] for asked in one.model.asked]
         assert [(s.temperature, s.top_p, s.seed) for s in samplings] == [(0.0, 1.0, None), (0.8, 0.95, 1)]
-        await one.says("Two?", conversation=first["conversation"])
-        assert one.read()[1:] == [("user", "One?"), ("assistant", "other"), ("user", "Two?")]
+        await one.say("Two?", conversation=first["conversation"])
+        assert one.model_messages()[1:] == [("user", "One?"), ("assistant", "other"), ("user", "Two?")]
 
 
 async def test_regenerate_without_a_response_fails(runtime, tmp_path):
     async with chat_user(runtime, tmp_path) as one:
         nothing = (FAILED, "There is no response to regenerate.")
-        assert await one.is_refused(CHAT, regenerate=True) == nothing
-        begun = await one.asks(f"{CHAT}/new")
-        assert await one.is_refused(CHAT, regenerate=True, **begun) == nothing
+        assert await one.error_of(CHAT, regenerate=True) == nothing
+        begun = await one.ask_json(f"{CHAT}/new")
+        assert await one.error_of(CHAT, regenerate=True, **begun) == nothing
 
 
 async def begun(one: SimulatedUser, **more: Any) -> asyncio.Future[Any]:
     """An answer under way, of which "1" was said and no more is until ``go``."""
-    request = one.asking(CHAT, {"text": "Count", "partialResultToken": "p", **more}, "the-one")
-    await until(lambda: any(token == "p" for token, _ in one.heard))
+    request = one.send(CHAT, {"text": "Count", "partialResultToken": "p", **more}, "the-one")
+    await until(lambda: any(token == "p" for token, _ in one.progress_json))
     return request
 
 
@@ -119,34 +119,34 @@ async def until_freed(one: SimulatedUser) -> None:
 async def test_cancel_frees_the_model_within_a_step(runtime, tmp_path, how):
     async with chat_user(runtime, tmp_path, ScriptedModel(["1", "2", "3"], hold=True)) as one:
         request = await begun(one, workDoneToken="w")
-        conversation = one.heard[-1][1]["conversation"]
+        conversation = one.progress_json[-1][1]["conversation"]
         if how == "cancel":
-            one.editor.client.cancel_request(types.CancelParams("the-one"))
+            one.session.client.cancel_request(types.CancelParams("the-one"))
         elif how == "progress":
-            one.editor.client.window_work_done_progress_cancel(types.WorkDoneProgressCancelParams("w"))
+            one.session.client.window_work_done_progress_cancel(types.WorkDoneProgressCancelParams("w"))
         else:
-            assert await one.asks(f"{CHAT}/drop", conversation=conversation) is None
+            assert await one.ask_json(f"{CHAT}/drop", conversation=conversation) is None
         assert await ended(request) == -32800
         await until_freed(one)
-        one.answerer.go.set()
-        assert await asyncio.to_thread(one.answerer.closed.wait, 10)
-        assert "Count: 3" not in one.answerer.log and "closed Count" in one.answerer.log
-        await until(lambda: one.heard[-1] == ("w", {"kind": "end"}))
+        one.model.go.set()
+        assert await asyncio.to_thread(one.model.closed.wait, 10)
+        assert "Count: 3" not in one.model.log and "closed Count" in one.model.log
+        await until(lambda: one.progress_json[-1] == ("w", {"kind": "end"}))
 
 
 async def test_cancelled_response_is_kept(runtime, tmp_path):
     """The user may ask the model to continue."""
     async with chat_user(runtime, tmp_path, ScriptedModel(["1", "2", "3"], hold=True)) as one:
         request = await begun(one)
-        conversation = one.heard[-1][1]["conversation"]
-        one.editor.client.cancel_request(types.CancelParams("the-one"))
+        conversation = one.progress_json[-1][1]["conversation"]
+        one.session.client.cancel_request(types.CancelParams("the-one"))
         assert await ended(request) == -32800
         await until_freed(one)
-        one.answerer.go.set()
-        answer = await one.says("Go on", conversation=conversation)
+        one.model.go.set()
+        answer = await one.say("Go on", conversation=conversation)
         assert (answer["turn"], answer["text"]) == (1, "123")
-        assert one.read()[1:] == [("user", "Count"), ("assistant", "1"), ("user", "Go on")]
-        exported = await one.asks(f"{CHAT}/export", conversation=conversation)
+        assert one.model_messages()[1:] == [("user", "Count"), ("assistant", "1"), ("user", "Go on")]
+        exported = await one.ask_json(f"{CHAT}/export", conversation=conversation)
         assert "## starter\n\n1\n\n*Stopped.*\n\n## You\n\nGo on" in exported["markdown"]
 
 
@@ -154,11 +154,11 @@ async def test_one_response_at_a_time_per_conversation(runtime, tmp_path):
     """The next message builds on this response. Other conversations need not wait."""
     async with chat_user(runtime, tmp_path, ScriptedModel(["1", "2"], hold=True)) as one:
         request = await begun(one)
-        conversation = one.heard[-1][1]["conversation"]
+        conversation = one.progress_json[-1][1]["conversation"]
         busy = (FAILED, "The previous message is still being answered. Wait for the response, or stop it.")
-        assert await one.is_refused(CHAT, text="More", conversation=conversation) == busy
-        assert [c["busy"] for c in await one.asks(f"{CHAT}/list")] == [True]
-        one.answerer.go.set()
+        assert await one.error_of(CHAT, text="More", conversation=conversation) == busy
+        assert [c["busy"] for c in await one.ask_json(f"{CHAT}/list")] == [True]
+        one.model.go.set()
         assert (await asyncio.wait_for(request, 10)).text == "12"
 
 
@@ -166,28 +166,28 @@ async def test_completion_model_error_names_a_chat_model(runtime, tmp_path):
     base = ScriptedModel(row=CATALOG["codellama-7b"])
     async with chat_user(runtime, tmp_path, base, settings={"engine": {"model": "codellama-7b"}}) as one:
         text = "codellama-7b was not trained to chat. Choose codellama-7b-instruct for chat."
-        assert await one.is_refused(CHAT, text="Hi", workDoneToken=1) == (FAILED, text)
-        assert await one.asks(f"{CHAT}/list") == []
-        await until(lambda: one.heard[-1:] == [(1, {"kind": "end"})])
+        assert await one.error_of(CHAT, text="Hi", workDoneToken=1) == (FAILED, text)
+        assert await one.ask_json(f"{CHAT}/list") == []
+        await until(lambda: one.progress_json[-1:] == [(1, {"kind": "end"})])
 
 
 async def test_loading_model_is_reported(runtime, tmp_path):
     async with chat_user(runtime, tmp_path) as one:
         one.service.board.post(phase="loading", message="loading weights")
-        await until(lambda: one.editor.statuses[-1].phase == "loading")
+        await until(lambda: one.session.statuses[-1].phase == "loading")
         text = "The model is not ready yet: loading weights."
-        assert await one.is_refused(CHAT, text="Hi") == (FAILED, text)
+        assert await one.error_of(CHAT, text="Hi") == (FAILED, text)
 
 
 async def test_failure_in_the_middle_of_a_response(runtime, tmp_path):
     """The partial text stays, and the next message is answered."""
     async with chat_user(runtime, tmp_path, ScriptedModel(["1", "boom"])) as one:
-        conversation = (await one.asks(f"{CHAT}/new"))["conversation"]
+        conversation = (await one.ask_json(f"{CHAT}/new"))["conversation"]
         text = "The engine failed at this request (RuntimeError); its log has the details."
-        assert await one.is_refused(CHAT, text="Hi", conversation=conversation) == (FAILED, text)
-        one.answerer.pieces[:] = ["2"]
-        assert (await one.says("Again", conversation=conversation))["text"] == "2"
-        assert one.read()[1:] == [("user", "Hi"), ("assistant", "1"), ("user", "Again")]
+        assert await one.error_of(CHAT, text="Hi", conversation=conversation) == (FAILED, text)
+        one.model.pieces[:] = ["2"]
+        assert (await one.say("Again", conversation=conversation))["text"] == "2"
+        assert one.model_messages()[1:] == [("user", "Hi"), ("assistant", "1"), ("user", "Again")]
 
 
 @pytest.mark.parametrize(
@@ -201,19 +201,19 @@ async def test_failure_in_the_middle_of_a_response(runtime, tmp_path):
 )
 async def test_invalid_parameters_have_a_message(runtime, tmp_path, params, message):
     async with chat_user(runtime, tmp_path) as one:
-        assert await one.is_refused(CHAT, **params) == (-32602, message)
+        assert await one.error_of(CHAT, **params) == (-32602, message)
 
 
 async def test_empty_message_is_rejected(runtime, tmp_path):
     async with chat_user(runtime, tmp_path) as one:
-        assert await one.is_refused(CHAT, text=" \n") == (FAILED, "The message is empty.")
-        assert await one.is_refused(CHAT) == (FAILED, "The message is empty.")
-        assert await one.is_refused(CHAT, text="/fix") == (FAILED, "/fix: open a document, or mention one.")
-        assert one.answerer.asked == []
+        assert await one.error_of(CHAT, text=" \n") == (FAILED, "The message is empty.")
+        assert await one.error_of(CHAT) == (FAILED, "The message is empty.")
+        assert await one.error_of(CHAT, text="/fix") == (FAILED, "/fix: open a document, or mention one.")
+        assert one.model.asked == []
 
 
 async def test_shutdown_ends_a_running_response(runtime, tmp_path):
     async with chat_user(runtime, tmp_path, ScriptedModel(["1", "2", "3"], hold=True)) as one:
         request = await begun(one)
     assert await ended(request) == -32800
-    assert await asyncio.to_thread(one.answerer.closed.wait, 10)
+    assert await asyncio.to_thread(one.model.closed.wait, 10)

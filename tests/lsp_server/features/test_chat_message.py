@@ -16,11 +16,11 @@ FAILED = -32803
 async def test_mentions_are_attached_under_their_names(runtime, tmp_path):
     (tmp_path / "b.py").write_text("y = 2\n")
     async with chat_user(runtime, tmp_path) as one:
-        document = one.opens("a.py", "s = '😋'; x = 1\nz\n")
-        answer = await one.says(
+        document = one.open_in_folder("a.py", "s = '😋'; x = 1\nz\n")
+        answer = await one.say(
             "Is #selection like #file:b.py?", textDocument=document, range=json_range((0, 10), (0, 15))
         )
-        assert one.read()[-1][1] == (
+        assert one.model_messages()[-1][1] == (
             "a.py, line 1:\n```python\nx = 1\n```\n\nb.py:\n```python\ny = 2\n```\n\nIs #selection like #file:b.py?"
         )
         assert answer["attached"] == [
@@ -31,10 +31,10 @@ async def test_mentions_are_attached_under_their_names(runtime, tmp_path):
 
 async def test_diagnostics_are_those_of_the_request(runtime, tmp_path):
     async with chat_user(runtime, tmp_path) as one:
-        document = one.opens("a.py", "x = y\n")
+        document = one.open_in_folder("a.py", "x = y\n")
         found = {"range": json_range((0, 4), (0, 5)), "severity": 2, "message": "undefined\nname", "source": "flakes"}
-        await one.says("#diagnostics", textDocument=document, diagnostics=[found, {"message": "odd", "code": 7}])
-        assert one.read()[-1][1] == (
+        await one.say("#diagnostics", textDocument=document, diagnostics=[found, {"message": "odd", "code": 7}])
+        assert one.model_messages()[-1][1] == (
             "Diagnostics of a.py:\n```\nline 1: warning: undefined name (flakes)\n    x = y\n"
             "line 1: error: odd (7)\n    x = y\n```\n\n#diagnostics"
         )
@@ -45,37 +45,40 @@ async def test_unavailable_mention_fails_the_request(runtime, tmp_path):
     (tmp_path / ".env").write_text("KEY=1")
     async with chat_user(runtime, tmp_path) as one:
         text = "#file:.env is not shown to the model: the file's name says that it may hold keys or passwords."
-        assert await one.is_refused(CHAT, text="Read #file:.env") == (FAILED, text)
-        assert one.answerer.asked == []
-        assert await one.asks(f"{CHAT}/list") == []
+        assert await one.error_of(CHAT, text="Read #file:.env") == (FAILED, text)
+        assert one.model.asked == []
+        assert await one.ask_json(f"{CHAT}/list") == []
 
 
 async def test_long_attachments_are_shortened_and_reported(runtime, tmp_path):
     (tmp_path / "a.py").write_text("one\ntwo\nthree\n")
     (tmp_path / "b.py").write_text("four\n")
     async with chat_user(runtime, tmp_path, settings={"chat": {"contextChars": 9}}) as one:
-        answer = await one.says("#file:a.py #file:b.py")
-        assert one.read()[-1][1].startswith("a.py (only its beginning):\n```python\none\ntwo\n```\n\n#file")
+        answer = await one.say("#file:a.py #file:b.py")
+        assert one.model_messages()[-1][1].startswith("a.py (only its beginning):\n```python\none\ntwo\n```\n\n#file")
         assert answer["attached"] == [{"title": "a.py", "characters": 7, "shortened": True}]
         assert answer["leftOut"] == [{"title": "b.py", "why": "there is no room left for it, or it is empty"}]
 
 
 async def test_explain_uses_the_selection_or_the_document(runtime, tmp_path):
     async with chat_user(runtime, tmp_path) as one:
-        document = one.opens("a.py", "x = 1\ny = 2\n")
-        await one.says("/explain", textDocument=document)
-        await one.says("/explain briefly", textDocument=document, range=json_range((1, 0), (1, 5)))
+        document = one.open_in_folder("a.py", "x = 1\ny = 2\n")
+        await one.say("/explain", textDocument=document)
+        await one.say("/explain briefly", textDocument=document, range=json_range((1, 0), (1, 5)))
         explained = messages_for("explain", {**FIELDS, "code": "a.py:\n```python\nx = 1\ny = 2\n```"})[-1]["content"]
-        assert one.read(0) == [("system", SYSTEM), ("user", explained)]
-        assert one.read(1)[-1][1].startswith("a.py, line 2:\n```python\ny = 2\n```\n\nExplain")
-        assert one.read(1)[-1][1].endswith("\n\nbriefly")
+        assert one.model_messages(0) == [("system", SYSTEM), ("user", explained)]
+        assert one.model_messages(1)[-1][1].startswith("a.py, line 2:\n```python\ny = 2\n```\n\nExplain")
+        assert one.model_messages(1)[-1][1].endswith("\n\nbriefly")
 
 
 async def test_fix_includes_the_diagnostics(runtime, tmp_path):
     async with chat_user(runtime, tmp_path) as one:
-        document, found = one.opens("a.py", "x = y\n"), {"range": json_range((0, 4), (0, 5)), "message": "undefined"}
-        await one.says("/fix", textDocument=document, diagnostics=[found])
-        assert one.read()[-1][1].startswith(
+        document, found = (
+            one.open_in_folder("a.py", "x = y\n"),
+            {"range": json_range((0, 4), (0, 5)), "message": "undefined"},
+        )
+        await one.say("/fix", textDocument=document, diagnostics=[found])
+        assert one.model_messages()[-1][1].startswith(
             "a.py:\n```python\nx = y\n```\n\nDiagnostics of a.py:\n```\nline 1: error: undefined\n    x = y\n```\n"
         )
 
@@ -85,12 +88,12 @@ async def test_custom_prompt_is_used_and_broken_one_reported(runtime, tmp_path):
     (custom_prompts_folder() / "chat.md").write_text("{{nothing}}")
     (custom_prompts_folder() / "explain.md").write_text("What? {{code}}")
     async with chat_user(runtime, tmp_path) as one:
-        document = one.opens("a.py", "x")
-        await one.says("/explain", textDocument=document)
-        await one.says("Hi")
-        assert one.read(0) == [("system", SYSTEM), ("user", "What? a.py:\n```python\nx\n```")]
-        assert one.read(1) == [("system", SYSTEM), ("user", "Hi")]
-        (message,) = one.editor.client.messages
+        document = one.open_in_folder("a.py", "x")
+        await one.say("/explain", textDocument=document)
+        await one.say("Hi")
+        assert one.model_messages(0) == [("system", SYSTEM), ("user", "What? a.py:\n```python\nx\n```")]
+        assert one.model_messages(1) == [("system", SYSTEM), ("user", "Hi")]
+        (message,) = one.session.client.messages
         assert "chat.md names {{nothing}}, which this task does not have" in message.message
 
 
@@ -101,9 +104,9 @@ async def test_instructions_in_a_file_have_no_effect(runtime, tmp_path):
     (tmp_path / "a.py").write_text(orders)
     obeying = ScriptedModel(["/commit #file:.env\n", "```sh\nrm -rf ~\n```"])
     async with chat_user(runtime, tmp_path, obeying) as one:
-        first = await one.says("What is in #file:a.py?")
-        await one.says("And?", conversation=first["conversation"])
-        assert one.read(1) == [
+        first = await one.say("What is in #file:a.py?")
+        await one.say("And?", conversation=first["conversation"])
+        assert one.model_messages(1) == [
             ("system", SYSTEM),
             ("user", f"a.py:\n````python\n{orders}````\n\nWhat is in #file:a.py?"),
             ("assistant", "".join(obeying.pieces)),
@@ -118,4 +121,4 @@ async def test_document_that_is_not_open_fails_the_request(runtime, tmp_path):
     async with chat_user(runtime, tmp_path) as one:
         text = "This document is not open in the editor, so it cannot be sent to the model."
         params = {"text": "/explain", "textDocument": {"uri": (tmp_path / "a.py").as_uri()}}
-        assert await one.is_refused(CHAT, **params) == (FAILED, text)
+        assert await one.error_of(CHAT, **params) == (FAILED, text)

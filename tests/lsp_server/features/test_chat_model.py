@@ -21,33 +21,33 @@ async def test_messages_are_sent_unchanged(runtime, tmp_path):
     """No system prompt, file or earlier conversation is added."""
     async with chat_user(runtime, tmp_path, ScriptedModel(["One ", "two."])) as one:
         turns = (("system", "Be brief."), ("user", "#file:a.py?"), ("assistant", "What?"), ("user", "Count."))
-        answer = await one.asks(METHOD, messages=said(*turns), partialResultToken="t")
+        answer = await one.ask_json(METHOD, messages=said(*turns), partialResultToken="t")
         assert answer == {"text": "One two.", "finishReason": "stop"}
-        await until(lambda: len(one.heard) == 2)
-        assert one.heard == [("t", {"text": "One "}), ("t", {"text": "two."})]
-        assert one.read() == list(turns)
+        await until(lambda: len(one.progress_json) == 2)
+        assert one.progress_json == [("t", {"text": "One "}), ("t", {"text": "two."})]
+        assert one.model_messages() == list(turns)
 
 
 async def test_cancel_frees_the_model(runtime, tmp_path):
     async with chat_user(runtime, tmp_path, ScriptedModel(["a", "b"], hold=True)) as one:
-        request = one.asking(METHOD, {"messages": said(("user", "Count."))}, "count")
-        assert await asyncio.to_thread(one.answerer.began.wait, 10)
-        one.editor.client.cancel_request(types.CancelParams("count"))
+        request = one.send(METHOD, {"messages": said(("user", "Count."))}, "count")
+        assert await asyncio.to_thread(one.model.began.wait, 10)
+        one.session.client.cancel_request(types.CancelParams("count"))
         (error,) = await asyncio.gather(request, return_exceptions=True)
         assert getattr(error, "code", None) == CANCELLED
-        one.answerer.go.set()
-        await until(lambda: "closed Count." in one.answerer.log)
+        one.model.go.set()
+        await until(lambda: "closed Count." in one.model.log)
 
 
 async def test_invalid_messages_are_refused(runtime, tmp_path):
     async with chat_user(runtime, tmp_path) as one:
         last = "The last of 'messages' must have the role 'user'."
-        assert await one.is_refused(METHOD) == (INVALID, last)
-        assert await one.is_refused(METHOD, messages=said(("assistant", "Hi."))) == (INVALID, last)
+        assert await one.error_of(METHOD) == (INVALID, last)
+        assert await one.error_of(METHOD, messages=said(("assistant", "Hi."))) == (INVALID, last)
         role = "The 'role' of a message must be one of system, user, assistant."
-        assert await one.is_refused(METHOD, messages=said(("tool", "x"))) == (INVALID, role)
+        assert await one.error_of(METHOD, messages=said(("tool", "x"))) == (INVALID, role)
 
 
 async def test_model_returns_its_limits(runtime, tmp_path):
     async with chat_user(runtime, tmp_path, settings={"chat": {"maxTokens": 64}}) as one:
-        assert await one.asks(f"{METHOD}/model") == {"model": "starter", "context": 4096, "maxTokens": 64}
+        assert await one.ask_json(f"{METHOD}/model") == {"model": "starter", "context": 4096, "maxTokens": 64}

@@ -32,7 +32,7 @@ async def test_actions_are_listed_without_the_model(runtime, start, stop, proble
     async with editing_user(runtime) as one:
         one.open(CODE)
         assert titles(await one.actions(start, stop, problems)) == listed
-        assert one.engine.log == []
+        assert one.model.log == []
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ async def test_only_requested_kinds_are_listed(runtime, only, listed):
 
 async def test_server_announces_code_actions(runtime):
     async with editing_user(runtime) as one:
-        provider = one.window.result.capabilities.code_action_provider
+        provider = one.session.result.capabilities.code_action_provider
     assert isinstance(provider, types.CodeActionOptions)
     assert provider.resolve_provider and list(provider.code_action_kinds or ()) == ["quickfix", "refactor.rewrite"]
 
@@ -84,7 +84,7 @@ async def test_server_announces_code_actions(runtime):
 @pytest.mark.parametrize("uri", ["file:///project/.env", "git:/project/a.py", "file:///project/id_rsa"])
 async def test_private_document_has_no_actions(runtime, uri):
     async with editing_user(runtime) as one:
-        one.window.open(CODE, uri)
+        one.session.open(CODE, uri)
         params = types.CodeActionParams(
             types.TextDocumentIdentifier(uri),
             types.Range(types.Position(4, 9), types.Position(4, 9)),
@@ -100,13 +100,13 @@ async def test_fix_is_a_minimal_versioned_edit(runtime, name):
         action = await one.action(FIX, (4, 9), problems=[UNDEFINED])
         assert action.edit is None and action.kind == "quickfix"
         assert [found.message for found in action.diagnostics] == ['"foo" is not defined']
-        edit = (await one.resolved(action)).edit
+        edit = (await one.resolve(action)).edit
         assert one.edits_of(edit) == [((4, 8, 4, 11), "1"), ((5, 12, 5, 12), " + x")]
         assert edit.change_annotations is None  # neither of them asks before it applies an action's edit
-    (asked,) = one.engine.turns
+    (asked,) = one.model.turns
     assert [role for role, _ in asked] == ["system", "user"]
     assert '"foo" is not defined' in asked[1][1] and "`x = foo`" in asked[1][1] and "print(os" not in asked[1][1]
-    assert one.engine.asked[0][2].prediction == "```python\ndef f(a):\n    x = foo\n    return a\n```"
+    assert one.model.asked[0][2].prediction == "```python\ndef f(a):\n    x = foo\n    return a\n```"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ async def test_line_ends_tabs_emoji_and_last_line_are_kept(runtime, text, where,
     async with editing_user(runtime, [answer]) as one:
         one.open("b = 1\n".replace("\n", "\r\n" if "\r" in text else "\n") + text)
         action = await one.action("Simplify 'f'", (where[0] + 1, where[1]))
-        edit = (await one.resolved(action)).edit
+        edit = (await one.resolve(action)).edit
         found = one.edits_of(edit)
     lines = [((a + 1, b, c + 1, d), new) for (a, b, c, d), new in edits]
     assert [new for _, new in found] in ([new for _, new in lines], ["".join(new for _, new in lines)])
@@ -143,7 +143,7 @@ async def test_edit_needs_confirmation_if_supported(runtime):
 
     async with editing_user(runtime, [GOOD], adjust=honours) as one:
         one.open(CODE)
-        edit = (await one.resolved(await one.action("Simplify 'f'", (4, 9)))).edit
+        edit = (await one.resolve(await one.action("Simplify 'f'", (4, 9)))).edit
     assert edit.change_annotations is not None
     (annotation,) = edit.change_annotations.values()
     assert annotation.needs_confirmation and annotation.label == "Simplify 'f'"
@@ -154,9 +154,9 @@ async def test_invalid_output_is_retried_once(runtime):
     bad = block(BODY.format("bar", "a"))
     async with editing_user(runtime, [bad, GOOD]) as one:
         one.open(CODE)
-        edit = (await one.resolved(await one.action(FIX, (4, 9), problems=[UNDEFINED]))).edit
+        edit = (await one.resolve(await one.action(FIX, (4, 9), problems=[UNDEFINED]))).edit
         assert one.result(edit) == CODE.replace("foo", "1").replace("return a", "return a + x")
-    again = one.engine.turns[1]
+    again = one.model.turns[1]
     assert [role for role, _ in again] == ["system", "user", "assistant", "user"]
     assert again[2][1] == bad
     assert again[3][1].startswith(
@@ -178,40 +178,40 @@ async def test_invalid_output_is_retried_once(runtime):
 )
 async def test_second_invalid_output_is_reported(runtime, answer, why):
     async with editing_user(runtime, [answer, answer, GOOD]) as one:
-        one.engine.pieces = []
+        one.model.pieces = []
         one.open(CODE)
-        action = await one.resolved(await one.action(FIX, (4, 9), problems=[UNDEFINED]))
+        action = await one.resolve(await one.action(FIX, (4, 9), problems=[UNDEFINED]))
         assert action.edit is None
-        await until(lambda: one.told)
-        assert one.told == [f"codellama-ls: “{FIX}” failed. {why}"]
-        assert one.engine.log.count("begin chat") == 2
+        await until(lambda: one.shown_messages)
+        assert one.shown_messages == [f"codellama-ls: “{FIX}” failed. {why}"]
+        assert one.model.log.count("begin chat") == 2
 
 
 async def test_missing_engine_is_reported(runtime):
     async with editing_user(runtime, ["boom"]) as one:
-        one.engine.pieces = ["boom"]
+        one.model.pieces = ["boom"]
         one.open(CODE)
-        assert (await one.resolved(await one.action("Simplify 'f'", (4, 9)))).edit is None
-        await until(lambda: one.told)
-        assert one.told[0].startswith("codellama-ls: “Simplify 'f'” failed. ")
+        assert (await one.resolve(await one.action("Simplify 'f'", (4, 9)))).edit is None
+        await until(lambda: one.shown_messages)
+        assert one.shown_messages[0].startswith("codellama-ls: “Simplify 'f'” failed. ")
 
 
 async def test_cancelled_request_frees_the_model_within_a_step(runtime):
     async with editing_user(runtime, [GOOD], hold=True) as one:
         one.open(CODE)
-        request = one.resolving(await one.action("Simplify 'f'", (4, 9)), "the-one")
+        request = one.send_resolve(await one.action("Simplify 'f'", (4, 9)), "the-one")
         await model_started(one)
         one.client.cancel_request(types.CancelParams("the-one"))
         (error,) = await asyncio.wait_for(asyncio.gather(request, return_exceptions=True), 10)
         assert getattr(error, "code", None) == -32800
         await model_cancelled(one)
-        assert "chat: ```\n" not in one.engine.log
+        assert "chat: ```\n" not in one.model.log
 
 
 async def test_cancelled_progress_bar_frees_the_model(runtime):
     async with editing_user(runtime, [GOOD], hold=True) as one:
         one.open(CODE)
-        request = one.resolving(await one.action("Simplify 'f'", (4, 9)))
+        request = one.send_resolve(await one.action("Simplify 'f'", (4, 9)))
         await model_started(one)
         await until(lambda: one.progress)
         (token,) = one.progress
@@ -226,9 +226,9 @@ async def test_cancelled_progress_bar_frees_the_model(runtime):
 async def test_progress_begins_reports_lines_and_ends(runtime):
     async with editing_user(runtime, [GOOD], hold=True) as one:
         one.open(CODE)
-        request = one.resolving(await one.action("Simplify 'f'", (4, 9)))
+        request = one.send_resolve(await one.action("Simplify 'f'", (4, 9)))
         await until(lambda: one.progress)
-        one.engine.go.set()
+        one.model.go.set()
         assert (await asyncio.wait_for(request, 20)).edit is not None
         ((_, values),) = one.progress.items()
         await until(lambda: values[-1]["kind"] == "end")
@@ -240,10 +240,10 @@ async def test_progress_begins_reports_lines_and_ends(runtime):
 async def test_concurrent_edit_elsewhere_moves_the_hunks(runtime):
     async with editing_user(runtime, [GOOD], hold=True) as one:
         one.open(CODE)
-        request = one.resolving(await one.action(FIX, (4, 9), problems=[UNDEFINED]))
+        request = one.send_resolve(await one.action(FIX, (4, 9), problems=[UNDEFINED]))
         await model_started(one)
         one.type("# typed\n" + CODE)
-        one.engine.go.set()
+        one.model.go.set()
         edit = (await asyncio.wait_for(request, 20)).edit
         assert one.edits_of(edit) == [((5, 8, 5, 11), "1"), ((6, 12, 6, 12), " + x")]
 
@@ -251,13 +251,13 @@ async def test_concurrent_edit_elsewhere_moves_the_hunks(runtime):
 async def test_concurrent_edit_of_the_same_lines_wins(runtime):
     async with editing_user(runtime, [GOOD], hold=True) as one:
         one.open(CODE)
-        request = one.resolving(await one.action(FIX, (4, 9), problems=[UNDEFINED]))
+        request = one.send_resolve(await one.action(FIX, (4, 9), problems=[UNDEFINED]))
         await model_started(one)
         one.type(CODE.replace("x = foo", "x = food"))
-        one.engine.go.set()
+        one.model.go.set()
         assert (await asyncio.wait_for(request, 20)).edit is None
-        await until(lambda: one.told)
-        assert one.told == [
+        await until(lambda: one.shown_messages)
+        assert one.shown_messages == [
             f"codellama-ls: “{FIX}” failed. The same lines of the document were changed meanwhile. Try again."
         ]
 
@@ -267,9 +267,9 @@ async def test_action_of_an_older_version_is_refused(runtime):
         one.open(CODE)
         action = await one.action(FIX, (4, 9), problems=[UNDEFINED])
         one.type("\n" + CODE)
-        (error,) = await asyncio.wait_for(asyncio.gather(one.resolving(action), return_exceptions=True), 10)
+        (error,) = await asyncio.wait_for(asyncio.gather(one.send_resolve(action), return_exceptions=True), 10)
         assert getattr(error, "code", None) == -32801
-        assert one.engine.log == []
+        assert one.model.log == []
 
 
 @pytest.mark.parametrize(
@@ -290,6 +290,6 @@ async def test_foreign_action_data_are_refused(runtime, data):
         one.open(CODE)
         action = await one.action("Simplify 'f'", (4, 9))
         action.data = {**action.data, **data} if data else data
-        (error,) = await asyncio.wait_for(asyncio.gather(one.resolving(action), return_exceptions=True), 10)
+        (error,) = await asyncio.wait_for(asyncio.gather(one.send_resolve(action), return_exceptions=True), 10)
         assert getattr(error, "code", None) in (-32602, -32801)
-        assert one.engine.log == []
+        assert one.model.log == []

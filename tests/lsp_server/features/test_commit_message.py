@@ -36,37 +36,37 @@ def repository(tmp_path: Path) -> Path:
 
 async def test_message_for_what_is_staged(runtime, repository):
     async with chat_user(runtime, repository, ScriptedModel(["Add ", "a"])) as one:
-        answer = await one.asks(COMMIT, partialResultToken=1, workDoneToken=2)
+        answer = await one.ask_json(COMMIT, partialResultToken=1, workDoneToken=2)
         assert answer == {"message": "Add a", "finishReason": "stop", "shortened": False, "leftOut": []}
         title = {"kind": "begin", "title": "Code Llama writes a commit message", "cancellable": True}
-        await until(lambda: len(one.heard) == 4)
-        assert one.heard == [(2, title), (1, {"text": "Add "}), (1, {"text": "a"}), (2, {"kind": "end"})]
+        await until(lambda: len(one.progress_json) == 4)
+        assert one.progress_json == [(2, title), (1, {"text": "Add "}), (1, {"text": "a"}), (2, {"kind": "end"})]
         fields = {"diff": f"The staged changes:\n```diff\n{DIFF}\n```", "question": "", "context": ""}
-        assert one.read() == [(m["role"], m["content"]) for m in messages_for("commit", fields)]
+        assert one.model_messages() == [(m["role"], m["content"]) for m in messages_for("commit", fields)]
 
 
 async def test_fenced_block_around_a_message_is_removed(runtime, repository):
     async with chat_user(runtime, repository, ScriptedModel(["```\nAdd a\n\nFor b.\n```\n"])) as one:
-        assert (await one.asks(COMMIT))["message"] == "Add a\n\nFor b."
+        assert (await one.ask_json(COMMIT))["message"] == "Add a\n\nFor b."
 
 
 async def test_long_diff_is_shortened_and_reported(runtime, repository):
     (repository / ".env").write_text("KEY=1\n")
     run(repository, "add", "-f", ".env")
     async with chat_user(runtime, repository, settings={"chat": {"contextChars": 60}}) as one:
-        answer = await one.asks(COMMIT)
+        answer = await one.ask_json(COMMIT)
         assert (answer["shortened"], [left["title"] for left in answer["leftOut"]]) == (True, [".env"])
-        assert "The staged changes (only its beginning):\n```diff\n" + DIFF[:45] in one.read()[-1][1]
-        assert "KEY" not in str(one.read())
+        assert "The staged changes (only its beginning):\n```diff\n" + DIFF[:45] in one.model_messages()[-1][1]
+        assert "KEY" not in str(one.model_messages())
 
 
 async def test_nothing_staged_or_no_repository_fails(runtime, repository, tmp_path_factory):
     run(repository, "rm", "-q", "--cached", "a.py")
     async with chat_user(runtime, repository) as one:
-        assert await one.is_refused(COMMIT) == (FAILED, "Nothing is staged: `git add` what is to be committed.")
+        assert await one.error_of(COMMIT) == (FAILED, "Nothing is staged: `git add` what is to be committed.")
     async with chat_user(runtime, tmp_path_factory.mktemp("none")) as one:
-        assert await one.is_refused(COMMIT) == (FAILED, "There is no git repository here, so there is no diff.")
-        assert one.answerer.asked == []
+        assert await one.error_of(COMMIT) == (FAILED, "There is no git repository here, so there is no diff.")
+        assert one.model.asked == []
 
 
 async def test_only_private_files_staged_fails(runtime, repository):
@@ -75,7 +75,7 @@ async def test_only_private_files_staged_fails(runtime, repository):
     run(repository, "add", "-f", ".env")
     async with chat_user(runtime, repository) as one:
         text = "All that has changed is in files that are not shown to the model."
-        assert await one.is_refused(COMMIT) == (FAILED, text)
+        assert await one.error_of(COMMIT) == (FAILED, text)
 
 
 async def test_repository_of_the_document_is_used(runtime, repository):
@@ -87,11 +87,11 @@ async def test_repository_of_the_document_is_used(runtime, repository):
     run(inner, "add", "c.py")
     (inner / "c.py").write_text("z\nmore\n")
     async with chat_user(runtime, repository) as one:
-        document = one.opens("inner/sub/d.py", "")
-        await one.asks(COMMIT, textDocument=document)
-        await one.says("/commit", textDocument=document)
-        await one.says("#diff", textDocument=document)
-        shown = [one.read(n)[-1][1] for n in range(3)]
+        document = one.open_in_folder("inner/sub/d.py", "")
+        await one.ask_json(COMMIT, textDocument=document)
+        await one.say("/commit", textDocument=document)
+        await one.say("#diff", textDocument=document)
+        shown = [one.model_messages(n)[-1][1] for n in range(3)]
     assert all("+++ b/c.py" in text and "a.py" not in text for text in shown)
     assert ["+more" in text for text in shown] == [False, False, True]
 
@@ -105,19 +105,19 @@ async def test_repository_parameter_is_used(runtime, repository):
     run(inner, "add", "c.py")
     async with chat_user(runtime, repository) as one:
         for folder in (inner, repository):
-            await one.asks(COMMIT, repository=folder.as_uri())
-        shown = [one.read(n)[-1][1] for n in range(2)]
+            await one.ask_json(COMMIT, repository=folder.as_uri())
+        shown = [one.model_messages(n)[-1][1] for n in range(2)]
     assert [["b/c.py" in text, "b/a.py" in text] for text in shown] == [[True, False], [False, True]]
 
 
 async def test_empty_message_fails(runtime, repository):
     async with chat_user(runtime, repository, ScriptedModel([" \n"])) as one:
-        assert await one.is_refused(COMMIT) == (FAILED, "The model returned an empty message. Try again.")
+        assert await one.error_of(COMMIT) == (FAILED, "The model returned an empty message. Try again.")
 
 
 async def test_commit_task_in_a_chat_uses_staged_changes(runtime, repository):
     async with chat_user(runtime, repository) as one:
-        answer = await one.says("/commit in French")
+        answer = await one.say("/commit in French")
         assert [piece["title"] for piece in answer["attached"]] == ["The staged changes"]
-        text = one.read()[-1][1]
+        text = one.model_messages()[-1][1]
         assert text == f"The staged changes:\n```diff\n{DIFF}\n```\n\nWrite its commit message.\n\nin French"

@@ -45,16 +45,16 @@ async def test_response_is_hunks_and_changes_nothing(runtime, name):
         one.open(CODE)
         answer = await one.ask("codellama/edit", **start(id="mine"))
         assert hunks(answer) == HUNKS
-        assert (answer.id, answer.version, answer.message) == ("mine", one.window.version, "")
-        assert one.applied == [] and "ten times" in one.engine.turns[0][1][1]
+        assert (answer.id, answer.version, answer.message) == ("mine", one.session.version, "")
+        assert one.applied == [] and "ten times" in one.model.turns[0][1][1]
 
 
 async def test_hunks_stream_when_they_are_final(runtime):
     async with editing_user(runtime, [block(NEW)], hold=True) as one:
         one.open(CODE)
-        request = one.asking("codellama/edit", start(id="mine", partialResultToken="drawn", workDoneToken="done"))
+        request = one.send("codellama/edit", start(id="mine", partialResultToken="drawn", workDoneToken="done"))
         await model_started(one)
-        one.engine.go.set()
+        one.model.go.set()
         assert hunks(await asyncio.wait_for(request, 20)) == HUNKS
         drawn = [hunks(value) for value in one.progress["drawn"]]
         kinds = [value["kind"] for value in one.progress["done"]]
@@ -71,7 +71,7 @@ async def test_one_hunk_accepted_and_one_rejected(runtime):
         assert answer.applied and hunks(answer) == HUNKS[1:]
         assert one.text == CODE.replace("x = 1", "x = 10")
         assert hunks(await one.ask("codellama/edit/reject", id="e", hunk=second)) == []
-        assert await refused(one.asking("codellama/edit/accept", {"id": "e", "hunk": second}))
+        assert await refused(one.send("codellama/edit/accept", {"id": "e", "hunk": second}))
         assert len(one.applied) == 1
 
 
@@ -80,7 +80,7 @@ async def test_hunk_that_is_not_a_number_is_refused(runtime, hunk):
     async with editing_user(runtime, [block(NEW)]) as one:
         one.open(CODE)
         await one.ask("codellama/edit", **start(id="e"))
-        assert await refused(one.asking("codellama/edit/accept", {"id": "e", "hunk": hunk}))
+        assert await refused(one.send("codellama/edit/accept", {"id": "e", "hunk": hunk}))
 
 
 async def test_hunks_accepted_one_by_one_are_placed_correctly(runtime):
@@ -133,7 +133,7 @@ async def test_follow_up_continues_the_conversation(runtime):
         answer = await one.ask("codellama/edit/followUp", id="e", instruction="y too")
         assert hunks(answer) == [((2, 8, 2, 9), "20"), ((3, 8, 3, 9), "30")]
         assert not {found["id"] for found in before} & {found["id"] for found in plain(answer)["hunks"]}
-        asked = one.engine.turns[1]
+        asked = one.model.turns[1]
     assert [role for role, _ in asked] == ["system", "user", "assistant", "user"]
     assert asked[2][1] == block(NEW) and asked[3][1].endswith("changed as follows: y too")
 
@@ -151,14 +151,14 @@ async def test_failed_edit_has_a_message_and_ends(runtime):
         one.open(CODE)
         answer = await one.ask("codellama/edit", **start(id="e"))
         assert hunks(answer) == [] and answer.message.startswith("The answer does not parse")
-        assert await refused(one.asking("codellama/edit/accept", {"id": "e"}))
+        assert await refused(one.send("codellama/edit/accept", {"id": "e"}))
 
 
 @pytest.mark.parametrize("way", ["$/cancelRequest", "codellama/edit/cancel", "didClose", "both"])
 async def test_cancelled_edit_frees_the_model_within_a_step(runtime, way):
     async with editing_user(runtime, [block(NEW)], hold=True) as one:
         one.open(CODE)
-        request = one.asking("codellama/edit", start(id="e"), msg_id="the-one")
+        request = one.send("codellama/edit", start(id="e"), msg_id="the-one")
         await model_started(one)
         if way in ("$/cancelRequest", "both"):
             one.client.cancel_request(types.CancelParams("the-one"))
@@ -179,12 +179,12 @@ async def test_new_edit_with_the_same_id_survives_the_old_end(runtime):
     """The cancelled edit ends after the new one has begun."""
     async with editing_user(runtime, [block(NEW), block(NEW)], hold=True) as one:
         one.open(CODE)
-        first = one.asking("codellama/edit", start(id="e"))
+        first = one.send("codellama/edit", start(id="e"))
         await model_started(one)
-        over = one.asking("codellama/edit/cancel", {"id": "e"})
-        second = one.asking("codellama/edit", start(id="e"))
+        over = one.send("codellama/edit/cancel", {"id": "e"})
+        second = one.send("codellama/edit", start(id="e"))
         await asyncio.wait_for(asyncio.gather(first, over, return_exceptions=True), 10)
-        one.engine.go.set()
+        one.model.go.set()
         assert hunks(await asyncio.wait_for(second, 20)) == HUNKS
         assert (await one.ask("codellama/edit/accept", id="e")).applied
 
@@ -193,11 +193,11 @@ async def test_two_concurrent_edits_are_independent(runtime):
     other = block("def g(b):\n    return b + 1")
     async with editing_user(runtime, [block(NEW), other], hold=True) as one:
         one.open(CODE)
-        first = one.asking("codellama/edit", start(id="f"))
+        first = one.send("codellama/edit", start(id="f"))
         await model_started(one)
-        second = one.asking("codellama/edit", start(AT_G, id="g"))
+        second = one.send("codellama/edit", start(AT_G, id="g"))
         await until(lambda: one.service.scheduler.waiting == 2)
-        one.engine.go.set()
+        one.model.go.set()
         found = await asyncio.wait_for(asyncio.gather(first, second), 20)
         assert [hunks(answer) for answer in found] == [HUNKS, [((8, 12, 8, 12), " + 1")]]
         assert (await one.ask("codellama/edit/accept", id="f")).applied
@@ -229,12 +229,12 @@ async def test_requests_during_apply_see_the_remaining_hunks(runtime, last):
         one.open(CODE)
         first, second = [found["id"] for found in plain(await one.ask("codellama/edit", **start(id="e")))["hunks"]]
         asked, may = holds(one)
-        taken = one.asking("codellama/edit/accept", {"id": "e", "hunk": first})
+        taken = one.send("codellama/edit/accept", {"id": "e", "hunk": first})
         await asyncio.wait_for(asked.wait(), 10)
-        then = one.asking(f"codellama/edit/{last}", {"id": "e", "instruction": "y too"})
-        again = one.asking("codellama/edit/accept", {"id": "e", "hunk": first})
-        await one.window.trace()
-        assert not then.done() and len(one.engine.turns) == 1
+        then = one.send(f"codellama/edit/{last}", {"id": "e", "instruction": "y too"})
+        again = one.send("codellama/edit/accept", {"id": "e", "hunk": first})
+        await one.session.trace()
+        assert not then.done() and len(one.model.turns) == 1
         may.set()
         answer = await asyncio.wait_for(taken, 10)
         assert (answer.applied, [found["id"] for found in plain(answer)["hunks"]]) == (True, [second])
@@ -268,13 +268,13 @@ async def test_error_response_to_apply_edit_is_not_applied(runtime):
 async def test_invalid_request_has_a_message(runtime, method, params):
     async with editing_user(runtime) as one:
         one.open(CODE)
-        assert await refused(one.asking(method, params))
-        assert one.engine.log == []
+        assert await refused(one.send(method, params))
+        assert one.model.log == []
 
 
 async def test_private_file_is_not_edited(runtime):
     async with editing_user(runtime) as one:
-        one.window.open("KEY=1\n", "file:///project/.env", "bash")
+        one.session.open("KEY=1\n", "file:///project/.env", "bash")
         request = start(json_range((0, 0), (0, 0))) | {"textDocument": {"uri": "file:///project/.env"}}
-        assert "private" in await refused(one.asking("codellama/edit", request))
-        assert one.engine.log == []
+        assert "private" in await refused(one.send("codellama/edit", request))
+        assert one.model.log == []
