@@ -116,4 +116,4 @@ async def test_unreadable_list_of_workspaces_is_said_once_and_done_without(runti
         texts = [await suggested(editor, projects / "first" / "a.py") for _ in range(2)]
     assert texts == ["a", "a"]
     (message,) = said(editor)
-    assert message.startswith(f"codellama-ls: {listed} is not of this version of the program: delete it")
+    assert message.startswith(f"codellama-ls: {listed} is of another version of this program. Delete it")

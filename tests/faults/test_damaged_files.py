@@ -274,7 +274,7 @@ def test_damaged_checkpoint_is_not_loaded_until_pulled_again(
     text, messages = installation.start()
     assert text == ""
     assert message in messages
-    assert messages.endswith(": run `codellama-ls pull tiny --force`.")
+    assert messages.endswith(". Run `codellama-ls pull tiny --force`.")
     assert pull_command.main([str(installation.folder / "published"), "--as", "tiny", "--force"]) == pull_command.OK
     assert installation.start() == (healthy[1], "")
     add_row(fault, messages, installation)
@@ -288,7 +288,7 @@ def test_verify_finds_changed_bytes_in_a_checkpoint(
     capsys.readouterr()
     assert pull_command.main(["tiny", "--verify"]) == pull_command.FAILED
     messages = capsys.readouterr().err.strip()
-    assert f"(the content of {file.name} has changed): run `codellama-ls pull tiny --force`." in messages
+    assert f"(the content of {file.name} has changed). Run `codellama-ls pull tiny --force`." in messages
     assert pull_command.main(["tiny", "--force"]) == pull_command.OK
     assert installation.start() == (healthy[1], "")
     add_row("200 bytes of a checkpoint file overwritten", messages, installation)

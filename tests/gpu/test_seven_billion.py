@@ -48,7 +48,7 @@ def test_memory_is_planned_and_measured(folder: Path, device: str) -> None:
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     print(f"\n{name_of(device)}\n{done.stdout}")  # noqa: T201
     assert done.returncode == 0, done.stderr
-    assert "Measured, with a request of 1,000 tokens" in done.stdout
+    assert "Measured, with a prompt of 1,000 tokens" in done.stdout
 
 
 def test_speed_after_warm_up(folder: Path, device: str) -> None:

@@ -259,7 +259,7 @@ def test_outdated_starter_is_reported_with_the_pull_command(store, capsys):
     """A line below the table names the command. The JSON has it in ``infill``."""
     store.add("starter", 1)
     old = {**CATALOG, "starter": replace(STARTER, infill=False)}
-    advice = "The installed starter does not infill yet: `codellama-ls pull starter` makes it infill.\n"
+    advice = "The installed starter can't infill yet. Run `codellama-ls pull starter` to update it.\n"
     for row_of, reported in ((old.get, True), (CATALOG.get, False)):
         assert main([], store=store, in_use=set, look=lambda: IDLE_GPU, row_of=row_of) == 0
         assert capsys.readouterr().out.endswith(advice) == reported

@@ -92,5 +92,5 @@ def test_unknown_model_prints_one_line(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["gpt5", "--device", "cpu"]) == 1
     assert (
         capsys.readouterr().err
-        == "codellama-ls: There is no model 'gpt5': `codellama-ls models` lists those there are.\n"
+        == "codellama-ls: There is no model 'gpt5'. `codellama-ls models` lists the known models.\n"
     )

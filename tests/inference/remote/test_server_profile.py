@@ -78,7 +78,7 @@ async def test_server_that_only_appends_the_suffix_is_refused(no_models):
     message = await probe_error(FakeOpenAi(takes=frozenset({"suffix", "appends"})), UnusableServer)
     assert message == (
         "there does not accept a suffix, so prompts must be token ids. The vocabulary of 'codellama-7b' is "
-        "not on this machine: run `codellama-ls pull codellama-7b --tokenizer`, which fetches no weights."
+        "not on this machine. Run `codellama-ls pull codellama-7b --tokenizer`, which fetches no weights."
     )
 
 

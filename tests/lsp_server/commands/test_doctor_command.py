@@ -51,7 +51,7 @@ async def test_all_checks_run_and_warnings_are_no_failure(capsys, runtime):
     assert report["healthy"] is True
     assert re.fullmatch(r"It works. \d warnings?.", report["verdict"])
     names = [check["name"] for check in report["checks"]]
-    assert names[:3] == ["versions", "packages", "socket's folder"]
+    assert names[:3] == ["versions", "packages", "runtime folder"]
     assert names[-3:] == ["loading", "infill", "chat"]
     assert {"editor", "models", "engine", "GPU", "kernels", "memory", "disk"} <= set(names)
     assert captured.err.splitlines()[:2] == ["checking torch ...", "starting the engine ..."]
@@ -77,7 +77,7 @@ def test_problem_fails_and_the_verdict_names_the_first_fix(capsys, monkeypatch):
 
 
 def test_crashing_check_is_a_problem_and_others_run(capsys, monkeypatch):
-    monkeypatch.setattr(doctor_command.engine_checks, "look", lambda: {"no": "stats"})
+    monkeypatch.setattr(doctor_command.engine_checks, "engine_stats", lambda: {"no": "stats"})
     assert run("--quick", "--json") == 1
     found = printed(capsys)
     assert (found["engine"].verdict, found["engine"].quotes) == ("problem", True)

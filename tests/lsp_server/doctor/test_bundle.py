@@ -119,7 +119,7 @@ def test_report_contains_nothing_private(home: Path, runtime: Path, monkeypatch,
     assert content["last_end"] == "it was killed by SIGSEGV"
     assert content["versions"]["codellama-ls"]
     assert {"name": "settings", "verdict": "warning", "text": "[left out]"}.items() <= one(content, "settings").items()
-    assert one(content, "socket's folder")["text"] == "not yours alone in <runtime>: engine.token"
+    assert one(content, "runtime folder")["text"] == "others can access files in <runtime>: engine.token"
 
 
 def test_model_names_and_server_token_are_left_out(home: Path, tmp_path: Path, monkeypatch):

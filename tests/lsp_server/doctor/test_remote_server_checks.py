@@ -65,7 +65,7 @@ async def test_chat_model_is_sent_a_chat_request(small, settings, tmp_path, monk
         (["…"], "problem", "only 0 characters came within 0 s"),
         (["a", "…"], "warning", "only 1 characters came within 0 s"),
         ([], "warning", "the model returned no text after "),
-        (["break"], "problem", "has gone in the middle of a request."),
+        (["break"], "problem", "closed the connection in the middle of a request."),
     ],
 )
 async def test_missing_or_late_response_is_reported(small, settings, monkeypatch, capsys, says, verdict, text):
@@ -104,4 +104,4 @@ async def test_rejected_token_is_a_problem(small, settings, monkeypatch, capsys)
         status, checks = await run_doctor(url, monkeypatch, capsys, "--settings", settings, token="wrong")
     assert status == 1
     verdict, text = checks["remote server"]
-    assert (verdict, text.startswith(f"{url} does not accept the token")) == ("problem", True)
+    assert (verdict, text.startswith(f"{url} rejected the token")) == ("problem", True)
