@@ -1,7 +1,4 @@
-"""Options of a request that change neither its prompt nor its sampling. Torch-free.
-
-Sampling parameters and events of one generation, and its outcome as OpenAI's ``usage``. Torch-free, pure.
-"""
+"""Sampling and options of a generation, its events, and its outcome as OpenAI's ``usage``. Torch-free, pure."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ ANSWER_SECONDS = 10.0
 """Time limit of requests that the engine answers at once, even while it loads."""
 
 SILENT_SECONDS = 10.0
-"""Time limit between two bytes of a lease. The engine sends some every ``server.app.BEAT_SECONDS``."""
+"""Time limit between two bytes of a lease. The engine sends some every ``server.app.HEARTBEAT_SECONDS``."""
 
 LATE_SECONDS = 2.0
 """Seconds past its deadline that a generation may end: a step of the model is not interrupted."""

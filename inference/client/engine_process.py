@@ -99,7 +99,7 @@ def allow_one_more() -> None:
 async def ensure_engine(options: EngineOptions, command: Sequence[str] = ()) -> Path:
     """Return the socket of a listening engine; start one if none is running.
 
-    Raises ``NotPrivateError``, and ``EngineNotStarted``, also without a start after ``MOST_DEATHS`` failed starts.
+    Raises ``NotPrivateError`` and ``EngineNotStarted``. After ``MAX_FAILED_STARTS`` failed starts none is tried.
     """
     with report_os_errors():
         return await _ensure_engine(options, command)

@@ -1,8 +1,7 @@
-"""Request and decode server-sent events. Source: WHATWG HTML, section 9.2.
+"""Streamed completions and chats: request server-sent events, decode them, and parse OpenAI's objects.
 
-Deadlines are times of the event loop's clock, in seconds; None for no deadline.
-
-Events of streamed completions and chats. Source: OpenAI API reference, "Streaming". Pure.
+Sources: WHATWG HTML, section 9.2; OpenAI API reference, "Streaming". Deadlines are times of the event loop's clock, in
+seconds; None for no deadline.
 """
 
 from __future__ import annotations

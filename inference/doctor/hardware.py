@@ -71,7 +71,7 @@ def gpu_files(root: Path = Path("/")) -> list[str]:
 
 
 def check_gpu(machine: Machine, driver: str, facts: Mapping[str, Any], files: Sequence[str] = ()) -> Iterator[Check]:
-    """Check that torch can use the system's GPU. ``files`` are those that ``signs`` returns."""
+    """Check that torch can use the system's GPU. ``files`` are those that ``gpu_files`` returns."""
     torch = facts["torch"]
     if problem := _error(torch):
         advice = "Reinstall torch in the environment of codellama-ls as pytorch.org describes."

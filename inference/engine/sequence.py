@@ -1,6 +1,6 @@
-"""The context length and KV memory of one role, and how a request divides them between prompt and completion.
+"""One request's state while the engine generates: prompt, sampler, stop rules, text, usage, token probabilities.
 
-One request's state while the engine generates: prompt, sampler, stop rules, text, usage, token probabilities.
+A role's context length and KV memory limit the sequences that serve it.
 """
 
 from __future__ import annotations

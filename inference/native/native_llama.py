@@ -1,8 +1,7 @@
-"""A ``LanguageModel`` whose forward pass is one call into C (``llama.c``).
+"""A ``LanguageModel`` whose forward pass is one call into C (``llama.c``), and loading a checkpoint into it.
 
-A token's keys, values and logits do not depend on how many tokens are read in one call.
-
-Load a checkpoint into a ``NativeLlama``: compile the library, pack the weights once, map them afterwards.
+A token's keys, values and logits do not depend on how many tokens are read in one call. Loading compiles the library
+and packs the weights once, and maps them afterwards.
 """
 
 from __future__ import annotations

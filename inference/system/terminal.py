@@ -1,7 +1,4 @@
-"""The type of progress callbacks.
-
-Tables of figures for the terminal, and the formats of shares and intervals in them. rich is imported on use.
-"""
+"""Terminal output: the type of progress callbacks, and tables of figures. rich is imported on use."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""Tokenizers for Llama-family checkpoints, equal token for token to Meta's reference.
+"""Tokenizers for Llama-family checkpoints, equal token for token to Meta's reference, and loading one from a folder.
 
 ``CodeLlamaTokenizer`` reads SentencePiece's ``tokenizer.model``; ``ByteFallbackTokenizer`` reads checkpoints that ship
 only Hugging Face's ``tokenizer.json``. Torch-free.
-
-Load the tokenizer of a checkpoint folder. Torch-free.
 """
 
 from __future__ import annotations

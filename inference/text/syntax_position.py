@@ -23,7 +23,7 @@ MAX_PARSED_CHARACTERS = 16_000
 """Characters before the position that are parsed, which takes a few milliseconds."""
 
 HEAD = 1_000
-"""Characters of the line before a bracket that ``Opened.head`` keeps."""
+"""Characters of the line before a bracket that ``OpenBracket.head`` keeps."""
 
 _CLOSED_BY = {opener: closer for closer, opener in OPENERS.items()}
 _INTERPOLATION = {"${": "}", "$(": ")", "#{": "}"}

@@ -53,7 +53,7 @@ def package_folder(name: str, folder: Path) -> Path:
 def fetch(registry: str, name: str, folder: Path, sha256: str = "") -> None:
     """Fetch and unpack one package below ``folder``, unless it exists. None of its code is run.
 
-    Raises CalledProcessError, and WrongArchiveError if ``sha256`` is given and differs.
+    Raises CalledProcessError, and ChecksumError if ``sha256`` is given and differs.
     """
     target = package_folder(name, folder)
     if target.exists():

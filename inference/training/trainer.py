@@ -1,9 +1,7 @@
-"""Batches drawn in worker processes ahead of the trainer: a GPU learns faster than one process can draw them.
-
-The training loop: steps, checkpoints and exact resumption.
+"""The training loop: steps, checkpoints and exact resumption.
 
 A step depends only on its number, the weights and the optimiser's state. A killed and resumed run therefore ends with
-the same adapter as an undisturbed one.
+the same adapter as an undisturbed one. Worker processes draw batches ahead: a GPU learns faster than one process draws.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ async def run_task(
 
 
 def require_chat(server: CodeLlamaServer) -> ChatBackend:
-    """Return the backend. Raises CouldNotError if there is none."""
+    """Return the backend. Raises EditError if there is none."""
     if server.backend is None:
         raise EditError("The server has not been initialised or is shutting down.")
     return server.backend
@@ -55,7 +55,7 @@ def require_chat(server: CodeLlamaServer) -> ChatBackend:
 def rebase_hunks(
     server: CodeLlamaServer, document: Document, hunks: tuple[Hunk, ...]
 ) -> tuple[Document, tuple[Hunk, ...]]:
-    """Move hunks to the newest version of their document. Raises CouldNotError if they conflict with it."""
+    """Move hunks to the newest version of their document. Raises EditError if they conflict with it."""
     now = current_document(server, document.uri)
     if now is None:
         raise EditError("The document was closed meanwhile.")

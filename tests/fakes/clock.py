@@ -69,7 +69,7 @@ class ManualTimers:
 
 @dataclass
 class ManualTimer:
-    """A timer of ``HandTimers``."""
+    """A timer of ``ManualTimers``."""
 
     at: float
     action: Callable[[], None]

@@ -1,7 +1,7 @@
 """Prompts, recorded: token ids at a cursor and of conversations, and the text of each task's prompt.
 
 The ids of infilling and of Code Llama's chats are held to Meta's reference elsewhere (``test_infill``, ``test_chat``
-and ``test_reference`` of ``tests/inference/text/``); here are all kinds of prompts beside each other, with snippets,
+and ``test_meta_reference`` of ``tests/inference/text/``); here all kinds of prompts are together, with snippets,
 with healing and for the starter too.
 """
 

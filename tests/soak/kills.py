@@ -69,8 +69,8 @@ async def kill_engines(
 ) -> tuple[list[Kill], list[str]]:
     """Kill one engine per ``known`` request. Return the kills and descriptions of wrong completions.
 
-    The request is sent when all editors have another engine. Fewer than MOST_DEATHS loading engines are killed in a
-    row, because no further one would be started.
+    The request is sent when all editors have another engine. Fewer than MAX_FAILED_STARTS loading engines are killed
+    in a row, because no further one would be started.
     """
     kills, wrong, loading, in_a_row = [], [], False, 0
     for n, one in enumerate(known, 1):

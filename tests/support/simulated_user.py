@@ -1,6 +1,6 @@
 """A simulated user of the real language server over LSP: completions, edits and chats, with a scripted model.
 
-``chatter``, ``editor`` and ``person`` start a session with what tests of chats, edits and completions need.
+``chat_user``, ``editor`` and ``person`` start a session with what tests of chats, edits and completions need.
 """
 
 from __future__ import annotations

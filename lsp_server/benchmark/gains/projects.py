@@ -48,7 +48,7 @@ def projects_folder() -> Path:
 
 
 def fetch_all(below: Path) -> None:
-    """Fetch missing projects. Raises CalledProcessError, ``WrongArchiveError``."""
+    """Fetch missing projects. Raises CalledProcessError, ``ChecksumError``."""
     for project in pinned():
         fetch(project.registry, project.package, below, project.sha256)
 

