@@ -115,6 +115,14 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--context", type=_positive, default=CONTEXT, help="tokens of text in a prompt (default: %(default)s)"
     )
+    _add_model_arguments(parser)
+    options = parser.parse_args(argv)
+    if options.execute and not options.data:
+        parser.error("--execute runs the tests of tasks; holes in source files have none. Use --data.")
+    return options
+
+
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", default="starter", help="an installed model, or a checkpoint's folder (default: %(default)s)"
     )
@@ -133,10 +141,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="also write the JSON here, and the completions beside it"
     )
-    options = parser.parse_args(argv)
-    if options.execute and not options.data:
-        parser.error("--execute runs the tests of tasks; holes in source files have none. Use --data.")
-    return options
 
 
 def _layouts(text: str) -> list[PromptLayout]:

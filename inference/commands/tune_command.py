@@ -140,6 +140,14 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="write the adapter to this folder instead of installing it"
     )
+    _add_recipe_arguments(parser)
+    options = parser.parse_args(argv)
+    if options.minutes <= 0 or (options.steps is not None and options.steps < 1):
+        parser.error("--minutes and --steps must be greater than 0")
+    return options
+
+
+def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe",
         choices=list(RECIPES),
@@ -154,10 +162,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--format", default="auto", choices=["auto", "fp32", "bf16", "nf4"], help="weight format of the base"
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], help="device (default: a GPU if there is one)")
-    options = parser.parse_args(argv)
-    if options.minutes <= 0 or (options.steps is not None and options.steps < 1):
-        parser.error("--minutes and --steps must be greater than 0")
-    return options
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 The requests are the language server's own (``pipeline.greedy_request``, ``CrossFileCollector.snippets``) with three
 differences. They have no deadline, so that a busy machine gives the same text. The prefix-only request has no suffix
-and no stop rule of ours. A block is generated without a stop rule: greedy text is the same up to where the rule ends it, and
-``gain_figures`` applies the rule afterwards.
+and no stop rule of ours. A block is generated without a stop rule: greedy text is the same up to where the rule ends
+it, and ``gain_figures`` applies the rule afterwards.
 """
 
 from __future__ import annotations
