@@ -80,7 +80,7 @@ def test_child_processes_are_started_in_one_place():
 def test_torch_free_modules_import_no_torch():
     """At run time, with everything that they import."""
     others = (
-        "text.tokenizer_loader",
+        "text.llama_tokenizer",
         "text.chat_prompts",
         "text.infill",
         "models.adapter_files",

@@ -116,6 +116,6 @@ class PipelineHarness:
         engine = AdapterWithFallback(self.model, adapter, lambda _: None) if adapter else self.model
         return CompletionRun(snapshot, self.settings, engine, self.record, by_hand, adapter, **known)
 
-    async def sees(self, before: str, *, most: int = 1, **asked) -> list[str]:
-        """Return at most ``most`` completions with the cursor after ``before``."""
-        return await self.suggestions.suggest(self.asks(before, **asked), most)
+    async def sees(self, before: str, *, count: int = 1, **asked) -> list[str]:
+        """Return at most ``count`` completions with the cursor after ``before``."""
+        return await self.suggestions.suggest(self.asks(before, **asked), count)

@@ -282,6 +282,6 @@ async def test_doctor_reports_a_hung_engine(rig: Rig):
         (check,) = await asyncio.to_thread(lambda: list(engine_checks.check_engine(engine_checks.engine_stats())))
         seconds = time.monotonic() - since
         checks = [check async for check in smoke_test(EngineOptions(), lambda text: None)]
-    assert (check.verdict, check.text) == ("problem", "one listens but does not answer: it may hang")
+    assert (check.verdict, check.text) == ("problem", "an engine listens but does not respond; it may hang")
     assert [(one.name, one.verdict, one.text) for one in checks] == [("loading", "problem", NOT_RESPONDING)]
     add_row("`doctor` on a hung engine", f"{check.text}. {check.advice}", seconds, "")

@@ -8,7 +8,7 @@ import threading
 import pytest
 from fakes.scripted_model import ScriptedModel
 
-from inference.api.events import Failed, Finished, Outcome, TextChunk
+from inference.api.events import Failed, Finished, Outcome, Sampling, TextChunk
 from inference.server.scheduler import TURN_SECONDS, Scheduler
 
 
@@ -26,7 +26,7 @@ def scheduler():
 
 def submit(scheduler, model, name: str, priority="completion", **options):
     events: queue.Queue = queue.Queue()
-    job = scheduler.submit(lambda: model.complete(name, "", None, None, None), priority, events.put, **options)
+    job = scheduler.submit(lambda: model.complete(name, "", Sampling(), None, None), priority, events.put, **options)
     return job, events
 
 
