@@ -1,4 +1,4 @@
-"""The model thread: order of requests, cancelling, errors and shutdown."""
+"""The model thread: order of requests, cancellation, errors and shutdown."""
 
 from __future__ import annotations
 
