@@ -1,4 +1,4 @@
-"""The row of a model: from the catalogue, from its manifest, or none."""
+"""The row of a model, from the catalogue or from its manifest."""
 
 from __future__ import annotations
 
