@@ -137,7 +137,7 @@ async def test_next_completion_is_prefetched_while_one_is_shown(runtime):
         await until(lambda: begun(answerer) == ["x = ", "x = foo"])
 
 
-async def test_alternatives_on_request_are_distinct_items(runtime):
+async def test_equal_alternatives_on_request_are_returned_once(runtime):
     answerer = ScriptedModel(["foo"])
     async with serving(runtime, answerer), editor_session(settings={"completion": {"alternatives": 3}}) as editor:
         editor.open("x = ")

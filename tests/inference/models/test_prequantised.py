@@ -45,7 +45,7 @@ def dense(folder: Path) -> LlamaForCausalLM:
 
 
 def test_logits_equal_those_of_the_unpacked_weights(folder: Path) -> None:
-    """In float32 if the CPU has no 4-bit kernel, whatever type the checkpoint was made for."""
+    """A CPU without a 4-bit kernel computes in float32, independent of the checkpoint's type."""
     model = load(folder, "auto", "cpu")
     session = KVSession(model)
     session.reserve(len(IDS))

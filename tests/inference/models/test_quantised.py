@@ -76,7 +76,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NO_GPU])]
 def test_later_start_loads_the_same_bits(
     folder: Path, monkeypatch: pytest.MonkeyPatch, double_quant: bool, device: str
 ) -> None:
-    """Even if the first start used the model: the copy is saved before the first forward pass."""
+    """The first start may use the model, because the copy is saved before the first forward pass."""
     first = load(folder, "nf4", device, double_quant=double_quant)
     weights, expected = tensors(first), logits(first)
     forbid_quantising(monkeypatch)

@@ -18,7 +18,7 @@ def edits(count: int, *files: SourceFile, seed: int = 0) -> list[Edit]:
 
 
 def changed(edit: Edit) -> int:
-    """Return the number of lines that are not in both texts; a replaced line counts once."""
+    """Return the number of added, removed or replaced lines; a replaced line counts once."""
     before, after = edit.before.splitlines(), edit.after.splitlines()
     blocks = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
     return sum(max(i2 - i1, j2 - j1) for kind, i1, i2, j1, j2 in blocks if kind != "equal")
@@ -42,7 +42,7 @@ def test_each_block_loses_or_gains_one_line():
 
 
 def test_one_word_is_renamed_everywhere():
-    """The text has no line to remove, and one word that occurs more than twice."""
+    """The text has exactly the minimum number of lines, and one word to rename."""
     text = "".join(f"item{n} = {'price' if n % 20 == 0 else 'none'}({n})\n" for n in range(FEWEST))
     (edit,) = edits(1, SourceFile("a.py", "python", text), seed=1)
     assert "price" in edit.before
