@@ -29,7 +29,7 @@ FILES = {
 """One file per language, so that every grammar is loaded."""
 
 
-async def test_language_server_stays_under_90_mb_with_the_engine_loaded(starter_folder: Path, runtime: Path):
+async def test_language_server_stays_under_90_mb_with_a_loaded_engine(starter_folder: Path, runtime: Path):
     settings = {"engine": {"graceSeconds": 1}, "completion": {"prefixChars": 300, "maxTokens": 16}}
     async with editor_session(settings=settings) as editor:
         server = psutil.Process(editor.pid)
