@@ -33,7 +33,7 @@ TORCH_FREE = (
     "inference.text",
     "inference.training.packages",
 )
-"""The modules of ``inference`` that the language server may import."""
+"""Modules of ``inference`` that the language server may import."""
 
 
 def imports(package) -> list[tuple[str, str]]:
@@ -78,7 +78,7 @@ def test_child_processes_are_started_in_one_place():
 
 
 def test_torch_free_modules_import_no_torch():
-    """At run time, with everything that they import."""
+    """Checked at run time, including their transitive imports."""
     others = (
         "text.llama_tokenizer",
         "text.chat_prompts",

@@ -1,4 +1,4 @@
-"""Files named in the documents exist."""
+"""Files referenced by the documentation exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SECURITY = (ROOT / "docs" / "security.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"`(tests/[\w/.]+)`", SECURITY))))
-def test_test_named_in_the_threat_table_exists(path: str):
+def test_files_of_the_threat_table_exist(path: str):
     assert (ROOT / path).exists()
 
 
@@ -21,7 +21,7 @@ def test_links_of_the_security_page_resolve():
     assert targets and [one for one in targets if not (ROOT / "docs" / one).exists()] == []
 
 
-def test_architecture_walks_a_keystroke_through_at_most_15_files():
+def test_architecture_page_lists_10_to_15_existing_files():
     page = (ROOT / "docs/architecture.md").read_text("utf-8")
     files = re.findall(r"^\| \d+ \| `([^`]+)` \|", page, re.MULTILINE)
     assert 10 <= len(files) <= 15

@@ -1,4 +1,4 @@
-"""The vocabulary fixtures themselves: silence about a missing vocabulary would hide every golden vector."""
+"""The vocabulary fixtures: a silently missing vocabulary would disable every golden-vector test."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def _unreachable(flavour: str) -> Path:
     raise VocabularyUnavailable(f"no network for {flavour}")
 
 
-def test_a_missing_vocabulary_skips_with_its_reason_but_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person on a train may test the rest; CI may not pretend."""
+def test_missing_vocabulary_skips_locally_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer without a network can run the other tests; CI must run all of them."""
     monkeypatch.setattr(fixtures_vocabulary, "vocabulary_folder", _unreachable)
     monkeypatch.delenv("CI", raising=False)
     with pytest.raises(pytest.skip.Exception, match="no network for llama2"):
@@ -25,8 +25,8 @@ def test_a_missing_vocabulary_skips_with_its_reason_but_fails_in_ci(monkeypatch:
         fixtures_vocabulary.folder_or_skip("llama2")
 
 
-def test_the_rebuilt_files_equal_metas(llama2_vocabulary: Path, codellama_vocabulary: Path) -> None:
-    """By the MD5 that others have published."""
+def test_rebuilt_files_equal_metas_files(llama2_vocabulary: Path, codellama_vocabulary: Path) -> None:
+    """Compared by their published MD5."""
     folders = {"llama2": llama2_vocabulary, "codellama": codellama_vocabulary}
     data = {name: (folder / "tokenizer.model").read_bytes() for name, folder in folders.items()}
     assert {name: hashlib.md5(proto).hexdigest() for name, proto in data.items()} == MD5

@@ -1,4 +1,4 @@
-"""`make gpu PYTHON=...` uses that interpreter as it is: it says what is missing and installs nothing."""
+"""`make gpu PYTHON=...` uses that interpreter unchanged: it reports missing packages and installs none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = [
 
 
 def make_gpu(tmp_path: Path, *options: str) -> tuple[int, str, list[str]]:
-    """The status, what was said on stderr, and what the interpreter was started with, each time."""
+    """Return the exit status, stderr, and the arguments of every start of the interpreter."""
     log, python = tmp_path / "log", tmp_path / "python"
     python.write_text(f'#!/bin/sh\necho "$@" >> "{log}"\nexec "{sys.executable}" {" ".join(options)} "$@"\n')
     python.chmod(0o755)
@@ -29,8 +29,8 @@ def make_gpu(tmp_path: Path, *options: str) -> tuple[int, str, list[str]]:
     return done.returncode, done.stderr, log.read_text().splitlines()
 
 
-def test_what_the_interpreter_lacks_is_said_and_nothing_is_installed(tmp_path: Path) -> None:
-    """Without site-packages it has the standard library alone."""
+def test_missing_packages_are_reported_and_not_installed(tmp_path: Path) -> None:
+    """Without site-packages, only the standard library is available."""
     status, told, started = make_gpu(tmp_path, "-I", "-S")
     assert status != 0
     assert "has no torch, transformers, pytest" in told
@@ -39,7 +39,7 @@ def test_what_the_interpreter_lacks_is_said_and_nothing_is_installed(tmp_path: P
     assert started == ["tests/gpu/run.py"]
 
 
-def test_machine_without_a_gpu_is_told_so_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_without_a_gpu_is_reported_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     status, told, started = make_gpu(tmp_path)
     assert status != 0

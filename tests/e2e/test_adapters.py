@@ -1,4 +1,4 @@
-"""Adapters of a workspace over stdio, with the real service and a scripted model."""
+"""Workspace adapters over stdio, with the real service and a scripted model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inference.models import adapter_store
 
 @pytest.fixture
 def projects(runtime: Path, tmp_path: Path) -> Path:
-    """A folder of projects. There are two adapters, of which `first` is enabled for the project of that name."""
+    """A folder of projects and two adapters; `first` is enabled for the project of that name."""
     for name in ("first", "second"):
         make(name)
     adapter_store.enable("first", tmp_path / "first")
@@ -42,7 +42,7 @@ def said(editor: EditorSession) -> list[str]:
     return [message.message for message in editor.client.messages]
 
 
-async def test_completion_asks_for_the_adapter_of_the_documents_folder(runtime, projects):
+async def test_completion_uses_the_adapter_of_the_documents_folder(runtime, projects):
     """Projects without an adapter, and files outside projects, use the model alone."""
     async with serving(runtime, ScriptedModel(["a"])), editor_session() as editor:
         assert await suggested(editor, projects / "first" / "src" / "a.py") == "<first>a"
@@ -53,14 +53,14 @@ async def test_completion_asks_for_the_adapter_of_the_documents_folder(runtime, 
     assert said(editor) == []
 
 
-async def test_document_that_is_no_file_belongs_to_the_windows_first_folder(runtime, projects):
+async def test_untitled_document_belongs_to_the_first_workspace_folder(runtime, projects):
     adapter_store.enable("second", Path("/project"))
     async with serving(runtime, ScriptedModel(["a"])), editor_session() as editor:
         assert await suggested(editor, "untitled:Untitled-1") == "<second>a"
 
 
-async def test_enabling_and_disabling_count_at_the_next_request(runtime, projects):
-    """In running sessions."""
+async def test_enabling_and_disabling_apply_at_the_next_request(runtime, projects):
+    """Running sessions need no restart."""
     document = projects / "first" / "a.py"
     async with serving(runtime, ScriptedModel(["a"])), editor_session() as editor:
         assert await suggested(editor, document) == "<first>a"
@@ -71,8 +71,8 @@ async def test_enabling_and_disabling_count_at_the_next_request(runtime, project
     assert said(editor) == []
 
 
-async def test_adapter_that_was_trained_anew_is_asked_anew_under_its_old_name(runtime, projects):
-    """Completions from before the training are not reused."""
+async def test_retrained_adapter_invalidates_cached_completions(runtime, projects):
+    """The adapter's name stays the same."""
     document, answerer = projects / "first" / "a.py", ScriptedModel(["a"])
     async with serving(runtime, answerer), editor_session() as editor:
         for weights in (b"", b"", b"trained"):
@@ -83,7 +83,7 @@ async def test_adapter_that_was_trained_anew_is_asked_anew_under_its_old_name(ru
 
 
 @pytest.mark.parametrize(("setting", "text"), [("", "a"), ("second", "<second>a"), ("auto", "<first>a")])
-async def test_setting_goes_before_what_is_enabled(runtime, projects, setting, text):
+async def test_setting_overrides_the_enabled_adapter(runtime, projects, setting, text):
     settings = {"engine": {"adapter": setting}}
     async with serving(runtime, ScriptedModel(["a"])), editor_session(settings=settings) as editor:
         assert await suggested(editor, projects / "first" / "a.py") == text
@@ -97,7 +97,7 @@ async def test_setting_goes_before_what_is_enabled(runtime, projects, setting, t
         ("broken", "The adapter 'broken' can't be read."),
     ],
 )
-async def test_adapter_that_cannot_be_used_is_said_once_and_done_without(runtime, projects, name, why):
+async def test_unusable_adapter_is_reported_once_and_skipped(runtime, projects, name, why):
     make("foreign", "codellama-7b")
     make("broken")
     settings = {"engine": {"adapter": name}}
@@ -109,7 +109,7 @@ async def test_adapter_that_cannot_be_used_is_said_once_and_done_without(runtime
     assert said(editor) == [f"codellama-ls: {why} Completion goes on without it."]
 
 
-async def test_unreadable_list_of_workspaces_is_said_once_and_done_without(runtime, projects):
+async def test_unreadable_workspace_list_is_reported_once_and_skipped(runtime, projects):
     listed = adapter_store.adapters_folder() / ".enabled.json"
     listed.write_text("{}")
     async with serving(runtime, ScriptedModel(["a"])), editor_session() as editor:

@@ -20,8 +20,8 @@ def _starter(starter_folder: Path, runtime: Path) -> None:
     """Real weights and a runtime folder for one test."""
 
 
-async def test_a_conversation_with_the_starter(tmp_path: Path) -> None:
-    """The first question and its response are not prefilled again for the second."""
+async def test_starter_answers_two_questions_of_a_conversation(tmp_path: Path) -> None:
+    """The second question reuses the KV cache of the first one and its response."""
     (tmp_path / "a.py").write_text("def add(a, b):\n    return a + b\n")
     async with editor_session(settings=SETTINGS, root=tmp_path.as_uri()) as editor:
 

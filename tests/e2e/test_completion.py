@@ -38,7 +38,7 @@ async def test_entry_after_a_space_begins_at_the_cursor(runtime):
     assert (item.text_edit.new_text, corners(item.text_edit.range)) == ("ab", (0, 10, 0, 10))
 
 
-async def test_nothing_to_suggest_is_an_empty_list(runtime):
+async def test_no_suggestion_returns_an_empty_list(runtime):
     async with serving(runtime, ScriptedModel([" ", "\n"])), editor_session("emacs@v29.1") as editor:
         editor.open("x = 1\n")
         assert list((await complete(editor, 0, 5)).items) == []

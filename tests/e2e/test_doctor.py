@@ -1,4 +1,4 @@
-"""The doctor on a real machine: a real engine is started, tested, and gone afterwards."""
+"""The doctor on a real machine: it starts a real engine, tests it and stops it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.waiting import until
 pytestmark = [pytest.mark.starter, pytest.mark.slow]
 
 
-async def test_everything_works_and_each_stage_is_timed(starter_folder: Path, runtime: Path, tmp_path: Path):
+async def test_all_checks_pass_and_each_stage_is_timed(starter_folder: Path, runtime: Path, tmp_path: Path):
     command = [sys.executable, "-m", "lsp_server", "doctor", "--json", "--bundle", str(tmp_path / "report.json")]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
     told = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""Code actions and edits over stdio, with the capabilities of real editors: scripted answers, and the starter's own."""
+"""Code actions and edits over stdio, with real editors' capabilities: a scripted model, then the starter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EDITORS = ("vscode", "neovim")
 
 
 @pytest.mark.parametrize("name", EDITORS)
-async def test_a_fix_to_the_character(runtime, name):
+async def test_fix_action_edits_the_exact_range(runtime, name):
     async with editing_user(runtime, [GOOD], name, stdio=True) as one:
         one.open(CODE)
         edit = (await one.resolve(await one.action(FIX, (1, 9), problems=[UNDEFINED]))).edit
@@ -26,7 +26,7 @@ async def test_a_fix_to_the_character(runtime, name):
 
 
 @pytest.mark.parametrize("name", EDITORS)
-async def test_cancelled_in_the_middle(runtime, name):
+async def test_cancelled_edit_stops_the_generation(runtime, name):
     async with editing_user(runtime, [GOOD], name, hold=True, stdio=True) as one:
         one.open(CODE)
         request = one.send_resolve(await one.action("Simplify 'f'", (1, 9)), "the-one")
@@ -38,7 +38,7 @@ async def test_cancelled_in_the_middle(runtime, name):
 
 
 @pytest.mark.parametrize("name", EDITORS)
-async def test_an_edit_by_instruction_accepted(runtime, name):
+async def test_accepted_edit_by_instruction_is_applied(runtime, name):
     async with editing_user(runtime, [GOOD], name, stdio=True) as one:
         one.open(CODE)
         at = {"textDocument": {"uri": URI}, "range": json_range((1, 0), (1, 0)), "instruction": "add one"}
@@ -52,7 +52,7 @@ async def test_an_edit_by_instruction_accepted(runtime, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EDITORS)
 async def test_starter_actions_end_in_an_edit_or_a_message(runtime, starter_folder, name):
-    """The starter can hardly rewrite code, but nothing hangs and failures are reported."""
+    """The starter rarely rewrites code correctly, but no action hangs and failures are reported."""
     async with editor_session(name, {"engine": {"graceSeconds": 1}}) as opened:
         opened.open(CODE)
         context = types.CodeActionContext([UNDEFINED])

@@ -1,4 +1,4 @@
-"""A repository that tries to run code, hang the server and read other files, used over stdio in every way."""
+"""A repository that tries to run code, hang the server and read other files; all features are used over stdio."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from lsp_server.server import create_server
 
 PROGRAM = [str(Path(sys.executable).with_name("codellama-ls")), "--stdio"]
 HANG = 120
-"""Time limit for everything in one session, in seconds."""
+"""Time limit in seconds for all requests of one session."""
 MENTIONS = (
     "#diff",
     "#open",
@@ -100,7 +100,7 @@ async def test_hostile_repository_runs_hangs_and_leaks_nothing(runtime, hostile)
 
 @pytest.mark.slow
 async def test_session_on_each_folder_of_a_hostile_repository(runtime, hostile):
-    """Each folder has its own session, as when a user opens a part of a clone."""
+    """Each folder has its own session, as if a user opened a part of a clone."""
     answerer, shown = ScriptedModel(), {}
     async with asyncio.timeout(HANG):
         with working_in(hostile):

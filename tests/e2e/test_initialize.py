@@ -13,7 +13,7 @@ from support.waiting import until
 
 
 @pytest.mark.parametrize(("editor", "encoding"), [("vscode", "utf-16"), ("neovim", "utf-8")])
-async def test_inline_completion_is_announced_and_plain_completion_is_not(runtime, editor, encoding):
+async def test_inline_completion_replaces_plain_completion(runtime, editor, encoding):
     async with serving(runtime, ScriptedModel()), editor_session(editor) as editor_window:
         announced = editor_window.result.capabilities
     assert announced.inline_completion_provider == types.InlineCompletionOptions()
@@ -24,13 +24,13 @@ async def test_inline_completion_is_announced_and_plain_completion_is_not(runtim
 
 
 @pytest.mark.parametrize("editor", ["emacs@v29.1", "neovim@v0.10.0"])
-async def test_editor_without_inline_completion_is_given_plain_completion(runtime, editor):
+async def test_editor_without_inline_completion_gets_plain_completion(runtime, editor):
     async with serving(runtime, ScriptedModel()), editor_session(editor) as editor_window:
         announced = editor_window.result.capabilities
     assert announced.completion_provider is not None
 
 
-async def test_before_the_engine_is_ready_requests_are_answered_empty(runtime):
+async def test_requests_before_the_engine_is_ready_return_empty(runtime):
     async with (
         serving(runtime, ScriptedModel(), phase="loading") as engine,
         editor_session(wait=False) as editor_window,
@@ -44,7 +44,7 @@ async def test_before_the_engine_is_ready_requests_are_answered_empty(runtime):
         assert await editor_window.inline(0, 4) == [("x = ab", (0, 0, 0, 4))]
 
 
-async def test_loading_is_shown_as_progress(runtime):
+async def test_loading_is_reported_as_progress(runtime):
     async with (
         serving(runtime, ScriptedModel(), phase="loading") as engine,
         editor_session(wait=False) as editor_window,
@@ -61,7 +61,7 @@ async def test_loading_is_shown_as_progress(runtime):
     assert end.message == "ready"
 
 
-async def test_bad_setting_is_said_once_and_the_server_works(runtime):
+async def test_bad_setting_is_reported_once_and_the_server_works(runtime):
     settings = {"completion": {"maxTokens": "many"}}
     async with serving(runtime, ScriptedModel()), editor_session(settings=settings) as editor_window:
         editor_window.open("x = ")
@@ -74,7 +74,7 @@ async def test_bad_setting_is_said_once_and_the_server_works(runtime):
     )
 
 
-async def test_switched_off_by_configuration_and_on_again(runtime):
+async def test_configuration_disables_and_enables_completion(runtime):
     async with serving(runtime, ScriptedModel()), editor_session() as editor_window:
         editor_window.open("x = ")
         client = editor_window.client

@@ -1,4 +1,4 @@
-"""``textDocument/inlineCompletion`` over stdio: exact text and range, in every kind of document."""
+"""``textDocument/inlineCompletion`` over stdio: exact text and range, for every kind of document."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from support.waiting import until
         ("a\fb\n\f\nx = ", 2, 4, ("x = ab", (2, 0, 2, 4))),
         ("# a\u2028b\nx = ", 1, 4, ("x = ab", (1, 0, 1, 4))),
         ("a = 1\nlast = ", 1, 7, ("last = ab", (1, 0, 1, 7))),
-        # positions outside the document are moved inside (Neovim's built-in sends such)
+        # positions outside the document are clamped (Neovim's native client sends such positions)
         ("x = ", 7, 3, ("x = ab", (0, 0, 0, 4))),
         ("a = 1\r\nx = \r\nb = 2\r\n", 1, 4, ("x = ab", (1, 0, 1, 4))),
     ],
@@ -38,21 +38,21 @@ async def test_item_covers_the_whole_line(runtime, text, line, character, item):
         assert await editor.inline(line, character) == [item]
 
 
-async def test_units_are_bytes_in_neovim(runtime):
+async def test_positions_are_in_bytes_for_neovim(runtime):
     async with serving(runtime, ScriptedModel()), editor_session("neovim") as editor:
         editor.open("s = '😋' + ")
         assert await editor.inline(0, 13) == [("s = '😋' + ab", (0, 0, 0, 13))]
 
 
 @pytest.mark.parametrize(("name", "line_end"), [("vscode", "\r\n"), ("neovim", "\n")])
-async def test_several_lines_end_as_the_documents_do_unless_the_editor_keeps_lines(runtime, name, line_end):
+async def test_line_endings_follow_the_document_or_the_editor(runtime, name, line_end):
     """Neovim would insert a CR as text; VS Code takes either."""
     async with serving(runtime, ScriptedModel(["\n", "    return 1"])), editor_session(name) as editor:
         editor.open("def f():\r\n\r\nx = 1\r\n")
         assert await editor.inline(0, 8) == [(f"def f():{line_end}    return 1", (0, 0, 0, 8))]
 
 
-async def test_nothing_in_an_empty_file(runtime):
+async def test_empty_file_gets_no_completion(runtime):
     answerer = ScriptedModel()
     async with serving(runtime, answerer), editor_session() as editor:
         editor.open("")
@@ -60,25 +60,25 @@ async def test_nothing_in_an_empty_file(runtime):
     assert answerer.log == []
 
 
-async def test_unsaved_changes_are_what_counts(runtime):
+async def test_unsaved_changes_are_used(runtime):
     async with serving(runtime, ScriptedModel()), editor_session() as editor:
         editor.open("x = ")
         editor.change("x = 1\nyy = ")
         assert await editor.inline(1, 5) == [("yy = ab", (1, 0, 1, 5))]
 
 
-async def test_untitled_document(runtime):
+async def test_untitled_document_is_completed(runtime):
     async with serving(runtime, ScriptedModel()), editor_session() as editor:
         editor.open("x = ", uri="untitled:Untitled-1")
         assert await editor.inline(0, 4, uri="untitled:Untitled-1") == [("x = ab", (0, 0, 0, 4))]
 
 
-async def test_document_that_was_never_opened_is_answered_empty(runtime):
+async def test_unopened_document_returns_an_empty_list(runtime):
     async with serving(runtime, ScriptedModel()), editor_session() as editor:
         assert await editor.inline(0, 0, uri="file:///etc/hostname") == []
 
 
-async def test_one_megabyte_file(runtime):
+async def test_one_megabyte_file_is_completed(runtime):
     """The prompt has a prefix window that starts at a line and has at most the configured size."""
     answerer = ScriptedModel()
     text = "value = compute(1, 2, 3)\n" * 40_000
@@ -89,8 +89,8 @@ async def test_one_megabyte_file(runtime):
     assert prompt.startswith("value = ") and prompt.endswith("\nx = ") and len(prompt) <= 2_000
 
 
-async def test_of_four_requests_in_a_row_only_the_last_generates_and_all_are_answered(runtime):
-    """Neovim cancels none. All arrive before the first one's debounce ends."""
+async def test_only_the_last_of_four_requests_in_a_row_generates(runtime):
+    """All are answered. Neovim cancels none, and all arrive before the first one's debounce ends."""
     answerer = ScriptedModel()
     async with serving(runtime, answerer), editor_session("neovim", {"completion": {"debounceMs": 1000}}) as editor:
         editor.open("")
@@ -110,7 +110,7 @@ async def test_of_four_requests_in_a_row_only_the_last_generates_and_all_are_ans
     assert results == ["superseded", "superseded", "superseded", "shown"]
 
 
-async def test_superseded_while_generating_is_stopped_at_the_engine(runtime):
+async def test_superseded_generation_is_stopped_at_the_engine(runtime):
     answerer = ScriptedModel(["1", "2", "3"], hold=True)
     async with serving(runtime, answerer) as engine, editor_session() as editor:
         editor.open("x = ")
@@ -118,7 +118,7 @@ async def test_superseded_while_generating_is_stopped_at_the_engine(runtime):
         assert await asyncio.to_thread(answerer.began.wait, 10)
         second = editor.request(0, 4)
         assert await asyncio.wait_for(first, 10) == []
-        # the second waits behind the first, or has begun itself, if the first was stopped before it wrote on
+        # the second waits behind the first, or runs already if the first was stopped before its next token
         begun = "begin x = "
         await until(lambda: engine.service.scheduler.waiting == 2 or answerer.log.count(begun) == 2)
         answerer.go.set()
@@ -128,7 +128,7 @@ async def test_superseded_while_generating_is_stopped_at_the_engine(runtime):
     assert "closed x = " in answerer.log
 
 
-async def test_cancel_request_is_answered_with_request_cancelled_and_frees_the_engine(runtime):
+async def test_cancelled_request_fails_and_frees_the_engine(runtime):
     answerer = ScriptedModel(["1", "2", "3"], hold=True)
     async with serving(runtime, answerer), editor_session() as editor:
         editor.open("x = ")
@@ -143,7 +143,7 @@ async def test_cancel_request_is_answered_with_request_cancelled_and_frees_the_e
         assert (await editor.trace())[-1]["result"] == "cancelled"
 
 
-async def test_refusal_of_the_engine_is_an_empty_answer_with_its_reason(runtime):
+async def test_engine_refusal_returns_an_empty_list_with_its_reason(runtime):
     async with serving(runtime, ScriptedModel(["boom"])), editor_session() as editor:
         editor.open("x = ")
         assert await editor.inline(0, 4) == []
@@ -154,8 +154,8 @@ async def test_refusal_of_the_engine_is_an_empty_answer_with_its_reason(runtime)
     )
 
 
-async def test_trace_says_where_the_time_went_and_holds_no_code(runtime):
-    """Without a known typing rate: half of the usual gap, after the dot."""
+async def test_trace_has_the_time_of_each_stage_and_no_code(runtime):
+    """Without a known typing rate, the debounce after a dot is half of the usual gap."""
     async with serving(runtime, ScriptedModel()), editor_session() as editor:
         editor.open("secret.")
         await editor.inline(0, 7, invoked=False)
@@ -168,7 +168,7 @@ async def test_trace_says_where_the_time_went_and_holds_no_code(runtime):
     assert "secret" not in str(record)
 
 
-async def test_garbage_on_the_wire_does_not_end_the_server(runtime):
+async def test_server_survives_garbage_on_the_wire(runtime):
     async with serving(runtime, ScriptedModel()), editor_session() as editor:
         editor.open("x = ")
         server = editor.client._server
@@ -181,7 +181,7 @@ async def test_garbage_on_the_wire_does_not_end_the_server(runtime):
 
 
 async def test_document_with_the_longest_path_is_completed(runtime):
-    """Each of a path's 4,096 bytes takes three characters of the URI where it is escaped."""
+    """An escaped byte of the 4,096-byte path takes three characters of the URI."""
     uri = "file:///" + "/".join(["%C3%A9" * 127] * 16) + "/a.py"
     async with serving(runtime, ScriptedModel(["1"])), editor_session() as editor:
         editor.open("x = ", uri)

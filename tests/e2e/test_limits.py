@@ -1,4 +1,4 @@
-"""Limits of the chosen models are reported once a session, and a session uses only models it chose."""
+"""Limits of the chosen models are reported once per session; a session uses only models that it chose."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def big() -> ScriptedModel:
     return ScriptedModel(row=CATALOG["codellama-34b"])
 
 
-async def test_model_that_cannot_infill_is_said_once_and_completes(runtime):
-    """Becoming ready again, as after an engine's death, repeats nothing."""
+async def test_model_without_infilling_is_reported_once_and_completes(runtime):
+    """An engine that becomes ready again, for example after a crash, repeats no message."""
     async with (
         serving(runtime, big()) as engine,
         editor_session(settings={"engine": {"model": "codellama-34b"}}) as editor,
@@ -39,7 +39,7 @@ async def test_model_that_cannot_infill_is_said_once_and_completes(runtime):
     assert record["limits"] == NO_INFILL
 
 
-async def test_nothing_is_said_of_a_starter_that_infills(runtime):
+async def test_starter_that_infills_shows_no_message(runtime):
     """It is the default: a message box in each session would teach users to dismiss them."""
     async with serving(runtime, ScriptedModel()), editor_session() as editor:
         editor.open("x = ")
@@ -49,7 +49,7 @@ async def test_nothing_is_said_of_a_starter_that_infills(runtime):
     assert record["limits"] == ""
 
 
-async def test_an_old_starter_says_once_what_makes_it_infill(runtime):
+async def test_old_starter_reports_once_how_to_enable_infilling(runtime):
     """A starter installed without an adapter still completes."""
     old = ScriptedModel(row=replace(STARTER, infill=False))
     async with serving(runtime, old), editor_session() as editor:
@@ -61,7 +61,7 @@ async def test_an_old_starter_says_once_what_makes_it_infill(runtime):
     assert record["limits"] == OLD
 
 
-async def test_window_set_to_another_chat_model_is_told(runtime):
+async def test_session_with_another_chat_model_is_notified(runtime):
     """Both models must be those of the session's settings."""
     settings = {"engine": {"model": "codellama-34b", "chatModel": "codellama-7b-instruct"}}
     async with serving(runtime, big()), editor_session(settings=settings, wait=False) as editor:

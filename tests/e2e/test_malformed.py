@@ -1,4 +1,4 @@
-"""Malformed messages to a server process: it continues, with bounded memory and log."""
+"""A server process survives malformed messages, with bounded memory and a bounded log."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ async def works(client: ProcessClient) -> None:
 
 
 @pytest.mark.parametrize("params", [None, {}, [], 7])
-async def test_methods_without_params_take_any(client, params):
+async def test_methods_without_params_accept_any_params(client, params):
     assert "result" in await client.ask(call(TRACE, params, 1))
     assert await client.ask(call("shutdown", params, 2)) == {"jsonrpc": "2.0", "id": 2, "result": None}
     client.send({"jsonrpc": "2.0", "method": "exit"})
     assert await client.ended() == 0
 
 
-async def test_huge_message_is_discarded_without_holding_it(client):
-    """Its length alone once ended the server."""
+async def test_huge_message_is_discarded_without_buffering_it(client):
+    """Regression: the length alone ended the server."""
     await works(client)
     before = client.resident
     client.write(b"Content-Length: 50000000000\r\n\r\n")
@@ -45,14 +45,14 @@ async def test_huge_message_is_discarded_without_holding_it(client):
     assert client.process.returncode is None
 
 
-async def test_document_of_many_megabytes_is_read(client):
+async def test_document_of_many_megabytes_is_accepted(client):
     text = "x = 1\n" * 5_000_000
     client.send(call("textDocument/didOpen", {"textDocument": document("untitled:a", text)}))
     await works(client)
 
 
 @pytest.mark.parametrize("cut", [b"", b"Content-Le", b"Content-Length: 100\r\n\r\n{", encoded(call(TRACE, id_=9))[:-1]])
-async def test_end_of_the_stream_ends_the_server_quietly(client, cut):
+async def test_server_exits_quietly_at_the_end_of_the_stream(client, cut):
     client.write(cut)
     assert await client.ended() == 0
     assert "Traceback" not in client.log
@@ -77,8 +77,8 @@ async def test_log_does_not_grow_with_malformed_messages(client):
     assert len(client.stderr) < 30_000
 
 
-async def test_client_that_refuses_a_progress_bar_is_shown_none(runtime):
-    """Its refusal was once an unhandled error."""
+async def test_refused_progress_token_gets_no_progress(runtime):
+    """Regression: the refusal was an unhandled error."""
     asked = asyncio.Event()
 
     def refuse(request):

@@ -1,4 +1,4 @@
-"""Without a model the user learns what to do, the editor keeps working, and nothing is left behind."""
+"""Without a model a message says what to do, the editor keeps working, and no process or file remains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.waiting import until
 SETTINGS = {"engine": {"graceSeconds": 0.2}}
 
 
-async def test_missing_model_is_said_in_one_sentence(runtime, tmp_path):
+async def test_missing_model_is_reported_in_one_sentence(runtime, tmp_path):
     async with editor_session(settings=SETTINGS, wait=False, env={"CODELLAMA_LS_MODELS": str(tmp_path)}) as editor:
         await asyncio.wait_for(editor.failed.wait(), 60)
         editor.open("x = ")
@@ -21,7 +21,7 @@ async def test_missing_model_is_said_in_one_sentence(runtime, tmp_path):
     assert "codellama-ls pull starter" in messages[0]
 
 
-async def test_unknown_model_is_said_in_one_sentence(runtime, tmp_path):
+async def test_unknown_model_is_reported_in_one_sentence(runtime, tmp_path):
     settings = {"engine": {"graceSeconds": 0.2, "model": "gpt"}}
     async with editor_session(settings=settings, wait=False, env={"CODELLAMA_LS_MODELS": str(tmp_path)}) as editor:
         await asyncio.wait_for(editor.failed.wait(), 60)

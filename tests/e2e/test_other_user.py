@@ -56,7 +56,7 @@ def reached(path):
 
 print(json.dumps([path for path in json.load(sys.stdin) if reached(path)]))
 """
-"""Reads paths, gives up its rights, and says which it could list, read or have an answer from."""
+"""Read paths, drop privileges, and print the paths that could be listed, read or connected to."""
 
 
 def reached(paths: list[Path]) -> list[Path]:
@@ -68,7 +68,7 @@ def reached(paths: list[Path]) -> list[Path]:
 
 @pytest.fixture
 def open_house(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A home in which everybody may go about, and a umask that leaves open what is not closed on purpose."""
+    """A home folder that all users may enter, and a umask that makes new files readable by all."""
     folder = Path(tempfile.mkdtemp(prefix="cls-"))
     folder.chmod(0o755)
     for name in ("CACHE_HOME", "DATA_HOME", "STATE_HOME", "RUNTIME_DIR"):
@@ -84,14 +84,14 @@ def open_house(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def everything(folder: Path) -> list[Path]:
-    """Return every file and folder that the program made."""
+    """Return every file and folder created by the program."""
     return [path for own in folder.glob("*/codellama-ls") for path in (own, *own.rglob("*"))]
 
 
 @pytest.mark.slow
-async def test_other_user_can_read_nothing_and_have_no_answer(open_house: Path, tmp_path: Path):
-    """A real engine, started by a real window: socket, token, lock, log, records, settings, models, packed weights, the
-    compiled library, adapters and who uses them, statistics.
+async def test_other_user_can_read_no_file_and_use_no_socket(open_house: Path, tmp_path: Path):
+    """A real editor session creates everything: socket, token, lock, log, records, settings, models, packed weights,
+    the compiled library, adapters, their workspaces and the statistics.
     """
     assert (
         pull_command.main([str(save_checkpoint(tmp_path / "tiny", sentinels=True)), "--as", "tiny"]) == pull_command.OK
@@ -111,7 +111,7 @@ async def test_other_user_can_read_nothing_and_have_no_answer(open_house: Path, 
         statistics = StatisticsStore()
         statistics.write(
             [(SuggestionRow(1, time.time(), "python", "tiny", True, 1.0, 2), True)]
-        )  # open, so with its log beside it
+        )  # still open, so its write-ahead log exists
         made = everything(open_house)
         control = open_house / "control"
         control.write_text("for everybody")
@@ -126,8 +126,8 @@ async def test_other_user_can_read_nothing_and_have_no_answer(open_house: Path, 
     assert {"models", "tiny", "config.json", "mine", "adapter_config.json", ".enabled.json"} <= names
 
 
-async def test_engine_answers_no_other_user_even_where_the_socket_lies_open(runtime: Path):
-    """Second line of defence: the kernel reports the peer's user."""
+async def test_engine_refuses_other_users_on_a_world_writable_socket(runtime: Path):
+    """A second line of defence: the kernel reports the peer's user."""
     async with serving(runtime, ScriptedModel()) as engine:
         for path, mode in ((runtime.parent, 0o755), (runtime, 0o755), (engine.socket, 0o666)):
             path.chmod(mode)

@@ -1,4 +1,4 @@
-"""Nothing leaves the machine: everything works without a network, and only the private socket is opened."""
+"""Nothing leaves the machine: all features work without a network, and only the private socket is opened."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _starter(starter_folder: Path, runtime: Path) -> None:
 
 
 def namespaces_refused() -> str:
-    """Return the reason why network namespaces are unavailable, or an empty string."""
+    """Return the reason for unavailable network namespaces, or an empty string."""
     if not shutil.which(ALONE[0]):
         return "there is no unshare (util-linux)"
     done = subprocess.run([*ALONE, "true"], capture_output=True, text=True)
@@ -43,7 +43,7 @@ def namespaces_refused() -> str:
 
 @asynccontextmanager
 async def opened(**options) -> AsyncIterator[tuple[EditorSession, psutil.Process]]:
-    """Yield a session; its engine has exited afterwards."""
+    """Yield a session; wait for the exit of its engine afterwards."""
     async with editor_session(settings=SETTINGS, **options) as editor:
         engine = psutil.Process(next(status.pid for status in reversed(editor.statuses) if status.pid))
         yield editor, engine
@@ -68,7 +68,7 @@ async def chat(runtime: Path) -> str:
 
 @pytest.mark.skipif(bool(namespaces_refused()), reason=namespaces_refused() or "allowed")
 async def test_completion_and_chat_work_without_a_network(runtime: Path):
-    """Server and engine run in a network namespace of their own, in which not even loopback is up."""
+    """Server and engine run in a separate network namespace, in which even loopback is down."""
     async with opened(command=[*ALONE, *SERVER]) as (editor, engine):
         assert await complete(editor) == "    return a + b"
         assert await chat(runtime)
@@ -78,9 +78,9 @@ async def test_completion_and_chat_work_without_a_network(runtime: Path):
             assert addresses(pid) == set(), "lo is down"
 
 
-async def test_nothing_but_the_private_socket_is_opened(runtime: Path, tmp_path: Path, monkeypatch):
-    """Each socket that Python makes is noted from both processes' first moment to their last, and what the kernel
-    knows of their open ones is read all the time while they answer.
+async def test_only_the_private_socket_is_opened(runtime: Path, tmp_path: Path, monkeypatch):
+    """Every Python socket is recorded from the start to the exit of both processes. The kernel's tables of their open
+    sockets are read repeatedly while they respond.
     """
     audit = Path(__file__).parent.parent / "socket_audit"
     env = {"PYTHONPATH": str(audit), "SOCKET_AUDIT": str(tmp_path)}
@@ -114,7 +114,7 @@ def network(pid: int) -> str:
 
 
 def addresses(pid: int) -> set[str]:
-    """Those of IPv4 that its interfaces have, as the kernel would route to them, and all of IPv6."""
+    """Return the loopback IPv4 addresses of a process' routing table, and all its IPv6 addresses."""
     routed = Path(f"/proc/{pid}/net/fib_trie").read_text().split()
     return {word for word in routed if word.startswith("127.")} | set(
         Path(f"/proc/{pid}/net/if_inet6").read_text().splitlines()
@@ -127,10 +127,10 @@ def interfaces(pid: int) -> set[str]:
 
 
 def open_sockets(pid: int) -> Iterator[str]:
-    """What kind each open socket of a process is, for Unix sockets with the path where there is one (proc_net(5))."""
+    """Yield the kind of each open socket of a process, for named Unix sockets with the path (proc_net(5))."""
     before = inodes(pid)
     kinds = {inode: name for name in TABLES for inode in table(pid, name)} | dict(unix_sockets(pid))
-    for inode in before & inodes(pid):  # one that came or went meanwhile is in no table
+    for inode in before & inodes(pid):  # a socket opened or closed meanwhile is in no table
         yield kinds.get(inode, "unknown")
 
 
@@ -144,7 +144,7 @@ def inodes(pid: int) -> set[str]:
 
 
 def table(pid: int, name: str) -> list[str]:
-    """The inodes of one of the kernel's tables, a column of which has that heading or, in the older ones, the tenth."""
+    """Return the inodes in one of the kernel's socket tables, from the column with that heading or else the tenth."""
     path = Path(f"/proc/{pid}/net/{name}")
     if not path.exists():
         return []

@@ -1,4 +1,4 @@
-"""Refused documents over stdio: no text reaches the engine, and trace and doctor give the reason."""
+"""Refused documents over stdio: no text reaches the engine; trace and doctor report the reason."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from support.fixtures_engine import serving
     ],
 )
 async def test_secret_or_ignored_document_never_reaches_the_engine(runtime, tmp_path, name, why):
-    """Neither on an explicit request."""
+    """This holds for explicit requests too."""
     (tmp_path / ".codellamaignore").write_text("private.py\n")
     answerer, uri = ScriptedModel(), (tmp_path / name).as_uri()
     settings = {"completion": {"excludedFiles": ["*.sql"]}}
@@ -36,8 +36,8 @@ async def test_secret_or_ignored_document_never_reaches_the_engine(runtime, tmp_
     assert [(record["result"], record["reason"]) for record in records] == [("refused", why)] * 2
 
 
-async def test_file_is_refused_from_the_moment_it_is_ignored(runtime, tmp_path):
-    """A cached completion is not shown again either."""
+async def test_newly_ignored_file_is_refused(runtime, tmp_path):
+    """Its cached completions are not shown again either."""
     answerer, uri = ScriptedModel(), (tmp_path / "a.py").as_uri()
     async with serving(runtime, answerer), editor_session() as editor:
         editor.open("x = ", uri)
@@ -46,7 +46,7 @@ async def test_file_is_refused_from_the_moment_it_is_ignored(runtime, tmp_path):
         assert await editor.inline(0, 4, uri=uri) == []
 
 
-async def test_language_can_be_switched_off(runtime):
+async def test_language_can_be_disabled(runtime):
     settings = {"completion": {"disabledLanguages": ["python"]}}
     answerer = ScriptedModel()
     async with serving(runtime, answerer), editor_session(settings=settings) as editor:
@@ -56,7 +56,7 @@ async def test_language_can_be_switched_off(runtime):
         assert await editor.inline(0, 4, uri="file:///project/a.c") == [("x = ab", (0, 0, 0, 4))]
 
 
-async def test_doctor_tells_of_requests_of_a_window_that_has_closed_without_any_code(runtime, tmp_path):
+async def test_doctor_lists_requests_of_a_closed_session_without_code(runtime, tmp_path):
     async with serving(runtime, ScriptedModel()), editor_session() as editor:
         editor.open("hunter2 = ")
         await editor.inline(0, 10)

@@ -83,7 +83,7 @@ async def test_user_settings_file_configures_the_server(runtime, small, tmp_path
 
 
 async def test_workspace_settings_cannot_redirect_code(runtime, small):
-    """Neither at startup nor later; the user's choice stays, and a message says so."""
+    """At startup and later, the user's choice stays and a message says so."""
     theirs, ours = FakeOpenAi(), sharing(small, says=["1"])
     async with listening(theirs.app()) as evil, listening(ours.app()) as url:
         settings = {"engine": {"model": "codellama-7b", "url": evil}}
@@ -98,7 +98,7 @@ async def test_workspace_settings_cannot_redirect_code(runtime, small):
     )
 
 
-async def test_setting_is_ignored_without_an_allowed_server(runtime, no_models):
+async def test_server_setting_is_ignored_without_an_allowed_server(runtime, no_models):
     theirs = FakeOpenAi()
     async with (
         listening(theirs.app()) as evil,
@@ -134,7 +134,7 @@ async def test_completion_resumes_when_the_server_is_back(runtime, small):
             assert await editor.inline(0, 4) == [("x = 1", (0, 0, 0, 4))]
 
 
-async def test_remote_error_is_one_sentence(runtime, no_models):
+async def test_remote_error_is_reported_in_one_sentence(runtime, no_models):
     async with (
         listening(FakeOpenAi(token="right").app()) as url,
         editor_session(env=named(url, "wrong"), wait=False) as editor,
@@ -147,8 +147,8 @@ async def test_remote_error_is_one_sentence(runtime, no_models):
     ]
 
 
-async def test_memory_with_a_local_vocabulary(runtime, codellama_vocabulary, tmp_path, monkeypatch):
-    """The language server builds the prompts then and must stay small: 90 MB with Code Llama's vocabulary."""
+async def test_local_vocabulary_fits_the_memory_limit(runtime, codellama_vocabulary, tmp_path, monkeypatch):
+    """The language server builds the prompts itself and must stay under 90 MB with Code Llama's vocabulary."""
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
     folder = tmp_path / ".tokenizers" / "codellama-7b"
     folder.mkdir(parents=True)
@@ -171,8 +171,8 @@ def change_configuration(editor: EditorSession, settings) -> None:
 
 
 @pytest.mark.slow
-async def test_real_tcp_engine_with_a_tiny_model(runtime, tmp_path, monkeypatch):
-    """A real `engine --tcp` process with torch, used by an editor session."""
+async def test_real_tcp_engine_serves_an_editor_session(runtime, tmp_path, monkeypatch):
+    """A real `engine --tcp` process with torch and a tiny model."""
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "models"))
     with store.locked("tiny", on_wait=lambda: None), store.installing("tiny", "a test", 0) as staging:
         save_checkpoint(staging.checkpoint, sentinels=True, max_position_embeddings=512)
@@ -180,7 +180,7 @@ async def test_real_tcp_engine_with_a_tiny_model(runtime, tmp_path, monkeypatch)
     async with tcp_engine(runtime, "tiny") as (url, token):
         async with editor_session(env=named(url, token), settings={"completion": {"maxTokens": 8}}) as editor:
             editor.open("def add(a, b):\n    return \n")
-            await editor.inline(1, 11)  # nothing, if what random weights say is no code
+            await editor.inline(1, 11)  # empty if the output of the random weights is no code
             (record,) = await editor.trace()
         assert (record["server"], record["generated"] > 0) == (url, True)
         assert record["outcome"]["prompt_tokens"] > 20

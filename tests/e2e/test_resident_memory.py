@@ -1,4 +1,4 @@
-"""A session costs megabytes: its language server stays small after many requests."""
+"""The language server of a session stays small after many requests."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ FILES = {
     "go": ("a.go", "package a\nfunc add(a int, b int) int { return "),
     "rust": ("a.rs", "fn add(a: i32, b: i32) -> i32 {\n    return "),
 }
-"""A language each, so that every grammar is loaded."""
+"""One file per language, so that every grammar is loaded."""
 
 
-async def test_language_server_stays_under_90_mb_with_the_engine_loaded(starter_folder: Path, runtime: Path):
+async def test_language_server_stays_under_90_mb_with_a_loaded_engine(starter_folder: Path, runtime: Path):
     settings = {"engine": {"graceSeconds": 1}, "completion": {"prefixChars": 300, "maxTokens": 16}}
     async with editor_session(settings=settings) as editor:
         server = psutil.Process(editor.pid)

@@ -1,4 +1,4 @@
-"""An entry selected in the editor's list: a completion must extend it, in its range."""
+"""With an entry selected in the editor's list, a completion must extend it, in its range."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def test_suggestion_extends_the_selected_entry_in_its_range(runtime, invok
     assert answerer.log[0] == "begin x = math.sqrt"
 
 
-async def test_other_entry_is_another_question_and_no_entry_a_third(runtime):
+async def test_each_selected_entry_has_its_own_completion(runtime):
     answerer = ScriptedModel(["(2)"])
     async with serving(runtime, answerer), editor_session() as editor:
         editor.open("x = math.s")
@@ -35,8 +35,8 @@ async def test_other_entry_is_another_question_and_no_entry_a_third(runtime):
     assert prompts == ["begin x = math.sqrt", "begin x = math.sin", "begin x = math.s"]
 
 
-async def test_entry_that_stands_elsewhere_is_refused_with_a_word(runtime):
-    """A late request for an earlier line."""
+async def test_entry_away_from_the_cursor_is_refused_with_a_reason(runtime):
+    """For example in a late request for an earlier line."""
     answerer = ScriptedModel()
     async with serving(runtime, answerer), editor_session() as editor:
         editor.open("x = 1\ny = ")

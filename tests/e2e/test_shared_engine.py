@@ -1,4 +1,4 @@
-"""The real engine with the real starter: one for all sessions, and none hangs when it dies."""
+"""The real engine with the real starter: all sessions share it, and none hangs when it dies."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_killed_engine_is_replaced_and_its_requests_are_answered(runtime):
         (engine,) = engines(runtime)
         editor.change("\n".join(f"value_{n} = {n} * {n}" for n in range(300)) + "\nx = ")
         request = editor.request(300, 4)
-        engine.send_signal(signal.SIGSTOP)  # so that the request surely is under way when it dies
+        engine.send_signal(signal.SIGSTOP)  # long enough that the request is in flight when the engine dies
         editor.ready.clear()
         engine.send_signal(signal.SIGKILL)
         assert await asyncio.wait_for(request, 10) == []
@@ -78,7 +78,7 @@ async def test_killed_servers_leave_no_engine_behind(runtime):
     assert engines(runtime) == []
 
 
-async def test_idle_engine_gives_its_memory_back_and_the_next_key_brings_it_back(runtime):
+async def test_idle_engine_unloads_and_the_next_key_reloads_it(runtime):
     """The weights are at least 170 MB; the session sees them unload and load."""
     settings = {**SETTINGS, "engine": {"graceSeconds": 1, "idleMinutes": 0.05}}
     async with editor_session(settings=settings) as editor:
@@ -89,7 +89,7 @@ async def test_idle_engine_gives_its_memory_back_and_the_next_key_brings_it_back
         editor.ready.clear()
         await until(lambda: editor.statuses[-1].phase == "idle", 60)
         await until(lambda: engine.memory_info().rss < loaded - (150 << 20), 60)
-        editor.change(f"# sums\n{CODE}")  # else what was said before is known without the model
+        editor.change(f"# sums\n{CODE}")  # other text, because the previous completion is cached
         assert await editor.inline(2, 11) == [("    return a + b", (2, 0, 2, 11))]
         await asyncio.wait_for(editor.ready.wait(), 20)
         phases = [status.phase for status in editor.statuses]
@@ -98,7 +98,7 @@ async def test_idle_engine_gives_its_memory_back_and_the_next_key_brings_it_back
     await gone(engine)
 
 
-async def test_many_windows_opening_at_once_start_one_engine(runtime):
+async def test_many_sessions_opening_at_once_start_one_engine(runtime):
     async with AsyncExitStack() as stack:
         opening = [stack.enter_async_context(editor_session(settings=SETTINGS)) for _ in range(4)]
         editors = await asyncio.gather(*opening)
@@ -108,8 +108,8 @@ async def test_many_windows_opening_at_once_start_one_engine(runtime):
     assert not (runtime / "engine.running").exists()
 
 
-async def test_terminated_engine_ends_in_order(runtime):
-    """As at logout: no socket stays, and no crash is reported or logged."""
+async def test_terminated_engine_shuts_down_gracefully(runtime):
+    """A logout does this: no socket remains, and no crash is reported or logged."""
     async with editor_session(settings=SETTINGS) as editor:
         (engine,) = engines(runtime)
         editor.ready.clear()

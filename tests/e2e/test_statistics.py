@@ -31,7 +31,7 @@ async def accepts(editor: EditorSession, language: str) -> None:
         text += "foo(a)\n"
 
 
-async def test_two_sessions_write_statistics_and_lose_nothing(runtime, capsys):
+async def test_concurrent_sessions_lose_no_statistics(runtime, capsys):
     async with serving(runtime, ScriptedModel(["foo(a)"])), editor_session() as one, editor_session("neovim") as other:
         await asyncio.gather(accepts(one, "python"), accepts(other, "go"))
     assert cli.main(["stats", "--json"]) == 0

@@ -1,4 +1,4 @@
-"""Typing on over stdio: which requests reach the engine."""
+"""Typing through completions over stdio: the requests that reach the engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.waiting import until
 
 
 def begun(answerer: ScriptedModel) -> list[str]:
-    """Return the prompts that the engine received."""
+    """Return the prompts received by the engine."""
     return [line.removeprefix("begin ") for line in answerer.log if line.startswith("begin ")]
 
 
@@ -28,7 +28,7 @@ async def sources(editor: EditorSession) -> list[tuple[str, str]]:
     return [(record["result"], record["source"]) for record in await editor.trace()]
 
 
-async def test_typing_what_is_shown_asks_no_model(runtime):
+async def test_typing_through_calls_no_model(runtime):
     """Letters, an accepted part, a bracket closed by the editor, and undo."""
     answerer = ScriptedModel(["foo(", "a, b)"])
     async with serving(runtime, answerer), editor_session() as editor:
@@ -43,7 +43,7 @@ async def test_typing_what_is_shown_asks_no_model(runtime):
         assert all(record["outcome"] is None and record["waited_ms"] == 0 for record in (await editor.trace())[1:])
 
 
-async def test_any_edit_that_the_model_would_see_asks_it_anew(runtime):
+async def test_edit_in_the_prompt_calls_the_model_again(runtime):
     """Changes above, below or after the cursor, or a blank, invalidate the completion."""
     answerer = ScriptedModel(["foo"])
     async with serving(runtime, answerer), editor_session() as editor:
@@ -61,7 +61,7 @@ async def test_any_edit_that_the_model_would_see_asks_it_anew(runtime):
     assert len(begun(answerer)) == 6
 
 
-async def test_edit_in_another_file_that_the_model_is_shown_asks_it_anew(runtime):
+async def test_edit_of_a_snippets_file_calls_the_model_again(runtime):
     """The called function has another argument in the other file."""
     answerer, there = ScriptedModel(["1)"]), "file:///project/b.py"
     defined = "def compute(value):\n    return value + value\n"
@@ -75,7 +75,7 @@ async def test_edit_in_another_file_that_the_model_is_shown_asks_it_anew(runtime
     assert begun(answerer) == ["x = compute("] * 2
 
 
-async def test_other_settings_ask_anew(runtime):
+async def test_changed_settings_call_the_model_again(runtime):
     answerer = ScriptedModel(["foo"])
     async with serving(runtime, answerer), editor_session() as editor:
         editor.open("")
@@ -87,8 +87,8 @@ async def test_other_settings_ask_anew(runtime):
     assert begun(answerer) == ["x = ", "x = "]
 
 
-async def test_key_that_agrees_with_what_is_being_written_goes_on_with_it(runtime):
-    """Cancelled by the editor at each key, as VS Code does; the older request is answered as cancelled."""
+async def test_matching_key_reuses_the_in_flight_generation(runtime):
+    """VS Code cancels a request at each key; the older request is answered as cancelled."""
     answerer = ScriptedModel(["fo", "o + 1"], hold=True)
     async with serving(runtime, answerer), editor_session() as editor:
         editor.open("x = ")
@@ -100,7 +100,7 @@ async def test_key_that_agrees_with_what_is_being_written_goes_on_with_it(runtim
         error = (await asyncio.wait_for(asyncio.gather(first, return_exceptions=True), 20))[0]
         assert getattr(error, "code", None) == -32800
         async with asyncio.timeout(20):
-            while len(await sources(editor)) < 2:  # until the second has begun to be answered
+            while len(await sources(editor)) < 2:  # wait until the second response has begun
                 pass
         answerer.go.set()
         (item,) = await asyncio.wait_for(second, 20)
@@ -109,8 +109,8 @@ async def test_key_that_agrees_with_what_is_being_written_goes_on_with_it(runtim
     assert begun(answerer) == ["x = "]
 
 
-async def test_key_that_disagrees_stops_what_is_being_written(runtime):
-    """Not cancelled by the editor, as Neovim does not."""
+async def test_other_key_stops_the_in_flight_generation(runtime):
+    """Neovim does not cancel requests."""
     answerer = ScriptedModel(["fo", "o"], hold=True)
     async with serving(runtime, answerer) as running, editor_session("neovim") as editor:
         editor.open("x = ")
@@ -128,8 +128,8 @@ async def test_key_that_disagrees_stops_what_is_being_written(runtime):
     assert "closed x = " in answerer.log
 
 
-async def test_what_follows_is_asked_while_a_suggestion_is_looked_at(runtime):
-    """As if it were accepted: then it is there at once."""
+async def test_next_completion_is_prefetched_while_one_is_shown(runtime):
+    """The prefetch assumes that the suggestion is accepted. The next one is then shown immediately."""
     answerer = ScriptedModel(["foo"])
     async with serving(runtime, answerer), editor_session(settings={"completion": {"prefetch": True}}) as editor:
         editor.open("x = ")
@@ -137,7 +137,7 @@ async def test_what_follows_is_asked_while_a_suggestion_is_looked_at(runtime):
         await until(lambda: begun(answerer) == ["x = ", "x = foo"])
 
 
-async def test_alternatives_by_hand_are_items_of_their_own_and_equal_ones_are_one(runtime):
+async def test_equal_alternatives_on_request_are_returned_once(runtime):
     answerer = ScriptedModel(["foo"])
     async with serving(runtime, answerer), editor_session(settings={"completion": {"alternatives": 3}}) as editor:
         editor.open("x = ")

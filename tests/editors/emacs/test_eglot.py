@@ -1,4 +1,4 @@
-"""A real Emacs with eglot, which has no inline completion: list entries and code actions."""
+"""A real Emacs with eglot: list entries instead of inline completion, and code actions."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def emacs(folder: Path, text: str, task: str) -> str:
     return found[1]
 
 
-def test_a_suggestion_comes_as_a_completion(engine, tmp_path):
+def test_suggestion_is_a_completion_list_entry(engine, tmp_path):
     engine.model.says({"x = ": "compute(1)"})
     assert emacs(tmp_path, "x = \ny = 2\n", "complete") == "x = compute(1)\ny = 2\n"
 
 
-def test_a_code_action_changes_the_buffer(engine, tmp_path):
+def test_code_action_changes_the_buffer(engine, tmp_path):
     engine.model.says({})
     engine.model.answers = [block('def f(a):\n    """Return a."""\n    return a')]
     text = "def f(a):\n    return a\n"

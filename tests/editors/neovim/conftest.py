@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:  # without pynvim, tests that need it skip
+if TYPE_CHECKING:  # without pynvim, these tests are skipped
     from editors.neovim.editor import Editor
     from editors.neovim.engines import Engine
 

@@ -1,4 +1,4 @@
-"""A real Neovim with the plugin, driven over RPC with keys; its screen is read."""
+"""A real Neovim with the plugin, driven by keys over RPC; tests read its screen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pynvim: Any = pytest.importorskip("pynvim", reason="pynvim is not installed; `ma
 ROOT = Path(__file__).parents[3]
 PLUGIN = ROOT / "editor_clients" / "neovim"
 HOME = Path(os.environ.get("EDITORS", Path(sys.prefix) / "editors"))
-"""Where `make test-editors` installs editors."""
+"""The folder into which `make test-editors` installs editors."""
 SECONDS = 60.0
 
 SETTINGS = {"completion": {"prefetch": False, "alternatives": 1, "debounceMs": 0, "minConfidence": 0}}
@@ -38,7 +38,7 @@ def executable(version: str) -> Path | None:
 
 
 class Editor:
-    """One Neovim. ``keys`` are typed; queries wait until the editor is idle."""
+    """One Neovim process. ``keys`` are typed; queries wait until the editor is idle."""
 
     def __init__(self, nvim: Any, folder: Path, version: str) -> None:
         self.nvim, self.folder, self.version = nvim, folder, version
@@ -137,7 +137,7 @@ class Editor:
 
 @contextmanager
 def neovim(version: str, folder: Path, options: dict[str, Any] | None = None, *, before: str = "") -> Iterator[Editor]:
-    """``before`` is Lua that runs before the plugin loads."""
+    """Start Neovim. ``before`` is Lua code that runs before the plugin loads."""
     nvim_path = executable(version)
     assert nvim_path is not None
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A scripted engine in a thread of its own, so that tests may block while they drive an editor."""
+"""A scripted engine in a separate thread, so that tests may block while they drive an editor."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from lsp_server.usage_statistics import storage
 
 @dataclass
 class Model(ScriptedModel):
-    """A model that generates the text of the longest key in ``texts`` that ends the prompt, else nothing.
+    """A model that generates the text of the longest key in ``texts`` that ends the prompt, else an empty text.
 
-    A key may name the seed of an alternative beside the end of the prompt.
+    A key may also contain the seed of an alternative.
     """
 
     texts: Mapping[str | tuple[str, int], str] = field(default_factory=dict)
@@ -56,7 +56,7 @@ def _suits(key: str | tuple[str, int], prompt: str, seed: int | None) -> bool:
 
 @dataclass
 class Engine:
-    """The service in its thread; it can be stopped and started again under the same name."""
+    """The service in its thread. It can be stopped and restarted under the same name."""
 
     model: Model
     runtime: Path
@@ -67,7 +67,7 @@ class Engine:
 
     @property
     def requests(self) -> int:
-        """Number of requests in the engine."""
+        """The number of requests in the engine."""
         assert self.running is not None
         return self.running.service.requests.held
 
@@ -94,7 +94,7 @@ class Engine:
 
 @contextmanager
 def engine_in_a_thread() -> Iterator[Engine]:
-    """Start an engine with folders of its own, so that no user files are read or written."""
+    """Start an engine with separate folders, so that no user files are read or written."""
     folder = tempfile.mkdtemp(prefix="cls-")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", folder)
@@ -103,7 +103,7 @@ def engine_in_a_thread() -> Iterator[Engine]:
         patch.setenv(URL_VARIABLE, LOCAL)
         patch.setenv(templates.FOLDER_VARIABLE, f"{folder}/prompts")
         patch.setenv("NVIM_LOG_FILE", os.devnull)
-        for kind in ("CONFIG", "DATA", "STATE"):  # models lie in the cache
+        for kind in ("CONFIG", "DATA", "STATE"):  # models are in the cache
             patch.setenv(f"XDG_{kind}_HOME", f"{folder}/{kind.lower()}")
         engine = Engine(Model(chat_name="chat"), runtime_folder())
         engine.start()

@@ -36,13 +36,13 @@ def talk(editor, engine):
     return editor
 
 
-def test_a_question_is_answered_on_a_page_beside_the_code(talk, engine):
+def test_question_is_answered_on_a_page_beside_the_code(talk, engine):
     assert talk.nvim.current.buffer.options["filetype"] == "markdown"
     assert talk.cursor == (len(said(talk)), 0)
     assert engine.model.turns[0][-1] == ("user", "What does it do?")
 
 
-def test_a_second_question_goes_on_with_the_conversation(talk, engine):
+def test_second_question_continues_the_conversation(talk, engine):
     engine.model.answers = ["You're welcome."]
     talk.keys("iThanks.<C-s>")
     first = answered("What does it do?", ANSWER)[:-1]
@@ -73,12 +73,12 @@ def test_regenerated_response_replaces_the_old_one(talk, engine):
     says(talk, *answered("What does it do?", "Nothing much.")[:-1], "a draft")
 
 
-def test_a_code_block_is_yanked(talk):
+def test_code_block_is_yanked(talk):
     talk.keys("gg/a + 1<CR>gy")
     talk.until(lambda: talk.nvim.funcs.getreg('"') == "def f(a):\n    return a + 1\n", "the code in the register")
 
 
-def test_a_code_block_is_inserted_at_the_cursor_of_the_code(talk):
+def test_code_block_is_inserted_at_the_cursor_of_the_code(talk):
     talk.keys("gg/a + 1<CR>gi")
     talk.keys("<C-w>p")
     talk.has("def f(a):", "def f(a):", "    return a + 1", "    return a")
@@ -93,12 +93,12 @@ def test_code_block_replaces_the_selection_with_one_undo(talk):
     talk.has("import os", "def f(a):", "    return a")
 
 
-def test_no_code_under_the_cursor(talk):
+def test_command_without_a_code_block_is_reported(talk):
     talk.keys("gggy")
     talk.hears("there is no code under the cursor")
 
 
-def test_explain_shows_the_model_the_lines(editor, engine):
+def test_explain_sends_the_lines_to_the_model(editor, engine):
     engine.model.answers = ["It returns a."]
     editor.open(CODE)
     editor.nvim.command("2CodeLlama explain")
@@ -106,7 +106,7 @@ def test_explain_shows_the_model_the_lines(editor, engine):
     assert "    return a" in engine.model.turns[0][-1][1]
 
 
-def test_the_code_action_explain_opens_the_conversation(editor, engine):
+def test_explain_code_action_opens_the_conversation(editor, engine):
     engine.model.answers = ["It returns a."]
     editor.open(CODE)
     editor.lua("vim.lsp.buf.code_action({apply = true, filter = function(a) return a.title == 'Explain' end})")
@@ -159,7 +159,7 @@ def test_listed_conversation_can_be_reopened(talk, engine):
     assert sorted(talk.lua("return _G.titles")) == ["And this? (1)", "What does it do? (1)"]
 
 
-def test_a_code_block_helper_sees_unclosed_and_longer_fences(editor):
+def test_code_block_helper_finds_unclosed_and_longer_fences(editor):
     block_at = "return require('codellama.chat.blocks').block(...)"
     lines = ["````", "```", "a", "```", "````", "b", "```py", "c"]
     assert editor.lua(block_at, lines, 3) == ["```", "a", "```"]

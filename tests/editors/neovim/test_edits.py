@@ -66,7 +66,7 @@ def test_accepting_all_is_one_undo_step(editor, engine):
     editor.has(*LINES)
 
 
-def test_one_change_is_accepted_and_the_other_rejected(editor, engine):
+def test_hunks_are_accepted_and_rejected_separately(editor, engine):
     open_code(editor, engine, GOOD)
     editor.nvim.command("CodeLlama edit add one")
     proposes(editor, "    x = 1", "    return a + x")
@@ -111,7 +111,7 @@ def test_every_kind_of_change_is_drawn_in_position(editor, where, new, screen):
     assert drawn(editor) == []
 
 
-def test_the_code_action_for_an_edit_asks_for_the_instruction(editor, engine):
+def test_edit_code_action_prompts_for_the_instruction(editor, engine):
     open_code(editor, engine, GOOD)
     editor.lua(
         "vim.ui.input = function(_, done) done('add one') end; vim.lsp.buf.code_action({apply = true,"
@@ -121,7 +121,7 @@ def test_the_code_action_for_an_edit_asks_for_the_instruction(editor, engine):
     assert "add one" in engine.model.turns[0][-1][1]
 
 
-def test_a_commit_message_for_what_is_staged(version, engine, tmp_path):
+def test_commit_message_describes_staged_changes(version, engine, tmp_path):
     engine.model.says({})
     engine.model.answers = ["Add f\n\nIt returns a.\n"]
     (tmp_path / "code.py").write_text(CODE)
@@ -134,7 +134,7 @@ def test_a_commit_message_for_what_is_staged(version, engine, tmp_path):
     assert "+def f(a):" in engine.model.turns[0][-1][1]
 
 
-def test_only_the_lines_of_a_range(editor, engine):
+def test_range_limits_the_edit_to_its_lines(editor, engine):
     open_code(editor, engine, block("print(f, 1)"))
     editor.nvim.command("6CodeLlama edit add 1")
     proposes(editor, "print(f, 1)")
@@ -183,7 +183,7 @@ def test_conflicting_typing_wins_with_a_message(editor, engine):
     assert editor.lines[1] == "    x = foo.bar"
 
 
-def test_refined_in_the_same_conversation(editor, engine):
+def test_edit_is_refined_in_the_same_conversation(editor, engine):
     open_code(editor, engine, GOOD, block("def f(a):\n    x = 2\n    return a"))
     editor.nvim.command("CodeLlama edit add one")
     proposes(editor, "    x = 1", "    return a + x")
@@ -231,7 +231,7 @@ DIAGNOSTIC = (
 )
 
 
-def test_fix_for_another_tools_diagnostic(editor, engine):
+def test_diagnostic_of_another_tool_is_fixed(editor, engine):
     open_code(editor, engine, GOOD)
     editor.lua(DIAGNOSTIC)
     editor.keys("j")
@@ -242,13 +242,13 @@ def test_fix_for_another_tools_diagnostic(editor, engine):
     editor.has(*EDITED)
 
 
-def test_no_fix_without_a_diagnostic(editor, engine):
+def test_fix_without_a_diagnostic_is_refused(editor, engine):
     open_code(editor, engine)
     editor.nvim.command("CodeLlama fix")
     editor.hears("no problem is reported on this line")
 
 
-def test_a_rejected_task_changes_nothing(editor, engine):
+def test_rejected_task_changes_nothing(editor, engine):
     open_code(editor, engine, DOCUMENTED)
     editor.nvim.command("CodeLlama doc")
     proposes(editor, '    """Return a."""')
@@ -268,7 +268,7 @@ def test_tests_open_in_a_new_file_and_window(editor, engine):
 
 
 def test_code_actions_offer_the_same_tasks(editor, engine):
-    """Also those for what other servers report, of which Neovim tells by itself only what a server reported itself."""
+    """Neovim sends a server only its own diagnostics; the plugin adds those of other servers."""
     open_code(editor, engine, GOOD)
     editor.lua(DIAGNOSTIC)
     editor.keys("j")

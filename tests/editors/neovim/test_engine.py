@@ -1,4 +1,4 @@
-"""Engine restarts, and the status that users see."""
+"""Engine restarts, and the displayed status."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from editors.neovim.engines import engine_in_a_thread
 pytestmark = pytest.mark.editors
 
 
-def test_engine_that_returns_is_used_again(version, tmp_path, monkeypatch):
-    """Meanwhile there are no completions and no messages. The server is kept from starting its own engine."""
+def test_restarted_engine_is_used_again(version, tmp_path, monkeypatch):
+    """Meanwhile there are no completions and no messages. The server cannot start its own engine."""
     monkeypatch.setenv("CODELLAMA_LS_MODELS", str(tmp_path / "none"))
     with engine_in_a_thread() as engine, neovim(version, tmp_path) as editor:
         engine.model.says({"x = ": "compute(1)", "y = ": "other(2)"})
@@ -65,7 +65,7 @@ def test_status_names_model_and_engine(editor):
     assert lines[-1] == "suggestions here: on"
 
 
-def test_why_tells_of_the_last_request(editor, engine):
+def test_why_explains_the_last_request(editor, engine):
     engine.model.says({"x = ": "compute(1)"})
     editor.open()
     editor.keys("ix = ")
@@ -85,7 +85,7 @@ def test_why_reports_disabled_completion_before_any_request(editor):
     editor.hears("suggestions are switched off here")
 
 
-def test_stats_tell_what_was_shown(editor, engine):
+def test_stats_count_shown_completions(editor, engine):
     engine.model.says({"x = ": "compute(1)"})
     editor.open()
     editor.keys("ix = ")
@@ -97,7 +97,7 @@ def test_stats_tell_what_was_shown(editor, engine):
     assert floating(editor)[0].startswith("30 days: ")
 
 
-def test_restarted_it_serves_the_same_files(editor, engine):
+def test_restarted_server_serves_the_same_files(editor, engine):
     engine.model.says({"x = ": "compute(1)"})
     editor.open()
     client = "local c = require('codellama.client').of(0); return c and c.id"
@@ -109,13 +109,13 @@ def test_restarted_it_serves_the_same_files(editor, engine):
     editor.sees("compute(1)")
 
 
-def test_the_log_opens_read_only(editor):
+def test_log_opens_read_only(editor):
     editor.open()
     editor.nvim.command("CodeLlama log")
     assert editor.nvim.current.buffer.options["modifiable"] is False
 
 
-def test_an_unknown_subcommand_names_those_there_are(editor):
+def test_unknown_subcommand_lists_the_available_ones(editor):
     editor.open()
     editor.nvim.command("CodeLlama dance")
     editor.hears("there is no 'dance'. There are: accept, again,")
@@ -123,7 +123,7 @@ def test_an_unknown_subcommand_names_those_there_are(editor):
     assert editor.nvim.funcs.getcompletion("CodeLlama toggle ", "cmdline") == ["buffer", "filetype"]
 
 
-def test_one_server_for_files_of_several_folders(editor):
+def test_files_of_several_folders_share_one_server(editor):
     for name in ("a", "b"):
         (editor.folder / name / ".git").mkdir(parents=True, exist_ok=True)
         editor.open("x = 1\n", name=f"{name}/file.py")
@@ -144,8 +144,8 @@ def test_missing_program_is_reported_once(version, tmp_path, monkeypatch):
         assert len(editor.told) == 1
 
 
-def test_no_program_is_taken_from_the_opened_folder(version, tmp_path):
-    """A repository could bring one along."""
+def test_program_in_the_opened_folder_is_not_run(version, tmp_path):
+    """A repository could contain one."""
     evil = tmp_path / ".venv" / "bin" / "codellama-ls"
     evil.parent.mkdir(parents=True)
     evil.write_text("#!/bin/sh\ntouch ran\n")
@@ -155,7 +155,7 @@ def test_no_program_is_taken_from_the_opened_folder(version, tmp_path):
         assert str(tmp_path) not in str(editor.lua("return require('codellama.server').command() or {}"))
 
 
-def test_checkhealth_names_program_server_and_keys(editor):
+def test_checkhealth_lists_program_server_and_keys(editor):
     editor.open()
     editor.nvim.command("checkhealth codellama")
     text = "\n".join(editor.lines)
@@ -169,7 +169,7 @@ def test_checkhealth_names_program_server_and_keys(editor):
         assert part in text, text
 
 
-def test_invalid_option_is_reported_and_defaults(version, tmp_path):
+def test_invalid_option_is_reported_and_gets_its_default(version, tmp_path):
     with neovim(version, tmp_path, {"renderer": "magic", "colour": 1}) as editor:
         assert sorted(editor.told) == [
             "Code Llama: 'renderer' must be one of: own, builtin; its default is used.",
@@ -180,8 +180,8 @@ def test_invalid_option_is_reported_and_defaults(version, tmp_path):
 
 @pytest.mark.starter
 @pytest.mark.slow
-def test_with_the_starter_itself(version, starter_folder, tmp_path, runtime):
-    """Whatever the starter generates is shown, accepted and inserted as shown."""
+def test_starter_completion_is_inserted_as_shown(version, starter_folder, tmp_path, runtime):
+    """The real starter generates the completion, so its text is not asserted."""
     settings = {"engine": {"graceSeconds": 1}, "completion": {"minConfidence": 0}}
     with neovim(version, tmp_path, {"settings": settings}) as editor:
         editor.open("def add(a, b):\n    \n\n\nprint(add(1, 2))\n")

@@ -24,7 +24,7 @@ def test_completion_is_shown_after_the_cursor_and_tab_inserts_it(editor, engine)
     editor.sees(None)
 
 
-def test_several_lines_push_down_what_stands_below(editor, engine):
+def test_several_lines_move_down_the_lines_below(editor, engine):
     engine.model.says({"def add(a, b):": BLOCK})
     editor.open("\nprint(add)\n")
     editor.keys("idef add(a, b):")
@@ -46,7 +46,7 @@ def test_mid_line_completion_keeps_the_rest_of_the_line(editor, engine):
     assert editor.cursor == (1, 14)
 
 
-def test_by_words(editor, engine):
+def test_completion_is_accepted_by_words(editor, engine):
     engine.model.says({"x = ": "first.second(1)"})
     editor.open()
     editor.keys("ix = ")
@@ -58,7 +58,7 @@ def test_by_words(editor, engine):
     assert editor.lines == ["x = first.second"]
 
 
-def test_by_lines_indentation_included(editor, engine):
+def test_completion_is_accepted_by_lines_with_indentation(editor, engine):
     engine.model.says({"def add(a, b):": BLOCK})
     editor.open()
     editor.keys("idef add(a, b):<M-C-Right>")
@@ -93,7 +93,7 @@ def test_typing_through_needs_no_request_and_does_not_flicker(editor, engine):
     editor.has("x = compute(1)")
 
 
-def test_a_new_line_with_its_indentation_is_typed_through_too(editor, engine):
+def test_new_line_with_its_indentation_is_typed_through(editor, engine):
     engine.model.says({"def add(a, b):": BLOCK})
     editor.open()
     editor.keys("idef add(a, b):")
@@ -104,7 +104,7 @@ def test_a_new_line_with_its_indentation_is_typed_through_too(editor, engine):
 
 
 def test_auto_closed_bracket_keeps_the_completion(editor, engine):
-    """As plugins do that close brackets: the rest of the line has changed, and the server knows how."""
+    """Plugins close brackets. The rest of the line has changed, and the server accounts for it."""
     engine.model.says({"x = ": "f(1, 2)"})
     editor.open()
     editor.nvim.command("inoremap <buffer> ( ()<Left>")
@@ -159,7 +159,7 @@ def test_editor_options_do_not_change_accepted_text(editor, engine):
     editor.has("if a:", "\tb = 1  # a comment that is far longer than the width", "\tc = 2", "\tx = 1")
 
 
-def test_tabs_are_shown_as_wide_as_they_will_be(editor, engine):
+def test_tabs_are_shown_at_their_final_width(editor, engine):
     engine.model.says({"x = [1,": "\t2,\t3]"})
     editor.open()
     editor.nvim.command("setlocal tabstop=8 noexpandtab")
@@ -171,7 +171,7 @@ def test_tabs_are_shown_as_wide_as_they_will_be(editor, engine):
     assert editor.screen(1) == ["x = [1, 2,      3]"]
 
 
-def test_multibyte_characters_around_the_cursor(editor, engine):
+def test_completion_is_shown_between_multibyte_characters(editor, engine):
     engine.model.says({"s = '😋ä' + ": "'日本' * é"})
     editor.open("s = '😋ä' +  # ß 😋\n")
     editor.keys("f#i<Left>")
@@ -182,7 +182,7 @@ def test_multibyte_characters_around_the_cursor(editor, engine):
     editor.has("s = '😋ä' + '日本' * é! # ß 😋")
 
 
-def test_word_of_multibyte_characters(editor, engine):
+def test_word_of_multibyte_characters_is_accepted(editor, engine):
     engine.model.says({"x = ": "größe日本 + 1"})
     editor.open()
     editor.keys("ix = ")
@@ -223,7 +223,7 @@ def test_leaving_insert_mode_dismisses_and_cancels(editor, engine):
     assert editor.ghost() is None
 
 
-def test_each_window_has_its_own_completion(editor, engine):
+def test_each_editor_window_has_its_own_completion(editor, engine):
     engine.model.says({"x = ": "one()", "y = ": "two()"})
     editor.open("", name="one.py")
     editor.nvim.command("new")
@@ -254,18 +254,18 @@ def test_two_neovims_share_an_engine(version, editor, engine, tmp_path):
     editor.has("x = one()")
 
 
-def test_nothing_while_a_macro_is_recorded_or_played(editor, engine):
+def test_macros_suppress_completions(editor, engine):
     engine.model.says({"x = ": "compute(1)"})
     editor.open()
     editor.keys("qqix = <Esc>q")
     editor.settled()
     editor.keys("o<Esc>@q")
     editor.has("x = ", "x = ")
-    # what an earlier test looked ahead for may still come
+    # a prefetch of an earlier test may still arrive
     assert [prompt for prompt in engine.model.prompts if prompt.endswith("x = ")] == []
 
 
-def test_disabled_for_buffer_filetype_and_everywhere(editor, engine):
+def test_completion_is_disabled_per_buffer_filetype_and_globally(editor, engine):
     engine.model.says({"x = ": "compute(1)"})
     editor.open()
     for scope in ("buffer", "filetype", ""):
@@ -282,7 +282,7 @@ def test_disabled_for_buffer_filetype_and_everywhere(editor, engine):
     assert editor.told[-1] == "Code Llama: suggestions are on everywhere."
 
 
-def test_what_was_shown_and_accepted_is_counted(editor, engine):
+def test_shown_and_accepted_completions_are_counted(editor, engine):
     engine.model.says({"x = ": "compute(1)"})
     editor.open()
     editor.keys("ix = ")

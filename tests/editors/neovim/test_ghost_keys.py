@@ -1,4 +1,4 @@
-"""Keys and menus together with completions in a real Neovim."""
+"""Keys and menus combined with completions in a real Neovim."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ def test_explicit_request_works_inside_a_word(editor, engine):
     editor.sees("XX")
 
 
-def test_explicit_request_without_completion_says_why(editor, engine):
+def test_explicit_request_without_completion_shows_the_reason(editor, engine):
     editor.open("KEY=\n", name=".env")
     editor.keys("A<M-\\>")
     editor.hears("no suggestion: the file's name says that it may hold keys or passwords")
 
 
-def test_tab_without_a_completion_is_a_tab(editor, engine):
+def test_tab_without_a_completion_inserts_a_tab(editor, engine):
     editor.open()
     editor.nvim.command("setlocal noexpandtab")
     editor.keys("ix<Tab>y")
     editor.has("x\ty")
 
 
-def test_tab_still_goes_through_a_snippet(editor, engine):
+def test_tab_still_jumps_through_a_snippet(editor, engine):
     editor.open()
     editor.keys("i")
     editor.lua("vim.snippet.expand('f(${1:a}, ${2:b})$0')")
@@ -131,8 +131,8 @@ def test_completion_follows_an_accepted_menu_entry(editor, engine):
         ),
     ],
 )
-def test_menus_of_plugins_too(version, engine, tmp_path, plugin, opened, closed):
-    """Stand-ins with the functions and events that those plugins document."""
+def test_completion_is_hidden_while_a_plugin_menu_is_open(version, engine, tmp_path, plugin, opened, closed):
+    """The plugins are stand-ins with the documented functions and events."""
     stand_in = (
         "_G.on, _G.open = {}, false; local function shown() return _G.open end;"
         f"package.loaded['{plugin}'] = {{ visible = shown, is_menu_visible = shown,"

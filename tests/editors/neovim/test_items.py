@@ -1,6 +1,6 @@
 """Neovim's native inline completion (0.12) with each form of an item; see editor_clients/README.md.
 
-The server is a table of answers inside the editor: what is looked at here is Neovim's side.
+The server is a table of responses inside the editor, so these tests cover Neovim's side only.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def typed(nvim, text: str, start: int | None, stop: int | None) -> tuple[list[st
 
 
 def test_whole_line_item_is_shown_and_inserted_correctly(nvim):
-    """The form that the server sends. The cursor ends up at the end of the line, behind the rest of it."""
+    """The server sends this form. The cursor ends at the end of the line, after the text that was right of it."""
     rows, lines, column = typed(nvim, "y = foo(x = g(1), b)", 0, len(LINE))
     assert rows[0] == "y = foo(x = g(1), b)"
     assert (lines[0], column) == ("y = foo(x = g(1), b)", 20)
@@ -93,7 +93,7 @@ def test_empty_range_item_hides_the_rest_of_the_line(nvim):
 
 
 def test_whole_line_item_of_several_lines_shows_the_rest_twice(nvim):
-    """The file is right, the screen is not: so the server sends one line where text follows the cursor."""
+    """The file is right but the screen is not, so the server sends a single line if text follows the cursor."""
     rows, lines, _ = typed(nvim, "y = foo(x = g(\n    1), b)", 0, len(LINE))
     assert rows == ["y = foo(x = g(b)", "    1), b)", "below"]
     assert lines == ["y = foo(x = g(", "    1), b)", "below"]

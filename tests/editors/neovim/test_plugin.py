@@ -18,8 +18,8 @@ MOST_MS = 2.0
 STYLUA = Path(__file__).with_name("stylua.mjs")
 
 
-def test_start_up_costs_less_than_two_milliseconds(version, tmp_path, capsys):
-    """The median of nine: what is sourced before the first file is on the screen. The rest comes after it."""
+def test_start_up_takes_less_than_two_milliseconds(version, tmp_path, capsys):
+    """The median of nine. Only files sourced before the first screen count; the rest loads later."""
     (tmp_path / "a.py").write_text("x = 1\n")
     cost = statistics.median(started(version, tmp_path / f"log{n}", tmp_path / "a.py") for n in range(9))
     later = statistics.median(began(version, tmp_path / "a.py") for _ in range(9))
@@ -29,14 +29,14 @@ def test_start_up_costs_less_than_two_milliseconds(version, tmp_path, capsys):
 
 
 def started(version: str, log: Path, file: Path) -> float:
-    """Milliseconds in the plugin's own files, by ``--startuptime``."""
+    """Return the milliseconds spent in the plugin's own files, from ``--startuptime``."""
     run(version, "--startuptime", str(log), str(file), "+qall!")
     lines = [line for line in log.read_text().splitlines() if "codellama" in line]
     return sum(float(line.split()[1]) for line in lines)
 
 
 def began(version: str, file: Path) -> float:
-    """Milliseconds in ``start``, Neovim's LSP client that it loads included; no server is found."""
+    """Return the milliseconds spent in ``start``, including loading Neovim's LSP client; no server is found."""
     code = (
         "local t = vim.uv.hrtime(); require('codellama').start();"
         "io.stdout:write((vim.uv.hrtime() - t) / 1e6); vim.cmd('qall!')"
@@ -51,12 +51,12 @@ def run(version: str, *words: str) -> str:
 
 
 @pytest.mark.skipif(not shutil.which("luacheck"), reason="luacheck (Debian: lua-check) is not installed")
-def test_luacheck_finds_nothing():
+def test_luacheck_has_no_findings():
     done = subprocess.run(["luacheck", "-q", "."], cwd=PLUGIN, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
-def test_stylua_would_change_nothing():
+def test_code_is_formatted_by_stylua():
     if not (HOME / "node_modules" / "@johnnymorganz" / "stylua").is_dir():
         pytest.skip("stylua is not installed; `make test-editors` does it")
     command = ["node", str(STYLUA), str(HOME), str(PLUGIN)]
@@ -64,12 +64,12 @@ def test_stylua_would_change_nothing():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_no_file_is_longer_than_three_hundred_lines():
+def test_files_have_at_most_three_hundred_lines():
     long = [path for path in PLUGIN.rglob("*.lua") if len(path.read_text().splitlines()) > 300]
     assert long == []
 
 
-def test_the_help_file_names_every_option_key_and_subcommand(editor):
+def test_help_file_has_every_option_key_and_subcommand(editor):
     text = (PLUGIN / "doc" / "codellama.txt").read_text()
     editor.nvim.command(f"helptags {PLUGIN}/doc")
     options = editor.lua("return require('codellama.config').options")

@@ -1,4 +1,4 @@
-"""Our renderer given items that our server does not send; and Neovim's own with our server."""
+"""Our renderer with items that our server does not send, and Neovim's renderer with our server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_our_renderer_shows_mid_line_blocks_as_inserted(editor):
         ({"insertText": "x = )", "range": (0, 0, 0, 5)}, None),
     ],
 )
-def test_items_that_are_no_insertion_are_not_shown(editor, item, text):
+def test_items_that_are_no_pure_insertion_are_not_shown(editor, item, text):
     if "range" in item:
         line, start, last, stop = item["range"]
         item = {

@@ -1,4 +1,4 @@
-"""One VS Code with one window for all these tests, and a scripted engine."""
+"""VS Code fixtures: one VS Code with one window for all tests, and a scripted engine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
-    """A folder for these tests with a path short enough for sockets."""
+    """A home folder with a path short enough for sockets."""
     folder = Path(tempfile.mkdtemp(prefix="vsc-"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
@@ -67,7 +67,7 @@ async def code(home: Path, service: RunningService) -> AsyncIterator[Vscode]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def window(home: Path, code: Vscode) -> VscodeWindow:
-    """A window on ``folder``, whose language server has found the engine."""
+    """A window on ``folder`` with a language server connected to the engine."""
     (home / "project").mkdir()
     opened = await code.window(home / "project")
     await opened.see('.statusbar-item[aria-label*="Code Llama"] .codicon-sparkle', START)

@@ -1,4 +1,4 @@
-"""The chat participant and the language model in real VS Code, nobody being signed in anywhere."""
+"""The chat participant and the language model in a real VS Code without any sign-in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ANSWERS = ".interactive-response .rendered-markdown"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
 async def _chat(window: VscodeWindow) -> None:
-    """Opened by our own command, which chooses the only model: without one VS Code asks no participant."""
+    """Open the chat by our command, which selects the only model. Without a model VS Code calls no participant."""
     await window.host("await vscode.commands.executeCommand('codellama.openChat')")
     await window.see(".interactive-session .chat-input-container")
 
@@ -32,7 +32,7 @@ async def answered(window: VscodeWindow, text: str) -> None:
     await becomes(last, True)
 
 
-async def test_the_participant_answers_and_remembers(window, folder, engine):
+async def test_participant_answers_and_keeps_the_conversation(window, folder, engine):
     engine.pieces = ["The sky ", "is blue."]
     await window.open(folder / "chat.py", "x = 1\n", 0, 0)
     await window.host("await vscode.commands.executeCommand('workbench.action.chat.newChat')")
@@ -70,7 +70,7 @@ async def test_stopping_cancels_the_model(window, service, engine):
 
 
 async def test_explain_opens_the_chat_at_the_position(window, folder, engine):
-    """The server's *Explain* for clients with a chat."""
+    """For clients with a chat, the server's *Explain* opens it."""
     engine.pieces = ["It multiplies."]
     await window.open(folder / "explain.py", "def mul(a, b):\n    return a * b\n", 1, 4)
     await window.host("await vscode.commands.executeCommand('workbench.action.chat.newChat')")
@@ -86,7 +86,7 @@ async def test_explain_opens_the_chat_at_the_position(window, folder, engine):
     assert "return a * b" in engine.asked[-1][0][-1].content
 
 
-async def test_the_language_model_answers_other_extensions(window, engine):
+async def test_language_model_answers_other_extensions(window, engine):
     engine.pieces = ["Hello ", "you."]
     found = await window.host(
         """const [model] = await vscode.lm.selectChatModels({ vendor: "codellama" });

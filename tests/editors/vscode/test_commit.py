@@ -1,4 +1,4 @@
-"""A commit message for what is staged, by the button of VS Code's own Git view, in real repositories."""
+"""Commit messages for staged changes, from the button in VS Code's Git view, in real repositories."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def repositories(window: VscodeWindow, folder: Path) -> AsyncIterator[list[Path]]:
-    """Two, each with a file staged, in the Git view."""
+    """Two repositories in the Git view, each with a staged file."""
     found = [folder / name for name in ("one", "two")]
     for at in found:
         at.mkdir()
@@ -38,14 +38,14 @@ async def repositories(window: VscodeWindow, folder: Path) -> AsyncIterator[list
 
 
 async def click(window: VscodeWindow, at: Path) -> None:
-    """The button in the row of a repository."""
+    """Click the button in the row of a repository."""
     row = f".scm-view .monaco-list-row:has(.scm-provider):has-text('{at.name}')"
     await window.do("hover", row)
     await window.do("click", f"{row} .action-label[aria-label*='Write Commit Message']")
 
 
 async def box(window: VscodeWindow, at: Path, text: str | None = None) -> str:
-    """What stands in a repository's box for the message, after `text` was put there."""
+    """Return the text of a repository's message box, after setting it to `text` if given."""
     put = "" if text is None else f"found.inputBox.value = {json.dumps(text)};"
     return await window.host(
         f"""{GIT} const found = git.repositories.find((one) => one.rootUri.fsPath === {json.dumps(str(at))});

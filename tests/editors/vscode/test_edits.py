@@ -1,4 +1,4 @@
-"""Code actions and edits by instruction in real VS Code."""
+"""Code actions and edits by instruction in a real VS Code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def ask_for(window: VscodeWindow, instruction: str) -> None:
     await window.press("Enter")
 
 
-async def test_an_edit_is_taken_hunk_by_hunk(window, folder, engine):
+async def test_edit_is_accepted_hunk_by_hunk(window, folder, engine):
     engine.answers = [GOOD]
     await window.open(folder / "edit.py", CODE, 1, 4)
     await ask_for(window, "add one")
@@ -53,7 +53,7 @@ async def test_keys_accept_the_nearest_hunk_and_all(window, folder, engine):
     await window.lists(LENSES, [])
 
 
-async def test_a_proposal_follows_what_is_typed_above_it(window, folder, engine):
+async def test_proposed_edit_moves_with_text_typed_above_it(window, folder, engine):
     engine.answers = [GOOD]
     await window.open(folder / "above.py", f"\n{CODE}", 2, 4)
     await ask_for(window, "add one")
@@ -109,8 +109,8 @@ async def test_failed_edit_is_reported(window, folder, engine):
     await window.holds(CODE)
 
 
-async def test_a_fix_for_any_tools_problem_is_applied(window, folder, engine):
-    """The list comes without a model; the edit comes when the action is resolved."""
+async def test_fix_for_another_tools_diagnostic_is_applied(window, folder, engine):
+    """The list needs no model; the edit is generated when the action is resolved."""
     engine.answers = [GOOD]
     await window.open(folder / "fix.py", CODE, 1, 9)
     found = await window.host(
@@ -129,7 +129,7 @@ async def test_a_fix_for_any_tools_problem_is_applied(window, folder, engine):
     await window.holds(CODE.replace("foo", "1").replace("return a", "return a + x"))
 
 
-async def test_a_code_action_is_previewed_and_then_applied(window, folder, engine):
+async def test_code_action_is_previewed_and_then_applied(window, folder, engine):
     engine.answers = [block('def f(a):\n    """Give a back."""\n    x = foo\n    return a')]
     await window.open(folder / "preview.py", CODE, 0, 6)
     await window.command("editor.action.codeAction", {"kind": "refactor.rewrite", "apply": "first"})
@@ -137,6 +137,6 @@ async def test_a_code_action_is_previewed_and_then_applied(window, folder, engin
     rows = await window.texts(f"{PREVIEW} .monaco-list-row")
     assert any("preview.py" in row for row in rows), rows
     await window.holds(CODE)
-    await window.do("click", f":is({PREVIEW}) .monaco-list-row .edit-checkbox")  # what a model wrote is not ticked yet
+    await window.do("click", f":is({PREVIEW}) .monaco-list-row .edit-checkbox")  # generated changes are not ticked yet
     await window.do("click", f":is({PREVIEW}) .monaco-button:has-text('Apply')")
     await window.holds(CODE.replace("def f(a):\n", 'def f(a):\n    """Give a back."""\n'))

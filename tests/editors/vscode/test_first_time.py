@@ -1,6 +1,6 @@
-"""The first minutes in real VS Code: no language server is installed, and the folder is not one that is trusted.
+"""First use in a real VS Code: no language server is installed, and the folder is untrusted.
 
-What is installed is a wheel of the tests', by a real pip into a real environment: its program is this source tree's.
+A real pip installs a test wheel into a real environment. The wheel's program runs this source tree.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ MACHINES = {
     "engine.chatModel": "evil",
     "engine.adapter": "evil",
 }
-"""What a folder never chooses, trusted or not."""
+"""Settings that no folder can set, trusted or not."""
 
 TRUSTED = {"actions.prompts": ["Say hello"], "completion.excludedFiles": ["secret.py"]}
-"""What one chooses that is trusted."""
+"""Settings that a trusted folder can set."""
 
 FREE = {"completion.maxTokens": 32}
-"""What any folder may choose."""
+"""Settings that any folder can set."""
 
 SLOW_PYTHON = """#!/bin/sh
 [ "$1" = --version ] && { echo Python 3.12.0; exit; }
@@ -51,7 +51,7 @@ wait
 
 @pytest.fixture(scope="module")
 def strange(home: Path) -> Path:
-    """A folder that wants to choose everything, with a program that leaves a mark when it is run."""
+    """A folder that tries to set every setting, with a program that leaves a marker file when run."""
     folder = home / "strange"
     (folder / ".vscode").mkdir(parents=True)
     settings = {f"codellama.{name}": value for name, value in {**MACHINES, **TRUSTED, **FREE}.items()}
@@ -63,7 +63,7 @@ def strange(home: Path) -> Path:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def first(home: Path, window: VscodeWindow, code, strange: Path) -> AsyncIterator[VscodeWindow]:
-    """A window on it, in Restricted Mode. A window reads the file of settings as it opens."""
+    """A window on that folder in Restricted Mode. It reads the settings file when it opens."""
     path = await window.host("return vscode.workspace.getConfiguration('codellama.server').get('path')")
     await window.setting("codellama.server.path", None)
     file = home / "user/User/settings.json"
@@ -80,12 +80,12 @@ async def first(home: Path, window: VscodeWindow, code, strange: Path) -> AsyncI
 
 @pytest.fixture(scope="module")
 def own(home: Path) -> Path:
-    """Where the extension sets up its environment."""
+    """The folder of the extension's environment."""
     return home / "user/User/globalStorage/codellama-ls.codellama-ls/server"
 
 
 async def chosen(window: VscodeWindow) -> dict:
-    """Our settings as they hold in a window."""
+    """Return our effective settings in a window."""
     names = json.dumps([*MACHINES, *TRUSTED, *FREE])
     return await window.host(
         f"""const settings = vscode.workspace.getConfiguration("codellama");
@@ -94,21 +94,21 @@ async def chosen(window: VscodeWindow) -> dict:
 
 
 async def begin(window: VscodeWindow, kind: str, path: Path) -> None:
-    """The set-up from a wheel or a folder, until it asks for consent."""
+    """Start the set-up from a wheel or a folder, until it requests consent."""
     await window.command("codellama.setUp")
-    await window.do("click", f"{PICKED}:has-text('{kind}')")  # and the same widget then asks for a path
+    await window.do("click", f"{PICKED}:has-text('{kind}')")  # the same widget then requests a path
     value = "document.querySelector('.quick-input-widget input')?.value ?? ''"
 
     async def stands(text: str) -> bool:
         return (await window.do("evaluate", value)).rstrip("/").endswith(text)
 
-    await becomes(lambda: stands("/strange"), True)  # where it begins; what is put in before that is added to it
+    await becomes(lambda: stands("/strange"), True)  # the initial path; text typed earlier would be appended to it
     await window.do("fill", ".quick-input-widget input", str(path))
     await becomes(lambda: stands(str(path)), True)
     find = "[...document.querySelectorAll('.quick-input-widget .monaco-button')].find((one) => one.innerText === 'OK')"
 
     async def asked() -> bool:
-        """While it still looks at the path it does not hear the button."""
+        """Press the button until it responds: it is ignored while the path is being checked."""
         await window.do("evaluate", f"{find}?.click()")
         return bool(await window.texts(DIALOG))
 
@@ -121,7 +121,7 @@ async def decide(window: VscodeWindow, button: str) -> None:
 
 
 def wheel(folder: Path) -> Path:
-    """A wheel of our name, whose program is this source tree's with this Python's packages."""
+    """A wheel with our name. Its program runs this source tree with this Python's packages."""
     code = f"""import os, sys
     def main():
         os.environ["PYTHONPATH"] = {str(ROOT)!r}
@@ -150,7 +150,7 @@ async def test_setup_is_offered_and_the_folders_program_not_run(first, strange):
 
 
 async def test_setup_needs_consent(first, own, tmp_path):
-    await first.answer("Set Up…")  # of the message at the start
+    await first.answer("Set Up…")  # button of the message at the start
     await first.see(PICKED)
     await first.press("Escape")
     await begin(first, "From a wheel", wheel(tmp_path))
@@ -194,7 +194,7 @@ async def test_stopped_setup_leaves_nothing(first, own, tmp_path):
 
 
 async def test_offline_setup_from_wheels_serves(first, own, engine, strange, tmp_path):
-    """At first the folder has none: what pip says of it is told, and the same is tried again on request."""
+    """At first the folder has no wheels: pip's error is shown, and the set-up can be retried."""
     await begin(first, "From a folder of wheels", tmp_path)
     assert "Nothing is downloaded." in (await first.texts(DIALOG))[0]
     await decide(first, "Set Up")
@@ -216,7 +216,7 @@ async def test_offline_setup_from_wheels_serves(first, own, engine, strange, tmp
 
 
 async def test_in_restricted_mode_no_terminal_is_opened(first):
-    """VS Code would ask to trust the folder, of which the doctor needs nothing."""
+    """VS Code would prompt to trust the folder, which the doctor does not need."""
     await first.command("codellama.doctor")
     await first.tells("run 'codellama-ls doctor' in another window, or by hand.")
     assert await first.texts(DIALOG) == []
@@ -233,7 +233,7 @@ async def test_trusted_folders_may_change_a_few_more_settings(first, strange):
     assert await chosen(first) == {**usual, **FREE}
 
     async def offered(name: str) -> bool:
-        """Is an instruction of one's own offered in this file? The language server says it."""
+        """Return whether the language server offers a custom instruction in this file."""
         return await first.host(
             f"""const {{ uri }} = await vscode.workspace.openTextDocument({json.dumps(str(strange / name))});
             const range = new vscode.Range(0, 0, 0, 5);
@@ -244,7 +244,7 @@ async def test_trusted_folders_may_change_a_few_more_settings(first, strange):
     for name in ("seen.py", "secret.py"):
         (strange / name).write_text("x = 1\n")
     assert not await offered("seen.py")
-    await first.command("workbench.action.terminal.new")  # one of the things that ask
+    await first.command("workbench.action.terminal.new")  # opening a terminal prompts for trust
     await first.see(DIALOG)
     await decide(first, "Trust Folder & Continue")
     await becomes(lambda: first.host("return vscode.workspace.isTrusted"), True)
@@ -256,7 +256,7 @@ async def test_trusted_folders_may_change_a_few_more_settings(first, strange):
 
 
 async def test_extension_runs_beside_the_files_in_a_browser_window(first):
-    """As over SSH, in WSL and in containers: `extensionKind` puts it there. (The window is the tests' Chromium.)"""
+    """`extensionKind` does this, also over SSH, in WSL and in containers. (The window is the tests' Chromium.)"""
     found = await first.host(
         """const { extensionKind } = vscode.extensions.getExtension("codellama-ls.codellama-ls");
         const { UIKind, ExtensionKind, env } = vscode;

@@ -1,4 +1,4 @@
-"""Ghost text in real VS Code: keys and screen, the real language server, a scripted engine."""
+"""Ghost text in a real VS Code: keys and screen, the real language server, a scripted engine."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_completion_is_shown_and_tab_accepts_it(window, folder, engine):
     assert counts == {"shown": 1, "accepted": 1, "characters_saved": 11}, "told by didShow and didAccept"
 
 
-async def test_a_block_is_seen_and_taken_whole(window, folder, engine):
+async def test_block_is_shown_and_accepted_whole(window, folder, engine):
     engine.pieces = ["total = 0\n    for value in values:\n        total += value\n    return total"]
     await window.open(folder / "block.py", "def total(values):\n    \n", 1, 4)
     await window.command("editor.action.inlineSuggest.trigger")
@@ -58,8 +58,8 @@ async def test_a_block_is_seen_and_taken_whole(window, folder, engine):
     await window.holds(f"def total(values):\n    {engine.pieces[0]}\n")
 
 
-async def test_a_word_is_taken_by_a_key_and_counted(window, folder, engine):
-    """VS Code does not notify extensions: our key runs VS Code's command."""
+async def test_word_is_accepted_by_a_key_and_counted(window, folder, engine):
+    """VS Code does not notify extensions, so our key runs VS Code's command and counts."""
     engine.pieces = ["max(values) - min(values)"]
     before = (await shown(window))["partly_accepted"]
     await window.open(folder / "word.py", CODE, 1, 12)
@@ -70,8 +70,8 @@ async def test_a_word_is_taken_by_a_key_and_counted(window, folder, engine):
     assert (await shown(window))["partly_accepted"] == before + 1
 
 
-async def test_a_line_of_several_is_taken_and_the_rest_stays(window, folder, engine):
-    """VS Code takes the line with its end, and shows the next one from its indentation on."""
+async def test_one_line_of_several_is_accepted_and_the_rest_stays(window, folder, engine):
+    """VS Code accepts the line with its line end, and shows the next one from its indentation on."""
     lines = ["total = 0", "for value in values:", "    total += value"]
     engine.pieces = ["\n    ".join(lines)]
     before = (await shown(window))["partly_accepted"]
@@ -82,14 +82,14 @@ async def test_a_line_of_several_is_taken_and_the_rest_stays(window, folder, eng
     await window.command("codellama.acceptLine")
     await window.holds(f"{head}total = 0\n\n")
     below, here = "        total += value", "    for value in values:"
-    await window.shows(below + here)  # the page has the lines below the cursor's before it
+    await window.shows(below + here)  # in the page's DOM, the lines below the cursor precede the cursor's line
     assert (await shown(window))["partly_accepted"] == before + 1
-    await window.command("editor.action.inlineSuggest.commit")  # Tab indents where only indentation is left of it
+    await window.command("editor.action.inlineSuggest.commit")  # Tab indents if only indentation is left of the cursor
     await window.holds(head + engine.pieces[0] + "\n")
 
 
 async def test_keys_cycle_alternatives_and_tab_accepts(window, folder, engine):
-    """The first is the greedy completion, the others are sampled."""
+    """The first alternative is the greedy completion, the others are sampled."""
     engine.pieces, engine.by_seed = ["sum(values)"], {1: "max(values, default=0)", 2: "len(values)"}
     update = "await vscode.workspace.getConfiguration('codellama.completion').update('alternatives', {}, false)"
     await window.host(update.format(3))
@@ -148,7 +148,7 @@ async def test_completion_extends_the_selected_list_entry(window, folder, engine
     await window.press("Escape", "Escape")
 
 
-async def test_a_file_is_switched_off_and_on(window, folder, engine):
+async def test_completion_is_disabled_and_enabled_for_a_file(window, folder, engine):
     engine.pieces = ["sum(values)"]
     await window.open(folder / "off.py", CODE, 1, 12)
     for state in (": off", ""):
@@ -156,7 +156,7 @@ async def test_a_file_is_switched_off_and_on(window, folder, engine):
         await window.choose("for this file")
         await window.status(f"Code Llama{state}")
         await window.write(" ")
-        if state:  # another file, whose request comes later, is answered; of this one there was none
+        if state:  # the later request for another file is answered, and this file had none
             await window.open(folder / "on.py", CODE, 1, 12)
             await window.write(" ")
         await window.shows("sum(values)")
@@ -166,9 +166,9 @@ async def test_a_file_is_switched_off_and_on(window, folder, engine):
 
 
 @pytest.mark.parametrize("form", ["at the cursor", "to the cursor", "the whole line"])
-async def test_forms_of_a_block_before_text_on_the_line(window, folder, engine, form):
-    """With text right of the cursor an item of several lines is shown and lands as it should, also in the form that our
-    server gives, the whole line. (Without a range VS Code replaces the rest of the line, or shows nothing.)
+async def test_block_before_text_on_the_line_is_inserted_in_place(window, folder, engine, form):
+    """With text right of the cursor, an item of several lines is shown and inserted correctly. This includes our
+    server's form, the whole line. (Without a range, VS Code replaces the rest of the line or shows nothing.)
     """
     engine.pieces = [""]
     code, text = "def f(a):\n    y =  + rest(1)\n    return 1\n", "bar(\n        1,\n    )"

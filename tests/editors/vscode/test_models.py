@@ -1,6 +1,6 @@
-"""Choosing and fetching models in real VS Code, from a hub of the tests'; doctor and logs; a real engine.
+"""Choosing and downloading models in a real VS Code from a test hub; doctor and logs; a real engine.
 
-The hub's Code Llama 7B is a small one with random weights: it is really fetched and loaded, and never asked.
+The hub's Code Llama 7B is a small model with random weights. It is downloaded and loaded, but gets no requests.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HOVER = ".monaco-hover:visible"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def runtime(home: Path, window: VscodeWindow) -> AsyncIterator[Path]:
-    """Where the window's language server has an engine of its own, and no model, from now on."""
+    """The runtime folder of a language server with its own engine and without a model."""
     from fakes.tiny_llama import save_checkpoint
 
     own, published = home / "models", home / "repository"
@@ -46,13 +46,13 @@ async def runtime(home: Path, window: VscodeWindow) -> AsyncIterator[Path]:
     await window.setting("codellama.engine.model", None)
     await window.setting("codellama.server.path", path)
     for engine in engines(own / "codellama-ls"):
-        engine.terminate()  # without its grace, which is a minute
+        engine.terminate()  # without the grace period of a minute
     await until(lambda: not engines(own / "codellama-ls"), START)
     await window.see(f"{STATUS} .codicon-sparkle", START)
 
 
 async def terminal(window: VscodeWindow, text: str) -> None:
-    """It comes to show this, wherever its lines are broken."""
+    """Wait for this text in the terminal, ignoring line breaks."""
 
     async def shown() -> bool:
         rows = await window.texts(".terminal-wrapper.active .xterm-rows")
@@ -62,13 +62,13 @@ async def terminal(window: VscodeWindow, text: str) -> None:
 
 
 async def closes_terminals(window: VscodeWindow) -> None:
-    """One that has ended goes with the next key, and its text would be taken for the next one's."""
+    """Close all terminals. Text of an old one would be mistaken for the next one's."""
     await window.command("workbench.action.terminal.killAll")
     await window.gone(".terminal-wrapper.active")
 
 
 async def pick(window: VscodeWindow, label: str) -> None:
-    """Of a list that a program fills."""
+    """Pick an entry of a list that a program fills."""
     await window.see(f".quick-input-widget .monaco-list-row:has-text('{label}')", START)
     await window.choose(label)
 
@@ -81,7 +81,7 @@ async def asked_for_licence(window: VscodeWindow) -> None:
     await window.see(".terminal-wrapper.active .xterm.focus")
 
 
-async def test_a_pull_is_cancelled_in_its_terminal(window, runtime):
+async def test_pull_is_cancelled_in_its_terminal(window, runtime):
     await asked_for_licence(window)
     await window.press("Control+c")
     await terminal(window, "nothing was installed")
@@ -90,7 +90,7 @@ async def test_a_pull_is_cancelled_in_its_terminal(window, runtime):
     await closes_terminals(window)
 
 
-async def test_a_model_is_pulled_under_its_licence_and_used(window, runtime):
+async def test_model_is_pulled_after_its_licence_and_used(window, runtime):
     await asked_for_licence(window)
     await window.write("y\n")
     await window.tells("Code Llama 7B is installed.", START)
@@ -108,7 +108,7 @@ async def test_a_model_is_pulled_under_its_licence_and_used(window, runtime):
     await window.press("Escape")
 
 
-async def test_a_model_is_chosen_and_the_engine_starts_with_it(window, runtime):
+async def test_chosen_model_is_loaded_by_the_engine(window, runtime):
     (before,) = engines(runtime)
     await window.command("codellama.chooseModel")
     await window.choose("Suggestions")
@@ -117,14 +117,14 @@ async def test_a_model_is_chosen_and_the_engine_starts_with_it(window, runtime):
     await window.see(f"{STATUS} .codicon-sparkle", START)
 
 
-async def test_the_doctor_speaks_in_a_terminal(window, runtime):
+async def test_doctor_runs_in_a_terminal(window, runtime):
     await window.command("codellama.doctor")
     await window.see(".terminal-wrapper.active .xterm.focus", START)
     await terminal(window, "torch")
     await closes_terminals(window)
 
 
-async def test_both_logs_are_shown(window, runtime):
+async def test_both_logs_can_be_opened(window, runtime):
     await window.command("codellama.engineLogs")
     label = "return vscode.window.tabGroups.activeTabGroup.activeTab?.label"
     await becomes(lambda: window.host(label), "Preview Log of the engine.md", START)

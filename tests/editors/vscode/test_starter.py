@@ -1,4 +1,4 @@
-"""VS Code with the starter itself: the engine is the language server's own, its words are its own."""
+"""A real VS Code with the starter: the language server starts the real engine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MESSAGES = ".notifications-center .notification-list-item"
 
 @pytest.fixture(scope="module")
 def trap(home: Path, folder: Path) -> Iterator[TrapFolder]:
-    """The window's folder, full of traps for this module's tests."""
+    """Fill the window's folder with traps for this module's tests."""
     before = set(folder.iterdir())
     yield lay_traps(folder, home / "sprung")
     for path in set(folder.iterdir()) - before:
@@ -39,8 +39,8 @@ def trap(home: Path, folder: Path) -> Iterator[TrapFolder]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def runtime(home: Path, trap: TrapFolder, window: VscodeWindow, starter_folder: Path) -> AsyncIterator[Path]:
-    """Where the window's language server has an engine of its own, with the starter, from now on."""
-    del starter_folder, trap  # it is installed; traps lie in the folder from before the start
+    """The runtime folder of a language server with its own engine and the starter."""
+    del starter_folder, trap  # the starter is installed; the traps are in the folder before the engine starts
     own = home / "own"
     own.mkdir(0o700)
     path = await window.host("return vscode.workspace.getConfiguration('codellama.server').get('path')")
@@ -68,14 +68,14 @@ async def test_starter_completion_is_shown_and_inserted_exactly(window, folder, 
 
 
 async def test_opened_folder_supplies_no_code(runtime, trap):
-    """The server and its engine were started while the folder held a trap for every module they import."""
+    """The folder had a trap for every imported module when the server and its engine started."""
     [engine] = engines(runtime)
     assert (engine.cwd(), psutil.Process(engine.ppid()).cwd()) == ("/", "/")
     assert trap.sprung() == []
 
 
 async def test_killed_engine_returns_without_an_error(window, folder, runtime):
-    """The next suggestion comes from another engine; what happened is told once, as something to know."""
+    """The next suggestion comes from a new engine. The crash is reported once, as information."""
     await takes_what_is_shown(window, folder / "before.py")
     await window.command("notifications.clearAll")
     (killed,) = engines(runtime)

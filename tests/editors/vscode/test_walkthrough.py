@@ -1,4 +1,4 @@
-"""The first minute with the extension: the walkthrough's steps, and what the commands of their buttons do."""
+"""The extension's walkthrough: its steps and the commands of their buttons."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SHOWN = {
     "edit": ".notification-list-item-message:has-text('Open a document first')",
     "chat": ".interactive-session .chat-input-container",
 }
-"""What each step's command brings while no document is open."""
+"""The result of each step's command while no document is open."""
 
 
 async def test_steps_are_checked_when_done(window, service):
-    """Opened while no server runs. (VS Code never ticks off what was done before the first look at a walkthrough.)"""
+    """Opened while no server runs. (VS Code never ticks steps done before a walkthrough was first opened.)"""
     path = await window.host("return vscode.workspace.getConfiguration('codellama.server').get('path')")
     await window.setting("codellama.server.path", "/nowhere/codellama-ls")
     await window.see(f"{STATUS}.error-kind")
@@ -37,14 +37,14 @@ async def test_steps_are_checked_when_done(window, service):
 
 
 async def done(window: VscodeWindow) -> list[str]:
-    """The steps that are ticked off."""
+    """Return the ticked steps."""
     find = f"[...document.querySelectorAll('{STEP} .codicon-getting-started-step-checked')]"
     names = await window.do("evaluate", f"{find}.map((one) => one.dataset.doneStepId)")
     return [name.rpartition("#")[2] for name in names]
 
 
-async def test_each_steps_command_does_what_the_step_says(window, engine):
-    """Without the page, whose parts move while they are clicked; that they are there is seen above."""
+async def test_commands_of_all_steps_work(window, engine):
+    """Commands run without the page, whose buttons move while clicked. The test above checks the buttons."""
     await window.close_editors()
     for step in WALKTHROUGH["steps"]:
         assert (CLIENT / step["media"]["markdown"]).read_text().startswith("# "), "the page beside it"

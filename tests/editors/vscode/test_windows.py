@@ -1,4 +1,4 @@
-"""The status bar, commands, a server that dies, and a second window, in real VS Code."""
+"""The status bar, commands, a killed server and a second window in a real VS Code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOVER = ".monaco-hover:visible"
 
 
 def servers(folder: str) -> list[psutil.Process]:
-    """The language servers of these windows."""
+    """Return the language servers of these windows."""
     found = []
     for process in psutil.process_iter(["cmdline", "environ"]):
         about = process.info["cmdline"] or []
@@ -26,7 +26,7 @@ def servers(folder: str) -> list[psutil.Process]:
     return found
 
 
-async def test_the_status_bar_follows_the_engine(window, service):
+async def test_status_bar_follows_the_engine(window, service):
     board = service.service.board
     await window.status("Code Llama")
     board.set(phase="loading", progress=40, message="loading weights")
@@ -42,7 +42,7 @@ async def test_the_status_bar_follows_the_engine(window, service):
 
 async def test_hover_shows_model_and_accepted_completions(window):
     async def told() -> list[bool]:
-        """A hover that is drawn anew meanwhile is not there for a moment."""
+        """Return the parts present in the hover. It is empty briefly while VS Code redraws it."""
         await window.do("hover", STATUS)
         shown = "\n".join(await window.texts(HOVER))
         return [part in shown for part in ("Model: starter", "Ready.", "Today:", "Why no suggestion?")]
@@ -70,7 +70,7 @@ async def test_disabled_in_settings_shows_no_completion(window, folder, engine):
     await window.status("Code Llama")
 
 
-async def test_statistics_and_requests_are_shown_as_pages(window):
+async def test_statistics_and_requests_open_as_pages(window):
     await window.command("codellama.stats")
     await becomes(
         lambda: window.host("return vscode.window.tabGroups.activeTabGroup.activeTab?.label"), "Preview Statistics.md"
@@ -78,7 +78,7 @@ async def test_statistics_and_requests_are_shown_as_pages(window):
     await window.close_editors()
 
 
-async def test_a_server_that_is_killed_is_started_again(window, folder, engine, home):
+async def test_killed_server_is_restarted(window, folder, engine, home):
     engine.pieces = ["sum(values)"]
     (before,) = servers(str(home))
     os.kill(before.pid, signal.SIGKILL)

@@ -50,7 +50,7 @@ def ask(engine: Engine, adapter: Path | None = None, prompt: list[int] = PROMPT)
 
 
 def expected(folder: Path | None, prompt: list[int] = PROMPT) -> str:
-    """Return transformers' text, under peft's adapter if there is one."""
+    """Return transformers' text, with peft's adapter if one is given."""
     import torch
 
     model: Any = tiny_reference()
@@ -61,7 +61,7 @@ def expected(folder: Path | None, prompt: list[int] = PROMPT) -> str:
 
 
 def touched(folder: Path) -> None:
-    """Change the modification time, whatever the file system's clock resolution."""
+    """Change the modification time independently of the file system's clock resolution."""
     weights = folder / "adapter_model.safetensors"
     os.utime(weights, ns=(0, weights.stat().st_mtime_ns + 1))
 
@@ -90,7 +90,7 @@ def test_chat_uses_the_adapter(engine, folders):
 
 
 def test_sessions_outlive_the_request_while_the_adapter_is_kept(engine, folders):
-    """Typing on: each request names its adapter again."""
+    """While typing, each request names its adapter again."""
     ask(engine, folders[0])
     longer = [*PROMPT, *b" a +"]
     text, outcome = ask(engine, folders[0], longer)
@@ -99,7 +99,7 @@ def test_sessions_outlive_the_request_while_the_adapter_is_kept(engine, folders)
 
 
 def test_changed_adapter_is_reloaded_and_its_sessions_dropped(engine, folders, tmp_path):
-    """Tuned again while the engine runs."""
+    """The adapter is trained again while the engine runs."""
     folder = Path(shutil.copytree(folders[0], tmp_path / "mine"))
     before, _ = ask(engine, folder)
     shutil.copy(folders[1] / "adapter_model.safetensors", folder)

@@ -77,7 +77,7 @@ def test_base_of_a_foreign_adapter_comes_from_its_config(root, tmp_path, named, 
 
 
 def test_broken_adapters_are_listed_with_their_problem(root):
-    """So users can see and remove them. Temporary folders begin with a dot."""
+    """Users can see and remove them. Temporary folders begin with a dot."""
     make(root / "b")
     (make(root / "a") / "adapter_config.json").write_text("{")
     (make(root / "c") / "adapter_model.safetensors").unlink()
@@ -162,7 +162,7 @@ def test_broken_adapter_can_not_be_enabled(root, tmp_path):
 
 
 def test_file_of_enabled_adapters_is_private(root, tmp_path):
-    """It names folders."""
+    """It contains folder names."""
     make(tmp_path / "mine")
     adapter_store.add(tmp_path / "mine", "mine")
     adapter_store.enable("mine", tmp_path)
@@ -172,7 +172,7 @@ def test_file_of_enabled_adapters_is_private(root, tmp_path):
 
 
 def test_concurrent_enabling_loses_nothing(root, tmp_path):
-    """Two terminals."""
+    """For example from two terminals."""
     make(root / "mine")
     threads = [threading.Thread(target=adapter_store.enable, args=("mine", tmp_path / str(n))) for n in range(12)]
     for thread in threads:
@@ -210,7 +210,7 @@ def test_only_the_files_of_an_adapter_are_added(root, tmp_path):
     (given / "README.md").write_text("A card.")
     (given / "optimizer.pt").write_bytes(b"x")
     (given / "checkpoint-1").mkdir()
-    (root / ".mine.partial").mkdir(parents=True)  # a killed attempt
+    (root / ".mine.partial").mkdir(parents=True)  # left by a killed process
     assert adapter_store.add(given, "mine") == Adapter("mine", root / "mine", "starter", **FACTS)
     names = ["README.md", "adapter_config.json", "adapter_model.safetensors", "tuning.json"]
     assert sorted(path.name for path in (root / "mine").iterdir()) == names
@@ -218,7 +218,7 @@ def test_only_the_files_of_an_adapter_are_added(root, tmp_path):
 
 
 def test_replacing_keeps_the_workspaces_that_use_it(root, tmp_path):
-    """Tuned again under the same name."""
+    """For example after training it again under the same name."""
     make(root / "mine", tuning={"tokens": 1})
     adapter_store.enable("mine", tmp_path)
     adapter_store.add(make(tmp_path / "given", tuning={"tokens": 2}), "mine", replace=True)
@@ -226,7 +226,7 @@ def test_replacing_keeps_the_workspaces_that_use_it(root, tmp_path):
     assert sorted(path.name for path in root.iterdir()) == [".enabled.json", ".lock", "mine"]
 
 
-def test_a_kill_between_the_two_renames_loses_no_adapter(root, tmp_path):
+def test_kill_between_the_two_renames_loses_no_adapter(root, tmp_path):
     make(root / ".mine.replaced", tuning={"tokens": 1})
     with pytest.raises(AdapterError, match="There is an adapter 'mine' already"):
         adapter_store.add(make(tmp_path / "given"), "mine")

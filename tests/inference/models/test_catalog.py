@@ -94,7 +94,7 @@ def test_code_llamas_bytes_equal_the_papers_formula(model: Model):
 def test_seven_billion_in_bytes():
     """Known figures, so that formula and code can't both be wrong."""
     shape = find("codellama-7b").shape
-    assert shape.weight_bytes("bf16") == 13_477_093_376  # 12.55 GiB, as Meta's README has it
+    assert shape.weight_bytes("bf16") == 13_477_093_376  # 12.55 GiB, as in Meta's README
     assert shape.weight_bytes("nf4") == 4_167_835_648
     assert shape.weight_bytes("nf4-double") == 3_865_853_952
     assert shape.kv_bytes_per_token() == 524_288
@@ -119,7 +119,7 @@ def test_abilities_match_the_paper():
 
 
 def test_all_but_the_short_70b_models_extrapolate_to_100k():
-    """These two kept theta 1e4 and 4,096 positions; all others were trained at 16,384 with theta 1e6."""
+    """Those two models kept theta 1e4 and 4,096 positions; all others were trained at 16,384 with theta 1e6."""
     short = {"codellama-70b-python", "codellama-70b-instruct"}
     contexts = {m.id: (m.context, m.usable_context, m.shape.rope_theta) for m in FAMILY}
     assert contexts == {i: (4096, 4096, 1e4) if i in short else (16_384, 100_000, 1e6) for i in PARAMETERS}

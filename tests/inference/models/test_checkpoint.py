@@ -1,4 +1,4 @@
-"""Problems of a checkpoint folder are reported in one sentence, from its headers alone."""
+"""Problems of a checkpoint folder are found from its headers and reported in one sentence."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def test_parameters_and_bytes_of_code_llama_7b_are_exact() -> None:
     assert model.weight_bytes("nf4", 2, double_quant=True) == linear // 2 + linear // 64 + linear // 4096 + 2 * rest
 
 
-def test_a_checkpoint_as_transformers_saves_it_is_complete(folder: Path) -> None:
+def test_checkpoint_saved_by_transformers_is_complete(folder: Path) -> None:
     checkpoint = inspect(folder)
     assert {name: tuple(t.shape) for name, t in load_file(folder / "model.safetensors").items()} == checkpoint.shapes
 
 
-def test_a_tied_head_counts_once(tmp_path: Path) -> None:
+def test_tied_head_counts_once(tmp_path: Path) -> None:
     untied, tied = (inspect(save_llama(tmp_path / str(t), tie_word_embeddings=t)) for t in (False, True))
     assert untied.parameters - tied.parameters == 160 * 64
 
@@ -104,7 +104,7 @@ def test_pickled_weights_are_not_read(folder: Path) -> None:
     )
 
 
-def test_a_missing_shard_is_named(tmp_path: Path) -> None:
+def test_missing_shard_is_named(tmp_path: Path) -> None:
     save_llama(tmp_path, shard="60KB")
     shard = sorted(tmp_path.glob("model-*.safetensors"))[1]
     shard.unlink()
@@ -113,12 +113,12 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keep", [0, 4, 300, 100_000])
 def test_truncated_weights_are_reported(folder: Path, keep: int) -> None:
-    """Cut in the length, in the header, in the data."""
+    """Truncated in the length field, in the header or in the data."""
     os.truncate(folder / "model.safetensors", keep)
     assert "model.safetensors is damaged or cut short" in refusal(folder)
 
 
-def test_a_missing_tensor_is_named(folder: Path) -> None:
+def test_missing_tensor_is_named(folder: Path) -> None:
     """Transformers would fill it with random weights."""
     weights = load_file(folder / "model.safetensors")
     del weights["model.layers.1.mlp.up_proj.weight"]

@@ -1,4 +1,4 @@
-"""Decoding by captured steps, with the step itself in place of a graph.
+"""Decoding with captured steps; the step function replaces a CUDA graph.
 
 ``tests/gpu`` compares real graphs.
 """
@@ -58,7 +58,7 @@ def test_captured_steps_equal_the_forward_pass(llama: Llama) -> None:
 
 
 def test_prompts_and_drafts_use_the_forward_pass(llama: Llama) -> None:
-    """Also between captured steps: both write to the same buffers."""
+    """They may come between captured steps: both write to the same buffers."""
     model = GraphedLlama(llama, Captured())
     session = KVSession(model)
     session.reserve(3 * len(IDS))

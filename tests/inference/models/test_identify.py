@@ -1,4 +1,4 @@
-"""The row of a model: from the catalogue, from its manifest, or none."""
+"""The row of a model, from the catalogue or from its manifest."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def install_starter(**facts: str) -> None:
 
 @pytest.mark.parametrize("name", ["starter", "HuggingFaceTB/SmolLM2-135M-Instruct"])
 def test_starter_of_an_older_version_can_not_infill(name: str) -> None:
-    """A message says how to update it."""
+    """A message gives the update command."""
     install_starter()
     row = row_of(name)
     assert row == replace(STARTER, infill=False)

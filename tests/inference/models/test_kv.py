@@ -49,7 +49,7 @@ def test_least_recently_used_session_is_evicted(model):
 
 
 def test_buffers_never_exceed_the_limit(model):
-    """The planner has promised it."""
+    """The memory plan relies on this limit."""
     pool = KVPool(model, 3 * GROWTH)
     for n, tokens in enumerate([8, 700, 8, 1500, 8, 1025, 600]):
         fill(pool, model, [n] * tokens)
@@ -84,7 +84,7 @@ def run(pool: KVPool, model: Llama, prompt: list[int]):
 
 
 def test_short_sequence_takes_only_what_it_needs(model):
-    """The long prompt resumes from where it was cut, not from its start."""
+    """The long prompt resumes at the truncation point, not at its start."""
     long, short = [(7 * i * i + i) % 256 for i in range(3 * GROWTH)], list(b"short")
     alone = [*run(KVPool(model, 4 * GROWTH), model, long)]
     pool = KVPool(model, 4 * GROWTH)

@@ -151,7 +151,7 @@ def test_loading_is_silent_and_offline(folder: Path, tmp_path: Path, installed: 
 
 
 @pytest.mark.starter
-def test_the_starter_loads(starter_folder: Path) -> None:
+def test_starter_loads(starter_folder: Path) -> None:
     model = load(starter_folder, device="cpu")
     assert (model.config.num_hidden_layers, model.dtype) == (30, torch.float32)
 
@@ -177,12 +177,12 @@ def test_activations_have_the_fastest_type_of_the_device(
 
 
 def test_four_bit_support_is_tested_by_a_product():
-    """For the doctor: a library that imports may still lack a kernel for the device."""
+    """The doctor uses this: an importable library may still lack a kernel for the device."""
     assert why_no_four_bits("cpu") == ""
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_device_without_four_bits_says_why():
+def test_device_without_four_bits_reports_the_reason():
     """torch's CPU build mentions CUDA, its CUDA build the NVIDIA driver."""
     why = why_no_four_bits("cuda")
     assert "CUDA" in why or "NVIDIA driver" in why

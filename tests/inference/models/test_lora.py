@@ -55,7 +55,7 @@ def test_float32_logits_equal_peft(tmp_path, config):
 
 @pytest.mark.parametrize("double", [False, True])
 def test_nf4_logits_equal_peft(tmp_path, double):
-    """As in QLoRA: a 4-bit base plus an adapter that is not quantised."""
+    """QLoRA: a 4-bit base plus an adapter that is not quantised."""
     checkpoint = save_llama(tmp_path / "base")
     quantised = BitsAndBytesConfig(
         load_in_4bit=True,
@@ -85,7 +85,7 @@ def test_adapter_has_the_type_of_a_bfloat16_base(tmp_path):
     folder = save_lora(tmp_path, tiny_reference())
     exact = lean(with_adapter(Llama(tiny_reference()), folder))
     rounded = lean(with_adapter(Llama(tiny_reference().bfloat16()), folder))
-    # an eighth of the distance to the model without
+    # an eighth of the distance to the model without the adapter
     assert (rounded - exact).abs().mean() < (lean(Llama(tiny_reference())) - exact).abs().mean() / 8
 
 

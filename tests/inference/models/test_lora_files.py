@@ -20,13 +20,13 @@ QUERY = "base_model.model.model.layers.0.self_attn.q_proj"
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
-    """Rank 4 on the queries and the MLP's last matrix."""
+    """An adapter of rank 4 on the queries and the MLP's last matrix."""
     return save_lora(tmp_path_factory.mktemp("saved"), tiny_reference(), target_modules=["q_proj", "down_proj"])
 
 
 @pytest.fixture
 def folder(saved: Path, tmp_path: Path) -> Path:
-    """A copy to change."""
+    """A copy of the adapter for tests that change it."""
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         (tmp_path / name).write_bytes((saved / name).read_bytes())
     return tmp_path

@@ -1,4 +1,4 @@
-"""A checkpoint that comes in NF4 computes exactly what its 4 bits say, in this device's type."""
+"""A checkpoint stored in NF4 computes exactly with its 4-bit weights, in this device's type."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def dense(folder: Path) -> LlamaForCausalLM:
 
 
 def test_logits_equal_those_of_the_unpacked_weights(folder: Path) -> None:
-    """In float32 if the CPU has no 4-bit kernel, whatever type the checkpoint was made for."""
+    """A CPU without a 4-bit kernel computes in float32, independent of the checkpoint's type."""
     model = load(folder, "auto", "cpu")
     session = KVSession(model)
     session.reserve(len(IDS))
@@ -66,7 +66,7 @@ def test_no_tensor_keeps_its_stored_type(folder: Path) -> None:
 
 
 def test_checkpoint_to_read_is_known_before_loading(folder: Path) -> None:
-    """For the planner."""
+    """The planner needs it."""
     checkpoint, form = resolve_checkpoint(folder, "auto", "cpu")
     assert (checkpoint.folder, form, checkpoint.quantised) == (folder, "nf4", True)
 

@@ -1,4 +1,4 @@
-"""Quantised copies: later starts load the same bits, and damage never passes unnoticed."""
+"""Quantised copies: later starts load the same bits, and damage is always detected."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NO_GPU])]
 def test_later_start_loads_the_same_bits(
     folder: Path, monkeypatch: pytest.MonkeyPatch, double_quant: bool, device: str
 ) -> None:
-    """Even if the first start used the model: the copy is saved before the first forward pass."""
+    """The first start may use the model, because the copy is saved before the first forward pass."""
     first = load(folder, "nf4", device, double_quant=double_quant)
     weights, expected = tensors(first), logits(first)
     forbid_quantising(monkeypatch)
@@ -192,7 +192,7 @@ def foreign(request: pytest.FixtureRequest, plain: Path, tmp_path_factory: pytes
 
 
 def test_quantised_checkpoint_is_loaded_as_it_is(foreign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on the hub (unsloth/codellama-34b-bnb-4bit), but computed in this machine's type."""
+    """For example unsloth/codellama-34b-bnb-4bit on the hub, but computed in this machine's type."""
     forbid_quantising(monkeypatch)
     model = load(foreign, "auto", "cpu")
     reference: Any = LlamaForCausalLM.from_pretrained(foreign, device_map="cpu").eval()

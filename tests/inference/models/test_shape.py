@@ -22,7 +22,7 @@ OLD = {
     "rope_theta": 1000000,
     "vocab_size": 32016,
 }
-"""What the hub's config.json of 7B says, as transformers 4 wrote it."""
+"""The hub's config.json of 7B, written by transformers 4."""
 
 
 def test_config_of_transformers_4_is_read():

@@ -192,7 +192,7 @@ def test_miniature_completes(miniature: Miniature) -> None:
 
 
 def test_miniature_infills_or_completes_from_the_prefix(miniature: Miniature) -> None:
-    """By its training, not its vocabulary: 70B Python has the sentinels."""
+    """Its training decides, not its vocabulary: 70B Python has the sentinels."""
     engine = miniature.engine("nf4")
     room = CONTEXT - 8
     if miniature.row.infill:

@@ -1,4 +1,4 @@
-"""The smaller choice named when models don't fit, and the exact messages."""
+"""The smaller choice suggested when models don't fit, and the exact messages."""
 
 import pytest
 from hypothesis import given, settings

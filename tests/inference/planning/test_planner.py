@@ -216,7 +216,7 @@ def test_roles_get_blocks_in_turn_completion_first():
 
 
 def test_block_is_the_unit_in_which_kv_caches_grow():
-    """Else a planned context might need one block more than planned."""
+    """Otherwise a planned context might need one block more than planned."""
     assert BLOCK == GROWTH
 
 
@@ -270,7 +270,7 @@ DEVICES = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(CHOICES, DEVICES, st.integers(1, 2048))
 def test_plan_fits_and_holds_the_reserved_contexts(choices, device, chunk):
-    """Or it is refused, and then the reserved contexts alone exceed the free memory."""
+    """A plan is refused only if the reserved contexts alone exceed the free memory."""
     try:
         planned = plan(choices, device, chunk=chunk)
     except DoesNotFitError as refusal:
@@ -284,7 +284,7 @@ def test_plan_fits_and_holds_the_reserved_contexts(choices, device, chunk):
 @settings(max_examples=75, deadline=None)
 @given(CHOICES, DEVICES, st.integers(0, 20 * GIB))
 def test_more_free_memory_never_means_less_context(choices, device, more):
-    """Else closing another program could shorten the context."""
+    """Otherwise closing another program could shorten the context."""
     larger = Device(device.kind, device.name, device.total, device.free + more, device.repacks)
     try:
         before = plan(choices, device)
@@ -295,7 +295,7 @@ def test_more_free_memory_never_means_less_context(choices, device, more):
 
 
 def test_needed_memory_is_rounded_up_and_free_memory_down():
-    """Else a message might say that a model needs 8.00 GiB and there are 8.00 GiB."""
+    """Otherwise a message might say that a model needs 8.00 GiB and 8.00 GiB are free."""
     assert format_bytes(8 * GIB + 1, rounding=lambda x: -int(-x // 1)) == "8.01 GiB"
     with pytest.raises(DoesNotFitError) as error:
         need = smallest_plan(both(), gpu(80)).peak

@@ -1,4 +1,4 @@
-"""The HTTP API over its real socket: exact responses, streams, refusals, cancelling."""
+"""The HTTP API over its real socket: exact responses, streams, refusals and cancellation."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_closing_the_stream_cancels_the_generation(runtime):
             assert event == TextChunk("1")
             break
         await client.aclose()
-        await until(lambda: not running.service.requests.held)  # the server has noticed
+        await until(lambda: not running.service.requests.held)  # the server has detected the disconnect
         model.go.set()
         assert await asyncio.to_thread(model.closed.wait, 10)
     assert "p: 3" not in model.log
@@ -164,7 +164,7 @@ async def test_lease_streams_every_status_and_is_counted(runtime):
 
 
 async def test_lease_ends_when_the_status_board_closes(runtime):
-    """Else an engine that shuts down would have to abort these connections."""
+    """Otherwise an engine that shuts down would have to abort these connections."""
     async with serving(runtime, ScriptedModel()) as running:
         client = EngineClient(running.socket)
         lease = client.lease()

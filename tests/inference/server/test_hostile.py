@@ -104,7 +104,7 @@ async def test_lone_surrogate_is_replaced(runtime):
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions", "/score", "/retire"])
 @pytest.mark.parametrize("declared", [True, False])
 async def test_body_of_ten_megabytes_is_refused(runtime, path, declared):
-    """Also without a Content-Length header."""
+    """This holds without a Content-Length header too."""
     body = b'{"prompt": "' + b"a" * 10_000_000 + b'"}'
 
     async def chunks():
@@ -135,7 +135,7 @@ async def test_incomplete_body_times_out(runtime, monkeypatch):
 
 
 async def test_client_that_closes_its_sending_side_is_cancelled(runtime):
-    """A client that died looks the same."""
+    """A crashed client looks the same."""
     model = ScriptedModel(["1", "2", "3"], hold=True)
     async with serving(runtime, model) as running:
         body = b'{"prompt": "p", "stream": true}'
@@ -154,7 +154,7 @@ async def test_client_that_closes_its_sending_side_is_cancelled(runtime):
     assert "p: 3" not in model.log
 
 
-async def test_client_that_does_not_read_blocks_nobody(runtime):
+async def test_client_that_does_not_read_blocks_no_other_client(runtime):
     model = ScriptedModel(["x" * 100_000] * 30)
     async with serving(runtime, model) as running:
         _, writer = await asyncio.open_unix_connection(str(running.socket), limit=1)
@@ -255,7 +255,7 @@ async def test_error_quotes_little_of_a_large_request(runtime):
 
 
 async def test_disconnect_is_not_logged_as_an_error(runtime, caplog):
-    """Neither while the body arrives nor while the response is generated."""
+    """This covers a disconnect while the body arrives and one while the response is generated."""
     model = ScriptedModel(["1", "2"], hold=True)
     async with serving(runtime, model) as running:
         await exchange(running, POST, b"content-length: 100\r\n\r\n", b'{"prompt"', close=True)

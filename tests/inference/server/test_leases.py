@@ -42,7 +42,7 @@ async def test_new_lease_within_the_grace_period_restarts_it():
 
 
 async def test_first_lease_has_more_time():
-    """An editor that starts the engine on a busy machine can connect, however short the grace period is."""
+    """An editor that starts the engine on a busy machine can connect even with a short grace period."""
     clock = ManualClock()
     leases = Leases(0.2, first=10, wait_for=clock.wait_for)
     ending = asyncio.ensure_future(leases.all_ended())

@@ -102,7 +102,7 @@ def test_both_roles_are_planned_and_get_context(family, default_format):
     [(1000, 16_384, 1000), (1, 16_384, SMALLEST_CONTEXT), (40_000, 16_384, 40_000)],
 )
 def test_requested_context_is_planned(requested, positions, planned):
-    """Also beyond 16K, which the family supports, but never less than the minimum."""
+    """The family supports contexts beyond 16K. The context is never less than the minimum."""
     install("codellama-7b", max_position_embeddings=positions)
     wanted = ModelChoice("codellama-7b", "codellama-7b", context=requested)
     assert plan_all(choose_models(wanted), wanted, CPU)[0].context("completion") == planned
@@ -116,7 +116,7 @@ def test_context_is_limited_by_the_checkpoints_positions():
 
 
 def test_auto_means_double_quantisation_only_if_memory_is_tight(family):
-    """The refusal names the smallest format if not even that fits."""
+    """If no format fits, the refusal names the smallest one."""
     wanted = ModelChoice("codellama-7b", "codellama-7b")
     chosen = choose_models(wanted)
     double = smallest_plan([chosen[0].choice("nf4-double")], GPU).peak

@@ -1,4 +1,4 @@
-"""The API used by OpenAI's own client, over the Unix socket and over TCP."""
+"""The API used with OpenAI's own client, over the Unix socket and over TCP."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ async def test_models_can_be_listed_and_retrieved(runtime, listener):
     ],
 )
 async def test_invalid_field_is_named(runtime, listener, wrong, param):
-    """Unsupported fields are refused too. Ignoring them would return something else than requested."""
+    """Unsupported fields are refused too. Ignoring them would silently change the result."""
     async with openai_client(runtime, listener) as (client, requests):
         with pytest.raises(openai.BadRequestError) as refused:
             await client.completions.create(model="starter", prompt="abc", **wrong)

@@ -1,4 +1,4 @@
-"""The model thread: order of requests, cancelling, errors and shutdown."""
+"""The model thread: order of requests, cancellation, errors and shutdown."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_out_of_memory_has_a_message_for_the_user(scheduler):
     assert failed.message.startswith("The model ran out of memory for this request")
 
 
-def test_short_job_interrupts_the_long_prefill_of_another_session():
+def test_short_job_interrupts_a_long_prefill_of_another_session():
     """Each prefill chunk advances the clock by a tenth of a second."""
     now, log = 0.0, []
 

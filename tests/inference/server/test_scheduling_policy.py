@@ -74,7 +74,7 @@ def test_completions_precede_chats_and_chats_precede_prefetches():
 
 @pytest.mark.parametrize("priority", ["chat", "prefetch"])
 def test_lower_class_gets_a_step_within_its_maximum_wait(priority):
-    """Even if completions never stop. The wait may exceed the bound by one step."""
+    """This holds even if completions never stop. The wait may exceed the bound by one step."""
     simulation = Simulation()
     simulation.add("completion", "typing", 1000)
     simulation.add(priority, "other", 1000)
@@ -138,7 +138,7 @@ def test_long_chats_of_two_sessions_alternate():
 
 
 def test_short_completion_interrupts_a_long_prefill():
-    """After at most TURN_SECONDS and a step. If it is quick, it ends within the interruption."""
+    """The interruption comes after at most TURN_SECONDS and a step. A quick completion ends within it."""
     simulation = Simulation()
     simulation.add("completion", "prefilling", 100, grows=False)
     simulation.add("completion", "short", 2)
@@ -157,7 +157,7 @@ def test_all_waiting_sessions_interrupt_a_long_prefill_in_turn():
 
 
 def test_prefill_gets_most_of_the_time_and_a_growing_share():
-    """Else two prompts that don't fit into KV memory together would evict each other forever."""
+    """Otherwise two prompts that don't fit into KV memory together would evict each other forever."""
     simulation = Simulation(step=0.05)
     simulation.add("chat", "prefilling", 10_000, grows=False)
     simulation.add("chat", "b", 10_000, grows=False)
@@ -184,7 +184,7 @@ def test_session_without_competitors_keeps_its_turn():
     assert simulation.taken == ["a"] * 21
 
 
-def test_sessions_long_gone_are_forgotten():
+def test_old_sessions_are_removed_from_the_policy():
     simulation = Simulation()
     for n in range(MAX_REMEMBERED_SESSIONS + 50):
         simulation.add("completion", str(n), 1)

@@ -53,7 +53,7 @@ async def read_to_end(reader: asyncio.StreamReader) -> bytes:
 
 
 class Slowloris:
-    """Hundreds of TCP connections that each send a request byte by byte, and are reopened when closed."""
+    """Hundreds of TCP connections that send a request byte by byte and are reopened when closed."""
 
     def __init__(self, port: int, first: bytes) -> None:
         """Prepare the attack. ``first`` is a complete request that each connection sends before the slow one."""

@@ -1,4 +1,4 @@
-"""Figures and tables of samples whose times are known."""
+"""Figures and tables of samples with known times."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_ratios_compare_the_same_request():
 
 
 def test_95th_percentile_covers_common_requests_only():
-    """Requests to our side alone are in no ratio."""
+    """Requests sent only to our side are in no ratio."""
     more = results()
     more.samples.append(Sample("us", "warm", 2, answered(50, 0.1)))
     assert figures(more, "us")["ratios"]["them"]["line_p95"]["warm"] == 4.0
@@ -135,7 +135,7 @@ def test_decode_rate_excludes_the_first_part():
 
 
 def test_end_to_end_rival_time_ends_with_the_last_shown_token():
-    """Request 0: two tokens took the rival 0.6 s; 1: no model was asked, and its first token 0.4 s; 2: nothing said."""
+    """Request 0: the rival's two tokens took 0.6 s. 1: no model call; its first token took 0.4 s. 2: no token."""
     felt = figures(results(), "us")["felt"]
     assert felt == {
         "requests": 3,

@@ -1,4 +1,4 @@
-"""Recorded edits, exactly: how much of a stretch stays, and what changes."""
+"""The exact recorded edits: their size, and the lines that change or stay."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def edits(count: int, *files: SourceFile, seed: int = 0) -> list[Edit]:
 
 
 def changed(edit: Edit) -> int:
-    """Lines of either text that are not in the other, counted once where one became another."""
+    """Return the number of added, removed or replaced lines; a replaced line counts once."""
     before, after = edit.before.splitlines(), edit.after.splitlines()
     blocks = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
     return sum(max(i2 - i1, j2 - j1) for kind, i1, i2, j1, j2 in blocks if kind != "equal")
@@ -35,14 +35,14 @@ def test_shorter_edits_can_be_requested():
 
 
 def test_each_block_loses_or_gains_one_line():
-    """And up to eight have another word in them."""
+    """Up to eight lines also have a renamed word."""
     for edit in edits(50, LONG):
         blocks = -(-edit.lines // BLOCK)
         assert blocks <= changed(edit) <= blocks + 8
 
 
 def test_one_word_is_renamed_everywhere():
-    """In a text without another line to take, and with one word that stands in it more than twice."""
+    """The text has exactly the minimum number of lines, and one word to rename."""
     text = "".join(f"item{n} = {'price' if n % 20 == 0 else 'none'}({n})\n" for n in range(FEWEST))
     (edit,) = edits(1, SourceFile("a.py", "python", text), seed=1)
     assert "price" in edit.before

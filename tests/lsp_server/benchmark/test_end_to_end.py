@@ -41,14 +41,14 @@ async def test_request_without_model_call_is_reported(runtime):
 
 
 async def test_cached_completion_is_an_avoided_call():
-    """Also a cached empty result, which the trace tells by its source."""
+    """A cached empty result counts too; the trace marks it by its source."""
     for shown, source, known in (("x", "typed", True), ("", "same", True), ("", "", False)):
         felt = await ReplaySession(Remembering(shown, source)).ask(typed("a"))  # type: ignore[arg-type]
         assert felt == EndToEndCompletion(felt.total, None, len(shown), known)
 
 
 class Remembering:
-    """An editor whose server calls no model."""
+    """An editor with a server that calls no model."""
 
     def __init__(self, shown: str, source: str) -> None:
         self._shown, self._source = shown, source

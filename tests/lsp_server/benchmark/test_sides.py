@@ -1,4 +1,4 @@
-"""The exact requests to each kind of server, and the parsed responses."""
+"""The exact requests sent to each kind of server, and the parsed responses."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ async def test_tokens_without_text_arrive_at_the_end(runtime):
     assert (answer.written, len(answer.arrivals)) == (2, 1)
 
 
-async def test_the_process_that_listens_is_found():
+async def test_listening_process_is_found():
     """Its memory is measured; here it is this process."""
     async with found(FakeLlamaServer()) as (side, _):
         assert side.pid == os.getpid()
@@ -153,7 +153,7 @@ async def test_chat_runs_in_the_background():
 
 
 async def test_model_without_chat_is_reported_before_the_measurement(runtime):
-    """Its refusal is the reason."""
+    """The server's refusal is the reported reason."""
     async with serving(runtime, ScriptedModel(row=find("codellama-7b"))) as running:
         side = side_on(running.socket, "codellama-7b")
         with pytest.raises(NoChatError, match=r"^codellama-ls refused /v1/chat/completions \(.* not trained to chat"):

@@ -1,4 +1,4 @@
-"""The simulated typist: which parts of completions are accepted, and how many keys are counted."""
+"""The simulated typist: accepted parts of completions, and counted keys."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ def writing(todo: str, before: str = "", rest: str = "\nend\n") -> SimulatedTypi
     return SimulatedTypist(TypedText(before, todo, rest))
 
 
-def typed(person: SimulatedTypist, keys: int) -> SimulatedTypist:
+def typed(simulated: SimulatedTypist, keys: int) -> SimulatedTypist:
     for _ in range(keys):
-        person.press()
-    return person
+        simulated.press()
+    return simulated
 
 
 @pytest.mark.parametrize(
     ("todo", "keys"),
     [
         ("abc", 3),
-        # the editor closes what is opened, and the closer is typed over
+        # the editor inserts the closing bracket, which is typed over
         ("f(a)", 4),
-        # Enter brings the indentation; a key goes back to the margin
+        # Enter inserts the indentation; one key dedents to the margin
         ("if x:\n    y\nz", 5 + 1 + 1 + 1 + 1 + 1),
-        # one Enter for each line, also for empty ones: the blanks that the editor put there go by themselves
+        # one Enter per line, empty ones included: the editor removes its trailing indentation itself
         ("    a\n\n    b", 5 + 1 + 1 + 1 + 1),
-        # down over the bracket that the editor has put below
+        # cursor down, over the bracket that the editor inserted below
         ("f(\n    a\n)", 2 + 1 + 1 + 1 + 1),
     ],
 )
 def test_each_key_is_counted_as_on_a_keyboard(todo: str, keys: int) -> None:
-    person = writing(todo)
-    assert keys_without_completions(person.typist) == keys
-    typed(person, keys)
-    assert person.done and person.keys == keys
-    assert (person.typist.before, person.typist.after) == (todo, "\nend\n")
+    simulated = writing(todo)
+    assert keys_without_completions(simulated.typist) == keys
+    typed(simulated, keys)
+    assert simulated.done and simulated.keys == keys
+    assert (simulated.typist.before, simulated.typist.after) == (todo, "\nend\n")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_each_key_is_counted_as_on_a_keyboard(todo: str, keys: int) -> None:
         (" == 1", " == 2", ("word", " ==")),
         ("value", "other", None),
         ("value", "", None),
-        # not worth the key
+        # too short to be worth a key
         ("x = 1", "x + 1", None),
     ],
 )
@@ -66,33 +66,33 @@ def test_largest_right_part_is_accepted(todo: str, shown: str, taken: tuple[str,
     assert right_part(shown, writing(todo)) == taken
 
 
-def test_smaller_parts_than_the_least_are_not_accepted() -> None:
-    """Single words are often right by chance."""
-    person = writing("a = 1\nb = 2")
-    assert right_part("a = 1\nb = 3", person, "line") == ("line", "a = 1")
-    assert right_part("a = 1\nb = 3", person, "whole") is None
-    assert right_part("a = 1", person, "whole") == ("whole", "a = 1")
+def test_parts_smaller_than_the_minimum_are_not_accepted() -> None:
+    """Single words often match by chance."""
+    simulated = writing("a = 1\nb = 2")
+    assert right_part("a = 1\nb = 3", simulated, "line") == ("line", "a = 1")
+    assert right_part("a = 1\nb = 3", simulated, "whole") is None
+    assert right_part("a = 1", simulated, "whole") == ("whole", "a = 1")
     assert right_part("return 2", writing("return 1"), "line") is None
 
 
 def test_closed_brackets_are_not_accepted_twice() -> None:
-    person = typed(writing("f(value)"), 2)
-    assert person.typist.closed == ")"
-    assert right_part("value)", person) == ("word", "value")
-    assert right_part("value", person) == ("whole", "value")
+    simulated = typed(writing("f(value)"), 2)
+    assert simulated.typist.closed == ")"
+    assert right_part("value)", simulated) == ("word", "value")
+    assert right_part("value", simulated) == ("whole", "value")
     assert right_part("g(x)", typed(writing("f(g(x))"), 2)) == ("whole", "g(x)")
 
 
 def test_accepting_costs_one_key() -> None:
-    person = typed(writing("f(value)\n"), 2)
-    person.take("value")
-    assert (person.keys, person.typist.before, person.typist.after) == (3, "f(value", ")\nend\n")
-    typed(person, 1)
-    assert (person.keys, person.typist.before, person.typist.closed) == (4, "f(value)", "")
+    simulated = typed(writing("f(value)\n"), 2)
+    simulated.take("value")
+    assert (simulated.keys, simulated.typist.before, simulated.typist.after) == (3, "f(value", ")\nend\n")
+    typed(simulated, 1)
+    assert (simulated.keys, simulated.typist.before, simulated.typist.closed) == (4, "f(value)", "")
 
 
-def test_new_line_agrees_from_the_editors_indentation_on() -> None:
-    """The line is to be deeper than the editor guessed, or is to begin at the margin."""
+def test_new_line_matches_after_the_editors_indentation() -> None:
+    """The line is indented deeper than the editor's guess, or begins at the margin."""
     deeper = typed(writing("\n    value", before="x = \\"), 1)
     assert deeper.typist.before == "x = \\\n"
     assert right_part("    value", deeper) == ("whole", "    value")

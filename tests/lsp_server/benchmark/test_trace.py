@@ -1,4 +1,4 @@
-"""The editing trace: which requests a person's work makes, exactly, for a file of a few lines."""
+"""The editing trace: the exact requests of a simulated typist for a file of a few lines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def files(count: int) -> list[SourceFile]:
 
 
 def test_line_is_typed_a_few_characters_at_a_time():
-    """One file with one line to write: all of its text, with LF, is around the cursor at each request."""
+    """One file with one line to write. At each request, all of its text, with LF, is around the cursor."""
     trace = make_trace([SMALL], 6)
     assert [(r.kind, r.prefix, r.suffix) for r in trace] == [
         ("cold", "# a\n", "\n"),
@@ -38,11 +38,11 @@ def test_same_seed_same_trace():
 
 
 def test_longer_trace_begins_with_the_shorter():
-    """So that --quick measures a part of what is measured otherwise."""
+    """So ``--quick`` measures a subset of the full benchmark."""
     assert make_trace(files(4), 200)[:20] == make_trace(files(4), 20)
 
 
-def test_every_kind_of_request_is_there():
+def test_trace_has_every_kind_of_request():
     trace = make_trace(files(4), 300)
     assert len(trace) == 300
     assert {r.kind for r in trace} == set(KINDS)
@@ -56,7 +56,7 @@ def test_file_opens_once_and_returns_by_switching():
         assert (later.kind in ("cold", "switch")) == (later.document != earlier.document)
 
 
-def test_cursor_text_is_the_file_without_what_is_left_to_type():
+def test_cursor_text_is_the_file_without_the_untyped_rest():
     whole = {file.name: file.text for file in files(4)}
     for request in make_trace(files(4), 300):
         assert len(request.prefix + request.suffix) <= len(whole[request.document]) + 12

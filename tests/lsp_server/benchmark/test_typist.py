@@ -1,4 +1,4 @@
-"""The text around the cursor while typing, with the usual behaviour of editors."""
+"""The text around the cursor while typing in an editor with the usual behaviour."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ def writing(todo: str, before: str = "", rest: str = "\nend\n") -> TypedText:
     return TypedText(before, todo, rest)
 
 
-def test_an_opened_bracket_is_closed_right_of_the_cursor():
+def test_opened_bracket_is_closed_right_of_the_cursor():
     typist = writing("f(a)")
     typist.type(2)
     assert (typist.before, typist.after) == ("f(", ")\nend\n")
 
 
-def test_a_bracket_the_editor_closed_is_typed_over():
+def test_automatically_closed_bracket_is_typed_over():
     typist = writing('f("a")')
     typist.type(3)
     assert (typist.before, typist.after) == ('f("', '")\nend\n')
@@ -23,13 +23,13 @@ def test_a_bracket_the_editor_closed_is_typed_over():
     assert (typist.before, typist.after) == ('f("a")', "\nend\n")
 
 
-def test_nothing_is_closed_before_a_word():
+def test_bracket_before_a_word_is_not_closed():
     typist = writing("(", rest="x\n")
     typist.type(1)
     assert (typist.before, typist.after) == ("(", "x\n")
 
 
-def test_an_apostrophe_after_a_word_stays_alone():
+def test_apostrophe_after_a_word_is_not_closed():
     typist = writing("don't")
     typist.type(4)
     assert (typist.before, typist.after) == ("don'", "\nend\n")
@@ -80,7 +80,7 @@ def test_enter_between_brackets_puts_the_closing_one_below():
 
 
 def test_finished_document_is_the_original_file():
-    """However far typing got, and with superfluous closers."""
+    """This holds at every stage of typing, and with superfluous closing brackets."""
     typist = writing("f([\n  1", before="# top\n")
     typist.type(4)
     assert typist.finish() == "# top\nf([\n  1\nend\n"

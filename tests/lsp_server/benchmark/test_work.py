@@ -1,4 +1,4 @@
-"""The amount of requests, for a short benchmark and for a model that takes minutes."""
+"""The number of requests, for a short benchmark and for a slow model."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ SETTINGS = {"completion": AT_ITS_OWN_PACE, "engine": {"adapter": ""}}
 
 @dataclass
 class Told(ScriptedModel):
-    """Generates the scripted text after a prompt's end, else nothing."""
+    """A model that generates the scripted text for a prompt's end, else an empty text."""
 
     says: dict[str, str] = field(default_factory=dict)
 
@@ -46,22 +46,22 @@ async def wrote(editor: TinyEditor, todo: str, **habits) -> Tally:
     )
 
 
-async def test_right_words_are_accepted_and_counted(runtime):
-    """After `v` the completion is wrong; after `va` only the number is wrong."""
+async def test_matching_words_are_accepted_and_counted(runtime):
+    """After `v` the completion is wrong. After `va` only the number is wrong."""
     answerer = Told(says={"v": "ector", "va": "lue = compute(2)"})
     async with serving(runtime, answerer), tiny_editor(SETTINGS) as editor:
         tally = await wrote(editor, "value = compute(1)")
-    # v a and the words "lue", " =" and " compute", then ( 1 )
+    # keys: v, a, then the words "lue", " =" and " compute", then ( 1 )
     assert (tally.alone, tally.keys) == (18, 8)
     assert (tally.shown, tally.accepted, tally.partly) == (2, 1, 1)
-    # once all is written nothing is asked; while the suggestion lasts, no model
+    # no request after the last key; no model call while the suggestion still matches
     assert (tally.requests, tally.unanswered, tally.superseded) == (7, 0, 0)
     assert (tally.calls, tally.known, len(tally.seconds)) == (3, 4, 7)
     assert begun(answerer) == ["v", "va", "value = compute(1"]
 
 
 async def test_typist_for_whole_completions_types_the_rest(runtime):
-    """No word of the same completion is accepted; its beginning is typed."""
+    """Parts of the completion are not accepted but typed."""
     answerer = Told(says={"va": "lue = compute(2)", "value = compute(1": " + offset"})
     async with serving(runtime, answerer), tiny_editor(SETTINGS) as editor:
         tally = await wrote(editor, "value = compute(1 + offset)", least="whole")
@@ -73,14 +73,14 @@ async def test_several_lines_are_accepted_at_once(runtime):
     answerer = Told(says={"d": "ef f(a):\n    return a"})
     async with serving(runtime, answerer), tiny_editor(SETTINGS) as editor:
         tally = await wrote(editor, "def f(a):\n    return a\n\nx = 2")
-    # d Tab Enter Enter x = 2, with blanks
+    # keys: d Tab Enter Enter x = 2, with blanks
     assert (tally.alone, tally.keys) == (9 + 1 + 8 + 1 + 1 + 5, 2 + 2 + 5)
     assert (tally.shown, tally.accepted, tally.partly) == (1, 1, 0)
     assert (tally.requests, tally.calls, tally.known) == (8, 8, 0)
 
 
 async def test_at_a_human_rate_older_requests_are_superseded(runtime):
-    """The model is held until the last key."""
+    """The model is blocked until the last key."""
     answerer = ScriptedModel(["1", "2"], hold=True)
 
     async def release(editor: TinyEditor) -> None:

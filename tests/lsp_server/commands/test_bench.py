@@ -1,4 +1,4 @@
-"""The whole bench with tiny servers on both sides; nothing is asserted about seconds."""
+"""The complete benchmark with tiny servers on both sides. No test asserts a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES = [SourceFile("a.py", "python", "import os\n\n\ndef add(a, b):\n    return
 
 
 class Obedient(ScriptedModel):
-    """Writes as many tokens as it is asked for."""
+    """A model that generates exactly the requested number of tokens."""
 
     def complete(self, prompt, suffix, sampling, rule, options, context=()):
         self.pieces = ["x"] * sampling.max_tokens
@@ -53,7 +53,9 @@ async def test_both_sides_get_the_same_ids_in_alternating_order(runtime):
     asked = [body["prompt"] for path, body in fake.bodies if path == "/completion"]
     begun = [line.removeprefix("begin ") for line in answerer.log if line.startswith("begin [")]
     assert [ids for ids in begun if ids not in ("[0]", "[1]")] == [str(ids) for ids in asked]
-    assert begun.count("[0]") == begun.count("[1]") == 3  # what is rewritten is read, then rewritten in both ways
+    assert (
+        begun.count("[0]") == begun.count("[1]") == 3
+    )  # the original text is read, then rewritten with and without drafts
     replayed = [s for s in results.samples if s.kind in KINDS]
     assert [s.side == "codellama-ls" for s in replayed] == [
         True,
@@ -94,7 +96,7 @@ async def test_slow_rival_is_compared_on_a_sample(runtime):
 
 
 async def test_drafts_are_on_only_for_rewrites(runtime):
-    """Rewrites are known, so that what a draft has right is no luck; who is first changes from one to the next."""
+    """Rewrites are recorded, so draft acceptance does not depend on chance. The order alternates between rewrites."""
     answerer, results, made = Obedient(), scenarios.Results(), work(1)
     async with serving(runtime, answerer) as running:
         side = side_on(running.socket, "starter")
@@ -130,7 +132,7 @@ async def test_large_model_gets_few_requests_and_rivals_rewrite(runtime):
 
 
 async def test_side_that_queues_behind_chat_gets_few_requests(runtime):
-    """One idle and one meanwhile, where that takes all the patience there is."""
+    """One idle and one concurrent request are sent if a request takes longer than the time limit."""
     fake, results = FakeLlamaServer(), scenarios.Results()
     async with listening(fake.app()) as url:
         side = await find_side(url)

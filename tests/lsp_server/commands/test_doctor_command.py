@@ -28,7 +28,7 @@ FACTS = {
 
 @pytest.fixture(autouse=True)
 def _machine(monkeypatch: pytest.MonkeyPatch, runtime) -> None:
-    """A machine whose probe returns ``FACTS``; the check of models is replaced."""
+    """A machine with ``FACTS`` as its probe's result; the check of models is replaced."""
     monkeypatch.setattr(hardware, "probe_torch", lambda options: FACTS)
     monkeypatch.setattr(doctor_command, "look", lambda: Machine(MEMORY, (), "No GPU was found."))
     monkeypatch.setattr(doctor_command, "check_models", lambda wanted, say, full: [Check("models", "ok", str(full))])

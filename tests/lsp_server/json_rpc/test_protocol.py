@@ -1,4 +1,4 @@
-"""What pygls would keep of every key."""
+"""Memory that pygls would retain for every keystroke."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from support.waiting import until
 from lsp_server.server import create_server
 
 
-async def test_nothing_is_kept_of_notifications(runtime):
-    """A person types a hundred thousand keys a day into one server."""
+async def test_notifications_leave_no_pending_futures(runtime):
+    """One server receives about a hundred thousand keystrokes a day."""
     server = create_server()
     async with in_process_session(server) as editor:
         editor.open("")

@@ -120,7 +120,7 @@ def test_today_counts_from_midnight_to_midnight(runtime):
 
 
 def test_concurrent_writers_lose_nothing(runtime):
-    """Each editor session writes; none of them finds a file at first."""
+    """All editor sessions write, starting without a file."""
     code = (
         "import sys; import lsp_server.usage_statistics.storage\n"
         "Row = lsp_server.usage_statistics.storage.SuggestionRow\n"
@@ -142,7 +142,7 @@ def test_concurrent_writers_lose_nothing(runtime):
 
 
 def test_erased_rows_are_overwritten_and_stay_away(runtime):
-    """Even while a server has the file open and updates an erased row."""
+    """This holds even while a server has the file open and updates an erased row."""
     with closing(StatisticsStore()) as server:
         server.write([(row(1, language="klingon"), True)])
         erase_statistics()

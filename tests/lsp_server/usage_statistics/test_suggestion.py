@@ -1,4 +1,4 @@
-"""How much of a suggestion was accepted or typed, from client reports and document changes."""
+"""Accepted and typed characters of a suggestion, from client reports and document changes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def observed(*documents: str, texts: tuple[str, ...] = ("foo(a, b)",)) -> tuple[
     ],
 )
 def test_document_shows_accepted_and_typed_text(documents, expected):
-    """The only source for clients that neither report nor run commands."""
+    """Document changes are the only source for clients that neither report nor run commands."""
     assert observed(*documents) == expected
 
 
@@ -90,7 +90,7 @@ def test_command_before_the_change_is_counted_once():
 
 
 def test_reported_parts_add_up():
-    """Word by word. The report's length counts only if the document has not changed."""
+    """Parts are accepted word by word. The reported length counts only if the document has not changed."""
     one = suggestion("foo(a, b)")
     one.observe("x = foo\ny\n")
     one.accept_part(0, 3)

@@ -42,7 +42,7 @@ def test_figures_in_total_and_by_language():
 
 
 def test_shares_of_nothing_are_none():
-    """Zero would be a false statement."""
+    """A share of zero would be wrong."""
     nothing = figures([], midnight=0.0)
     assert (nothing["all"]["acceptance"], nothing["all"]["kept_share"], nothing["all"]["latency_ms"]) == (None,) * 3
     assert nothing["languages"] == nothing["models"] == {}
