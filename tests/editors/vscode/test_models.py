@@ -84,7 +84,7 @@ async def asked_for_licence(window: VscodeWindow) -> None:
 async def test_pull_is_cancelled_in_its_terminal(window, runtime):
     await asked_for_licence(window)
     await window.press("Control+c")
-    await terminal(window, "nothing was installed")
+    await terminal(window, "Nothing was installed")
     assert not (runtime.parent / "installed" / ID).exists()
     await window.status("Code Llama: no model")
     await closes_terminals(window)
