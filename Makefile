@@ -70,7 +70,7 @@ faults: $(VENV)/.dev  ## break files and processes under real editor sessions; p
 	FAULT_TABLE=$(CURDIR)/build/faults.txt $(BIN)/python -m pytest tests/faults
 	cat build/faults.txt
 
-heavy: $(VENV)/.dev  ## run tests that need minutes and gigabytes: a model of 7B's shape on the CPU
+heavy: $(VENV)/.dev  ## run tests that need minutes and gigabytes: a model with a 7B's shape on the CPU
 	$(BIN)/python -m pytest -s -m heavy
 
 soak: $(VENV)/.dev  ## half an hour: 8 sessions type for 10 minutes, then 50 engines are killed; print the figures
