@@ -95,7 +95,7 @@ def test_code_block_replaces_the_selection_with_one_undo(talk):
 
 def test_no_code_under_the_cursor(talk):
     talk.keys("gggy")
-    talk.hears("there is no code under the cursor")
+    talk.hears("there is no code block under the cursor")
 
 
 def test_explain_shows_the_model_the_lines(editor, engine):

@@ -245,7 +245,7 @@ def test_fix_for_another_tools_diagnostic(editor, engine):
 def test_no_fix_without_a_diagnostic(editor, engine):
     open_code(editor, engine)
     editor.nvim.command("CodeLlama fix")
-    editor.hears("no problem is reported on this line")
+    editor.hears("there is no diagnostic on this line")
 
 
 def test_a_rejected_task_changes_nothing(editor, engine):
