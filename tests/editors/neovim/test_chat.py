@@ -95,7 +95,7 @@ def test_code_block_replaces_the_selection_with_one_undo(talk):
 
 def test_command_without_a_code_block_is_reported(talk):
     talk.keys("gggy")
-    talk.hears("there is no code under the cursor")
+    talk.hears("there is no code block under the cursor")
 
 
 def test_explain_sends_the_lines_to_the_model(editor, engine):

@@ -245,7 +245,7 @@ def test_diagnostic_of_another_tool_is_fixed(editor, engine):
 def test_fix_without_a_diagnostic_is_refused(editor, engine):
     open_code(editor, engine)
     editor.nvim.command("CodeLlama fix")
-    editor.hears("no problem is reported on this line")
+    editor.hears("there is no diagnostic on this line")
 
 
 def test_rejected_task_changes_nothing(editor, engine):

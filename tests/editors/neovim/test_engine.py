@@ -60,7 +60,7 @@ def test_status_names_model_and_engine(editor):
     editor.open()
     editor.nvim.command("CodeLlama")
     lines = floating(editor)
-    assert lines[0] == "language server: serves this buffer"
+    assert lines[0] == "language server: attached to this buffer"
     assert lines[1].startswith("engine: ready") and "model: starter" in lines
     assert lines[-1] == "suggestions here: on"
 
@@ -74,7 +74,7 @@ def test_why_explains_the_last_request(editor, engine):
     editor.nvim.command("CodeLlama why")
     editor.until(lambda: floating(editor), "a window")
     lines = floating(editor)
-    assert lines[:3] == ["10 characters were suggested.", "", "line 1, asked while typing"]
+    assert lines[:3] == ["10 characters were suggested.", "", "line 1, requested while typing"]
     assert "engine" in lines[-1]
 
 
@@ -82,7 +82,7 @@ def test_why_reports_disabled_completion_before_any_request(editor):
     editor.open()
     editor.nvim.command("CodeLlama disable buffer")
     editor.nvim.command("CodeLlama why")
-    editor.hears("suggestions are switched off here")
+    editor.hears("suggestions are turned off here")
 
 
 def test_stats_count_shown_completions(editor, engine):
@@ -118,7 +118,7 @@ def test_log_opens_read_only(editor):
 def test_unknown_subcommand_lists_the_available_ones(editor):
     editor.open()
     editor.nvim.command("CodeLlama dance")
-    editor.hears("there is no 'dance'. There are: accept, again,")
+    editor.hears("unknown command 'dance'. Commands: accept, again,")
     assert editor.nvim.funcs.getcompletion("CodeLlama tog", "cmdline") == ["toggle"]
     assert editor.nvim.funcs.getcompletion("CodeLlama toggle ", "cmdline") == ["buffer", "filetype"]
 
@@ -138,7 +138,7 @@ def test_files_of_several_folders_share_one_server(editor):
 def test_missing_program_is_reported_once(version, tmp_path, monkeypatch):
     with neovim(version, tmp_path, {"cmd": ["no-such-codellama-ls"]}) as editor:
         editor.open("x = 1\n", attached=False)
-        editor.hears("the program codellama-ls was not found. Install it")
+        editor.hears("codellama-ls was not found. Install it")
         editor.open("y = 1\n", attached=False)
         editor.keys("ix<Tab>")
         assert len(editor.told) == 1
@@ -172,8 +172,8 @@ def test_checkhealth_lists_program_server_and_keys(editor):
 def test_invalid_option_is_reported_and_gets_its_default(version, tmp_path):
     with neovim(version, tmp_path, {"renderer": "magic", "colour": 1}) as editor:
         assert sorted(editor.told) == [
-            "Code Llama: 'renderer' must be one of: own, builtin; its default is used.",
-            "Code Llama: there is no option 'colour'; its default is used.",
+            "Code Llama: 'renderer' must be one of: own, builtin; the default is used.",
+            "Code Llama: unknown option 'colour'; the default is used.",
         ]
         assert editor.lua("return require('codellama.config').options.renderer") == "own"
 

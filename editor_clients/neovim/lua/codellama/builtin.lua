@@ -36,7 +36,7 @@ end
 M.dismiss = M.clear
 
 function M.trigger()
-  require('codellama.client').say("asking by hand needs renderer = 'own'.")
+  require('codellama.client').say("requesting a suggestion by hand needs renderer = 'own'.")
 end
 
 return M

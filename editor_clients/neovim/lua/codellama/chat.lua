@@ -125,7 +125,7 @@ local function say(talk, text)
   if not to then
     return
   elseif talk.request then
-    return client.say('this is still being answered; stop it, or wait.')
+    return client.say('the last message is still being answered. Wait, or run `:CodeLlama stop`.')
   end
   talk.client = to
   pages.begin_answer(talk.page, text)
@@ -197,7 +197,7 @@ end
 function M.stop()
   local talk = here()
   if not talk or not talk.request then
-    return client.say('nothing is being answered.')
+    return client.say('there is no response to stop.')
   end
   talk.client:cancel_request(talk.request)
   ended(talk, nil, true)
@@ -207,7 +207,7 @@ end
 function M.again()
   local talk = here()
   if not talk or talk.request or not talk.page.answer or not talk.conversation then
-    return client.say('there is no answer that could be written anew.')
+    return client.say('there is no response to regenerate.')
   end
   pages.begin_again(talk.page)
   ask(talk, { regenerate = true })
@@ -244,7 +244,7 @@ function M.choose()
       return client.say('there are no conversations yet.')
     end
     local function title(talk)
-      return titles[talk.conversation] or 'a new one'
+      return titles[talk.conversation] or 'new conversation'
     end
     vim.ui.select(known, { prompt = 'Code Llama, conversations', format_item = title }, function(talk)
       if talk then

@@ -145,7 +145,7 @@ end
 function M.any()
   local found = M.of(vim.api.nvim_get_current_buf()) or vim.lsp.get_clients({ name = M.NAME })[1]
   if not found then
-    M.say('the language server is not running; :checkhealth codellama says why.', vim.log.levels.WARN)
+    M.say('the language server is not running. Run `:checkhealth codellama`.', vim.log.levels.WARN)
   end
   return found
 end

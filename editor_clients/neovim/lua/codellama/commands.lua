@@ -97,7 +97,7 @@ function M.run(call)
   local command = commands[name == '' and 'status' or name]
   if not command then
     local known = table.concat(M.complete('', 'CodeLlama '), ', ')
-    return require('codellama.client').say(("there is no '%s'. There are: %s."):format(name, known))
+    return require('codellama.client').say(("unknown command '%s'. Commands: %s."):format(name, known))
   end
   command({
     text = text,

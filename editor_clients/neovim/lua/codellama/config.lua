@@ -76,7 +76,7 @@ local choices = { renderer = { 'own', 'builtin' }, popup = { 'hide', 'show' } }
 local function problem(name, value)
   local default = defaults[name]
   if default == nil then
-    return ("there is no option '%s'"):format(name)
+    return ("unknown option '%s'"):format(name)
   end
   if name == 'cmd' then
     return (value ~= false and not vim.islist(value)) and "'cmd' must be a list of words, or false" or nil

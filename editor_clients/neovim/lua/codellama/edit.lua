@@ -45,7 +45,7 @@ end
 local function decide(proposal, verb, hunk)
   local session = sessions[proposal]
   if session.request then
-    return client.say('it is still being written.')
+    return client.say('the proposal is still being written. Wait, or run `:CodeLlama cancel`.')
   end
   local params = { id = session.id, hunk = hunk and hunk.id }
   client.ask(session.client, ('%s/%s'):format(METHOD, verb), params, function(answer, failed)
@@ -136,7 +136,7 @@ end
 function M.refine(text)
   local proposal = proposals.here()
   if not proposal or not sessions[proposal] or sessions[proposal].request then
-    return client.say('there is no edit here that could be refined.')
+    return client.say('there is no edit to refine here.')
   end
   instructed(text, 'Code Llama, refine: ', function(instruction)
     ask(proposal, METHOD .. '/followUp', { instruction = instruction })

@@ -6,11 +6,11 @@ local function check_editor()
   if vim.fn.has('nvim-0.11') == 1 then
     vim.health.ok(tostring(vim.version()))
   else
-    vim.health.error('Neovim 0.11 or newer is needed.')
+    vim.health.error('The plugin needs Neovim 0.11 or newer.')
   end
   local renderer = require('codellama.config').options.renderer
   if renderer == 'builtin' and not vim.lsp.inline_completion then
-    vim.health.warn("renderer = 'builtin' needs Neovim 0.12: our own is used.")
+    vim.health.warn("renderer = 'builtin' needs Neovim 0.12; the plugin's own renderer is used.")
   end
 end
 
@@ -20,7 +20,7 @@ local function check_program()
   local command = require('codellama.server').command()
   if not command then
     local places = table.concat(require('codellama.server').places(), ', ')
-    vim.health.error(require('codellama.server').MISSING, { 'Looked for in PATH, and: ' .. places })
+    vim.health.error(require('codellama.server').MISSING, { 'Searched in PATH and: ' .. places })
     return nil
   end
   vim.health.ok(table.concat(command, ' '))
@@ -47,7 +47,7 @@ local shown = { ok = vim.health.ok, warning = vim.health.warn, problem = vim.hea
 local function check_server(command)
   local ok, found = pcall(vim.json.decode, run(command, 'doctor', '--quick', '--json') or '')
   if not ok or type(found) ~= 'table' then
-    return vim.health.error('`codellama-ls doctor --quick` gives no answer.', { 'Run it in a shell.' })
+    return vim.health.error('`codellama-ls doctor --quick` gave no result.', { 'Run it in a shell to see the error.' })
   end
   for _, check in ipairs(found.checks or {}) do
     local say = shown[check.verdict] or vim.health.info
@@ -65,7 +65,7 @@ local function check_client()
   for _, client in ipairs(clients) do
     local info = client.server_info or {}
     local version, buffers = info.version or '', vim.tbl_count(client.attached_buffers)
-    vim.health.ok(('%s %s serves %d buffers'):format(info.name or 'codellama-ls', version, buffers))
+    vim.health.ok(('%s %s is attached to %d buffers'):format(info.name or 'codellama-ls', version, buffers))
   end
   local status = require('codellama.status').last()
   if status then

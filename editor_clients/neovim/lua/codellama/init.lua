@@ -12,7 +12,7 @@ end
 ---@param options? table
 function M.setup(options)
   for _, problem in ipairs(require('codellama.config').set(options)) do
-    warn(problem .. '; its default is used.')
+    warn(problem .. '; the default is used.')
   end
   if started then
     require('codellama.keys').map()

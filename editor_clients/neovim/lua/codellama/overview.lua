@@ -14,9 +14,10 @@ end
 function M.status()
   local status, latency = require('codellama.status').last()
   local bufnr = vim.api.nvim_get_current_buf()
-  local lines = { 'language server: ' .. (client.of(bufnr) and 'serves this buffer' or 'does not serve this buffer') }
+  local attached = client.of(bufnr) and 'attached' or 'not attached'
+  local lines = { ('language server: %s to this buffer'):format(attached) }
   if not status then
-    lines[#lines + 1] = 'engine: nothing is known of it yet'
+    lines[#lines + 1] = 'engine: state not known yet'
   else
     lines[#lines + 1] = ('engine: %s%s'):format(status.phase, status.message ~= '' and ', ' .. status.message or '')
     lines[#lines + 1] = 'model: ' .. status.model
@@ -31,7 +32,7 @@ function M.status()
     lines[#lines + 1] = words:format(today.shown, today.accepted, percent(today.acceptance))
   end
   if latency then
-    lines[#lines + 1] = ('the last answer took %d ms'):format(latency)
+    lines[#lines + 1] = ('last latency: %d ms'):format(latency)
   end
   lines[#lines + 1] = 'suggestions here: ' .. (require('codellama.enabled').is(bufnr) and 'on' or 'off')
   report.show('Status', lines)
@@ -50,9 +51,9 @@ local function of_group(name, group)
       group.partly_accepted
     ),
   }
-  lines[#lines + 1] = ('  %d characters not typed'):format(group.characters_saved)
+  lines[#lines + 1] = ('  %d characters saved'):format(group.characters_saved)
   if type(group.latency_ms) == 'table' then
-    lines[#lines + 1] = ('  answers took %.0f ms, 95 %% less than %.0f ms'):format(
+    lines[#lines + 1] = ('  latency: %.0f ms (median), %.0f ms (95th percentile)'):format(
       group.latency_ms.p50,
       group.latency_ms.p95
     )

@@ -158,14 +158,14 @@ end
 local function decide(all, act)
   local proposals = of(vim.api.nvim_get_current_buf())
   if #proposals == 0 then
-    return say('nothing is proposed in this buffer.')
+    return say('there is no proposal in this buffer.')
   end
   if all then
     return vim.iter(proposals):each(act)
   end
   local proposal, hunk = under_cursor()
   if not proposal or not hunk then
-    return say('no change is proposed on this line; `:CodeLlama! accept` and `:CodeLlama! reject` decide all.')
+    return say('there is no change on this line. `:CodeLlama! accept` and `:CodeLlama! reject` apply to all.')
   end
   act(proposal, hunk)
 end

@@ -2,9 +2,9 @@
 --- repository could contain a program of that name.
 local M = {}
 
-M.MISSING = 'the program codellama-ls was not found. Install it, e.g. with `pipx install PATH-OF-THE-CHECKOUT`, '
-  .. 'or name it: require("codellama").setup({ cmd = { "/path/to/codellama-ls", "--stdio" } }). '
-  .. ':checkhealth codellama says where it was looked for.'
+M.MISSING = 'codellama-ls was not found. Install it, e.g. with `pipx install PATH-OF-THE-CHECKOUT`, '
+  .. 'or set its path: require("codellama").setup({ cmd = { "/path/to/codellama-ls", "--stdio" } }). '
+  .. '`:checkhealth codellama` lists the searched places.'
 
 --- The working directory of every child process. Neovim's is usually the opened folder, which must not supply
 --- code: Python and Windows search the working directory for modules and programs.

@@ -22,7 +22,7 @@ local function apply(proposal, hunk, old)
   end
   local now = vim.api.nvim_buf_get_text(bufnr, span.row, span.column, span.last, span.stop, {})
   if table.concat(now, '\n') ~= old then
-    return client.say('these lines were changed meanwhile: the change is not applied.')
+    return client.say('these lines have changed; the edit was not applied.')
   end
   vim.api.nvim_buf_set_text(bufnr, span.row, span.column, span.last, span.stop, vim.split(text, '\n', { plain = true }))
 end
@@ -148,7 +148,7 @@ function M.run(name, lines)
   client.ask(to, 'textDocument/codeAction', params, function(actions)
     local found = named(name, actions or {})
     if #found == 0 then
-      local why = name == 'fix' and 'no problem is reported on this line.' or 'this makes no sense at this place.'
+      local why = name == 'fix' and 'there is no diagnostic on this line.' or 'this action is not available here.'
       return client.say(why)
     elseif #found == 1 then
       return resolve(to, bufnr, found[1])

@@ -33,7 +33,7 @@ function M.last(told)
   end
   client.ask(to, 'codellama/trace', {}, function(records)
     local record = last_of(records or {}, vim.uri_from_bufnr(bufnr))
-    told(record and in_words(record) or 'nothing has been asked for in this buffer yet.', record)
+    told(record and in_words(record) or 'no suggestion has been requested in this buffer yet.', record)
   end, bufnr)
 end
 
@@ -42,10 +42,10 @@ end
 local function before_asking()
   local bufnr = vim.api.nvim_get_current_buf()
   if not require('codellama.enabled').is(bufnr) then
-    return 'suggestions are switched off here; `:CodeLlama toggle` says where.'
+    return 'suggestions are turned off here. Run `:CodeLlama enable [buffer|filetype]`.'
   end
   if not client.of(bufnr) then
-    return 'no language server serves this buffer; :checkhealth codellama says why.'
+    return 'the language server is not attached to this buffer. Run `:checkhealth codellama`.'
   end
   local status = require('codellama.status').last()
   if status and status.phase ~= 'ready' and status.phase ~= 'idle' then
@@ -57,7 +57,8 @@ end
 ---@param record table
 ---@return string[]
 local function details(record)
-  local lines = { '', ('line %d, asked %s'):format(record.line + 1, record.invoked and 'by hand' or 'while typing') }
+  local trigger = record.invoked and 'by hand' or 'while typing'
+  local lines = { '', ('line %d, requested %s'):format(record.line + 1, trigger) }
   if record.source ~= '' then
     lines[#lines + 1] = 'answered without the model: ' .. record.source
   end
@@ -70,7 +71,7 @@ local function details(record)
       stages[#stages + 1] = ('%s %.0f'):format(stage, record.stages[stage])
     end
   end
-  lines[#lines + 1] = ('%.0f ms in all: %s'):format(record.total_ms, table.concat(stages, ', '))
+  lines[#lines + 1] = ('%.0f ms in total: %s'):format(record.total_ms, table.concat(stages, ', '))
   return lines
 end
 

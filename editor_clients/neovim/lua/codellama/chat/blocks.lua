@@ -28,7 +28,7 @@ local function under_cursor()
   local row = vim.api.nvim_win_get_cursor(0)[1]
   local found = M.block(vim.api.nvim_buf_get_lines(0, 0, -1, false), row)
   if not found then
-    require('codellama.client').say('there is no code under the cursor.')
+    require('codellama.client').say('there is no code block under the cursor.')
   end
   return found
 end
@@ -57,7 +57,7 @@ function M.insert(win)
   if not code then
     return
   elseif not win then
-    return require('codellama.client').say('there is no window with a file to insert it into.')
+    return require('codellama.client').say('no window shows a file. Open one to insert the code into.')
   end
   local bufnr, row = vim.api.nvim_win_get_buf(win), vim.api.nvim_win_get_cursor(win)[1]
   local line = vim.api.nvim_buf_get_lines(bufnr, row - 1, row, true)[1]
@@ -75,7 +75,7 @@ function M.apply(about)
   end
   local lines = about and require('codellama.chat.about').lines(about)
   if not about or not lines then
-    local words = 'the question was about no lines of a file: `gi` inserts the code at the cursor there.'
+    local words = 'the message did not refer to lines of a file. `gi` inserts the code at the cursor.'
     return require('codellama.client').say(words)
   end
   local first = vim.api.nvim_buf_get_lines(about.bufnr, lines[1] - 1, lines[1], true)[1]
