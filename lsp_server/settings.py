@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from inference.system.files import write_private
 from inference.system.runtime_folder import NotPrivateError, runtime_folder
 from inference.text.ignore_rules import Patterns, TooCostlyError
 
@@ -227,12 +227,7 @@ def save(engine: EngineSettings, problems: Sequence[str]) -> None:
     known = asdict(engine)
     content = {"engine": {name: known[name] for name in SAVED}, "problems": list(problems)}
     try:
-        path = _path()
-        new = path.with_name(f"{FILE}.{os.getpid()}")
-        file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with open(file, "w", encoding="utf-8") as stream:  # noqa: PTH123  a descriptor
-            stream.write(json.dumps(content))
-        new.replace(path)
+        write_private(_path(), json.dumps(content))
     except (OSError, NotPrivateError) as error:
         log.warning("The settings are not saved for `codellama-ls doctor`: %s", error)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inference.api.events import Outcome
+from inference.system.files import open_private
 from inference.system.runtime_folder import NotPrivateError, runtime_folder
 
 log = logging.getLogger(__name__)
@@ -123,11 +123,8 @@ class RequestLog:
             path = _path()
             _rotate(path)
             line = json.dumps(record.to_json()).encode() + b"\n"
-            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-            try:
-                os.write(file, line)
-            finally:
-                os.close(file)
+            with open_private(path, "ab") as file:
+                file.write(line)
         except (OSError, NotPrivateError) as error:
             self._broken = True
             log.warning("Requests are not recorded for `codellama-ls doctor`: %s", error)

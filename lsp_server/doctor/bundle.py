@@ -31,7 +31,7 @@ from inference.models.adapter_store import adapters_folder
 from inference.models.adapter_store import installed as all_adapters
 from inference.models.catalog import CATALOG
 from inference.models.store import StoreError, all_installed, models_folder
-from inference.system.files import app_folders
+from inference.system.files import app_folders, open_private
 from inference.system.runtime_folder import NotPrivateError, runtime_folder
 from lsp_server import settings
 from lsp_server.backend import allowed_servers
@@ -56,9 +56,8 @@ def default_name() -> Path:
 def write(path: Path, checks: Sequence[Check], tried: Sequence[EngineSettings] = ()) -> Path:
     """Write the report to a new private file. Raises OSError, also if the file exists."""
     text = json.dumps(report(checks, tried), indent=1, ensure_ascii=False) + "\n"
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(file, "w", encoding="utf-8") as stream:  # noqa: PTH123  a descriptor
-        stream.write(text)
+    with open_private(path, "x") as file:
+        file.write(text)
     return path
 
 

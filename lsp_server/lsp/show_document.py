@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
+from inference.system.files import open_private
 from lsp_server.session import CodeLlamaServer
 
 LONGEST_NAME = 60
@@ -38,7 +38,7 @@ def _written(folder: Path, title: str, text: str) -> Path:
     name = re.sub(r"[^\w-]+", "-", title).strip("-")[:LONGEST_NAME] or "explanation"
     taken = (folder / f"{name}{f'-{n}' if n else ''}.md" for n in range(10_000))
     path = next(path for path in taken if not path.exists())
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+    with open_private(path, "x") as file:
         file.write(text)
     return path
 

@@ -20,6 +20,7 @@ import platformdirs
 from filelock import FileLock
 
 from inference.errors import CodeLlamaError
+from inference.system.files import open_private
 from inference.system.runtime_folder import NotPrivateError, require_private_folder
 
 Fate = Literal["shown", "accepted", "partly", "typed"]
@@ -179,7 +180,7 @@ def _open(file: Path) -> sqlite3.Connection:
     """Connect, and create the folder, the file and the table if they are missing. One process at a time."""
     require_private_folder(file.parent, FOLDER_VARIABLE)
     with FileLock(file.with_suffix(".lock"), timeout=PATIENCE, mode=0o600):
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))  # SQLite would let others read it
+        open_private(file, "ab").close()  # SQLite would let others read it
         connection = sqlite3.connect(file, timeout=PATIENCE)
         try:
             _prepare(connection)
