@@ -28,7 +28,7 @@ from inference.models.store import StoreError
 def main(argv: Sequence[str]) -> int:
     """Run ``adapters [enable | disable | add | remove]`` and return the exit status."""
     options = _parser().parse_args(argv)
-    return run_command(lambda: options.run(options), StoreError, OSError)
+    return run_command(lambda: options.run(options), OSError)
 
 
 def as_json(adapter: Adapter, workspaces: Sequence[Path]) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from inference.client import crash_report, hung_engine
 from inference.client.engine_client import EngineClient
 from inference.client.engine_process import listens, log_path, socket_path
 from inference.commands.command_line import FAILED, OK, run_command
-from inference.system.runtime_folder import NotPrivateError
 
 STOP_NOW_SECONDS = 5.0
 """Time that ``stop --now`` gives an engine to end by itself before it is killed."""
@@ -39,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return serve(arguments)
     args = _parse(arguments)
-    return run_command(lambda: asyncio.run(args.run(args)), EngineError, NotPrivateError)
+    return run_command(lambda: asyncio.run(args.run(args)))
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

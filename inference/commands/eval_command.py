@@ -27,14 +27,9 @@ from inference.evaluation.hole_sources import EvaluatedHole, holes_in_folder, ho
 from inference.evaluation.model_under_test import ModelUnderTest, find_model
 from inference.evaluation.sandbox import run_tests
 from inference.evaluation.scoring import Result, reference_results
-from inference.models.catalog import UnknownModelError
-from inference.models.checkpoint import LoadError, WeightFormat
-from inference.models.shape import ShapeError
-from inference.models.store import StoreError
+from inference.models.checkpoint import WeightFormat
 from inference.system.terminal import OnProgress
 from inference.text.holes import HOLE_KINDS, HoleKind
-from inference.text.prompts import PromptError
-from inference.text.tokenizer import TokenizerError
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -49,18 +44,6 @@ HOLES = 300
 DEFAULT_KINDS = "end,line,block"
 
 HOW_TO_EXECUTE = "pass@1 was not measured. Add --execute to run the model's code in processes with limited resources."
-
-ERRORS = (
-    CodeLlamaError,
-    UnknownModelError,
-    StoreError,
-    ShapeError,
-    LoadError,
-    TokenizerError,
-    PromptError,
-    OSError,
-)
-"""Errors that end the command with one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         evaluation = _evaluation(options)
         results = _results(options, evaluation)
-    except ERRORS as error:
+    except (CodeLlamaError, OSError) as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         return _fail("Interrupted. Run the same command again to resume.")

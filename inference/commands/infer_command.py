@@ -17,9 +17,8 @@ from inference.api.errors import BadRequest, EngineError, EngineUnavailable
 from inference.api.requests import WireError, parse_score
 from inference.api.status import ANSWERING
 from inference.client.engine_client import EngineClient
-from inference.client.engine_process import EngineNotStarted, EngineOptions, allow_one_more, ensure_engine
+from inference.client.engine_process import EngineOptions, allow_one_more, ensure_engine
 from inference.commands.command_line import OK, print_error, run_command
-from inference.system.runtime_folder import NotPrivateError
 
 BAD_INPUT = 2
 
@@ -35,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--model", help="installed model to use (default: the running one, else the starter)")
     options = parser.parse_args(argv)
-    return run_command(lambda: _run(options.model), EngineError, EngineNotStarted, NotPrivateError)
+    return run_command(lambda: _run(options.model))
 
 
 def _run(model: str | None) -> int:

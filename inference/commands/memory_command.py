@@ -18,8 +18,8 @@ from rich.table import Table
 from inference.commands.command_line import OK, run_command
 from inference.errors import CodeLlamaError
 from inference.models import identify, store
-from inference.models.catalog import STARTER, Model, UnknownModelError
-from inference.models.shape import CHUNK, FORMATS, Format, Shape, ShapeError
+from inference.models.catalog import STARTER, Model
+from inference.models.shape import CHUNK, FORMATS, Format, Shape
 from inference.planning.planner import BLOCK, Choice, Plan, format_bytes, plan
 from inference.system import machine
 from inference.system.machine import Device
@@ -50,12 +50,7 @@ class MemoryMeasurement:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Exit status 1: the model can't be found or loaded; 2: wrong arguments."""
     options = _arguments(argv)
-    from inference.models.loader import LoadError
-    from inference.text.prompts import PromptError
-    from inference.text.tokenizer import TokenizerError
-
-    errors = (LoadError, TokenizerError, PromptError, ShapeError, UnknownModelError, store.StoreError, OSError)
-    return run_command(lambda: _run(options), *errors)
+    return run_command(lambda: _run(options), OSError)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -22,10 +22,9 @@ from inference.client.engine_process import socket_path
 from inference.commands.command_line import OK, confirm, run_command
 from inference.errors import CodeLlamaError
 from inference.models import store
-from inference.models.catalog import CATALOG, Model, Role, UnknownModelError, find, is_outdated, why_no_infill
+from inference.models.catalog import CATALOG, Model, Role, find, is_outdated, why_no_infill
 from inference.models.identify import find_row
 from inference.models.shape import Format, Shape, ShapeError
-from inference.models.store import StoreError
 from inference.planning.planner import RESERVED, Choice, format_bytes, plan, smallest_plan
 from inference.system import machine
 from inference.system.machine import Device, Machine
@@ -105,9 +104,7 @@ def run(
     remove.add_argument("--yes", action="store_true", help="don't ask for confirmation")
     options = parser.parse_args(argv)
     if options.action == "remove":
-        return run_command(
-            lambda: _remove(options.id, store, in_use, ask=not options.yes), UnknownModelError, StoreError
-        )
+        return run_command(lambda: _remove(options.id, store, in_use, ask=not options.yes))
     found = look()
     rows = list_rows(store.all_installed(), in_use(), found.best, row_of)
     if options.json:

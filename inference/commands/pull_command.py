@@ -17,17 +17,16 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from inference.download import acquire, licence
 from inference.download.acquire import CheckpointRequest, FoundCheckpoint
-from inference.download.checkpoint_source import PullError, StartStage
+from inference.download.checkpoint_source import StartStage
 from inference.download.hub import is_hub_id
 from inference.download.merge_adapter import STARTER_ADAPTER
 from inference.download.wheel import RunCommand, Wheel, run_command
 from inference.errors import CodeLlamaError
 from inference.models import manifest, quantised, store
 from inference.models.catalog import CATALOG, STARTER, UnknownModelError, find
-from inference.models.checkpoint import LoadError, inspect
+from inference.models.checkpoint import inspect
 from inference.models.identify import CHAT_FORMATS, Provenance, Trained
 from inference.system.terminal import OnProgress
-from inference.text.tokenizer import TokenizerError
 from inference.text.vocabulary import END_OF_INFILL, MIDDLE, PREFIX, SUFFIX
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -99,7 +98,7 @@ def main(argv: list[str], sources: Mapping[str, Wheel] = SOURCES, run: RunComman
         return USAGE
     except KeyboardInterrupt:
         console.print("Interrupted. Nothing was installed.")
-    except (PullError, TokenizerError, store.StoreError, LoadError) as error:
+    except CodeLlamaError as error:
         _print_error(error, options.verbose, console)
     except OSError as error:
         console.print(f"{options.model!r} can't be installed: {error}.", markup=False)

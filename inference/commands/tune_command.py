@@ -28,11 +28,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Return exit status 0, 1 for an error, 2 for wrong usage, 130 if interrupted (resumable)."""
     options = _arguments(argv)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    from inference.models.catalog import UnknownModelError
-    from inference.models.checkpoint import LoadError
-    from inference.models.store import StoreError
-    from inference.text.tokenizer import TokenizerError
-
     try:
         _tune(options, console)
     except KeyboardInterrupt:
@@ -40,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "Stopped. Run the same command to resume from the last checkpoint, or add --restart to start again."
         )
         return INTERRUPTED
-    except (CodeLlamaError, UnknownModelError, LoadError, StoreError, TokenizerError) as error:
+    except CodeLlamaError as error:
         console.print(str(error), markup=False)
         return FAILED
     except (OSError, FloatingPointError) as error:

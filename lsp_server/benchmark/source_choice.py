@@ -13,6 +13,7 @@ from importlib.metadata import files as files_of
 from itertools import zip_longest
 from pathlib import Path
 
+from inference.errors import CodeLlamaError
 from inference.text.languages import language_of
 from inference.text.source_files import SourceFile, read_sources
 
@@ -23,7 +24,7 @@ SMALLEST, LARGEST = 3_000, 60_000
 """Bytes of a file that users would edit."""
 
 
-class NoFilesError(ValueError):
+class NoFilesError(CodeLlamaError, ValueError):
     """No source files; the message says what to choose."""
 
 

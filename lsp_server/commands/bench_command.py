@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 import inference
-from inference.models.catalog import UnknownModelError
+from inference.errors import CodeLlamaError
 from inference.models.shape import FORMATS
 from inference.system.machine import usable_cores
 from lsp_server.benchmark import end_to_end
@@ -25,7 +25,7 @@ from lsp_server.benchmark.bench_report import show
 from lsp_server.benchmark.scenarios import ReportProgress, measure, watch_memory
 from lsp_server.benchmark.sides.http_sides import find_side
 from lsp_server.benchmark.sides.own_engine import own_engine
-from lsp_server.benchmark.sides.side import BenchError, Side
+from lsp_server.benchmark.sides.side import Side
 from lsp_server.benchmark.sides.transformers_side import start_transformers
 from lsp_server.benchmark.source_choice import NoFilesError
 from lsp_server.benchmark.workload import QUICK, REQUESTS, Workload, make_large_work, make_workload
@@ -146,6 +146,6 @@ def run_measurement(measuring: Coroutine[Any, Any, dict[str, Any]]) -> dict[str,
     """Run a measurement; return its result, or the exit status after printing an error."""
     try:
         return asyncio.run(measuring)
-    except (BenchError, NoFilesError, UnknownModelError) as error:
+    except CodeLlamaError as error:
         print(f"codellama-ls: {error}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, NoFilesError) else 1

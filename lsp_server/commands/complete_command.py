@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.errors import CodeLlamaError
-from lsp_server.demo.tiny_editor import NotReadyError, demo_settings, tiny_editor
+from lsp_server.demo.tiny_editor import demo_settings, tiny_editor
 
 
 class PositionError(CodeLlamaError, ValueError):
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         text, reason = asyncio.run(suggestion(parse_position(args.place), args.model))
-    except (PositionError, NotReadyError) as error:
+    except CodeLlamaError as error:
         print(f"codellama-ls: {error}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, PositionError) else 1
     if reason:

@@ -21,8 +21,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from inference.errors import CodeLlamaError
 from lsp_server.commands.complete_command import FilePosition, PositionError, read
-from lsp_server.demo.tiny_editor import NotReadyError, TinyEditor, demo_settings, tiny_editor
+from lsp_server.demo.tiny_editor import TinyEditor, demo_settings, tiny_editor
 
 GHOST = "italic bright_cyan"
 CONTEXT_LINES = 3
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         path, text = (args.file.resolve(), read(args.file)) if args.file else sample_file()
         asyncio.run(_demo(console, demo_positions(path, text, args.n), args.model))
-    except (PositionError, NotReadyError) as error:
+    except CodeLlamaError as error:
         print(f"codellama-ls: {error}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, PositionError) else 1
     if args.svg:

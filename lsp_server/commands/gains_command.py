@@ -23,16 +23,15 @@ from typing import Any
 from rich.console import Console
 
 import inference
-from inference.api.errors import EngineError
 from inference.api.events import Finished, TextChunk
 from inference.api.requests import CompletionRequest
 from inference.client.engine_client import EngineClient
+from inference.errors import CodeLlamaError
 from inference.evaluation.batch_journal import BatchJournal, key_of
 from inference.models.manifest import MANIFEST
 from inference.models.shape import FORMATS
-from inference.models.store import StoreError, installed
+from inference.models.store import installed
 from inference.system.machine import usable_cores
-from inference.training.packages import ChecksumError
 from lsp_server.benchmark.gains.completions import CompletedHole, CompletionSource, TextLimits, requests_for
 from lsp_server.benchmark.gains.gain_figures import figures
 from lsp_server.benchmark.gains.gain_holes import (
@@ -46,7 +45,6 @@ from lsp_server.benchmark.gains.gain_holes import (
 from lsp_server.benchmark.gains.gain_report import show
 from lsp_server.benchmark.gains.projects import fetch_all, fetched, project_name, projects_folder
 from lsp_server.benchmark.sides.own_engine import started_engine
-from lsp_server.benchmark.sides.side import BenchError
 from lsp_server.completion.pipeline import Completer
 
 HOLES, OTHERS = 1050, 600
@@ -63,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fetch() if args.fetch else _measure(args)
     except FileNotFoundError as error:
         return _say(str(error), 2)
-    except (BenchError, EngineError, StoreError, ChecksumError) as error:
+    except CodeLlamaError as error:
         return _say(str(error), 1)
     except KeyboardInterrupt:
         return _say("Interrupted. Run the same command to resume, or add --minutes 0 to report what there is.", 1)
