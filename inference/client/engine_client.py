@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from inference.api.errors import BadRequest, EngineError, EngineSilent, EngineUnavailable, ModelRefused
+from inference.api.engine_errors import BadRequest, EngineError, EngineSilent, EngineUnavailable, ModelRefused
 from inference.api.events import Finished, TextChunk, TokenProbability
 from inference.api.requests import LONGEST_SECONDS, ChatRequest, CompletionRequest
 from inference.api.status import Status

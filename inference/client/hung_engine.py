@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from inference.api.errors import EngineError, EngineSilent
+from inference.api.engine_errors import EngineError, EngineSilent
 from inference.client import crash_report
 from inference.client.engine_client import EngineClient
 from inference.system.runtime_folder import peer_credentials

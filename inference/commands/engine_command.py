@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from inference.api.errors import EngineError, EngineSilent
+from inference.api.engine_errors import EngineError, EngineSilent
 from inference.api.status import LEAVING
 from inference.client import crash_report, hung_engine
 from inference.client.engine_client import EngineClient

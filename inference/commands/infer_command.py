@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from inference.api.errors import BadRequest, EngineError, EngineUnavailable
+from inference.api.engine_errors import BadRequest, EngineError, EngineUnavailable
 from inference.api.requests import WireError, parse_score
 from inference.api.status import ANSWERING
 from inference.client.engine_client import EngineClient

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.table import Table
 
-from inference.api.errors import EngineUnavailable
+from inference.api.engine_errors import EngineUnavailable
 from inference.client.engine_client import EngineClient
 from inference.client.engine_process import socket_path
 from inference.commands.command_line import OK, confirm, run_command
@@ -54,7 +54,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How a model fits a device, with at least the reserved context of one role.
+    """The fit of a model on a device, with at least the reserved context of one role.
 
     Attributes:
         fits: it fits into the free memory.

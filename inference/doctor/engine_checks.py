@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 import inference
-from inference.api.errors import EngineError, ModelRefused
+from inference.api.engine_errors import EngineError, ModelRefused
 from inference.api.events import Finished, Outcome, Sampling, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import ANSWERING, Status

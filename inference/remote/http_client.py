@@ -16,11 +16,11 @@ from typing import Any
 
 import httpx
 
-from inference.api.errors import EngineUnavailable
+from inference.api.engine_errors import EngineUnavailable
 from inference.api.fields import parse_json
 from inference.client.openai_stream import DONE, StreamEvent, event_data, parse_event, post_for_events, read_body
 from inference.errors import CodeLlamaError
-from inference.remote.errors import (
+from inference.remote.server_errors import (
     connection_errors,
     incomplete_response,
     oversized_response,

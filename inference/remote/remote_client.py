@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from inference.api.errors import BadRequest, ModelRefused
+from inference.api.engine_errors import BadRequest, ModelRefused
 from inference.api.events import Finished, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.client.openai_stream import DeadlinePassed, PlainReader

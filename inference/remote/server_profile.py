@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from inference.api.errors import BadRequest, EngineUnavailable, ModelRefused
+from inference.api.engine_errors import BadRequest, EngineUnavailable, ModelRefused
 from inference.api.events import Sampling
 from inference.api.requests import CompletionRequest
 from inference.api.status import ANSWERING, Status
@@ -27,9 +27,9 @@ from inference.models import store
 from inference.models.catalog import Model, canonical, why_no_infill
 from inference.models.identify import find_row
 from inference.models.store import StoreError
-from inference.remote.errors import ServerBusy, UnusableServer, refusal, unexpected_response
 from inference.remote.http_client import get_json, stream_events
 from inference.remote.prompt_format import PromptFormat, ServerDialect
+from inference.remote.server_errors import ServerBusy, UnusableServer, refusal, unexpected_response
 from inference.text.llama_tokenizer import load_tokenizer
 from inference.text.prompts import PromptError, bos_ids
 from inference.text.stopping import StopRule

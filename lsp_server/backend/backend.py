@@ -11,7 +11,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
-from inference.api.errors import EngineError
+from inference.api.engine_errors import EngineError
 from inference.api.events import Finished, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import Status

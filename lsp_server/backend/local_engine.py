@@ -16,7 +16,7 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 import inference
-from inference.api.errors import EngineError, EngineSilent, EngineUnavailable
+from inference.api.engine_errors import EngineError, EngineSilent, EngineUnavailable
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import ANSWERING, LEAVING, Status
 from inference.client.engine_client import SILENT_SECONDS, EngineClient

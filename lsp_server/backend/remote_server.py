@@ -14,12 +14,12 @@ from dataclasses import replace
 
 import httpx
 
-from inference.api.errors import BadRequest, EngineError, EngineUnavailable, ModelRefused
+from inference.api.engine_errors import BadRequest, EngineError, EngineUnavailable, ModelRefused
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import Status
-from inference.remote.errors import ServerBusy
 from inference.remote.http_client import Address, open_http_client
 from inference.remote.remote_client import RemoteClient
+from inference.remote.server_errors import ServerBusy
 from inference.remote.server_profile import ProbeRequest, probe
 from lsp_server.backend.allowed_servers import NotAllowedError
 from lsp_server.backend.backend import BackgroundConnection

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from inference.api.errors import EngineError, EngineUnavailable
+from inference.api.engine_errors import EngineError, EngineUnavailable
 from inference.api.events import Finished, Sampling, TextChunk
 from inference.api.requests import CompletionRequest, Priority
 from inference.models.adapter_store import Stamp

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from inference.api.errors import BadRequest, EngineError, ModelRefused
+from inference.api.engine_errors import BadRequest, EngineError, ModelRefused
 from inference.api.events import Finished, Sampling, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.doctor.check import Check

@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from inference.api.errors import EngineError
+from inference.api.engine_errors import EngineError
 from inference.api.events import Outcome, Sampling
 from inference.api.requests import ChatRequest
 from lsp_server.backend.backend import Backend

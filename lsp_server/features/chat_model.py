@@ -13,7 +13,7 @@ from typing import Any
 
 from pygls.exceptions import JsonRpcInvalidParams
 
-from inference.api.errors import EngineError
+from inference.api.engine_errors import EngineError
 from inference.api.events import Sampling
 from inference.api.requests import ChatRequest
 from inference.text.prompts import Message

@@ -15,7 +15,7 @@ from typing import Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
-from inference.api.errors import EngineError
+from inference.api.engine_errors import EngineError
 from inference.text.prompts import Message
 from lsp_server.edits.edit_sessions import EditSession
 from lsp_server.edits.hunks import Hunk

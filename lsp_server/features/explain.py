@@ -8,7 +8,7 @@ from typing import Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
-from inference.api.errors import EngineError
+from inference.api.engine_errors import EngineError
 from inference.api.events import TextChunk
 from inference.api.requests import ChatRequest
 from inference.text.prompts import Message

@@ -9,7 +9,7 @@ from typing import Any
 
 from lsprotocol import types
 
-from inference.api.errors import EngineError, EngineUnavailable
+from inference.api.engine_errors import EngineError, EngineUnavailable
 from inference.api.events import Outcome, TextChunk
 from inference.api.requests import ChatRequest
 from lsp_server.backend.backend import Backend

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from inference.api.errors import ModelRefused
+from inference.api.engine_errors import ModelRefused
 from inference.api.events import Finished, TextChunk
 from inference.api.requests import CompletionRequest
 from inference.models.adapter_store import AUTO, AdapterError, Stamp, enabled_for, location, stamp

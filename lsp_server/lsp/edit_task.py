@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from lsprotocol import types
 
-from inference.api.errors import EngineError
+from inference.api.engine_errors import EngineError
 from lsp_server.completion.gate import EDITABLE_SCHEMES
 from lsp_server.edits.hunks import Hunk, apply_hunks
 from lsp_server.edits.hunks import rebase_hunks as rebased

@@ -19,7 +19,7 @@ import pytest
 from faults.rig import Rig, add_row
 from support.waiting import until
 
-from inference.api.errors import NOT_RESPONDING
+from inference.api.engine_errors import NOT_RESPONDING
 from inference.client import hung_engine
 from inference.client.crash_report import MAX_FAILED_STARTS
 from inference.client.engine_client import SILENT_SECONDS

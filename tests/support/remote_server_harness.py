@@ -12,7 +12,7 @@ from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi
 from support.waiting import until
 
-from inference.api.errors import EngineError, EngineUnavailable
+from inference.api.engine_errors import EngineError, EngineUnavailable
 from inference.api.requests import CompletionRequest
 from inference.api.status import Status
 from inference.remote.http_client import Address

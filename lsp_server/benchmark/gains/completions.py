@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from inference.api.errors import EngineUnavailable
+from inference.api.engine_errors import EngineUnavailable
 from inference.api.events import Finished, TextChunk, TokenProbability
 from inference.api.requests import CompletionRequest
 from inference.evaluation.batch_journal import BatchJournal, key_of

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from inference.api.errors import EngineUnavailable
+from inference.api.engine_errors import EngineUnavailable
 from inference.api.status import Status
 from inference.client.engine_client import EngineClient
 from inference.client.engine_process import EngineNotStarted, EngineOptions, ensure_engine

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from inference.api.errors import CodeLlamaError
+from inference.api.engine_errors import CodeLlamaError
 from inference.client.openai_stream import event_data
 
 CHAT = "Explain at length, with examples, how a language server and an editor share the work."

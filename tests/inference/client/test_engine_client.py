@@ -10,7 +10,7 @@ import pytest
 from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 
-from inference.api.errors import EngineSilent
+from inference.api.engine_errors import EngineSilent
 from inference.api.events import Sampling, TextChunk, TokenProbability
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.client import engine_client as module

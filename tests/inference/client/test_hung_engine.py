@@ -14,7 +14,7 @@ import pytest
 from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 
-from inference.api.errors import EngineError
+from inference.api.engine_errors import EngineError
 from inference.client import crash_report, hung_engine
 from inference.client.hung_engine import MOST_PINGS, kill_engine, kill_if_hung
 

@@ -13,9 +13,9 @@ from fakes.llama_server import listening
 from fakes.openai_server import FakeOpenAi, refusal
 from starlette.responses import RedirectResponse
 
-from inference.api.errors import BadRequest, EngineUnavailable
-from inference.remote.errors import UnusableServer
+from inference.api.engine_errors import BadRequest, EngineUnavailable
 from inference.remote.http_client import Address, AddressError, open_http_client, parse_url, stream_events
+from inference.remote.server_errors import UnusableServer
 from inference.remote.server_profile import ProbeRequest, probe
 
 

@@ -8,9 +8,9 @@ import pytest
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from support.fixtures_remote import connected, sharing, told
 
-from inference.api.errors import EngineUnavailable
+from inference.api.engine_errors import EngineUnavailable
 from inference.api.requests import ChatRequest, CompletionRequest
-from inference.remote.errors import UnusableServer
+from inference.remote.server_errors import UnusableServer
 from inference.text.prompts import Message
 
 

@@ -10,7 +10,7 @@ from fakes.openai_server import FakeOpenAi
 from fakes.scripted_model import ScriptedModel
 from support.fixtures_remote import connected, own_engine, sharing, told
 
-from inference.api.errors import ModelRefused
+from inference.api.engine_errors import ModelRefused
 from inference.api.events import Finished, Sampling, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.models import store

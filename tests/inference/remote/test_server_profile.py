@@ -9,11 +9,11 @@ from fakes.scripted_model import ScriptedModel
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from support.fixtures_remote import connected, own_engine, sharing
 
-from inference.api.errors import EngineError, EngineUnavailable, ModelRefused
+from inference.api.engine_errors import EngineError, EngineUnavailable, ModelRefused
 from inference.remote import server_profile
-from inference.remote.errors import ServerBusy, UnusableServer
 from inference.remote.http_client import Address, open_http_client
 from inference.remote.prompt_format import ServerDialect
+from inference.remote.server_errors import ServerBusy, UnusableServer
 from inference.remote.server_profile import ProbeRequest, probe
 
 EXACT = ServerDialect("ids", stop_ids=True, usage=True)

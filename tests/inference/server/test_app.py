@@ -11,7 +11,7 @@ from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 from support.waiting import until
 
-from inference.api.errors import EngineError, EngineUnavailable
+from inference.api.engine_errors import EngineError, EngineUnavailable
 from inference.api.events import Finished, Outcome, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.client.engine_client import EngineClient

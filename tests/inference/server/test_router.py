@@ -12,7 +12,7 @@ import pytest
 from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import serving
 
-from inference.api.errors import EngineError, ModelRefused
+from inference.api.engine_errors import EngineError, ModelRefused
 from inference.api.requests import CompletionRequest
 from inference.client.engine_client import EngineClient
 from inference.models import adapter_store

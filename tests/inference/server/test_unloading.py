@@ -14,7 +14,7 @@ from fakes.scripted_model import ScriptedModel
 from support.fixtures_engine import RunningService, serving
 from support.waiting import until
 
-from inference.api.errors import EngineUnavailable
+from inference.api.engine_errors import EngineUnavailable
 from inference.api.requests import CompletionRequest
 from inference.client.engine_client import EngineClient
 from inference.commands.infer_command import infer

@@ -20,7 +20,7 @@ import pytest
 from support.fixtures_remote import put_vocabulary
 from support.waiting import until
 
-from inference.api.errors import EngineUnavailable
+from inference.api.engine_errors import EngineUnavailable
 from inference.api.events import Finished, Outcome, Sampling, TextChunk
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import Status

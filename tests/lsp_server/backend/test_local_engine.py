@@ -13,7 +13,7 @@ from support.fixtures_engine import serving
 from support.waiting import settle, until
 
 import inference
-from inference.api.errors import EngineUnavailable
+from inference.api.engine_errors import EngineUnavailable
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.api.status import Status
 from inference.client import crash_report

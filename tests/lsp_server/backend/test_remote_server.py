@@ -13,7 +13,7 @@ from support.fixtures_remote import TOKEN, address_of, sharing
 from support.remote_server_harness import RemoteServerHarness, remote_server, remote_server_on
 from support.waiting import settle, until
 
-from inference.api.errors import BadRequest, EngineError, EngineUnavailable, ModelRefused
+from inference.api.engine_errors import BadRequest, EngineError, EngineUnavailable, ModelRefused
 from inference.api.requests import ChatRequest, CompletionRequest
 from inference.remote.http_client import Address
 from inference.text.prompts import Message

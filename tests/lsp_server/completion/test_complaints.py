@@ -18,7 +18,7 @@ from lsprotocol import types
 from pygls.workspace import Workspace
 from support.waiting import settle
 
-from inference.api.errors import EngineError
+from inference.api.engine_errors import EngineError
 from inference.api.events import Finished, Outcome, TextChunk
 from inference.api.requests import CompletionRequest
 from inference.api.status import Status

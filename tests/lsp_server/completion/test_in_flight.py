@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from support.waiting import settle
 
-from inference.api.errors import EngineError
+from inference.api.engine_errors import EngineError
 from inference.api.events import Finished, Outcome, TextChunk
 from lsp_server.completion.in_flight import Generation, InFlightGenerations
 

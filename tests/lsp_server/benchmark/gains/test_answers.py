@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fakes.scripted_engine import ScriptedEngine
 
-from inference.api.errors import EngineUnavailable
+from inference.api.engine_errors import EngineUnavailable
 from inference.evaluation.batch_journal import BatchJournal
 from inference.text.stopping import StopRule
 from lsp_server.benchmark.gains.completions import CompletionSource, TextLimits, requests_for

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from inference.api.errors import BadRequest, EngineUnavailable, ModelRefused
-from inference.remote.errors import ServerBusy, UnusableServer, refusal, retry_after
+from inference.api.engine_errors import BadRequest, EngineUnavailable, ModelRefused
+from inference.remote.server_errors import ServerBusy, UnusableServer, refusal, retry_after
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from inference.api.errors import BadRequest, EngineError, EngineUnavailable, ModelRefused
+from inference.api.engine_errors import BadRequest, EngineError, EngineUnavailable, ModelRefused
 from inference.api.fields import parse_json
 from inference.api.status import Status
 
