@@ -45,6 +45,16 @@ FATAL = "Fatal Python error: "
 STARTED = "engine started"
 """First line that an engine logs; earlier lines are another engine's."""
 
+FAULTS = {
+    "Segmentation fault": "SIGSEGV",
+    "Bus error": "SIGBUS",
+    "Aborted": "SIGABRT",
+    "Illegal instruction": "SIGILL",
+    "Floating point exception": "SIGFPE",
+    "Floating-point exception": "SIGFPE",
+}
+"""The names of faults in ``FATAL`` lines, and their signals. Source: CPython's ``Modules/faulthandler.c``."""
+
 ENDED = "the engine was ended by "
 HUNG = "the engine did not answer and was ended"
 UNKNOWN = "it left no message, as when the system runs out of memory"
@@ -145,14 +155,16 @@ def likely_cause(log: Path) -> str:
 def likely_cause_in(logged: Iterable[str]) -> str:
     """Return the most likely cause of an engine's end from the lines of its log.
 
-    An exception is the cause only if it is logged last: an engine survives the exceptions of its requests.
+    An exception is the cause only if it is logged last: an engine survives the exceptions of its requests. A fault that
+    the engine logged goes before the signal that its parent saw: the two may differ, as the process goes on to log.
     """
     lines = _of_last_engine(logged)
     if HUNG in lines:  # more precise than the signal that the parent saw
         return "it did not respond any more"
+    fault = next((FAULTS[text] for line in lines if (text := line.removeprefix(FATAL)) in FAULTS), "")
     for line in reversed(lines):
         if ENDED in line:
-            name = line.partition(ENDED)[2]
+            name = fault or line.partition(ENDED)[2]
             return f"it was killed by {name}" + (", as when the system runs out of memory" if name == "SIGKILL" else "")
         if line.startswith(FATAL):
             return line.removeprefix(FATAL)[:LONGEST]

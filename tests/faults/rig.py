@@ -17,8 +17,9 @@ import pytest
 from support.editor_session import EditorSession, in_process_session
 from support.waiting import until
 
+from inference.client.crash_report import tail
 from inference.client.engine_client import LATE_SECONDS
-from inference.client.engine_process import EngineOptions, ensure_engine
+from inference.client.engine_process import EngineOptions, ensure_engine, log_path
 from inference.models import store
 from inference.models.manifest import MANIFEST
 from lsp_server.backend import backend, local_engine
@@ -123,7 +124,7 @@ class Rig:
         await until(lambda: self.messages, 60)
         seconds = time.monotonic() - since
         (message,) = self.messages
-        assert pattern in message
+        assert pattern in message, f"{message}\n{tail(log_path())}"
         return seconds
 
     def _end_engines(self) -> None:

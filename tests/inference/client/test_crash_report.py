@@ -32,6 +32,10 @@ def crash_cause(tmp_path, logged: str) -> str:
         ),
         (f"{STARTED}Fatal Python error: Segmentation fault\n\nCurrent thread\n  File x\n", "Segmentation fault"),
         (f"{STARTED}Fatal Python error: Aborted\n\n{crash_report.ENDED}SIGABRT\n", "it was killed by SIGABRT"),
+        (
+            f"{STARTED}Fatal Python error: Segmentation fault\n\n{crash_report.ENDED}SIGBUS\n",
+            "it was killed by SIGSEGV",
+        ),
         (f"{STARTED}Traceback:\n  File x\nfilelock.LockError: it broke\n", "filelock.LockError: it broke"),
         (f"{STARTED}Traceback:\nValueError: of a request\n2026 INFO the next\n", crash_report.UNKNOWN),
         (f"{crash_report.ENDED}SIGKILL\n{STARTED}", crash_report.UNKNOWN),
