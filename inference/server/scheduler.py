@@ -43,7 +43,7 @@ TURN_SECONDS = 0.5
 """Length of a session's turn, and of the first stretch of a prefill between two interruptions."""
 
 INTERRUPTION_SECONDS = 0.25
-"""How long another session runs when it interrupts a prefill."""
+"""Seconds that another session runs when it interrupts a prefill."""
 
 MAX_REMEMBERED_SESSIONS = 256
 """Sessions whose last turn is remembered. Nobody has as many editors open."""

@@ -19,7 +19,7 @@ from inference.models import adapter_store
 
 CHAT, TEXT, SCORE = "/v1/chat/completions", "/v1/completions", "/score"
 HEADERS = ("content-type", "retry-after", "allow", "connection", "www-authenticate", "location")
-"""Those that say something; the others are of the server's library."""
+"""The headers that are recorded; the others come from the server's library."""
 HI = [{"role": "user", "content": "Hi"}]
 CARD = {"top_p": 0.9, "temperature": 0.2, "do_sample": True, "max_new_tokens": 100}
 LONG = 300

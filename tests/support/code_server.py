@@ -74,13 +74,8 @@ def program(folder: Path, **env: str) -> Path:
 @asynccontextmanager
 async def vscode(folder: Path, settings: dict[str, Any], env: dict[str, str]) -> AsyncIterator[Vscode]:
     """Start code-server with our extension; ``settings`` are machine settings."""
-    user, extensions = folder / "user", folder / "extensions"
-    for where, what in (("User", SETTINGS), ("Machine", settings)):
-        (user / where).mkdir(parents=True, exist_ok=True)
-        (user / where / "settings.json").write_text(json.dumps(what))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    user, extensions, port = folder / "user", folder / "extensions", _free_port()
+    _write_settings(user, settings)
     (folder / "config.yaml").write_text("")
     entry = [str(TOOLS / "bin/node"), str(TOOLS / "node_modules/code-server/out/node/entry.js")]
     folders = [
@@ -93,10 +88,7 @@ async def vscode(folder: Path, settings: dict[str, Any], env: dict[str, str]) ->
     ]
     env = {**os.environ, **env, "CODELLAMA_PROBE": str(folder / "probe.sock")}
     quiet: dict[str, Any] = {"stdout": (folder / "log").open("ab"), "stderr": asyncio.subprocess.STDOUT, "env": env}
-    for vsix in (CLIENT / "dist/codellama-ls.vsix", _packed(HERE / "probe", folder)):
-        command = [*entry, *folders, "--install-extension", str(vsix), "--force"]
-        installing = await asyncio.create_subprocess_exec(*command, **quiet)
-        assert await installing.wait() == 0, (folder / "log").read_text()
+    await _install_extensions([*entry, *folders], folder, quiet)
     options = ["--auth", "none", "--bind-addr", f"127.0.0.1:{port}", "--disable-telemetry", "--disable-update-check"]
     options += ["--disable-getting-started-override", "--reconnection-grace-time", "5"]
     serving = await asyncio.create_subprocess_exec(*entry, *folders, *options, **quiet)
@@ -120,6 +112,28 @@ async def vscode(folder: Path, settings: dict[str, Any], env: dict[str, str]) ->
         for process in (browsing, serving):
             process.terminate()
             await asyncio.wait_for(process.wait(), 30)
+
+
+def _write_settings(user: Path, settings: dict[str, Any]) -> None:
+    """Write the user's settings, and ``settings`` as those of the machine."""
+    for where, what in (("User", SETTINGS), ("Machine", settings)):
+        (user / where).mkdir(parents=True, exist_ok=True)
+        (user / where / "settings.json").write_text(json.dumps(what))
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+async def _install_extensions(command: list[str], folder: Path, options: dict[str, Any]) -> None:
+    """Install our extension and the tests' probe."""
+    for vsix in (CLIENT / "dist/codellama-ls.vsix", _packed(HERE / "probe", folder)):
+        installing = await asyncio.create_subprocess_exec(
+            *command, "--install-extension", str(vsix), "--force", **options
+        )
+        assert await installing.wait() == 0, (folder / "log").read_text()
 
 
 def _packed(extension: Path, into: Path) -> Path:

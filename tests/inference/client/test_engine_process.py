@@ -53,7 +53,7 @@ async def test_engine_killed_before_it_listens_is_started_again(runtime, starts)
 
 
 async def test_concurrent_clients_start_one_process(runtime, starts):
-    """As when the engine of many editors dies."""
+    """Many editors start an engine at once after theirs has died."""
     command = engine(starts, runtime, listens_at=1, connections=4)
     await asyncio.gather(*(ensure_engine(EngineOptions(), command) for _ in range(4)))
     assert starts.read_text() == "x"

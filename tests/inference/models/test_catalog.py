@@ -119,7 +119,7 @@ def test_abilities_match_the_paper():
 
 
 def test_all_but_the_short_70b_models_extrapolate_to_100k():
-    """Those two models kept theta 1e4 and 4,096 positions; all others were trained at 16,384 with theta 1e6."""
+    """Two models kept theta 1e4 and 4,096 positions; all others were trained at 16,384 with theta 1e6."""
     short = {"codellama-70b-python", "codellama-70b-instruct"}
     contexts = {m.id: (m.context, m.usable_context, m.shape.rope_theta) for m in FAMILY}
     assert contexts == {i: (4096, 4096, 1e4) if i in short else (16_384, 100_000, 1e6) for i in PARAMETERS}

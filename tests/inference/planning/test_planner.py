@@ -243,7 +243,7 @@ def test_role_without_a_model_gets_no_context():
     ],
 )
 def test_duplicate_role_or_model_raises_value_error(choices: list[Choice]):
-    """That is a bug in the caller."""
+    """Such choices are a bug in the caller."""
     with pytest.raises(ValueError, match="at least one role"):
         plan(choices, gpu(80))
 

@@ -1,4 +1,4 @@
-"""What the engine is asked at a hole: what the language server asks; and that no answer is asked for twice."""
+"""Requests for a hole equal those of the language server, and no completion is requested twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which holes need another file."""
+"""Detection of holes that need a name from another file."""
 
 from __future__ import annotations
 

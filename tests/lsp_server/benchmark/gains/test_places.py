@@ -1,4 +1,4 @@
-"""Where completions are asked for: the same holes each time, those of one file together."""
+"""Choice of holes: the same ones in each run, grouped by file."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_missing_folder_is_reported(tmp_path):
 
 
 def test_additional_ends_exclude_the_holes(projects):
-    """As a name of another file is seldom missing at a line's end, many are looked at for a few of those."""
+    """Few line ends need a name from another file, so many are examined to find some."""
     found = find_holes(projects, 40, 0)
     ends = more_ends(found, 0)
     assert {hole.kind for hole in ends} == {"end"}
